@@ -1,0 +1,3 @@
+"""Posthouse (驿站): webhook delivery for open platforms."""
+
+__version__ = "0.1.0"

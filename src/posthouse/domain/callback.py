@@ -1,0 +1,96 @@
+"""The callback: what a target's answer makes happen. Pure; the caller acts on the decision."""
+
+from __future__ import annotations
+
+from email.utils import parsedate_to_datetime
+from typing import Final, assert_never
+
+import msgspec
+
+from posthouse.domain.exchange import Answer, Failure, Result
+from posthouse.domain.limits import FAILING_DAYS_MAX, RETRY_AFTER_SECONDS_MAX
+from posthouse.domain.retry import Retry
+
+CONFIRMED: Final = "confirmed"
+HTTP_STATUS: Final = "http_status"
+REDIRECT: Final = "redirect"
+GONE: Final = "gone"
+EXHAUSTED: Final = "exhausted"
+
+
+class Confirm(msgspec.Struct, frozen=True, gc=False):
+    """Delivered."""
+
+
+class RetryAt(msgspec.Struct, frozen=True, gc=False):
+    """Not yet: the next attempt is due at `at` (unix seconds)."""
+
+    at: float
+    reason: str
+
+
+class GiveUp(msgspec.Struct, frozen=True, gc=False):
+    """No attempt is left. The delivery stays visible and can be resent."""
+
+    reason: str
+
+
+class Disable(msgspec.Struct, frozen=True, gc=False):
+    """Give up, and disable the endpoint: it said, or showed, that it wants no more."""
+
+    reason: str
+
+
+Decision = Confirm | RetryAt | GiveUp | Disable
+
+
+def classify(result: Result) -> str:
+    """`confirmed`, or the reason for which the attempt failed.
+
+    2xx confirms; 410 says the endpoint is gone; redirects are never followed, so they fail (Standard Webhooks).
+    """
+    match result:
+        case Failure(fault=fault):
+            return fault.value
+        case Answer(status=status):
+            if 200 <= status < 300:
+                return CONFIRMED
+            if status == 410:
+                return GONE
+            return REDIRECT if 300 <= status < 400 else HTTP_STATUS
+        case _:
+            assert_never(result)
+
+
+def retry_after(value: bytes | None, *, now: float) -> float | None:
+    """Seconds that a `Retry-After` header asks for (RFC 9110, section 10.2.3), within 0 and a day; None if unreadable."""
+    if value is None:
+        return None
+    text = value.decode("latin-1").strip()
+    if text.isascii() and text.isdigit():
+        seconds = float(text) if len(text) < 10 else float(RETRY_AFTER_SECONDS_MAX)
+    else:
+        try:
+            seconds = parsedate_to_datetime(text).timestamp() - now
+        except (ValueError, TypeError, OverflowError, IndexError):
+            return None
+    return min(max(seconds, 0.0), float(RETRY_AFTER_SECONDS_MAX))
+
+
+def decide(
+    result: Result, retry: Retry, *, number: int, failing_since: float | None, now: float, draw: float
+) -> Decision:
+    """What follows attempt `number` (from 1).
+
+    `failing_since` (unix seconds) is since when the endpoint has confirmed nothing: after five days it is disabled.
+    """
+    reason = classify(result)
+    if reason == CONFIRMED:
+        return Confirm()
+    if reason == GONE:
+        return Disable(GONE)
+    if failing_since is not None and now - failing_since >= FAILING_DAYS_MAX * 86_400:
+        return Disable("failing_for_days")
+    floor = retry_after(result.header(b"retry-after"), now=now) if isinstance(result, Answer) else None
+    delay = retry.delay(number, draw=draw, floor=floor)
+    return GiveUp(EXHAUSTED) if delay is None else RetryAt(now + delay, reason)

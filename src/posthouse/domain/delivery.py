@@ -1,0 +1,173 @@
+"""Deliveries and what is written of them: the obligation, the attempt on record, and the journal's batch."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from posthouse.domain.event import Event
+from posthouse.domain.exchange import NO_TIMINGS, Timings
+from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId
+
+DeliveryKey = tuple[EndpointId, EventId]
+
+
+class DeliveryClass(StrEnum):
+    """Which line a delivery stands in: live ones (first tries and their retries) or sent again on request."""
+
+    LIVE = "live"
+    REPLAY = "replay"
+
+
+class OwedReason(StrEnum):
+    """Why a delivery is a row rather than in its owner's memory alone."""
+
+    FAILED = "failed"  # an attempt failed; the next one is due later
+    LANE_FULL = "lane_full"
+    WAITED = "waited"  # in its lane for too long
+    IN_FLIGHT = "in_flight"  # its request runs, and the cursor has passed it
+    PAUSED = "paused"
+    RESENT = "resent"
+    RECOVERED = "recovered"  # its owner died while the request ran
+    DISABLED = "disabled"
+
+
+class Delivery(msgspec.Struct, gc=False):
+    """The obligation to bring one event to one endpoint, in its owner's memory.
+
+    `number` is the attempt to be made next, from 1. `offered_at` is on the boot clock. `row` says that `delivery` has, or
+    is about to have, a row for it. `fresh` says that the partition's cursor still waits for it.
+    """
+
+    event: Event
+    endpoint_id: EndpointId
+    number: int
+    kind: DeliveryClass
+    offered_at: float
+    fresh: bool
+    row: bool
+
+    @property
+    def key(self) -> DeliveryKey:
+        return (self.endpoint_id, self.event.id)
+
+
+class Owed(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A row of `delivery`: what is owed and not on the fast path."""
+
+    partition: int
+    endpoint_id: EndpointId
+    event_id: EventId
+    seq: int
+    number: int  # the attempt to be made next, from 1
+    due_at: float  # unix seconds
+    reason: OwedReason
+    kind: DeliveryClass = DeliveryClass.LIVE
+    sender: bytes | None = None  # the process whose request runs, where the reason is in_flight
+    expires_at: float | None = None
+    payload_bytes: int = 0
+
+    @property
+    def key(self) -> DeliveryKey:
+        return (self.endpoint_id, self.event_id)
+
+
+class AttemptOutcome(StrEnum):
+    """How an attempt ended."""
+
+    DELIVERED = "delivered"
+    FAILED = "failed"  # another attempt follows
+    GAVE_UP = "gave_up"  # none follows: exhausted, gone, cancelled, expired, … (`reason`)
+
+    @property
+    def terminal(self) -> bool:
+        return self is not AttemptOutcome.FAILED
+
+
+class Attempt(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One attempt on record. `sent` is False for a delivery given up without a request."""
+
+    id: AttemptId
+    partition: int
+    app_id: AppId
+    endpoint_id: EndpointId
+    event_id: EventId
+    seq: int
+    number: int
+    kind: DeliveryClass
+    outcome: AttemptOutcome
+    reason: str
+    revision: int
+    url: str
+    started_at: float  # unix seconds
+    sent: bool = True
+    status: int | None = None
+    address: str = ""
+    timings: Timings = NO_TIMINGS
+    response_headers: bytes | None = None  # as an HTTP head: "name: value\r\n" lines
+    response_body: bytes | None = None  # at most RESPONSE_STORED_BYTES_MAX
+    error: str | None = None
+
+    @property
+    def key(self) -> DeliveryKey:
+        return (self.endpoint_id, self.event_id)
+
+
+class EffectKind(StrEnum):
+    """Follow-ups of a callback, recorded with the attempt that caused them and done once."""
+
+    DISABLE_ENDPOINT = "disable_endpoint"
+
+
+class Effect(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A follow-up. Its id is the attempt's, so that it is recorded once."""
+
+    id: AttemptId
+    partition: int
+    endpoint_id: EndpointId
+    kind: EffectKind
+    reason: str
+
+
+class Health(msgspec.Struct, frozen=True, gc=False):
+    """An endpoint turned: failing since a time (unix seconds), or confirmed again (None)."""
+
+    partition: int
+    endpoint_id: EndpointId
+    failing_since: float | None
+
+
+class Rollup(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Counters of one endpoint in one minute; they are added to what the row holds."""
+
+    partition: int
+    minute: int  # unix minutes
+    app_id: AppId
+    endpoint_id: EndpointId
+    delivered: int = 0
+    failed: int = 0
+    gave_up: int = 0
+    total_us: int = 0  # summed over attempts
+
+
+class Cursor(msgspec.Struct, frozen=True, gc=False):
+    """Everything up to `seq` has a row, a terminal attempt, or nobody to go to. `at`: when that event was created."""
+
+    partition: int
+    seq: int
+    at: float
+
+
+class JournalBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """What one journal transaction writes. Each key occurs at most once over `owed` and `settled` together."""
+
+    owner: bytes
+    epochs: dict[int, int]  # partition -> epoch under which this was done
+    attempts: tuple[Attempt, ...] = ()
+    owed: tuple[Owed, ...] = ()
+    settled: tuple[tuple[int, EndpointId, EventId], ...] = ()  # rows that are no longer owed
+    cursors: tuple[Cursor, ...] = ()
+    effects: tuple[Effect, ...] = ()
+    health: tuple[Health, ...] = ()
+    rollups: tuple[Rollup, ...] = ()

@@ -1,0 +1,92 @@
+"""One tree of errors. Adapters translate into it and keep the cause.
+
+    PosthouseError
+    ├── Invalid           what came in is wrong: which field, why, what to do         (422, exit 2)
+    ├── Unauthorised      no key, or one we do not know                                (401, exit 3)
+    ├── Forbidden         a known key that may not do this                             (403, exit 3)
+    ├── NotFound          no such thing, or not yours: the two are not told apart      (404, exit 4)
+    ├── Conflict          the thing is in another state than this needs                (409, exit 5)
+    ├── TooLarge          over a limit, which is named                                 (413, exit 2)
+    ├── Overloaded        refused before memory grows; try again after `retry_after`   (503, exit 7)
+    ├── StoreUnavailable  the database did not answer: our fault, never a target's     (503, exit 7)
+    │   └── InDoubt       the connection died inside a commit: it may have happened
+    ├── StoreRejected     the database refused these data (SQLSTATE class 22 or 23)
+    ├── LogRewound        the log is not the one that was read (a failover lost its end)
+    └── SetupError        the installation cannot start as it is; the text says what to do (exit 1)
+"""
+
+from __future__ import annotations
+
+
+class PosthouseError(Exception):
+    """Base of all errors that Posthouse raises on purpose. `code` is stable and part of the API."""
+
+    code = "error"
+
+
+class Invalid(PosthouseError):
+    """The input is wrong. `path` names the field (`data.items[3].sku`), empty for the whole."""
+
+    def __init__(self, message: str, *, path: str = "", code: str = "invalid") -> None:
+        super().__init__(message)
+        self.path = path
+        self.code = code
+
+
+class Unauthorised(PosthouseError):
+    code = "unauthorised"
+
+
+class Forbidden(PosthouseError):
+    code = "forbidden"
+
+
+class NotFound(PosthouseError):
+    code = "not_found"
+
+    def __init__(self, message: str, *, code: str = "not_found") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Conflict(PosthouseError):
+    def __init__(self, message: str, *, code: str = "conflict") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class TooLarge(PosthouseError):
+    code = "too_large"
+
+
+class Overloaded(PosthouseError):
+    code = "overloaded"
+
+    def __init__(self, message: str, *, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class StoreUnavailable(PosthouseError):
+    code = "store_unavailable"
+    retry_after = 2
+
+
+class InDoubt(StoreUnavailable):
+    """A commit was sent and its answer never came."""
+
+
+class StoreRejected(PosthouseError):
+    """The store refused the data themselves; trying the same again cannot help."""
+
+    code = "rejected_by_store"
+
+
+class LogRewound(PosthouseError):
+    """The event at a position already read is another one now."""
+
+    code = "log_rewound"
+
+
+class SetupError(PosthouseError):
+    code = "setup"

@@ -1,0 +1,59 @@
+"""Events: immutable facts, before (`Draft`) and after (`Event`) the log has them."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+from posthouse.domain.ids import AppId, EventId
+from posthouse.domain.limits import NAME_LENGTH_MAX
+
+TYPE_NAME: Final = re.compile(r"[A-Za-z0-9_]+(?:[.\-][A-Za-z0-9_]+)*\Z")
+JSON_CONTENT: Final = "application/json"
+
+
+def is_type_name(text: str) -> bool:
+    """Whether `text` may name an event type: words of letters, digits and `_`, joined by `.` or `-`."""
+    return len(text) <= NAME_LENGTH_MAX and TYPE_NAME.match(text) is not None
+
+
+class Draft(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """An event on its way into the log, already validated. Texts hold no NUL; `payload` is verbatim."""
+
+    id: EventId
+    app_id: AppId
+    type: str
+    payload: bytes
+    content_type: str = JSON_CONTENT
+    subject: str | None = None
+    key: str | None = None
+    source: str | None = None
+    channels: tuple[str, ...] = ()
+    attributes: bytes | None = None  # a JSON object of texts, as sent
+    expires_at: float | None = None  # unix seconds
+    traceparent: str | None = None
+    cause: EventId | None = None
+    depth: int = 0
+    idempotency_key: str | None = None
+    fingerprint: bytes = b""  # of the request body; compared where the idempotency key was seen before
+
+
+class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A fact in the log, at `(partition, seq)`. `config_version` is the app's when it was appended."""
+
+    id: EventId
+    partition: int
+    seq: int
+    app_id: AppId
+    type: str
+    payload: bytes
+    content_type: str
+    created_at: float  # unix seconds, the database's clock
+    config_version: int
+    subject: str | None = None
+    key: str | None = None
+    channels: tuple[str, ...] = ()
+    expires_at: float | None = None
+    depth: int = 0

@@ -1,0 +1,81 @@
+"""Every bound of the system in one place, each with its unit in its name.
+
+What an operator may change is a setting (`config.py`) whose default is here; the rest are properties of the design.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Intake
+PAYLOAD_BYTES_MAX: Final = 1024 * 1024
+BATCH_BYTES_MAX: Final = 8 * 1024 * 1024
+BATCH_EVENTS_MAX: Final = 1_000
+PENDING_EVENTS_MAX: Final = 10_000
+PENDING_BYTES_MAX: Final = 64 * 1024 * 1024
+FLUSH_EVENTS_MAX: Final = 1_000
+FLUSH_BYTES_MAX: Final = 8 * 1024 * 1024
+PUBLISH_CLASSES: Final = 8
+BODY_READ_SECONDS: Final = 30.0
+IDEMPOTENCY_KEY_LENGTH_MAX: Final = 255
+JSON_DEPTH_MAX: Final = 128
+
+# Names
+NAME_LENGTH_MAX: Final = 128
+TEXT_LENGTH_MAX: Final = 1_024
+URL_LENGTH_MAX: Final = 2_048
+CHANNELS_MAX: Final = 16
+ATTRIBUTES_MAX: Final = 32
+METADATA_BYTES_MAX: Final = 8 * 1024
+HEADERS_MAX: Final = 32
+HEADER_BYTES_MAX: Final = 4 * 1024
+EVENT_PATTERNS_MAX: Final = 100
+ENDPOINTS_PER_APP_MAX: Final = 10_000
+SCHEMA_BYTES_MAX: Final = 256 * 1024
+
+# Log and tail
+PARTITIONS: Final = 64
+CLOCK_SKEW_SECONDS_MAX: Final = 300
+TAIL_READ_EVENTS_MAX: Final = 500
+TAIL_READ_BYTES_MAX: Final = 8 * 1024 * 1024
+OUTSTANDING_EVENTS_MAX: Final = 8_000
+OUTSTANDING_BYTES_MAX: Final = 64 * 1024 * 1024
+ROUTED_APPS_MAX: Final = 10_000
+
+# Lanes
+LANE_FRESH_MAX: Final = 256
+LANE_PAGED_MAX: Final = 64
+LANE_CONCURRENCY: Final = 16
+LANE_SECONDS_MAX: Final = 2.0
+LANES_IDLE_MAX: Final = 20_000
+SOCKETS_MAX: Final = 1_000
+IN_FLIGHT_BYTES_MAX: Final = 64 * 1024 * 1024
+OWED_PER_ENDPOINT_MAX: Final = 1_000_000
+
+# Journal
+UNWRITTEN_RESULTS_MAX: Final = 2_000
+JOURNAL_RESULTS_MAX: Final = 1_000
+JOURNAL_LINGER_SECONDS: Final = 0.02
+OUTSIDE_ROWS_MAX: Final = 1_000
+
+# Ownership
+LEASE_SECONDS: Final = 10.0
+LEASE_MARGIN_SECONDS: Final = 2.0
+IN_FLIGHT_GRACE_SECONDS: Final = 5.0
+
+# The answer of a target
+RESPONSE_READ_BYTES_MAX: Final = 64 * 1024
+RESPONSE_STORED_BYTES_MAX: Final = 8 * 1024
+RESPONSE_HEADER_BYTES_MAX: Final = 16 * 1024
+RESPONSE_HEADERS_MAX: Final = 100
+RETRY_AFTER_SECONDS_MAX: Final = 24 * 3600
+ERROR_LENGTH_MAX: Final = 500
+
+# Retention
+RETENTION_DAYS: Final = 30
+DAYS_AHEAD: Final = 3
+FAILING_DAYS_MAX: Final = 5
+
+# API
+PAGE_ROWS: Final = 50
+PAGE_ROWS_MAX: Final = 250

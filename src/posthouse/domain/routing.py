@@ -1,0 +1,60 @@
+"""Which endpoints an event reaches.
+
+A pattern is a type name, `*` for all, or a prefix: `order.*` matches `order.created` and `order.item.added`, not `order`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from posthouse.domain.endpoint import AppConfig, Endpoint
+from posthouse.domain.event import is_type_name
+
+ROUTES_CACHED_MAX: Final = 1_000
+
+
+def is_pattern(text: str) -> bool:
+    """Whether `text` may stand in an endpoint's `events`."""
+    return text == "*" or is_type_name(text.removesuffix(".*"))
+
+
+def matches_type(patterns: Iterable[str], event_type: str) -> bool:
+    """Whether any pattern matches; no pattern at all matches everything."""
+    some = False
+    for pattern in patterns:
+        some = True
+        if pattern in ("*", event_type):
+            return True
+        if pattern.endswith(".*") and event_type.startswith(pattern[:-1]):
+            return True
+    return not some
+
+
+def matches_channels(endpoint: tuple[str, ...], event: tuple[str, ...]) -> bool:
+    """An endpoint without channels hears all; one with channels hears events that share one."""
+    return not endpoint or any(channel in endpoint for channel in event)
+
+
+class Router:
+    """An `AppConfig` compiled for routing: by type once, then a look-up. Bounded, since types come from outside."""
+
+    __slots__ = ("_by_type", "config")
+
+    def __init__(self, config: AppConfig) -> None:
+        self.config = config
+        self._by_type: dict[str, tuple[Endpoint, ...]] = {}
+
+    def route(self, event_type: str, channels: tuple[str, ...]) -> tuple[Endpoint, ...]:
+        """The enabled endpoints that the event reaches, in the order of their creation."""
+        endpoints = self._by_type.get(event_type)
+        if endpoints is None:
+            endpoints = tuple(
+                e for e in self.config.endpoints if e.enabled and matches_type(e.events, event_type)
+            )
+            if len(self._by_type) >= ROUTES_CACHED_MAX:
+                self._by_type.clear()
+            self._by_type[event_type] = endpoints
+        if channels or any(e.channels for e in endpoints):
+            return tuple(e for e in endpoints if matches_channels(e.channels, channels))
+        return endpoints

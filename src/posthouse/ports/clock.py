@@ -1,0 +1,27 @@
+"""Time, chance and new ids: arguments everywhere else, so that a test owns them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Three clocks and a die.
+
+    `now` is unix seconds anchored to the database's clock. `boot` is monotonic seconds that go on while the machine
+    sleeps: leases and waits are counted on it.
+    """
+
+    def now(self) -> float: ...
+
+    def boot(self) -> float: ...
+
+    def new_id(self) -> bytes:
+        """A UUIDv7 at `now`, greater than every earlier one of this process."""
+        ...
+
+    def draw(self) -> float:
+        """Uniform in [0, 1)."""
+        ...
+
+    async def sleep(self, seconds: float) -> None: ...

@@ -1,0 +1,124 @@
+"""The store as the engine sees it: who owns a partition, what is owed, what was tried.
+
+Every write is fenced: it locks the partition's row and checks owner and epoch in the same transaction (engine protocol,
+sections 3 to 5). A write under an old epoch changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from posthouse.domain.delivery import Attempt, Cursor, DeliveryKey, Effect, JournalBatch, Owed
+from posthouse.domain.endpoint import AppConfig
+from posthouse.domain.event import Event
+from posthouse.domain.ids import AppId, EndpointId
+
+
+class Claim(msgspec.Struct, frozen=True, gc=False):
+    """A partition taken. `previous` is the owner it was taken from; None after a planned hand-over, or at the first time."""
+
+    partition: int
+    epoch: int
+    cursor: Cursor
+    previous: bytes | None
+
+
+class Want(msgspec.Struct, frozen=True, gc=False):
+    """A request for owed rows of one endpoint that are due; `limit` counts rows that are already in memory too."""
+
+    partition: int
+    endpoint_id: EndpointId
+    limit: int
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Answer to a `Want`: due rows by due time, and when the next one after these is due (None: no further row)."""
+
+    rows: tuple[tuple[Owed, Event], ...]
+    next_due: float | None
+
+
+class Store(Protocol):
+    async def partitions(self) -> int:
+        """How many partitions this installation has (fixed when it was made)."""
+        ...
+
+    async def claim(
+        self, owner: bytes, *, limit: int, lease_seconds: float, exclusive: bool, dead: Collection[bytes] = ()
+    ) -> list[Claim]:
+        """Take up to `limit` partitions that are free: released, expired by the database's clock, or of a `dead` owner.
+
+        `exclusive` takes any partition of anybody: only for a process that holds the data directory's lock.
+        """
+        ...
+
+    async def renew(self, owner: bytes, epochs: Mapping[int, int], *, lease_seconds: float) -> set[int]:
+        """Extend the leases that are still ours (even after their expiry, while nobody took them); which those are."""
+        ...
+
+    async def release(self, owner: bytes, epochs: Mapping[int, int]) -> None:
+        """Planned hand-over: give the partitions up at once."""
+        ...
+
+    async def owners(self) -> dict[bytes, int]:
+        """Every owner and how many partitions it holds."""
+        ...
+
+    async def journal(self, batch: JournalBatch, *, lease_seconds: float, again: bool = False) -> set[int]:
+        """Write a batch in one transaction; the partitions for which it was written (the others are not ours any more).
+
+        `again` says that the same batch was sent before and its fate is unknown: it is then written at most once.
+
+        Raises: InDoubt, StoreUnavailable, StoreRejected.
+        """
+        ...
+
+    async def recorded(self, partition: int, *, after: Cursor, until: int) -> set[DeliveryKey]:
+        """The keys of events with `after.seq < seq <= until` that have a row or a terminal attempt. Call after `claim`."""
+        ...
+
+    async def recover_in_flight(
+        self, owner: bytes, epochs: Mapping[int, int], *, previous: bytes, now: float
+    ) -> None:
+        """Rows whose request ran in the dead process `previous` are due at `now` (fenced)."""
+        ...
+
+    async def settle_late(self, attempt: Attempt, owed: Owed | None, *, sender: bytes) -> bool:
+        """The one write without ownership: the answer of a request that outlived our ownership settles its own row.
+
+        It applies only while the row is still marked in flight for this attempt by `sender`; `owed` is the row's new
+        state, None where nothing is owed any more. Whether it applied.
+        """
+        ...
+
+    async def owed_endpoints(self, partitions: Collection[int]) -> list[tuple[int, EndpointId, float]]:
+        """Each endpoint with rows in these partitions, and when its earliest row is due."""
+        ...
+
+    async def page(self, wants: Sequence[Want], *, now: float, bytes_max: int) -> list[Page]:
+        """Due rows for many endpoints in one call, one page a want, in order. `bytes_max` bounds the payloads in total
+        (at least one row is always returned where any is due)."""
+        ...
+
+    async def apps(self, app_ids: Collection[AppId]) -> list[AppConfig]:
+        """The routing configuration of these apps, in one snapshot; an app that does not exist is left out."""
+        ...
+
+    async def changed_apps(self, partition: int, *, since_version: int) -> list[AppId]:
+        """The apps of a partition whose configuration changed after a version."""
+        ...
+
+    async def endpoint_apps(self, endpoint_ids: Collection[EndpointId]) -> dict[EndpointId, AppId]:
+        """The apps of endpoints; deleted endpoints are left out."""
+        ...
+
+    async def effects(self, partitions: Collection[int], *, limit: int) -> list[Effect]:
+        """Recorded follow-ups that were not done yet, oldest first."""
+        ...
+
+    async def disable_endpoint(self, effect: Effect) -> None:
+        """Do a `disable_endpoint` effect and remove it, in one transaction."""
+        ...
