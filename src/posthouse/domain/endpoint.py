@@ -10,7 +10,7 @@ import msgspec
 
 from posthouse.domain.ids import AppId, EndpointId
 from posthouse.domain.limits import LANE_CONCURRENCY
-from posthouse.domain.retry import Retry
+from posthouse.domain.retry import Retry, RetrySettings
 
 
 class Timeouts(msgspec.Struct, frozen=True, gc=False):
@@ -51,6 +51,19 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     failing_since: float | None = None  # unix seconds: no confirmed delivery since
 
 
+class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The stored form of an endpoint: what an attempt is made with, as it was configured. One per revision."""
+
+    url: str
+    description: str = ""
+    events: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    headers: dict[str, str] = {}
+    retry: RetrySettings = RetrySettings()
+    timeouts: Timeouts = Timeouts()
+    concurrency: int = LANE_CONCURRENCY
+
+
 class AppConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What an app's events are routed by, at one version."""
 
@@ -58,3 +71,4 @@ class AppConfig(msgspec.Struct, frozen=True, kw_only=True):
     partition: int
     version: int
     endpoints: tuple[Endpoint, ...] = ()
+    refresh_at: float | None = None  # unix seconds: when a secret's overlap ends, and this must be loaded anew

@@ -24,6 +24,7 @@ class Draft(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     id: EventId
     app_id: AppId
+    app_uid: str | None = None  # where the app was named by it: checked as the event is appended
     type: str
     payload: bytes
     content_type: str = JSON_CONTENT

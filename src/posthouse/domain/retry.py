@@ -19,18 +19,6 @@ class Retry(msgspec.Struct, frozen=True, gc=False):
     schedule: tuple[float, ...] = DEFAULT_SCHEDULE
     jitter: float = 0.1  # 0.1: up to 10 % earlier or later
 
-    @classmethod
-    def exponential(
-        cls, *, base: float, factor: float, maximum: float, attempts: int, jitter: float = 0.1
-    ) -> Retry:
-        """`base · factorⁿ` seconds, at most `maximum`; `attempts` counts the first one too."""
-        delays = []
-        delay = base
-        for _ in range(attempts - 1):
-            delays.append(min(delay, maximum))
-            delay = min(delay * factor, maximum)
-        return cls(tuple(delays), jitter)
-
     def delay(self, number: int, *, draw: float, floor: float | None = None) -> float | None:
         """Seconds until the attempt after attempt `number` (from 1); None when there is none left.
 
@@ -43,3 +31,36 @@ class Retry(msgspec.Struct, frozen=True, gc=False):
         if floor is not None:
             delay = max(delay, min(floor, RETRY_AFTER_SECONDS_MAX))
         return delay
+
+
+class Exponential(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """`base · factorⁿ` seconds, at most `max`; `attempts` counts the first one too."""
+
+    base: float = 5.0
+    factor: float = 2.0
+    max: float = 3600.0
+    attempts: int = 10
+
+    def schedule(self) -> tuple[float, ...]:
+        """The delays written out: one fewer than the attempts."""
+        delays = []
+        delay = self.base
+        for _ in range(self.attempts - 1):
+            delays.append(min(delay, self.max))
+            delay = min(delay * self.factor, self.max)
+        return tuple(delays)
+
+
+class RetrySettings(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
+    """A retry policy as an endpoint is configured with it: a list of delays, or an exponential; neither: the default."""
+
+    schedule: tuple[float, ...] | None = None
+    exponential: Exponential | None = None
+    jitter: float = 0.1
+
+    def policy(self) -> Retry:
+        if self.schedule is not None:
+            return Retry(self.schedule, self.jitter)
+        if self.exponential is not None:
+            return Retry(self.exponential.schedule(), self.jitter)
+        return Retry(jitter=self.jitter)

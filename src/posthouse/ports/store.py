@@ -14,7 +14,7 @@ import msgspec
 from posthouse.domain.delivery import Attempt, Cursor, DeliveryKey, Effect, JournalBatch, Owed
 from posthouse.domain.endpoint import AppConfig
 from posthouse.domain.event import Event
-from posthouse.domain.ids import AppId, EndpointId
+from posthouse.domain.ids import AppId, EndpointId, EventId
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):
@@ -27,17 +27,21 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
 
 
 class Want(msgspec.Struct, frozen=True, gc=False):
-    """A request for owed rows of one endpoint that are due; `limit` counts rows that are already in memory too."""
+    """A request for up to `limit` owed rows of one endpoint that are due, without those `held` in memory already."""
 
     partition: int
     endpoint_id: EndpointId
     limit: int
+    held: tuple[EventId, ...] = ()
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Answer to a `Want`: due rows by due time, and when the next one after these is due (None: no further row)."""
+    """Answer to a `Want`: due rows by due time, and when the next one after these is due (None: no further row).
 
-    rows: tuple[tuple[Owed, Event], ...]
+    A row without its event is of one that retention dropped: nothing can be delivered any more.
+    """
+
+    rows: tuple[tuple[Owed, Event | None], ...]
     next_due: float | None
 
 

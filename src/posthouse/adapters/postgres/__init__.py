@@ -1,1 +1,1 @@
-
+"""PostgreSQL: the log, the store, the directory of configuration, and the embedded server."""

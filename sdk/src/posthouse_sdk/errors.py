@@ -1,0 +1,60 @@
+"""What can be wrong with a secret or a received request; each cause is a class of its own.
+
+Every text is fit for a log: none holds a secret or a part of one.
+
+    VerificationError               do not trust the request; answer 400 or 401
+    ├── MissingHeaderError          one of the three webhook headers is not there
+    ├── MalformedHeaderError        a webhook header is there and cannot be read
+    ├── StaleTimestampError         signed longer ago than the tolerance: a replay, or a clock that is wrong
+    ├── FutureTimestampError        signed in the future beyond the tolerance: a clock that is wrong
+    ├── NoMatchingSignatureError    no signature fits a secret: the wrong secret, or the body is not what was sent
+    ├── ParsedBodyError             (also a TypeError) the caller passed a parsed body instead of the raw bytes
+    └── BodyNotJsonError            the signature is right, and the body is not JSON: use `Webhook.check`
+    SecretError                     (a ValueError) a secret or key that cannot be used
+"""
+
+from __future__ import annotations
+
+
+class VerificationError(Exception):
+    """The request is not proven to come from the sender."""
+
+
+class MissingHeaderError(VerificationError):
+    """A webhook header is missing; `header` is its name."""
+
+    def __init__(self, header: str) -> None:
+        super().__init__(f"the header {header} is missing")
+        self.header = header
+
+
+class MalformedHeaderError(VerificationError):
+    """A webhook header cannot be read; `header` is its name."""
+
+    def __init__(self, header: str, why: str) -> None:
+        super().__init__(f"the header {header} {why}")
+        self.header = header
+
+
+class StaleTimestampError(VerificationError):
+    """The request was signed longer ago than the tolerance allows."""
+
+
+class FutureTimestampError(VerificationError):
+    """The request was signed in the future, beyond the tolerance."""
+
+
+class NoMatchingSignatureError(VerificationError):
+    """No signature of the request was made with any of the secrets."""
+
+
+class ParsedBodyError(VerificationError, TypeError):
+    """The body passed in was parsed; only the bytes as they were received can be verified."""
+
+
+class BodyNotJsonError(VerificationError):
+    """The signature is right, and the body is not JSON."""
+
+
+class SecretError(ValueError):
+    """A secret or key is of the wrong form or size."""

@@ -1,0 +1,168 @@
+"""Receiving: is this request from who it claims to be, and is it new?
+
+Source: Standard Webhooks 1.0.0, sections "Webhook headers" and "Verifying signatures".
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from posthouse_sdk.errors import (
+    BodyNotJsonError,
+    FutureTimestampError,
+    MalformedHeaderError,
+    MissingHeaderError,
+    NoMatchingSignatureError,
+    ParsedBodyError,
+    SecretError,
+    StaleTimestampError,
+)
+from posthouse_sdk.signatures import V1, V1A, Key, VerifyingKey, is_message_id, parse_secret, sign
+
+ID_HEADER: Final = "webhook-id"
+TIMESTAMP_HEADER: Final = "webhook-timestamp"
+SIGNATURE_HEADER: Final = "webhook-signature"
+
+TOLERANCE_SECONDS: Final = 300
+TIMESTAMP_DIGITS_MAX: Final = 12
+SIGNATURES_MAX: Final = 32
+
+_NAMES: Final = (ID_HEADER, TIMESTAMP_HEADER, SIGNATURE_HEADER)
+_RAW_BYTES: Final = "pass the raw bytes of the body, as they were received"
+
+
+class Webhook:
+    """Verifies requests signed with any of some secrets, and signs requests for tests of receivers.
+
+    `secrets` are `whsec_…` (shared), `whpk_…` (public key) or `whsk_…` (key pair); several are in force while a secret
+    is rotated. `tolerance` is how many seconds a request's timestamp may lie from `clock()` (unix seconds).
+
+    Raises: SecretError for a secret that cannot be used.
+    """
+
+    __slots__ = ("_clock", "_keys", "_tolerance")
+
+    def __init__(
+        self,
+        secrets: str | Iterable[str],
+        *,
+        tolerance: float = TOLERANCE_SECONDS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._keys: Final[tuple[Key, ...]] = tuple(
+            parse_secret(text) for text in ([secrets] if isinstance(secrets, str) else secrets)
+        )
+        if not self._keys:
+            raise SecretError("a webhook needs at least one secret")
+        self._tolerance: Final = tolerance
+        self._clock: Final = clock
+
+    def verify(self, body: bytes | str, headers: Mapping[str, str]) -> Any:
+        """The parsed JSON body of a request that one of the secrets signed, within the tolerance.
+
+        `body` is what came over the wire, unparsed; header names may be of any case. Keep the `webhook-id` of what you
+        have handled: a sender may deliver an event more than once.
+
+        Raises: a subclass of VerificationError that names the cause.
+        """
+        raw = _raw(body)
+        self.check(raw, headers)
+        try:
+            return json.loads(raw)
+        except (ValueError, RecursionError) as error:
+            raise BodyNotJsonError(
+                "the signature is right, and the body is not JSON; check() verifies any body"
+            ) from error
+
+    def check(self, body: bytes | str, headers: Mapping[str, str]) -> None:
+        """The same for a body of any kind: it is verified and not parsed.
+
+        Raises: a subclass of VerificationError that names the cause.
+        """
+        raw = _raw(body)
+        found = _find(headers)
+        message_id, timestamp = found[ID_HEADER], found[TIMESTAMP_HEADER]
+        if not is_message_id(message_id):
+            raise MalformedHeaderError(ID_HEADER, "is not an id: visible ASCII characters without a full stop")
+        if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= TIMESTAMP_DIGITS_MAX):
+            raise MalformedHeaderError(TIMESTAMP_HEADER, "is not a whole number of seconds since 1970")
+        signatures = _split(found[SIGNATURE_HEADER])
+        self._check_time(int(timestamp))
+        prefix = f"{message_id}.{timestamp}.".encode("ascii")
+        for version, signature in signatures:
+            for key in self._keys:
+                if key.version == version and key.verifies(prefix, raw, signature):
+                    return
+        raise NoMatchingSignatureError(
+            "no signature was made with a secret given here: either the secret is not this endpoint's, or the body is "
+            f"not what was sent; {_RAW_BYTES}, not a parsed and re-serialised copy"
+        )
+
+    def sign(self, message_id: str, timestamp: int, body: bytes | str) -> dict[str, str]:
+        """The three headers of a request as a sender would make them; every secret signs. For tests of receivers.
+
+        Raises: SecretError where a secret can only verify (`whpk_…`), ValueError for an unusable id.
+        """
+        signers = [key for key in self._keys if not isinstance(key, VerifyingKey)]
+        if len(signers) < len(self._keys):
+            raise SecretError("a whpk_ key can only verify; signing takes whsec_ or whsk_")
+        return {
+            ID_HEADER: message_id,
+            TIMESTAMP_HEADER: str(int(timestamp)),
+            SIGNATURE_HEADER: sign(message_id, timestamp, _raw(body), signers),
+        }
+
+    def _check_time(self, timestamp: int) -> None:
+        age = self._clock() - timestamp
+        if age > self._tolerance:
+            raise StaleTimestampError(f"signed {age:.0f} s ago; at most {self._tolerance:g} s are tolerated")
+        if age < -self._tolerance:
+            raise FutureTimestampError(
+                f"signed {-age:.0f} s in the future; at most {self._tolerance:g} s are tolerated. Is the clock right?"
+            )
+
+
+def _raw(body: bytes | str) -> bytes:
+    if isinstance(body, str):
+        return body.encode("utf-8", "surrogatepass")
+    if isinstance(body, bytes | bytearray | memoryview):
+        return bytes(body)
+    raise ParsedBodyError(f"the body is a {type(body).__name__}: {_RAW_BYTES}, before any parsing")
+
+
+def _find(headers: Mapping[str, str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in headers.items():
+        lower = name.lower()
+        if lower not in _NAMES:
+            continue
+        if not isinstance(value, str):
+            raise MalformedHeaderError(lower, f"is a {type(value).__name__}, not a text")
+        if found.setdefault(lower, value) != value:
+            # The application might read the other one.
+            raise MalformedHeaderError(lower, "came twice, with different values")
+    for name in _NAMES:
+        if not found.get(name):
+            raise MissingHeaderError(name)
+    return found
+
+
+def _split(value: str) -> list[tuple[str, bytes]]:
+    """The signatures of known versions; what another version means is not ours to judge."""
+    parts = value.split(" ")
+    if len(parts) > SIGNATURES_MAX:
+        raise MalformedHeaderError(SIGNATURE_HEADER, f"holds more than {SIGNATURES_MAX} signatures")
+    well_formed = False
+    known = []
+    for part in parts:
+        version, comma, encoded = part.partition(",")
+        if version and comma and encoded:
+            well_formed = True
+            if version in (V1, V1A):
+                known.append((version, part.encode("utf-8", "surrogatepass")))
+    if not well_formed:
+        raise MalformedHeaderError(SIGNATURE_HEADER, "holds no signature of the form version,base64")
+    return known

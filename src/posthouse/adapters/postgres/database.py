@@ -1,0 +1,155 @@
+"""Connections to PostgreSQL, with this project's manners, and its errors in this project's words."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import asyncpg
+
+from posthouse.domain.errors import InDoubt, StoreRejected, StoreUnavailable
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection = PoolConnectionProxy[asyncpg.Record]
+else:
+    Connection = Any
+
+# The server ended the session; a commit that was under way may have happened.
+_ENDED: Final = (
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    OSError,
+    asyncio.IncompleteReadError,
+)
+# SQLSTATE classes in which the data themselves are refused: data exception, integrity constraint violation.
+_DATA_CLASSES: Final = ("22", "23")
+
+SETTINGS: Final = {
+    "application_name": "posthouse",
+    "synchronous_commit": "on",
+    "idle_in_transaction_session_timeout": "3s",
+    "lock_timeout": "10s",
+    "jit": "off",
+    "tcp_keepalives_idle": "15",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "TimeZone": "UTC",
+}
+
+
+@contextmanager
+def translated(*, writing: bool) -> Iterator[None]:
+    """Turn the driver's errors into the domain's.
+
+    Raises InDoubt where the connection ended while `writing`; StoreRejected for refused data; StoreUnavailable for all
+    else that the database says, since none of it is the caller's fault.
+    """
+    try:
+        yield
+    except _ENDED as error:
+        kind = InDoubt if writing else StoreUnavailable
+        raise kind(f"the connection to PostgreSQL ended: {error or type(error).__name__}") from error
+    except asyncpg.PostgresError as error:
+        if (error.sqlstate or "")[:2] in _DATA_CLASSES:
+            raise StoreRejected(f"PostgreSQL refused the data ({error.sqlstate}): {error}") from error
+        raise StoreUnavailable(f"PostgreSQL could not do it ({error.sqlstate}): {error}") from error
+    except TimeoutError as error:
+        kind = InDoubt if writing else StoreUnavailable
+        raise kind("PostgreSQL did not answer in time") from error
+
+
+async def _keep(_: object) -> None:
+    """Sessions are not reset between uses: ours never leave anything behind, and a reset is a round trip."""
+
+
+async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    # Ids travel as their 16 raw bytes.
+    await connection.set_type_codec(
+        "uuid", schema="pg_catalog", encoder=lambda raw: raw, decoder=bytes, format="binary"
+    )
+
+
+class Database:
+    """A bounded set of connections, opened on demand, each with the same settings.
+
+    `statement_seconds` limits a statement on the server and, a little later, here: a hanging server must not hold us.
+    """
+
+    def __init__(
+        self, dsn: str, *, size: int, statement_seconds: float = 30.0, settings: dict[str, str] | None = None
+    ) -> None:
+        self._dsn = dsn
+        self._size = size
+        self._settings = SETTINGS | {"statement_timeout": f"{int(statement_seconds * 1000)}ms"} | (settings or {})
+        self._command_timeout = statement_seconds + 5
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+
+    async def open(self) -> None:
+        """Open the pool and one connection. Raises StoreUnavailable."""
+        with translated(writing=False):
+            self._pool = await asyncpg.create_pool(
+                self._dsn,
+                min_size=1,
+                max_size=self._size,
+                max_inactive_connection_lifetime=0,
+                command_timeout=self._command_timeout,
+                server_settings=self._settings,
+                init=_prepare,
+                reset=_keep,
+                timeout=10,
+            )
+
+    async def close(self) -> None:
+        if self._pool is not None:
+            pool, self._pool = self._pool, None
+            try:
+                await asyncio.wait_for(pool.close(), 5)
+            except TimeoutError:
+                pool.terminate()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection for a short while. Raises StoreUnavailable where none is to be had within ten seconds."""
+        if self._pool is None:
+            raise StoreUnavailable("the store is closed")
+        with translated(writing=False):
+            connection = await self._pool.acquire(timeout=10)
+        try:
+            yield connection
+        finally:
+            await self._pool_release(connection)
+
+    async def _pool_release(self, connection: Connection) -> None:
+        if self._pool is not None:
+            await self._pool.release(connection)
+
+    async def fetch(self, query: str, *arguments: object, writing: bool = False) -> list[asyncpg.Record]:
+        """All rows of one autocommitted statement; errors as `translated` tells them."""
+        async with self.connection() as connection:
+            with translated(writing=writing):
+                return await connection.fetch(query, *arguments)
+
+    async def fetchrow(self, query: str, *arguments: object, writing: bool = False) -> asyncpg.Record | None:
+        rows = await self.fetch(query, *arguments, writing=writing)
+        return rows[0] if rows else None
+
+    async def fetchval(self, query: str, *arguments: object, writing: bool = False) -> Any:
+        row = await self.fetchrow(query, *arguments, writing=writing)
+        return None if row is None else row[0]
+
+    async def execute(self, query: str, *arguments: object) -> None:
+        await self.fetch(query, *arguments, writing=True)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A transaction on one connection; errors as `translated` tells them, InDoubt where the commit's fate is unknown."""
+        async with self.connection() as connection:
+            with translated(writing=True):
+                async with connection.transaction():
+                    yield connection

@@ -1,0 +1,131 @@
+"""The log on PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import asyncpg
+
+from posthouse.adapters.postgres.database import Connection, Database, translated
+from posthouse.adapters.postgres.queries import Queries
+from posthouse.domain.event import Draft, Event
+from posthouse.domain.ids import AppId, EventId, lower_bound
+from posthouse.domain.limits import TAIL_READ_BYTES_MAX, TAIL_READ_EVENTS_MAX
+from posthouse.ports.log import Appended, AppendResult, AppMissing, Head, Repeated
+
+SQL = Queries("log.sql")
+CHANNEL_SEPARATOR = "\x1f"
+
+
+class PostgresLog:
+    """`ports.log.EventLog` on PostgreSQL. `publishing` and `reading` may be the same database or not."""
+
+    def __init__(self, publishing: Database, reading: Database) -> None:
+        self._publishing = publishing
+        self._reading = reading
+
+    async def append(self, drafts: Sequence[Draft]) -> list[AppendResult]:
+        async with self._publishing.connection() as connection:
+            with translated(writing=True):
+                try:
+                    rows = await connection.fetch(SQL.publish, *_columns(drafts))
+                except asyncpg.UniqueViolationError:
+                    # An id that is there already: this batch's earlier, doubtful commit happened.
+                    known = await self._find(connection, [d.id for d in drafts])
+                    if not known:
+                        raise
+                    rows = None
+                if rows is not None:
+                    results = [_result(row) for row in rows]
+                    mine = [
+                        d.id
+                        for d, r in zip(drafts, results, strict=True)
+                        if isinstance(r, Repeated) and r.event_id == d.id
+                    ]
+                    if not mine:
+                        return results
+                    # Likewise, seen through its own idempotency key.
+                    known = await self._find(connection, mine)
+                    return [known.get(d.id, r) for d, r in zip(drafts, results, strict=True)]
+        # The others of the batch had no app, or a key that was used: they are asked again, without those that are there.
+        rest = [d for d in drafts if d.id not in known]
+        others = dict(zip((d.id for d in rest), await self.append(rest) if rest else (), strict=True))
+        return [known.get(d.id) or others[d.id] for d in drafts]
+
+    async def _find(self, connection: Connection, ids: Sequence[EventId]) -> dict[EventId, Appended]:
+        rows = await connection.fetch(SQL.appended, ids)
+        return {r["id"]: Appended(r["partition"], r["seq"], r["config_version"], r["created_at"]) for r in rows}
+
+    async def read(self, partition: int, after: int, *, since: float | None) -> list[Event]:
+        rows = await self._reading.fetch(
+            SQL.read, partition, after, _since(since), TAIL_READ_EVENTS_MAX, TAIL_READ_BYTES_MAX
+        )
+        events: list[Event] = []
+        for row in rows:
+            if row["seq"] != after + len(events) + 1:
+                break
+            events.append(event_of(row))
+        return events
+
+    async def heads(self, partitions: Sequence[int]) -> Mapping[int, Head]:
+        rows = await self._reading.fetch(SQL.heads, partitions)
+        return {partition: Head(seq, version, poke) for partition, seq, version, poke in rows}
+
+    async def event_at(self, partition: int, seq: int, *, since: float | None) -> EventId | None:
+        raw = await self._reading.fetchval(SQL.event_at, partition, seq, _since(since))
+        return None if raw is None else EventId(raw)
+
+
+def event_of(row: asyncpg.Record) -> Event:
+    """An event from a row that holds the columns of the `read` query."""
+    return Event(
+        id=EventId(row["id"]),
+        partition=row["partition"],
+        seq=row["seq"],
+        app_id=AppId(row["app_id"]),
+        type=row["type"],
+        payload=row["payload"],
+        content_type=row["content_type"],
+        created_at=row["created_at"],
+        config_version=row["config_version"],
+        subject=row["subject"],
+        key=row["key"],
+        channels=tuple(row["channels"] or ()),
+        expires_at=row["expires_at"],
+        depth=row["depth"],
+    )
+
+
+def _since(since: float | None) -> bytes:
+    return bytes(16) if since is None else lower_bound(int(since * 1000))
+
+
+def _result(row: asyncpg.Record) -> AppendResult:
+    verdict, partition, seq, version, created_at, known_id, fingerprint = row
+    if verdict == "appended":
+        return Appended(partition, seq, version, created_at)
+    if verdict == "repeated":
+        return Repeated(known_id, fingerprint, created_at)
+    return AppMissing()
+
+
+def _columns(drafts: Sequence[Draft]) -> tuple[list[object], ...]:
+    return (
+        [d.id for d in drafts],
+        [d.app_id for d in drafts],
+        [d.app_uid for d in drafts],
+        [d.type for d in drafts],
+        [d.content_type for d in drafts],
+        [d.payload for d in drafts],
+        [d.subject for d in drafts],
+        [d.key for d in drafts],
+        [d.source for d in drafts],
+        [CHANNEL_SEPARATOR.join(d.channels) if d.channels else None for d in drafts],
+        [d.attributes for d in drafts],
+        [d.expires_at for d in drafts],
+        [d.traceparent for d in drafts],
+        [d.cause for d in drafts],
+        [d.depth for d in drafts],
+        [d.idempotency_key for d in drafts],
+        [d.fingerprint for d in drafts],
+    )

@@ -1,0 +1,35 @@
+-- name: publish
+-- Append a batch (migrations/0002_functions.sql).
+SELECT * FROM publish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+
+-- name: appended
+-- Where the events of a batch in doubt are, if they were committed.
+SELECT e.id, e.partition, e.seq, e.config_version, extract(epoch FROM e.created_at)::float8 AS created_at
+  FROM event e WHERE e.id = ANY ($1::uuid[])
+
+-- name: read
+-- The next events of a partition, in order, up to a count and a size. The size is summed before any payload is fetched:
+-- octet_length reads it from the pointer to a payload that is stored apart.
+SELECT e.id, e.partition, e.seq, e.app_id, e.type, e.payload, e.content_type,
+       extract(epoch FROM e.created_at)::float8 AS created_at, e.config_version, e.subject, e.key, e.channels,
+       extract(epoch FROM e.expires_at)::float8 AS expires_at, e.depth
+  FROM (
+    SELECT n.id, sum(n.bytes) OVER (ORDER BY n.seq) - n.bytes AS before
+      FROM (
+        SELECT id, seq, octet_length(payload) AS bytes FROM event
+         WHERE partition = $1 AND seq > $2 AND id >= $3 ORDER BY seq LIMIT $4
+      ) n
+  ) s
+  CROSS JOIN LATERAL (SELECT * FROM event e WHERE e.id = s.id AND e.partition = $1 OFFSET 0) e
+ WHERE s.before < $5 AND e.partition = $1
+ ORDER BY e.seq
+
+-- name: event_at
+-- Which event is at a position.
+SELECT id FROM event WHERE partition = $1 AND seq = $2 AND id >= $3 LIMIT 1
+
+-- name: heads
+-- Where partitions stand: one statement for all that a process owns.
+SELECT h.partition, h.seq, c.version, p.poke
+  FROM log_head h JOIN config_head c ON c.partition = h.partition JOIN partition p ON p.id = h.partition
+ WHERE h.partition = ANY ($1::int[])

@@ -1,0 +1,166 @@
+-- name: partitions
+SELECT partitions FROM installation
+
+-- name: claim
+-- Take partitions that are free. The database's clock decides, and the clock of this moment, not of the transaction's start.
+WITH free AS (
+    SELECT id, owner FROM partition
+     WHERE $5 OR owner IS NULL OR lease_until < clock_timestamp() OR owner = ANY ($4::uuid[])
+     ORDER BY id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE partition p
+   SET owner = $1, epoch = p.epoch + 1, lease_until = clock_timestamp() + make_interval(secs => $3)
+  FROM free WHERE p.id = free.id
+RETURNING p.id, p.epoch, p.cursor, extract(epoch FROM p.cursor_at)::float8 AS cursor_at, free.owner AS previous
+
+-- name: renew
+-- Even an expired lease is renewed while nobody took the partition.
+UPDATE partition p SET lease_until = clock_timestamp() + make_interval(secs => $4)
+  FROM (
+    SELECT q.id FROM partition q JOIN unnest($2::int[], $3::bigint[]) u (id, epoch) USING (id)
+     WHERE q.epoch = u.epoch AND q.owner = $1 ORDER BY q.id FOR NO KEY UPDATE OF q
+  ) held
+ WHERE p.id = held.id RETURNING p.id
+
+-- name: release
+UPDATE partition p SET owner = NULL, lease_until = '-infinity'
+  FROM (
+    SELECT q.id FROM partition q JOIN unnest($2::int[], $3::bigint[]) u (id, epoch) USING (id)
+     WHERE q.epoch = u.epoch AND q.owner = $1 ORDER BY q.id FOR NO KEY UPDATE OF q
+  ) held
+ WHERE p.id = held.id
+
+-- name: owners
+SELECT owner, count(*)::int AS partitions FROM partition WHERE owner IS NOT NULL GROUP BY owner
+
+-- name: journal
+-- Write a batch of results (migrations/0002_functions.sql).
+SELECT journal($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
+               $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44, $45, $46,
+               $47, $48, $49, $50, $51, $52, $53, $54, $55, $56, $57, $58, $59, $60, $61, $62)
+
+-- name: recorded
+-- What of the log after the cursor has a home already. Attempts are searched from the time of the cursor's event on: none
+-- for a later event is older than that.
+SELECT endpoint_id, event_id FROM delivery WHERE partition = $1 AND seq > $2 AND seq <= $3
+UNION ALL
+SELECT endpoint_id, event_id FROM attempt
+ WHERE partition = $1 AND id >= $4 AND seq > $2 AND seq <= $3 AND outcome <> 'failed'
+
+-- name: recover_in_flight
+-- The requests of a dead process will not answer: their rows are due now.
+UPDATE delivery d SET due_at = to_timestamp($5), reason = 'recovered', sender = NULL
+  FROM (
+    SELECT p.id FROM partition p JOIN unnest($2::int[], $3::bigint[]) u (id, epoch) USING (id)
+     WHERE p.epoch = u.epoch AND p.owner = $1 ORDER BY p.id FOR NO KEY UPDATE OF p
+  ) held
+ WHERE d.partition = held.id AND d.reason = 'in_flight' AND d.sender = $4
+
+-- name: lock_partition
+SELECT id FROM partition WHERE id = $1 FOR NO KEY UPDATE
+
+-- name: late_delete
+DELETE FROM delivery WHERE partition = $1 AND endpoint_id = $2 AND event_id = $3 AND number = $4 AND sender = $5
+   AND reason = 'in_flight' RETURNING 1
+
+-- name: late_update
+UPDATE delivery SET number = $6, due_at = to_timestamp($7), reason = $8, sender = NULL
+ WHERE partition = $1 AND endpoint_id = $2 AND event_id = $3 AND number = $4 AND sender = $5 AND reason = 'in_flight'
+RETURNING 1
+
+-- name: late_attempt
+INSERT INTO attempt (partition, id, app_id, endpoint_id, event_id, seq, number, kind, outcome, reason, sent, revision, url,
+                     address, started_at, status, dns_us, connect_us, tls_us, first_byte_us, total_us, response_headers,
+                     response_body, error)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, to_timestamp($15), $16, $17, $18, $19, $20, $21, $22,
+        $23, $24)
+
+-- name: owed_endpoints
+-- A loose index scan: one descent of the index for each endpoint, however many rows it is owed.
+SELECT p.id, s.endpoint_id, extract(epoch FROM s.due_at)::float8 AS due_at
+  FROM unnest($1::int[]) p (id)
+ CROSS JOIN LATERAL (
+    WITH RECURSIVE scan AS (
+        (SELECT d.endpoint_id, d.due_at FROM delivery d WHERE d.partition = p.id ORDER BY d.endpoint_id, d.due_at LIMIT 1)
+        UNION ALL
+        SELECT n.endpoint_id, n.due_at FROM scan s CROSS JOIN LATERAL (
+            SELECT d.endpoint_id, d.due_at FROM delivery d
+             WHERE d.partition = p.id AND d.endpoint_id > s.endpoint_id ORDER BY d.endpoint_id, d.due_at LIMIT 1
+        ) n
+    )
+    SELECT * FROM scan
+ ) s
+
+-- name: page
+-- Due rows of many endpoints at once, with their events. Payload sizes are summed before a payload is fetched.
+WITH want AS (
+    SELECT w.*, coalesce((SELECT array_agg(h.event_id) FROM unnest($6::int[], $7::uuid[]) h (ord, event_id) WHERE h.ord = w.ord),
+                         '{}') AS held
+      FROM unnest($1::int[], $2::uuid[], $3::int[]) WITH ORDINALITY AS w (partition, endpoint_id, n, ord)
+), due AS (
+    SELECT w.ord, d.* FROM want w CROSS JOIN LATERAL (
+        SELECT * FROM delivery d
+         WHERE d.partition = w.partition AND d.endpoint_id = w.endpoint_id AND d.due_at <= to_timestamp($4)
+           AND d.event_id <> ALL (w.held)
+         ORDER BY d.due_at LIMIT w.n
+    ) d
+), sized AS (
+    SELECT *, sum(payload_bytes) OVER (ORDER BY ord, due_at, event_id) - payload_bytes AS before FROM due
+)
+SELECT s.ord::int AS ord, s.partition, s.endpoint_id, s.event_id, s.seq, s.kind, s.number,
+       extract(epoch FROM s.due_at)::float8 AS due_at, s.reason, s.sender, extract(epoch FROM s.expires_at)::float8 AS expires_at,
+       s.payload_bytes, e.id, e.app_id, e.type, e.payload, e.content_type,
+       extract(epoch FROM e.created_at)::float8 AS created_at, e.config_version, e.subject, e.key, e.channels, e.depth
+  FROM sized s
+  LEFT JOIN LATERAL (
+    SELECT * FROM event e WHERE s.before < $5 AND e.id = s.event_id AND e.partition = s.partition OFFSET 0
+  ) e ON true
+ WHERE s.before < $5
+ ORDER BY s.ord, s.due_at, s.event_id
+
+-- name: next_due
+-- When each endpoint's next row after now is due.
+SELECT w.ord::int AS ord, extract(epoch FROM n.due_at)::float8 AS due_at
+  FROM unnest($1::int[], $2::uuid[]) WITH ORDINALITY AS w (partition, endpoint_id, ord)
+ CROSS JOIN LATERAL (
+    SELECT d.due_at FROM delivery d
+     WHERE d.partition = w.partition AND d.endpoint_id = w.endpoint_id AND d.due_at > to_timestamp($3)
+     ORDER BY d.due_at LIMIT 1
+ ) n
+
+-- name: apps
+-- The routing configuration of apps: one statement, hence one snapshot.
+SELECT a.id AS app_id, a.partition, a.config_version, e.id, e.revision, e.config, e.enabled, e.paused,
+       extract(epoch FROM h.failing_since)::float8 AS failing_since,
+       k.secret_kinds, k.secret_versions, k.secrets, k.secret_expiries
+  FROM app a
+  LEFT JOIN endpoint e ON e.app_id = a.id AND e.deleted_at IS NULL
+  LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
+  LEFT JOIN LATERAL (
+    SELECT array_agg(s.kind ORDER BY s.version DESC) AS secret_kinds,
+           array_agg(s.version ORDER BY s.version DESC) AS secret_versions,
+           array_agg(s.ciphertext ORDER BY s.version DESC) AS secrets,
+           array_agg(extract(epoch FROM s.expires_at)::float8 ORDER BY s.version DESC) AS secret_expiries
+      FROM secret s WHERE s.owner_id = e.id AND (s.expires_at IS NULL OR s.expires_at > clock_timestamp())
+  ) k ON true
+ WHERE a.id = ANY ($1::uuid[]) AND a.deleted_at IS NULL
+ ORDER BY a.id, e.id
+
+-- name: changed_apps
+SELECT id FROM app WHERE partition = $1 AND config_version > $2
+
+-- name: endpoint_apps
+SELECT id, app_id FROM endpoint WHERE id = ANY ($1::uuid[]) AND deleted_at IS NULL
+
+-- name: effects
+SELECT id, partition, endpoint_id, kind, reason FROM effect WHERE partition = ANY ($1::int[]) ORDER BY partition, id LIMIT $2
+
+-- name: effect_done
+DELETE FROM effect WHERE partition = $1 AND id = $2 RETURNING endpoint_id, reason
+
+-- name: disable_endpoint
+UPDATE endpoint SET enabled = false, disabled_reason = $2, disabled_at = clock_timestamp(), updated_at = clock_timestamp()
+ WHERE id = $1 AND enabled AND deleted_at IS NULL RETURNING app_id
+
+-- name: bump_config
+SELECT bump_config($1)

@@ -1,0 +1,286 @@
+"""The engine's store on PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import groupby
+
+import asyncpg
+import msgspec
+
+from posthouse.adapters.postgres.database import Database
+from posthouse.adapters.postgres.log import event_of
+from posthouse.adapters.postgres.queries import Queries
+from posthouse.domain.delivery import (
+    Attempt,
+    Cursor,
+    DeliveryClass,
+    DeliveryKey,
+    Effect,
+    EffectKind,
+    JournalBatch,
+    Owed,
+    OwedReason,
+)
+from posthouse.domain.endpoint import AppConfig, Endpoint, EndpointConfig, Secret
+from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, lower_bound
+from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX
+from posthouse.ports.store import Claim, Page, Want
+
+SQL = Queries("store.sql")
+
+OpenSecret = Callable[[bytes, bytes, str, int], bytes]
+"""(ciphertext, owner id, kind, version) -> the secret; how secrets are sealed is not the store's business."""
+
+_CONFIG = msgspec.json.Decoder(EndpointConfig)
+
+
+class PostgresStore:
+    """`ports.store.Store` on PostgreSQL: `journalling` is written by one task at a time, `reading` by all."""
+
+    def __init__(self, journalling: Database, reading: Database, open_secret: OpenSecret) -> None:
+        self._journalling = journalling
+        self._reading = reading
+        self._open_secret = open_secret
+
+    # Ownership
+
+    async def partitions(self) -> int:
+        return int(await self._reading.fetchval(SQL.partitions))
+
+    async def claim(
+        self, owner: bytes, *, limit: int, lease_seconds: float, exclusive: bool, dead: Collection[bytes] = ()
+    ) -> list[Claim]:
+        rows = await self._reading.fetch(
+            SQL.claim, owner, limit, lease_seconds, list(dead), exclusive, writing=True
+        )
+        return [
+            Claim(r["id"], r["epoch"], Cursor(r["id"], r["cursor"], r["cursor_at"]), r["previous"]) for r in rows
+        ]
+
+    async def renew(self, owner: bytes, epochs: Mapping[int, int], *, lease_seconds: float) -> set[int]:
+        rows = await self._reading.fetch(
+            SQL.renew, owner, list(epochs), list(epochs.values()), lease_seconds, writing=True
+        )
+        return {row[0] for row in rows}
+
+    async def release(self, owner: bytes, epochs: Mapping[int, int]) -> None:
+        await self._reading.execute(SQL.release, owner, list(epochs), list(epochs.values()))
+
+    async def owners(self) -> dict[bytes, int]:
+        return {row["owner"]: row["partitions"] for row in await self._reading.fetch(SQL.owners)}
+
+    # The journal
+
+    async def journal(self, batch: JournalBatch, *, lease_seconds: float, again: bool = False) -> set[int]:
+        held = await self._journalling.fetchval(
+            SQL.journal,
+            batch.owner,
+            lease_seconds,
+            again,
+            list(batch.epochs),
+            list(batch.epochs.values()),
+            *_attempt_columns(batch.attempts),
+            *_owed_columns(batch.owed),
+            *_turn(batch.settled, 3),
+            *_turn([(c.partition, c.seq, c.at) for c in batch.cursors], 3),
+            *_turn([(e.partition, e.id, e.endpoint_id, e.kind.value, e.reason) for e in batch.effects], 5),
+            *_turn([(h.partition, h.endpoint_id, h.failing_since) for h in batch.health], 3),
+            *_turn(
+                [
+                    (r.partition, r.minute, r.app_id, r.endpoint_id, r.delivered, r.failed, r.gave_up, r.total_us)
+                    for r in batch.rollups
+                ],
+                8,
+            ),
+            writing=True,
+        )
+        return set(held)
+
+    async def settle_late(self, attempt: Attempt, owed: Owed | None, *, sender: bytes) -> bool:
+        key = (attempt.partition, attempt.endpoint_id, attempt.event_id, attempt.number, sender)
+        async with self._journalling.transaction() as connection:
+            await connection.fetch(SQL.lock_partition, attempt.partition)
+            if owed is None:
+                applied = await connection.fetch(SQL.late_delete, *key)
+            else:
+                applied = await connection.fetch(
+                    SQL.late_update, *key, owed.number, owed.due_at, owed.reason.value
+                )
+            if applied:
+                await connection.execute(SQL.late_attempt, *[column[0] for column in _attempt_columns((attempt,))])
+        return bool(applied)
+
+    # Recovery and the backlog
+
+    async def recorded(self, partition: int, *, after: Cursor, until: int) -> set[DeliveryKey]:
+        since = lower_bound(int((after.at - CLOCK_SKEW_SECONDS_MAX) * 1000))
+        rows = await self._reading.fetch(SQL.recorded, partition, after.seq, until, since)
+        return {(EndpointId(endpoint), EventId(event)) for endpoint, event in rows}
+
+    async def recover_in_flight(
+        self, owner: bytes, epochs: Mapping[int, int], *, previous: bytes, now: float
+    ) -> None:
+        await self._reading.execute(
+            SQL.recover_in_flight, owner, list(epochs), list(epochs.values()), previous, now
+        )
+
+    async def owed_endpoints(self, partitions: Collection[int]) -> list[tuple[int, EndpointId, float]]:
+        rows = await self._reading.fetch(SQL.owed_endpoints, list(partitions))
+        return [(partition, EndpointId(endpoint), due_at) for partition, endpoint, due_at in rows]
+
+    async def page(self, wants: Sequence[Want], *, now: float, bytes_max: int) -> list[Page]:
+        partitions = [w.partition for w in wants]
+        endpoints = [w.endpoint_id for w in wants]
+        held = [(ord_, event) for ord_, want in enumerate(wants, 1) for event in want.held]
+        rows = await self._reading.fetch(
+            SQL.page,
+            partitions,
+            endpoints,
+            [w.limit for w in wants],
+            now,
+            bytes_max,
+            [ord_ for ord_, _ in held],
+            [event for _, event in held],
+        )
+        later = {
+            row["ord"]: row["due_at"]
+            for row in await self._reading.fetch(SQL.next_due, partitions, endpoints, now)
+        }
+        found: dict[int, list[asyncpg.Record]] = {}
+        for row in rows:
+            found.setdefault(row["ord"], []).append(row)
+        # Where the payloads reached the bound, the wants from the last one on may have been cut short.
+        last = max(found, default=0)
+        cut = sum(row["payload_bytes"] for row in rows) >= bytes_max
+        pages = []
+        for ord_, want in enumerate(wants, 1):
+            mine = found.get(ord_, [])
+            more = len(mine) >= want.limit or (cut and ord_ >= last)
+            pages.append(
+                Page(
+                    tuple((_owed_of(row), event_of(row) if row["id"] is not None else None) for row in mine),
+                    now if more else later.get(ord_),
+                )
+            )
+        return pages
+
+    # Configuration
+
+    async def apps(self, app_ids: Collection[AppId]) -> list[AppConfig]:
+        rows = await self._reading.fetch(SQL.apps, list(app_ids))
+        return [self._app(list(group)) for _, group in groupby(rows, key=lambda row: row["app_id"])]
+
+    def _app(self, rows: list[asyncpg.Record]) -> AppConfig:
+        first = rows[0]
+        expiries = [at for row in rows for at in row["secret_expiries"] or () if at is not None]
+        return AppConfig(
+            app_id=AppId(first["app_id"]),
+            partition=first["partition"],
+            version=first["config_version"],
+            endpoints=tuple(self._endpoint(row) for row in rows if row["id"] is not None),
+            refresh_at=min(expiries, default=None),
+        )
+
+    def _endpoint(self, row: asyncpg.Record) -> Endpoint:
+        config = _CONFIG.decode(row["config"])
+        secrets = []
+        for kind, version, sealed in zip(
+            row["secret_kinds"] or (), row["secret_versions"] or (), row["secrets"] or (), strict=True
+        ):
+            secrets.append(Secret(kind, self._open_secret(sealed, row["id"], kind, version)))
+        return Endpoint(
+            id=EndpointId(row["id"]),
+            app_id=AppId(row["app_id"]),
+            partition=row["partition"],
+            revision=row["revision"],
+            url=config.url,
+            enabled=row["enabled"],
+            paused=row["paused"],
+            events=config.events,
+            channels=config.channels,
+            headers=tuple(config.headers.items()),
+            retry=config.retry.policy(),
+            timeouts=config.timeouts,
+            concurrency=config.concurrency,
+            secrets=tuple(secrets),
+            failing_since=row["failing_since"],
+        )
+
+    async def changed_apps(self, partition: int, *, since_version: int) -> list[AppId]:
+        return [AppId(row[0]) for row in await self._reading.fetch(SQL.changed_apps, partition, since_version)]
+
+    async def endpoint_apps(self, endpoint_ids: Collection[EndpointId]) -> dict[EndpointId, AppId]:
+        rows = await self._reading.fetch(SQL.endpoint_apps, list(endpoint_ids))
+        return {EndpointId(endpoint): AppId(app) for endpoint, app in rows}
+
+    # Effects
+
+    async def effects(self, partitions: Collection[int], *, limit: int) -> list[Effect]:
+        rows = await self._reading.fetch(SQL.effects, list(partitions), limit)
+        return [
+            Effect(
+                id=AttemptId(r["id"]),
+                partition=r["partition"],
+                endpoint_id=EndpointId(r["endpoint_id"]),
+                kind=EffectKind(r["kind"]),
+                reason=r["reason"],
+            )
+            for r in rows
+        ]
+
+    async def disable_endpoint(self, effect: Effect) -> None:
+        async with self._reading.transaction() as connection:
+            if not await connection.fetch(SQL.effect_done, effect.partition, effect.id):
+                return
+            for row in await connection.fetch(SQL.disable_endpoint, effect.endpoint_id, effect.reason):
+                await connection.fetch(SQL.bump_config, row["app_id"])
+
+
+def _turn(rows: Sequence[tuple[object, ...]], width: int) -> list[tuple[object, ...]]:
+    """Rows into columns; `width` empty columns where there is no row."""
+    return list(zip(*rows, strict=True)) if rows else [()] * width
+
+
+def _attempt_columns(attempts: Sequence[Attempt]) -> list[tuple[object, ...]]:
+    return _turn(
+        [
+            (
+                a.partition, a.id, a.app_id, a.endpoint_id, a.event_id, a.seq, a.number, a.kind.value, a.outcome.value,
+                a.reason, a.sent, a.revision, a.url, a.address, a.started_at, a.status, a.timings.dns_us,
+                a.timings.connect_us, a.timings.tls_us, a.timings.first_byte_us, a.timings.total_us,
+                a.response_headers, a.response_body, a.error,
+            )
+            for a in attempts
+        ],
+        24,
+    )  # fmt: skip
+
+
+def _owed_columns(owed: Sequence[Owed]) -> list[tuple[object, ...]]:
+    return _turn(
+        [
+            (
+                o.partition, o.endpoint_id, o.event_id, o.seq, o.kind.value, o.number, o.due_at, o.reason.value,
+                o.sender, o.expires_at, o.payload_bytes,
+            )
+            for o in owed
+        ],
+        11,
+    )  # fmt: skip
+
+
+def _owed_of(row: asyncpg.Record) -> Owed:
+    return Owed(
+        partition=row["partition"],
+        endpoint_id=EndpointId(row["endpoint_id"]),
+        event_id=EventId(row["event_id"]),
+        seq=row["seq"],
+        number=row["number"],
+        due_at=row["due_at"],
+        reason=OwedReason(row["reason"]),
+        kind=DeliveryClass(row["kind"]),
+        sender=row["sender"],
+        expires_at=row["expires_at"],
+        payload_bytes=row["payload_bytes"],
+    )

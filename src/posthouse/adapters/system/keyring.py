@@ -1,0 +1,162 @@
+"""The master keys (key-encryption keys) that secrets are sealed with: from the environment, a file, or made on first use.
+
+Several keys may be loaded: the first one seals, all of them open; so a key is rotated by putting a new one in front.
+"""
+
+from __future__ import annotations
+
+import binascii
+import contextlib
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+from posthouse.domain.errors import SetupError
+from posthouse.wire.sealing import KEY_BYTES, KEY_ID_LENGTH, NONCE_BYTES, open_sealed, seal
+
+MASTER_KEY_FILE: Final = "master.key"
+KEY_FILE_BYTES_MAX: Final = 64 * 1024
+
+_HOW_TO_MAKE_ONE: Final = "make one with: openssl rand -base64 32"
+_HEX: Final = re.compile(r"[0-9A-Fa-f]{64}")
+
+
+class Keyring:
+    """Master keys in the clear, by key id, the sealing one first. Its text form shows ids only."""
+
+    __slots__ = ("_keys", "_random", "sealing_id")
+
+    def __init__(self, keys: Iterable[bytes], *, random: Callable[[int], bytes] = os.urandom) -> None:
+        self._keys: Final[dict[str, bytes]] = {}
+        for key in keys:
+            if len(key) != KEY_BYTES:
+                raise SetupError(f"a master key has {KEY_BYTES} bytes, one of these has {len(key)}; {_HOW_TO_MAKE_ONE}")
+            if self._keys.setdefault(key_id(key), key) != key:
+                raise SetupError(f"two different master keys share the id {key_id(key)}: replace one of them")
+        if not self._keys:
+            raise SetupError(f"there is no master key; {_HOW_TO_MAKE_ONE}")
+        self.sealing_id: Final = next(iter(self._keys))
+        self._random: Final = random
+
+    def __repr__(self) -> str:
+        return f"Keyring({', '.join(self._keys)})"
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of all keys, the sealing one first."""
+        return tuple(self._keys)
+
+    def seal(self, plaintext: bytes, *, bound_to: bytes) -> bytes:
+        """Seal with the first key, under a fresh nonce (see `wire.sealing`)."""
+        nonce = self._random(NONCE_BYTES)
+        return seal(self._keys[self.sealing_id], self.sealing_id, plaintext, nonce=nonce, bound_to=bound_to)
+
+    def open(self, sealed: bytes, *, bound_to: bytes) -> bytes:
+        """Open with whichever key sealed it. Raises: SetupError (see `wire.sealing.open_sealed`)."""
+        return open_sealed(self._keys, sealed, bound_to=bound_to)
+
+
+def key_id(key: bytes) -> str:
+    """The first eight hexadecimal digits of the key's SHA-256: says which key it is and nothing about it."""
+    return hashlib.sha256(key).hexdigest()[:KEY_ID_LENGTH]
+
+
+def load_keyring(
+    *,
+    value: str | None = None,
+    file: Path | None = None,
+    data_dir: Path | None = None,
+    create: bool = True,
+    random: Callable[[int], bytes] = os.urandom,
+) -> Keyring:
+    """Load the master keys.
+
+    `value` (a setting) and `file` hold one or more keys, base64 or hexadecimal, apart by commas or white space; those of
+    `value` come first. Where neither is given the key is `<data_dir>/master.key`, made with `create` where there is none.
+    A key already in the data directory goes on opening what it sealed when keys are given from outside.
+
+    Raises: SetupError for a key that cannot be read or that others on this machine can read, and where there is none.
+    """
+    keys: list[bytes] = []
+    if value is not None:
+        keys += _parse(value, "the master key setting")
+    if file is not None:
+        keys += _parse(_read(file), f"the master key file {file}")
+    if data_dir is not None:
+        path = data_dir / MASTER_KEY_FILE
+        if not keys and create and not path.exists():
+            _create(path, random)
+        if not keys or path.exists():
+            keys += _parse(_read(path), f"the master key file {path}")
+    return Keyring(keys, random=random)
+
+
+def _parse(text: str, source: str) -> list[bytes]:
+    keys = []
+    for number, word in enumerate(re.split(r"[\s,]+", text.strip(" \t\r\n,")), start=1):
+        try:
+            key = bytes.fromhex(word) if _HEX.fullmatch(word) else binascii.a2b_base64(word, strict_mode=True)
+        except ValueError:
+            key = b""
+        if len(key) != KEY_BYTES:
+            # Without the word: it may be a key with a typing error.
+            raise SetupError(
+                f"{source} does not hold {KEY_BYTES} bytes in base64 or hexadecimal (key number {number}); {_HOW_TO_MAKE_ONE}"
+            )
+        keys.append(key)
+    return keys
+
+
+def _read(path: Path) -> str:
+    try:
+        # Without O_NONBLOCK, a named pipe in the file's place would hang the start.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+    except OSError as error:
+        raise SetupError(f"the master key file {path} cannot be read: {error.strerror}") from error
+    with open(descriptor, "rb") as opened:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise SetupError(f"the master key file {path} is not a regular file")
+        if os.name == "posix" and status.st_mode & 0o077:
+            raise SetupError(
+                f"the master key file {path} can be read by others (mode {stat.S_IMODE(status.st_mode):04o}): "
+                f"run chmod 600 {path}, and replace the key if others used this machine"
+            )
+        data = opened.read(KEY_FILE_BYTES_MAX)
+    try:
+        return data.decode("ascii")
+    except UnicodeDecodeError:
+        # Without its cause, which holds the bytes.
+        raise SetupError(f"the master key file {path} holds no text; {_HOW_TO_MAKE_ONE}") from None
+
+
+def _create(path: Path, random: Callable[[int], bytes]) -> None:
+    """Make a key file all at once: whoever sees it sees it whole, and where several make one, all use the first."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.{random(4).hex()}")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as opened:
+            opened.write(binascii.b2a_base64(random(KEY_BYTES)))
+            opened.flush()
+            os.fsync(opened.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise SetupError(f"the master key file {path} cannot be made: {error.strerror}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _sync_directory(path: Path) -> None:
+    if os.name != "posix":
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,33 @@
+"""What intake must know of the configuration before it accepts an event. Read through short caches."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from posthouse.domain.ids import AppId
+
+
+class EventTypeEntry(msgspec.Struct, frozen=True):
+    """A catalogue entry as intake needs it. `schema` is JSON Schema text, None where any payload will do."""
+
+    name: str
+    schema: str | None
+    archived: bool
+
+
+class Catalogue(Protocol):
+    async def find_app(self, reference: str) -> AppId | None:
+        """The app with this id (`app_…`) or uid."""
+        ...
+
+    async def event_type(self, name: str) -> EventTypeEntry | None: ...
+
+    async def add_event_type(self, name: str) -> None:
+        """Make an event type without a schema, if it does not exist (`--auto-create-event-types`)."""
+        ...
+
+    async def version(self) -> int:
+        """Changes whenever any event type does."""
+        ...

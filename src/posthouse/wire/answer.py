@@ -1,0 +1,29 @@
+"""A target's answer in the form in which an attempt keeps it: bounded, and unambiguous to read again."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from posthouse.domain.exchange import Answer
+from posthouse.domain.limits import RESPONSE_HEADER_BYTES_MAX, RESPONSE_STORED_BYTES_MAX
+
+# A line of the stored form ends where the target's header ended, whatever bytes the target put into it.
+_TO_SPACES: Final = bytes.maketrans(b"\r\n\0", b"   ")
+
+
+def stored_headers(answer: Answer) -> bytes:
+    """The headers as `name: value\\r\\n` lines in order: as many whole ones as fit in RESPONSE_HEADER_BYTES_MAX."""
+    lines: list[bytes] = []
+    room = RESPONSE_HEADER_BYTES_MAX
+    for name, value in answer.headers:
+        line = b"%b: %b\r\n" % (name.translate(_TO_SPACES), value.translate(_TO_SPACES))
+        room -= len(line)
+        if room < 0:
+            break
+        lines.append(line)
+    return b"".join(lines)
+
+
+def stored_body(answer: Answer) -> bytes:
+    """The first RESPONSE_STORED_BYTES_MAX bytes of the body."""
+    return answer.body[:RESPONSE_STORED_BYTES_MAX]

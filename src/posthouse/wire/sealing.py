@@ -1,0 +1,86 @@
+"""Secrets at rest: sealed with AES-256-GCM, and bound to the place they belong to.
+
+    sealed = version (1 byte, 0x01) ‖ key id (4 bytes) ‖ nonce (12 bytes) ‖ ciphertext ‖ tag (16 bytes)
+
+What is bound (the additional data of NIST SP 800-38D) is the header before the nonce and `bound_to`: a ciphertext copied
+to another owner, kind or version does not open. Nonces are random and an argument; at 96 bits, a key seals far fewer than
+the 2³² secrets that the standard allows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from posthouse.domain.errors import SetupError
+
+KEY_BYTES: Final = 32
+KEY_ID_LENGTH: Final = 8  # hexadecimal digits
+NONCE_BYTES: Final = 12
+TAG_BYTES: Final = 16
+
+_VERSION: Final = b"\x01"
+_HEADER_BYTES: Final = len(_VERSION) + KEY_ID_LENGTH // 2
+
+
+def binding(owner: bytes, kind: str, version: int) -> bytes:
+    """Where a secret belongs, as bytes: no two places have the same."""
+    name = kind.encode()
+    return b"%b%b%b%b%b" % (
+        len(owner).to_bytes(2, "big"),
+        owner,
+        len(name).to_bytes(2, "big"),
+        name,
+        version.to_bytes(8, "big"),
+    )
+
+
+def seal(key: bytes, key_id: str, plaintext: bytes, *, nonce: bytes, bound_to: bytes) -> bytes:
+    """Seal a secret with a key-encryption key. `nonce` is 12 fresh random bytes; `bound_to` comes from `binding`.
+
+    Raises: ValueError for a key, key id or nonce of a wrong size.
+    """
+    if len(key) != KEY_BYTES or len(nonce) != NONCE_BYTES:
+        raise ValueError(f"sealing takes a key of {KEY_BYTES} bytes and a nonce of {NONCE_BYTES}")
+    header = _VERSION + bytes.fromhex(key_id)
+    if len(header) != _HEADER_BYTES:
+        raise ValueError(f"a key id has {KEY_ID_LENGTH} hexadecimal digits")
+    return header + nonce + AESGCM(key).encrypt(nonce, plaintext, header + bound_to)
+
+
+def open_sealed(keys: Mapping[str, bytes], sealed: bytes, *, bound_to: bytes) -> bytes:
+    """The secret inside. `keys` are all that are loaded, by key id.
+
+    Raises: SetupError where the key is not loaded, or where the ciphertext was altered or moved to another place.
+    """
+    key_id = sealed_with(sealed)
+    key = keys.get(key_id)
+    if key is None:
+        raise SetupError(
+            f"a secret is sealed with the master key {key_id}, which is not loaded: start with the master key that this "
+            "database was used with (several may be given; the first one seals)"
+        )
+    header, rest = sealed[:_HEADER_BYTES], sealed[_HEADER_BYTES:]
+    try:
+        return AESGCM(key).decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], header + bound_to)
+    except InvalidTag:
+        raise SetupError(
+            f"a secret sealed with the master key {key_id} does not open: its ciphertext was altered, or moved here from "
+            "another place; restore it from a backup, or set the secret anew"
+        ) from None
+
+
+def sealed_with(sealed: bytes) -> str:
+    """The id of the key that a secret is sealed with, without opening it.
+
+    Raises: SetupError for bytes that are no sealed secret of a version known here.
+    """
+    if not sealed.startswith(_VERSION) or len(sealed) < _HEADER_BYTES + NONCE_BYTES + TAG_BYTES:
+        raise SetupError(
+            "a stored secret is not in a form known here: it was damaged, or written by a newer Posthouse; "
+            "run that version, or set the secret anew"
+        )
+    return sealed[len(_VERSION) : _HEADER_BYTES].hex()
