@@ -64,9 +64,12 @@ class HmacKey:
         state.update(body)
         return b"v1," + binascii.b2a_base64(state.digest(), newline=False)
 
-    def verifies(self, prefix: bytes, body: bytes, signature: bytes) -> bool:
-        """Whether `signature` (`v1,…`) is exactly the one this key makes; in constant time."""
-        return hmac.compare_digest(self.sign(prefix, body), signature)
+    def verifies(self, prefix: bytes, body: bytes, signatures: Sequence[bytes]) -> bool:
+        """Whether one of the signatures (`v1,…`) is exactly the one this key makes; each compared in constant time."""
+        if not signatures:
+            return False
+        expected = self.sign(prefix, body)
+        return any(hmac.compare_digest(expected, signature) for signature in signatures)
 
 
 class VerifyingKey:
@@ -89,17 +92,20 @@ class VerifyingKey:
         """The key as it is handed out: `whpk_` and base64."""
         return VERIFYING_PREFIX + _to_base64(self.raw)
 
-    def verifies(self, prefix: bytes, body: bytes, signature: bytes) -> bool:
-        """Whether `signature` (`v1a,…`) was made with this key's private half."""
+    def verifies(self, prefix: bytes, body: bytes, signatures: Sequence[bytes]) -> bool:
+        """Whether one of the signatures (`v1a,…`) was made with this key's private half."""
+        content = prefix + body
+        return any(self._made(signature, content) for signature in signatures)
+
+    def _made(self, signature: bytes, content: bytes) -> bool:
         from cryptography.exceptions import InvalidSignature
 
-        encoded = signature.removeprefix(b"v1a,")
         try:
-            decoded = binascii.a2b_base64(encoded)
-            # Base64 has spellings that decode alike; only the canonical one counts, as for v1.
+            decoded = binascii.a2b_base64(signature.removeprefix(b"v1a,"))
+            # Base64 has several spellings of the same bytes; only the canonical one counts, as for v1.
             if b"v1a," + binascii.b2a_base64(decoded, newline=False) != signature:
                 return False
-            self._key.verify(decoded, prefix + body)
+            self._key.verify(decoded, content)
         except (binascii.Error, InvalidSignature):
             return False
         return True
@@ -130,9 +136,9 @@ class SigningKey:
         """One signature, `v1a,…`, over `prefix` (see `signed_prefix`) and the body."""
         return b"v1a," + binascii.b2a_base64(self._key.sign(prefix + body), newline=False)
 
-    def verifies(self, prefix: bytes, body: bytes, signature: bytes) -> bool:
-        """Whether `signature` (`v1a,…`) was made with this key."""
-        return self.verifying_key.verifies(prefix, body, signature)
+    def verifies(self, prefix: bytes, body: bytes, signatures: Sequence[bytes]) -> bool:
+        """Whether one of the signatures (`v1a,…`) was made with this key."""
+        return self.verifying_key.verifies(prefix, body, signatures)
 
 
 SignerKey = HmacKey | SigningKey

@@ -73,9 +73,7 @@ class Webhook:
         try:
             return json.loads(raw)
         except (ValueError, RecursionError) as error:
-            raise BodyNotJsonError(
-                "the signature is right, and the body is not JSON; check() verifies any body"
-            ) from error
+            raise BodyNotJsonError("the signature is right, but the body is not JSON: use check()") from error
 
     def check(self, body: bytes | str, headers: Mapping[str, str]) -> None:
         """The same for a body of any kind: it is verified and not parsed.
@@ -92,10 +90,9 @@ class Webhook:
         signatures = _split(found[SIGNATURE_HEADER])
         self._check_time(int(timestamp))
         prefix = f"{message_id}.{timestamp}.".encode("ascii")
-        for version, signature in signatures:
-            for key in self._keys:
-                if key.version == version and key.verifies(prefix, raw, signature):
-                    return
+        for key in self._keys:
+            if key.verifies(prefix, raw, signatures[key.version]):
+                return
         raise NoMatchingSignatureError(
             "no signature was made with a secret given here: either the secret is not this endpoint's, or the body is "
             f"not what was sent; {_RAW_BYTES}, not a parsed and re-serialised copy"
@@ -150,19 +147,19 @@ def _find(headers: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _split(value: str) -> list[tuple[str, bytes]]:
-    """The signatures of known versions; what another version means is not ours to judge."""
+def _split(value: str) -> dict[str, list[bytes]]:
+    """The signatures of each version we know; what another version means is not ours to judge."""
     parts = value.split(" ")
     if len(parts) > SIGNATURES_MAX:
         raise MalformedHeaderError(SIGNATURE_HEADER, f"holds more than {SIGNATURES_MAX} signatures")
+    by_version: dict[str, list[bytes]] = {V1: [], V1A: []}
     well_formed = False
-    known = []
     for part in parts:
         version, comma, encoded = part.partition(",")
         if version and comma and encoded:
             well_formed = True
-            if version in (V1, V1A):
-                known.append((version, part.encode("utf-8", "surrogatepass")))
+            if version in by_version:
+                by_version[version].append(part.encode("utf-8", "surrogatepass"))
     if not well_formed:
         raise MalformedHeaderError(SIGNATURE_HEADER, "holds no signature of the form version,base64")
-    return known
+    return by_version

@@ -30,6 +30,7 @@ class OwedReason(StrEnum):
     PAUSED = "paused"
     RESENT = "resent"
     RECOVERED = "recovered"  # its owner died while the request ran
+    OUR_FAULT = "our_fault"  # something broke on our side; no attempt was spent
     DISABLED = "disabled"
 
 
@@ -37,10 +38,12 @@ class Delivery(msgspec.Struct, gc=False):
     """The obligation to bring one event to one endpoint, in its owner's memory.
 
     `number` is the attempt to be made next, from 1. `offered_at` is on the boot clock. `row` says that `delivery` has, or
-    is about to have, a row for it. `fresh` says that the partition's cursor still waits for it.
+    is about to have, a row for it. `fresh` says that the partition's cursor still waits for it. `epoch` is the one under
+    which it was taken on: what is recorded under another is not written.
     """
 
     event: Event
+    epoch: int
     endpoint_id: EndpointId
     number: int
     kind: DeliveryClass

@@ -1,18 +1,18 @@
 """One tree of errors. Adapters translate into it and keep the cause.
 
-    PosthouseError
-    ├── Invalid           what came in is wrong: which field, why, what to do         (422, exit 2)
-    ├── Unauthorised      no key, or one we do not know                                (401, exit 3)
-    ├── Forbidden         a known key that may not do this                             (403, exit 3)
-    ├── NotFound          no such thing, or not yours: the two are not told apart      (404, exit 4)
-    ├── Conflict          the thing is in another state than this needs                (409, exit 5)
-    ├── TooLarge          over a limit, which is named                                 (413, exit 2)
-    ├── Overloaded        refused before memory grows; try again after `retry_after`   (503, exit 7)
-    ├── StoreUnavailable  the database did not answer: our fault, never a target's     (503, exit 7)
-    │   └── InDoubt       the connection died inside a commit: it may have happened
-    ├── StoreRejected     the database refused these data (SQLSTATE class 22 or 23)
-    ├── LogRewound        the log is not the one that was read (a failover lost its end)
-    └── SetupError        the installation cannot start as it is; the text says what to do (exit 1)
+PosthouseError
+├── Invalid           what came in is wrong: which field, why, what to do         (422, exit 2)
+├── Unauthorised      no key, or one we do not know                                (401, exit 3)
+├── Forbidden         a known key that may not do this                             (403, exit 3)
+├── NotFound          no such thing, or not yours: the two are not told apart      (404, exit 4)
+├── Conflict          the thing is in another state than this needs                (409, exit 5)
+├── TooLarge          over a limit, which is named                                 (413, exit 2)
+├── Overloaded        refused before memory grows; try again after `retry_after`   (503, exit 7)
+├── StoreUnavailable  the database did not answer: our fault, never a target's     (503, exit 7)
+│   └── InDoubt       the connection died inside a commit: it may have happened
+├── StoreRejected     the database refused these data (SQLSTATE class 22 or 23)
+├── LogRewound        the log is not the one that was read (a failover lost its end)
+└── SetupError        the installation cannot start as it is; the text says what to do (exit 1)
 """
 
 from __future__ import annotations

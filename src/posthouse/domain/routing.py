@@ -10,6 +10,7 @@ from typing import Final
 
 from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.event import is_type_name
+from posthouse.domain.ids import EndpointId
 
 ROUTES_CACHED_MAX: Final = 1_000
 
@@ -39,19 +40,22 @@ def matches_channels(endpoint: tuple[str, ...], event: tuple[str, ...]) -> bool:
 class Router:
     """An `AppConfig` compiled for routing: by type once, then a look-up. Bounded, since types come from outside."""
 
-    __slots__ = ("_by_type", "config")
+    __slots__ = ("_by_id", "_by_type", "config")
 
     def __init__(self, config: AppConfig) -> None:
         self.config = config
+        self._by_id = {endpoint.id: endpoint for endpoint in config.endpoints}
         self._by_type: dict[str, tuple[Endpoint, ...]] = {}
+
+    def endpoint(self, endpoint_id: EndpointId) -> Endpoint | None:
+        """The endpoint with this id, enabled or not."""
+        return self._by_id.get(endpoint_id)
 
     def route(self, event_type: str, channels: tuple[str, ...]) -> tuple[Endpoint, ...]:
         """The enabled endpoints that the event reaches, in the order of their creation."""
         endpoints = self._by_type.get(event_type)
         if endpoints is None:
-            endpoints = tuple(
-                e for e in self.config.endpoints if e.enabled and matches_type(e.events, event_type)
-            )
+            endpoints = tuple(e for e in self.config.endpoints if e.enabled and matches_type(e.events, event_type))
             if len(self._by_type) >= ROUTES_CACHED_MAX:
                 self._by_type.clear()
             self._by_type[event_type] = endpoints

@@ -1,1 +1,1 @@
-
+"""The one door into the log: parse, validate, admit, append."""

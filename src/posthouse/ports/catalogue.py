@@ -17,8 +17,16 @@ class EventTypeEntry(msgspec.Struct, frozen=True):
     archived: bool
 
 
+class AppEntry(msgspec.Struct, frozen=True, gc=False):
+    """An app as intake needs it. Id and partition never change; a uid may move, so appending checks it again."""
+
+    id: AppId
+    partition: int
+    uid: str | None
+
+
 class Catalogue(Protocol):
-    async def find_app(self, reference: str) -> AppId | None:
+    async def find_app(self, reference: str) -> AppEntry | None:
         """The app with this id (`app_…`) or uid."""
         ...
 

@@ -84,9 +84,7 @@ class Store(Protocol):
         """The keys of events with `after.seq < seq <= until` that have a row or a terminal attempt. Call after `claim`."""
         ...
 
-    async def recover_in_flight(
-        self, owner: bytes, epochs: Mapping[int, int], *, previous: bytes, now: float
-    ) -> None:
+    async def recover_in_flight(self, owner: bytes, epochs: Mapping[int, int], *, previous: bytes, now: float) -> None:
         """Rows whose request ran in the dead process `previous` are due at `now` (fenced)."""
         ...
 

@@ -1,1 +1,1 @@
-
+"""One attempt: render, sign, send, classify, decide, record."""

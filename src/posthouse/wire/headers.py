@@ -47,9 +47,9 @@ def check_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], 
 
     HEADER_BYTES_MAX bounds all of them together, as lines.
 
-    Raises: Invalid, whose path names the header (`headers.X-Foo`), for a name that is no token, comes twice (in any case)
-    or is Posthouse's own, for a value with control characters, characters outside Latin-1 or a space at an end, and for
-    too many or too large ones.
+    Raises: Invalid, whose path names the header (`headers.X-Foo`), for a name that is no token, comes twice (in any
+    case) or is Posthouse's own, for a value with control characters, characters outside Latin-1 or a space at an end,
+    and for too many or too large ones.
     """
     checked: list[tuple[str, str]] = []
     seen: set[str] = set()
@@ -65,9 +65,7 @@ def check_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], 
         if lower in seen:
             raise _invalid(name, "this header is there twice")
         if not _VALUE.fullmatch(value):
-            raise _invalid(
-                name, "a header value holds Latin-1 characters only, no line break or other control character"
-            )
+            raise _invalid(name, "a header value holds Latin-1 characters only, and no line break or other control")
         if value != value.strip(" \t"):
             raise _invalid(name, "a header value neither begins nor ends with a space")
         seen.add(lower)

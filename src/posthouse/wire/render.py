@@ -26,8 +26,8 @@ _DEFAULT_HEADERS: Final = (("User-Agent", USER_AGENT), ("Accept", "*/*"))
 class Renderer:
     """Makes the requests of one endpoint revision; what does not depend on the event is made once, here.
 
-    Raises: Invalid for a URL or a header that cannot be sent, SecretError for a secret of a wrong size. Both were checked
-    when the endpoint was written; nothing that was stored can put a line of its own into a head.
+    Raises: Invalid for a URL or a header that cannot be sent, SecretError for a secret of a wrong size. All are checked
+    when an endpoint is written, and here again: nothing in the store can put a line of its own into a head.
     """
 
     __slots__ = ("_prefix", "_signers", "_timeouts", "target")

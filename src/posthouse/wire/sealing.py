@@ -2,9 +2,9 @@
 
     sealed = version (1 byte, 0x01) ‖ key id (4 bytes) ‖ nonce (12 bytes) ‖ ciphertext ‖ tag (16 bytes)
 
-What is bound (the additional data of NIST SP 800-38D) is the header before the nonce and `bound_to`: a ciphertext copied
-to another owner, kind or version does not open. Nonces are random and an argument; at 96 bits, a key seals far fewer than
-the 2³² secrets that the standard allows it.
+What is bound (the additional data of NIST SP 800-38D) is what comes before the nonce, and `bound_to`: a ciphertext
+copied to another owner, kind or version does not open. Nonces are 96 random bits and an argument; a key seals far fewer
+than the 2³² secrets that the standard allows it (section 8.3).
 """
 
 from __future__ import annotations
@@ -60,16 +60,16 @@ def open_sealed(keys: Mapping[str, bytes], sealed: bytes, *, bound_to: bytes) ->
     key = keys.get(key_id)
     if key is None:
         raise SetupError(
-            f"a secret is sealed with the master key {key_id}, which is not loaded: start with the master key that this "
-            "database was used with (several may be given; the first one seals)"
+            f"a secret is sealed with the master key {key_id}, which is not loaded: start with the master key that was "
+            "in use with this database (several may be given; the first one seals)"
         )
     header, rest = sealed[:_HEADER_BYTES], sealed[_HEADER_BYTES:]
     try:
         return AESGCM(key).decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], header + bound_to)
     except InvalidTag:
         raise SetupError(
-            f"a secret sealed with the master key {key_id} does not open: its ciphertext was altered, or moved here from "
-            "another place; restore it from a backup, or set the secret anew"
+            f"a secret sealed with the master key {key_id} does not open: its ciphertext was altered, or moved here "
+            "from another place; restore it from a backup, or set the secret anew"
         ) from None
 
 

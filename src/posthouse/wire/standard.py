@@ -21,7 +21,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 def envelope(event: Event) -> bytes:
-    """The body of an event under the standard profile. It depends on the event alone: make it once for all endpoints."""
+    """The body of an event under the standard profile. It depends on the event alone: one serves all endpoints."""
     if event.content_type != JSON_CONTENT:
         return event.payload
     return b'{"type":%b,"timestamp":"%b","data":%b}' % (

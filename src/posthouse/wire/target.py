@@ -1,7 +1,7 @@
 """URLs of targets, taken apart once and strictly: what two parsers could read differently is refused.
 
-Sources: RFC 3986 (URIs), RFC 9110 section 4.2 (http and https), RFC 9112 section 3.2 (request target), RFC 5891 and UTS 46
-(internationalised host names). Whether an address may be spoken to is not decided here but where it is resolved.
+Sources: RFC 3986 (URIs), RFC 9110 section 4.2 (http and https), RFC 9112 section 3.2 (request target), RFC 5891 and
+UTS 46 (internationalised host names). Whether an address may be spoken to is decided where it is resolved, not here.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def parse_target(url: str) -> Target:
     path and query are percent-encoded (UTF-8); an empty path becomes `/`. `authority` holds the port unless it is the
     scheme's own.
 
-    Raises: Invalid (path `url`) for anything that is not plainly an absolute http or https URL within URL_LENGTH_MAX, for
-    credentials and for a fragment.
+    Raises: Invalid (path `url`) for anything that is not plainly an absolute http or https URL within URL_LENGTH_MAX,
+    for credentials and for a fragment.
     """
     if len(url) > URL_LENGTH_MAX:
         _refuse(f"is longer than {URL_LENGTH_MAX} characters")

@@ -95,7 +95,7 @@ class Database:
         with translated(writing=False):
             self._pool = await asyncpg.create_pool(
                 self._dsn,
-                min_size=1,
+                min_size=0,
                 max_size=self._size,
                 max_inactive_connection_lifetime=0,
                 command_timeout=self._command_timeout,
@@ -104,6 +104,8 @@ class Database:
                 reset=_keep,
                 timeout=10,
             )
+        async with self.connection():
+            pass
 
     async def close(self) -> None:
         if self._pool is not None:

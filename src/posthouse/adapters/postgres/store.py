@@ -51,12 +51,8 @@ class PostgresStore:
     async def claim(
         self, owner: bytes, *, limit: int, lease_seconds: float, exclusive: bool, dead: Collection[bytes] = ()
     ) -> list[Claim]:
-        rows = await self._reading.fetch(
-            SQL.claim, owner, limit, lease_seconds, list(dead), exclusive, writing=True
-        )
-        return [
-            Claim(r["id"], r["epoch"], Cursor(r["id"], r["cursor"], r["cursor_at"]), r["previous"]) for r in rows
-        ]
+        rows = await self._reading.fetch(SQL.claim, owner, limit, lease_seconds, list(dead), exclusive, writing=True)
+        return [Claim(r["id"], r["epoch"], Cursor(r["id"], r["cursor"], r["cursor_at"]), r["previous"]) for r in rows]
 
     async def renew(self, owner: bytes, epochs: Mapping[int, int], *, lease_seconds: float) -> set[int]:
         rows = await self._reading.fetch(
@@ -104,9 +100,7 @@ class PostgresStore:
             if owed is None:
                 applied = await connection.fetch(SQL.late_delete, *key)
             else:
-                applied = await connection.fetch(
-                    SQL.late_update, *key, owed.number, owed.due_at, owed.reason.value
-                )
+                applied = await connection.fetch(SQL.late_update, *key, owed.number, owed.due_at, owed.reason.value)
             if applied:
                 await connection.execute(SQL.late_attempt, *[column[0] for column in _attempt_columns((attempt,))])
         return bool(applied)
@@ -118,12 +112,8 @@ class PostgresStore:
         rows = await self._reading.fetch(SQL.recorded, partition, after.seq, until, since)
         return {(EndpointId(endpoint), EventId(event)) for endpoint, event in rows}
 
-    async def recover_in_flight(
-        self, owner: bytes, epochs: Mapping[int, int], *, previous: bytes, now: float
-    ) -> None:
-        await self._reading.execute(
-            SQL.recover_in_flight, owner, list(epochs), list(epochs.values()), previous, now
-        )
+    async def recover_in_flight(self, owner: bytes, epochs: Mapping[int, int], *, previous: bytes, now: float) -> None:
+        await self._reading.execute(SQL.recover_in_flight, owner, list(epochs), list(epochs.values()), previous, now)
 
     async def owed_endpoints(self, partitions: Collection[int]) -> list[tuple[int, EndpointId, float]]:
         rows = await self._reading.fetch(SQL.owed_endpoints, list(partitions))
@@ -144,8 +134,7 @@ class PostgresStore:
             [event for _, event in held],
         )
         later = {
-            row["ord"]: row["due_at"]
-            for row in await self._reading.fetch(SQL.next_due, partitions, endpoints, now)
+            row["ord"]: row["due_at"] for row in await self._reading.fetch(SQL.next_due, partitions, endpoints, now)
         }
         found: dict[int, list[asyncpg.Record]] = {}
         for row in rows:

@@ -1,1 +1,1 @@
-
+"""The machine itself: clocks, files, the data directory, logs and metrics."""

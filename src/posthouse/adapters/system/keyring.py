@@ -1,4 +1,4 @@
-"""The master keys (key-encryption keys) that secrets are sealed with: from the environment, a file, or made on first use.
+"""The master keys (key-encryption keys) that secrets are sealed with: from a setting, a file, or made on first use.
 
 Several keys may be loaded: the first one seals, all of them open; so a key is rotated by putting a new one in front.
 """
@@ -75,9 +75,9 @@ def load_keyring(
 ) -> Keyring:
     """Load the master keys.
 
-    `value` (a setting) and `file` hold one or more keys, base64 or hexadecimal, apart by commas or white space; those of
-    `value` come first. Where neither is given the key is `<data_dir>/master.key`, made with `create` where there is none.
-    A key already in the data directory goes on opening what it sealed when keys are given from outside.
+    `value` (a setting) and `file` hold one or more keys, base64 or hexadecimal, apart by commas or white space; those
+    of `value` come first. Where neither is given the key is `<data_dir>/master.key`; with `create` it is made where
+    there is none. A key already there goes on opening what it sealed when keys are given from outside.
 
     Raises: SetupError for a key that cannot be read or that others on this machine can read, and where there is none.
     """
@@ -88,9 +88,9 @@ def load_keyring(
         keys += _parse(_read(file), f"the master key file {file}")
     if data_dir is not None:
         path = data_dir / MASTER_KEY_FILE
-        if not keys and create and not path.exists():
+        if not keys and create and not os.path.exists(path):
             _create(path, random)
-        if not keys or path.exists():
+        if not keys or os.path.exists(path):
             keys += _parse(_read(path), f"the master key file {path}")
     return Keyring(keys, random=random)
 
@@ -105,7 +105,7 @@ def _parse(text: str, source: str) -> list[bytes]:
         if len(key) != KEY_BYTES:
             # Without the word: it may be a key with a typing error.
             raise SetupError(
-                f"{source} does not hold {KEY_BYTES} bytes in base64 or hexadecimal (key number {number}); {_HOW_TO_MAKE_ONE}"
+                f"key number {number} of {source} is not {KEY_BYTES} bytes in base64 or hexadecimal; {_HOW_TO_MAKE_ONE}"
             )
         keys.append(key)
     return keys
@@ -114,19 +114,13 @@ def _parse(text: str, source: str) -> list[bytes]:
 def _read(path: Path) -> str:
     try:
         # Without O_NONBLOCK, a named pipe in the file's place would hang the start.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        try:
+            data = _read_private(descriptor, path)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise SetupError(f"the master key file {path} cannot be read: {error.strerror}") from error
-    with open(descriptor, "rb") as opened:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise SetupError(f"the master key file {path} is not a regular file")
-        if os.name == "posix" and status.st_mode & 0o077:
-            raise SetupError(
-                f"the master key file {path} can be read by others (mode {stat.S_IMODE(status.st_mode):04o}): "
-                f"run chmod 600 {path}, and replace the key if others used this machine"
-            )
-        data = opened.read(KEY_FILE_BYTES_MAX)
     try:
         return data.decode("ascii")
     except UnicodeDecodeError:
@@ -134,12 +128,26 @@ def _read(path: Path) -> str:
         raise SetupError(f"the master key file {path} holds no text; {_HOW_TO_MAKE_ONE}") from None
 
 
+def _read_private(descriptor: int, path: Path) -> bytes:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise SetupError(f"the master key file {path} is not a regular file")
+    if os.name == "posix" and status.st_mode & 0o077:
+        raise SetupError(
+            f"the master key file {path} is open to others (mode {stat.S_IMODE(status.st_mode):04o}): "
+            f"run chmod 600 {path}, and replace the key if others use this machine"
+        )
+    if status.st_size > KEY_FILE_BYTES_MAX:
+        raise SetupError(f"the master key file {path} is larger than {KEY_FILE_BYTES_MAX} bytes")
+    return os.read(descriptor, KEY_FILE_BYTES_MAX)
+
+
 def _create(path: Path, random: Callable[[int], bytes]) -> None:
     """Make a key file all at once: whoever sees it sees it whole, and where several make one, all use the first."""
     draft = path.with_name(f"{path.name}.{os.getpid()}.{random(4).hex()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as opened:
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
             opened.write(binascii.b2a_base64(random(KEY_BYTES)))
             opened.flush()
             os.fsync(opened.fileno())
@@ -149,13 +157,14 @@ def _create(path: Path, random: Callable[[int], bytes]) -> None:
     except OSError as error:
         raise SetupError(f"the master key file {path} cannot be made: {error.strerror}") from error
     finally:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not there, or the error above tells more
+            draft.unlink()
 
 
 def _sync_directory(path: Path) -> None:
     if os.name != "posix":
         return
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -159,7 +159,9 @@ BEGIN
         INSERT INTO endpoint_health (partition, endpoint_id, failing_since)
         SELECT u.p, u.ep, to_timestamp(u.since) FROM unnest(h_partition, h_endpoint, h_since) u (p, ep, since)
          WHERE u.p = ANY (held)
-        ON CONFLICT (partition, endpoint_id) DO UPDATE SET failing_since = EXCLUDED.failing_since;
+        ON CONFLICT (partition, endpoint_id) DO UPDATE
+           SET failing_since = CASE WHEN EXCLUDED.failing_since IS NULL THEN NULL
+                                    ELSE least(endpoint_health.failing_since, EXCLUDED.failing_since) END;
     END IF;
 
     IF r_endpoint <> '{}' THEN

@@ -1,0 +1,67 @@
+"""Idle connections, kept for the next request with the same key."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from posthouse.adapters.http.connection import Connection, PoolKey
+
+IDLE_PER_KEY_MAX: Final = 32
+IDLE_MAX: Final = 512
+IDLE_SECONDS_MAX: Final = 30.0
+
+
+class Pool:
+    """At most `total_max` idle connections, `per_key_max` of one key, each for `seconds_max` (the sweep closes them).
+
+    A connection is in the pool or in one request's hands, never both. The one used last is taken first, so that the
+    surplus grows old and goes; over the total, the one idle longest makes room.
+    """
+
+    def __init__(self, *, per_key_max: int, total_max: int, seconds_max: float) -> None:
+        self._per_key_max = per_key_max
+        self._total_max = total_max
+        self._seconds_max = seconds_max
+        self._by_key: dict[PoolKey, list[Connection]] = {}
+        self._by_age: OrderedDict[Connection, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._by_age)
+
+    def take(self, key: PoolKey) -> Connection | None:
+        """Hand out an idle connection of exactly this key."""
+        idle = self._by_key.get(key)
+        if not idle:
+            return None
+        connection = idle.pop()
+        del self._by_age[connection]
+        if not idle:
+            del self._by_key[key]
+        return connection
+
+    def put(self, connection: Connection, now: float) -> None:
+        """Keep a reusable connection, or close one: this or the one idle longest."""
+        idle = self._by_key.get(connection.key)
+        if idle is None:
+            idle = self._by_key[connection.key] = []
+        elif len(idle) >= self._per_key_max:
+            connection.abort()
+            return
+        idle.append(connection)
+        self._by_age[connection] = None
+        connection.deadline = now + self._seconds_max
+        if len(self._by_age) > self._total_max:
+            oldest = next(iter(self._by_age))
+            self.discard(oldest)
+            oldest.abort()
+
+    def discard(self, connection: Connection) -> None:
+        """Forget a connection that has closed, if it is here."""
+        if connection not in self._by_age:
+            return
+        del self._by_age[connection]
+        idle = self._by_key[connection.key]
+        idle.remove(connection)
+        if not idle:
+            del self._by_key[connection.key]

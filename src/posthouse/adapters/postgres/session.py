@@ -1,0 +1,120 @@
+"""One connection that says that this process lives: it holds the process's advisory lock, and hears notifications."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+import asyncpg
+import structlog
+
+from posthouse.adapters.postgres.database import SETTINGS, Database, translated
+from posthouse.adapters.postgres.queries import Queries
+from posthouse.domain.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    RawConnection = asyncpg.Connection[asyncpg.Record]
+else:
+    RawConnection = Any
+
+log = structlog.get_logger()
+
+SQL = Queries("session.sql")
+CHANNEL: Final = "posthouse_appended"
+CHECK_SECONDS: Final = 2.0
+
+
+def lock_key(owner: bytes) -> int:
+    """The advisory lock of a process: 64 random bits of its id, as a signed bigint."""
+    return int.from_bytes(owner[8:], "big", signed=True)
+
+
+class ProcessSession:
+    """Keeps the connection up until closed. `appended` hears of partitions that others published to; `lost` is called when
+    the lock may have been lost: another process may take our partitions from then on."""
+
+    def __init__(
+        self,
+        dsn: str,
+        database: Database,
+        *,
+        owner: bytes,
+        appended: Callable[[list[int]], None],
+        lost: Callable[[], None],
+    ) -> None:
+        self._dsn = dsn
+        self._database = database
+        self._owner = owner
+        self._appended = appended
+        self._lost = lost
+        self._connection: RawConnection | None = None
+        self._pending: set[int] = set()
+        self._notify_due = asyncio.Event()
+
+    async def start(self) -> None:
+        """Take the lock. Raises StoreUnavailable."""
+        with translated(writing=False):
+            connection: RawConnection = await asyncpg.connect(self._dsn, server_settings=SETTINGS, timeout=10)
+            await connection.execute("SELECT pg_advisory_lock($1)", lock_key(self._owner))
+            await connection.add_listener(CHANNEL, self._heard)
+        self._connection = connection
+
+    async def run(self) -> None:
+        """Watch the connection and send notifications until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(CHECK_SECONDS):
+                    await self._notify_due.wait()
+            except TimeoutError:
+                pass
+            self._notify_due.clear()
+            try:
+                await self._beat()
+            except StoreUnavailable as error:
+                log.warning("session.lost", error=str(error))
+                self._lost()
+                await self._reconnect()
+
+    async def _beat(self) -> None:
+        if self._connection is None:
+            raise StoreUnavailable("the session is closed")
+        partitions, self._pending = self._pending, set()
+        with translated(writing=False):
+            if partitions:
+                await self._connection.execute(SQL.notify, CHANNEL, ",".join(map(str, sorted(partitions))), timeout=5)
+            elif self._connection.is_closed():
+                raise asyncpg.InterfaceError("the connection was closed")
+            else:
+                await self._connection.execute("SELECT 1", timeout=5)
+
+    async def _reconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+        while self._connection is None:
+            try:
+                await self.start()
+            except StoreUnavailable:
+                await asyncio.sleep(1.0)
+
+    def notify(self, partitions: Iterable[int]) -> None:
+        """Tell the owners of these partitions that there is something new; coalesced, and allowed to be lost."""
+        self._pending.update(partitions)
+        self._notify_due.set()
+
+    def _heard(self, _connection: object, pid: int, _channel: str, payload: object) -> None:
+        if self._connection is not None and pid == self._connection.get_server_pid():
+            return
+        self._appended([int(p) for p in str(payload).split(",") if p.isdigit()])
+
+    async def dead(self, owners: Collection[bytes]) -> set[bytes]:
+        """Which of these processes no longer hold their lock."""
+        rows = await self._database.fetch(SQL.dead, [lock_key(owner) for owner in owners])
+        keys = {row[0] for row in rows}
+        return {owner for owner in owners if lock_key(owner) in keys}
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            connection.terminate()

@@ -1,0 +1,333 @@
+"""The engine of one process: everything between the log and the transport, wired together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from typing import Any, Final
+
+import structlog
+
+from posthouse.dispatch.configs import Configs
+from posthouse.dispatch.dispatcher import Dispatcher
+from posthouse.dispatch.ownership import Ownership
+from posthouse.dispatch.tail import Tails
+from posthouse.domain.delivery import Delivery, DeliveryKey, Effect, JournalBatch, Owed, OwedReason
+from posthouse.domain.endpoint import Endpoint
+from posthouse.domain.errors import StoreUnavailable
+from posthouse.domain.event import Event
+from posthouse.domain.limits import IN_FLIGHT_GRACE_SECONDS
+from posthouse.lane.budget import Budget
+from posthouse.lane.lane import Lane
+from posthouse.lane.lanes import Lanes
+from posthouse.ports.clock import Clock
+from posthouse.ports.log import EventLog, Head
+from posthouse.ports.store import Claim, Store
+from posthouse.ports.telemetry import Telemetry
+from posthouse.ports.transport import Transport
+from posthouse.send.peer import Peer
+from posthouse.send.sender import CANCELLED, EXPIRED, Sender, owed_row
+from posthouse.settle.backlog import Backlog
+from posthouse.settle.journal import Journal
+from posthouse.settle.progress import Progress
+
+log = structlog.get_logger()
+
+SWEEP_SECONDS: Final = 0.25
+OUR_FAULT_SECONDS: Final = 5.0
+EFFECTS_AT_ONCE: Final = 100
+EFFECTS_POLL_SECONDS: Final = 5.0
+
+
+class Engine:
+    """Owns partitions and delivers their events.
+
+    `start` takes partitions and begins; `stop` hands them over. `offer` is the publisher's short cut. `failed` is completed
+    with an exception should one of the engine's own tasks die, which is a bug: the process should then end.
+    """
+
+    def __init__(
+        self,
+        *,
+        event_log: EventLog,
+        store: Store,
+        transport: Transport,
+        clock: Clock,
+        telemetry: Telemetry,
+        owner: bytes,
+        exclusive: bool,
+        dead: Callable[[Collection[bytes]], Awaitable[set[bytes]]] | None = None,
+        budget: Budget | None = None,
+    ) -> None:
+        self._log = event_log
+        self._store = store
+        self._clock = clock
+        self._owner = owner
+        self.progress = Progress()
+        self.ownership = Ownership(
+            store, clock, owner=owner, exclusive=exclusive, taken=self._taken, lost=self._lost, dead=dead
+        )
+        epochs = self.ownership.epochs
+        self.journal = Journal(
+            store,
+            clock,
+            telemetry,
+            self.progress,
+            owner=owner,
+            epochs=epochs,
+            written=self._written,
+            room=self._room,
+        )
+        self.sender = Sender(transport, self.journal, store, clock, telemetry, owner=owner, disabled=self._disabled)
+        self.lanes = Lanes(
+            budget or Budget(),
+            send=self.sender.attempt,
+            may_start=self._may_start,
+            spill=self._spill,
+            mark_in_flight=self._mark_in_flight,
+            drained=self._drained,
+        )
+        self.configs = Configs(store, clock, changed=self._configured)
+        self.backlog = Backlog(
+            store,
+            clock,
+            epochs=epochs,
+            find=self.configs.find,
+            room=self.lanes.room,
+            page_in=self.lanes.page_in,
+            orphaned=self._orphaned,
+        )
+        self.dispatcher = Dispatcher(self.configs, self.lanes, self.progress, clock)
+        self.tails = Tails(
+            event_log,
+            clock,
+            self.progress,
+            ready=self.dispatcher.ready,
+            prepare=self.dispatcher.prepare,
+            dispatch=self._dispatch,
+            has_room=self._tail_has_room,
+            rewound=self.ownership.abandon,
+            heads_seen=self._heads_seen,
+        )
+        self._versions: dict[int, int] = {}
+        self._pokes: dict[int, int] = {}
+        self._effects_due = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._chores: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def start(self) -> None:
+        """Take partitions and begin to deliver."""
+        for name, work in (
+            ("journal", self.journal.run()),
+            ("backlog", self.backlog.run()),
+            ("effects", self._run_effects()),
+            ("sweep", self._sweep()),
+        ):
+            self._spawn(name, work)
+        await self.ownership.start()
+        self._spawn("ownership", self.ownership.run())
+        self._spawn("tails", self.tails.run())
+
+    async def stop(self, *, seconds: float = 5.0) -> None:
+        """Planned hand-over: start nothing, journal, mark what still runs, release; then wait a while for late answers."""
+        self._stopping = True
+        await self._end("tails", "backlog", "ownership")
+        self.lanes.mark_all_in_flight()
+        try:
+            async with asyncio.timeout(seconds):
+                await self.journal.flush()
+                await self.ownership.release()
+        except (TimeoutError, StoreUnavailable) as error:
+            log.warning("engine.release_failed", error=str(error))
+        await self.lanes.finish(seconds)
+        await self._end()
+        for chore in self._chores:
+            chore.cancel()
+
+    def offer(self, events: Sequence[Event]) -> list[int]:
+        """Events just appended by this process; the partitions among them that other processes own."""
+        self.tails.offer(events)
+        epochs = self.ownership.epochs
+        return [event.partition for event in events if event.partition not in epochs]
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or self.failed.done():
+            return
+        error = task.exception()
+        if error is not None:
+            log.critical("engine.task_died", task=task.get_name(), exc_info=error)
+            self.failed.set_exception(error)
+
+    async def _end(self, *names: str) -> None:
+        ending = [task for task in self._tasks if not names or task.get_name() in names]
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
+        self._tasks = [task for task in self._tasks if task not in ending]
+
+    def _chore(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+
+    # Partitions come and go
+
+    async def _taken(self, claims: Sequence[Claim]) -> None:
+        """Derive what the predecessors left. The claim was a statement of its own: what follows sees all they wrote."""
+        partitions = [claim.partition for claim in claims]
+        heads = await self._log.heads(partitions)
+        for previous in {c.previous for c in claims if c.previous not in (None, self._owner)}:
+            epochs = {c.partition: c.epoch for c in claims if c.previous == previous}
+            if previous is not None:
+                await self._store.recover_in_flight(self._owner, epochs, previous=previous, now=self._clock.now())
+        for claim in claims:
+            head = heads[claim.partition]
+            self._versions[claim.partition] = head.config_version
+            self._pokes[claim.partition] = head.poke
+            self.progress.take(claim.partition)
+            recorded: set[DeliveryKey] = set()
+            if head.seq > claim.cursor.seq:
+                recorded = await self._store.recorded(claim.partition, after=claim.cursor, until=head.seq)
+            self.dispatcher.take(claim.partition, head.seq, recorded)
+        await self.backlog.take(partitions)
+        for claim in claims:
+            if self.ownership.epochs.get(claim.partition) == claim.epoch:
+                self.tails.take(claim)
+        self.tails.nudge(partitions)
+        self._effects_due.set()
+
+    def _lost(self, partition: int) -> None:
+        self.tails.drop(partition)
+        self.lanes.drop(partition)
+        self.journal.forget(partition)
+        self.backlog.drop(partition)
+        self.dispatcher.drop(partition)
+        self.progress.drop(partition)
+
+    def _heads_seen(self, heads: dict[int, Head]) -> None:
+        """What the poll brought besides the heads: changed configuration, and rows written from outside."""
+        poked = []
+        for partition, head in heads.items():
+            version = self._versions.get(partition, head.config_version)
+            if head.config_version > version:
+                self._chore(self._reload(partition, version, head.config_version))
+            if head.poke != self._pokes.get(partition, head.poke):
+                poked.append(partition)
+            self._versions[partition] = head.config_version
+            self._pokes[partition] = head.poke
+        if poked:
+            self._chore(self._poked(poked))
+
+    async def _reload(self, partition: int, since: int, until: int) -> None:
+        try:
+            await self.configs.refresh(await self._store.changed_apps(partition, since_version=since))
+        except StoreUnavailable:
+            if self._versions.get(partition) == until:
+                self._versions[partition] = since  # the next poll tries again
+
+    async def _poked(self, partitions: Sequence[int]) -> None:
+        try:
+            await self.backlog.take(partitions)
+        except StoreUnavailable:
+            for partition in partitions:
+                self._pokes[partition] = -1
+
+    def _configured(self, endpoints: Sequence[Endpoint]) -> None:
+        self.lanes.configure(endpoints)
+
+    # Deliveries
+
+    def _dispatch(self, event: Event, epoch: int) -> None:
+        self.dispatcher.dispatch(event, epoch)
+        if self.progress.moved:
+            self.journal.moved()
+
+    def _tail_has_room(self) -> bool:
+        return self.journal.has_room and not self._stopping
+
+    def _may_start(self) -> bool:
+        return self.ownership.valid and self.journal.has_room and not self._stopping
+
+    def _room(self) -> None:
+        self.lanes.resume()
+        self.tails.roomier()
+
+    def _drained(self, endpoint_id: bytes) -> None:
+        self.backlog.drained(endpoint_id)  # type: ignore[arg-type]
+
+    def _disabled(self, peer: Peer) -> None:
+        self.lanes.disable(peer.endpoint.id)
+        self._effects_due.set()
+
+    def _spill(self, delivery: Delivery, reason: OwedReason) -> None:
+        delay = OUR_FAULT_SECONDS if reason is OwedReason.OUR_FAULT else 0.0
+        self.journal.owe(
+            delivery,
+            owed_row(delivery, number=delivery.number, due_at=self._clock.now() + delay, reason=reason),
+        )
+
+    def _mark_in_flight(self, lane: Lane, delivery: Delivery) -> None:
+        due_at = self._clock.now() + lane.endpoint.timeouts.total + IN_FLIGHT_GRACE_SECONDS
+        self.backlog.hold(delivery.key)
+        self.journal.mark_in_flight(
+            delivery,
+            owed_row(delivery, number=delivery.number, due_at=due_at, reason=OwedReason.IN_FLIGHT, sender=self._owner),
+        )
+
+    def _orphaned(self, owed: Owed, event: Event | None, endpoint: Endpoint | None) -> None:
+        """A row whose endpoint was deleted, or whose event retention dropped: settle it as given up."""
+        self.sender.abandon(
+            owed, event, endpoint, epoch=self.ownership.epochs[owed.partition],
+            reason=EXPIRED if event is None else CANCELLED,
+        )  # fmt: skip
+
+    def _written(self, batch: JournalBatch, held: set[int], released: list[DeliveryKey]) -> None:
+        for partition in batch.epochs:
+            if partition not in held and self.ownership.epochs.get(partition) == batch.epochs[partition]:
+                self.ownership.drop(partition)
+        for key in released:
+            self.backlog.release(key)
+        for owed in batch.owed:
+            if owed.partition in held and owed.reason is not OwedReason.IN_FLIGHT:
+                self.backlog.owe(owed.partition, owed.endpoint_id, owed.due_at)
+        if batch.effects:
+            self._effects_due.set()
+        self.tails.roomier()
+
+    async def _sweep(self) -> None:
+        while True:
+            await self._clock.sleep(SWEEP_SECONDS)
+            self.lanes.sweep(self._clock.boot())
+
+    # Effects
+
+    async def _run_effects(self) -> None:
+        """Do the follow-ups that the journal recorded, each once."""
+        while True:
+            try:
+                async with asyncio.timeout(EFFECTS_POLL_SECONDS):
+                    await self._effects_due.wait()
+            except TimeoutError:
+                continue
+            self._effects_due.clear()
+            try:
+                effects = await self._store.effects(list(self.ownership.epochs), limit=EFFECTS_AT_ONCE)
+                for effect in effects:
+                    await self._do(effect)
+                if len(effects) == EFFECTS_AT_ONCE:
+                    self._effects_due.set()
+            except StoreUnavailable as error:
+                log.warning("effects.store_unavailable", error=str(error))
+                await self._clock.sleep(1.0)
+                self._effects_due.set()
+
+    async def _do(self, effect: Effect) -> None:
+        await self._store.disable_endpoint(effect)
+        log.info("endpoint.disabled", endpoint=effect.endpoint_id.hex(), reason=effect.reason)

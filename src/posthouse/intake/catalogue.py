@@ -1,0 +1,127 @@
+"""What intake knows of apps and event types, through short caches."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import jsonschema_rs
+import msgspec
+
+from posthouse.domain.errors import Invalid, NotFound
+from posthouse.ports.catalogue import AppEntry, Catalogue
+from posthouse.ports.clock import Clock
+
+TYPES_CACHED_MAX: Final = 10_000
+APPS_CACHED_MAX: Final = 50_000
+VERSION_SECONDS: Final = 1.0
+SCHEMA_ERRORS_SHOWN: Final = 3
+
+
+class _Type:
+    __slots__ = ("archived", "validator")
+
+    def __init__(self, validator: Any, archived: bool) -> None:
+        self.validator = validator
+        self.archived = archived
+
+
+class CatalogueCache:
+    """Event types, forgotten when the catalogue's version moves (looked at once a second), and where apps are.
+
+    An app's id and partition never change; that a uid still names it is checked again as the event is appended. What is not
+    known is asked for anew each time, so that a thing just created is never missed.
+    """
+
+    def __init__(self, catalogue: Catalogue, clock: Clock, *, auto_create: bool = False) -> None:
+        self._catalogue = catalogue
+        self._clock = clock
+        self._auto_create = auto_create
+        self._types: dict[str, _Type] = {}
+        self._apps: dict[str, AppEntry] = {}
+        self._version = 0
+        self._version_at = -VERSION_SECONDS
+
+    async def app(self, reference: str) -> AppEntry:
+        """The app with this id or uid. Raises NotFound."""
+        entry = self._apps.get(reference)
+        if entry is None:
+            entry = await self._catalogue.find_app(reference)
+            if entry is None:
+                raise NotFound(f"there is no app {reference[:80]!r}", code="app_not_found")
+            if len(self._apps) >= APPS_CACHED_MAX:
+                self._apps.clear()
+            self._apps[reference] = entry
+        return entry
+
+    def forget_app(self, reference: str) -> None:
+        """The log said that this app is not there (any more)."""
+        self._apps.pop(reference, None)
+
+    async def check(self, event_type: str, payload: bytes | None, *, path: str) -> None:
+        """Raises NotFound for an unknown or archived type, Invalid for a payload that its schema refuses.
+
+        A payload of None is not JSON; no schema can speak of it.
+        """
+        await self._fresh()
+        entry = self._types.get(event_type)
+        if entry is None:
+            entry = await self._load(event_type)
+        if entry.archived:
+            raise NotFound(
+                f"the event type {event_type!r} is archived; publish another one", code="event_type_archived"
+            )
+        if entry.validator is not None and payload is not None:
+            _check_schema(entry.validator, payload, path)
+
+    async def _fresh(self) -> None:
+        now = self._clock.boot()
+        if now - self._version_at < VERSION_SECONDS:
+            return
+        self._version_at = now
+        version = await self._catalogue.version()
+        if version != self._version:
+            self._version = version
+            self._types.clear()
+
+    async def _load(self, name: str) -> _Type:
+        found = await self._catalogue.event_type(name)
+        if found is None and self._auto_create:
+            await self._catalogue.add_event_type(name)
+            found = await self._catalogue.event_type(name)
+        if found is None:
+            raise NotFound(
+                f"there is no event type {name!r}; create it with POST /v1/event-types, "
+                "or start the server with --auto-create-event-types",
+                code="event_type_not_found",
+            )
+        validator = None if found.schema is None else compile_schema(found.schema)
+        if len(self._types) >= TYPES_CACHED_MAX:
+            self._types.clear()
+        entry = self._types[name] = _Type(validator, found.archived)
+        return entry
+
+
+def compile_schema(schema: str) -> Any:
+    """A validator for JSON Schema text, draft 2020-12 where it does not say. No reference outside it is ever followed.
+
+    Raises ValueError.
+    """
+    return jsonschema_rs.validator_for(msgspec.json.decode(schema), retriever=_no_retrieval, validate_formats=True)
+
+
+def _no_retrieval(uri: str) -> Any:
+    raise ValueError(f"a schema may only refer to itself, not to {uri}")
+
+
+def _check_schema(validator: Any, payload: bytes, path: str) -> None:
+    data = msgspec.json.decode(payload)
+    if validator.is_valid(data):
+        return
+    first: list[Any] = []
+    for error in validator.iter_errors(data):
+        first.append(error)
+        if len(first) == SCHEMA_ERRORS_SHOWN:
+            break
+    place = path + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first[0].instance_path)
+    told = "; ".join(str(error.message)[:200] for error in first)
+    raise Invalid(f"the data do not fit the event type's schema: {told}", path=place, code="schema_mismatch")

@@ -1,0 +1,184 @@
+"""Request bodies into events, strictly: what is wrong is said with its place, and nothing is guessed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any, Final, NoReturn, TypeVar
+
+import msgspec
+
+from posthouse.domain.errors import Invalid, TooLarge
+from posthouse.domain.event import is_type_name
+from posthouse.domain.limits import (
+    ATTRIBUTES_MAX,
+    BATCH_EVENTS_MAX,
+    CHANNELS_MAX,
+    IDEMPOTENCY_KEY_LENGTH_MAX,
+    NAME_LENGTH_MAX,
+    TEXT_LENGTH_MAX,
+)
+
+T = TypeVar("T")
+
+MALFORMED: Final = "malformed_json"
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_BYTE: Final = re.compile(r" \(byte (\d+)\)")
+_PLACE: Final = re.compile(r" - at `\$\.?([^`]*)`")
+_FIELD: Final = re.compile(r"(?:unknown|required) field `([^`]+)`")
+
+
+class EventBody(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """An event as a platform sends it."""
+
+    type: str
+    data: msgspec.Raw
+    subject: str | None = None
+    key: str | None = None
+    channels: tuple[str, ...] = ()
+    expires_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    attributes: dict[str, str] | None = None
+
+
+_one: Final = msgspec.json.Decoder(EventBody)
+_many: Final = msgspec.json.Decoder(list[EventBody])
+
+
+def parse_event(body: bytes) -> EventBody:
+    """One event from a JSON object. Raises Invalid, with line and column or with the field's path."""
+    event = _decode(_one.decode, body, prefix="")
+    check(event, prefix="")
+    return event
+
+
+def parse_batch(body: bytes) -> list[EventBody]:
+    """Events from a JSON array. Raises Invalid, TooLarge."""
+    events = _decode(_many.decode, body, prefix="")
+    return _checked_batch(events)
+
+
+def parse_lines(body: bytes) -> list[EventBody]:
+    """Events from newline-delimited JSON; empty lines are passed over. Raises Invalid, TooLarge."""
+    events: list[EventBody] = []
+    for number, line in enumerate(body.split(b"\n"), 1):
+        if line.strip():
+            if len(events) >= BATCH_EVENTS_MAX:
+                _too_many()
+            events.append(_decode(_one.decode, line, prefix=f"[{len(events)}]", first_line=number))
+    return _checked_batch(events)
+
+
+def _checked_batch(events: list[EventBody]) -> list[EventBody]:
+    if not events:
+        raise Invalid("the batch holds no event; send at least one")
+    if len(events) > BATCH_EVENTS_MAX:
+        _too_many()
+    for index, event in enumerate(events):
+        check(event, prefix=f"[{index}]")
+    return events
+
+
+def _too_many() -> NoReturn:
+    raise TooLarge(f"a batch holds at most {BATCH_EVENTS_MAX} events; send several batches")
+
+
+def check(event: EventBody, *, prefix: str) -> None:
+    """What types alone do not say. Raises Invalid with the path of the field."""
+    check_type(event.type, path=_join(prefix, "type"))
+    if event.subject is not None:
+        _text(event.subject, NAME_LENGTH_MAX * 2, _join(prefix, "subject"))
+    if event.key is not None:
+        _text(event.key, NAME_LENGTH_MAX * 2, _join(prefix, "key"))
+    if event.channels:
+        if len(event.channels) > CHANNELS_MAX:
+            raise Invalid(f"an event has at most {CHANNELS_MAX} channels", path=_join(prefix, "channels"))
+        for index, channel in enumerate(event.channels):
+            _text(channel, NAME_LENGTH_MAX, _join(prefix, f"channels[{index}]"))
+    if event.attributes:
+        if len(event.attributes) > ATTRIBUTES_MAX:
+            raise Invalid(f"an event has at most {ATTRIBUTES_MAX} attributes", path=_join(prefix, "attributes"))
+        for name, value in event.attributes.items():
+            _text(name, NAME_LENGTH_MAX, _join(prefix, "attributes"))
+            _text(value, TEXT_LENGTH_MAX, _join(prefix, f"attributes.{name}"))
+
+
+def check_type(name: str, *, path: str) -> None:
+    """Raises Invalid where this cannot be the name of an event type."""
+    if not is_type_name(name):
+        raise Invalid(
+            "an event type is made of letters, digits and _, in words joined by . or -, such as order.created; "
+            f"at most {NAME_LENGTH_MAX} characters",
+            path=path,
+            code="invalid_event_type",
+        )
+
+
+def check_idempotency_key(text: str) -> None:
+    """Raises Invalid where this cannot be an idempotency key."""
+    if not text or len(text) > IDEMPOTENCY_KEY_LENGTH_MAX or not text.isprintable():
+        raise Invalid(
+            f"an Idempotency-Key is 1 to {IDEMPOTENCY_KEY_LENGTH_MAX} printable characters", path="Idempotency-Key"
+        )
+
+
+def _text(text: str, length_max: int, path: str) -> None:
+    if not text or len(text) > length_max:
+        raise Invalid(f"must have 1 to {length_max} characters, has {len(text)}", path=path)
+    if (found := _CONTROL.search(text)) is not None:
+        raise Invalid(f"must not hold control characters; U+{ord(found[0]):04X} is at {found.start()}", path=path)
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
+
+
+def _decode(decode: Callable[[bytes], T], body: bytes, *, prefix: str, first_line: int = 1) -> T:
+    # The decoder passes over strings inside `data` without looking; their bytes go out again, so they are checked here.
+    if not body.isascii():
+        try:
+            body.decode("utf-8")
+        except UnicodeDecodeError as error:
+            line, column = _position(body, error.start, first_line)
+            raise Invalid(f"the body is not valid UTF-8: line {line}, column {column}", code=MALFORMED) from None
+    try:
+        return decode(body)
+    except msgspec.ValidationError as error:
+        _not_as_expected(error, prefix)
+    except msgspec.DecodeError as error:
+        message = str(error)
+        found = _BYTE.search(message)
+        at = int(found[1]) if found is not None else len(body)
+        line, column = _position(body, at, first_line)
+        reason = _BYTE.sub("", message).removeprefix("JSON is malformed: ")
+        if reason == "Input data was truncated":
+            reason = "the body ends in the middle of a value" if body.strip() else "the body is empty"
+        raise Invalid(f"malformed JSON at line {line}, column {column}: {reason}", code=MALFORMED) from None
+    except RecursionError:
+        raise Invalid("the JSON is nested too deeply", code=MALFORMED) from None
+
+
+def _not_as_expected(error: msgspec.ValidationError, prefix: str) -> NoReturn:
+    message = str(error)
+    place = _PLACE.search(message)
+    path = place[1] if place is not None else ""
+    field = _FIELD.search(message)
+    if field is not None:
+        path = _join(path, field[1]) if path else field[1]
+    path = path.replace("[...]", "[]")
+    if prefix:
+        path = prefix + path if path.startswith("[") else _join(prefix, path)
+    message = _PLACE.sub("", message).replace("`", "")
+    raise Invalid(message[:1].lower() + message[1:], path=path, code="invalid") from None
+
+
+def _position(body: bytes, at: int, first_line: int) -> tuple[int, int]:
+    before = body[:at]
+    line = before.count(b"\n") + first_line
+    column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")) + 1
+    return line, column
+
+
+def attributes_json(attributes: dict[str, Any] | None) -> bytes | None:
+    """Attributes in the form the log keeps."""
+    return msgspec.json.encode(attributes) if attributes else None

@@ -1,0 +1,196 @@
+"""Natural group commit: while one commit is under way the next batch gathers. No timer, and no wait when idle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+
+from posthouse.domain.errors import Conflict, InDoubt, Overloaded, StoreRejected, StoreUnavailable
+from posthouse.domain.event import Draft, Event
+from posthouse.domain.ids import AppId
+from posthouse.domain.limits import (
+    FLUSH_BYTES_MAX,
+    FLUSH_EVENTS_MAX,
+    PENDING_BYTES_MAX,
+    PENDING_EVENTS_MAX,
+    PUBLISH_CLASSES,
+)
+from posthouse.ports.clock import Clock
+from posthouse.ports.log import Appended, AppendResult, EventLog
+from posthouse.ports.telemetry import Telemetry
+
+log = structlog.get_logger()
+
+DOUBT_SECONDS: Final = 10.0
+
+Group = tuple[Sequence[Draft], "asyncio.Future[list[AppendResult]]", int]
+
+
+class Publisher:
+    """Appends drafts in groups that stand or fall together, one flush at a time in each class of partitions.
+
+    `appended` is called after each commit with the events that are new, before anybody is answered. A caller that goes
+    away does not cancel its group. What waits is bounded by events and by bytes; beyond it `submit` refuses.
+    """
+
+    def __init__(
+        self,
+        event_log: EventLog,
+        clock: Clock,
+        telemetry: Telemetry,
+        *,
+        appended: Callable[[list[Event]], None],
+        classes: int = PUBLISH_CLASSES,
+        pending_events_max: int = PENDING_EVENTS_MAX,
+        pending_bytes_max: int = PENDING_BYTES_MAX,
+    ) -> None:
+        self._log = event_log
+        self._clock = clock
+        self._telemetry = telemetry
+        self._appended = appended
+        self._queues: list[deque[Group]] = [deque() for _ in range(classes)]
+        self._flushing: list[asyncio.Task[None] | None] = [None] * classes
+        self._keys: set[tuple[AppId, str]] = set()
+        self._events_max = pending_events_max
+        self._bytes_max = pending_bytes_max
+        self._closed = False
+        self.pending_events = 0
+        self.pending_bytes = 0
+
+    def admit(self, size: int) -> None:
+        """Raises Overloaded where a body of this size would not find room; asked before it is read."""
+        if self._closed:
+            raise Overloaded("this server is shutting down; try another one", retry_after=2)
+        if self.pending_events >= self._events_max or self.pending_bytes + size > self._bytes_max:
+            raise Overloaded("events come in faster than they can be stored; try again shortly", retry_after=1)
+
+    async def submit(self, partition: int, drafts: Sequence[Draft]) -> list[AppendResult]:
+        """Append the drafts, all of one partition, in one commit; durable when this returns.
+
+        Raises Overloaded, Conflict (an idempotency key of theirs is just being used), StoreRejected, StoreUnavailable
+        (also where the commit's fate stayed unknown: it may have happened).
+        """
+        size = sum(len(d.payload) for d in drafts)
+        self.admit(size)
+        keys = [(d.app_id, d.idempotency_key) for d in drafts if d.idempotency_key is not None]
+        if any(key in self._keys for key in keys):
+            raise Conflict("a request with this Idempotency-Key is still in progress", code="idempotency_in_progress")
+        self._keys.update(keys)
+        self.pending_events += len(drafts)
+        self.pending_bytes += size
+        future: asyncio.Future[list[AppendResult]] = asyncio.get_running_loop().create_future()
+        cls = partition % len(self._queues)
+        self._queues[cls].append((drafts, future, size))
+        if self._flushing[cls] is None:
+            self._flushing[cls] = asyncio.get_running_loop().create_task(self._flush(cls))
+        return await future
+
+    async def close(self) -> None:
+        """Admit nothing more, and wait for what was admitted."""
+        self._closed = True
+        await asyncio.gather(*(task for task in self._flushing if task is not None))
+
+    async def _flush(self, cls: int) -> None:
+        queue = self._queues[cls]
+        try:
+            while queue:
+                groups = _gather(queue)
+                try:
+                    await self._append(groups)
+                finally:
+                    self._leave(groups)
+        finally:
+            self._flushing[cls] = None
+
+    def _leave(self, groups: Sequence[Group]) -> None:
+        for drafts, future, size in groups:
+            self.pending_events -= len(drafts)
+            self.pending_bytes -= size
+            for draft in drafts:
+                if draft.idempotency_key is not None:
+                    self._keys.discard((draft.app_id, draft.idempotency_key))
+            if not future.done():
+                future.set_exception(StoreUnavailable("the flush ended without an answer"))
+
+    async def _append(self, groups: Sequence[Group]) -> None:
+        drafts = [draft for group in groups for draft in group[0]]
+        started = self._clock.boot()
+        try:
+            results = await self._insist(drafts)
+        except StoreRejected as error:
+            # One bad row never fails its neighbours: look for the group that holds it.
+            if len(groups) == 1:
+                _fail(groups, error)
+            else:
+                middle = len(groups) // 2
+                await self._append(groups[:middle])
+                await self._append(groups[middle:])
+            return
+        except StoreUnavailable as error:
+            _fail(groups, error)
+            return
+        self._telemetry.publish_batch(len(drafts), self._clock.boot() - started)
+        self._appended([_event(d, r) for d, r in zip(drafts, results, strict=True) if isinstance(r, Appended)])
+        at = 0
+        for group_drafts, future, _ in groups:
+            if not future.done():
+                future.set_result(results[at : at + len(group_drafts)])
+            at += len(group_drafts)
+
+    async def _insist(self, drafts: Sequence[Draft]) -> list[AppendResult]:
+        """Append; a commit in doubt is sent again, identical, until its fate is known or too long has passed."""
+        until = self._clock.boot() + DOUBT_SECONDS
+        delay = 0.05
+        doubt = False
+        while True:
+            try:
+                return await self._log.append(drafts)
+            except StoreUnavailable as error:
+                doubt = doubt or isinstance(error, InDoubt)
+                if not doubt or self._clock.boot() >= until:
+                    raise
+                log.warning("publish.in_doubt", events=len(drafts), error=str(error))
+                await self._clock.sleep(delay)
+                delay = min(delay * 2, 1.0)
+
+
+def _gather(queue: deque[Group]) -> list[Group]:
+    """The groups of the next flush: at least one, and no more than a flush may hold."""
+    groups = [queue.popleft()]
+    events, size = len(groups[0][0]), groups[0][2]
+    while queue:
+        events += len(queue[0][0])
+        size += queue[0][2]
+        if events > FLUSH_EVENTS_MAX or size > FLUSH_BYTES_MAX:
+            break
+        groups.append(queue.popleft())
+    return groups
+
+
+def _fail(groups: Sequence[Group], error: Exception) -> None:
+    for _, future, _ in groups:
+        if not future.done():
+            future.set_exception(error)
+
+
+def _event(draft: Draft, at: Appended) -> Event:
+    return Event(
+        id=draft.id,
+        partition=at.partition,
+        seq=at.seq,
+        app_id=draft.app_id,
+        type=draft.type,
+        payload=draft.payload,
+        content_type=draft.content_type,
+        created_at=at.created_at,
+        config_version=at.config_version,
+        subject=draft.subject,
+        key=draft.key,
+        channels=draft.channels,
+        expires_at=draft.expires_at,
+        depth=draft.depth,
+    )

@@ -1,0 +1,33 @@
+"""An endpoint as we speak to it: its current revision, compiled, and how it has been doing."""
+
+from __future__ import annotations
+
+from posthouse.domain.delivery import Health
+from posthouse.domain.endpoint import Endpoint
+from posthouse.wire.render import Renderer
+
+
+class Peer:
+    """`failing_since` (unix seconds) is since when the endpoint has confirmed nothing, None while it confirms."""
+
+    __slots__ = ("endpoint", "failing_since", "renderer")
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.renderer = Renderer(endpoint)
+        self.failing_since = endpoint.failing_since
+
+    def configure(self, endpoint: Endpoint) -> None:
+        """Go on with another revision; requests under way finish with the one they began with."""
+        if endpoint.revision != self.endpoint.revision or endpoint.secrets != self.endpoint.secrets:
+            self.renderer = Renderer(endpoint)
+        if endpoint.enabled and not self.endpoint.enabled:
+            self.failing_since = None
+        self.endpoint = endpoint
+
+    def answered(self, *, confirmed: bool, now: float) -> Health | None:
+        """Note an attempt's end; the turn, where the endpoint began to fail or confirms again."""
+        if confirmed == (self.failing_since is None):
+            return None
+        self.failing_since = None if confirmed else now
+        return Health(self.endpoint.partition, self.endpoint.id, self.failing_since)
