@@ -14,7 +14,7 @@ import msgspec
 from aiodns import error as ares
 
 TRY_SECONDS: Final = 2.0
-TRIES: Final = 3
+TRIES: Final = 2
 CHANNEL_SECONDS_MAX: Final = 60.0
 CHANNEL_SECONDS_AFTER_NEGATIVE: Final = 1.0
 HOST_LENGTH_MAX: Final = 253  # RFC 1035, section 2.3.4, without the final dot

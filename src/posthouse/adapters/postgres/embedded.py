@@ -335,9 +335,12 @@ class EmbeddedPostgres:
 
 
 def _reason(log: str) -> str:
-    """The line of a server's log that says why it ended."""
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    fatal = [line for line in lines if "FATAL:" in line or "PANIC:" in line]
+    """What a server's log says about why it ended."""
+    lines = [line for line in log.splitlines() if line.strip()]
     if not lines:
         return "it said nothing"
-    return (fatal or lines)[-1].partition("FATAL:  ")[2] or (fatal or lines)[-1]
+    said = [line.partition(":  ")[2] or line.strip() for line in lines]
+    last = max((n for n, line in enumerate(lines) if "FATAL:" in line or "PANIC:" in line), default=len(lines) - 1)
+    if last > 0 and "contains errors" in said[last]:  # in a settings file: which, is said before
+        return f"{said[last - 1]}; {said[last]}"
+    return said[last]

@@ -22,12 +22,14 @@ class Scripted:
     def __init__(self, *answers: Lookup | LookupFailed | OSError) -> None:
         self.answers = list(answers)
         self.asked: list[str] = []
+        self.was_asked = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
         self.closed = False
 
     async def lookup(self, name: str) -> Lookup | LookupFailed:
         self.asked.append(name)
+        self.was_asked.set()
         await self.gate.wait()
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, OSError):
@@ -166,8 +168,7 @@ async def test_one_lookup_serves_all_who_ask_meanwhile() -> None:
     resolver.gate.clear()
     book, _ = book_of(resolver)
     finds = [asyncio.create_task(book.find("example.com")) for _ in range(50)]
-    while not resolver.asked:
-        await asyncio.sleep(0)
+    await resolver.was_asked.wait()
     resolver.gate.set()
     assert await asyncio.gather(*finds) == [(A,)] * 50
     assert resolver.asked == ["example.com"]
@@ -178,8 +179,7 @@ async def test_who_gives_up_leaves_the_answer_to_the_others() -> None:
     resolver.gate.clear()
     book, _ = book_of(resolver)
     impatient, patient = (asyncio.create_task(book.find("example.com")) for _ in range(2))
-    while not resolver.asked:
-        await asyncio.sleep(0)
+    await resolver.was_asked.wait()
     impatient.cancel()
     with pytest.raises(asyncio.CancelledError):
         await impatient

@@ -53,7 +53,7 @@ from pathlib import Path
 from posthouse.adapters.postgres.embedded import EmbeddedPostgres
 from posthouse.adapters.system.datadir import DataDir, default_data_dir
 from posthouse.domain.errors import SetupError
-import encodings.idna, concurrent.futures.thread, platformdirs.unix
+import encodings.ascii, encodings.idna, concurrent.futures.thread, platformdirs.unix
 uid, home = int(sys.argv[1]), sys.argv[2]
 os.setgroups([]); os.setgid(uid); os.setuid(uid)
 os.environ["HOME"] = home
@@ -92,8 +92,8 @@ def data_dir() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="posthouse-test-", dir="/tmp"))
     folder.chmod(0o711)
     yield folder / "data"
-    for cluster in folder.glob("**/postgres"):
-        end_server(cluster.parent)
+    for password in folder.glob("**/postgres.password"):
+        end_server(password.parent)
     shutil.rmtree(folder, ignore_errors=True)
 
 

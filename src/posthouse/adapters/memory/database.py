@@ -1,0 +1,201 @@
+"""What the reference model holds, and how its configuration is changed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from posthouse.domain.delivery import Attempt, Effect, Owed, Rollup
+from posthouse.domain.endpoint import EndpointConfig, Secret
+from posthouse.domain.errors import StoreRejected
+from posthouse.domain.event import Event
+from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId
+from posthouse.domain.limits import PARTITIONS
+from posthouse.ports.catalogue import EventTypeEntry
+
+OwedKey = tuple[int, EndpointId, EventId]
+
+
+class Step(StrEnum):
+    """Where in an operation the hook is awaited."""
+
+    READ = "read"  # before something is read
+    BEFORE_COMMIT = "before_commit"  # raise here: nothing was written
+    AFTER_COMMIT = "after_commit"  # raise InDoubt here: it was written, and the caller does not know
+
+
+class Hook(Protocol):
+    """Awaited around every operation (the name of the port's method). It may wait, and it may raise."""
+
+    async def __call__(self, operation: str, step: Step) -> None: ...
+
+
+@dataclass(slots=True)
+class PartitionState:
+    """A partition: its log, its configuration's counter, and who owns it."""
+
+    head: int = 0
+    events: dict[int, Event] = field(default_factory=dict)  # by seq
+    config_version: int = 1
+    owner: bytes | None = None
+    epoch: int = 0
+    lease_until: float = float("-inf")
+    cursor: int = 0
+    cursor_at: float = 0.0
+    poke: int = 0
+
+    def held_by(self, owner: bytes, epoch: int) -> bool:
+        """The fence: whether this owner holds the partition under this epoch."""
+        return self.owner == owner and self.epoch == epoch
+
+
+@dataclass(slots=True)
+class AppState:
+    id: AppId
+    partition: int
+    uid: str | None
+    config_version: int = 0
+    deleted: bool = False
+
+
+@dataclass(slots=True)
+class SecretState:
+    secret: Secret
+    expires_at: float | None
+
+
+@dataclass(slots=True)
+class EndpointState:
+    id: EndpointId
+    app_id: AppId
+    config: EndpointConfig
+    revision: int = 1
+    enabled: bool = True
+    paused: bool = False
+    disabled_reason: str | None = None
+    deleted: bool = False
+    secrets: list[SecretState] = field(default_factory=list)  # oldest first
+
+
+@dataclass(slots=True)
+class KeyState:
+    """The last use of an idempotency key."""
+
+    event_id: EventId
+    fingerprint: bytes
+    created_at: float
+
+
+class MemoryDatabase:
+    """The state that `MemoryLog`, `MemoryStore` and `MemoryCatalogue` share.
+
+    `clock` is the database's clock in unix seconds: it alone grants and ends leases, and dates events. Between two hooks
+    an operation never waits, so that each one is a transaction.
+    """
+
+    def __init__(self, *, clock: Callable[[], float], partitions: int = PARTITIONS, hook: Hook | None = None) -> None:
+        self.clock = clock
+        self.hook = hook
+        self.partitions = [PartitionState(cursor_at=clock()) for _ in range(partitions)]
+        self.apps: dict[AppId, AppState] = {}
+        self.endpoints: dict[EndpointId, EndpointState] = {}
+        self.event_types: dict[str, EventTypeEntry] = {}
+        self.event_types_version = 1
+        self.positions: dict[EventId, tuple[int, int]] = {}  # partition, seq
+        self.keys: dict[tuple[AppId, str], KeyState] = {}
+        self.owed: dict[OwedKey, Owed] = {}
+        self.attempts: dict[AttemptId, Attempt] = {}
+        self.effects: dict[AttemptId, Effect] = {}
+        self.failing_since: dict[EndpointId, float | None] = {}
+        self.rollups: dict[tuple[int, EndpointId, int], Rollup] = {}
+
+    async def reading(self, operation: str) -> None:
+        """Precedes every read."""
+        if self.hook is not None:
+            await self.hook(operation, Step.READ)
+
+    @asynccontextmanager
+    async def commit(self, operation: str) -> AsyncIterator[None]:
+        """Surrounds every write. The body must not wait, and must raise before it changes anything."""
+        if self.hook is not None:
+            await self.hook(operation, Step.BEFORE_COMMIT)
+        yield
+        if self.hook is not None:
+            await self.hook(operation, Step.AFTER_COMMIT)
+
+    # Configuration: what the use cases of `manage` do, in short
+
+    def put_app(self, app_id: AppId, *, partition: int, uid: str | None = None) -> None:
+        """Make an app, or give it another uid. The partition of an app never changes."""
+        app = self.apps.setdefault(app_id, AppState(app_id, partition, uid))
+        assert app.partition == partition
+        app.uid = uid
+        self.bump_config(app_id)
+
+    def delete_app(self, app_id: AppId) -> None:
+        self.apps[app_id].deleted = True
+        self.bump_config(app_id)
+
+    def put_endpoint(
+        self,
+        endpoint_id: EndpointId,
+        app_id: AppId,
+        config: EndpointConfig,
+        *,
+        enabled: bool = True,
+        paused: bool = False,
+    ) -> None:
+        """Make an endpoint, or change it: another configuration is another revision."""
+        endpoint = self.endpoints.get(endpoint_id)
+        if endpoint is None:
+            endpoint = self.endpoints[endpoint_id] = EndpointState(endpoint_id, app_id, config)
+        elif endpoint.config != config:
+            endpoint.config = config
+            endpoint.revision += 1
+        endpoint.enabled = enabled
+        endpoint.paused = paused
+        self.bump_config(app_id)
+
+    def delete_endpoint(self, endpoint_id: EndpointId) -> None:
+        endpoint = self.endpoints[endpoint_id]
+        endpoint.deleted = True
+        self.bump_config(endpoint.app_id)
+
+    def put_secret(self, endpoint_id: EndpointId, secret: Secret, *, expires_at: float | None = None) -> None:
+        """Give an endpoint one more secret, the newest."""
+        endpoint = self.endpoints[endpoint_id]
+        endpoint.secrets.append(SecretState(secret, expires_at))
+        self.bump_config(endpoint.app_id)
+
+    def bump_config(self, app_id: AppId) -> None:
+        """Every change to an app or its endpoints moves its partition's counter, and stamps the app with it."""
+        app = self.apps[app_id]
+        self.partitions[app.partition].config_version += 1
+        app.config_version = self.partitions[app.partition].config_version
+
+    def put_event_type(self, entry: EventTypeEntry) -> None:
+        self.event_types[entry.name] = entry
+        self.event_types_version += 1
+
+    # What happens outside the engine
+
+    def poke(self, partition: int) -> None:
+        """Somebody wrote beside the owner."""
+        self.partitions[partition].poke += 1
+
+    def retire(self, *, before: float) -> None:
+        """Retention: forget the events created before a time. What is owed of them stays, without its event."""
+        for partition in self.partitions:
+            for seq, event in list(partition.events.items()):
+                if event.created_at < before:
+                    del partition.events[seq]
+                    del self.positions[event.id]
+
+
+def refuse_nul(texts: Iterable[str | None]) -> None:
+    """Raises: StoreRejected. A store of texts has none that hold a NUL."""
+    if any(text is not None and "\0" in text for text in texts):
+        raise StoreRejected("a text holds a NUL")

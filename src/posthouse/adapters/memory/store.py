@@ -1,0 +1,285 @@
+"""The store of the reference model."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import msgspec
+
+from posthouse.adapters.memory.database import EndpointState, MemoryDatabase, PartitionState, refuse_nul
+from posthouse.domain.delivery import (
+    Attempt,
+    Cursor,
+    DeliveryKey,
+    Effect,
+    JournalBatch,
+    Owed,
+    OwedReason,
+    Rollup,
+)
+from posthouse.domain.endpoint import AppConfig, Endpoint
+from posthouse.domain.errors import StoreRejected
+from posthouse.domain.event import Event
+from posthouse.domain.ids import AppId, EndpointId
+from posthouse.ports.store import Claim, Page, Want
+
+
+class MemoryStore:
+    """`ports.store.Store` in memory."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._database = database
+
+    def _partition(self, number: int) -> PartitionState:
+        return self._database.partitions[number]
+
+    def _held(self, owner: bytes, epochs: Mapping[int, int]) -> set[int]:
+        return {number for number, epoch in epochs.items() if self._partition(number).held_by(owner, epoch)}
+
+    # Ownership
+
+    async def partitions(self) -> int:
+        await self._database.reading("partitions")
+        return len(self._database.partitions)
+
+    async def claim(
+        self, owner: bytes, *, limit: int, lease_seconds: float, exclusive: bool, dead: Collection[bytes] = ()
+    ) -> list[Claim]:
+        claims: list[Claim] = []
+        async with self._database.commit("claim"):
+            now = self._database.clock()
+            for number, partition in enumerate(self._database.partitions):
+                free = partition.owner is None or partition.lease_until < now or partition.owner in dead
+                if len(claims) == limit or not (free or exclusive):
+                    continue
+                previous, partition.owner = partition.owner, owner
+                partition.epoch += 1
+                partition.lease_until = now + lease_seconds
+                cursor = Cursor(number, partition.cursor, partition.cursor_at)
+                claims.append(Claim(number, partition.epoch, cursor, previous))
+        return claims
+
+    async def renew(self, owner: bytes, epochs: Mapping[int, int], *, lease_seconds: float) -> set[int]:
+        async with self._database.commit("renew"):
+            held = self._held(owner, epochs)
+            self._extend(held, lease_seconds)
+        return held
+
+    def _extend(self, held: Collection[int], lease_seconds: float) -> None:
+        for number in held:
+            self._partition(number).lease_until = self._database.clock() + lease_seconds
+
+    async def release(self, owner: bytes, epochs: Mapping[int, int]) -> None:
+        async with self._database.commit("release"):
+            for number in self._held(owner, epochs):
+                self._partition(number).owner = None
+
+    async def owners(self) -> dict[bytes, int]:
+        await self._database.reading("owners")
+        owners = [partition.owner for partition in self._database.partitions if partition.owner is not None]
+        return {owner: owners.count(owner) for owner in owners}
+
+    # The journal
+
+    async def journal(self, batch: JournalBatch, *, lease_seconds: float, again: bool = False) -> set[int]:
+        keys = [(o.partition, *o.key) for o in batch.owed] + list(batch.settled)
+        assert len(keys) == len(set(keys)), "changes to one key are folded before they are written"
+        async with self._database.commit("journal"):
+            _check(batch)
+            held = self._held(batch.owner, batch.epochs)
+            there = any(attempt.id in self._database.attempts for attempt in batch.attempts)
+            if again and there:
+                return held
+            if any(a.id in self._database.attempts for a in batch.attempts if a.partition in held):
+                raise StoreRejected("an attempt is on record already")
+            self._write(batch, held)
+            self._extend(held, lease_seconds)
+        return held
+
+    def _write(self, batch: JournalBatch, held: set[int]) -> None:
+        database = self._database
+        for attempt in batch.attempts:
+            if attempt.partition in held:
+                database.attempts[attempt.id] = attempt
+        for key in batch.settled:
+            if key[0] in held:
+                database.owed.pop(key, None)
+        for owed in batch.owed:
+            if owed.partition in held:
+                database.owed[owed.partition, owed.endpoint_id, owed.event_id] = owed
+        for effect in batch.effects:
+            if effect.partition in held:
+                database.effects.setdefault(effect.id, effect)
+        for health in batch.health:
+            if health.partition in held:
+                database.failing_since[health.endpoint_id] = health.failing_since
+        for rollup in batch.rollups:
+            if rollup.partition in held:
+                self._count(rollup)
+        for cursor in batch.cursors:
+            if cursor.partition in held:
+                partition = self._partition(cursor.partition)
+                partition.cursor = max(partition.cursor, cursor.seq)
+                partition.cursor_at = max(partition.cursor_at, cursor.at)
+
+    def _count(self, rollup: Rollup) -> None:
+        key = (rollup.partition, rollup.endpoint_id, rollup.minute)
+        before = self._database.rollups.get(key)
+        if before is not None:
+            rollup = msgspec.structs.replace(
+                rollup,
+                delivered=before.delivered + rollup.delivered,
+                failed=before.failed + rollup.failed,
+                gave_up=before.gave_up + rollup.gave_up,
+                total_us=before.total_us + rollup.total_us,
+            )
+        self._database.rollups[key] = rollup
+
+    async def settle_late(self, attempt: Attempt, owed: Owed | None, *, sender: bytes) -> bool:
+        key = (attempt.partition, attempt.endpoint_id, attempt.event_id)
+        async with self._database.commit("settle_late"):
+            refuse_nul(_texts(attempt))
+            row = self._database.owed.get(key)
+            if row is None or (row.reason, row.sender, row.number) != (OwedReason.IN_FLIGHT, sender, attempt.number):
+                return False
+            if owed is None:
+                del self._database.owed[key]
+            else:
+                self._database.owed[key] = owed
+            self._database.attempts[attempt.id] = attempt
+            self._database.poke(attempt.partition)
+        return True
+
+    # Recovery and the backlog
+
+    async def recorded(self, partition: int, *, after: Cursor, until: int) -> set[DeliveryKey]:
+        await self._database.reading("recorded")
+        terminal = [attempt for attempt in self._database.attempts.values() if attempt.outcome.terminal]
+        return {
+            record.key
+            for record in (*self._database.owed.values(), *terminal)
+            if record.partition == partition and after.seq < record.seq <= until
+        }
+
+    async def recover_in_flight(self, owner: bytes, epochs: Mapping[int, int], *, previous: bytes, now: float) -> None:
+        async with self._database.commit("recover_in_flight"):
+            held = self._held(owner, epochs)
+            for key, row in self._database.owed.items():
+                if row.partition in held and row.reason is OwedReason.IN_FLIGHT and row.sender == previous:
+                    self._database.owed[key] = msgspec.structs.replace(
+                        row, due_at=now, reason=OwedReason.RECOVERED, sender=None
+                    )
+
+    async def owed_endpoints(self, partitions: Collection[int]) -> list[tuple[int, EndpointId, float]]:
+        await self._database.reading("owed_endpoints")
+        earliest: dict[tuple[int, EndpointId], float] = {}
+        for row in self._database.owed.values():
+            if row.partition in partitions:
+                line = (row.partition, row.endpoint_id)
+                earliest[line] = min(row.due_at, earliest.get(line, row.due_at))
+        return [(partition, endpoint_id, due_at) for (partition, endpoint_id), due_at in earliest.items()]
+
+    async def page(self, wants: Sequence[Want], *, now: float, bytes_max: int) -> list[Page]:
+        await self._database.reading("page")
+        pages = []
+        for want in wants:
+            rows = [
+                row
+                for row in self._database.owed.values()
+                if (row.partition, row.endpoint_id) == (want.partition, want.endpoint_id)
+                and row.event_id not in want.held
+            ]
+            rows.sort(key=lambda row: row.due_at)
+            taken: list[tuple[Owed, Event | None]] = []
+            for row in rows:
+                if row.due_at > now or len(taken) == want.limit or bytes_max <= 0:
+                    break
+                taken.append((row, self._event_of(row)))
+                bytes_max -= row.payload_bytes
+            rest = rows[len(taken) :]
+            pages.append(Page(tuple(taken), rest[0].due_at if rest else None))
+        return pages
+
+    def _event_of(self, row: Owed) -> Event | None:
+        return self._partition(row.partition).events.get(row.seq)
+
+    # Configuration
+
+    async def apps(self, app_ids: Collection[AppId]) -> list[AppConfig]:
+        await self._database.reading("apps")
+        return [self._app(app_id) for app_id in sorted(set(app_ids)) if self._exists(app_id)]
+
+    def _exists(self, app_id: AppId) -> bool:
+        app = self._database.apps.get(app_id)
+        return app is not None and not app.deleted
+
+    def _app(self, app_id: AppId) -> AppConfig:
+        app = self._database.apps[app_id]
+        now = self._database.clock()
+        states = [e for e in self._database.endpoints.values() if e.app_id == app_id and not e.deleted]
+        expiries = [s.expires_at for state in states for s in state.secrets if s.expires_at is not None]
+        return AppConfig(
+            app_id=app_id,
+            partition=app.partition,
+            version=app.config_version,
+            endpoints=tuple(self._endpoint(state, now) for state in sorted(states, key=lambda state: state.id)),
+            refresh_at=min((at for at in expiries if at > now), default=None),
+        )
+
+    def _endpoint(self, state: EndpointState, now: float) -> Endpoint:
+        config = state.config
+        valid = [s.secret for s in reversed(state.secrets) if s.expires_at is None or s.expires_at > now]
+        return Endpoint(
+            id=state.id,
+            app_id=state.app_id,
+            partition=self._database.apps[state.app_id].partition,
+            revision=state.revision,
+            url=config.url,
+            enabled=state.enabled,
+            paused=state.paused,
+            events=config.events,
+            channels=config.channels,
+            headers=tuple(config.headers.items()),
+            retry=config.retry.policy(),
+            timeouts=config.timeouts,
+            concurrency=config.concurrency,
+            secrets=tuple(valid),
+            failing_since=self._database.failing_since.get(state.id),
+        )
+
+    async def changed_apps(self, partition: int, *, since_version: int) -> list[AppId]:
+        await self._database.reading("changed_apps")
+        apps = self._database.apps.values()
+        return [app.id for app in apps if app.partition == partition and app.config_version > since_version]
+
+    async def endpoint_apps(self, endpoint_ids: Collection[EndpointId]) -> dict[EndpointId, AppId]:
+        await self._database.reading("endpoint_apps")
+        found = [e for e in map(self._database.endpoints.get, endpoint_ids) if e is not None]
+        return {endpoint.id: endpoint.app_id for endpoint in found if not endpoint.deleted}
+
+    # Effects
+
+    async def effects(self, partitions: Collection[int], *, limit: int) -> list[Effect]:
+        await self._database.reading("effects")
+        effects = [effect for effect in self._database.effects.values() if effect.partition in partitions]
+        return sorted(effects, key=lambda effect: effect.id)[:limit]
+
+    async def disable_endpoint(self, effect: Effect) -> None:
+        async with self._database.commit("disable_endpoint"):
+            if self._database.effects.pop(effect.id, None) is None:
+                return
+            endpoint = self._database.endpoints.get(effect.endpoint_id)
+            if endpoint is not None and endpoint.enabled and not endpoint.deleted:
+                endpoint.enabled = False
+                endpoint.disabled_reason = effect.reason
+                self._database.bump_config(endpoint.app_id)
+
+
+def _check(batch: JournalBatch) -> None:
+    for attempt in batch.attempts:
+        refuse_nul(_texts(attempt))
+    refuse_nul(effect.reason for effect in batch.effects)
+
+
+def _texts(attempt: Attempt) -> tuple[str | None, ...]:
+    return (attempt.reason, attempt.url, attempt.address, attempt.error)

@@ -1,0 +1,36 @@
+"""Upkeep on PostgreSQL."""
+
+from __future__ import annotations
+
+from posthouse.adapters.postgres import days
+from posthouse.adapters.postgres.database import Database
+from posthouse.adapters.postgres.queries import Queries
+from posthouse.domain.ids import unix_ms_of
+from posthouse.ports.upkeep import Owed
+
+SQL = Queries("session.sql")
+
+
+class PostgresUpkeep:
+    """`ports.upkeep.Upkeep` on PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def install(self, partitions: int) -> int:
+        """Make the partitions of a new installation; how many there are."""
+        return int(await self._database.fetchval(SQL.install, partitions, writing=True))
+
+    async def database_time(self) -> float:
+        return float(await self._database.fetchval(SQL.database_time))
+
+    async def ensure_days(self, now: float) -> list[str]:
+        return await days.ensure_days(self._database, now=now)
+
+    async def retire_days(self, now: float, *, retention_days: int) -> list[str]:
+        return await days.retire_days(self._database, now=now, retention_days=retention_days)
+
+    async def owed(self) -> Owed:
+        rows = int(await self._database.fetchval(SQL.owed_estimate))
+        oldest = await self._database.fetchval(SQL.oldest_owed) if rows else None
+        return Owed(rows, None if oldest is None else unix_ms_of(oldest) / 1000)

@@ -1,0 +1,193 @@
+"""The only place that picks adapters: one process of Posthouse, from its settings to its open port."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import structlog
+import uvicorn
+
+from posthouse.adapters.http.guard import GuardPolicy
+from posthouse.adapters.http.transport import HttpTransport
+from posthouse.adapters.postgres.database import Database
+from posthouse.adapters.postgres.directory import PostgresDirectory
+from posthouse.adapters.postgres.embedded import EmbeddedPostgres
+from posthouse.adapters.postgres.inspect import PostgresInspector
+from posthouse.adapters.postgres.log import PostgresLog
+from posthouse.adapters.postgres.migrate import migrate
+from posthouse.adapters.postgres.session import ProcessSession
+from posthouse.adapters.postgres.store import PostgresStore
+from posthouse.adapters.postgres.upkeep import PostgresUpkeep
+from posthouse.adapters.system.clock import SystemClock
+from posthouse.adapters.system.datadir import DataDir, default_data_dir
+from posthouse.adapters.system.keyring import Keyring, load_keyring
+from posthouse.adapters.system.telemetry import PrometheusTelemetry
+from posthouse.api.app import Services, build_app
+from posthouse.api.publish import PublishRoutes
+from posthouse.config import Settings
+from posthouse.dispatch.engine import Engine
+from posthouse.dispatch.janitor import Janitor
+from posthouse.domain.errors import SetupError
+from posthouse.domain.limits import PUBLISH_CLASSES
+from posthouse.intake.catalogue import CatalogueCache
+from posthouse.intake.publisher import Publisher
+from posthouse.lane.budget import Budget
+from posthouse.ports.log import EventLog
+from posthouse.ports.store import Store
+from posthouse.ports.transport import Transport
+from posthouse.wire.sealing import binding
+
+log = structlog.get_logger()
+
+READING_CONNECTIONS: Final = 6
+API_CONNECTIONS: Final = 8
+ENGINE_SETTINGS: Final = {"plan_cache_mode": "force_custom_plan"}  # a generic plan locks every day's partition
+API_STATEMENT_SECONDS: Final = 10.0
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but signals are ours: it would end the process before the engine has handed over."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Posthouse:
+    """One process: `open`, `serve` until `stop`, `close`. Or `async with`, then `serve`.
+
+    After `open`, `port` is the port that is listened on, and `first_key` the admin key where one was just made: it is
+    kept nowhere else. Raises SetupError with what to do where it cannot start.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.first_key: str | None = None
+        self.port = settings.port
+        self._stack = AsyncExitStack()
+        self._ready = False
+        self._server: _Server | None = None
+
+    async def __aenter__(self) -> Posthouse:
+        try:
+            await self.open()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def url(self) -> str:
+        host = self.settings.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    # Where a test puts something in between.
+
+    def wrap_log(self, event_log: EventLog) -> EventLog:
+        return event_log
+
+    def wrap_store(self, store: Store) -> Store:
+        return store
+
+    def wrap_transport(self, transport: Transport) -> Transport:
+        return transport
+
+    async def open(self) -> None:
+        """Everything up to, but not including, answering requests; deliveries begin."""
+        settings = self.settings
+        listening = self._listen()
+        dsn, data_dir = await self._database_url()
+        await migrate(dsn)
+        clock = SystemClock()
+        owner = clock.new_id()
+        publishing = await self._open(Database(dsn, size=PUBLISH_CLASSES))
+        journalling = await self._open(Database(dsn, size=2))
+        reading = await self._open(Database(dsn, size=READING_CONNECTIONS, settings=ENGINE_SETTINGS))
+        managing = await self._open(Database(dsn, size=API_CONNECTIONS, statement_seconds=API_STATEMENT_SECONDS))
+        upkeep = PostgresUpkeep(reading)
+
+        async def anchor() -> None:
+            asked_at = time.time()
+            clock.anchor(await upkeep.database_time(), asked_at=asked_at, answered_at=time.time())
+
+        await anchor()
+        await upkeep.install(settings.partitions)
+        await upkeep.ensure_days(clock.now())
+
+        keyring = self._keyring(data_dir)
+        telemetry = PrometheusTelemetry()
+        event_log = self.wrap_log(PostgresLog(publishing, reading))
+        store = self.wrap_store(
+            PostgresStore(
+                journalling, reading, lambda sealed, at, kind, v: keyring.open(sealed, bound_to=binding(at, kind, v))
+            )
+        )
+        http = HttpTransport(
+            GuardPolicy(
+                allow_private=settings.allow_private_targets,
+                allow_loopback=settings.allow_loopback_targets,
+                allowed_networks=settings.allowed_networks,
+            ),
+            ca_file=settings.ca_file,
+        )
+        self._stack.push_async_callback(http.close)
+
+        engine = Engine(
+            event_log=event_log,
+            store=store,
+            transport=self.wrap_transport(http),
+            clock=clock,
+            telemetry=telemetry,
+            owner=owner,
+            exclusive=data_dir is not None,
+            dead=lambda owners: session.dead(owners),
+            budget=Budget(sockets_max=settings.sockets_max, bytes_max=settings.in_flight_bytes_max),
+        )
+        session = ProcessSession(
+            dsn, reading, owner=owner, appended=engine.tails.nudge, lost=engine.ownership.suspend
+        )
+        await session.start()
+        self._stack.push_async_callback(session.close)
+        self._task(session.run())
+        self._engine = engine
+        await engine.start()
+        self._stack.push_async_callback(engine.stop, seconds=settings.shutdown_seconds)
+
+        directory = PostgresDirectory(managing, _Sealer(keyring))
+        catalogue = CatalogueCache(directory, clock, auto_create=settings.auto_create_event_types)
+        publisher = Publisher(
+            event_log,
+            clock,
+            telemetry,
+            appended=lambda events: session.notify(engine.offer(events)),
+            pending_events_max=settings.pending_events_max,
+            pending_bytes_max=settings.pending_bytes_max,
+        )
+        self._stack.push_async_callback(publisher.close)
+        janitor = Janitor(upkeep, clock, retention_days=settings.retention_days, anchor=anchor)
+        self._task(janitor.run())
+        self._listening = listening
+
+
+class _Sealer:
+    """Secrets of the directory, sealed to their owner, kind and version."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    def seal(self, plaintext: bytes, owner: bytes, kind: str, version: int) -> bytes:
+        return self._keyring.seal(plaintext, bound_to=binding(owner, kind, version))
+
+    def open(self, sealed: bytes, owner: bytes, kind: str, version: int) -> bytes:
+        return self._keyring.open(sealed, bound_to=binding(owner, kind, version))

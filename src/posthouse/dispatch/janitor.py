@@ -1,0 +1,54 @@
+"""Housekeeping: days ahead and past, the clock's anchor, and how much is owed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from posthouse.domain.errors import PosthouseError
+from posthouse.ports.clock import Clock
+from posthouse.ports.upkeep import Owed, Upkeep
+
+log = structlog.get_logger()
+
+TICK_SECONDS: Final = 15.0
+DAYS_SECONDS: Final = 600.0
+
+
+class Janitor:
+    """Does the rounds every 15 seconds; days every ten minutes. Whatever fails is logged and tried at the next round."""
+
+    def __init__(
+        self, upkeep: Upkeep, clock: Clock, *, retention_days: int, anchor: Callable[[], Awaitable[object]]
+    ) -> None:
+        self._upkeep = upkeep
+        self._clock = clock
+        self._retention_days = retention_days
+        self._anchor = anchor
+        self._days_due = 0.0
+        self.owed = Owed(0, None)
+
+    async def run(self) -> None:
+        """Go round until cancelled."""
+        while True:
+            for name, work in (("clock", self._anchor), ("owed", self._count), ("days", self._days)):
+                try:
+                    await work()
+                except PosthouseError as error:
+                    log.warning("janitor.failed", work=name, error=str(error))
+            await self._clock.sleep(TICK_SECONDS)
+
+    async def _count(self) -> None:
+        self.owed = await self._upkeep.owed()
+
+    async def _days(self) -> None:
+        if self._clock.boot() < self._days_due:
+            return
+        now = self._clock.now()
+        made = await self._upkeep.ensure_days(now)
+        retired = await self._upkeep.retire_days(now, retention_days=self._retention_days)
+        if made or retired:
+            log.info("days.turned", made=made, retired=retired)
+        self._days_due = self._clock.boot() + DAYS_SECONDS
