@@ -1,0 +1,49 @@
+"""What processes cost, read from /proc (Linux)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def _stat(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def cpu(pid: int) -> float:
+    """Seconds of CPU that a process used."""
+    fields = _stat(pid)
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def children(pid: int) -> list[int]:
+    """The children of a process."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if int(_stat(int(entry.name))[1]) == pid:
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+def postgres_cpu(postmaster: int) -> float:
+    """Seconds of CPU that a PostgreSQL used: the postmaster, its children, and those of its children that ended."""
+    fields = _stat(postmaster)
+    total = sum(int(fields[i]) for i in range(11, 15)) / TICKS
+    for pid in children(postmaster):
+        try:
+            total += cpu(pid)
+        except OSError:
+            continue
+    return total
+
+
+def rss_mb(pid: int) -> float:
+    """Resident memory of a process in MiB."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1024 / 1024

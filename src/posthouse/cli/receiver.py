@@ -1,0 +1,105 @@
+"""A target on this machine: it takes requests, verifies them where it has the secret, and tells what it saw."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import uvicorn
+
+from posthouse.domain.errors import SetupError
+from posthouse_sdk import VerificationError, Webhook
+
+BODY_BYTES_MAX = 4 * 1024 * 1024
+
+
+class Arrival(NamedTuple):
+    """One request as it arrived. `verdict` is `verified`, `not verified` (there is no secret), or why it failed."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    verdict: str
+
+    @property
+    def verified(self) -> bool:
+        return self.verdict == "verified"
+
+    def decoded(self) -> Any:
+        """The body as JSON, or as text where it is none."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return self.body.decode("utf-8", "replace")
+
+
+class Receiver:
+    """An ASGI application that is a target. `answer` is asked for the status of each arrival."""
+
+    def __init__(self, answer: Callable[[Arrival], int], secrets: list[str] | None = None) -> None:
+        self._answer = answer
+        self.secrets = list(secrets or [])
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        chunks: list[bytes] = []
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            chunks.append(message.get("body", b""))
+            more = message.get("more_body", False)
+            if sum(map(len, chunks)) > BODY_BYTES_MAX:
+                await _respond(send, 413)
+                return
+        body = b"".join(chunks)
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        arrival = Arrival(scope["method"], scope["path"], headers, body, self._verdict(body, headers))
+        await _respond(send, self._answer(arrival))
+
+    def _verdict(self, body: bytes, headers: dict[str, str]) -> str:
+        if not self.secrets:
+            return "not verified"
+        try:
+            Webhook(self.secrets).check(body, headers)
+        except VerificationError as error:
+            return str(error)
+        return "verified"
+
+
+async def _respond(send: Any, status: int) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
+
+
+class _Quiet(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Served:
+    """An ASGI application on a port of this machine, while the block lasts."""
+
+    def __init__(self, app: Any, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        try:
+            self._socket = socket.create_server((host, port))
+        except OSError as error:
+            raise SetupError(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port") from None
+        self.url = f"http://{host}:{self._socket.getsockname()[1]}"
+        self._server = _Quiet(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
+
+    async def __aenter__(self) -> Served:
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        await self._task

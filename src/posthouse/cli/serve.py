@@ -1,0 +1,69 @@
+"""`posthouse serve`: run a server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from posthouse.cli.output import note
+
+if TYPE_CHECKING:
+    from posthouse.config import Settings
+
+Flag = Annotated[bool | None, Parameter(negative="")]
+
+
+def serve(
+    *,
+    database_url: str | None = None,
+    data_dir: Path | None = None,
+    host: str | None = None,
+    port: int | None = None,
+    dev: Flag = None,
+    allow_private_targets: Flag = None,
+    allow_network: Annotated[list[str] | None, Parameter(negative="")] = None,
+    auto_create_event_types: Flag = None,
+) -> None:
+    """Run a server until it is told to stop (Ctrl-C, SIGTERM).
+
+    Every other setting is an environment variable or a line in posthouse.toml: docs/reference/settings.md.
+
+    Parameters
+    ----------
+    database_url: Any PostgreSQL 15 or newer; without it one is started in the data directory.
+    data_dir: Where the embedded database, its password and the master key are kept.
+    host: The address to listen on (default 127.0.0.1).
+    port: The port to listen on (default 8080; 0 takes a free one).
+    dev: Let events go to targets on this machine, and log at the console.
+    allow_private_targets: Let events go to private addresses, of this machine too.
+    allow_network: Let events go to this network, whatever it is (may be given several times).
+    auto_create_event_types: Make an unknown event type as it is first published.
+    """
+    from posthouse import bootstrap, config
+
+    settings = config.load(
+        database_url=database_url,
+        data_dir=data_dir,
+        host=host,
+        port=port,
+        allow_loopback_targets=dev,
+        allow_private_targets=allow_private_targets,
+        allowed_networks=",".join(allow_network) if allow_network else None,
+        auto_create_event_types=auto_create_event_types,
+    )
+    bootstrap.configure_logging(settings)
+    bootstrap.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    from posthouse import bootstrap
+
+    async with bootstrap.Posthouse(settings) as posthouse:
+        posthouse.stop_on_signals()
+        if posthouse.first_key is not None:
+            note("The first admin key. It is shown only now, so keep it:")
+            print(posthouse.first_key, flush=True)
+        note(f"Posthouse listens on {posthouse.url}; Ctrl-C stops it")
+        await posthouse.serve()

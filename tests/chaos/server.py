@@ -1,0 +1,105 @@
+"""A server that kills itself at a named point: `python -m tests.chaos.server` with CHAOS_POINT=before_append:17.
+
+The point is passed so many times, and the next pass is the last thing that the process does. Nothing else differs from
+`posthouse serve`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from posthouse import bootstrap, config
+from posthouse.domain.delivery import JournalBatch
+from posthouse.domain.event import Draft
+from posthouse.domain.exchange import Request, Result
+from posthouse.ports.log import AppendResult, EventLog
+from posthouse.ports.store import Store
+from posthouse.ports.transport import Transport
+
+POINTS = ("before_append", "after_append", "before_send", "after_send", "before_journal", "after_journal")
+
+
+class Crash:
+    """Ends the process, without any goodbye, at its point."""
+
+    def __init__(self, told: str) -> None:
+        self._point, _, passes = told.partition(":")
+        self._passes = int(passes or 0)
+
+    def at(self, point: str) -> None:
+        if point == self._point:
+            self._passes -= 1
+            if self._passes < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+class _Through:
+    """Another object, with some methods in between."""
+
+    def __init__(self, inner: Any, crash: Crash) -> None:
+        self._inner = inner
+        self._crash = crash
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+class CrashingLog(_Through):
+    async def append(self, drafts: Sequence[Draft]) -> list[AppendResult]:
+        self._crash.at("before_append")
+        results: list[AppendResult] = await self._inner.append(drafts)
+        self._crash.at("after_append")
+        return results
+
+
+class CrashingStore(_Through):
+    async def journal(self, batch: JournalBatch, **options: Any) -> set[int]:
+        if batch.attempts:
+            self._crash.at("before_journal")
+        held: set[int] = await self._inner.journal(batch, **options)
+        if batch.attempts:
+            self._crash.at("after_journal")
+        return held
+
+
+class CrashingTransport(_Through):
+    async def send(self, request: Request) -> Result:
+        self._crash.at("before_send")
+        result: Result = await self._inner.send(request)
+        self._crash.at("after_send")
+        return result
+
+
+class CrashingPosthouse(bootstrap.Posthouse):
+    crash = Crash(os.environ.get("CHAOS_POINT", ""))
+
+    def wrap_log(self, event_log: EventLog) -> EventLog:
+        return cast(EventLog, CrashingLog(event_log, self.crash))
+
+    def wrap_store(self, store: Store) -> Store:
+        return cast(Store, CrashingStore(store, self.crash))
+
+    def wrap_transport(self, transport: Transport) -> Transport:
+        return cast(Transport, CrashingTransport(transport, self.crash))
+
+
+async def _serve() -> None:
+    settings = config.load(
+        data_dir=Path(os.environ["CHAOS_DATA_DIR"]),
+        port=int(os.environ["CHAOS_PORT"]),
+        allow_private_targets=True,
+        log_json=True,
+        log_level="warning",
+    )
+    bootstrap.configure_logging(settings)
+    async with CrashingPosthouse(settings) as posthouse:
+        posthouse.stop_on_signals()
+        await posthouse.serve()
+
+
+if __name__ == "__main__":
+    bootstrap.run(_serve())
