@@ -1,7 +1,7 @@
 """The floor: what the same work costs with nothing around it, a bare sender loop and a bare array insert.
 
-It signs nothing, retries nothing and remembers nothing. Posthouse's cost is told as a multiple of it, since machines differ, and
-a shared one wanders.
+It signs nothing, retries nothing and remembers nothing. Posthouse's cost is told as a multiple of it, since machines
+differ, and a shared one wanders.
 """
 
 from __future__ import annotations

@@ -17,9 +17,9 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+from tests.chaos.server import POINTS
 
 from posthouse.domain.limits import LANE_CONCURRENCY, UNWRITTEN_RESULTS_MAX
-from tests.chaos.server import POINTS
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(540)]
 
@@ -105,7 +105,8 @@ class Chaos:
             "CHAOS_POINT": point,
             "POSTHOUSE_ADMIN_KEY": KEY,
         }
-        server = self._server = subprocess.Popen([  # noqa: ASYNC220sys.executable, "-m", "tests.chaos.server"], env=environment)
+        command = [sys.executable, "-m", "tests.chaos.server"]
+        server = self._server = subprocess.Popen(command, env=environment)  # noqa: ASYNC220
         async with asyncio.timeout(PATIENCE_SECONDS):
             while server.poll() is None:
                 try:

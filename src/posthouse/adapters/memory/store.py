@@ -112,7 +112,11 @@ class MemoryStore:
                 database.effects.setdefault(effect.id, effect)
         for health in batch.health:
             if health.partition in held:
-                database.failing_since[health.endpoint_id] = health.failing_since
+                # It fails since the first time it did, until it is confirmed again.
+                since, known = health.failing_since, database.failing_since.get(health.endpoint_id)
+                if since is not None and known is not None:
+                    since = min(since, known)
+                database.failing_since[health.endpoint_id] = since
         for rollup in batch.rollups:
             if rollup.partition in held:
                 self._count(rollup)
@@ -155,11 +159,8 @@ class MemoryStore:
     async def recorded(self, partition: int, *, after: Cursor, until: int) -> set[DeliveryKey]:
         await self._database.reading("recorded")
         terminal = [attempt for attempt in self._database.attempts.values() if attempt.outcome.terminal]
-        return {
-            record.key
-            for record in (*self._database.owed.values(), *terminal)
-            if record.partition == partition and after.seq < record.seq <= until
-        }
+        homes: list[Owed | Attempt] = [*self._database.owed.values(), *terminal]
+        return {home.key for home in homes if home.partition == partition and after.seq < home.seq <= until}
 
     async def recover_in_flight(self, owner: bytes, epochs: Mapping[int, int], *, previous: bytes, now: float) -> None:
         async with self._database.commit("recover_in_flight"):

@@ -11,6 +11,7 @@ Everything here expects the caller to hold the data directory's lock.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -47,6 +48,7 @@ class Cluster:
         self.account = account
         self.path = data_dir / "postgres"
         self.log = data_dir / "log" / "postgres.log"
+        self.name = f"posthouse-{hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:12]}"
 
     def prepare(self) -> None:
         """Make the data directory and let the account through; SetupError where it cannot get there."""
@@ -142,7 +144,8 @@ class Cluster:
         command += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions"]
         done = run(command, self.account)
         if done.returncode != 0:
-            raise SetupError(f"initdb could not make the database in {self.data_dir}: {_last_line(done.stdout)}")
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise SetupError(f"initdb could not make the database in {self.data_dir}: {_reason(done.stdout)}")
         with open(made / "postgresql.conf", "a", encoding="ascii") as conf:
             conf.write(f"\ninclude '{_SETTINGS_FILE}'\n")
             conf.flush()
@@ -260,6 +263,7 @@ def socket_name() -> str:
 
 def render_settings(
     *,
+    cluster_name: str,
     socket_dir: Path,
     shared_buffers_mb: int,
     max_connections: int,
@@ -273,7 +277,7 @@ def render_settings(
     """
     escaped_dir = str(socket_dir).replace('"', '""')
     settings = {
-        "cluster_name": "posthouse",
+        "cluster_name": cluster_name,
         "listen_addresses": "",
         "port": str(PORT),
         "unix_socket_directories": f'"{escaped_dir}"',
@@ -319,5 +323,7 @@ def _sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def _last_line(text: str) -> str:
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "it said nothing")
+def _reason(said: str) -> str:
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    telling = [line for line in lines if "FATAL" in line or "error:" in line]
+    return (telling or lines or ["it said nothing"])[-1]

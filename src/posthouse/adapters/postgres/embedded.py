@@ -186,6 +186,7 @@ class EmbeddedPostgres:
                 self._report(f"made a PostgreSQL cluster in {cluster.path}")
             self._socket_dir = cluster.socket_dir()
             self._settings = render_settings(
+                cluster_name=cluster.name,
                 socket_dir=self._socket_dir,
                 shared_buffers_mb=self._shared_buffers_mb,
                 max_connections=self._max_connections,
@@ -212,7 +213,7 @@ class EmbeddedPostgres:
             waited = time.monotonic() - began
             if waited > ORPHANS_SECONDS_MAX or not self._may_pass(refusal):
                 raise SetupError(f"PostgreSQL did not start: {_reason(refusal)} (its log is {self._cluster.log})")
-            if waited > ORPHANS_GRACE_SECONDS and postmaster.end_orphans(self._cluster.path):
+            if waited > ORPHANS_GRACE_SECONDS and postmaster.end_orphans(self._cluster.name):
                 self._report("ended what was left of the PostgreSQL before")
             await asyncio.sleep(WATCH_SECONDS)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import assert_never
 
 import asyncpg
 
@@ -10,7 +11,7 @@ from posthouse.adapters.postgres.database import Connection, Database, translate
 from posthouse.adapters.postgres.queries import Queries
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.ids import AppId, EventId, lower_bound
-from posthouse.domain.limits import TAIL_READ_BYTES_MAX, TAIL_READ_EVENTS_MAX
+from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX, TAIL_READ_BYTES_MAX, TAIL_READ_EVENTS_MAX
 from posthouse.ports.log import Appended, AppendResult, AppMissing, Head, Repeated
 
 SQL = Queries("log.sql")
@@ -37,15 +38,10 @@ class PostgresLog:
                     rows = None
                 if rows is not None:
                     results = [_result(row) for row in rows]
-                    mine = [
-                        d.id
-                        for d, r in zip(drafts, results, strict=True)
-                        if isinstance(r, Repeated) and r.event_id == d.id
-                    ]
-                    if not mine:
+                    again = [d.id for d, r in zip(drafts, results, strict=True) if _seen_again(d, r)]
+                    if not again:
                         return results
-                    # Likewise, seen through its own idempotency key.
-                    known = await self._find(connection, mine)
+                    known = await self._find(connection, again)
                     return [known.get(d.id, r) for d, r in zip(drafts, results, strict=True)]
         # The others of the batch had no app, or a key that was used: they are asked again, without those that are there.
         rest = [d for d in drafts if d.id not in known]
@@ -97,7 +93,8 @@ def event_of(row: asyncpg.Record) -> Event:
 
 
 def _since(since: float | None) -> bytes:
-    return bytes(16) if since is None else lower_bound(int(since * 1000))
+    """The smallest id that an event created at `since` may have: ids are made before, and by other clocks."""
+    return bytes(16) if since is None else lower_bound(int((since - CLOCK_SKEW_SECONDS_MAX) * 1000))
 
 
 def _result(row: asyncpg.Record) -> AppendResult:
@@ -107,6 +104,20 @@ def _result(row: asyncpg.Record) -> AppendResult:
     if verdict == "repeated":
         return Repeated(known_id, fingerprint, created_at)
     return AppMissing()
+
+
+def _seen_again(draft: Draft, result: AppendResult) -> bool:
+    """Whether this may be the answer for an event that an earlier, doubtful commit of the batch appended: it is seen
+    through its own idempotency key, or its app was deleted meanwhile."""
+    match result:
+        case Appended():
+            return False
+        case Repeated(event_id=event_id):
+            return event_id == draft.id
+        case AppMissing():
+            return True
+        case _:
+            assert_never(result)
 
 
 def _columns(drafts: Sequence[Draft]) -> tuple[list[object], ...]:

@@ -103,6 +103,7 @@ class PostgresStore:
                 applied = await connection.fetch(SQL.late_update, *key, owed.number, owed.due_at, owed.reason.value)
             if applied:
                 await connection.execute(SQL.late_attempt, *[column[0] for column in _attempt_columns((attempt,))])
+                await connection.execute(SQL.poke, attempt.partition)
         return bool(applied)
 
     # Recovery and the backlog
@@ -270,6 +271,6 @@ def _owed_of(row: asyncpg.Record) -> Owed:
         reason=OwedReason(row["reason"]),
         kind=DeliveryClass(row["kind"]),
         sender=row["sender"],
-        expires_at=row["expires_at"],
+        expires_at=row["owed_expires_at"],
         payload_bytes=row["payload_bytes"],
     )

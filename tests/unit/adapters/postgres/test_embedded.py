@@ -233,6 +233,7 @@ async def test_the_log_starts_anew_when_it_is_large(data_dir: Path, make: Callab
 
 def test_settings_are_quoted_and_extra_ones_have_the_last_word() -> None:
     text = render_settings(
+        cluster_name="posthouse",
         socket_dir=Path('/a "b\'s"\\c'),
         shared_buffers_mb=64,
         max_connections=7,

@@ -107,10 +107,11 @@ BEGIN
     IF held IS NULL THEN
         RETURN '{}';
     END IF;
+    -- Any attempt will do, of whatever partition: the doubtful transaction wrote for all it held, and so for all held now.
     IF p_again AND EXISTS (
         SELECT 1 FROM attempt t JOIN unnest(a_partition, a_id) u (partition, id) ON t.partition = u.partition AND t.id = u.id
-         WHERE u.partition = ANY (held)
     ) THEN
+        UPDATE partition SET lease_until = clock_timestamp() + make_interval(secs => p_lease_seconds) WHERE id = ANY (held);
         RETURN held;
     END IF;
 
@@ -178,8 +179,8 @@ BEGIN
     UPDATE partition p
        SET cursor = greatest(p.cursor, u.seq), cursor_at = greatest(p.cursor_at, to_timestamp(u.at)),
            lease_until = clock_timestamp() + make_interval(secs => p_lease_seconds)
-      FROM unnest(c_partition, c_seq, c_at) u (id, seq, at)
-     WHERE p.id = u.id AND u.id = ANY (held);
+      FROM unnest(held) h (id) LEFT JOIN unnest(c_partition, c_seq, c_at) u (id, seq, at) ON u.id = h.id
+     WHERE p.id = h.id;
     RETURN held;
 END $$;
 

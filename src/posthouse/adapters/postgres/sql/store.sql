@@ -75,6 +75,10 @@ INSERT INTO attempt (partition, id, app_id, endpoint_id, event_id, seq, number, 
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, to_timestamp($15), $16, $17, $18, $19, $20, $21, $22,
         $23, $24)
 
+-- name: poke
+-- Tell the partition's owner that somebody wrote beside it.
+UPDATE partition SET poke = poke + 1 WHERE id = $1
+
 -- name: owed_endpoints
 -- A loose index scan: one descent of the index for each endpoint, however many rows it is owed.
 SELECT p.id, s.endpoint_id, extract(epoch FROM s.due_at)::float8 AS due_at
@@ -108,9 +112,10 @@ WITH want AS (
     SELECT *, sum(payload_bytes) OVER (ORDER BY ord, due_at, event_id) - payload_bytes AS before FROM due
 )
 SELECT s.ord::int AS ord, s.partition, s.endpoint_id, s.event_id, s.seq, s.kind, s.number,
-       extract(epoch FROM s.due_at)::float8 AS due_at, s.reason, s.sender, extract(epoch FROM s.expires_at)::float8 AS expires_at,
-       s.payload_bytes, e.id, e.app_id, e.type, e.payload, e.content_type,
-       extract(epoch FROM e.created_at)::float8 AS created_at, e.config_version, e.subject, e.key, e.channels, e.depth
+       extract(epoch FROM s.due_at)::float8 AS due_at, s.reason, s.sender,
+       extract(epoch FROM s.expires_at)::float8 AS owed_expires_at, s.payload_bytes, e.id, e.app_id, e.type, e.payload, e.content_type,
+       extract(epoch FROM e.created_at)::float8 AS created_at, e.config_version, e.subject, e.key, e.channels,
+       extract(epoch FROM e.expires_at)::float8 AS expires_at, e.depth
   FROM sized s
   LEFT JOIN LATERAL (
     SELECT * FROM event e WHERE s.before < $5 AND e.id = s.event_id AND e.partition = s.partition OFFSET 0
@@ -137,10 +142,10 @@ SELECT a.id AS app_id, a.partition, a.config_version, e.id, e.revision, e.config
   LEFT JOIN endpoint e ON e.app_id = a.id AND e.deleted_at IS NULL
   LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
   LEFT JOIN LATERAL (
-    SELECT array_agg(s.kind ORDER BY s.version DESC) AS secret_kinds,
-           array_agg(s.version ORDER BY s.version DESC) AS secret_versions,
-           array_agg(s.ciphertext ORDER BY s.version DESC) AS secrets,
-           array_agg(extract(epoch FROM s.expires_at)::float8 ORDER BY s.version DESC) AS secret_expiries
+    SELECT array_agg(s.kind ORDER BY s.version DESC, s.kind) AS secret_kinds,
+           array_agg(s.version ORDER BY s.version DESC, s.kind) AS secret_versions,
+           array_agg(s.ciphertext ORDER BY s.version DESC, s.kind) AS secrets,
+           array_agg(extract(epoch FROM s.expires_at)::float8 ORDER BY s.version DESC, s.kind) AS secret_expiries
       FROM secret s WHERE s.owner_id = e.id AND (s.expires_at IS NULL OR s.expires_at > clock_timestamp())
   ) k ON true
  WHERE a.id = ANY ($1::uuid[]) AND a.deleted_at IS NULL
@@ -153,7 +158,7 @@ SELECT id FROM app WHERE partition = $1 AND config_version > $2
 SELECT id, app_id FROM endpoint WHERE id = ANY ($1::uuid[]) AND deleted_at IS NULL
 
 -- name: effects
-SELECT id, partition, endpoint_id, kind, reason FROM effect WHERE partition = ANY ($1::int[]) ORDER BY partition, id LIMIT $2
+SELECT id, partition, endpoint_id, kind, reason FROM effect WHERE partition = ANY ($1::int[]) ORDER BY id LIMIT $2
 
 -- name: effect_done
 DELETE FROM effect WHERE partition = $1 AND id = $2 RETURNING endpoint_id, reason
