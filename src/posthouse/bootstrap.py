@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import structlog
 import uvicorn
@@ -47,6 +46,8 @@ from posthouse.wire.sealing import binding
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 READING_CONNECTIONS: Final = 6
 API_CONNECTIONS: Final = 8
 ENGINE_SETTINGS: Final = {"plan_cache_mode": "force_custom_plan"}  # a generic plan locks every day's partition
@@ -74,7 +75,11 @@ class Posthouse:
         self.port = settings.port
         self._stack = AsyncExitStack()
         self._ready = False
+        self._stopping = False
         self._server: _Server | None = None
+        self._listening: socket.socket
+        self._engine: Engine
+        self._app: Any
 
     async def __aenter__(self) -> Posthouse:
         try:
@@ -177,7 +182,120 @@ class Posthouse:
         self._stack.push_async_callback(publisher.close)
         janitor = Janitor(upkeep, clock, retention_days=settings.retention_days, anchor=anchor)
         self._task(janitor.run())
-        self._listening = listening
+
+    # The parts of `open`
+
+    def _listen(self) -> socket.socket:
+        """Take the port first: a server that cannot have it should not touch anything."""
+        host, port = self.settings.host, self.settings.port
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            listening = socket.create_server((host, port), family=family, backlog=2048)
+        except OSError as error:
+            raise SetupError(
+                f"cannot listen on {host}:{port} ({error.strerror}); choose another with --host and --port"
+            ) from error
+        self._stack.callback(listening.close)
+        self.port = listening.getsockname()[1]
+        return listening
+
+    async def _database_url(self) -> tuple[str, Path | None]:
+        """The database, and the data directory where it is the embedded one."""
+        settings = self.settings
+        if settings.database_url is not None:
+            return settings.database_url.get_secret_value(), None
+        held = DataDir.hold(settings.data_dir or default_data_dir())
+        self._stack.callback(held.release)
+        postgres = EmbeddedPostgres(held.path, report=lambda text: log.warning("postgres", told=text))
+        self._stack.push_async_callback(postgres.stop)
+        dsn = await postgres.start()
+        self._task(postgres.supervise())
+        return dsn, held.path
+
+    def _keyring(self, data_dir: Path | None, *, create: bool) -> Keyring:
+        settings = self.settings
+        value = None if settings.master_key is None else settings.master_key.get_secret_value()
+        if data_dir is None and value is None and settings.master_key_file is None:
+            raise SetupError(
+                "a database of your own needs a master key of your own, the same for every server on it: set "
+                "POSTHOUSE_MASTER_KEY (`openssl rand -base64 32` makes one) or POSTHOUSE_MASTER_KEY_FILE"
+            )
+        return load_keyring(value=value, file=settings.master_key_file, data_dir=data_dir, create=create)
+
+    async def _open(self, database: Database) -> Database:
+        await database.open()
+        self._stack.push_async_callback(database.close)
+        return database
+
+    def _task(self, work: Coroutine[Any, Any, None]) -> None:
+        """A task beside everything else, ended as the stack unwinds."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._task_ended)
+
+        async def end() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        self._stack.push_async_callback(end)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.critical("process.task_died", exc_info=error)
+            self.stop()
+
+    # Serving
+
+    async def serve(self) -> None:
+        """Answer requests until `stop`; then let those under way finish. Raises what a dead part of the engine raised."""
+        server = self._server = _Server(
+            uvicorn.Config(
+                self._app,
+                http="httptools",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=10,
+                backlog=2048,
+            )
+        )
+        self._engine.failed.add_done_callback(lambda _: self.stop())
+        if self._stopping:
+            return
+        self._ready = True
+        await server.serve(sockets=[self._listening])
+        if self._engine.failed.done():
+            self._engine.failed.result()
+
+    def stop(self) -> None:
+        """Begin to end: not ready any more, no new connections."""
+        self._ready = False
+        self._stopping = True
+        if self._server is not None:
+            self._server.should_exit = True
+
+    def stop_on_signals(self) -> None:
+        """Let SIGTERM and Ctrl-C `stop`."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with suppress(NotImplementedError):
+                loop.add_signal_handler(number, self.stop)
+
+    async def close(self) -> None:
+        """End everything, in the opposite order of its beginning."""
+        self._ready = False
+        await self._stack.aclose()
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run on uvloop where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(work)
+    return uvloop.run(work)
 
 
 class _Sealer:
