@@ -21,16 +21,19 @@ import urllib.request
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from bench import floor, generator, processes, target
+from bench import floor, generator, hostile, processes, target
 from bench.generator import Load
 
 KEY = "ph_bench_" + "0" * 43
 APPS = 20
 CONNECTIONS = 64
+HOSTILE_RATE = 500
+PATIENCE_SECONDS = 120
 
 
 class Run(NamedTuple):
@@ -56,6 +59,9 @@ class Bench:
         self._target, theirs = context.Pipe()
         context.Process(target=target.run, args=(theirs,), daemon=True).start()
         self.target_port: int = self._target.recv()
+        self._hostile, theirs = context.Pipe()
+        context.Process(target=hostile.run, args=(theirs,), daemon=True).start()
+        self._hostile_port: int = self._hostile.recv()
         self._generator, theirs = context.Pipe()
         context.Process(target=generator.run, args=(theirs,), daemon=True).start()
         with socket.socket() as probe:
@@ -99,6 +105,12 @@ class Bench:
                 self.api(f"/v1/apps/{name}/endpoints", {"url": f"http://127.0.0.1:{self.target_port}/{path}"})
         return names
 
+    def add_hostile_endpoints(self, apps: list[str]) -> None:
+        """Give the apps one bad endpoint each, of all kinds in turn."""
+        for number, app in enumerate(apps):
+            behaviour = list(hostile.BEHAVIOURS)[number % len(hostile.BEHAVIOURS)]
+            self.api(f"/v1/apps/{app}/endpoints", {"url": f"http://127.0.0.1:{self._hostile_port}/{behaviour}"})
+
     @property
     def postmaster(self) -> int:
         return int((self.folder / "data" / "postgres" / "postmaster.pid").read_text().splitlines()[0])
@@ -108,7 +120,9 @@ class Bench:
         self._command("reset", events)
         cpu, postgres = processes.cpu(self._server.pid), processes.postgres_cpu(self.postmaster)
         self._generator.send(Load(self.port, KEY, apps, events, CONNECTIONS, rate, batch))
-        started, ended, refused, generator_cpu = self._generator.recv()
+        started, ended, refused, refusal, generator_cpu = _received(self._generator)
+        if refused:
+            raise SystemExit(f"{refused} of {events} publishes were refused, such as: {refusal}")
         expected = events * fanout
         last, since = -1, time.monotonic()
         while (count := self._command("count")) < expected:
@@ -125,7 +139,7 @@ class Bench:
             seconds=last_at - started,
             published_seconds=ended - started,
             deliveries=total,
-            lost=sum(max(fanout - c, 0) for c in counts) - refused * fanout,
+            lost=sum(max(fanout - c, 0) for c in counts),
             repeated=sum(max(c - fanout, 0) for c in counts),
             latencies_us=sorted(times),
             cpu_us=spent[0] / max(total, 1) * 1e6,
@@ -135,14 +149,14 @@ class Bench:
 
     def _command(self, *message: Any) -> Any:
         self._target.send(message)
-        return self._target.recv()
+        return _received(self._target)
 
     def floor(self) -> tuple[float, float, float]:
         """µs of CPU for a bare send, a bare insert, and PostgreSQL's for that insert."""
         self._command("reset", floor.REQUESTS)
         ours, theirs = self._context.Pipe()
         self._context.Process(target=floor.run, args=(theirs, self.target_port), daemon=True).start()
-        measured: tuple[float, float, float] = ours.recv()
+        measured: tuple[float, float, float] = _received(ours)
         return measured
 
     def rss_mb(self) -> float:
@@ -155,6 +169,7 @@ class Bench:
         except subprocess.TimeoutExpired:
             self._server.kill()
         self._target.send(("stop",))
+        self._hostile.send(None)
         self._generator.send(None)
 
 
@@ -167,6 +182,13 @@ def running() -> Iterator[Bench]:
             yield bench
         finally:
             bench.stop()
+
+
+def _received(pipe: Connection) -> Any:
+    """What a process of ours answers. One that died or hangs ends the benchmark."""
+    if not pipe.poll(PATIENCE_SECONDS):
+        raise SystemExit(f"a part of the benchmark did not answer within {PATIENCE_SECONDS} s")
+    return pipe.recv()
 
 
 class Figures:
@@ -220,6 +242,19 @@ def measure(bench: Bench, *, runs: int, events: int) -> Figures:
                 "2,000 events/s for 8 s, publish to receipt", digits=2)  # fmt: skip
     figures.add("latency_p99_ms_at_2000", [_percentile(r.latencies_us, 0.99) for r in paced], "the same runs", digits=2)
     figures.add("rss_mb", [bench.rss_mb()], "the server's process, after all of that")
+    hostile_apps = bench.make_apps("hostile", 1)
+    bench.add_hostile_endpoints(hostile_apps)
+    pairs = [
+        (repeat(1, apps=single, events=HOSTILE_RATE * 5, rate=HOSTILE_RATE)[0],
+         repeat(1, apps=hostile_apps, events=HOSTILE_RATE * 5, rate=HOSTILE_RATE)[0])
+        for _ in range(runs)
+    ]  # fmt: skip
+    figures.add("hostile_healthy_p99_ratio",
+                [_percentile(bad.latencies_us, 0.99) / _percentile(good.latencies_us, 0.99) for good, bad in pairs],
+                f"healthy p99 at {HOSTILE_RATE}/s, each app also with a target that hangs, drips, floods; over a control run",
+                digits=2)  # fmt: skip
+    figures.add("hostile_healthy_max_ms", [bad.latencies_us[-1] / 1000 for _, bad in pairs],
+                "slowest healthy delivery of those runs", digits=1)  # fmt: skip
     repeated = sum(r.repeated for r in (*plain, *fanned, *batched, *paced))
     figures.add("repeated_deliveries", [float(repeated)], "over all runs; lost ones end the benchmark")
     sending, inserting, postgres = bench.floor()

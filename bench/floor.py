@@ -12,6 +12,7 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 
 import asyncpg
 import uvloop
@@ -23,7 +24,7 @@ REQUESTS = 30_000
 ROWS = 30_000
 BATCH = 200
 CONNECTIONS = 32
-BODY = b'{"type":"bench.event","data":{"n":%08d,"t":%019d,"f":"' + b"x" * 280 + b'"}}'
+BODY = b'{"type":"bench.event","data":{"n":"%08d","t":"%019d","f":"' + b"x" * 280 + b'"}}'
 
 
 class _Sender(asyncio.Protocol):
@@ -32,8 +33,7 @@ class _Sender(asyncio.Protocol):
         self._done = done
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         self.data_received(b"")
 
     def data_received(self, data: bytes) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import uvloop
 
@@ -34,6 +34,7 @@ class _Publisher(asyncio.Protocol):
         self._done = done
         self._buffer = b""
         self.refused = 0
+        self.refusal = ""
         app = load.apps[numbers.start % len(load.apps)]
         suffix = "/batch" if load.batch > 1 else ""
         self._head = (
@@ -43,8 +44,7 @@ class _Publisher(asyncio.Protocol):
         self._due = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         self._due = time.monotonic()
         self._next()
 
@@ -62,7 +62,7 @@ class _Publisher(asyncio.Protocol):
         bodies = []
         for number in self._numbers:
             bodies.append(
-                b'{"type":"bench.event","data":{"n":%08d,"t":%019d,"f":"%b"}}'
+                b'{"type":"bench.event","data":{"n":"%08d","t":"%019d","f":"%b"}}'
                 % (number, time.time_ns(), FILLER.encode())
             )
             if len(bodies) == self._load.batch:
@@ -87,6 +87,7 @@ class _Publisher(asyncio.Protocol):
             return
         if not self._buffer.startswith(b"HTTP/1.1 202"):
             self.refused += 1
+            self.refusal = self._buffer[: end + 4 + length].decode("latin-1")
         self._buffer = self._buffer[end + 4 + length :]
         self._next()
 
@@ -96,12 +97,12 @@ class _Publisher(asyncio.Protocol):
 
 
 def run(pipe: Connection) -> None:
-    """Run each `Load` that comes, and answer (started at, ended at, refused, CPU seconds)."""
+    """Run each `Load` that comes, and answer (started at, ended at, refused, one refusal, CPU seconds)."""
     while (load := pipe.recv()) is not None:
         pipe.send(uvloop.run(_publish(load)))
 
 
-async def _publish(load: Load) -> tuple[float, float, int, float]:
+async def _publish(load: Load) -> tuple[float, float, int, str, float]:
     loop = asyncio.get_running_loop()
     started, cpu = time.time(), time.process_time()
     publishers, waits = [], []
@@ -112,4 +113,5 @@ async def _publish(load: Load) -> tuple[float, float, int, float]:
         publishers.append(publisher)
         waits.append(done)
     await asyncio.gather(*waits)
-    return started, time.time(), sum(p.refused for p in publishers), time.process_time() - cpu
+    refusal = next((p.refusal for p in publishers if p.refused), "")
+    return started, time.time(), sum(p.refused for p in publishers), refusal, time.process_time() - cpu

@@ -6,7 +6,7 @@ import asyncio
 import time
 from array import array
 from multiprocessing.connection import Connection
-from typing import Final
+from typing import Final, cast
 
 import uvloop
 
@@ -27,9 +27,9 @@ class Received:
         self.last_at = 0.0
 
     def note(self, body: bytes) -> None:
-        at = body.find(b'"n":')
-        number = int(body[at + 4 : at + 12])
-        sent_ns = int(body[at + 17 : at + 36])
+        at = body.find(b'"n":"')
+        number = int(body[at + 5 : at + 13])
+        sent_ns = int(body[at + 20 : at + 39])
         now_ns = time.time_ns()
         if number < len(self.counts) and self.counts[number] < 255:
             self.counts[number] += 1
@@ -44,8 +44,7 @@ class TargetProtocol(asyncio.Protocol):
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer + data if self._buffer else data

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -29,12 +30,13 @@ from posthouse.adapters.system.clock import SystemClock
 from posthouse.adapters.system.datadir import DataDir, default_data_dir
 from posthouse.adapters.system.keyring import Keyring, load_keyring
 from posthouse.adapters.system.telemetry import PrometheusTelemetry
+from posthouse.adapters.system.telemetry import configure_logging as telemetry_logging
 from posthouse.api.app import Services, build_app
 from posthouse.api.publish import PublishRoutes
 from posthouse.config import Settings
 from posthouse.dispatch.engine import Engine
 from posthouse.dispatch.janitor import Janitor
-from posthouse.domain.errors import SetupError
+from posthouse.domain.errors import Invalid, SetupError
 from posthouse.domain.limits import PUBLISH_CLASSES
 from posthouse.intake.catalogue import CatalogueCache
 from posthouse.intake.publisher import Publisher
@@ -130,7 +132,7 @@ class Posthouse:
         await upkeep.install(settings.partitions)
         await upkeep.ensure_days(clock.now())
 
-        keyring = self._keyring(data_dir)
+        keyring = self._keyring(data_dir, create=not await upkeep.has_secrets())
         telemetry = PrometheusTelemetry()
         event_log = self.wrap_log(PostgresLog(publishing, reading))
         store = self.wrap_store(
@@ -148,6 +150,7 @@ class Posthouse:
         )
         self._stack.push_async_callback(http.close)
 
+        session = ProcessSession(dsn, reading, owner=owner)
         engine = Engine(
             event_log=event_log,
             store=store,
@@ -156,12 +159,10 @@ class Posthouse:
             telemetry=telemetry,
             owner=owner,
             exclusive=data_dir is not None,
-            dead=lambda owners: session.dead(owners),
+            dead=session.dead,
             budget=Budget(sockets_max=settings.sockets_max, bytes_max=settings.in_flight_bytes_max),
         )
-        session = ProcessSession(
-            dsn, reading, owner=owner, appended=engine.tails.nudge, lost=engine.ownership.suspend
-        )
+        session.tell(appended=engine.tails.nudge, lost=engine.ownership.suspend)
         await session.start()
         self._stack.push_async_callback(session.close)
         self._task(session.run())
@@ -182,6 +183,39 @@ class Posthouse:
         self._stack.push_async_callback(publisher.close)
         janitor = Janitor(upkeep, clock, retention_days=settings.retention_days, anchor=anchor)
         self._task(janitor.run())
+        _watch(telemetry, engine, publisher, janitor, clock)
+
+        async def check_target(host: str, port: int) -> str | None:
+            try:
+                await http.addresses.check(host, port)
+            except Invalid as error:
+                return str(error)
+            return None
+
+        services: Services = Services.over(
+            directory,
+            PostgresInspector(managing),
+            clock,
+            check_target=check_target,
+            cursor_key=sha256(b"cursor" + await directory.installation_id()).digest(),
+            metrics=telemetry.render,
+            ready=self._why_not_ready,
+            front=lambda gate: PublishRoutes(
+                gate,
+                authenticator=services.authenticator,
+                catalogue=catalogue,
+                publisher=publisher,
+                clock=clock,
+                payload_bytes_max=settings.payload_bytes_max,
+                batch_bytes_max=settings.batch_bytes_max,
+                body_seconds=settings.body_seconds,
+            ),
+            body_seconds=settings.body_seconds,
+        )
+        given = settings.admin_key
+        self.first_key = await services.keys.ensure_first_key(None if given is None else given.get_secret_value())
+        self._app = build_app(services)
+        self._listening = listening
 
     # The parts of `open`
 
@@ -206,7 +240,7 @@ class Posthouse:
             return settings.database_url.get_secret_value(), None
         held = DataDir.hold(settings.data_dir or default_data_dir())
         self._stack.callback(held.release)
-        postgres = EmbeddedPostgres(held.path, report=lambda text: log.warning("postgres", told=text))
+        postgres = EmbeddedPostgres(held.path, report=lambda text: log.info("postgres", told=text))
         self._stack.push_async_callback(postgres.stop)
         dsn = await postgres.start()
         self._task(postgres.supervise())
@@ -242,6 +276,13 @@ class Posthouse:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.critical("process.task_died", exc_info=error)
             self.stop()
+
+    async def _why_not_ready(self) -> str | None:
+        if not self._ready:
+            return "the server is starting or stopping"
+        if not self._engine.ownership.valid:
+            return "the database does not answer"
+        return None
 
     # Serving
 
@@ -287,6 +328,32 @@ class Posthouse:
         """End everything, in the opposite order of its beginning."""
         self._ready = False
         await self._stack.aclose()
+
+
+def _watch(
+    telemetry: PrometheusTelemetry, engine: Engine, publisher: Publisher, janitor: Janitor, clock: SystemClock
+) -> None:
+    """The gauges, read whenever somebody scrapes."""
+
+    def oldest_owed_seconds() -> float:
+        oldest_at = janitor.owed.oldest_at
+        return 0.0 if oldest_at is None else max(clock.now() - oldest_at, 0.0)
+
+    telemetry.watch("deliveries_owed", lambda: janitor.owed.rows)
+    telemetry.watch("oldest_owed_seconds", oldest_owed_seconds)
+    telemetry.watch("deliveries_in_flight", lambda: engine.lanes.in_flight)
+    telemetry.watch("in_flight_bytes", lambda: engine.lanes.bytes_in_flight)
+    telemetry.watch("lanes", lambda: len(engine.lanes))
+    telemetry.watch("owed_endpoints", lambda: engine.backlog.endpoints)
+    telemetry.watch("partitions_owned", lambda: len(engine.ownership.epochs))
+    telemetry.watch("publish_pending_events", lambda: publisher.pending_events)
+    telemetry.watch("publish_pending_bytes", lambda: publisher.pending_bytes)
+    telemetry.watch("journal_unwritten_results", lambda: engine.journal.unwritten)
+
+
+def configure_logging(settings: Settings) -> None:
+    """Logs to stderr: for people on a terminal, lines of JSON elsewhere or where told so."""
+    telemetry_logging(json=settings.log_json, level=settings.log_level)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -7,13 +7,14 @@ POST /v1/apps/{app}/events/batch    JSON array / NDJSON -> 202 {"data": [...]}, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qs
 
 import structlog
 
+from posthouse.api.gate import App, Receive, Scope, Send
 from posthouse.api.problems import problem_bytes
 from posthouse.domain.access import Principal
 from posthouse.domain.errors import Conflict, Forbidden, Invalid, NotFound, PosthouseError, TooLarge, Unauthorised
@@ -38,11 +39,6 @@ from posthouse.wire.headers import is_content_type
 from posthouse.wire.standard import timestamp
 
 log = structlog.get_logger()
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PREFIX: Final = "/v1/apps/"
 LINES_CONTENT: Final = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})

@@ -124,7 +124,7 @@ class _Demo:
             self._say(f"{name:<16} {url}/{name}  {behaviour[name]}")
 
         self._chapter("John Doe registers", "one event, to all three")
-        first = await self._publish("user_register", JOHN)
+        await self._publish("user_register", JOHN)
         if not await self._until(
             lambda: self._arrivals["mailer"] >= 3 and self._arrivals["closed"] >= 1, "all to arrive"
         ):
@@ -138,7 +138,7 @@ class _Demo:
         if not await self._until(lambda: self._arrivals["mailer"] >= 5 and self._arrivals["ledger"] >= 3, "the rest"):
             return False
 
-        self._chapter("Everything is on record", f"GET /v1/apps/{APP}/attempts?event={first}")
+        self._chapter("Everything is on record", f"GET /v1/apps/{APP}/attempts")
         attempts = await self._attempts(5 + 4)
         self._table(attempts, endpoints)
         owed = (await self._get("apps", APP, "deliveries"))["data"]
@@ -214,25 +214,25 @@ class _Demo:
     # Showing
 
     def _chapter(self, title: str, what: str) -> None:
-        self._console.print(f"\n[bold]{title}[/]  [dim]{what}[/]")
+        self._console.print(f"\n[bold]{title}[/]  [dim]{what}[/]", soft_wrap=True)
 
     def _say(self, text: str) -> None:
         self._console.print(f"  [dim]{time.monotonic() - self._started:6.2f}s[/]  {text}", soft_wrap=True)
 
     def _table(self, attempts: list[dict[str, Any]], endpoints: dict[str, str]) -> None:
-        table = Table(box=None, padding=(0, 2, 0, 2))
+        table = Table(box=None, padding=(0, 1, 0, 1))
         for column in ("event", "endpoint", "try", "status", "outcome", "reason", "took"):
-            table.add_column(column)
+            table.add_column(column, no_wrap=True)
         for attempt in reversed(attempts):
             outcome = attempt["outcome"]
             colour = {"delivered": "green", "failed": "yellow"}.get(outcome, "red")
             table.add_row(
-                attempt["event_type"],
+                attempt["type"],
                 endpoints.get(attempt["endpoint"], attempt["endpoint"]),
-                str(attempt["number"]),
+                str(attempt["attempt"]),
                 str(attempt["status"]),
                 f"[{colour}]{outcome}[/]",
                 attempt["reason"],
-                f"{attempt['timings']['total_us'] / 1000:.1f} ms",
+                f"{attempt['timings']['total_ms']:.1f} ms",
             )
         self._console.print(table)

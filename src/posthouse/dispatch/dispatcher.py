@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from posthouse.dispatch.configs import Configs
 from posthouse.domain.delivery import Delivery, DeliveryClass, DeliveryKey
 from posthouse.domain.event import Event
-from posthouse.domain.ids import AppId
 from posthouse.lane.lanes import Lanes
 from posthouse.ports.clock import Clock
 from posthouse.settle.progress import Progress
@@ -28,8 +27,9 @@ class Dispatcher:
         if recorded:
             self._recorded[partition] = (until, recorded)
 
-    def drop(self, partition: int) -> None:
-        self._recorded.pop(partition, None)
+    def drop(self, partitions: Collection[int]) -> None:
+        for partition in partitions:
+            self._recorded.pop(partition, None)
 
     def ready(self, event: Event) -> bool:
         """Whether the event's app is configured here as new as the event asks."""
@@ -37,18 +37,18 @@ class Dispatcher:
 
     async def prepare(self, events: Sequence[Event]) -> None:
         """Make events ready, with one load for all their apps."""
-        missing: dict[AppId, int] = {}
-        for event in events:
-            if self._configs.router(event) is None:
-                missing[event.app_id] = max(event.config_version, missing.get(event.app_id, 0))
+        missing = {event.app_id for event in events if self._configs.router(event) is None}
         if missing:
             await self._configs.load(missing)
 
     def dispatch(self, event: Event, epoch: int) -> None:
         """Offer the event to the lane of every endpoint it reaches."""
         endpoints = self._configs.known(event).route(event.type, event.channels)
-        if self._recorded:
-            endpoints = tuple(e for e in endpoints if not self._on_record(event, e.id))
+        if self._recorded and (entry := self._recorded.get(event.partition)) is not None:
+            until, recorded = entry
+            endpoints = tuple(e for e in endpoints if (e.id, event.id) not in recorded)
+            if event.seq >= until:
+                del self._recorded[event.partition]
         self._progress.opened(event, len(endpoints))
         boot = self._clock.boot()
         for endpoint in endpoints:
@@ -63,13 +63,3 @@ class Dispatcher:
                 row=False,
             )
             self._lanes.offer(endpoint, delivery)
-
-    def _on_record(self, event: Event, endpoint_id: bytes) -> bool:
-        entry = self._recorded.get(event.partition)
-        if entry is None:
-            return False
-        until, recorded = entry
-        if event.seq > until:
-            del self._recorded[event.partition]
-            return False
-        return (endpoint_id, event.id) in recorded

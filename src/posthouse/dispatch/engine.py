@@ -14,9 +14,10 @@ from posthouse.dispatch.ownership import Ownership
 from posthouse.dispatch.tail import Tails
 from posthouse.domain.delivery import Delivery, DeliveryKey, Effect, JournalBatch, Owed, OwedReason
 from posthouse.domain.endpoint import Endpoint
-from posthouse.domain.errors import StoreUnavailable
+from posthouse.domain.errors import PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
-from posthouse.domain.limits import IN_FLIGHT_GRACE_SECONDS
+from posthouse.domain.ids import EndpointId
+from posthouse.domain.limits import IN_FLIGHT_GRACE_SECONDS, PAGED_BYTES_MAX
 from posthouse.lane.budget import Budget
 from posthouse.lane.lane import Lane
 from posthouse.lane.lanes import Lanes
@@ -28,7 +29,7 @@ from posthouse.ports.transport import Transport
 from posthouse.send.peer import Peer
 from posthouse.send.sender import CANCELLED, EXPIRED, Sender, owed_row
 from posthouse.settle.backlog import Backlog
-from posthouse.settle.journal import Journal
+from posthouse.settle.journal import Journal, Released
 from posthouse.settle.progress import Progress
 
 log = structlog.get_logger()
@@ -36,7 +37,6 @@ log = structlog.get_logger()
 SWEEP_SECONDS: Final = 0.25
 OUR_FAULT_SECONDS: Final = 5.0
 EFFECTS_AT_ONCE: Final = 100
-EFFECTS_POLL_SECONDS: Final = 5.0
 
 
 class Engine:
@@ -75,6 +75,7 @@ class Engine:
             self.progress,
             owner=owner,
             epochs=epochs,
+            hold=self._hold,
             written=self._written,
             room=self._room,
         )
@@ -83,6 +84,7 @@ class Engine:
             budget or Budget(),
             send=self.sender.attempt,
             may_start=self._may_start,
+            may_spill=lambda: self.journal.has_room,
             spill=self._spill,
             mark_in_flight=self._mark_in_flight,
             drained=self._drained,
@@ -94,6 +96,7 @@ class Engine:
             epochs=epochs,
             find=self.configs.find,
             room=self.lanes.room,
+            memory=self._paging_memory,
             page_in=self.lanes.page_in,
             orphaned=self._orphaned,
         )
@@ -108,9 +111,11 @@ class Engine:
             has_room=self._tail_has_room,
             rewound=self.ownership.abandon,
             heads_seen=self._heads_seen,
+            ended=self._ended,
         )
         self._versions: dict[int, int] = {}
         self._pokes: dict[int, int] = {}
+        self._reloads = asyncio.Lock()
         self._effects_due = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._chores: set[asyncio.Task[None]] = set()
@@ -118,7 +123,7 @@ class Engine:
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def start(self) -> None:
-        """Take partitions and begin to deliver."""
+        """Take partitions and begin to deliver. Raises StoreUnavailable; then nothing was begun."""
         for name, work in (
             ("journal", self.journal.run()),
             ("backlog", self.backlog.run()),
@@ -126,25 +131,40 @@ class Engine:
             ("sweep", self._sweep()),
         ):
             self._spawn(name, work)
-        await self.ownership.start()
+        try:
+            await self.ownership.start()
+        except BaseException:
+            await self._end()
+            raise
         self._spawn("ownership", self.ownership.run())
         self._spawn("tails", self.tails.run())
+
+    def suspend(self) -> None:
+        """The process's session with the store was lost: start nothing until it is back, and trust nothing that was read."""
+        self.ownership.suspend()
+        self.tails.suspect_all()
 
     async def stop(self, *, seconds: float = 5.0) -> None:
         """Planned hand-over: start nothing, journal, mark what still runs, release; then wait a while for late answers."""
         self._stopping = True
-        await self._end("tails", "backlog", "ownership")
-        self.lanes.mark_all_in_flight()
+        await self._end("tails", "backlog")
         try:
             async with asyncio.timeout(seconds):
+                await self.ownership.close()
+                await self.tails.close()
+                self.lanes.mark_all_in_flight()
                 await self.journal.flush()
+                while self.journal.unwritten:  # nothing may come between the last write and the release
+                    await self.journal.flush()
                 await self.ownership.release()
         except (TimeoutError, StoreUnavailable) as error:
-            log.warning("engine.release_failed", error=str(error))
+            log.warning("engine.release_failed", error=str(error) or "out of time")
+        await self.tails.close()
         await self.lanes.finish(seconds)
         await self._end()
         for chore in self._chores:
             chore.cancel()
+        await asyncio.gather(*self._chores, return_exceptions=True)
 
     def offer(self, events: Sequence[Event]) -> list[int]:
         """Events just appended by this process; the partitions among them that other processes own."""
@@ -176,14 +196,16 @@ class Engine:
         task = asyncio.get_running_loop().create_task(work)
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
+        task.add_done_callback(self._ended)
 
     # Partitions come and go
 
     async def _taken(self, claims: Sequence[Claim]) -> None:
         """Derive what the predecessors left. The claim was a statement of its own: what follows sees all they wrote."""
         partitions = [claim.partition for claim in claims]
+        self.configs.forget(partitions)
         heads = await self._log.heads(partitions)
-        for previous in {c.previous for c in claims if c.previous not in (None, self._owner)}:
+        for previous in {claim.previous for claim in claims} - {None, self._owner}:
             epochs = {c.partition: c.epoch for c in claims if c.previous == previous}
             if previous is not None:
                 await self._store.recover_in_flight(self._owner, epochs, previous=previous, now=self._clock.now())
@@ -203,13 +225,14 @@ class Engine:
         self.tails.nudge(partitions)
         self._effects_due.set()
 
-    def _lost(self, partition: int) -> None:
-        self.tails.drop(partition)
-        self.lanes.drop(partition)
-        self.journal.forget(partition)
-        self.backlog.drop(partition)
-        self.dispatcher.drop(partition)
-        self.progress.drop(partition)
+    def _lost(self, partitions: Collection[int]) -> None:
+        partitions = set(partitions)
+        self.tails.drop(partitions)
+        self.lanes.drop(partitions)
+        self.journal.forget(partitions)
+        self.backlog.drop(partitions)
+        self.dispatcher.drop(partitions)
+        self.progress.drop(partitions)
 
     def _heads_seen(self, heads: dict[int, Head]) -> None:
         """What the poll brought besides the heads: changed configuration, and rows written from outside."""
@@ -217,7 +240,7 @@ class Engine:
         for partition, head in heads.items():
             version = self._versions.get(partition, head.config_version)
             if head.config_version > version:
-                self._chore(self._reload(partition, version, head.config_version))
+                self._chore(self._reload(partition, version))
             if head.poke != self._pokes.get(partition, head.poke):
                 poked.append(partition)
             self._versions[partition] = head.config_version
@@ -225,12 +248,17 @@ class Engine:
         if poked:
             self._chore(self._poked(poked))
 
-    async def _reload(self, partition: int, since: int, until: int) -> None:
+    async def _reload(self, partition: int, since: int) -> None:
         try:
-            await self.configs.refresh(await self._store.changed_apps(partition, since_version=since))
-        except StoreUnavailable:
-            if self._versions.get(partition) == until:
-                self._versions[partition] = since  # the next poll tries again
+            async with self._reloads:  # in order: an older state must not come after a newer one
+                changed = set(await self._store.changed_apps(partition, since_version=since))
+                present = await self.configs.refresh(changed)
+                self.lanes.keep_only(changed, present)
+                self.backlog.keep_only(changed, present)
+        except PosthouseError as error:
+            log.warning("configuration.not_loaded", partition=partition, error=str(error))
+            # The next poll tries again, from there on.
+            self._versions[partition] = min(since, self._versions.get(partition, since))
 
     async def _poked(self, partitions: Sequence[int]) -> None:
         try:
@@ -258,13 +286,19 @@ class Engine:
     def _room(self) -> None:
         self.lanes.resume()
         self.tails.roomier()
+        self.backlog.roomier()
 
-    def _drained(self, endpoint_id: bytes) -> None:
-        self.backlog.drained(endpoint_id)  # type: ignore[arg-type]
+    def _paging_memory(self) -> int:
+        return max(PAGED_BYTES_MAX - self.lanes.paged_bytes, 0) if self.journal.has_room else 0
+
+    def _hold(self, partition: int, key: DeliveryKey) -> None:
+        self.backlog.hold(partition, key)
+
+    def _drained(self, endpoint_id: EndpointId) -> None:
+        self.backlog.drained(endpoint_id)
 
     def _disabled(self, peer: Peer) -> None:
         self.lanes.disable(peer.endpoint.id)
-        self._effects_due.set()
 
     def _spill(self, delivery: Delivery, reason: OwedReason) -> None:
         delay = OUR_FAULT_SECONDS if reason is OwedReason.OUR_FAULT else 0.0
@@ -275,7 +309,6 @@ class Engine:
 
     def _mark_in_flight(self, lane: Lane, delivery: Delivery) -> None:
         due_at = self._clock.now() + lane.endpoint.timeouts.total + IN_FLIGHT_GRACE_SECONDS
-        self.backlog.hold(delivery.key)
         self.journal.mark_in_flight(
             delivery,
             owed_row(delivery, number=delivery.number, due_at=due_at, reason=OwedReason.IN_FLIGHT, sender=self._owner),
@@ -288,14 +321,16 @@ class Engine:
             reason=EXPIRED if event is None else CANCELLED,
         )  # fmt: skip
 
-    def _written(self, batch: JournalBatch, held: set[int], released: list[DeliveryKey]) -> None:
-        for partition in batch.epochs:
-            if partition not in held and self.ownership.epochs.get(partition) == batch.epochs[partition]:
-                self.ownership.drop(partition)
-        for key in released:
-            self.backlog.release(key)
+    def _written(self, batch: JournalBatch, held: set[int], released: Released) -> None:
+        epochs = self.ownership.epochs
+        self.ownership.drop([p for p, epoch in batch.epochs.items() if p not in held and epochs.get(p) == epoch])
+        # Of a partition that was lost and taken again meanwhile, memory begins anew: what was released is not its own.
+        ours = {p for p, epoch in batch.epochs.items() if epochs.get(p) == epoch}
+        for partition, key in released:
+            if partition in ours:
+                self.backlog.release(key)
         for owed in batch.owed:
-            if owed.partition in held and owed.reason is not OwedReason.IN_FLIGHT:
+            if owed.partition in ours and owed.reason is not OwedReason.IN_FLIGHT:
                 self.backlog.owe(owed.partition, owed.endpoint_id, owed.due_at)
         if batch.effects:
             self._effects_due.set()
@@ -311,11 +346,7 @@ class Engine:
     async def _run_effects(self) -> None:
         """Do the follow-ups that the journal recorded, each once."""
         while True:
-            try:
-                async with asyncio.timeout(EFFECTS_POLL_SECONDS):
-                    await self._effects_due.wait()
-            except TimeoutError:
-                continue
+            await self._effects_due.wait()
             self._effects_due.clear()
             try:
                 effects = await self._store.effects(list(self.ownership.epochs), limit=EFFECTS_AT_ONCE)
@@ -323,8 +354,8 @@ class Engine:
                     await self._do(effect)
                 if len(effects) == EFFECTS_AT_ONCE:
                     self._effects_due.set()
-            except StoreUnavailable as error:
-                log.warning("effects.store_unavailable", error=str(error))
+            except PosthouseError as error:
+                log.warning("effects.failed", error=str(error))
                 await self._clock.sleep(1.0)
                 self._effects_due.set()
 

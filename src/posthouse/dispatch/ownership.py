@@ -6,6 +6,7 @@ less a margin: when that runs out, nothing is started any more, whatever the dat
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final
 
@@ -19,13 +20,13 @@ from posthouse.ports.store import Claim, Store
 log = structlog.get_logger()
 
 RENEW_SECONDS: Final = LEASE_SECONDS / 4
-RETRY_SECONDS: Final = 0.5
+ROUND_SECONDS: Final = 0.5  # a partition that was released is taken within this
 
 
 class Ownership:
     """Claims, renews and releases partitions. `epochs` is the live map of what is ours, shared with the journal.
 
-    `taken` is awaited with new claims before they count as started; `lost` is called for each partition that is ours no
+    `taken` is awaited with new claims before they count as started; `lost` is called with the partitions that are ours no
     more. `exclusive`: this process holds the data directory's lock, so every earlier owner is dead. `dead` finds owners
     whose session ended without a release.
     """
@@ -38,7 +39,7 @@ class Ownership:
         owner: bytes,
         exclusive: bool,
         taken: Callable[[Sequence[Claim]], Awaitable[None]],
-        lost: Callable[[int], None],
+        lost: Callable[[Collection[int]], None],
         dead: Callable[[Collection[bytes]], Awaitable[set[bytes]]] | None = None,
     ) -> None:
         self._store = store
@@ -48,7 +49,13 @@ class Ownership:
         self._taken = taken
         self._lost = lost
         self._dead = dead
+        self._partitions = 0
         self._valid_until = 0.0
+        self._renew_at = 0.0
+        self._suspensions = 0
+        self._overcome = 0
+        self._closing = False
+        self._round = asyncio.Lock()
         self.epochs: dict[int, int] = {}
 
     @property
@@ -56,40 +63,55 @@ class Ownership:
         """Whether our leases certainly hold: asked before every send."""
         return self._clock.boot() < self._valid_until
 
+    def suspend(self) -> None:
+        """Our session was lost: others may count us dead and take our partitions. Nothing starts until they are renewed
+        with the session back."""
+        self._suspensions += 1
+        self._valid_until = 0.0
+        self._renew_at = 0.0
+
     async def start(self) -> None:
         """Take what is to be had at once."""
-        await self._claim()
+        async with self._round:
+            await self._claim()
+        self._renew_at = self._clock.boot() + RENEW_SECONDS if self.valid else 0.0
 
     async def run(self) -> None:
-        """Renew, and claim what becomes free, until cancelled."""
-        while True:
-            await self._clock.sleep(RENEW_SECONDS)
+        """Renew, and claim what becomes free, until cancelled or closed."""
+        while not self._closing:
+            await self._clock.sleep(ROUND_SECONDS)
             try:
-                await self.renew()
-                await self._claim()
+                async with self._round:
+                    if self._clock.boot() >= self._renew_at:
+                        await self.renew()
+                    await self._claim()
             except StoreUnavailable as error:
                 log.warning("ownership.store_unavailable", error=str(error))
-                await self._clock.sleep(RETRY_SECONDS)
 
     async def renew(self) -> None:
         """Extend our leases; what others took meanwhile is lost."""
+        suspensions = self._suspensions
+        if suspensions > self._overcome and self._dead is not None and await self._dead({self._owner}):
+            return  # the session is not back
         before = self._clock.boot()
         asked = dict(self.epochs)
         ours = await self._store.renew(self._owner, asked, lease_seconds=LEASE_SECONDS)
-        for partition, epoch in asked.items():
-            if partition not in ours and self.epochs.get(partition) == epoch:
-                self.drop(partition)
-        self._valid_until = before + LEASE_SECONDS - LEASE_MARGIN_SECONDS
+        self.drop([p for p, epoch in asked.items() if p not in ours and self.epochs.get(p) == epoch])
+        if suspensions == self._suspensions:
+            self._overcome = suspensions
+            self._valid_until = before + LEASE_SECONDS - LEASE_MARGIN_SECONDS
+            self._renew_at = before + RENEW_SECONDS
 
     async def _claim(self) -> None:
-        partitions = await self._store.partitions()
-        missing = partitions - len(self.epochs)
-        if missing <= 0:
+        self._partitions = self._partitions or await self._store.partitions()
+        missing = self._partitions - len(self.epochs)
+        if missing <= 0 or self._closing or self._suspensions > self._overcome:
             return
         dead: set[bytes] = set()
         if self._dead is not None:
             others = set(await self._store.owners()) - {self._owner}
             dead = await self._dead(others) if others else set()
+        suspensions = self._suspensions
         before = self._clock.boot()
         claims = await self._store.claim(
             self._owner, limit=missing, lease_seconds=LEASE_SECONDS, exclusive=self._exclusive, dead=dead
@@ -98,42 +120,45 @@ class Ownership:
         self._exclusive = False
         if not claims:
             return
+        self.drop([claim.partition for claim in claims])
         for claim in claims:
-            if claim.partition in self.epochs:
-                self.drop(claim.partition)
             self.epochs[claim.partition] = claim.epoch
-        if self._valid_until == 0.0 or len(claims) == len(self.epochs):
+        if len(claims) == len(self.epochs) and suspensions == self._suspensions:
             self._valid_until = before + LEASE_SECONDS - LEASE_MARGIN_SECONDS
         log.info("partitions.taken", count=len(claims))
         try:
             await self._taken(claims)
         except StoreUnavailable:
-            for claim in claims:
-                if self.epochs.get(claim.partition) == claim.epoch:
-                    await self.abandon(claim.partition)
+            await self.abandon([c.partition for c in claims if self.epochs.get(c.partition) == c.epoch])
             raise
 
-    def drop(self, partition: int) -> None:
-        """A partition is ours no more: forget everything about it."""
-        if self.epochs.pop(partition, None) is not None:
-            log.warning("partition.lost", partition=partition)
-            self._lost(partition)
+    def drop(self, partitions: Collection[int]) -> None:
+        """Partitions are ours no more: forget everything about them."""
+        gone = [partition for partition in partitions if self.epochs.pop(partition, None) is not None]
+        if gone:
+            log.warning("partitions.lost", partitions=gone)
+            self._lost(gone)
 
-    async def abandon(self, partition: int) -> None:
-        """Forget a partition and give it up, so that it is taken and derived afresh (by us, or by anybody)."""
-        epoch = self.epochs.get(partition)
-        self.drop(partition)
-        if epoch is not None:
-            try:
-                await self._store.release(self._owner, {partition: epoch})
-            except StoreUnavailable:
-                log.warning("partition.release_failed", partition=partition)  # its lease will expire
+    async def abandon(self, partitions: Collection[int]) -> None:
+        """Forget partitions and give them up, so that they are taken and derived afresh (by us, or by anybody)."""
+        epochs = {partition: self.epochs[partition] for partition in partitions if partition in self.epochs}
+        self.drop(epochs)
+        try:
+            if epochs:
+                await self._store.release(self._owner, epochs)
+        except StoreUnavailable as error:
+            log.warning("partitions.release_failed", error=str(error))  # their leases will expire
+
+    async def close(self) -> None:
+        """Claim and renew nothing more; returns when a round that is under way has ended."""
+        self._closing = True
+        async with self._round:
+            pass
 
     async def release(self) -> None:
-        """Planned hand-over of everything."""
+        """Planned hand-over of everything. What is recorded from this call on is not recorded as an owner."""
         epochs = dict(self.epochs)
-        for partition in epochs:
-            self.epochs.pop(partition)
-            self._lost(partition)
+        self.epochs.clear()
         self._valid_until = 0.0
+        self._lost(list(epochs))
         await self._store.release(self._owner, epochs)

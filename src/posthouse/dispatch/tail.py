@@ -7,15 +7,15 @@ offer changes latency, never the outcome. Wake-ups are offers, `nudge`s and the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final
 
 import structlog
 
-from posthouse.domain.errors import LogRewound, StoreUnavailable
+from posthouse.domain.errors import LogRewound, PosthouseError
 from posthouse.domain.event import Event
 from posthouse.domain.ids import EventId
-from posthouse.domain.limits import OUTSTANDING_BYTES_MAX, OUTSTANDING_EVENTS_MAX
+from posthouse.domain.limits import OFFERED_BYTES_MAX, OFFERED_EVENTS_MAX
 from posthouse.ports.clock import Clock
 from posthouse.ports.log import EventLog, Head
 from posthouse.ports.store import Claim
@@ -24,7 +24,6 @@ from posthouse.settle.progress import Progress
 log = structlog.get_logger()
 
 POLL_SECONDS: Final = 0.1
-OFFERED_EVENTS_MAX: Final = 2_000  # in all tails; an offer beyond it is read from the log later
 READ_SLACK_SECONDS: Final = 3_600.0
 READS_AT_ONCE: Final = 4
 
@@ -50,7 +49,8 @@ class Tails:
     """The tails of all owned partitions.
 
     `ready` says whether an event can be dispatched without waiting (its app's configuration is here); `prepare` makes a run
-    of events ready; `dispatch` hands one on. `rewound` is called for a partition whose log is not the one that was read.
+    of events ready; `dispatch` hands one on. `rewound` is called for partitions whose log is not the one that was read;
+    `ended` with each task that ended.
     """
 
     def __init__(
@@ -63,8 +63,9 @@ class Tails:
         prepare: Callable[[Sequence[Event]], Awaitable[None]],
         dispatch: Callable[[Event, int], None],
         has_room: Callable[[], bool],
-        rewound: Callable[[int], Awaitable[None]],
+        rewound: Callable[[Collection[int]], Awaitable[None]],
         heads_seen: Callable[[dict[int, Head]], None],
+        ended: Callable[[asyncio.Task[None]], None],
     ) -> None:
         self._log = event_log
         self._clock = clock
@@ -75,26 +76,36 @@ class Tails:
         self._gate = has_room
         self._rewound = rewound
         self._heads_seen = heads_seen
+        self._ended = ended
         self._tails: dict[int, _Tail] = {}
-        self._offered = 0
+        self._offered_events = 0
+        self._offered_bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._reads = asyncio.Semaphore(READS_AT_ONCE)
         self._room = asyncio.Event()
+        self._closed = False
 
     def take(self, claim: Claim) -> None:
         self._tails[claim.partition] = _Tail(claim)
 
-    def drop(self, partition: int) -> None:
-        tail = self._tails.pop(partition, None)
-        if tail is not None:
-            self._offered -= len(tail.offered)
-            tail.offered.clear()
+    def drop(self, partitions: Collection[int]) -> None:
+        for partition in partitions:
+            tail = self._tails.pop(partition, None)
+            if tail is not None:
+                for seq in list(tail.offered):
+                    self._take_offered(tail, seq)
 
     def offer(self, events: Sequence[Event]) -> None:
         """Events just appended by this process, whoever owns their partitions. Never waits."""
         for event in events:
             tail = self._tails.get(event.partition)
-            if tail is None or event.seq <= tail.position:
+            if tail is None:
+                continue
+            if event.seq <= tail.position:
+                # It was read from the log before. Or else the log lost its end and goes on from there.
+                if event.seq == tail.position and tail.last_id not in (None, event.id):
+                    tail.suspect = True
+                    self._catch_up(tail)
                 continue
             if (
                 not tail.busy
@@ -105,9 +116,14 @@ class Tails:
             ):
                 self._hand_on(tail, event)
                 continue
-            if self._offered < OFFERED_EVENTS_MAX and event.seq not in tail.offered:
-                tail.offered[event.seq] = event
-                self._offered += 1
+            size = len(event.payload)
+            if self._offered_events < OFFERED_EVENTS_MAX and self._offered_bytes + size <= OFFERED_BYTES_MAX:
+                if event.seq not in tail.offered:
+                    self._offered_events += 1
+                    self._offered_bytes += size
+                    tail.offered[event.seq] = event
+            else:
+                tail.seen_head = max(tail.seen_head, event.seq)  # it is read from the log later
             self._catch_up(tail)
 
     def nudge(self, partitions: Sequence[int]) -> None:
@@ -124,21 +140,33 @@ class Tails:
 
     @property
     def has_room(self) -> bool:
-        """Whether another event may be dispatched, by count, by bytes, and by what the journal has to write."""
-        progress = self._progress
-        return (
-            progress.events < OUTSTANDING_EVENTS_MAX and progress.payload_bytes < OUTSTANDING_BYTES_MAX and self._gate()
-        )
+        """Whether another event may be dispatched: by what is outstanding, and by what the journal has to write."""
+        return self._progress.has_room and self._gate()
 
     def roomier(self) -> None:
         """There may be room again."""
         self._room.set()
 
+    async def close(self) -> None:
+        """Hand on nothing more."""
+        self._closed = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
     def _hand_on(self, tail: _Tail, event: Event) -> None:
         tail.position = event.seq
         tail.at = event.created_at
         tail.last_id = event.id
+        if tail.offered:
+            self._take_offered(tail, event.seq)
         self._dispatch(event, tail.epoch)
+
+    def _take_offered(self, tail: _Tail, seq: int) -> None:
+        event = tail.offered.pop(seq, None)
+        if event is not None:
+            self._offered_events -= 1
+            self._offered_bytes -= len(event.payload)
 
     # Polling
 
@@ -149,13 +177,15 @@ class Tails:
             self._room.set()
             try:
                 await self.poll()
-            except StoreUnavailable as error:
-                log.warning("tail.store_unavailable", error=str(error))
+            except PosthouseError as error:
+                log.warning("tail.poll_failed", error=str(error))
                 self.suspect_all()
                 await self._clock.sleep(POLL_SECONDS * 5)
 
     async def poll(self) -> None:
         before = {partition: tail.position for partition, tail in self._tails.items()}
+        if not before:
+            return
         heads = dict(await self._log.heads(list(before)))
         self._heads_seen(heads)
         for partition, head in heads.items():
@@ -173,58 +203,64 @@ class Tails:
     # Catching up
 
     def _catch_up(self, tail: _Tail) -> None:
-        if tail.busy:
+        if tail.busy or self._closed:
             return
         tail.busy = True
-        task = asyncio.get_running_loop().create_task(self._follow(tail))
+        task = asyncio.get_running_loop().create_task(self._follow(tail), name=f"tail {tail.partition}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _is_ours(self, tail: _Tail) -> bool:
+        return self._tails.get(tail.partition) is tail
 
     async def _follow(self, tail: _Tail) -> None:
         try:
             if tail.suspect:
                 await self._verify(tail)
-            while self._tails.get(tail.partition) is tail:
-                events = self._in_hand(tail)
-                if not events:
-                    async with self._reads:
-                        events = await self._read(tail)
-                    if not events:
-                        break
-                await self._prepare(events)
-                for event in events:
-                    while not self.has_room:
-                        self._room.clear()
-                        await self._room.wait()
-                    if self._tails.get(tail.partition) is not tail:
-                        return
-                    if not self._ready(event):
-                        await self._prepare([event])
-                        if self._tails.get(tail.partition) is not tail:
-                            return
-                    self._hand_on(tail, event)
-        except StoreUnavailable as error:
-            log.warning("tail.store_unavailable", partition=tail.partition, error=str(error))
-            tail.suspect = True
-            tail.seen_head = max(tail.seen_head, tail.position + 1)  # the poll tries again
+            while self._is_ours(tail) and await self._advance(tail):
+                pass
         except LogRewound as error:
             log.critical("tail.log_rewound", partition=tail.partition, error=str(error))
-            await self._rewound(tail.partition)
+            if self._is_ours(tail):
+                await self._rewound([tail.partition])
+        except PosthouseError as error:
+            log.warning("tail.failed", partition=tail.partition, error=str(error))
+            tail.suspect = True  # the poll tries again
         finally:
             tail.busy = False
-            if tail.position + 1 in tail.offered and self._tails.get(tail.partition) is tail and not tail.suspect:
+            if tail.position + 1 in tail.offered and not tail.suspect:
                 self._catch_up(tail)
 
-    def _in_hand(self, tail: _Tail) -> list[Event]:
-        """What was offered and follows the position without a gap; what the position passed is dropped."""
-        for seq in [s for s in tail.offered if s <= tail.position]:
-            del tail.offered[seq]
-            self._offered -= 1
-        events: list[Event] = []
-        while (event := tail.offered.pop(tail.position + 1 + len(events), None)) is not None:
-            self._offered -= 1
-            events.append(event)
-        return events
+    async def _advance(self, tail: _Tail) -> bool:
+        """Hand on what follows, from the offers or else from the log; whether there was anything."""
+        await self._until_room()
+        events = _in_hand(tail)
+        if events:
+            await self._hand_on_all(tail, events)
+            return True
+        # What is read stays within the turn: no more than a few reads' worth of payloads waits for room.
+        async with self._reads:
+            await self._until_room()
+            events = await self._read(tail)
+            await self._hand_on_all(tail, events)
+            return bool(events)
+
+    async def _hand_on_all(self, tail: _Tail, events: Sequence[Event]) -> None:
+        if events and self._is_ours(tail):
+            await self._prepare(events)
+        for event in events:
+            await self._until_room()
+            if self._is_ours(tail) and not self._ready(event):
+                await self._prepare([event])
+            if not self._is_ours(tail):
+                return
+            self._hand_on(tail, event)
+
+    async def _until_room(self) -> None:
+        while not self.has_room:
+            self._room.clear()
+            await self._room.wait()
 
     async def _read(self, tail: _Tail) -> list[Event]:
         events = await self._log.read(tail.partition, tail.position, since=tail.at - READ_SLACK_SECONDS)
@@ -240,13 +276,28 @@ class Tails:
 
     async def _verify(self, tail: _Tail) -> None:
         """Whether the log still holds what was read from it. Raises LogRewound."""
-        heads = await self._log.heads([tail.partition])
-        head = heads.get(tail.partition)
-        if head is None or head.seq < tail.position:
-            end = "nowhere" if head is None else head.seq
-            raise LogRewound(f"partition {tail.partition} ends at {end}, and {tail.position} was read from it")
-        if tail.last_id is not None:
-            found = await self._log.event_at(tail.partition, tail.position, since=tail.at - READ_SLACK_SECONDS)
-            if found != tail.last_id:
-                raise LogRewound(f"event {tail.position} of partition {tail.partition} is another one than was read")
-        tail.suspect = False
+        tail.suspect = False  # from here on; a connection lost meanwhile makes it suspect again
+        try:
+            heads = await self._log.heads([tail.partition])
+            head = heads.get(tail.partition)
+            if head is None or head.seq < tail.position:
+                end = "nowhere" if head is None else head.seq
+                raise LogRewound(f"partition {tail.partition} ends at {end}, and {tail.position} was read from it")
+            if tail.last_id is not None:
+                found = await self._log.event_at(tail.partition, tail.position, since=tail.at - READ_SLACK_SECONDS)
+                # None: the event is past retention; a log that was rewound would end before it, or hold another there.
+                if found not in (None, tail.last_id):
+                    raise LogRewound(
+                        f"event {tail.position} of partition {tail.partition} is not the one that was read"
+                    )
+        except PosthouseError:
+            tail.suspect = True
+            raise
+
+
+def _in_hand(tail: _Tail) -> list[Event]:
+    """What was offered and follows the position without a gap."""
+    events: list[Event] = []
+    while (event := tail.offered.get(tail.position + 1 + len(events))) is not None:
+        events.append(event)
+    return events

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final, assert_never
 
@@ -71,7 +72,9 @@ def retry_after(value: bytes | None, *, now: float) -> float | None:
         seconds = float(text) if len(text) < 10 else float(RETRY_AFTER_SECONDS_MAX)
     else:
         try:
-            seconds = parsedate_to_datetime(text).timestamp() - now
+            at = parsedate_to_datetime(text)
+            # A date without a zone (the asctime form) is in GMT like the others, not in ours.
+            seconds = (at.replace(tzinfo=UTC) if at.tzinfo is None else at).timestamp() - now
         except (ValueError, TypeError, OverflowError, IndexError):
             return None
     return min(max(seconds, 0.0), float(RETRY_AFTER_SECONDS_MAX))

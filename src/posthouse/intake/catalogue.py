@@ -84,6 +84,7 @@ class CatalogueCache:
             self._types.clear()
 
     async def _load(self, name: str) -> _Type:
+        version = self._version
         found = await self._catalogue.event_type(name)
         if found is None and self._auto_create:
             await self._catalogue.add_event_type(name)
@@ -95,9 +96,11 @@ class CatalogueCache:
                 code="event_type_not_found",
             )
         validator = None if found.schema is None else compile_schema(found.schema)
-        if len(self._types) >= TYPES_CACHED_MAX:
-            self._types.clear()
-        entry = self._types[name] = _Type(validator, found.archived)
+        entry = _Type(validator, found.archived)
+        if version == self._version:  # else this may be from before the change, and would stay
+            if len(self._types) >= TYPES_CACHED_MAX:
+                self._types.clear()
+            self._types[name] = entry
         return entry
 
 

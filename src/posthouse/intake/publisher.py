@@ -74,7 +74,7 @@ class Publisher:
         Raises Overloaded, Conflict (an idempotency key of theirs is just being used), StoreRejected, StoreUnavailable
         (also where the commit's fate stayed unknown: it may have happened).
         """
-        size = sum(len(d.payload) for d in drafts)
+        size = sum(len(d.payload) + len(d.attributes or b"") for d in drafts)
         self.admit(size)
         keys = [(d.app_id, d.idempotency_key) for d in drafts if d.idempotency_key is not None]
         if any(key in self._keys for key in keys):
@@ -101,6 +101,10 @@ class Publisher:
                 groups = _gather(queue)
                 try:
                     await self._append(groups)
+                except Exception as error:
+                    # A fault of ours. Those who wait are told that it may have happened; those behind them have their turn.
+                    log.exception("publish.failed", events=sum(len(group[0]) for group in groups))
+                    _fail(groups, StoreUnavailable(f"the append failed: {error}"))
                 finally:
                     self._leave(groups)
         finally:
@@ -113,7 +117,7 @@ class Publisher:
             for draft in drafts:
                 if draft.idempotency_key is not None:
                     self._keys.discard((draft.app_id, draft.idempotency_key))
-            if not future.done():
+            if not future.done():  # this task was cancelled
                 future.set_exception(StoreUnavailable("the flush ended without an answer"))
 
     async def _append(self, groups: Sequence[Group]) -> None:
@@ -134,12 +138,20 @@ class Publisher:
             _fail(groups, error)
             return
         self._telemetry.publish_batch(len(drafts), self._clock.boot() - started)
-        self._appended([_event(d, r) for d, r in zip(drafts, results, strict=True) if isinstance(r, Appended)])
+        self._hand_off([_event(d, r) for d, r in zip(drafts, results, strict=True) if isinstance(r, Appended)])
         at = 0
         for group_drafts, future, _ in groups:
             if not future.done():
                 future.set_result(results[at : at + len(group_drafts)])
             at += len(group_drafts)
+
+    def _hand_off(self, events: list[Event]) -> None:
+        """Events are durable: whatever becomes of the hand-off, their senders are answered, and the tail reads them."""
+        try:
+            self._telemetry.published(len(events), sum(len(event.payload) for event in events))
+            self._appended(events)
+        except Exception:
+            log.exception("publish.hand_off_failed", events=len(events))
 
     async def _insist(self, drafts: Sequence[Draft]) -> list[AppendResult]:
         """Append; a commit in doubt is sent again, identical, until its fate is known or too long has passed."""

@@ -18,13 +18,19 @@ class Budget:
         self.sockets = 0
         self.bytes = 0
 
+    @property
+    def full(self) -> bool:
+        """Whether no lane may start anything."""
+        return self.sockets >= self._sockets_max
+
     def admits(self, size: int, *, lane_sockets: int, lane_bytes: int, lanes: int) -> bool:
         """Whether a lane with this much in flight may start a request of `size` bytes while `lanes` lanes are active."""
-        if self.sockets >= self._sockets_max:
+        if self.full:
             return False
         if self.sockets >= self._sockets_max // 2 and lane_sockets >= max(self._sockets_max // 2 // max(lanes, 1), 1):
             return False
         half = self._bytes_max // 2
+        size = min(size, half)  # one that is larger than the whole budget has to be sent too
         if self.bytes + size <= half:
             return True
         # A lane with nothing in flight may always send one, within the whole: shares smaller than one payload would

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, assert_never
 
+import structlog
+
 from posthouse.domain.callback import Confirm, Decision, Disable, GiveUp, RetryAt, classify, decide
 from posthouse.domain.delivery import (
     Attempt,
@@ -17,6 +19,7 @@ from posthouse.domain.delivery import (
     OwedReason,
 )
 from posthouse.domain.endpoint import Endpoint
+from posthouse.domain.errors import PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import Answer, Failure, Result
 from posthouse.domain.ids import AppId, AttemptId
@@ -27,6 +30,8 @@ from posthouse.ports.transport import Transport
 from posthouse.send.peer import Peer
 from posthouse.settle.journal import Journal
 from posthouse.wire.answer import stored_body, stored_headers
+
+log = structlog.get_logger()
 
 EXPIRED: Final = "expired"
 CANCELLED: Final = "cancelled"
@@ -61,7 +66,10 @@ class Sender:
         if event.expires_at is not None and event.expires_at <= started_at and delivery.kind is DeliveryClass.LIVE:
             self.give_up(delivery, endpoint, EXPIRED)
             return
-        request = peer.renderer.render(event, now=started_at, replay=delivery.kind is DeliveryClass.REPLAY)
+        renderer = peer.renderer
+        if renderer is None:
+            raise PosthouseError("the endpoint was changed into one that cannot be spoken to")
+        request = renderer.render(event, now=started_at, replay=delivery.kind is DeliveryClass.REPLAY)
         result = await self._transport.send(request)
         now = self._clock.now()
         decision = decide(
@@ -94,7 +102,10 @@ class Sender:
             self._disabled(peer)
         if not ours and delivery.row:
             # The partition moved on while the request ran. Its row, if it still says that we are sending, is ours to settle.
-            await self._store.settle_late(attempt, owed, sender=self._owner)
+            try:
+                await self._store.settle_late(attempt, owed, sender=self._owner)
+            except StoreUnavailable as error:
+                log.warning("sender.late_answer_lost", error=str(error))  # the row falls due: a repeat, no loss
 
     def abandon(self, owed: Owed, event: Event | None, endpoint: Endpoint | None, *, epoch: int, reason: str) -> None:
         """Settle a row that can never be sent: its event was dropped (then it has no app on record), or its endpoint."""

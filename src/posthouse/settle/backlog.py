@@ -1,23 +1,23 @@
 """The backlog: which endpoints are owed something, when it is due, and paging it in as their lanes have room.
 
 Memory holds one entry an endpoint, never one a row: when its next row is due. The rows stay in the table until their
-result is journalled; `held` are those that memory speaks for meanwhile, so that none is paged in twice.
+result is journalled; those that memory speaks for meanwhile are `held`, so that none is paged in twice.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import structlog
 
 from posthouse.domain.delivery import Delivery, DeliveryKey, Owed
 from posthouse.domain.endpoint import Endpoint
-from posthouse.domain.errors import StoreUnavailable
+from posthouse.domain.errors import PosthouseError
 from posthouse.domain.event import Event
-from posthouse.domain.ids import EndpointId, EventId
+from posthouse.domain.ids import AppId, EndpointId, EventId
 from posthouse.ports.clock import Clock
 from posthouse.ports.store import Page, Store, Want
 
@@ -26,15 +26,34 @@ log = structlog.get_logger()
 PAGE_ENDPOINTS_MAX: Final = 100
 PAGE_BYTES_MAX: Final = 16 * 1024 * 1024
 POLL_SECONDS: Final = 1.0
-ORPHANS_PER_PAGE: Final = 200
+ORPHANS_PER_PAGE: Final = 500
+
+
+class _Line:
+    """One endpoint's rows: when the next is due (None: none but those that are held), and whether they wait for room.
+
+    A line that waits knows its app.
+    """
+
+    __slots__ = ("app_id", "due_at", "partition")
+
+    def __init__(self, partition: int) -> None:
+        self.partition = partition
+        self.due_at: float | None = None
+        self.app_id: AppId | None = None
+
+    @property
+    def waits(self) -> bool:
+        return self.app_id is not None
 
 
 class Backlog:
     """Pages owed rows into lanes.
 
     `find` gives the current endpoints for ids (None: deleted); `room` how many rows an endpoint's lane takes (0: closed or
-    full; the lanes call `drained` when that changes); `page_in` hands rows over; `orphaned` settles rows that can never be
-    sent: their endpoint or their event is gone.
+    full; the lanes call `drained` when that changes); `memory` how many bytes of rows may be paged in at all, nothing
+    while it is 0; `page_in` hands rows over; `orphaned` settles rows that can never be sent: their endpoint or their event
+    is gone.
     """
 
     def __init__(
@@ -43,8 +62,9 @@ class Backlog:
         clock: Clock,
         *,
         epochs: dict[int, int],
-        find: Callable[[Sequence[EndpointId]], Awaitable[dict[EndpointId, Endpoint | None]]],
+        find: Callable[[Sequence[EndpointId]], Awaitable[Mapping[EndpointId, Endpoint | None]]],
         room: Callable[[Endpoint], int],
+        memory: Callable[[], int],
         page_in: Callable[[Endpoint, list[Delivery]], None],
         orphaned: Callable[[Owed, Event | None, Endpoint | None], None],
     ) -> None:
@@ -53,14 +73,15 @@ class Backlog:
         self._epochs = epochs
         self._find = find
         self._room = room
+        self._memory = memory
         self._page_in = page_in
         self._orphaned = orphaned
-        self._due: dict[EndpointId, float] = {}
-        self._partition: dict[EndpointId, int] = {}
-        self._heap: list[tuple[float, EndpointId]] = []
-        self._no_room: set[EndpointId] = set()
+        self._lines: dict[EndpointId, _Line] = {}
         self._held: dict[EndpointId, set[EventId]] = {}
+        self._waiting: dict[AppId, set[EndpointId]] = {}
+        self._heap: list[tuple[float, EndpointId]] = []  # a line's entry is the one at its `due_at`; others are stale
         self._wake = asyncio.Event()
+        self._full = False
 
     async def take(self, partitions: Sequence[int]) -> None:
         """Learn what is owed in partitions that were just claimed, or poked from outside."""
@@ -68,51 +89,92 @@ class Backlog:
             if partition in self._epochs:
                 self.owe(partition, endpoint_id, due_at)
 
-    def drop(self, partition: int) -> None:
-        """Forget a partition that is no longer ours."""
-        for endpoint_id in [e for e, p in self._partition.items() if p == partition]:
-            self._forget(endpoint_id)
+    def drop(self, partitions: Collection[int]) -> None:
+        """Forget partitions that are no longer ours."""
+        for endpoint_id in [e for e, line in self._lines.items() if line.partition in partitions]:
+            self._wait_no_more(endpoint_id, self._lines.pop(endpoint_id))
             self._held.pop(endpoint_id, None)
 
     def owe(self, partition: int, endpoint_id: EndpointId, due_at: float) -> None:
         """A row of this endpoint is due at `due_at`."""
-        known = self._due.get(endpoint_id)
-        self._partition[endpoint_id] = partition
-        if known is None or due_at < known:
-            self._schedule(endpoint_id, due_at)
+        line = self._line(partition, endpoint_id)
+        if line.due_at is None or due_at < line.due_at:
+            self._schedule(endpoint_id, line, due_at)
 
     def drained(self, endpoint_id: EndpointId) -> None:
         """The endpoint's lane has room again, or was opened."""
-        if endpoint_id in self._no_room:
-            self._no_room.discard(endpoint_id)
-            self._schedule(endpoint_id, self._due.get(endpoint_id, 0.0))
+        line = self._lines.get(endpoint_id)
+        if line is not None and line.waits:
+            self._wait_no_more(endpoint_id, line)
+            if line.due_at is not None:
+                self._schedule(endpoint_id, line, line.due_at)
+        self.roomier()
 
-    def hold(self, key: DeliveryKey) -> None:
+    def keep_only(self, app_ids: Collection[AppId], endpoint_ids: Collection[EndpointId]) -> None:
+        """These are all the endpoints that the apps have: the rows of others need no room to be settled."""
+        for app_id in app_ids:
+            for endpoint_id in [e for e in self._waiting.get(app_id, ()) if e not in endpoint_ids]:
+                self.drained(endpoint_id)
+
+    def roomier(self) -> None:
+        """There may be memory again."""
+        if self._full and self._memory() > 0:
+            self._wake.set()
+
+    def hold(self, partition: int, key: DeliveryKey) -> None:
         """Memory speaks for this row: do not page it in."""
-        self._held.setdefault(key[0], set()).add(key[1])
+        endpoint_id, event_id = key
+        self._line(partition, endpoint_id)
+        self._held.setdefault(endpoint_id, set()).add(event_id)
 
     def release(self, key: DeliveryKey) -> None:
-        held = self._held.get(key[0])
+        endpoint_id, event_id = key
+        held = self._held.get(endpoint_id)
         if held is not None:
-            held.discard(key[1])
+            held.discard(event_id)
             if not held:
-                del self._held[key[0]]
+                del self._held[endpoint_id]
+                self._tidy(endpoint_id)
 
     @property
     def endpoints(self) -> int:
         """How many endpoints are owed something."""
-        return len(self._due)
+        return len(self._lines)
 
-    def _schedule(self, endpoint_id: EndpointId, due_at: float) -> None:
-        self._due[endpoint_id] = due_at
-        if endpoint_id not in self._no_room:
+    def _line(self, partition: int, endpoint_id: EndpointId) -> _Line:
+        line = self._lines.get(endpoint_id)
+        if line is None:
+            line = self._lines[endpoint_id] = _Line(partition)
+        return line
+
+    def _let_wait(self, endpoint_id: EndpointId, line: _Line, app_id: AppId) -> None:
+        line.app_id = app_id
+        self._waiting.setdefault(app_id, set()).add(endpoint_id)
+
+    def _wait_no_more(self, endpoint_id: EndpointId, line: _Line) -> None:
+        if line.app_id is not None:
+            waiting = self._waiting[line.app_id]
+            waiting.discard(endpoint_id)
+            if not waiting:
+                del self._waiting[line.app_id]
+            line.app_id = None
+
+    def _tidy(self, endpoint_id: EndpointId) -> None:
+        line = self._lines.get(endpoint_id)
+        if line is not None and line.due_at is None and endpoint_id not in self._held:
+            del self._lines[endpoint_id]
+
+    def _schedule(self, endpoint_id: EndpointId, line: _Line, due_at: float) -> None:
+        line.due_at = due_at
+        if line.waits:
+            return
+        if len(self._heap) > 2 * len(self._lines) + PAGE_ENDPOINTS_MAX:
+            # Mostly stale entries, of lines that became due earlier than they had been.
+            self._heap = [(x.due_at, e) for e, x in self._lines.items() if x.due_at is not None and not x.waits]
+            heapq.heapify(self._heap)
+        else:
             heapq.heappush(self._heap, (due_at, endpoint_id))
-            self._wake.set()
-
-    def _forget(self, endpoint_id: EndpointId) -> None:
-        self._due.pop(endpoint_id, None)
-        self._partition.pop(endpoint_id, None)
-        self._no_room.discard(endpoint_id)
+        self._wake.set()
 
     # Paging
 
@@ -121,15 +183,17 @@ class Backlog:
         while True:
             await self._wait()
             try:
-                await self._tick()
-            except StoreUnavailable as error:
-                log.warning("backlog.store_unavailable", error=str(error))
+                if not self._full:
+                    await self._tick()
+            except PosthouseError as error:
+                log.warning("backlog.failed", error=str(error))
                 await self._clock.sleep(POLL_SECONDS)
 
     async def _wait(self) -> None:
         self._wake.clear()
+        self._full = self._memory() <= 0
         delay = POLL_SECONDS
-        if self._heap:
+        if self._heap and not self._full:
             delay = min(delay, self._heap[0][0] - self._clock.now())
         if delay > 0:
             try:
@@ -139,12 +203,13 @@ class Backlog:
                 pass
 
     def _pop_due(self) -> list[EndpointId]:
-        """Endpoints with something due, earliest first; an entry that was rescheduled meanwhile is stale and dropped."""
+        """Endpoints with something due, earliest first."""
         now = self._clock.now()
         ready: dict[EndpointId, None] = {}
         while self._heap and self._heap[0][0] <= now and len(ready) < PAGE_ENDPOINTS_MAX:
             due_at, endpoint_id = heapq.heappop(self._heap)
-            if self._due.get(endpoint_id) == due_at and endpoint_id not in self._no_room:
+            line = self._lines.get(endpoint_id)
+            if line is not None and line.due_at == due_at and not line.waits:
                 ready[endpoint_id] = None
         return list(ready)
 
@@ -154,37 +219,49 @@ class Backlog:
             return
         try:
             endpoints = await self._find(ready)
-            wants = []
-            for endpoint_id in ready:
-                endpoint = endpoints[endpoint_id]
-                room = ORPHANS_PER_PAGE if endpoint is None else self._room(endpoint)
-                if room <= 0:
-                    self._no_room.add(endpoint_id)
-                elif endpoint_id in self._partition:
-                    held = tuple(self._held.get(endpoint_id, ()))
-                    wants.append(Want(self._partition[endpoint_id], endpoint_id, room, held))
+            wants = self._wants(ready, endpoints)
             if not wants:
                 return
             epochs = dict(self._epochs)
             # Whatever is owed from here on schedules itself anew; what the page says must not override it.
             for want in wants:
-                self._due.pop(want.endpoint_id, None)
-            pages = await self._store.page(wants, now=self._clock.now(), bytes_max=PAGE_BYTES_MAX)
+                self._lines[want.endpoint_id].due_at = None
+            bytes_max = min(PAGE_BYTES_MAX, max(self._memory(), 1))
+            pages = await self._store.page(wants, now=self._clock.now(), bytes_max=bytes_max)
         except BaseException:
             for endpoint_id in ready:
-                if endpoint_id in self._partition and endpoint_id not in self._no_room:
-                    self._schedule(endpoint_id, min(self._due.get(endpoint_id, 0.0), self._clock.now()))
+                line = self._lines.get(endpoint_id)
+                if line is not None:
+                    self._schedule(endpoint_id, line, self._clock.now() if line.due_at is None else line.due_at)
             raise
         for want, page in zip(wants, pages, strict=True):
             if self._epochs.get(want.partition) == epochs.get(want.partition) is not None:
                 self._deliver(want, page, endpoints[want.endpoint_id], epochs[want.partition])
+
+    def _wants(self, ready: Sequence[EndpointId], endpoints: Mapping[EndpointId, Endpoint | None]) -> list[Want]:
+        wants = []
+        orphans = ORPHANS_PER_PAGE
+        for endpoint_id in ready:
+            line = self._lines.get(endpoint_id)
+            if line is None:
+                continue  # its partition was lost
+            endpoint = endpoints[endpoint_id]
+            room = orphans if endpoint is None else self._room(endpoint)
+            if room > 0:
+                wants.append(Want(line.partition, endpoint_id, room, tuple(self._held.get(endpoint_id, ()))))
+                orphans -= room if endpoint is None else 0
+            elif endpoint is None:
+                self._schedule(endpoint_id, line, self._clock.now())  # at the next page
+            else:
+                self._let_wait(endpoint_id, line, endpoint.app_id)
+        return wants
 
     def _deliver(self, want: Want, page: Page, endpoint: Endpoint | None, epoch: int) -> None:
         deliveries = []
         for owed, event in page.rows:
             if owed.event_id in self._held.get(want.endpoint_id, ()):
                 continue  # memory took it while the page was being read
-            self.hold(owed.key)
+            self.hold(want.partition, owed.key)
             if endpoint is None or event is None:
                 self._orphaned(owed, event, endpoint)
             else:
@@ -202,7 +279,7 @@ class Backlog:
                 )
         if page.next_due is not None:
             self.owe(want.partition, want.endpoint_id, page.next_due)
-        elif want.endpoint_id not in self._due:
-            self._forget(want.endpoint_id)
+        else:
+            self._tidy(want.endpoint_id)
         if deliveries and endpoint is not None:
             self._page_in(endpoint, deliveries)

@@ -8,7 +8,7 @@ the lanes start nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import structlog
@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from posthouse.domain.delivery import (
     Attempt,
     AttemptOutcome,
+    Cursor,
     Delivery,
     DeliveryKey,
     Effect,
@@ -26,7 +27,7 @@ from posthouse.domain.delivery import (
     Rollup,
 )
 from posthouse.domain.errors import InDoubt, StoreRejected, StoreUnavailable
-from posthouse.domain.ids import EndpointId
+from posthouse.domain.ids import AppId, EndpointId
 from posthouse.domain.limits import (
     JOURNAL_LINGER_SECONDS,
     JOURNAL_RESULTS_MAX,
@@ -44,23 +45,23 @@ CURSOR_SECONDS: Final = 1.0  # a cursor alone is not worth a commit more often t
 ROLLUP_SECONDS: Final = 5.0
 RETRY_SECONDS_MAX: Final = 2.0
 
-Written = Callable[[JournalBatch, set[int], list[DeliveryKey]], None]
-"""(batch, partitions for which it was written, keys whose rows memory no longer speaks for)"""
+Released = list[tuple[int, DeliveryKey]]
+Written = Callable[[JournalBatch, set[int], Released], None]
+"""(batch, partitions for which it was written, keys by partition whose rows memory no longer speaks for)"""
 
 
 class _Buffer:
     """Results on their way into the next batch; changes to one key are folded here."""
 
-    __slots__ = ("attempts", "effects", "health", "marks", "released", "rows", "settled")
+    __slots__ = ("attempts", "effects", "health", "released", "rows", "settled")
 
     def __init__(self) -> None:
         self.attempts: list[Attempt] = []
         self.rows: dict[DeliveryKey, tuple[int, Owed | None]] = {}
         self.settled: list[tuple[int, int]] = []
-        self.released: list[DeliveryKey] = []
+        self.released: Released = []
         self.effects: list[Effect] = []
         self.health: dict[EndpointId, Health] = {}
-        self.marks = 0
 
     def __len__(self) -> int:
         return max(len(self.attempts), len(self.rows), len(self.settled))
@@ -69,8 +70,9 @@ class _Buffer:
 class Journal:
     """Gathers results and writes them, fenced by the epochs under which they were made.
 
-    `epochs` is the live map of owned partitions, kept by the ownership. `written` is called after each batch; `room` when
-    lanes may start again after the cap was reached.
+    `epochs` is the live map of owned partitions, kept by the ownership. `hold` is told each key whose row is about to
+    change: until `written` hands it back, memory speaks for that row, whatever the table says. `written` is called after
+    each batch; `room` when lanes may start again after the cap was reached.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Journal:
         *,
         owner: bytes,
         epochs: dict[int, int],
+        hold: Callable[[int, DeliveryKey], None],
         written: Written,
         room: Callable[[], None],
     ) -> None:
@@ -91,17 +94,18 @@ class Journal:
         self._progress = progress
         self._owner = owner
         self._epochs = epochs
+        self._hold = hold
         self._written = written
         self._room = room
         self._buffer = _Buffer()
         self._writing = 0
         self._rollups: dict[tuple[int, int, EndpointId], list[int]] = {}
-        self._rollup_apps: dict[EndpointId, bytes] = {}
+        self._rollup_apps: dict[EndpointId, AppId] = {}
         self._rollups_due = 0.0
         self._cursors_due = 0.0
         self._wake = asyncio.Event()
         self._urgent = asyncio.Event()
-        self._idle = asyncio.Event()
+        self._idle = asyncio.Event()  # not set while a `flush` waits
         self._idle.set()
 
     # What the engine records
@@ -138,6 +142,7 @@ class Journal:
         if self._epochs.get(owed.partition) != delivery.epoch:
             return
         self._buffer.rows[delivery.key] = (owed.partition, owed)
+        self._hold(owed.partition, delivery.key)
         if delivery.fresh:
             self._buffer.settled.append((owed.partition, owed.seq))
         delivery.row = True
@@ -147,10 +152,11 @@ class Journal:
     def _settle(self, delivery: Delivery, owed: Owed | None) -> None:
         buffer = self._buffer
         event = delivery.event
-        key = (delivery.endpoint_id, event.id)
         if owed is not None or delivery.row:
+            key = (delivery.endpoint_id, event.id)
             buffer.rows[key] = (event.partition, owed)
-            buffer.released.append(key)
+            buffer.released.append((event.partition, key))
+            self._hold(event.partition, key)
         if delivery.fresh:
             buffer.settled.append((event.partition, event.seq))
         self._nudge()
@@ -164,17 +170,16 @@ class Journal:
         """A cursor may have moved without any result (an event that nobody receives)."""
         self._wake.set()
 
-    def forget(self, partition: int) -> None:
-        """Drop what was recorded for a partition that is not ours any more."""
+    def forget(self, partitions: Collection[int]) -> None:
+        """Drop what was recorded for partitions that are not ours any more."""
         buffer = self._buffer
-        buffer.attempts = [a for a in buffer.attempts if a.partition != partition]
-        buffer.settled = [s for s in buffer.settled if s[0] != partition]
-        buffer.effects = [e for e in buffer.effects if e.partition != partition]
-        buffer.health = {k: h for k, h in buffer.health.items() if h.partition != partition}
-        gone = {key for key, (p, _) in buffer.rows.items() if p == partition}
-        buffer.rows = {key: row for key, row in buffer.rows.items() if key not in gone}
-        buffer.released = [key for key in buffer.released if key not in gone]
-        self._rollups = {k: v for k, v in self._rollups.items() if k[0] != partition}
+        buffer.attempts = [a for a in buffer.attempts if a.partition not in partitions]
+        buffer.rows = {key: row for key, row in buffer.rows.items() if row[0] not in partitions}
+        buffer.settled = [s for s in buffer.settled if s[0] not in partitions]
+        buffer.released = [r for r in buffer.released if r[0] not in partitions]
+        buffer.effects = [e for e in buffer.effects if e.partition not in partitions]
+        buffer.health = {k: h for k, h in buffer.health.items() if h.partition not in partitions}
+        self._rollups = {k: v for k, v in self._rollups.items() if k[0] not in partitions}
 
     @property
     def unwritten(self) -> int:
@@ -189,9 +194,9 @@ class Journal:
 
     async def flush(self) -> None:
         """Return when everything recorded before this call is written."""
+        self._idle.clear()
         self._urgent.set()
         self._wake.set()
-        self._idle.clear()
         await self._idle.wait()
 
     async def run(self) -> None:
@@ -202,51 +207,59 @@ class Journal:
             if batch is not None:
                 await self._write(batch, released)
             if not len(self._buffer):
-                self._urgent.clear()
                 self._idle.set()
 
     async def _gather(self) -> None:
-        if not len(self._buffer) and not self._urgent.is_set():
+        """Return when there is something to write: for results, a little after the first one came."""
+        while not len(self._buffer) and not self._urgent.is_set():
+            due = self._due()
+            delay = None if due is None else due - self._clock.boot()
+            if delay is not None and delay <= 0:
+                return
             self._wake.clear()
-            if self._progress.moved:
-                delay = self._cursors_due - self._clock.boot()
-                if delay <= 0:
-                    return
-                await self._wait(self._wake, delay)
-            else:
-                await self._wake.wait()
+            await self._wait(self._wake, delay)
         if len(self._buffer) < JOURNAL_RESULTS_MAX // 2:
             await self._wait(self._urgent, JOURNAL_LINGER_SECONDS)
 
-    async def _wait(self, event: asyncio.Event, seconds: float) -> None:
+    def _due(self) -> float | None:
+        """When cursors or counters alone are worth a commit (boot clock); None where none has moved."""
+        due = [self._cursors_due] if self._progress.moved else []
+        if self._rollups:
+            due.append(self._rollups_due)
+        return min(due, default=None)
+
+    async def _wait(self, event: asyncio.Event, seconds: float | None) -> None:
         try:
             async with asyncio.timeout(seconds):
                 await event.wait()
         except TimeoutError:
             pass
 
-    def _build(self) -> tuple[JournalBatch | None, list[DeliveryKey]]:
+    def _build(self) -> tuple[JournalBatch | None, Released]:
         now = self._clock.boot()
         buffer, self._buffer = self._buffer, _Buffer()
+        flushing = not self._idle.is_set()
+        if not flushing:
+            self._urgent.clear()
         for partition, seq in buffer.settled:
             self._progress.settled(partition, seq)
-        if not len(buffer) and self._cursors_due > now and not self._urgent.is_set():
-            return None, []
-        cursors = self._progress.advance()
-        self._cursors_due = now + CURSOR_SECONDS
-        if not len(buffer) and not cursors:
-            return None, []
         rollups: list[Rollup] = []
-        if buffer.attempts and now >= self._rollups_due:
+        if self._rollups and (flushing or now >= self._rollups_due):
             rollups = self._take_rollups()
             self._rollups_due = now + ROLLUP_SECONDS
+        cursors: list[Cursor] = []
+        if len(buffer) or rollups or flushing or now >= self._cursors_due:
+            cursors = self._progress.advance()
+            self._cursors_due = now + CURSOR_SECONDS
+        if not (len(buffer) or rollups or cursors):
+            return None, []
         partitions = {a.partition for a in buffer.attempts}
         partitions.update(p for p, _ in buffer.rows.values())
         partitions.update(c.partition for c in cursors)
         partitions.update(r.partition for r in rollups)
         batch = JournalBatch(
             owner=self._owner,
-            epochs={p: self._epochs[p] for p in partitions if p in self._epochs},
+            epochs={p: self._epochs[p] for p in partitions},
             attempts=tuple(buffer.attempts),
             owed=tuple(row for _, row in buffer.rows.values() if row is not None),
             settled=tuple((p, *key) for key, (p, row) in buffer.rows.items() if row is None),
@@ -257,7 +270,7 @@ class Journal:
         )
         return batch, buffer.released
 
-    async def _write(self, batch: JournalBatch, released: list[DeliveryKey]) -> None:
+    async def _write(self, batch: JournalBatch, released: Released) -> None:
         self._writing = max(len(batch.attempts), len(batch.owed) + len(batch.settled))
         started = self._clock.boot()
         held = await self._insist(batch)
@@ -269,33 +282,37 @@ class Journal:
             self._room()
 
     async def _insist(self, batch: JournalBatch) -> set[int]:
-        """Write a batch, however long the store is away. Its own partitions that others took meanwhile are left out."""
+        """Write a batch, however long the store is away. Its own partitions that others took meanwhile are left out.
+
+        One result that the store refuses never holds up its neighbours: it is found by halves, and stored without what may
+        be at fault. What the store refuses even then (there is no table for this day, say) is tried until it can be
+        written: ending the process would repeat every delivery since, over and over.
+        """
         again = False
         delay = 0.05
         while True:
             try:
                 return await self._store.journal(batch, lease_seconds=LEASE_SECONDS, again=again)
             except StoreRejected as error:
-                return await self._bisect(batch, error)
+                if len(batch.attempts) > 1:
+                    early, late = _halves(batch)
+                    return await self._insist(early) & await self._insist(late)
+                less = _reduced(batch)
+                if less is None:
+                    log.critical(
+                        "journal.refused", error=str(error), attempts=len(batch.attempts), owed=len(batch.owed)
+                    )
+                    await self._clock.sleep(RETRY_SECONDS_MAX)
+                else:
+                    log.error("journal.stored_in_part", error=str(error))
+                    batch = less
             except StoreUnavailable as error:
                 again = again or isinstance(error, InDoubt)
                 log.warning("journal.retrying", error=str(error), results=len(batch.attempts), again=again)
+                if again and not batch.attempts and batch.rollups:
+                    batch = replace(batch, rollups=())  # without an attempt nothing would tell that they were counted
                 await self._clock.sleep(delay)
                 delay = min(delay * 2, RETRY_SECONDS_MAX)
-
-    async def _bisect(self, batch: JournalBatch, error: StoreRejected) -> set[int]:
-        """One result that the store refuses never holds up its neighbours: find it, and store it without its answer."""
-        if len(batch.attempts) > 1:
-            early, late = _halves(batch)
-            return await self._insist(early) & await self._insist(late)
-        stripped = tuple(
-            replace(a, response_headers=None, response_body=None, error="the store refused this answer")
-            for a in batch.attempts
-        )
-        if stripped == batch.attempts:
-            raise error
-        log.error("journal.answer_not_stored", error=str(error))
-        return await self._insist(replace(batch, attempts=stripped))
 
     # Counters
 
@@ -321,7 +338,7 @@ class Journal:
             Rollup(
                 partition=partition,
                 minute=minute,
-                app_id=apps[endpoint_id],  # type: ignore[arg-type]
+                app_id=apps[endpoint_id],
                 endpoint_id=endpoint_id,
                 delivered=counters[0],
                 failed=counters[1],
@@ -330,6 +347,17 @@ class Journal:
             )
             for (partition, minute, endpoint_id), counters in taken.items()
         ]
+
+
+def _reduced(batch: JournalBatch) -> JournalBatch | None:
+    """A batch of one attempt at most without what can be spared: its counters, then the answer; None if it has neither."""
+    if batch.rollups:
+        return replace(batch, rollups=())
+    bare = tuple(
+        replace(a, response_headers=None, response_body=None, error="the store refused this answer")
+        for a in batch.attempts
+    )
+    return None if bare == batch.attempts else replace(batch, attempts=bare)
 
 
 def _halves(batch: JournalBatch) -> tuple[JournalBatch, JournalBatch]:

@@ -129,7 +129,6 @@ class AddressBook:
         for address in addresses:
             kind = refusal(address, self._policy)
             if kind is not None:
-                self._entries.pop(host, None)
                 return Unusable(Fault.ADDRESS_REFUSED, explain(address, kind, host=host))
         usable = _interleaved(addresses)[:ADDRESSES_MAX]
         self._entries.pop(host, None)  # what is renewed goes to the end, so that the oldest go first

@@ -20,8 +20,6 @@ from posthouse.domain.limits import RESPONSE_HEADER_BYTES_MAX, RESPONSE_HEADERS_
 INTERIM_ANSWERS_MAX: Final = 16
 # An answer in chunks of one byte, or with endless trailers, is mostly not body: the bytes on the wire are bounded too.
 WIRE_BYTES_MAX: Final = RESPONSE_HEADER_BYTES_MAX + 8 * RESPONSE_READ_BYTES_MAX
-# Below this, head and body are joined into one write; above, copying costs more than a second buffer does.
-JOINED_BYTES_MAX: Final = 64 * 1024
 STATUS_BYTES_MIN: Final = len(b"HTTP/1.1 200")
 TLS_ALERT: Final = b"\x15\x03"
 
@@ -68,7 +66,7 @@ class Keeper(Protocol):
         ...
 
 
-class _Stop(Exception):  # noqa: N818 (not an error: it leaves the parser)
+class _Stop(Exception):
     """Raised inside a callback of the parser to make it stop; what follows on this connection is of no interest."""
 
 
@@ -157,10 +155,8 @@ class Connection(asyncio.Protocol):
         self.total_deadline = total_deadline
         first_byte_deadline = now + first_byte_seconds
         self.deadline = first_byte_deadline if first_byte_deadline < total_deadline else total_deadline
-        if len(body) > JOINED_BYTES_MAX:
-            transport.writelines((head, body))
-        else:
-            transport.write(head + body)
+        # Not `writelines`: in Python 3.12 and 3.13.0 it never calls `pause_writing` (CVE-2024-12254).
+        transport.write(head + body)
         return waiter
 
     def abort(self) -> None:

@@ -98,11 +98,13 @@ class HttpTransport:
         self._dialler.hurry()
         for connection in list(self._open):
             connection.fail(RuntimeError("the transport was closed during the request"))
-        if self._open:
-            self._all_lost = asyncio.Event()
-            async with asyncio.timeout(CLOSE_SECONDS_MAX):
-                await self._all_lost.wait()
-        await self.addresses.close()
+        try:
+            if self._open:
+                self._all_lost = asyncio.Event()
+                async with asyncio.timeout(CLOSE_SECONDS_MAX):
+                    await self._all_lost.wait()
+        finally:
+            await self.addresses.close()
 
     # One request.
 

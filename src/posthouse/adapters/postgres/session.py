@@ -34,23 +34,20 @@ class ProcessSession:
     """Keeps the connection up until closed. `appended` hears of partitions that others published to; `lost` is called when
     the lock may have been lost: another process may take our partitions from then on."""
 
-    def __init__(
-        self,
-        dsn: str,
-        database: Database,
-        *,
-        owner: bytes,
-        appended: Callable[[list[int]], None],
-        lost: Callable[[], None],
-    ) -> None:
+    def __init__(self, dsn: str, database: Database, *, owner: bytes) -> None:
         self._dsn = dsn
         self._database = database
         self._owner = owner
-        self._appended = appended
-        self._lost = lost
+        self._appended: Callable[[list[int]], None] = lambda _: None
+        self._lost: Callable[[], None] = lambda: None
         self._connection: RawConnection | None = None
         self._pending: set[int] = set()
         self._notify_due = asyncio.Event()
+
+    def tell(self, *, appended: Callable[[list[int]], None], lost: Callable[[], None]) -> None:
+        """Whom to tell; before `start`."""
+        self._appended = appended
+        self._lost = lost
 
     async def start(self) -> None:
         """Take the lock. Raises StoreUnavailable."""

@@ -21,6 +21,10 @@ class PostgresUpkeep:
         """Make the partitions of a new installation; how many there are."""
         return int(await self._database.fetchval(SQL.install, partitions, writing=True))
 
+    async def has_secrets(self) -> bool:
+        """Whether anything in the store was sealed with the master key."""
+        return bool(await self._database.fetchval(SQL.has_secrets))
+
     async def database_time(self) -> float:
         return float(await self._database.fetchval(SQL.database_time))
 

@@ -14,8 +14,12 @@ SELECT install($1)
 -- name: owed_estimate
 -- How many rows are owed: counted up to a bound, estimated from statistics above it.
 SELECT CASE WHEN n < 10000 THEN n ELSE greatest(n, (SELECT reltuples::bigint FROM pg_class WHERE oid = 'delivery'::regclass)) END
-  FROM (SELECT count(*) AS n FROM (SELECT 1 FROM delivery LIMIT 10000) some) counted
+  FROM (SELECT count(*) AS n FROM (SELECT 1 FROM delivery LIMIT 10000) sample) counted
 
 -- name: oldest_owed
 -- The creation time of the oldest event that is owed to anybody: the smallest id, whose first six bytes are its time.
 SELECT event_id FROM delivery ORDER BY event_id LIMIT 1
+
+-- name: has_secrets
+-- Whether anything sealed is there: then its master key must be too.
+SELECT EXISTS (SELECT 1 FROM secret)

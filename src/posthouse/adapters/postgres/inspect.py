@@ -1,0 +1,193 @@
+"""What people look at, on PostgreSQL, and sending a delivery again."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+
+from posthouse.adapters.postgres.database import Database
+from posthouse.adapters.postgres.log import event_of
+from posthouse.adapters.postgres.queries import Queries
+from posthouse.domain.delivery import AttemptOutcome
+from posthouse.domain.endpoint import EndpointConfig
+from posthouse.domain.errors import Conflict, Invalid, NotFound, StoreUnavailable
+from posthouse.domain.event import Event
+from posthouse.domain.exchange import Timings
+from posthouse.domain.ids import AttemptId, EndpointId, EventId, lower_bound, unix_ms_of
+from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX
+from posthouse.ports.inspect import AttemptFacts, AttemptRecord, EndpointStats, EventFacts, OwedFacts, Span, Where
+
+SQL = Queries("inspect.sql")
+
+_config: Final = msgspec.json.Decoder(EndpointConfig)
+
+
+class PostgresInspector:
+    """`ports.inspect.Inspector` on PostgreSQL; the database's `statement_seconds` bounds every read."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def events(self, where: Where, span: Span, *, type: str | None) -> list[EventFacts]:
+        rows = await self._read(SQL.events, where.app_id, where.partition, span.before, span.since, type, span.limit)
+        return [_event(row) for row in rows]
+
+    async def event(self, where: Where, event_id: EventId) -> tuple[EventFacts, Event] | None:
+        row = await self._database.fetchrow(SQL.event, event_id, where.partition, where.app_id)
+        return None if row is None else (_event(row), event_of(row))
+
+    async def event_attempts(self, where: Where, event_id: EventId, span: Span) -> list[AttemptFacts]:
+        # Nobody tried before the event was there: older days need not be searched.
+        oldest = lower_bound(unix_ms_of(event_id) - 2 * CLOCK_SKEW_SECONDS_MAX * 1000)
+        rows = await self._read(
+            SQL.event_attempts,
+            event_id,
+            where.partition,
+            where.app_id,
+            span.before,
+            max(span.since, oldest),
+            span.limit,
+        )
+        return [_attempt(row) for row in rows]
+
+    async def attempts(
+        self,
+        where: Where,
+        span: Span,
+        *,
+        endpoint_id: EndpointId | None,
+        outcome: AttemptOutcome | None,
+        type: str | None,
+    ) -> list[AttemptFacts]:
+        rows = await self._read(
+            SQL.attempts,
+            where.app_id,
+            where.partition,
+            span.before,
+            span.since,
+            endpoint_id,
+            None if outcome is None else outcome.value,
+            type,
+            span.limit,
+        )
+        return [_attempt(row) for row in rows]
+
+    async def attempt(self, where: Where, attempt_id: AttemptId) -> AttemptRecord | None:
+        row = await self._database.fetchrow(SQL.attempt, attempt_id, where.partition, where.app_id)
+        if row is None:
+            return None
+        facts = _attempt(row)
+        found = await self.event(where, facts.event_id)
+        return AttemptRecord(
+            facts=facts,
+            response_headers=row["response_headers"],
+            response_body=row["response_body"],
+            event=None if found is None else found[1],
+            config=None if row["config"] is None else _config.decode(row["config"]),
+        )
+
+    async def owed(
+        self, where: Where, *, before: tuple[bytes, bytes], limit: int, endpoint_id: EndpointId | None
+    ) -> list[OwedFacts]:
+        rows = await self._read(SQL.owed, where.app_id, where.partition, *before, endpoint_id, limit)
+        return [_owed(row) for row in rows]
+
+    async def stats(
+        self, where: Where, endpoint_id: EndpointId, *, since: float, until: float, owed_max: int
+    ) -> EndpointStats:
+        (counts,) = await self._read(SQL.stats, where.partition, endpoint_id, since, until)
+        (owed,) = await self._read(SQL.owed_count, where.partition, endpoint_id, owed_max)
+        return EndpointStats(**counts, owed=owed["owed"], next_due_at=_finite(owed["next_due_at"]))
+
+    async def resend(self, where: Where, endpoint_id: EndpointId, event_id: EventId, *, now: float) -> OwedFacts:
+        async with self._database.transaction() as connection:
+            await connection.fetch(SQL.lock_partition, where.partition)
+            facts = await connection.fetchrow(SQL.resend_facts, where.partition, event_id, endpoint_id, where.app_id)
+            if facts is None or facts["seq"] is None:
+                raise NotFound("there is no such event", code="event_not_found")
+            if facts["enabled"] is None:
+                raise NotFound("there is no such endpoint", code="endpoint_not_found")
+            if not facts["dispatched"]:
+                raise Conflict(
+                    "this event is being delivered for the first time; try again shortly", code="in_progress"
+                )
+            if not facts["enabled"]:
+                raise Conflict("the endpoint is disabled; enable it, then send again", code="endpoint_disabled")
+            row = await connection.fetchrow(
+                SQL.resend,
+                where.partition,
+                endpoint_id,
+                event_id,
+                facts["seq"],
+                now,
+                facts["expires_at"],
+                facts["payload_bytes"],
+            )
+            await connection.execute(SQL.poke, where.partition)
+        assert row is not None, "RETURNING of a row that was written"
+        return _owed({**row, "type": facts["type"]})
+
+    async def _read(self, query: str, *arguments: object) -> list[asyncpg.Record]:
+        try:
+            return await self._database.fetch(query, *arguments)
+        except StoreUnavailable as error:
+            if isinstance(error.__cause__, asyncpg.QueryCanceledError):
+                raise Invalid(
+                    "this would take too long to find; narrow it, for example with since and until",
+                    code="query_too_broad",
+                ) from error
+            raise
+
+
+def _event(row: asyncpg.Record) -> EventFacts:
+    return EventFacts(
+        id=EventId(row["id"]),
+        type=row["type"],
+        subject=row["subject"],
+        key=row["key"],
+        source=row["source"],
+        channels=tuple(row["channels"] or ()),
+        attributes=row["attributes"],
+        content_type=row["content_type"],
+        payload_bytes=row["payload_bytes"],
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+    )
+
+
+def _attempt(row: asyncpg.Record) -> AttemptFacts:
+    return AttemptFacts(
+        id=AttemptId(row["id"]),
+        event_id=EventId(row["event_id"]),
+        endpoint_id=EndpointId(row["endpoint_id"]),
+        type=row["type"],
+        number=row["number"],
+        kind=row["kind"],
+        outcome=row["outcome"],
+        reason=row["reason"],
+        sent=row["sent"],
+        status=row["status"],
+        revision=row["revision"],
+        url=row["url"],
+        address=row["address"],
+        started_at=row["started_at"],
+        timings=Timings(
+            dns_us=row["dns_us"],
+            connect_us=row["connect_us"],
+            tls_us=row["tls_us"],
+            first_byte_us=row["first_byte_us"],
+            total_us=row["total_us"],
+        ),
+        error=row["error"],
+    )
+
+
+def _owed(row: asyncpg.Record | dict[str, Any]) -> OwedFacts:
+    return OwedFacts(**{**row, "due_at": _finite(row["due_at"])})
+
+
+def _finite(at: float | None) -> float | None:
+    return at if at is not None and math.isfinite(at) else None

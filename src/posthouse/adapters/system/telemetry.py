@@ -1,0 +1,281 @@
+"""Prometheus series and logs.
+
+The engine's calls only add to plain integers; the series are made when somebody scrapes. An attempt costs well under a
+microsecond that way, where `prometheus_client`'s own counters would take several. Everything runs on one event loop.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from typing import Any, Final
+
+import structlog
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from posthouse import __version__
+from posthouse.domain.errors import SetupError
+
+SERIES_MAX: Final = 200
+"""Combinations of outcome, reason and kind that are told apart; all of them are words of ours, so far fewer exist."""
+
+GAUGES: Final = {
+    "deliveries_owed": "Deliveries that wait in the store, over the whole installation.",
+    "oldest_owed_seconds": "Age of the oldest event that is still owed to anybody; 0 where nothing is.",
+    "deliveries_in_flight": "Requests that wait for their target's answer now.",
+    "in_flight_bytes": "Payload bytes of the requests under way.",
+    "lanes": "Endpoints with a lane in memory.",
+    "owed_endpoints": "Endpoints that are owed something, of this process's partitions.",
+    "partitions_owned": "Partitions that this process owns.",
+    "publish_pending_events": "Events accepted for appending whose commit is not done.",
+    "publish_pending_bytes": "Payload bytes of those events.",
+    "journal_unwritten_results": "Results in memory that are not in the store yet.",
+    "event_loop_lag_seconds": "How late the event loop last woke up.",
+    "oldest_snapshot_seconds": "Age of the oldest open snapshot in the database; a long one slows publishing.",
+}
+
+_BATCH_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_REQUEST_SECONDS: Final = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    15.0,
+    30.0,
+    60.0,
+)
+_DELIVERY_SECONDS: Final = (*_REQUEST_SECONDS, 300.0, 1800.0, 7200.0, 36_000.0, 86_400.0, 259_200.0)
+_BATCH_SIZES: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
+
+
+class Histogram:
+    """Observations counted into buckets; `bounds` are the upper ends, ascending, each inclusive."""
+
+    __slots__ = ("_counts", "_sum", "bounds")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds: Final = tuple(bounds)
+        self._counts = [0] * (len(self.bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self.bounds, value)] += 1
+        self._sum += value
+
+    def family(self, name: str, documentation: str) -> HistogramMetricFamily:
+        total = 0
+        buckets = []
+        for bound, count in zip((*self.bounds, float("inf")), self._counts, strict=True):
+            total += count
+            buckets.append(("+Inf" if bound == float("inf") else repr(bound), total))
+        return HistogramMetricFamily(name, documentation, buckets=buckets, sum_value=self._sum)
+
+
+class PrometheusTelemetry:
+    """`ports.telemetry.Telemetry` for Prometheus, with a registry of its own; `render` answers a scrape."""
+
+    def __init__(self) -> None:
+        self._events = 0
+        self._bytes = 0
+        self._attempts: dict[tuple[str, str, str], int] = {}
+        self._gauges: dict[str, Callable[[], float | None]] = {}
+        self._duration = Histogram(_REQUEST_SECONDS)
+        self._delivered = Histogram(_DELIVERY_SECONDS)
+        self._publish_seconds = Histogram(_BATCH_SECONDS)
+        self._publish_events = Histogram(_BATCH_SIZES)
+        self._journal_seconds = Histogram(_BATCH_SECONDS)
+        self._journal_results = Histogram(_BATCH_SIZES)
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+
+    def published(self, count: int, size: int) -> None:
+        self._events += count
+        self._bytes += size
+
+    def publish_batch(self, events: int, seconds: float) -> None:
+        self._publish_events.observe(events)
+        self._publish_seconds.observe(seconds)
+
+    def attempt(self, outcome: str, reason: str, kind: str, duration_seconds: float) -> None:
+        try:
+            self._attempts[outcome, reason, kind] += 1
+        except KeyError:
+            key = (outcome, reason if len(self._attempts) < SERIES_MAX else "other", kind)
+            self._attempts[key] = self._attempts.get(key, 0) + 1
+        if duration_seconds > 0:
+            self._duration.observe(duration_seconds)
+
+    def delivered_after(self, seconds: float) -> None:
+        self._delivered.observe(seconds)
+
+    def journal_batch(self, results: int, seconds: float) -> None:
+        self._journal_results.observe(results)
+        self._journal_seconds.observe(seconds)
+
+    def watch(self, name: str, read: Callable[[], float | None]) -> None:
+        if name not in GAUGES:
+            raise ValueError(f"there is no gauge named {name!r}; describe it in GAUGES")
+        self._gauges[name] = read
+
+    def render(self) -> tuple[bytes, str]:
+        """Everything in Prometheus's text format, and its content type."""
+        return generate_latest(self._registry), CONTENT_TYPE_LATEST
+
+    def collect(self) -> Iterator[Metric]:
+        """What `prometheus_client` calls for the series."""
+        build = GaugeMetricFamily("posthouse_build_info", "Which version runs.", labels=["version"])
+        build.add_metric([__version__], 1)
+        yield build
+        yield CounterMetricFamily("posthouse_events_published", "Events appended to the log.", value=self._events)
+        yield CounterMetricFamily("posthouse_published_bytes", "Payload bytes appended to the log.", value=self._bytes)
+        yield from self._attempt_families()
+        yield self._duration.family("posthouse_delivery_duration_seconds", "How long a request took, answered or not.")
+        yield self._delivered.family(
+            "posthouse_publish_to_delivered_seconds", "From the commit of an event to a target's confirmation."
+        )
+        yield self._publish_seconds.family("posthouse_publish_batch_seconds", "How long one append to the log took.")
+        yield self._publish_events.family("posthouse_publish_batch_events", "How many events one append held.")
+        yield self._journal_seconds.family("posthouse_journal_batch_seconds", "How long one journal write took.")
+        yield self._journal_results.family(
+            "posthouse_journal_batch_results", "How many results one journal write held."
+        )
+        for name, read in self._gauges.items():
+            value = _read(read)
+            if value is not None:
+                yield GaugeMetricFamily(f"posthouse_{name}", GAUGES[name], value=value)
+
+    def _attempt_families(self) -> Iterable[Metric]:
+        by_outcome: Counter[str] = Counter({"delivered": 0, "failed": 0, "gave_up": 0})
+        by_reason: Counter[str] = Counter()
+        by_kind: Counter[str] = Counter()
+        for (outcome, reason, kind), count in self._attempts.items():
+            by_outcome[outcome] += count
+            by_kind[kind] += count
+            if outcome != "delivered":
+                by_reason[reason] += count
+        for name, documentation, label, counts in (
+            ("posthouse_attempts", "Attempts by how they ended.", "outcome", by_outcome),
+            ("posthouse_attempts_not_delivered", "Attempts that did not deliver, by reason.", "reason", by_reason),
+            ("posthouse_attempts_by_class", "Attempts of live deliveries and of replays.", "class", by_kind),
+        ):
+            family = CounterMetricFamily(name, documentation, labels=[label])
+            for value, count in sorted(counts.items()):
+                family.add_metric([value], count)
+            yield family
+
+
+def _read(read: Callable[[], float | None]) -> float | None:
+    try:
+        return read()
+    except Exception:  # noqa: BLE001 - one gauge that fails must not cost the operator all the others
+        structlog.get_logger().exception("telemetry.gauge_failed")
+        return None
+
+
+# Logs
+
+HIDDEN: Final = "<hidden>"
+_HIDDEN_KEYS: Final = re.compile(
+    r"authorization|secret|password|passwd|token|payload|cookie|signature|credential|(?:\A|_)body\Z"
+    r"|(?:api|admin|master|private|signing|first)_?key|\Adsn\Z|database_url|_dsn\Z",
+    re.IGNORECASE,
+)
+_HIDDEN_TEXT: Final = re.compile(
+    r"\b(whsec_|whsk_|ph_)[A-Za-z0-9+/=_-]{8,}|\b(Bearer )\S+|(://[^/\s:@]+:)[^@\s/]+(?=@)", re.IGNORECASE
+)
+_DEPTH_MAX: Final = 6
+
+
+def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A structlog processor: no secret, no `Authorization`, no payload leaves this process in a log.
+
+    What a telling name holds is replaced whole, at any depth; in all other texts whatever looks like a key, a bearer token
+    or a password in a URL.
+    """
+    for key, value in event.items():
+        event[key] = HIDDEN if _HIDDEN_KEYS.search(str(key)) else _redacted(value, 0)
+    return event
+
+
+def _redacted(value: Any, depth: int) -> Any:
+    if isinstance(value, str):
+        return _HIDDEN_TEXT.sub(_keep_prefix, value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"<{len(value)} bytes>"
+    if depth >= _DEPTH_MAX:
+        return HIDDEN
+    if isinstance(value, Mapping):
+        return {
+            key: HIDDEN if _HIDDEN_KEYS.search(str(key)) else _redacted(item, depth + 1) for key, item in value.items()
+        }
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_redacted(item, depth + 1) for item in value]
+    return value
+
+
+def _keep_prefix(match: re.Match[str]) -> str:
+    return next(group for group in match.groups() if group is not None) + HIDDEN
+
+
+def configure_logging(json: bool | None = None, level: str = "info") -> None:
+    """Logs of ours and of the libraries to stderr: JSON lines, or for people where stderr is a terminal (`json=None`).
+
+    Tracebacks are without local variables, which hold secrets.
+    """
+    as_json = not sys.stderr.isatty() if json is None else json
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    renderer: Any = (
+        structlog.processors.JSONRenderer(default=str)
+        if as_json
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(_level(level)),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(_level(level))
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
+
+
+def _level(name: str) -> int:
+    level = logging.getLevelNamesMapping().get(name.upper())
+    if level is None:
+        raise SetupError(f"there is no log level {name!r}; there are debug, info, warning, error and critical")
+    return level

@@ -1,0 +1,178 @@
+"""The HTTP application: the gate, the framework behind it, and whatever is put in front of both."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from posthouse import __version__
+from posthouse.api.gate import BODY_BYTES_MAX, App, Gate
+from posthouse.api.openapi import DESCRIPTION, completed
+from posthouse.api.pages import Cursors
+from posthouse.api.problems import PROBLEM_CONTENT, fields_of, problem_body, problem_bytes, status_of
+from posthouse.api.resources import apps, endpoints, event_types, keys, system, traffic
+from posthouse.domain.errors import PosthouseError
+from posthouse.domain.limits import BODY_READ_SECONDS
+from posthouse.manage.apps import Apps
+from posthouse.manage.authenticator import Authenticator
+from posthouse.manage.catalogue import EventTypes
+from posthouse.manage.deliveries import Deliveries
+from posthouse.manage.endpoints import CheckTarget, Endpoints
+from posthouse.manage.keys import Keys
+from posthouse.ports.clock import Clock
+from posthouse.ports.directory import Directory
+from posthouse.ports.inspect import Inspector
+
+log = structlog.get_logger()
+
+OPENAPI_PATH: Final = "/openapi.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """What the API needs.
+
+    `metrics` gives the series and their content type; `ready` why this process cannot do its work, None if it can. `front`
+    wraps everything: the publish routes, which pass on what is not theirs.
+    """
+
+    event_types: EventTypes
+    apps: Apps
+    endpoints: Endpoints
+    deliveries: Deliveries
+    keys: Keys
+    authenticator: Authenticator
+    clock: Clock
+    cursor_key: bytes
+    metrics: Callable[[], tuple[bytes, str]]
+    ready: Callable[[], Awaitable[str | None]]
+    front: Callable[[App], App] | None = None
+    body_bytes_max: int = BODY_BYTES_MAX
+    body_seconds: float = BODY_READ_SECONDS
+
+    @classmethod
+    def over(
+        cls,
+        directory: Directory,
+        inspector: Inspector,
+        clock: Clock,
+        *,
+        check_target: CheckTarget,
+        cursor_key: bytes,
+        metrics: Callable[[], tuple[bytes, str]],
+        ready: Callable[[], Awaitable[str | None]],
+        front: Callable[[App], App] | None = None,
+        body_bytes_max: int = BODY_BYTES_MAX,
+        body_seconds: float = BODY_READ_SECONDS,
+    ) -> Services:
+        """Every use case over these ports."""
+        authenticator = Authenticator(directory, clock)
+        return cls(
+            event_types=EventTypes(directory, clock),
+            apps=Apps(directory, clock, authenticator),
+            endpoints=Endpoints(directory, clock, check_target=check_target),
+            deliveries=Deliveries(directory, inspector, clock),
+            keys=Keys(directory, clock, authenticator),
+            authenticator=authenticator,
+            clock=clock,
+            cursor_key=cursor_key,
+            metrics=metrics,
+            ready=ready,
+            front=front,
+            body_bytes_max=body_bytes_max,
+            body_seconds=body_seconds,
+        )
+
+
+def build_app(services: Services) -> App:
+    """The ASGI application."""
+    app = FastAPI(
+        title="Posthouse",
+        version=__version__,
+        description=DESCRIPTION,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+        exception_handlers={PosthouseError: _problem, RequestValidationError: _invalid, Exception: _problem},
+    )
+    cursors = Cursors(services.cursor_key)
+    app.include_router(event_types.routes(services.event_types, cursors))
+    app.include_router(apps.routes(services.apps, cursors))
+    app.include_router(endpoints.routes(services.endpoints, services.deliveries, cursors, services.clock))
+    app.include_router(traffic.routes(services.deliveries, cursors))
+    app.include_router(keys.routes(services.keys, cursors))
+    app.include_router(system.routes(services.metrics, services.ready))
+    document = openapi_document(app)
+
+    async def openapi(_request: Request) -> Response:
+        return JSONResponse(document)
+
+    app.add_route(OPENAPI_PATH, openapi, include_in_schema=False)
+    app.add_exception_handler(HTTPException, _no_such_route(document))
+    gate = Gate(
+        cast("App", app),
+        services.authenticator,
+        body_bytes_max=services.body_bytes_max,
+        body_seconds=services.body_seconds,
+    )
+    return gate if services.front is None else services.front(gate)
+
+
+def openapi_document(app: FastAPI) -> dict[str, Any]:
+    """OpenAPI 3.1 for all routes, those of publishing too."""
+    schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    return completed(schema)
+
+
+async def _problem(_request: Request, error: Exception) -> Response:
+    if isinstance(error, PosthouseError) and status_of(error) >= 500:
+        log.warning("api.unavailable", error=str(error), code=error.code)
+    status, headers, body = problem_bytes(error)
+    return _response(status, headers, body)
+
+
+async def _invalid(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return _response(*problem_bytes(fields_of(error.errors())))
+
+
+def _no_such_route(document: dict[str, Any]) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """Answers 404 and 405; which methods a path has, the document says: the framework names one route's only."""
+    methods = [
+        (re.compile(re.sub(r"{\w+}", "[^/]+", path)), {method.upper() for method in operations})
+        for path, operations in document["paths"].items()
+    ]
+
+    async def answer(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        headers = dict(error.headers or {})
+        match error.status_code:
+            case 404:
+                code, detail = "route_not_found", "there is no such route"
+            case 405:
+                code, detail = "method_not_allowed", f"this route does not answer {request.method}"
+                path = request.url.path
+                allowed = set[str]().union(*(some for known, some in methods if known.fullmatch(path)))
+                if allowed:
+                    headers["Allow"] = ", ".join(sorted(allowed))
+            case _:
+                code, detail = "http_error", str(error.detail)
+        body = problem_body(error.status_code, code, detail)
+        return Response(body, error.status_code, headers=headers, media_type=PROBLEM_CONTENT.decode())
+
+    return answer
+
+
+def _response(status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> Response:
+    return Response(body, status, headers={name.decode(): value.decode() for name, value in headers})

@@ -1,0 +1,119 @@
+"""A request's body as JSON: what is wrong with its form is told with line and column, and with a path what no text may hold."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+
+import msgspec
+
+from posthouse.api.problems import join_path
+from posthouse.domain.errors import Invalid
+from posthouse.domain.limits import JSON_DEPTH_MAX
+
+MALFORMED: Final = "malformed_json"
+UNSUPPORTED: Final = "unsupported_media_type"
+_BYTE: Final = re.compile(r" \(byte (\d+)\)")
+
+
+def check_json(body: bytes, content_type: bytes | None, content_encoding: bytes | None = None) -> None:
+    """Raises Invalid for a body that is not strict JSON in UTF-8, is nested too deeply, or holds NUL; no body is fine."""
+    if not body:
+        return
+    _check_type(content_type, content_encoding)
+    _check_texts(_decoded(body))
+
+
+def _check_type(content_type: bytes | None, content_encoding: bytes | None) -> None:
+    media, *parameters = (content_type or b"").decode("latin-1").lower().split(";")
+    media = media.strip()
+    if media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
+        raise Invalid("send the body as Content-Type: application/json", path="Content-Type", code=UNSUPPORTED)
+    for parameter in parameters:
+        name, _, value = parameter.strip().partition("=")
+        if name == "charset" and value.strip('"') not in ("utf-8", "utf8", "us-ascii"):
+            raise Invalid("send JSON in UTF-8", path="Content-Type", code=UNSUPPORTED)
+    if content_encoding is not None and content_encoding.strip().lower() not in (b"", b"identity"):
+        raise Invalid("send the body as it is, not compressed", path="Content-Encoding", code=UNSUPPORTED)
+
+
+def _decoded(body: bytes) -> Any:
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = body[: error.start].decode("utf-8")
+        raise _malformed("the body is not valid UTF-8", before) from None
+    try:
+        return msgspec.json.decode(body)
+    except msgspec.DecodeError as error:
+        raise _located(text, error) from None
+    except RecursionError:
+        raise _too_deep() from None
+
+
+def _located(text: str, error: msgspec.DecodeError) -> Invalid:
+    """Where it is wrong. The strict decoder does not say so exactly; the one of the standard library does."""
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as found:
+        if not text[found.pos :].strip():
+            return _malformed("malformed JSON: the body ends in the middle of a value", text[: found.pos])
+        return _malformed(f"malformed JSON: {found.msg[:1].lower()}{found.msg[1:]}", text[: found.pos])
+    except (ValueError, RecursionError):
+        return _too_deep()
+    # What is left is what only the lenient one reads: NaN and its like, numbers out of range, halves of surrogate pairs.
+    message = str(error)
+    at = _BYTE.search(message)
+    if at is None:
+        return Invalid("malformed JSON: half of a surrogate pair, or a number out of range", code=MALFORMED)
+    reason = _BYTE.sub("", message).removeprefix("JSON is malformed: ")
+    return _malformed(f"malformed JSON: {reason}", text.encode("utf-8")[: int(at[1])].decode("utf-8", "replace"))
+
+
+# Where a value is: its parent's place and its own key or index. A path is made of it only where something is wrong, since
+# keys may be as long as the body.
+_Place = tuple[Any, str | int] | None
+
+
+def _check_texts(root: Any) -> None:
+    # Without recursion: the depth is what is being checked.
+    pending: list[tuple[Any, _Place, int]] = [(root, None, 1)]
+    while pending:
+        value, place, depth = pending.pop()
+        if isinstance(value, str):
+            if "\0" in value:
+                raise _nul(place)
+            continue
+        if depth > JSON_DEPTH_MAX:
+            raise _too_deep()
+        if isinstance(value, dict):
+            for key, item in value.items():
+                if "\0" in key:
+                    raise _nul((place, key))
+                if isinstance(item, str | dict | list):
+                    pending.append((item, (place, key), depth + 1))
+        elif isinstance(value, list):
+            pending.extend(
+                (item, (place, index), depth + 1)
+                for index, item in enumerate(value)
+                if isinstance(item, str | dict | list)
+            )
+
+
+def _nul(place: _Place) -> Invalid:
+    parts: list[str | int] = []
+    while place is not None:
+        place, part = place
+        parts.append(part)
+    return Invalid("must not hold the character U+0000 (NUL)", path=join_path(reversed(parts)))
+
+
+def _malformed(what: str, before: str) -> Invalid:
+    line = before.count("\n") + 1
+    column = len(before) - before.rfind("\n")
+    return Invalid(f"{what}, at line {line}, column {column}", code=MALFORMED)
+
+
+def _too_deep() -> Invalid:
+    return Invalid(f"the JSON is nested deeper than {JSON_DEPTH_MAX} levels", code=MALFORMED)

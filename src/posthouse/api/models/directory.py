@@ -1,0 +1,197 @@
+"""Event types, apps and keys."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from pydantic import Field
+
+from posthouse.api.models.common import Answer, Body, Metadata, Time, Uid, optional_time, time_of
+from posthouse.domain.ids import APP, KEY, format_id
+from posthouse.domain.limits import NAME_LENGTH_MAX, TEXT_LENGTH_MAX
+from posthouse.manage.apps import AppChange
+from posthouse.manage.bounds import EXAMPLES_MAX
+from posthouse.manage.catalogue import EventTypeChange
+from posthouse.ports.directory import ApiKey, App, EventType
+
+TypeName = Annotated[
+    str,
+    Field(
+        description="Words of letters, digits and _, joined by . or -.",
+        json_schema_extra={"maxLength": NAME_LENGTH_MAX},
+        examples=["order.created"],
+    ),
+]
+
+
+class EventTypeFields(Body):
+    """What can be changed of an event type."""
+
+    description: Annotated[str | None, Field(max_length=TEXT_LENGTH_MAX)] = None
+    schema_: Annotated[
+        dict[str, Any] | None,
+        Field(
+            alias="schema", description="JSON Schema (2020-12) that the data of each event must fit; null: anything."
+        ),
+    ] = None
+    examples: Annotated[list[Any] | None, Field(max_length=EXAMPLES_MAX, description="Data that fit the schema.")] = (
+        None
+    )
+
+    def change(self) -> EventTypeChange:
+        given = self.model_fields_set
+        return EventTypeChange(
+            description=(self.description or "") if "description" in given else msgspec.UNSET,
+            schema=self.schema_ if "schema_" in given else msgspec.UNSET,
+            examples=tuple(self.examples or ()) if "examples" in given else msgspec.UNSET,
+        )
+
+
+class EventTypeCreate(EventTypeFields):
+    """A new event type."""
+
+    name: TypeName
+
+
+class EventTypePatch(EventTypeFields):
+    """Fields that are left out stay as they are."""
+
+    archived: Annotated[bool | None, Field(description="true does as DELETE does; false brings it back.")] = None
+
+    def change(self) -> EventTypeChange:
+        change = super().change()
+        if "archived" in self.model_fields_set:
+            change = msgspec.structs.replace(change, archived=bool(self.archived))
+        return change
+
+
+class EventTypeAnswer(Answer):
+    """An event type."""
+
+    name: str
+    description: str
+    schema_: Annotated[dict[str, Any] | bool | None, Field(alias="schema")]
+    examples: list[Any]
+    version: Annotated[int, Field(description="Counts the changes of the schema.")]
+    archived: bool
+    created_at: Time
+    updated_at: Time
+
+    @classmethod
+    def of(cls, entry: EventType) -> EventTypeAnswer:
+        return cls(
+            name=entry.name,
+            description=entry.description,
+            schema_=None if entry.schema is None else msgspec.json.decode(entry.schema),
+            examples=list(entry.examples),
+            version=entry.version,
+            archived=entry.archived_at is not None,
+            created_at=time_of(entry.created_at),
+            updated_at=time_of(entry.updated_at),
+        )
+
+
+class EventTypePage(Answer):
+    """Event types by name."""
+
+    data: list[EventTypeAnswer]
+    next: str | None
+
+
+class AppFields(Body):
+    """An app, or what changes of it: fields that are left out stay as they are."""
+
+    uid: Uid = None
+    name: Annotated[str | None, Field(max_length=NAME_LENGTH_MAX)] = None
+    metadata: Metadata = None
+
+    def change(self) -> AppChange:
+        given = self.model_fields_set
+        return AppChange(
+            uid=self.uid if "uid" in given else msgspec.UNSET,
+            name=(self.name or "") if "name" in given else msgspec.UNSET,
+            metadata=(self.metadata or {}) if "metadata" in given else msgspec.UNSET,
+        )
+
+
+class AppAnswer(Answer):
+    """An app: one consumer of the platform."""
+
+    id: Annotated[str, Field(examples=["app_06b1v8k3m5x7q2n9r4t6w8y0aa"])]
+    uid: str | None
+    name: str
+    metadata: dict[str, Any]
+    created_at: Time
+    updated_at: Time
+
+    @classmethod
+    def of(cls, app: App) -> AppAnswer:
+        return cls(
+            id=format_id(APP, app.id),
+            uid=app.uid,
+            name=app.name,
+            metadata=app.metadata,
+            created_at=time_of(app.created_at),
+            updated_at=time_of(app.updated_at),
+        )
+
+
+class AppPage(Answer):
+    """Apps, newest first."""
+
+    data: list[AppAnswer]
+    next: str | None
+
+
+class KeyCreate(Body):
+    """A new API key."""
+
+    name: Annotated[str | None, Field(max_length=NAME_LENGTH_MAX, description="To know it by.")] = None
+    scope: Annotated[Literal["admin", "app"], Field(description="What it may do: everything, or look after one app.")]
+    app: Annotated[str | None, Field(description="Id or uid of the app, with scope app.")] = None
+
+
+class KeyAnswer(Answer):
+    """An API key, without the key."""
+
+    id: str
+    name: str
+    hint: Annotated[str, Field(description="How the key begins.")]
+    scope: Literal["admin", "app"]
+    app: Annotated[str | None, Field(description="Id of its app.")]
+    created_at: Time
+    revoked_at: Time | None
+
+    @classmethod
+    def of(cls, key: ApiKey) -> KeyAnswer:
+        return cls(**_key_fields(key))
+
+
+class KeyCreated(KeyAnswer):
+    """A new API key. This is the only time that the key itself is told."""
+
+    key: Annotated[str, Field(examples=["ph_…"])]
+
+    @classmethod
+    def with_key(cls, key: ApiKey, token: str) -> KeyCreated:
+        return cls(**_key_fields(key), key=token)
+
+
+class KeyPage(Answer):
+    """API keys that work, newest first."""
+
+    data: list[KeyAnswer]
+    next: str | None
+
+
+def _key_fields(key: ApiKey) -> dict[str, Any]:
+    return {
+        "id": format_id(KEY, key.id),
+        "name": key.name,
+        "hint": key.hint,
+        "scope": "admin" if key.app_id is None else "app",
+        "app": None if key.app_id is None else format_id(APP, key.app_id),
+        "created_at": time_of(key.created_at),
+        "revoked_at": optional_time(key.revoked_at),
+    }

@@ -1,0 +1,361 @@
+"""Endpoints and their secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+from pydantic import Field
+
+from posthouse.api.models.common import Answer, Body, Metadata, Time, Uid, optional_time, time_of
+from posthouse.domain.endpoint import Secret, Timeouts
+from posthouse.domain.ids import APP, ENDPOINT, format_id
+from posthouse.domain.limits import CHANNELS_MAX, EVENT_PATTERNS_MAX, LANE_CONCURRENCY, TEXT_LENGTH_MAX, URL_LENGTH_MAX
+from posthouse.domain.retry import ATTEMPTS_MAX, DEFAULT_SCHEDULE, Exponential, RetrySettings
+from posthouse.manage.bounds import (
+    CONCURRENCY_MAX,
+    DELAY_SECONDS_MAX,
+    EXPONENTIAL_FACTOR_MAX,
+    OVERLAP_SECONDS,
+    OVERLAP_SECONDS_MAX,
+    TIMEOUT_SECONDS_MAX,
+)
+from posthouse.manage.endpoint_change import EndpointChange
+from posthouse.ports.directory import StoredEndpoint, StoredSecret
+from posthouse.ports.inspect import EndpointStats
+from posthouse_sdk.signatures import SigningKey, signing_key
+
+
+def _more_than_zero(most: float) -> Any:
+    return Field(json_schema_extra={"exclusiveMinimum": 0, "maximum": most})
+
+
+Delay = Annotated[float, _more_than_zero(DELAY_SECONDS_MAX)]
+Timeout = Annotated[float, _more_than_zero(TIMEOUT_SECONDS_MAX)]
+
+_TIMEOUTS = Timeouts()
+_EXPONENTIAL = Exponential()
+
+
+class ExponentialBody(Body):
+    """`base`, `base · factor`, … seconds, at most `max`; `attempts` counts the first one too."""
+
+    base: Delay = _EXPONENTIAL.base
+    factor: Annotated[float, Field(json_schema_extra={"minimum": 1, "maximum": EXPONENTIAL_FACTOR_MAX})] = (
+        _EXPONENTIAL.factor
+    )
+    max: Delay = _EXPONENTIAL.max
+    attempts: Annotated[int, Field(json_schema_extra={"minimum": 1, "maximum": ATTEMPTS_MAX})] = _EXPONENTIAL.attempts
+
+
+class RetryBody(Body):
+    """When a failed delivery is tried again: a list of delays in seconds, or an exponential."""
+
+    schedule: Annotated[
+        list[Delay] | None,
+        Field(
+            description="Seconds before each further attempt.",
+            json_schema_extra={"minItems": 1, "maxItems": ATTEMPTS_MAX},
+            examples=[list(DEFAULT_SCHEDULE)],
+        ),
+    ] = None
+    exponential: ExponentialBody | None = None
+    jitter: Annotated[
+        float,
+        Field(
+            description="How far chance may move a delay: 0.1 is up to a tenth earlier or later.",
+            json_schema_extra={"minimum": 0, "maximum": 1},
+        ),
+    ] = 0.1
+
+    def settings(self) -> RetrySettings:
+        curve = self.exponential
+        return RetrySettings(
+            schedule=None if self.schedule is None else tuple(self.schedule),
+            exponential=None if curve is None else Exponential(curve.base, curve.factor, curve.max, curve.attempts),
+            jitter=self.jitter,
+        )
+
+
+class TimeoutsBody(Body):
+    """Seconds allowed for each phase of an attempt; `total` bounds them all."""
+
+    connect: Annotated[Timeout, Field(description="For DNS, TCP and TLS, each.")] = _TIMEOUTS.connect
+    first_byte: Timeout = _TIMEOUTS.first_byte
+    total: Timeout = _TIMEOUTS.total
+
+
+class EndpointFields(Body):
+    """What an endpoint and a change of one have in common."""
+
+    description: Annotated[str | None, Field(json_schema_extra={"maxLength": TEXT_LENGTH_MAX})] = None
+    uid: Uid = None
+    metadata: Metadata = None
+    enabled: Annotated[bool | None, Field(description="false: events pass it by. Default: true.")] = None
+    events: Annotated[
+        list[str] | None,
+        Field(
+            description="Which event types it hears: names, beginnings such as order.*, or *. Default: all.",
+            json_schema_extra={"maxItems": EVENT_PATTERNS_MAX},
+            examples=[["order.*"]],
+        ),
+    ] = None
+    channels: Annotated[
+        list[str] | None,
+        Field(
+            description="It hears events that share a channel with it. Default: all.",
+            json_schema_extra={"maxItems": CHANNELS_MAX},
+        ),
+    ] = None
+    headers: Annotated[
+        dict[str, str] | None, Field(description="Sent with each request.", examples=[{"X-Shop": "42"}])
+    ] = None
+    retry: RetryBody | None = None
+    timeouts: TimeoutsBody | None = None
+    concurrency: Annotated[
+        int | None,
+        Field(
+            description=f"Requests at the same time, at most. Default: {LANE_CONCURRENCY}.",
+            json_schema_extra={"minimum": 1, "maximum": CONCURRENCY_MAX},
+        ),
+    ] = None
+
+    def change(self) -> EndpointChange:
+        given: dict[str, Any] = {name: getattr(self, name) for name in self.model_fields_set & _CHANGES}
+        for name in ("events", "channels"):
+            if given.get(name) is not None:
+                given[name] = tuple(given[name])
+        if self.retry is not None:
+            given["retry"] = self.retry.settings()
+        if self.timeouts is not None:
+            given["timeouts"] = Timeouts(self.timeouts.connect, self.timeouts.first_byte, self.timeouts.total)
+        return EndpointChange(**given)
+
+
+_CHANGES = set(EndpointChange.__struct_fields__)
+TargetUrl = Annotated[
+    str,
+    Field(
+        description="An http or https URL, without credentials and fragment.",
+        json_schema_extra={"format": "uri", "maxLength": URL_LENGTH_MAX},
+        examples=["https://example.com/webhooks"],
+    ),
+]
+GivenSecret = Annotated[
+    str | None,
+    Field(
+        description="whsec_… (HMAC-SHA256, 24 to 64 bytes) or whsk_… (ed25519). Default: a new whsec_… is made.",
+        repr=False,
+    ),
+]
+
+
+class EndpointCreate(EndpointFields):
+    """A new endpoint."""
+
+    url: TargetUrl
+    secret: GivenSecret = None
+
+
+class EndpointPatch(EndpointFields):
+    """Fields that are left out stay as they are; null brings a field's default back. A field is replaced as a whole."""
+
+    url: TargetUrl = Field(default_factory=str)  # never read where it was left out; null is refused
+
+
+class ExponentialAnswer(Answer):
+    """`base`, `base · factor`, … seconds, at most `max`; `attempts` counts the first one too."""
+
+    base: float
+    factor: float
+    max: float
+    attempts: int
+
+
+class RetryAnswer(Answer):
+    """Either a schedule or an exponential."""
+
+    schedule: list[float] | None
+    exponential: ExponentialAnswer | None
+    jitter: float
+
+
+class TimeoutsAnswer(Answer):
+    """Seconds."""
+
+    connect: float
+    first_byte: float
+    total: float
+
+
+class EndpointAnswer(Answer):
+    """An endpoint: a target URL, with all that describes how to speak to it."""
+
+    id: Annotated[str, Field(examples=["ep_06b1v8k3m5x7q2n9r4t6w8y0aa"])]
+    app: Annotated[str, Field(description="Id of its app.")]
+    uid: str | None
+    url: str
+    description: str
+    metadata: dict[str, Any]
+    enabled: bool
+    disabled_reason: Annotated[
+        str | None, Field(description="by_hand, gone (it answered 410) or failing_for_days.", examples=["gone"])
+    ]
+    disabled_at: Time | None
+    paused: bool
+    failing_since: Annotated[Time | None, Field(description="Since when it has confirmed nothing.")]
+    events: list[str]
+    channels: list[str]
+    headers: dict[str, str]
+    retry: RetryAnswer
+    timeouts: TimeoutsAnswer
+    concurrency: int
+    revision: Annotated[int, Field(description="Counts the changes of what its requests are made with.")]
+    created_at: Time
+    updated_at: Time
+
+    @classmethod
+    def of(cls, endpoint: StoredEndpoint) -> EndpointAnswer:
+        return cls(**_fields(endpoint))
+
+
+class EndpointCreated(EndpointAnswer):
+    """A new endpoint with its signing secret."""
+
+    secret: str
+    public_key: Annotated[str | None, Field(description="whpk_…, where the secret is whsk_…")]
+
+    @classmethod
+    def with_secret(cls, endpoint: StoredEndpoint, secret: Secret) -> EndpointCreated:
+        return cls(**_fields(endpoint), secret=secret_text(secret), public_key=public_key(secret))
+
+
+class EndpointPage(Answer):
+    """Endpoints, newest first."""
+
+    data: list[EndpointAnswer]
+    next: str | None
+
+
+class Rotate(Body):
+    """A new secret; until the overlap ends, requests are signed with the old ones too."""
+
+    secret: GivenSecret = None
+    overlap_seconds: Annotated[
+        int | None,
+        Field(
+            description=f"Default: {OVERLAP_SECONDS} (a day). 0 ends the old secrets at once.",
+            json_schema_extra={"minimum": 0, "maximum": OVERLAP_SECONDS_MAX},
+        ),
+    ] = None
+
+
+class ExpiringSecret(Answer):
+    """A secret that was replaced, and still signs."""
+
+    secret: str
+    expires_at: Time
+
+
+class SecretAnswer(Answer):
+    """The signing secret."""
+
+    secret: str
+    public_key: Annotated[str | None, Field(description="whpk_…, where the secret is whsk_…")]
+    expiring: list[ExpiringSecret]
+
+    @classmethod
+    def of(cls, live: Sequence[StoredSecret]) -> SecretAnswer:
+        newest, *others = live
+        return cls(
+            secret=secret_text(newest.secret),
+            public_key=public_key(newest.secret),
+            expiring=[
+                ExpiringSecret(secret=secret_text(old.secret), expires_at=time_of(old.expires_at))
+                for old in others
+                if old.expires_at is not None
+            ],
+        )
+
+
+class Rotated(Answer):
+    """The new secret, and until when the ones before it sign too."""
+
+    secret: str
+    public_key: str | None
+    others_expire_at: Time
+
+    @classmethod
+    def of(cls, secret: Secret, expires_at: float) -> Rotated:
+        return cls(secret=secret_text(secret), public_key=public_key(secret), others_expire_at=time_of(expires_at))
+
+
+class StatsAnswer(Answer):
+    """What became of an endpoint's attempts in a span of time, and what it is owed now."""
+
+    since: Time
+    until: Time
+    delivered: int
+    failed: Annotated[int, Field(description="Attempts that failed and were, or will be, followed by another one.")]
+    gave_up: Annotated[int, Field(description="Deliveries that were given up.")]
+    mean_duration_ms: Annotated[float | None, Field(description="Of all attempts together.")]
+    owed: Annotated[int, Field(description="Deliveries that wait in the store; counted up to 10000.")]
+    next_due_at: Time | None
+
+    @classmethod
+    def of(cls, stats: EndpointStats, *, since: float, until: float) -> StatsAnswer:
+        attempts = stats.delivered + stats.failed + stats.gave_up
+        return cls(
+            since=time_of(since),
+            until=time_of(until),
+            delivered=stats.delivered,
+            failed=stats.failed,
+            gave_up=stats.gave_up,
+            mean_duration_ms=round(stats.total_us / attempts / 1000, 3) if attempts else None,
+            owed=stats.owed,
+            next_due_at=optional_time(stats.next_due_at),
+        )
+
+
+def secret_text(secret: Secret) -> str:
+    """A secret as it is shown: `whsec_…` or `whsk_…`."""
+    return signing_key(secret.kind, secret.key).text
+
+
+def public_key(secret: Secret) -> str | None:
+    """What a receiver verifies with, where that is not the secret itself: `whpk_…`."""
+    key = signing_key(secret.kind, secret.key)
+    return key.verifying_key.text if isinstance(key, SigningKey) else None
+
+
+def _fields(endpoint: StoredEndpoint) -> dict[str, Any]:
+    config = endpoint.config
+    curve = config.retry.exponential
+    schedule = None if curve is not None else list(config.retry.policy().schedule)
+    return {
+        "id": format_id(ENDPOINT, endpoint.id),
+        "app": format_id(APP, endpoint.app_id),
+        "uid": endpoint.uid,
+        "url": config.url,
+        "description": config.description,
+        "metadata": endpoint.metadata,
+        "enabled": endpoint.enabled,
+        "disabled_reason": endpoint.disabled_reason,
+        "disabled_at": optional_time(endpoint.disabled_at),
+        "paused": endpoint.paused,
+        "failing_since": optional_time(endpoint.failing_since),
+        "events": list(config.events),
+        "channels": list(config.channels),
+        "headers": config.headers,
+        "retry": {
+            "schedule": schedule,
+            "exponential": None if curve is None else msgspec.to_builtins(curve),
+            "jitter": config.retry.jitter,
+        },
+        "timeouts": msgspec.to_builtins(config.timeouts),
+        "concurrency": config.concurrency,
+        "revision": endpoint.revision,
+        "created_at": time_of(endpoint.created_at),
+        "updated_at": time_of(endpoint.updated_at),
+    }

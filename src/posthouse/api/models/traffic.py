@@ -1,0 +1,256 @@
+"""Events, attempts and deliveries."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from pydantic import Field
+
+from posthouse.api.models.common import (
+    Answer,
+    Body,
+    Time,
+    milliseconds,
+    optional_time,
+    text_or_base64,
+    time_of,
+)
+from posthouse.domain.event import JSON_CONTENT, Event
+from posthouse.domain.ids import ATTEMPT, ENDPOINT, EVENT, format_id
+from posthouse.manage.deliveries import RequestView
+from posthouse.ports.inspect import AttemptFacts, AttemptRecord, EventFacts, OwedFacts
+
+DeliveryClass = Literal["live", "replay"]
+
+
+class EventAnswer(Answer):
+    """An event, without its data."""
+
+    id: Annotated[str, Field(examples=["evt_06b1v8k3m5x7q2n9r4t6w8y0aa"])]
+    type: str
+    subject: str | None
+    key: str | None
+    source: str | None
+    channels: list[str]
+    attributes: dict[str, str]
+    content_type: str
+    payload_bytes: int
+    created_at: Time
+    expires_at: Time | None
+
+    @classmethod
+    def of(cls, event: EventFacts) -> EventAnswer:
+        return cls(
+            id=format_id(EVENT, event.id),
+            type=event.type,
+            subject=event.subject,
+            key=event.key,
+            source=event.source,
+            channels=list(event.channels),
+            attributes={} if event.attributes is None else msgspec.json.decode(event.attributes),
+            content_type=event.content_type,
+            payload_bytes=event.payload_bytes,
+            created_at=time_of(event.created_at),
+            expires_at=optional_time(event.expires_at),
+        )
+
+
+class EventDetail(EventAnswer):
+    """An event with its data: as they were published where they are JSON, else in base64."""
+
+    data: Any = None
+    data_base64: str | None = None
+
+
+def event_detail(facts: EventFacts, event: Event) -> bytes:
+    """An `EventDetail` as JSON. The data stay as they were published, byte for byte: no number loses a digit."""
+    fields: dict[str, Any] = EventAnswer.of(facts).model_dump()
+    if event.content_type == JSON_CONTENT:
+        fields |= {"data": msgspec.Raw(event.payload), "data_base64": None}
+    else:
+        fields |= {"data": None, "data_base64": event.payload}
+    return msgspec.json.encode(fields)
+
+
+class EventPage(Answer):
+    """Events, newest first."""
+
+    data: list[EventAnswer]
+    next: str | None
+
+
+class TimingsAnswer(Answer):
+    """Milliseconds of each phase; null for one that did not take place (a connection that was open already)."""
+
+    dns_ms: float | None
+    connect_ms: float | None
+    tls_ms: float | None
+    first_byte_ms: float | None
+    total_ms: float
+
+
+class AttemptAnswer(Answer):
+    """One request and what came of it, or a delivery that was given up without one (then `sent` is false)."""
+
+    id: Annotated[str, Field(examples=["att_06b1v8k3m5x7q2n9r4t6w8y0aa"])]
+    event: str
+    type: Annotated[str | None, Field(description="Of the event; null once retention dropped it.")]
+    endpoint: str
+    attempt: Annotated[int, Field(description="From 1.")]
+    class_: Annotated[DeliveryClass, Field(alias="class")]
+    outcome: Annotated[
+        Literal["delivered", "failed", "gave_up"], Field(description="After failed, another attempt follows.")
+    ]
+    reason: Annotated[str, Field(examples=["confirmed", "http_status", "first_byte_timeout"])]
+    sent: bool
+    status: int | None
+    url: str
+    revision: Annotated[int, Field(description="Of the endpoint, with which the request was made.")]
+    address: str
+    started_at: Time
+    timings: TimingsAnswer
+    error: str | None
+
+    @classmethod
+    def of(cls, facts: AttemptFacts) -> AttemptAnswer:
+        return cls(**_attempt_fields(facts))
+
+
+class HeaderAnswer(Answer):
+    """A header line."""
+
+    name: str
+    value: str
+
+
+class RequestAnswer(Answer):
+    """The request, made again from the event and the endpoint as it was then; without the signature."""
+
+    method: str
+    url: str
+    headers: list[HeaderAnswer]
+    body: str | None
+    body_base64: Annotated[str | None, Field(description="Instead of body where it is no UTF-8 text.")]
+
+
+class ResponseAnswer(Answer):
+    """The answer, cut to what is kept of it."""
+
+    status: int | None
+    headers: list[HeaderAnswer]
+    body: str | None
+    body_base64: Annotated[str | None, Field(description="Instead of body where it is no UTF-8 text.")]
+
+
+class AttemptDetail(AttemptAnswer):
+    """An attempt with its request and its answer. The request is null once retention dropped the event."""
+
+    request: RequestAnswer | None
+    response: ResponseAnswer | None
+
+    @classmethod
+    def with_exchange(cls, record: AttemptRecord, request: RequestView | None) -> AttemptDetail:
+        return cls(**_attempt_fields(record.facts), request=_request(request), response=_response(record))
+
+
+class AttemptPage(Answer):
+    """Attempts, newest first."""
+
+    data: list[AttemptAnswer]
+    next: str | None
+
+
+class DeliveryAnswer(Answer):
+    """A delivery that is owed and waits in the store."""
+
+    event: str
+    type: Annotated[str | None, Field(description="Of the event; null once retention dropped it.")]
+    endpoint: str
+    attempt: Annotated[int, Field(description="The one to be made next, from 1.")]
+    class_: Annotated[DeliveryClass, Field(alias="class")]
+    due_at: Annotated[Time | None, Field(description="null: after another one that it waits for.")]
+    reason: Annotated[str, Field(description="Why it waits.", examples=["failed", "paused", "resent"])]
+    expires_at: Time | None
+    eta_seconds: Annotated[float | None, Field(description="An estimate of when it will be made.")]
+
+    @classmethod
+    def of(cls, owed: OwedFacts) -> DeliveryAnswer:
+        return cls(
+            event=format_id(EVENT, owed.event_id),
+            type=owed.type,
+            endpoint=format_id(ENDPOINT, owed.endpoint_id),
+            attempt=owed.number,
+            class_="replay" if owed.kind == "replay" else "live",
+            due_at=optional_time(owed.due_at),
+            reason=owed.reason,
+            expires_at=optional_time(owed.expires_at),
+            eta_seconds=None,
+        )
+
+
+class DeliveryPage(Answer):
+    """What is owed, by event, newest first."""
+
+    data: list[DeliveryAnswer]
+    next: str | None
+
+
+class Resend(Body):
+    """Which event to send to which endpoint again."""
+
+    event: Annotated[str, Field(description="Id of the event.")]
+    endpoint: Annotated[str, Field(description="Id or uid of the endpoint.")]
+
+
+def _attempt_fields(facts: AttemptFacts) -> dict[str, Any]:
+    timings = facts.timings
+    return {
+        "id": format_id(ATTEMPT, facts.id),
+        "event": format_id(EVENT, facts.event_id),
+        "type": facts.type,
+        "endpoint": format_id(ENDPOINT, facts.endpoint_id),
+        "attempt": facts.number,
+        "class_": facts.kind,
+        "outcome": facts.outcome,
+        "reason": facts.reason,
+        "sent": facts.sent,
+        "status": facts.status,
+        "url": facts.url,
+        "revision": facts.revision,
+        "address": facts.address,
+        "started_at": time_of(facts.started_at),
+        "timings": {
+            "dns_ms": milliseconds(timings.dns_us),
+            "connect_ms": milliseconds(timings.connect_us),
+            "tls_ms": milliseconds(timings.tls_us),
+            "first_byte_ms": milliseconds(timings.first_byte_us),
+            "total_ms": timings.total_us / 1000,
+        },
+        "error": facts.error,
+    }
+
+
+def _request(request: RequestView | None) -> RequestAnswer | None:
+    if request is None:
+        return None
+    body, body_base64 = text_or_base64(request.body)
+    return RequestAnswer(
+        method=request.method,
+        url=request.url,
+        headers=[HeaderAnswer(name=name, value=value) for name, value in request.headers],
+        body=body,
+        body_base64=body_base64,
+    )
+
+
+def _response(record: AttemptRecord) -> ResponseAnswer | None:
+    if record.facts.status is None:
+        return None
+    headers = []
+    for line in (record.response_headers or b"").split(b"\r\n"):
+        name, colon, value = line.partition(b": ")
+        if colon:
+            headers.append(HeaderAnswer(name=name.decode("latin-1"), value=value.decode("latin-1")))
+    body, body_base64 = text_or_base64(record.response_body or b"")
+    return ResponseAnswer(status=record.facts.status, headers=headers, body=body, body_base64=body_base64)

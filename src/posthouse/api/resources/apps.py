@@ -1,0 +1,50 @@
+"""/v1/apps"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query
+from fastapi.responses import Response
+
+from posthouse.api.caller import Caller
+from posthouse.api.models.directory import AppAnswer, AppFields, AppPage
+from posthouse.api.pages import Cursors, PageQuery
+from posthouse.manage.apps import Apps
+
+SCOPE: Final = "apps"
+
+
+def routes(apps: Apps, cursors: Cursors) -> APIRouter:
+    router = APIRouter(prefix="/v1/apps", tags=["apps"])
+
+    @router.post("", status_code=201)
+    async def create_app(caller: Caller, body: AppFields) -> AppAnswer:
+        """Make an app."""
+        return AppAnswer.of(await apps.create(caller, body.change()))
+
+    @router.get("")
+    async def list_apps(caller: Caller, query: Annotated[PageQuery, Query()]) -> AppPage:
+        """Apps, newest first."""
+        rows = await apps.page(caller, before=cursors.before(SCOPE, query), limit=query.limit + 1)
+        return AppPage(
+            data=[AppAnswer.of(row) for row in rows[: query.limit]],
+            next=cursors.next(SCOPE, rows, query, lambda row: row.id),
+        )
+
+    @router.get("/{app}")
+    async def get_app(caller: Caller, app: str) -> AppAnswer:
+        """One app, by its id or uid."""
+        return AppAnswer.of(await apps.get(caller, app))
+
+    @router.patch("/{app}")
+    async def change_app(caller: Caller, app: str, body: AppFields) -> AppAnswer:
+        """Change an app. null brings a field's default back."""
+        return AppAnswer.of(await apps.change(caller, app, body.change()))
+
+    @router.delete("/{app}", status_code=204, response_class=Response)
+    async def delete_app(caller: Caller, app: str) -> None:
+        """Delete an app with its endpoints and keys. What it is owed is cancelled."""
+        await apps.delete(caller, app)
+
+    return router

@@ -1,0 +1,47 @@
+"""/healthz, /readyz and /metrics: for machines that look after this one, without a key."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from posthouse.api.models.common import Answer
+from posthouse.api.problems import PROBLEM_CONTENT, problem_body
+
+
+class Health(Answer):
+    """It lives."""
+
+    status: Literal["ok"]
+
+
+def routes(metrics: Callable[[], tuple[bytes, str]], ready: Callable[[], Awaitable[str | None]]) -> APIRouter:
+    router = APIRouter(tags=["system"])
+
+    @router.get("/healthz")
+    async def healthz() -> Health:
+        """The process answers."""
+        return Health(status="ok")
+
+    @router.get("/readyz", response_model=Health)
+    async def readyz() -> Health | Response:
+        """The process can do its work; 503 with the reason where it cannot."""
+        reason = await ready()
+        if reason is None:
+            return Health(status="ok")
+        return Response(problem_body(503, "not_ready", reason), 503, media_type=PROBLEM_CONTENT.decode())
+
+    @router.get(
+        "/metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Series."}},
+    )
+    async def get_metrics() -> Response:
+        """Prometheus series. No key is asked for: whoever must not see them is kept away by the proxy in front."""
+        body, content_type = metrics()
+        return Response(body, headers={"content-type": content_type})
+
+    return router

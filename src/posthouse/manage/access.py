@@ -1,0 +1,68 @@
+"""Who may do what: the same few questions in front of every use case."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from posthouse.domain.access import Principal
+from posthouse.domain.errors import Forbidden, Invalid, NotFound
+from posthouse.domain.ids import ID_BYTES, KEY, format_id, parse_id
+from posthouse.domain.limits import METADATA_BYTES_MAX, NAME_LENGTH_MAX
+from posthouse.ports.directory import App, Audit, Directory
+
+SYSTEM: Final = "system"
+NEWEST: Final = b"\xff" * ID_BYTES
+"""Where a list that is newest first begins: above every id."""
+
+_UID: Final = re.compile(r"[A-Za-z0-9_~@:+\-][A-Za-z0-9._~@:+\-]*\Z")
+
+
+def actor(principal: Principal) -> str:
+    """How the audit names the holder of a key."""
+    return format_id(KEY, principal.key_id)
+
+
+def audit(principal: Principal, action: str, thing: str, **detail: Any) -> Audit:
+    """An audit entry of what a principal does."""
+    return Audit(actor(principal), action, thing, detail)
+
+
+def admin_only(principal: Principal) -> None:
+    """Raises Forbidden for the key of an app."""
+    if not principal.admin:
+        raise Forbidden("this key belongs to one app; this needs a key of scope admin")
+
+
+async def find_app(directory: Directory, principal: Principal, reference: str) -> App:
+    """The app with this id or uid, if the principal may see it. Raises NotFound, the same for both."""
+    app = await directory.get_app(reference)
+    if app is None or not principal.may_see(app.id):
+        raise app_not_found(reference)
+    return app
+
+
+def app_not_found(reference: str) -> NotFound:
+    return NotFound(f"there is no app {reference[:80]!r}", code="app_not_found")
+
+
+def check_uid(uid: str | None, *, prefix: str) -> None:
+    """Raises Invalid where this cannot be a uid: it stands in URLs, and must never be taken for an id."""
+    if uid is None:
+        return
+    if len(uid) > NAME_LENGTH_MAX or _UID.match(uid) is None:
+        raise Invalid(
+            f"a uid is 1 to {NAME_LENGTH_MAX} letters, digits and . _ ~ @ : + -, and does not begin with a dot",
+            path="uid",
+        )
+    if parse_id(prefix, uid) is not None:
+        raise Invalid("a uid must not look like an id of Posthouse's own", path="uid")
+
+
+def check_metadata(metadata: dict[str, Any]) -> None:
+    """Raises Invalid for too much."""
+    size = len(msgspec.json.encode(metadata))
+    if size > METADATA_BYTES_MAX:
+        raise Invalid(f"metadata has at most {METADATA_BYTES_MAX} bytes as JSON; this has {size}", path="metadata")

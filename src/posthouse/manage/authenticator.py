@@ -1,0 +1,79 @@
+"""From an API key to its holder, at the price of a hash for keys seen within the last seconds."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TypeVar
+
+from posthouse.domain.access import Principal
+from posthouse.domain.errors import Unauthorised
+from posthouse.manage.bounds import KEY_CACHED_SECONDS, KEY_LENGTH_MAX, KEYS_CACHED_MAX, UNKNOWN_KEY_CACHED_SECONDS
+from posthouse.ports.clock import Clock
+from posthouse.ports.directory import Directory
+
+V = TypeVar("V")
+
+
+def key_hash(token: str) -> bytes:
+    """What is kept of a key."""
+    return sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+class Authenticator:
+    """Remembers keys by their hash, and for a shorter time those that nobody holds; both are bounded.
+
+    A key that another process revoked works here for KEY_CACHED_SECONDS at most; one revoked in this process ends at once
+    (`forget`).
+    """
+
+    def __init__(self, directory: Directory, clock: Clock) -> None:
+        self._directory = directory
+        self._clock = clock
+        self._known: dict[bytes, tuple[Principal, float]] = {}
+        self._unknown: dict[bytes, float] = {}
+        self._generation = 0
+
+    def cached(self, token: str) -> Principal | None:
+        """The holder, if this key was looked up lately."""
+        found = self._known.get(key_hash(token))
+        return found[0] if found is not None and found[1] > self._clock.boot() else None
+
+    async def authenticate(self, token: str) -> Principal:
+        """Raises Unauthorised for a key that nobody holds (any more), StoreUnavailable."""
+        found = self.cached(token)
+        if found is not None:
+            return found
+        if len(token) > KEY_LENGTH_MAX:
+            raise _unauthorised()
+        hashed = key_hash(token)
+        if self._unknown.get(hashed, 0.0) > self._clock.boot():
+            raise _unauthorised()
+        asked_at = self._clock.boot()
+        generation = self._generation
+        principal = await self._directory.principal(hashed)
+        if generation != self._generation:
+            # A key was revoked while we asked, perhaps this one: the answer serves this request, and is not kept.
+            pass
+        elif principal is None:
+            _keep(self._unknown, hashed, asked_at + UNKNOWN_KEY_CACHED_SECONDS)
+        else:
+            _keep(self._known, hashed, (principal, asked_at + KEY_CACHED_SECONDS))
+        if principal is None:
+            raise _unauthorised()
+        return principal
+
+    def forget(self) -> None:
+        """Keys changed: look every one up again."""
+        self._generation += 1
+        self._known.clear()
+        self._unknown.clear()
+
+
+def _keep(cache: dict[bytes, V], key: bytes, value: V) -> None:
+    if len(cache) >= KEYS_CACHED_MAX:
+        cache.clear()
+    cache[key] = value
+
+
+def _unauthorised() -> Unauthorised:
+    return Unauthorised("this API key is not known, or was revoked")

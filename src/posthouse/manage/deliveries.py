@@ -1,0 +1,186 @@
+"""What was published, tried and is owed; and sending again."""
+
+from __future__ import annotations
+
+import msgspec
+
+from posthouse.domain.access import Principal
+from posthouse.domain.delivery import AttemptOutcome, DeliveryClass
+from posthouse.domain.endpoint import Endpoint
+from posthouse.domain.errors import Invalid, NotFound
+from posthouse.domain.event import Event
+from posthouse.domain.ids import ATTEMPT, ENDPOINT, EVENT, AttemptId, EndpointId, EventId, lower_bound, parse_id
+from posthouse.intake.parse import check_type
+from posthouse.manage.access import find_app
+from posthouse.manage.bounds import OWED_COUNTED_MAX, STATS_SECONDS_MAX
+from posthouse.manage.endpoints import endpoint_not_found
+from posthouse.ports.clock import Clock
+from posthouse.ports.directory import Directory
+from posthouse.ports.inspect import (
+    AttemptFacts,
+    AttemptRecord,
+    EndpointStats,
+    EventFacts,
+    Inspector,
+    OwedFacts,
+    Span,
+    Where,
+)
+from posthouse.wire.render import Renderer
+
+_SIGNATURE = b"webhook-signature"
+
+
+class RequestView(msgspec.Struct, frozen=True):
+    """A request as it was sent, without its signature."""
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+class Deliveries:
+    """An app's events, attempts and owed deliveries, to an administrator or to the app itself."""
+
+    def __init__(self, directory: Directory, inspector: Inspector, clock: Clock) -> None:
+        self._directory = directory
+        self._inspector = inspector
+        self._clock = clock
+
+    async def events(self, principal: Principal, app: str, span: Span, *, type: str | None) -> list[EventFacts]:
+        where = await self._where(principal, app)
+        _check_filter(type)
+        return await self._inspector.events(where, span, type=type)
+
+    async def event(self, principal: Principal, app: str, reference: str) -> tuple[EventFacts, Event]:
+        """Raises NotFound."""
+        where = await self._where(principal, app)
+        found = await self._inspector.event(where, _event_id(reference))
+        if found is None:
+            raise _event_not_found(reference)
+        return found
+
+    async def event_attempts(self, principal: Principal, app: str, reference: str, span: Span) -> list[AttemptFacts]:
+        """Raises NotFound."""
+        where = await self._where(principal, app)
+        event_id = _event_id(reference)
+        attempts = await self._inspector.event_attempts(where, event_id, span)
+        if not attempts and await self._inspector.event(where, event_id) is None:
+            raise _event_not_found(reference)
+        return attempts
+
+    async def attempts(
+        self,
+        principal: Principal,
+        app: str,
+        span: Span,
+        *,
+        endpoint: str | None,
+        outcome: AttemptOutcome | None,
+        type: str | None,
+    ) -> list[AttemptFacts]:
+        where = await self._where(principal, app)
+        _check_filter(type)
+        endpoint_id = await self._endpoint_id(where, endpoint)
+        return await self._inspector.attempts(where, span, endpoint_id=endpoint_id, outcome=outcome, type=type)
+
+    async def attempt(self, principal: Principal, app: str, reference: str) -> tuple[AttemptRecord, RequestView | None]:
+        """An attempt and its request, made again from what it was made of. Raises NotFound."""
+        where = await self._where(principal, app)
+        raw = parse_id(ATTEMPT, reference)
+        found = None if raw is None else await self._inspector.attempt(where, AttemptId(raw))
+        if found is None:
+            raise NotFound(f"there is no attempt {reference[:80]!r}", code="attempt_not_found")
+        return found, request_of(found, where)
+
+    async def owed(
+        self, principal: Principal, app: str, *, before: tuple[bytes, bytes], limit: int, endpoint: str | None
+    ) -> list[OwedFacts]:
+        where = await self._where(principal, app)
+        endpoint_id = await self._endpoint_id(where, endpoint)
+        return await self._inspector.owed(where, before=before, limit=limit, endpoint_id=endpoint_id)
+
+    async def stats(
+        self, principal: Principal, app: str, endpoint: str, *, since: float, until: float
+    ) -> EndpointStats:
+        """Raises NotFound, Invalid (the span is too long)."""
+        if not 0 <= until - since <= STATS_SECONDS_MAX:
+            raise Invalid(f"must be before until, by at most {STATS_SECONDS_MAX / 86_400:g} days", path="?since")
+        where = await self._where(principal, app)
+        found = await self._directory.get_endpoint(where.app_id, endpoint)
+        if found is None:
+            raise endpoint_not_found(endpoint)
+        return await self._inspector.stats(where, found.id, since=since, until=until, owed_max=OWED_COUNTED_MAX)
+
+    async def resend(self, principal: Principal, app: str, *, event: str, endpoint: str) -> OwedFacts:
+        """Owe an event to an endpoint again. Raises NotFound, Conflict (see `ports.inspect`)."""
+        where = await self._where(principal, app)
+        event_id = _event_id(event)
+        found = await self._directory.get_endpoint(where.app_id, endpoint)
+        if found is None:
+            raise endpoint_not_found(endpoint)
+        return await self._inspector.resend(where, found.id, event_id, now=self._clock.now())
+
+    async def _where(self, principal: Principal, app: str) -> Where:
+        found = await find_app(self._directory, principal, app)
+        return Where(found.id, found.partition)
+
+    async def _endpoint_id(self, where: Where, reference: str | None) -> EndpointId | None:
+        """The id a filter means. One that was deleted still has attempts, so an id is taken as it is."""
+        if reference is None:
+            return None
+        raw = parse_id(ENDPOINT, reference)
+        if raw is not None:
+            return EndpointId(raw)
+        found = await self._directory.get_endpoint(where.app_id, reference)
+        if found is None:
+            raise endpoint_not_found(reference)
+        return found.id
+
+
+def span(*, before: bytes, since: float | None, until: float | None, limit: int) -> Span:
+    """A page of ids from times (unix seconds), each id bearing its own: from `since` on, before `until`."""
+    end = before if until is None else min(before, lower_bound(int(until * 1000)))
+    return Span(before=end, since=lower_bound(0 if since is None else int(since * 1000)), limit=limit)
+
+
+def request_of(record: AttemptRecord, where: Where) -> RequestView | None:
+    """The request of an attempt; None where nothing was sent, or where what it was made of is gone."""
+    facts, event, config = record.facts, record.event, record.config
+    if not facts.sent or event is None or config is None:
+        return None
+    endpoint = Endpoint(
+        id=facts.endpoint_id,
+        app_id=where.app_id,
+        partition=where.partition,
+        revision=facts.revision,
+        url=config.url,
+        headers=tuple(config.headers.items()),
+        timeouts=config.timeouts,
+    )
+    replay = facts.kind == DeliveryClass.REPLAY.value
+    request = Renderer(endpoint).render(event, now=facts.started_at, replay=replay)
+    first, *lines = request.head.rstrip(b"\r\n").split(b"\r\n")
+    headers = []
+    for line in lines:
+        name, _, value = line.partition(b": ")
+        if name.lower() != _SIGNATURE:
+            headers.append((name.decode("latin-1"), value.decode("latin-1")))
+    return RequestView(first.partition(b" ")[0].decode("ascii"), facts.url, tuple(headers), request.body)
+
+
+def _check_filter(event_type: str | None) -> None:
+    if event_type is not None:
+        check_type(event_type, path="?type")
+
+
+def _event_id(reference: str) -> EventId:
+    raw = parse_id(EVENT, reference)
+    if raw is None:
+        raise _event_not_found(reference)
+    return EventId(raw)
+
+
+def _event_not_found(reference: str) -> NotFound:
+    return NotFound(f"there is no event {reference[:80]!r}", code="event_not_found")

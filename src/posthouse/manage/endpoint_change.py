@@ -1,0 +1,150 @@
+"""A change of an endpoint: is it well-formed, and what comes of it. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from posthouse.domain.endpoint import EndpointConfig, Timeouts
+from posthouse.domain.errors import Invalid
+from posthouse.domain.exchange import Target
+from posthouse.domain.ids import ENDPOINT
+from posthouse.domain.limits import CHANNELS_MAX, EVENT_PATTERNS_MAX, NAME_LENGTH_MAX, TEXT_LENGTH_MAX
+from posthouse.domain.retry import ATTEMPTS_MAX, RetrySettings
+from posthouse.domain.routing import is_pattern
+from posthouse.manage.access import check_metadata, check_uid
+from posthouse.manage.bounds import CONCURRENCY_MAX, DELAY_SECONDS_MAX, EXPONENTIAL_FACTOR_MAX, TIMEOUT_SECONDS_MAX
+from posthouse.ports.directory import StoredEndpoint
+from posthouse.wire.headers import check_headers
+from posthouse.wire.target import parse_target
+
+BY_HAND: Final = "by_hand"
+"""Why an endpoint is disabled that somebody disabled."""
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class EndpointChange(msgspec.Struct, frozen=True, kw_only=True):
+    """New values of an endpoint, each whole; None is the default, and what is not set stays as it is."""
+
+    url: str | UnsetType = UNSET
+    description: str | UnsetType | None = UNSET
+    uid: str | UnsetType | None = UNSET
+    metadata: dict[str, Any] | UnsetType | None = UNSET
+    enabled: bool | UnsetType | None = UNSET
+    events: tuple[str, ...] | UnsetType | None = UNSET
+    channels: tuple[str, ...] | UnsetType | None = UNSET
+    headers: dict[str, str] | UnsetType | None = UNSET
+    retry: RetrySettings | UnsetType | None = UNSET
+    timeouts: Timeouts | UnsetType | None = UNSET
+    concurrency: int | UnsetType | None = UNSET
+
+    def given(self) -> dict[str, Any]:
+        """What is set."""
+        return {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not UNSET}
+
+
+def check_change(change: EndpointChange) -> Target | None:
+    """Raises Invalid with the path of the field that is wrong. The new target, if there is one."""
+    target = None if change.url is UNSET else parse_target(change.url)
+    if change.uid is not UNSET:
+        check_uid(change.uid, prefix=ENDPOINT)
+    if change.metadata:
+        check_metadata(change.metadata)
+    if change.description and len(change.description) > TEXT_LENGTH_MAX:
+        raise Invalid(f"a description has at most {TEXT_LENGTH_MAX} characters", path="description")
+    if change.events:
+        _check_events(change.events)
+    if change.channels:
+        _check_channels(change.channels)
+    if change.headers:
+        check_headers(change.headers.items())
+    if change.retry:
+        _check_retry(change.retry)
+    if change.timeouts:
+        for name in change.timeouts.__struct_fields__:
+            _between(getattr(change.timeouts, name), 0.0, TIMEOUT_SECONDS_MAX, f"timeouts.{name}", "seconds")
+    if change.concurrency is not UNSET and change.concurrency is not None:
+        _between(change.concurrency, 0, CONCURRENCY_MAX, "concurrency", "requests at the same time")
+    return target
+
+
+def changed(old: StoredEndpoint, change: EndpointChange, *, now: float) -> StoredEndpoint:
+    """The endpoint after a change that was checked. Its revision goes up where requests will be made differently."""
+    given = change.given()
+    defaults = EndpointConfig(url="")
+    config = msgspec.structs.replace(
+        old.config,
+        **{
+            name: getattr(defaults, name) if given[name] is None else given[name]
+            for name in old.config.__struct_fields__
+            if name in given
+        },
+    )
+    new = msgspec.structs.replace(old, config=config, revision=old.revision + (config != old.config))
+    if "uid" in given:
+        new = msgspec.structs.replace(new, uid=given["uid"])
+    if "metadata" in given:
+        new = msgspec.structs.replace(new, metadata=given["metadata"] or {})
+    if "enabled" in given:
+        new = enabled(new, given["enabled"] is not False, now=now)
+    return new
+
+
+def enabled(old: StoredEndpoint, on: bool, *, now: float) -> StoredEndpoint:
+    """The endpoint enabled, or disabled by hand."""
+    if on:
+        return msgspec.structs.replace(old, enabled=True, disabled_reason=None, disabled_at=None)
+    if not old.enabled:
+        return old
+    return msgspec.structs.replace(old, enabled=False, disabled_reason=BY_HAND, disabled_at=now)
+
+
+def _check_events(patterns: tuple[str, ...]) -> None:
+    if len(patterns) > EVENT_PATTERNS_MAX:
+        raise Invalid(f"an endpoint has at most {EVENT_PATTERNS_MAX} patterns", path="events")
+    for index, pattern in enumerate(patterns):
+        if not is_pattern(pattern):
+            raise Invalid(
+                "a pattern is an event type (order.created), a beginning (order.*), or * for all",
+                path=f"events[{index}]",
+            )
+
+
+def _check_channels(channels: tuple[str, ...]) -> None:
+    if len(channels) > CHANNELS_MAX:
+        raise Invalid(f"an endpoint has at most {CHANNELS_MAX} channels", path="channels")
+    for index, channel in enumerate(channels):
+        if not 0 < len(channel) <= NAME_LENGTH_MAX or _CONTROL.search(channel):
+            raise Invalid(
+                f"a channel has 1 to {NAME_LENGTH_MAX} characters without control characters",
+                path=f"channels[{index}]",
+            )
+
+
+def _check_retry(retry: RetrySettings) -> None:
+    if retry.schedule is not None and retry.exponential is not None:
+        raise Invalid("give either a schedule or an exponential, not both", path="retry")
+    if not 0 <= retry.jitter <= 1:
+        raise Invalid("must be from 0 to 1: 0.1 moves a delay by up to a tenth", path="retry.jitter")
+    if retry.schedule is not None:
+        if not 1 <= len(retry.schedule) <= ATTEMPTS_MAX:
+            raise Invalid(f"a schedule has 1 to {ATTEMPTS_MAX} delays", path="retry.schedule")
+        for index, delay in enumerate(retry.schedule):
+            _between(delay, 0.0, DELAY_SECONDS_MAX, f"retry.schedule[{index}]", "seconds")
+    if retry.exponential is not None:
+        curve = retry.exponential
+        _between(curve.base, 0.0, DELAY_SECONDS_MAX, "retry.exponential.base", "seconds")
+        _between(curve.max, 0.0, DELAY_SECONDS_MAX, "retry.exponential.max", "seconds")
+        if not 1 <= curve.factor <= EXPONENTIAL_FACTOR_MAX:
+            raise Invalid(f"must be from 1 to {EXPONENTIAL_FACTOR_MAX:g}", path="retry.exponential.factor")
+        _between(curve.attempts, 0, ATTEMPTS_MAX, "retry.exponential.attempts", "attempts")
+
+
+def _between(value: float, above: float, most: float, path: str, unit: str) -> None:
+    if not (above < value <= most) or not math.isfinite(value):
+        raise Invalid(f"must be more than {above:g} and at most {most:g} {unit}", path=path)

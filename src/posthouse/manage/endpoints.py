@@ -1,0 +1,191 @@
+"""Endpoints: where an app's events go."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from posthouse.domain.access import Principal
+from posthouse.domain.endpoint import EndpointConfig, Secret
+from posthouse.domain.errors import Conflict, Invalid, NotFound
+from posthouse.domain.exchange import Target
+from posthouse.domain.ids import ENDPOINT, EndpointId, format_id
+from posthouse.domain.limits import ENDPOINTS_PER_APP_MAX
+from posthouse.manage.access import app_not_found, audit, find_app
+from posthouse.manage.bounds import OVERLAP_SECONDS_MAX, SECRETS_MAX
+from posthouse.manage.endpoint_change import EndpointChange, changed, check_change
+from posthouse.ports.clock import Clock
+from posthouse.ports.directory import App, Directory, StoredEndpoint, StoredSecret
+from posthouse_sdk.errors import SecretError
+from posthouse_sdk.signatures import HMAC_KEY_BYTES, VerifyingKey, generate_hmac_key, parse_secret
+
+CheckTarget = Callable[[str, int], Awaitable[str | None]]
+"""(host, port) -> why it is refused; None where it may be spoken to, or does not resolve now."""
+
+_ENDPOINT: Final = "endpoint"
+
+
+class Endpoints:
+    """An administrator, or the app itself, manages its endpoints."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        clock: Clock,
+        *,
+        check_target: CheckTarget,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+        endpoints_max: int = ENDPOINTS_PER_APP_MAX,
+    ) -> None:
+        self._directory = directory
+        self._clock = clock
+        self._check_target = check_target
+        self._random = random
+        self._endpoints_max = endpoints_max
+
+    async def page(self, principal: Principal, app: str, *, before: bytes, limit: int) -> list[StoredEndpoint]:
+        found = await find_app(self._directory, principal, app)
+        return await self._directory.endpoints(found.id, before=before, limit=limit)
+
+    async def get(self, principal: Principal, app: str, reference: str) -> StoredEndpoint:
+        return (await self._find(principal, app, reference))[1]
+
+    async def create(
+        self, principal: Principal, app: str, change: EndpointChange, secret: str | None
+    ) -> tuple[StoredEndpoint, Secret]:
+        """The endpoint and its signing secret: the one given, or a new one. Raises Invalid, NotFound, Conflict."""
+        owner = await find_app(self._directory, principal, app)
+        target = check_change(change)
+        if target is None:
+            raise Invalid("this field is missing", path="url")
+        key = self._new_secret() if secret is None else secret_of(secret)
+        await self._check(target)
+        endpoint_id = EndpointId(self._clock.new_id())
+        blank = StoredEndpoint(id=endpoint_id, app_id=owner.id, config=EndpointConfig(url=""))
+        endpoint = msgspec.structs.replace(changed(blank, change, now=self._clock.now()), revision=1)
+        entry = audit(principal, f"{_ENDPOINT}.created", format_id(ENDPOINT, endpoint_id))
+        stored = await self._directory.create_endpoint(endpoint, key, entry, endpoints_max=self._endpoints_max)
+        if stored is None:
+            raise app_not_found(app)
+        return stored, key
+
+    async def change(self, principal: Principal, app: str, reference: str, change: EndpointChange) -> StoredEndpoint:
+        """Raises Invalid, NotFound, Conflict (the uid is taken)."""
+        owner, endpoint = await self._find(principal, app, reference)
+        target = check_change(change)
+        if target is not None and change.url != endpoint.config.url:
+            await self._check(target)
+        now = self._clock.now()
+        entry = audit(
+            principal, f"{_ENDPOINT}.changed", format_id(ENDPOINT, endpoint.id), fields=sorted(change.given())
+        )
+        return self._there(
+            await self._directory.change_endpoint(
+                owner.id, endpoint.id, lambda old: changed(old, change, now=now), entry
+            ),
+            reference,
+        )
+
+    async def pause(self, principal: Principal, app: str, reference: str, *, paused: bool) -> StoredEndpoint:
+        """Hold deliveries back, or let them go on. Nothing is lost meanwhile. Raises NotFound."""
+        owner, endpoint = await self._find(principal, app, reference)
+        entry = audit(principal, f"{_ENDPOINT}.{'paused' if paused else 'resumed'}", format_id(ENDPOINT, endpoint.id))
+        return self._there(
+            await self._directory.change_endpoint(
+                owner.id, endpoint.id, lambda old: msgspec.structs.replace(old, paused=paused), entry
+            ),
+            reference,
+        )
+
+    async def delete(self, principal: Principal, app: str, reference: str) -> None:
+        """What it is owed is cancelled. Raises NotFound."""
+        owner, endpoint = await self._find(principal, app, reference)
+        entry = audit(principal, f"{_ENDPOINT}.deleted", format_id(ENDPOINT, endpoint.id))
+        if not await self._directory.delete_endpoint(owner.id, endpoint.id, entry):
+            raise endpoint_not_found(reference)
+
+    async def reveal_secrets(self, principal: Principal, app: str, reference: str) -> list[StoredSecret]:
+        """The secrets that sign now, newest first; that they were looked at is on record. Raises NotFound."""
+        owner, endpoint = await self._find(principal, app, reference)
+        entry = audit(principal, f"{_ENDPOINT}.secret_revealed", format_id(ENDPOINT, endpoint.id))
+        found = await self._directory.secrets(owner.id, endpoint.id, now=self._clock.now(), audit=entry)
+        if found is None:
+            raise endpoint_not_found(reference)
+        return found
+
+    async def rotate_secret(
+        self, principal: Principal, app: str, reference: str, *, secret: str | None, overlap_seconds: int
+    ) -> tuple[Secret, float]:
+        """The new secret, and until when the old ones sign too. Raises Invalid, NotFound, Conflict (too many overlap)."""
+        owner, endpoint = await self._find(principal, app, reference)
+        if not 0 <= overlap_seconds <= OVERLAP_SECONDS_MAX:
+            raise Invalid(f"must be from 0 to {OVERLAP_SECONDS_MAX} seconds", path="overlap_seconds")
+        key = self._new_secret() if secret is None else secret_of(secret)
+        now = self._clock.now()
+        expires_at = now + overlap_seconds
+        rotated = await self._directory.rotate_secret(
+            owner.id,
+            endpoint.id,
+            key,
+            check=lambda live: _check_rotation(live, key, overlap=overlap_seconds > 0),
+            now=now,
+            expires_at=expires_at,
+            audit=audit(
+                principal,
+                f"{_ENDPOINT}.secret_rotated",
+                format_id(ENDPOINT, endpoint.id),
+                overlap_seconds=overlap_seconds,
+            ),
+        )
+        if not rotated:
+            raise endpoint_not_found(reference)
+        return key, expires_at
+
+    async def _find(self, principal: Principal, app: str, reference: str) -> tuple[App, StoredEndpoint]:
+        owner = await find_app(self._directory, principal, app)
+        return owner, self._there(await self._directory.get_endpoint(owner.id, reference), reference)
+
+    def _there(self, endpoint: StoredEndpoint | None, reference: str) -> StoredEndpoint:
+        if endpoint is None:
+            raise endpoint_not_found(reference)
+        return endpoint
+
+    async def _check(self, target: Target) -> None:
+        refused = await self._check_target(target.host, target.port)
+        if refused is not None:
+            raise Invalid(refused, path="url", code="target_refused")
+
+    def _new_secret(self) -> Secret:
+        key = generate_hmac_key(self._random(HMAC_KEY_BYTES))
+        return Secret(key.version, key.raw)
+
+
+def endpoint_not_found(reference: str) -> NotFound:
+    return NotFound(f"there is no endpoint {reference[:80]!r}", code="endpoint_not_found")
+
+
+def secret_of(text: str) -> Secret:
+    """The signing secret that `whsec_…` or `whsk_…` stands for. Raises Invalid, which does not repeat it."""
+    try:
+        key = parse_secret(text)
+    except SecretError as error:
+        raise Invalid(str(error), path="secret", code="invalid_secret") from None
+    if isinstance(key, VerifyingKey):
+        raise Invalid(
+            "a whpk_ key only verifies; signing takes whsec_… or whsk_…", path="secret", code="invalid_secret"
+        )
+    return Secret(key.version, key.raw)
+
+
+def _check_rotation(live: Sequence[StoredSecret], new: Secret, *, overlap: bool) -> None:
+    if any(known.secret == new for known in live):
+        raise Invalid("this secret is in use already; a rotation brings another one", path="secret")
+    if overlap and len(live) >= SECRETS_MAX:
+        raise Conflict(
+            f"{len(live)} secrets sign at this moment, which is the most; wait until one expires, or rotate with "
+            "overlap_seconds 0, which ends all others",
+            code="too_many_secrets",
+        )

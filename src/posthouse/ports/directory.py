@@ -1,0 +1,203 @@
+"""The configuration: event types, apps, endpoints with their secrets, API keys; and the audit of who changed it.
+
+A change is one transaction: what changed, its audit entry, and the counters by which owners and caches notice. Changes are
+pure functions that the store applies to a locked row, so that two of them never lose each other's fields. Times are unix
+seconds. Whoever names a thing that is not there (any more) gets None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from posthouse.domain.access import Principal
+from posthouse.domain.endpoint import EndpointConfig, Secret
+from posthouse.domain.ids import AppId, EndpointId
+
+
+class Audit(msgspec.Struct, frozen=True):
+    """Who did what to which thing. Never holds a secret."""
+
+    actor: str
+    action: str
+    object: str
+    detail: dict[str, Any] = {}
+
+
+class EventType(msgspec.Struct, frozen=True, kw_only=True):
+    """A catalogue entry. `schema` is JSON Schema text; `version` counts the changes of the schema."""
+
+    name: str
+    description: str = ""
+    schema: str | None = None
+    examples: tuple[Any, ...] = ()
+    version: int = 1
+    created_at: float = 0.0
+    updated_at: float = 0.0
+    archived_at: float | None = None
+
+
+class App(msgspec.Struct, frozen=True, kw_only=True):
+    """A consumer of the platform. `uid` is the platform's own name for it."""
+
+    id: AppId
+    partition: int = -1  # chosen as it is stored
+    uid: str | None = None
+    name: str = ""
+    metadata: dict[str, Any] = {}
+    created_at: float = 0.0
+    updated_at: float = 0.0
+
+
+class StoredEndpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint as it is managed. `revision` counts the changes of `config`."""
+
+    id: EndpointId
+    app_id: AppId
+    config: EndpointConfig
+    uid: str | None = None
+    revision: int = 1
+    metadata: dict[str, Any] = {}
+    enabled: bool = True
+    disabled_reason: str | None = None
+    disabled_at: float | None = None
+    paused: bool = False
+    failing_since: float | None = None
+    created_at: float = 0.0
+    updated_at: float = 0.0
+
+
+class StoredSecret(msgspec.Struct, frozen=True):
+    """A signing secret in the clear; `expires_at` ends the overlap of a rotation."""
+
+    secret: Secret
+    version: int
+    created_at: float
+    expires_at: float | None
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """An API key on record; the key itself is known to its holder alone. Without an app it is an administrator's."""
+
+    id: bytes
+    hint: str
+    name: str = ""
+    app_id: AppId | None = None
+    created_at: float = 0.0
+    revoked_at: float | None = None
+
+
+class Sealer(Protocol):
+    """Seals secrets to their owner, kind and version. `open` raises SetupError where one does not open."""
+
+    def seal(self, plaintext: bytes, owner: bytes, kind: str, version: int) -> bytes: ...
+
+    def open(self, sealed: bytes, owner: bytes, kind: str, version: int) -> bytes: ...
+
+
+class Directory(Protocol):
+    async def installation_id(self) -> bytes:
+        """Sixteen random bytes, the same for all processes, made with the installation."""
+        ...
+
+    # Event types, by name
+
+    async def event_types(self, *, after: str, limit: int, archived: bool) -> list[EventType]:
+        """By name; `archived` includes those that are."""
+        ...
+
+    async def get_event_type(self, name: str) -> EventType | None: ...
+
+    async def create_event_type(self, entry: EventType, audit: Audit) -> EventType:
+        """Raises Conflict where the name is taken."""
+        ...
+
+    async def change_event_type(
+        self, name: str, change: Callable[[EventType], EventType], audit: Audit
+    ) -> EventType | None: ...
+
+    # Apps, newest first
+
+    async def apps(self, *, before: bytes, limit: int) -> list[App]: ...
+
+    async def get_app(self, reference: str) -> App | None:
+        """The app with this id or uid."""
+        ...
+
+    async def create_app(self, app: App, audit: Audit) -> App:
+        """Raises Conflict where the uid is taken."""
+        ...
+
+    async def change_app(self, app_id: AppId, change: Callable[[App], App], audit: Audit) -> App | None:
+        """Raises Conflict where the uid is taken."""
+        ...
+
+    async def delete_app(self, app_id: AppId, audit: Audit) -> bool:
+        """With its endpoints, their secrets and its keys; whether it was there."""
+        ...
+
+    # Endpoints, newest first
+
+    async def endpoints(self, app_id: AppId, *, before: bytes, limit: int) -> list[StoredEndpoint]: ...
+
+    async def get_endpoint(self, app_id: AppId, reference: str) -> StoredEndpoint | None:
+        """The app's endpoint with this id or uid."""
+        ...
+
+    async def create_endpoint(
+        self, endpoint: StoredEndpoint, secret: Secret, audit: Audit, *, endpoints_max: int
+    ) -> StoredEndpoint | None:
+        """None where the app is gone. Raises Conflict where the uid is taken or the app has `endpoints_max` of them."""
+        ...
+
+    async def change_endpoint(
+        self, app_id: AppId, endpoint_id: EndpointId, change: Callable[[StoredEndpoint], StoredEndpoint], audit: Audit
+    ) -> StoredEndpoint | None:
+        """A raised `revision` is kept on record. One that is enabled again counts as not failing. Raises Conflict."""
+        ...
+
+    async def delete_endpoint(self, app_id: AppId, endpoint_id: EndpointId, audit: Audit) -> bool:
+        """With its secrets; whether it was there. What it is owed is settled by its partition's owner."""
+        ...
+
+    async def secrets(
+        self, app_id: AppId, endpoint_id: EndpointId, *, now: float, audit: Audit
+    ) -> list[StoredSecret] | None:
+        """The secrets that sign at `now`, newest first. Reading them is on record."""
+        ...
+
+    async def rotate_secret(
+        self,
+        app_id: AppId,
+        endpoint_id: EndpointId,
+        secret: Secret,
+        *,
+        check: Callable[[Sequence[StoredSecret]], None],
+        now: float,
+        expires_at: float,
+        audit: Audit,
+    ) -> bool:
+        """A new secret; the others sign until `expires_at` at the latest. `check` may object by raising. False: gone."""
+        ...
+
+    # API keys, newest first
+
+    async def keys(self, *, before: bytes, limit: int) -> list[ApiKey]: ...
+
+    async def principal(self, key_hash: bytes) -> Principal | None:
+        """The holder of the key with this SHA-256, if it is neither revoked nor of an app that is gone."""
+        ...
+
+    async def create_key(self, key: ApiKey, key_hash: bytes, audit: Audit) -> ApiKey | None:
+        """None where its app is gone. Raises Conflict where this very key exists already."""
+        ...
+
+    async def create_first_key(self, key: ApiKey, key_hash: bytes, audit: Audit) -> bool:
+        """Store an administrator's key unless there is one that works; whether it was stored."""
+        ...
+
+    async def revoke_key(self, key_id: bytes, audit: Audit) -> ApiKey | None:
+        """None: there is none such that works. Raises Conflict for the last key of an administrator."""
+        ...

@@ -1,0 +1,142 @@
+"""What was published, tried and is owed, as people look at it; and sending one delivery again.
+
+Lists are newest first, from below a position: an id, or for what is owed an event and an endpoint. Times are unix seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from posthouse.domain.delivery import AttemptOutcome
+from posthouse.domain.endpoint import EndpointConfig
+from posthouse.domain.event import Event
+from posthouse.domain.exchange import Timings
+from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId
+
+
+class Where(msgspec.Struct, frozen=True):
+    """An app, and the partition that holds everything of it."""
+
+    app_id: AppId
+    partition: int
+
+
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of ids: below `before`, at or above `since`, at most `limit`."""
+
+    before: bytes
+    since: bytes
+    limit: int
+
+
+class EventFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """An event without its payload."""
+
+    id: EventId
+    type: str
+    subject: str | None
+    key: str | None
+    source: str | None
+    channels: tuple[str, ...]
+    attributes: bytes | None
+    content_type: str
+    payload_bytes: int
+    created_at: float
+    expires_at: float | None
+
+
+class AttemptFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt on record. `type` is None where retention dropped its event."""
+
+    id: AttemptId
+    event_id: EventId
+    endpoint_id: EndpointId
+    type: str | None
+    number: int
+    kind: str
+    outcome: str
+    reason: str
+    sent: bool
+    status: int | None
+    revision: int
+    url: str
+    address: str
+    started_at: float
+    timings: Timings
+    error: str | None
+
+
+class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt with its answer, and what its request was made of (None where retention dropped the event)."""
+
+    facts: AttemptFacts
+    response_headers: bytes | None
+    response_body: bytes | None
+    event: Event | None
+    config: EndpointConfig | None  # the endpoint as it was at that revision
+
+
+class OwedFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery that waits in the store. `due_at` is None for one that waits for another."""
+
+    endpoint_id: EndpointId
+    event_id: EventId
+    type: str | None
+    number: int
+    kind: str
+    due_at: float | None
+    reason: str
+    expires_at: float | None
+
+
+class EndpointStats(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an endpoint's attempts in a span of time, and what it is owed now (counted up to a bound)."""
+
+    delivered: int
+    failed: int
+    gave_up: int
+    total_us: int
+    owed: int
+    next_due_at: float | None
+
+
+class Inspector(Protocol):
+    """Reads end within a bounded time; one that would take longer raises Invalid (code `query_too_broad`)."""
+
+    async def events(self, where: Where, span: Span, *, type: str | None) -> list[EventFacts]: ...
+
+    async def event(self, where: Where, event_id: EventId) -> tuple[EventFacts, Event] | None: ...
+
+    async def event_attempts(self, where: Where, event_id: EventId, span: Span) -> list[AttemptFacts]: ...
+
+    async def attempts(
+        self,
+        where: Where,
+        span: Span,
+        *,
+        endpoint_id: EndpointId | None,
+        outcome: AttemptOutcome | None,
+        type: str | None,
+    ) -> list[AttemptFacts]: ...
+
+    async def attempt(self, where: Where, attempt_id: AttemptId) -> AttemptRecord | None: ...
+
+    async def owed(
+        self, where: Where, *, before: tuple[bytes, bytes], limit: int, endpoint_id: EndpointId | None
+    ) -> list[OwedFacts]:
+        """Below the position (event id, endpoint id)."""
+        ...
+
+    async def stats(
+        self, where: Where, endpoint_id: EndpointId, *, since: float, until: float, owed_max: int
+    ) -> EndpointStats: ...
+
+    async def resend(self, where: Where, endpoint_id: EndpointId, event_id: EventId, *, now: float) -> OwedFacts:
+        """Owe a delivery again, from now; asking twice merges. What is owed afterwards.
+
+        Raises: NotFound for an event or endpoint that is not the app's, Conflict `in_progress` for an event that was not
+        dispatched yet, Conflict `endpoint_disabled`.
+        """
+        ...

@@ -1,0 +1,35 @@
+"""What the engine tells of itself. Every call is on the hot path: an adapter counts, and does nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Telemetry(Protocol):
+    def published(self, count: int, size: int) -> None:
+        """Events are in the log for good; `size` is the sum of their payloads in bytes."""
+        ...
+
+    def publish_batch(self, events: int, seconds: float) -> None:
+        """One append to the log, of one or more requests together, took this long."""
+        ...
+
+    def attempt(self, outcome: str, reason: str, kind: str, duration_seconds: float) -> None:
+        """A delivery was attempted, or given up without a request (then the duration is 0)."""
+        ...
+
+    def delivered_after(self, seconds: float) -> None:
+        """A target confirmed an event this long after it was published."""
+        ...
+
+    def journal_batch(self, results: int, seconds: float) -> None:
+        """One journal transaction took this long."""
+        ...
+
+    def watch(self, name: str, read: Callable[[], float | None]) -> None:
+        """Read a gauge whenever it is asked for. None, or an exception: not known just now.
+
+        Raises ValueError for a name that the adapter does not know: a gauge is described where it is shown.
+        """
+        ...

@@ -1,0 +1,223 @@
+"""Small fakes of the ports, and time that a test owns.
+
+A test under `virtual_time` runs on an event loop whose clock stands still while anything can run, and otherwise jumps to
+the next timer: an hour of retries takes milliseconds, and happens in the same order each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import random
+import selectors
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, ParamSpec
+
+from posthouse.domain.endpoint import AppConfig, Endpoint
+from posthouse.domain.event import Event
+from posthouse.domain.exchange import Answer, Failure, Fault, Request, Result, Timings
+from posthouse.domain.ids import EVENT, AppId, EndpointId, EventId, parse_id, uuid7
+
+P = ParamSpec("P")
+
+EPOCH: Final = 1_800_000_000.0  # unix seconds when virtual time begins
+PATIENCE_SECONDS: Final = 30.0
+
+
+class _JumpingSelector(selectors.SelectSelector):
+    """Where the loop would wait, time passes at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if not ready:
+            if timeout is None:
+                raise RuntimeError("every task waits for another: nothing will ever happen again")
+            self.seconds += max(timeout, 0.0)
+        return ready
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop in virtual time."""
+
+    def __init__(self) -> None:
+        self._jumping = _JumpingSelector()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        return self._jumping.seconds
+
+    def skip(self, seconds: float) -> None:
+        """Let time pass in which nothing runs, as when the machine sleeps."""
+        self._jumping.seconds += seconds
+
+
+def virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Run an async test in virtual time."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            runner.run(test(*args, **kwargs))
+
+    return run
+
+
+class FakeClock:
+    """`ports.clock.Clock` on the running loop's time. Ids count up; draws come from a seed."""
+
+    def __init__(self, *, seed: int = 0, draw: float | None = None) -> None:
+        self._random = random.Random(seed)
+        self._count = seed << 32
+        self._draw = draw
+
+    def now(self) -> float:
+        return EPOCH + self.boot()
+
+    def boot(self) -> float:
+        return asyncio.get_running_loop().time() + 1_000.0
+
+    def new_id(self) -> bytes:
+        self._count += 1
+        return uuid7(int(self.now() * 1000), self._count)
+
+    def draw(self) -> float:
+        return self._random.random() if self._draw is None else self._draw
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class FakeTelemetry:
+    """`ports.telemetry.Telemetry` that remembers."""
+
+    def __init__(self) -> None:
+        self.published_events = 0
+        self.published_bytes = 0
+        self.publish_batches: list[int] = []
+        self.attempts: list[tuple[str, str, str]] = []
+        self.delays: list[float] = []
+        self.journal_batches: list[int] = []
+
+    def published(self, count: int, size: int) -> None:
+        self.published_events += count
+        self.published_bytes += size
+
+    def publish_batch(self, events: int, seconds: float) -> None:
+        self.publish_batches.append(events)
+
+    def attempt(self, outcome: str, reason: str, kind: str, duration_seconds: float) -> None:
+        self.attempts.append((outcome, reason, kind))
+
+    def delivered_after(self, seconds: float) -> None:
+        self.delays.append(seconds)
+
+    def journal_batch(self, results: int, seconds: float) -> None:
+        self.journal_batches.append(results)
+
+    def watch(self, name: str, read: Callable[[], float | None]) -> None:
+        pass
+
+
+class Sent:
+    """A request as the fake transport saw it."""
+
+    def __init__(self, request: Request, at: float) -> None:
+        self.request = request
+        self.at = at
+        self.path = request.target.path
+        self.headers = dict(
+            line.lower().split(": ", 1) for line in request.head.decode("latin-1").split("\r\n")[1:] if line
+        )
+        raw = parse_id(EVENT, self.headers["webhook-id"])
+        assert raw is not None
+        self.event_id = EventId(raw)
+
+
+Reply = Callable[[Sent], Awaitable[Result]]
+
+
+class FakeTransport:
+    """`ports.transport.Transport` to targets that are functions."""
+
+    def __init__(self, reply: Reply | None = None) -> None:
+        self.reply: Reply = reply or confirm
+        self.sent: list[Sent] = []
+        self.running: list[Sent] = []
+        self.closed = False
+
+    async def send(self, request: Request) -> Result:
+        sent = Sent(request, asyncio.get_running_loop().time())
+        self.sent.append(sent)
+        self.running.append(sent)
+        try:
+            return await self.reply(sent)
+        finally:
+            self.running.remove(sent)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+async def confirm(_: Sent) -> Result:
+    """A good target."""
+    return answer()
+
+
+def answer(status: int = 200, *headers: tuple[bytes, bytes], body: bytes = b"") -> Answer:
+    return Answer(status, headers, body, Timings(total_us=1_000), address="192.0.2.1")
+
+
+def failure(fault: Fault = Fault.CONNECT_FAILED) -> Failure:
+    return Failure(fault, "refused", Timings(total_us=1_000))
+
+
+async def until(
+    fact: Callable[[], bool | Awaitable[bool]], what: str = "the fact", seconds: float = PATIENCE_SECONDS
+) -> None:
+    """Wait until something is so, looking every few milliseconds."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while True:
+        found = fact()
+        if not isinstance(found, bool):
+            found = await found
+        if found:
+            return
+        assert asyncio.get_running_loop().time() < deadline, f"waited {seconds:g} s in vain for {what}"
+        await asyncio.sleep(0.005)
+
+
+def an_event(seq: int = 1, *, partition: int = 0, **fields: Any) -> Event:
+    """An event of the log; its id tells its position."""
+    made: dict[str, Any] = {
+        "id": EventId(uuid7(int(EPOCH * 1000) + seq, partition << 32 | seq)),
+        "partition": partition,
+        "seq": seq,
+        "app_id": AppId(uuid7(1, 1)),
+        "type": "order.created",
+        "payload": b'{"n":1}',
+        "content_type": "application/json",
+        "created_at": EPOCH + seq,
+        "config_version": 1,
+    }
+    return Event(**made | fields)
+
+
+def an_endpoint(number: int = 1, *, partition: int = 0, **fields: Any) -> Endpoint:
+    made: dict[str, Any] = {
+        "id": EndpointId(uuid7(2, partition << 32 | number)),
+        "app_id": AppId(uuid7(1, 1)),
+        "partition": partition,
+        "revision": 1,
+        "url": f"https://example.com/{number}",
+    }
+    return Endpoint(**made | fields)
+
+
+def an_app(*endpoints: Endpoint, number: int = 1, partition: int = 0, version: int = 1, **fields: Any) -> AppConfig:
+    return AppConfig(
+        app_id=AppId(uuid7(1, number)), partition=partition, version=version, endpoints=endpoints, **fields
+    )

@@ -1,0 +1,48 @@
+"""PostgreSQL with everything that the engine expects of it, for tests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from posthouse.adapters.postgres.database import Database
+from posthouse.adapters.postgres.days import ensure_days
+from posthouse.adapters.postgres.log import PostgresLog
+from posthouse.adapters.postgres.store import PostgresStore
+from posthouse.domain.limits import PARTITIONS
+
+ENGINE_SETTINGS: Final = {"plan_cache_mode": "force_custom_plan"}
+
+
+@dataclass(frozen=True)
+class Installed:
+    """An installed database with its days, and the adapters on it. Secrets are stored as they are."""
+
+    dsn: str
+    publishing: Database
+    journalling: Database
+    reading: Database
+    log: PostgresLog
+    store: PostgresStore
+
+
+@asynccontextmanager
+async def installed(dsn: str, *, partitions: int = PARTITIONS) -> AsyncIterator[Installed]:
+    """Install a migrated database, and connect to it as a process of Posthouse does."""
+    publishing, journalling = Database(dsn, size=8), Database(dsn, size=2)
+    reading = Database(dsn, size=6, settings=ENGINE_SETTINGS)
+    databases = (publishing, journalling, reading)
+    for database in databases:
+        await database.open()
+    try:
+        await reading.execute("SELECT install($1)", partitions)
+        await ensure_days(reading, now=time.time(), ahead=1)
+        log = PostgresLog(publishing, reading)
+        store = PostgresStore(journalling, reading, lambda sealed, _owner, _kind, _version: sealed)
+        yield Installed(dsn, publishing, journalling, reading, log, store)
+    finally:
+        for database in databases:
+            await database.close()

@@ -1,0 +1,257 @@
+"""The API in one process over a real database, with a log and a store beside it to make things happen."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import jsonschema_rs
+import msgspec
+from tests.asgi import Client, Reply
+
+from posthouse.adapters.postgres.database import Database
+from posthouse.adapters.postgres.days import ensure_days
+from posthouse.adapters.postgres.directory import PostgresDirectory
+from posthouse.adapters.postgres.inspect import PostgresInspector
+from posthouse.adapters.postgres.log import PostgresLog
+from posthouse.adapters.postgres.store import PostgresStore
+from posthouse.adapters.system.clock import SystemClock
+from posthouse.adapters.system.keyring import Keyring
+from posthouse.adapters.system.telemetry import PrometheusTelemetry
+from posthouse.api.app import Services, build_app
+from posthouse.domain.delivery import Attempt, AttemptOutcome, Cursor, DeliveryClass, JournalBatch, Owed, OwedReason
+from posthouse.domain.event import Draft, Event
+from posthouse.domain.exchange import Timings
+from posthouse.domain.ids import APP, ENDPOINT, AppId, AttemptId, EndpointId, EventId, parse_id
+from posthouse.ports.log import Appended
+from posthouse.wire.sealing import binding
+
+OWNER: Final = b"o" * 16
+PARTITIONS: Final = 4
+REFUSED_HOST: Final = "10.0.0.1"
+
+
+class Sealer:
+    """Secrets sealed as in production."""
+
+    def __init__(self) -> None:
+        self._keyring = Keyring([b"k" * 32])
+
+    def seal(self, plaintext: bytes, owner: bytes, kind: str, version: int) -> bytes:
+        return self._keyring.seal(plaintext, bound_to=binding(owner, kind, version))
+
+    def open(self, sealed: bytes, owner: bytes, kind: str, version: int) -> bytes:
+        return self._keyring.open(sealed, bound_to=binding(owner, kind, version))
+
+
+class World:
+    """`admin` is a client with an administrator's key."""
+
+    def __init__(self, database: Database, services: Services, client: Client, clock: SystemClock) -> None:
+        self.database = database
+        self.services = services
+        self.admin = client
+        self.clock = clock
+        self.directory = PostgresDirectory(database, Sealer())
+        self.inspector = PostgresInspector(database)
+        self.log = PostgresLog(database, database)
+        self.store = PostgresStore(database, database, Sealer().open)
+        self._epochs: dict[int, int] = {}
+
+    async def app(self, uid: str) -> str:
+        """A new app; its id."""
+        reply = await self.admin.post("/v1/apps", {"uid": uid})
+        assert reply.status == 201, reply.body
+        app_id: str = reply.json()["id"]
+        return app_id
+
+    async def endpoint(self, app: str, **fields: Any) -> str:
+        """A new endpoint; its id."""
+        reply = await self.admin.post(f"/v1/apps/{app}/endpoints", {"url": "https://example.com/hooks"} | fields)
+        assert reply.status == 201, reply.body
+        endpoint_id: str = reply.json()["id"]
+        return endpoint_id
+
+    async def client_of(self, app: str) -> Client:
+        """A client with a new key of an app."""
+        reply = await self.admin.post("/v1/keys", {"scope": "app", "app": app})
+        assert reply.status == 201, reply.body
+        return self.admin.with_key(reply.json()["key"])
+
+    async def publish(self, app: str, *payloads: bytes, type: str = "order.created", **fields: Any) -> list[Event]:
+        """Append events to the log."""
+        app_id = AppId(raw(APP, app))
+        drafts = [
+            Draft(id=EventId(self.clock.new_id()), app_id=app_id, type=type, payload=payload, **fields)
+            for payload in payloads or (b'{"n": 1.50}',)
+        ]
+        events = []
+        for draft, result in zip(drafts, await self.log.append(drafts), strict=True):
+            assert isinstance(result, Appended)
+            events.append(
+                Event(
+                    id=draft.id,
+                    partition=result.partition,
+                    seq=result.seq,
+                    app_id=app_id,
+                    type=type,
+                    payload=draft.payload,
+                    content_type=draft.content_type,
+                    created_at=result.created_at,
+                    config_version=result.config_version,
+                )
+            )
+        return events
+
+    async def record(
+        self, events: Sequence[Event], endpoint: str, outcome: AttemptOutcome = AttemptOutcome.DELIVERED, **fields: Any
+    ) -> list[Attempt]:
+        """Journal an attempt an event, and the cursor past them."""
+        defaults: dict[str, Any] = {
+            "number": 1,
+            "kind": DeliveryClass.LIVE,
+            "outcome": outcome,
+            "reason": "confirmed" if outcome is AttemptOutcome.DELIVERED else "http_status",
+            "revision": 1,
+            "url": "https://example.com/hooks",
+            "status": 200 if outcome is AttemptOutcome.DELIVERED else 500,
+            "address": "192.0.2.1",
+            "timings": Timings(connect_us=1500, first_byte_us=2500, total_us=3000),
+        }
+        attempts = [
+            Attempt(
+                id=AttemptId(self.clock.new_id()),
+                partition=event.partition,
+                app_id=event.app_id,
+                endpoint_id=EndpointId(raw(ENDPOINT, endpoint)),
+                event_id=event.id,
+                seq=event.seq,
+                **{"started_at": event.created_at + 0.01} | defaults | fields,
+            )
+            for event in events
+        ]
+        await self.journal(attempts=tuple(attempts), cursors=cursors(events))
+        return attempts
+
+    async def owe(self, events: Sequence[Event], endpoint: str, *, due_at: float, **fields: Any) -> None:
+        """Journal an owed row an event, and the cursor past them."""
+        given: dict[str, Any] = {"number": 2, "reason": OwedReason.FAILED} | fields
+        owed = tuple(
+            Owed(
+                partition=event.partition,
+                endpoint_id=EndpointId(raw(ENDPOINT, endpoint)),
+                event_id=event.id,
+                seq=event.seq,
+                due_at=due_at,
+                payload_bytes=len(event.payload),
+                **given,
+            )
+            for event in events
+        )
+        await self.journal(owed=owed, cursors=cursors(events))
+
+    async def journal(self, **fields: Any) -> None:
+        if not self._epochs:
+            claims = await self.store.claim(OWNER, limit=PARTITIONS, lease_seconds=600, exclusive=True)
+            self._epochs = {claim.partition: claim.epoch for claim in claims}
+        await self.store.journal(JournalBatch(owner=OWNER, epochs=self._epochs, **fields), lease_seconds=600)
+
+    async def query(self, sql: str, *arguments: object) -> list[Any]:
+        return [tuple(row) for row in await self.database.fetch(sql, *arguments)]
+
+    async def audit(self) -> list[tuple[str, str]]:
+        """Who did what, in order: (action, object)."""
+        return await self.query("SELECT action, object FROM audit ORDER BY id")
+
+
+class Contract:
+    """The OpenAPI document as a promise: `check` raises for an answer that it does not describe."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self._document = document
+        self._validators: dict[str, Any] = {}
+        self._paths = [
+            (re.compile(re.sub(r"{\w+}", "[^/]+", path)), path, operations)
+            for path, operations in document["paths"].items()
+        ]
+
+    def check(self, method: str, path: str, reply: Reply) -> None:
+        for pattern, template, operations in self._paths:
+            if pattern.fullmatch(path) and method.lower() in operations:
+                responses = operations[method.lower()]["responses"]
+                assert str(reply.status) in responses, (method, template, reply.status, reply.body)
+                described = self._resolved(responses[str(reply.status)])
+                if "content" not in described:
+                    assert reply.body == b"", (method, template)
+                    return
+                kind = reply.headers["content-type"].partition(";")[0]
+                assert kind in described["content"], (method, template, kind)
+                if kind.endswith("json"):
+                    self._validate(described["content"][kind]["schema"], reply.body)
+                return
+
+    def _resolved(self, node: dict[str, Any]) -> dict[str, Any]:
+        if "$ref" not in node:
+            return node
+        found: dict[str, Any] = self._document
+        for part in node["$ref"].removeprefix("#/").split("/"):
+            found = found[part]
+        return found
+
+    def _validate(self, schema: dict[str, Any], body: bytes) -> None:
+        key = msgspec.json.encode(schema).decode()
+        if key not in self._validators:
+            whole = schema | {"components": self._document["components"]}
+            self._validators[key] = jsonschema_rs.validator_for(whole, validate_formats=True)
+        self._validators[key].validate(msgspec.json.decode(body))
+
+
+def raw(prefix: str, text: str) -> bytes:
+    """The bytes of an id."""
+    found = parse_id(prefix, text)
+    assert found is not None, text
+    return found
+
+
+def cursors(events: Sequence[Event]) -> tuple[Cursor, ...]:
+    last = {event.partition: event for event in events}
+    return tuple(Cursor(event.partition, event.seq, event.created_at) for event in last.values())
+
+
+async def check_target(host: str, port: int) -> str | None:
+    return f"{host} is not to be spoken to" if host == REFUSED_HOST else None
+
+
+async def ready() -> str | None:
+    return None
+
+
+@asynccontextmanager
+async def world_over(dsn: str, **services: Any) -> AsyncIterator[World]:
+    """A world over a migrated database."""
+    database = Database(dsn, size=6, settings={"plan_cache_mode": "force_custom_plan"})
+    await database.open()
+    try:
+        await database.execute("SELECT install($1)", PARTITIONS)
+        await ensure_days(database, now=time.time(), ahead=1)
+        clock = SystemClock()
+        directory = PostgresDirectory(database, Sealer())
+        given: dict[str, Any] = {"ready": ready} | services
+        made = Services.over(
+            directory,
+            PostgresInspector(database),
+            clock,
+            check_target=check_target,
+            cursor_key=await directory.installation_id(),
+            metrics=PrometheusTelemetry().render,
+            **given,
+        )
+        key = await made.keys.ensure_first_key(None)
+        app = build_app(made)
+        contract = Contract((await Client(app).get("/openapi.json")).json())
+        yield World(database, made, Client(app, key=key, check=contract.check), clock)
+    finally:
+        await database.close()

@@ -1,0 +1,185 @@
+"""An app's key sees its app and nothing else, on every route that there is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from tests.asgi import Client, Reply
+from tests.integration.api_world import World, raw, world_over
+
+from posthouse.domain.ids import ATTEMPT, EVENT, format_id
+
+METHODS = ("get", "post", "patch", "delete")
+# Publishing stands in front of this application, and has its own tests.
+ELSEWHERE = {("post", "/v1/apps/{app}/events"), ("post", "/v1/apps/{app}/events/batch")}
+OPEN = {"/healthz", "/readyz", "/metrics"}
+BODIES: dict[tuple[str, str], Any] = {
+    ("patch", "/v1/apps/{app}"): {"name": "mine now"},
+    ("post", "/v1/apps/{app}/endpoints"): {"url": "https://example.com/"},
+    ("patch", "/v1/apps/{app}/endpoints/{endpoint}"): {"url": "https://evil.example/"},
+    ("post", "/v1/apps/{app}/deliveries/resend"): {"event": "{event}", "endpoint": "{endpoint}"},
+    ("post", "/v1/event-types"): {"name": "a.type"},
+    ("patch", "/v1/event-types/{name}"): {"description": "x"},
+    ("post", "/v1/apps"): {"uid": "new"},
+    ("post", "/v1/keys"): {"scope": "admin"},
+}
+# Not of any app: an app's key may not do these at all.
+FORBIDDEN = {
+    ("post", "/v1/event-types"),
+    ("patch", "/v1/event-types/{name}"),
+    ("delete", "/v1/event-types/{name}"),
+    ("get", "/v1/apps"),
+    ("post", "/v1/apps"),
+    ("get", "/v1/keys"),
+    ("post", "/v1/keys"),
+    ("delete", "/v1/keys/{key}"),
+}
+# Its own app, but the platform's word.
+FORBIDDEN_ON_ONES_OWN = {("patch", "/v1/apps/{app}"), ("delete", "/v1/apps/{app}")}
+
+
+@pytest.fixture
+async def world(database: str) -> AsyncIterator[World]:
+    async with world_over(database) as made:
+        yield made
+
+
+async def things_of(world: World, uid: str) -> dict[str, str]:
+    """An app with one of everything, by the names of path parameters."""
+    app = await world.app(uid)
+    endpoint = await world.endpoint(uid, uid="main")
+    (event,) = await world.publish(app)
+    (attempt,) = await world.record([event], endpoint)
+    (owed,) = await world.publish(app)
+    await world.owe([owed], endpoint, due_at=2_000_000_000.0)
+    return {
+        "app": app,
+        "endpoint": endpoint,
+        "event": format_id(EVENT, event.id),
+        "attempt": format_id(ATTEMPT, attempt.id),
+    }
+
+
+def filled(template: Any, things: dict[str, str]) -> Any:
+    if isinstance(template, dict):
+        return {name: filled(value, things) for name, value in template.items()}
+    return template.format(**things)
+
+
+async def routes(client: Client) -> list[tuple[str, str]]:
+    """Every route, from the document that describes them all."""
+    paths = (await client.get("/openapi.json")).json()["paths"]
+    found = [(method, path) for path, operations in paths.items() for method in operations]
+    assert len(found) > 30
+    assert {method for method, _ in found} <= set(METHODS)
+    return [(method, path) for method, path in found if (method, path) not in ELSEWHERE and path not in OPEN]
+
+
+async def call(client: Client, method: str, path: str, things: dict[str, str]) -> Reply:
+    body = BODIES.get((method, path))
+    return await client.request(
+        method.upper(), filled(path, things), json=None if body is None else filled(body, things)
+    )
+
+
+async def snapshot(world: World) -> list[Any]:
+    """All that an app's key must not change."""
+    return [
+        await world.query(f"SELECT * FROM {table} ORDER BY 1, 2")
+        for table in ("app", "endpoint", "secret", "event_type", "api_key", "audit", "delivery", "config_head")
+    ]
+
+
+async def test_of_another_app_every_route_knows_nothing(world: World) -> None:
+    await world.admin.post("/v1/event-types", {"name": "order.created"})
+    theirs = await things_of(world, "theirs") | {"name": "order.created"}
+    await things_of(world, "mine")
+    (admin_key, *_) = (await world.admin.get("/v1/keys")).json()["data"]
+    theirs["key"] = admin_key["id"]
+    client = await world.client_of("mine")
+    before = await snapshot(world)
+    for method, path in await routes(world.admin):
+        for app in (theirs["app"], "theirs"):
+            reply = await call(client, method, path, theirs | {"app": app})
+            if (method, path) in FORBIDDEN:
+                assert (reply.status, reply.code) == (403, "forbidden"), (method, path)
+            elif path.startswith("/v1/event-types"):
+                assert reply.status == 200, (method, path)
+            else:
+                assert (reply.status, reply.code) == (404, "app_not_found"), (method, path, reply.body)
+                unknown = await call(client, method, path, theirs | {"app": "unknown"})
+                assert reply.body == unknown.body.replace(b"unknown", app.encode()), (method, path)
+    assert await snapshot(world) == before
+
+
+async def test_another_apps_things_do_not_hide_behind_ones_own_name(world: World) -> None:
+    theirs = await things_of(world, "theirs")
+    mine = await things_of(world, "mine")
+    client = await world.client_of("mine")
+    before = await snapshot(world)
+    for method, path in await routes(world.admin):
+        named = [name for name in ("endpoint", "event", "attempt") if f"{{{name}}}" in path or path.endswith("resend")]
+        if not path.startswith("/v1/apps/{app}/") or not named:
+            continue
+        for name in named:
+            if path.endswith("resend") and name == "attempt":
+                continue
+            reply = await call(client, method, path, mine | {name: theirs[name]})
+            assert reply.status == 404, (method, path, name, reply.body)
+    for url in (
+        f"/v1/apps/mine/attempts?endpoint={theirs['endpoint']}",
+        f"/v1/apps/mine/deliveries?endpoint={theirs['endpoint']}",
+    ):
+        assert (await client.get(url)).json() == {"data": [], "next": None}
+    assert await snapshot(world) == before
+
+
+async def test_on_ones_own_app_every_route_works(world: World) -> None:
+    await world.admin.post("/v1/event-types", {"name": "order.created"})
+    client = await world.client_of((await things_of(world, "mine"))["app"])
+    for method, path in await routes(world.admin):
+        if (method, path) in FORBIDDEN:
+            continue
+        things = await fresh(world) | {"name": "order.created"}
+        reply = await call(client, method, path, things)
+        if (method, path) in FORBIDDEN_ON_ONES_OWN:
+            assert (reply.status, reply.code) == (403, "forbidden"), (method, path)
+        else:
+            assert reply.status < 300, (method, path, reply.body)
+
+
+async def fresh(world: World) -> dict[str, str]:
+    """The app "mine" with a new endpoint, since a route may have taken the one before."""
+    (app,) = [app for app in (await world.admin.get("/v1/apps")).json()["data"] if app["uid"] == "mine"]
+    endpoint = await world.endpoint("mine")
+    (event,) = await world.publish(app["id"])
+    (attempt,) = await world.record([event], endpoint)
+    return {
+        "app": app["id"],
+        "endpoint": endpoint,
+        "event": format_id(EVENT, event.id),
+        "attempt": format_id(ATTEMPT, attempt.id),
+    }
+
+
+async def test_an_apps_cursor_is_of_no_use_to_another_app(world: World) -> None:
+    await things_of(world, "theirs")
+    await things_of(world, "mine")
+    cursor = (await world.admin.get("/v1/apps/theirs/events?limit=1")).json()["next"]
+    assert cursor
+    client = await world.client_of("mine")
+    assert (await client.get(f"/v1/apps/mine/events?cursor={cursor}")).code == "invalid_cursor"
+
+
+async def test_lists_of_an_app_hold_its_own_things_only(world: World) -> None:
+    theirs = await things_of(world, "theirs")
+    mine = await things_of(world, "mine")
+    client = await world.client_of("mine")
+    assert raw(EVENT, theirs["event"]) != raw(EVENT, mine["event"])
+    for kind in ("endpoints", "events", "attempts", "deliveries"):
+        body = (await client.get(f"/v1/apps/mine/{kind}")).body.decode()
+        assert mine["endpoint"] in body or mine["event"] in body, kind
+        for text in theirs.values():
+            assert text not in body, kind

@@ -1,0 +1,195 @@
+"""The commands, as a person runs them: real processes, real ports."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.postgres import end_server
+
+COMMAND = [sys.executable, "-m", "posthouse.cli.main"]
+PATIENCE_SECONDS = 60
+UNREACHABLE = "http://127.0.0.1:9"
+
+
+def environment(**more: str) -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("POSTHOUSE_")}
+    return clean | {"NO_COLOR": "1", "COLUMNS": "160"} | more
+
+
+def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *words], env=environment(**more), capture_output=True, text=True, timeout=PATIENCE_SECONDS
+    )
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that PostgreSQL's account can reach, too."""
+    with tempfile.TemporaryDirectory(prefix="posthouse-cli-", dir="/tmp", ignore_cleanup_errors=True) as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
+        end_server(Path(name) / "data")
+
+
+class Running:
+    """A command that goes on, and what it says."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.said: list[str] = []
+        self._unread = ""
+        self._lines = selectors.DefaultSelector()
+        for stream in (process.stdout, process.stderr):
+            assert stream is not None
+            os.set_blocking(stream.fileno(), False)
+            self._lines.register(stream, selectors.EVENT_READ)
+
+    def until(self, pattern: str) -> re.Match[str]:
+        """Read until it said this; what came after it is for the next call."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while (found := re.search(pattern, self._unread)) is None:
+            if time.monotonic() > deadline:
+                pytest.fail(f"never said {pattern!r}, but: {''.join(self.said)}")
+            for key, _ in self._lines.select(timeout=0.2):
+                text = os.read(key.fd, 65536).decode()
+                if not text:
+                    self._lines.unregister(key.fileobj)
+                self._unread += text
+                self.said.append(text)
+            if not self._lines.get_map():
+                pytest.fail(f"ended without {pattern!r}, but with: {''.join(self.said)}")
+        self._unread = self._unread[found.end() :]
+        return found
+
+
+@contextmanager
+def running(*words: str, **more: str) -> Iterator[Running]:
+    process = subprocess.Popen(
+        [*COMMAND, *words], env=environment(**more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield Running(process)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for stream in (process.stdout, process.stderr):
+            assert stream is not None
+            stream.close()
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """What makes `posthouse --help` quick: no command's module, no framework, no driver."""
+    code = (
+        "import sys; sys.argv = ['posthouse', '--help']\n"
+        "from posthouse.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'fastapi', 'asyncpg', 'pydantic', 'uvicorn', 'structlog', 'cryptography', 'posthouse.bootstrap'}\n"
+        "print('LOADED', sorted(heavy & set(sys.modules)))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=30)
+    assert "LOADED []" in told.stdout, told.stdout + told.stderr
+    for command in ("demo", "serve", "listen", "trigger", "keys", "migrate"):
+        assert command in told.stdout
+
+
+def test_demo_tells_the_story() -> None:
+    told = run("demo")
+    assert told.returncode == 0, told.stdout + told.stderr
+    for fact in (
+        "John Doe",
+        "verified",
+        "answers 503",
+        "closed is disabled: gone",
+        "0 still owed",
+        "That is the story.",
+    ):
+        assert fact in told.stdout
+    assert "Traceback" not in told.stderr
+
+
+def test_serve_from_first_start_to_stop(folder: Path) -> None:
+    data = str(folder / "data")
+    with running("serve", "--port", "0", "--data-dir", data, "--dev") as server:
+        key = server.until(r"(ph_\S+)\n")[1]
+        url = server.until(r"listens on (http://\S+);")[1]
+        reach = {"POSTHOUSE_URL": url, "POSTHOUSE_KEY": key}
+
+        other = run("serve", "--port", "0", "--data-dir", data)
+        assert other.returncode == 1
+        assert "in use" in other.stderr
+
+        made = run("keys", "create", "--name", "second", **reach)
+        assert made.returncode == 0, made.stderr
+        assert made.stdout.startswith("ph_")
+        rows = [json.loads(line) for line in run("keys", "list", **reach).stdout.splitlines()]
+        assert len(rows) == 2
+        second = next(row for row in rows if row["name"] == "second")
+        assert run("keys", "revoke", second["id"], **reach).returncode == 0
+        refused = run("keys", "list", POSTHOUSE_URL=url, POSTHOUSE_KEY=made.stdout.strip())
+        assert refused.returncode == 3, "a revoked key"
+
+        unknown = run("trigger", "user_register", "--app", "nobody", "--data", "{}", **reach)
+        assert unknown.returncode == 4
+        assert "nobody" in unknown.stderr
+        broken = run("trigger", "user_register", "--app", "nobody", "--data", "{", **reach)
+        assert broken.returncode == 2
+        assert "JSON" in broken.stderr
+
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(PATIENCE_SECONDS) == 0
+    with running("serve", "--port", "0", "--data-dir", data) as server:
+        server.until(r"listens on")
+        assert "ph_" not in "".join(server.said), "the first key is shown once"
+
+
+def test_commands_say_when_there_is_no_server() -> None:
+    told = run("keys", "list", POSTHOUSE_URL=UNREACHABLE, POSTHOUSE_KEY="ph_x")
+    assert told.returncode == 7
+    assert "posthouse serve" in told.stderr
+    assert run("keys", "list", POSTHOUSE_URL=UNREACHABLE).returncode == 3
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [("POSTHOUSE_PORT", "99999", "port"), ("POSTHOUSE_ALLOWED_NETWORKS", "10.0.0.0/99", "allowed_networks")],
+)
+def test_a_bad_setting_is_named(setting: str, value: str, said: str) -> None:
+    told = run("serve", **{setting: value})
+    assert told.returncode == 1
+    assert said in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_listen_prints_what_arrives() -> None:
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    from posthouse_sdk import Webhook
+
+    with running("listen", "--port", "0", "--secret", secret) as listener:
+        url = listener.until(r"listening on (http://\S+)/;")[1]
+        body = b'{"type":"user_register","data":{}}'
+        for headers in (Webhook(secret).sign("msg_1", int(time.time()), body), {"webhook-id": "msg_2"}):
+            words = [word for name, value in headers.items() for word in ("-H", f"{name}: {value}")]
+            subprocess.run(["curl", "-sS", "-d", body.decode(), *words, url], check=True, timeout=20)
+        first = json.loads(listener.until(r"(\{.*msg_1.*\})\n")[1])
+        second = json.loads(listener.until(r"(\{.*msg_2.*\})\n")[1])
+    assert first["verdict"] == "verified"
+    assert first["body"] == {"type": "user_register", "data": {}}
+    assert second["verdict"] != "verified"

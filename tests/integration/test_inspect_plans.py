@@ -1,0 +1,123 @@
+"""What people look at is read along an index, however much there is of everything: no plan scans a hot table."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from tests.integration.api_world import World, raw, world_over
+
+from posthouse.adapters.postgres import directory, inspect
+from posthouse.adapters.postgres.database import Connection
+from posthouse.domain.ids import APP, ENDPOINT, uuid7
+
+HOT = ("event", "attempt", "delivery", "rollup_minute", "endpoint_health")
+ROWS = 20_000
+APPS = 10
+NEWEST = b"\xff" * 16
+OLDEST = bytes(16)
+
+
+@pytest.fixture
+async def world(database: str) -> AsyncIterator[World]:
+    async with world_over(database) as made:
+        yield made
+
+
+def new_id(number: int) -> bytes:
+    return uuid7(int(time.time() * 1000) - ROWS + number, secrets.randbits(74))
+
+
+async def fill(world: World) -> tuple[bytes, bytes, int]:
+    """Many rows of many apps; one app, one of its endpoints, and their partition."""
+    owners = []
+    for number in range(APPS):
+        app = raw(APP, await world.app(f"app-{number}"))
+        endpoints = [raw(ENDPOINT, await world.endpoint(f"app-{number}")) for _ in range(3)]
+        ((partition,),) = await world.query("SELECT partition FROM app WHERE id = $1", app)
+        owners += [(app, endpoint, partition) for endpoint in endpoints]
+    chosen = [(new_id(number), *owners[number % len(owners)]) for number in range(ROWS)]
+    columns = list(zip(*chosen, strict=True))
+    await world.database.execute(
+        "INSERT INTO event (id, partition, seq, app_id, config_version, type, content_type, payload, created_at)"
+        " SELECT i, p, n, a, 1, 'type.' || n % 50, 'application/json', '1', now()"
+        " FROM unnest($1::uuid[], $2::uuid[], $3::int[]) WITH ORDINALITY u (i, a, p, n)",
+        columns[0],
+        columns[1],
+        columns[3],
+    )
+    await world.database.execute(
+        "INSERT INTO attempt (partition, id, app_id, endpoint_id, event_id, seq, number, kind, outcome, reason, sent,"
+        " revision, url, address, started_at, total_us)"
+        " SELECT p, i, a, e, i, n, 1, 'live', CASE WHEN n % 100 = 0 THEN 'failed' ELSE 'delivered' END, 'confirmed', true,"
+        " 1, 'https://example.com/', '', now(), 1000"
+        " FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[]) WITH ORDINALITY u (i, a, e, p, n)",
+        *columns,
+    )
+    await world.database.execute(
+        "INSERT INTO delivery (partition, endpoint_id, event_id, seq, number, due_at, reason, payload_bytes)"
+        " SELECT p, e, i, n, 2, now(), 'failed', 1"
+        " FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[]) WITH ORDINALITY u (i, a, e, p, n)",
+        *columns,
+    )
+    await world.database.execute(
+        "INSERT INTO rollup_minute (partition, minute, app_id, endpoint_id, delivered)"
+        " SELECT p, date_trunc('minute', now()) - m * interval '1 minute', a, e, 1"
+        " FROM unnest($1::uuid[], $2::uuid[], $3::int[]) u (a, e, p), generate_series(1, 500) m",
+        *[list(column) for column in zip(*owners, strict=True)],
+    )
+    await world.database.execute("ANALYZE")
+    return owners[0]
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+async def plan_of(connection: Connection, query: str, *arguments: object) -> dict[str, Any]:
+    rows = await connection.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", *arguments)
+    found: dict[str, Any] = msgspec.json.decode(rows[0][0])[0]["Plan"]
+    return found
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+async def test_no_list_scans_a_hot_table(world: World, mode: str) -> None:
+    app, endpoint, partition = await fill(world)
+    ((event,),) = await world.query(
+        "SELECT event_id FROM attempt WHERE endpoint_id = $1 ORDER BY id LIMIT 1 OFFSET 5", endpoint
+    )
+    sql = inspect.SQL
+    cases: dict[str, tuple[str, tuple[object, ...]]] = {
+        "events": (sql.events, (app, partition, NEWEST, OLDEST, None, 51)),
+        "events of a type": (sql.events, (app, partition, NEWEST, OLDEST, "type.1", 51)),
+        "event": (sql.event, (event, partition, app)),
+        "attempts of an event": (sql.event_attempts, (event, partition, app, NEWEST, OLDEST, 51)),
+        "attempts": (sql.attempts, (app, partition, NEWEST, OLDEST, None, None, None, 51)),
+        "attempts of an endpoint": (sql.attempts, (app, partition, NEWEST, OLDEST, endpoint, None, None, 51)),
+        "failed attempts": (sql.attempts, (app, partition, NEWEST, OLDEST, None, "failed", None, 51)),
+        "attempts of a type": (sql.attempts, (app, partition, NEWEST, OLDEST, None, None, "type.1", 51)),
+        "attempt": (sql.attempt, (event, partition, app)),
+        "owed": (sql.owed, (app, partition, NEWEST, NEWEST, None, 51)),
+        "owed to an endpoint": (sql.owed, (app, partition, NEWEST, NEWEST, endpoint, 51)),
+        "stats": (sql.stats, (partition, endpoint, time.time() - 3600, time.time())),
+        "owed count": (sql.owed_count, (partition, endpoint, 10_000)),
+        "resend": (sql.resend_facts, (partition, event, endpoint, app)),
+        "endpoints": (directory.SQL.endpoints, (app, NEWEST, 51)),
+    }
+    async with world.database.connection() as connection:
+        await connection.execute(f"SET plan_cache_mode = {mode}")
+        for name, (query, arguments) in cases.items():
+            plan = await plan_of(connection, query, *arguments)
+            for node in nodes(plan):
+                relation = node.get("Relation Name", "")
+                if any(relation == hot or relation.startswith(f"{hot}_2") for hot in HOT):
+                    # An index that is walked far beyond what is asked for is a scan too; so an empty day may be scanned.
+                    read = node["Actual Rows"] * node["Actual Loops"] + node.get("Rows Removed by Filter", 0)
+                    assert read < (1 if node["Node Type"] == "Seq Scan" else 3_000), (name, mode, node)
+        await connection.execute("RESET plan_cache_mode")

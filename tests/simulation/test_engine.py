@@ -1,0 +1,345 @@
+"""Several processes on one store, in virtual time, with everything going wrong at random: the invariants hold.
+
+Each seed is one history: processes are killed, taken for dead while they live, and restarted; the store fails before and
+after its commits; targets hang, fail and recover; endpoints are paused, changed and deleted. Then all is mended, and what
+was accepted has arrived, within the bounds that the design gives for repeats.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import random
+from collections import Counter
+from collections.abc import Collection, Coroutine
+from typing import Any, Final
+
+import pytest
+from structlog.testing import capture_logs
+from tests.fakes import FakeClock, FakeTelemetry, FakeTransport, Sent, VirtualLoop, answer, failure, until
+
+from posthouse.adapters.memory import MemoryDatabase, MemoryLog, MemoryStore, Step
+from posthouse.dispatch.engine import Engine
+from posthouse.domain.delivery import DeliveryClass, Owed, OwedReason
+from posthouse.domain.endpoint import EndpointConfig
+from posthouse.domain.errors import InDoubt, PosthouseError, StoreUnavailable
+from posthouse.domain.event import Draft
+from posthouse.domain.exchange import Fault, Result
+from posthouse.domain.ids import AppId, EndpointId, EventId, uuid7
+from posthouse.domain.retry import RetrySettings
+from posthouse.intake.publisher import Publisher
+from posthouse.ports.log import Appended
+
+PARTITIONS: Final = 3
+APPS: Final = 4
+ENDPOINTS: Final = 2
+STEPS: Final = 60
+SEEDS: Final = 40
+RETRY: Final = RetrySettings(schedule=(1.0,) * 100)
+
+_process: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
+
+
+class Process:
+    """One process: an engine and a publisher. When killed, its tasks end where they are and nothing of it goes on."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.dead = False
+        self.session_lost = False
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.running: set[tuple[str, EventId]] = set()
+        clock = FakeClock(seed=world.next_seed())
+        self.owner = clock.new_id()
+        log, store = MemoryLog(world.database), MemoryStore(world.database)
+        self.transport = FakeTransport(self.reply)
+        self.engine = Engine(
+            event_log=log,
+            store=store,
+            transport=self.transport,
+            clock=clock,
+            telemetry=FakeTelemetry(),
+            owner=self.owner,
+            exclusive=False,
+            dead=self.seen_dead,
+        )
+        self.clock = clock
+        self.publisher = Publisher(log, clock, FakeTelemetry(), appended=self.engine.offer)
+
+    async def seen_dead(self, owners: Collection[bytes]) -> set[bytes]:
+        alive = {p.owner for p in self.world.processes if not p.dead and not p.session_lost}
+        return set(owners) - alive
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        context = contextvars.copy_context()
+        context.run(_process.set, self)
+        return asyncio.get_running_loop().create_task(work, context=context)
+
+    async def start(self) -> None:
+        while True:
+            try:
+                await self.engine.start()
+                return
+            except StoreUnavailable:
+                await asyncio.sleep(0.2)
+
+    @property
+    def repeatable(self) -> int:
+        """What dying, or being taken for dead, may repeat: what is in flight and what is unwritten."""
+        return self.engine.lanes.in_flight + self.engine.journal.unwritten
+
+    def kill(self) -> None:
+        self.world.repeats_allowed += self.repeatable
+        self.dead = True
+        for task in self.tasks:
+            task.cancel()
+
+    async def reply(self, sent: Sent) -> Result:
+        return await self.world.reply(self, sent)
+
+
+class World:
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.clock = FakeClock(seed=1)
+        self.database = MemoryDatabase(clock=self.clock.now, partitions=PARTITIONS, hook=self.hook)
+        self.processes: list[Process] = []
+        self.trouble = True
+        self.repeats_allowed = 0
+        self.accepted: dict[EventId, AppId] = {}
+        self.doubtful: set[EventId] = set()
+        self.resent: Counter[tuple[EndpointId, EventId]] = Counter()
+        self.confirmed: Counter[tuple[EndpointId, EventId]] = Counter()
+        self.violations: list[str] = []
+        self.endpoints: dict[str, EndpointId] = {}  # by path
+        self.moods: dict[EndpointId, str] = {}
+        self.revisions: Counter[EndpointId] = Counter()
+        self.deleted: set[EndpointId] = set()
+        self._seeds = 1
+
+    def next_seed(self) -> int:
+        self._seeds += 1
+        return self._seeds
+
+    # The store's trouble
+
+    async def hook(self, operation: str, step: Step) -> None:
+        process = _process.get()
+        if process is not None and process.dead:
+            await asyncio.get_running_loop().create_future()  # a ghost does nothing
+        chance = self.random.random()
+        await asyncio.sleep(self.random.random() * 0.02)
+        if not self.trouble:
+            return
+        if chance < 0.005:
+            await asyncio.sleep(self.random.random() * 4)
+        elif chance < 0.03:
+            if step is Step.AFTER_COMMIT:
+                raise InDoubt("the connection died after the commit")
+            if step is Step.BEFORE_COMMIT and chance < 0.02:
+                raise InDoubt("the connection died before the commit")
+            raise StoreUnavailable("no connection")
+
+    # Targets
+
+    async def reply(self, process: Process, sent: Sent) -> Result:
+        endpoint_id = self.endpoints[sent.path]
+        key = (sent.path.rpartition("/")[0], sent.event_id)
+        if key in process.running:
+            self.violations.append(f"one process sends {key} twice at once")
+        process.running.add(key)
+        try:
+            mood = self.moods[endpoint_id]
+            await asyncio.sleep(self.random.random() * 0.05)
+            if mood == "slow":
+                await asyncio.sleep(3.0)
+            elif mood == "hanging":
+                await asyncio.sleep(10.0)
+                return failure(Fault.TOTAL_TIMEOUT)
+            elif mood == "broken":
+                raise OSError("no file descriptor is left")
+            elif mood == "failing" or (mood == "flaky" and self.random.random() < 0.3):
+                return answer(500)
+            self.confirmed[endpoint_id, sent.event_id] += 1
+            return answer()
+        finally:
+            process.running.discard(key)
+
+    # What happens
+
+    def install(self) -> None:
+        for a in range(APPS):
+            app_id = AppId(uuid7(5, a + 1))
+            self.database.put_app(app_id, partition=a % PARTITIONS)
+            for e in range(ENDPOINTS):
+                endpoint_id = EndpointId(uuid7(6, a * 100 + e))
+                self.moods[endpoint_id] = "good"
+                self.configure(endpoint_id, app_id, e)
+
+    def configure(self, endpoint_id: EndpointId, app_id: AppId, e: int, *, paused: bool = False) -> None:
+        self.revisions[endpoint_id] += 1
+        path = f"/{endpoint_id.hex()}/{self.revisions[endpoint_id]}"
+        self.endpoints[path] = endpoint_id
+        config = EndpointConfig(url=f"https://example.com{path}", retry=RETRY, concurrency=2 + e)
+        self.database.put_endpoint(endpoint_id, app_id, config, paused=paused)
+
+    async def publish(self, process: Process, app_id: AppId, count: int) -> None:
+        drafts = [
+            Draft(id=EventId(process.clock.new_id()), app_id=app_id, type="order.created", payload=b"{}")
+            for _ in range(count)
+        ]
+        try:
+            results = await process.publisher.submit(self.database.apps[app_id].partition, drafts)
+        except PosthouseError:
+            self.doubtful.update(draft.id for draft in drafts)
+            return
+        for draft, result in zip(drafts, results, strict=True):
+            assert isinstance(result, Appended)
+            self.accepted[draft.id] = app_id
+
+    def begin(self) -> None:
+        process = Process(self)
+        self.processes.append(process)
+        process.run(process.start())
+
+    async def lose_session(self, process: Process) -> None:
+        """Others count it dead for a while, before it knows itself."""
+        process.session_lost = True
+        self.repeats_allowed += process.repeatable
+        for _ in range(10):
+            await asyncio.sleep(self.random.random() * 0.1)
+            self.repeats_allowed += process.repeatable
+        process.engine.suspend()
+        await asyncio.sleep(self.random.random() * 2)
+        self.repeats_allowed += process.repeatable
+        process.session_lost = False
+
+    def resend(self) -> None:
+        """As the API does: a row for something that was settled, below the cursor."""
+        settled = [k for k in self.confirmed if k[0] not in self.deleted and k[1] in self.database.positions]
+        if not settled:
+            return
+        endpoint_id, event_id = self.random.choice(settled)
+        partition, seq = self.database.positions[event_id]
+        if seq > self.database.partitions[partition].cursor:
+            return
+        row = Owed(
+            partition=partition,
+            endpoint_id=endpoint_id,
+            event_id=event_id,
+            seq=seq,
+            number=1,
+            due_at=self.clock.now(),
+            reason=OwedReason.RESENT,
+            kind=DeliveryClass.REPLAY,
+        )
+        self.database.owed.setdefault((partition, endpoint_id, event_id), row)
+        self.database.poke(partition)
+        self.resent[endpoint_id, event_id] += 1
+
+    async def step(self) -> None:
+        alive = [p for p in self.processes if not p.dead]
+        process = self.random.choice(alive)
+        choice = self.random.random()
+        endpoint_id = self.random.choice(sorted(self.moods))
+        endpoint = self.database.endpoints[endpoint_id]
+        if choice < 0.55:
+            app_id = self.random.choice(sorted(self.database.apps))
+            process.run(self.publish(process, app_id, self.random.choice((1, 1, 2, 40))))
+        elif choice < 0.70:
+            self.moods[endpoint_id] = self.random.choice(("good", "good", "slow", "hanging", "failing", "flaky", "broken"))
+        elif choice < 0.80 and endpoint_id not in self.deleted:
+            self.configure(endpoint_id, endpoint.app_id, 0, paused=self.random.random() < 0.5)
+        elif choice < 0.82 and len(self.deleted) < 2:
+            self.deleted.add(endpoint_id)
+            self.database.delete_endpoint(endpoint_id)
+        elif choice < 0.88:
+            self.resend()
+        elif choice < 0.92:
+            process.kill()
+            self.begin()
+        elif choice < 0.95:
+            await self.lose_session(process)
+        elif choice < 0.97 and len(alive) < 3:
+            self.begin()
+        elif len(alive) > 1:
+            # A planned end.
+            self.repeats_allowed += process.repeatable if self.trouble else 0
+            await asyncio.wait([process.run(process.engine.stop(seconds=2.0))])
+            process.kill()
+        await asyncio.sleep(self.random.random() * 0.7)
+
+    def mend(self) -> None:
+        self.trouble = False
+        for endpoint_id, endpoint in self.database.endpoints.items():
+            self.moods[endpoint_id] = "good"
+            if endpoint_id not in self.deleted:
+                self.configure(endpoint_id, endpoint.app_id, 1)
+
+    def quiet(self) -> bool:
+        live = [p for p in self.processes if not p.dead]
+        return (
+            not self.database.owed
+            and all(p.cursor == p.head for p in self.database.partitions)
+            and all(p.engine.journal.unwritten == 0 and p.engine.lanes.in_flight == 0 for p in live)
+        )
+
+
+async def history(seed: int) -> None:
+    world = World(seed)
+    loop = asyncio.get_running_loop()
+
+    def remember(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, **options)
+        process = options["context"].get(_process) if options.get("context") else _process.get()
+        if process is not None:
+            process.tasks.add(task)
+            task.add_done_callback(process.tasks.discard)
+        return task
+
+    loop.set_task_factory(remember)
+    world.install()
+    world.begin()
+    world.begin()
+    for _ in range(STEPS):
+        await world.step()
+    world.mend()
+    await until(world.quiet, "everything to be settled", seconds=120.0)
+
+    assert world.violations == []
+    live = [p for p in world.processes if not p.dead]
+    for process in live:
+        engine = process.engine
+        assert not engine.failed.done(), engine.failed
+        assert (engine.progress.events, engine.progress.deliveries, engine.progress.payload_bytes) == (0, 0, 0)
+        assert engine.progress.tracked == 0
+        assert engine.lanes.bytes_in_flight == 0
+        assert engine.lanes.paged_bytes == 0
+        assert engine.lanes.waiting == 0
+        assert engine.backlog._held == {}
+        assert engine.lanes._stalled == {}
+    assert sum(len(p.engine.ownership.epochs) for p in live) == PARTITIONS
+
+    log = {event_id for p in world.database.partitions for event_id in (e.id for e in p.events.values())}
+    assert set(world.accepted) <= log, "an accepted event is in the log"
+    assert log <= set(world.accepted) | world.doubtful | _unknown(world), "nothing else is"
+    terminal = {a.key for a in world.database.attempts.values() if a.outcome.terminal}
+    for event_id, app_id in world.accepted.items():
+        for endpoint_id, endpoint in world.database.endpoints.items():
+            if endpoint.app_id == app_id and endpoint_id not in world.deleted:
+                assert world.confirmed[endpoint_id, event_id] >= 1, "an accepted event arrives"
+                assert (endpoint_id, event_id) in terminal, "and is on record"
+    repeats = sum(n - 1 - world.resent[key] for key, n in world.confirmed.items() if n > 1 + world.resent[key])
+    assert repeats <= world.repeats_allowed
+
+
+def _unknown(world: World) -> set[EventId]:
+    """Events whose publisher died before it was answered."""
+    return {event_id for event_id in world.database.positions if event_id not in world.accepted}
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_nothing_is_lost_and_little_repeated(seed: int) -> None:
+    with capture_logs() as logs, asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(history(seed))
+    assert [entry for entry in logs if entry["log_level"] == "critical"] == []

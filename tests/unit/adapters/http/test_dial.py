@@ -1,0 +1,69 @@
+"""Dialling several addresses: how the time for connecting is shared."""
+
+from __future__ import annotations
+
+import socket
+from time import monotonic
+
+import pytest
+
+from posthouse.adapters.http.connection import Connection, PoolKey
+from posthouse.adapters.http.dial import CONNECT_SECONDS_MIN, Dialler, NotDialled
+from posthouse.domain.exchange import Fault
+
+
+class Register:
+    def opened(self, connection: Connection) -> None: ...
+
+    def lost(self, connection: Connection) -> None: ...
+
+
+class Swallowed(Dialler):
+    """Every address swallows packets: each dial takes its whole share, without waiting for it to pass."""
+
+    def __init__(self) -> None:
+        super().__init__(Register())
+        self.shares: list[float] = []
+
+    async def _connect(self, key: PoolKey, seconds: float) -> socket.socket | NotDialled:
+        self.shares.append(seconds)
+        return NotDialled(Fault.CONNECT_TIMEOUT, f"swallowed by {key.address}", key.address)
+
+
+def keys(count: int) -> list[PoolKey]:
+    return [PoolKey("http", "a.example", 80, f"93.184.216.{n}") for n in range(1, count + 1)]
+
+
+async def dial(dialler: Dialler, count: int, *, connect: float, total: float) -> NotDialled:
+    result = await dialler.dial(keys(count), None, "", connect_seconds=connect, deadline=monotonic() + total)
+    assert isinstance(result, NotDialled)
+    return result
+
+
+async def test_an_address_that_swallows_packets_leaves_time_for_the_next() -> None:
+    dialler = Swallowed()
+    result = await dial(dialler, 2, connect=8.0, total=60.0)
+    assert dialler.shares == [pytest.approx(4.0, abs=0.1), pytest.approx(8.0, abs=0.1)]
+    assert (result.fault, result.address) == (Fault.CONNECT_TIMEOUT, "93.184.216.2")
+
+
+async def test_a_share_is_long_enough_to_connect_in() -> None:
+    dialler = Swallowed()
+    await dial(dialler, 16, connect=5.0, total=60.0)
+    assert min(dialler.shares) >= CONNECT_SECONDS_MIN
+    dialler = Swallowed()
+    await dial(dialler, 2, connect=0.5, total=60.0)
+    assert dialler.shares[0] == pytest.approx(0.5, abs=0.1)
+
+
+async def test_the_total_limit_goes_before_the_limit_of_connecting() -> None:
+    dialler = Swallowed()
+    await dial(dialler, 1, connect=5.0, total=2.0)
+    assert dialler.shares == [pytest.approx(2.0, abs=0.1)]
+
+
+async def test_once_the_time_is_over_no_other_address_is_tried() -> None:
+    dialler = Swallowed()
+    result = await dial(dialler, 3, connect=5.0, total=0.0)
+    assert len(dialler.shares) == 1
+    assert result.address == "93.184.216.1"

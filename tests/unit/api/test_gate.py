@@ -1,0 +1,138 @@
+"""The gate: who asks comes first, then a bounded body, and a bug tells nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.asgi import Client
+
+from posthouse.api.gate import PRINCIPAL, Gate
+from posthouse.domain.access import Principal
+from posthouse.domain.errors import NotFound, StoreUnavailable, Unauthorised
+
+ADMIN = Principal(b"k" * 16)
+JSON = {"content-type": "application/json"}
+
+
+class Keys:
+    async def authenticate(self, token: str) -> Principal:
+        if token == "down":
+            raise StoreUnavailable("connection to db.internal refused")
+        if token != "good":
+            raise Unauthorised("not known")
+        return ADMIN
+
+
+class Behind:
+    """What stands behind the gate: it reads the body and tells it."""
+
+    def __init__(self) -> None:
+        self.scopes: list[dict[str, Any]] = []
+        self.error: Exception | None = None
+        self.begins_first = False
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        self.scopes.append(scope)
+        body = (await receive())["body"] if scope["method"] == "POST" else b""
+        if self.error is not None and not self.begins_first:
+            raise self.error
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        if self.error is not None:
+            raise self.error
+        await send({"type": "http.response.body", "body": body})
+
+
+@pytest.fixture
+def behind() -> Behind:
+    return Behind()
+
+
+@pytest.fixture
+def client(behind: Behind) -> Client:
+    return Client(Gate(behind, Keys(), body_bytes_max=100, body_seconds=0.05), key="good")
+
+
+async def test_a_body_in_pieces_arrives_whole(client: Client, behind: Behind) -> None:
+    reply = await client.request("POST", "/v1/x", body=[b'{"a":', b"1", b"}"], headers=JSON)
+    assert (reply.status, reply.body) == (200, b'{"a":1}')
+    assert behind.scopes[0][PRINCIPAL] == ADMIN
+
+
+@pytest.mark.parametrize(
+    "header", [None, "good", "Basic good", "Bearer", "Bearer ", "Bearer other", "bearer  wrong", "Bearer good good"]
+)
+async def test_without_a_key_nothing_is_read(client: Client, behind: Behind, header: str | None) -> None:
+    headers = JSON if header is None else JSON | {"authorization": header}
+    # The body would never end: it must not be waited for.
+    reply = await client.with_key(None).request("POST", "/v1/x", body=b"{", headers=headers, hang=True)
+    assert reply.code == "unauthorised"
+    assert reply.headers["www-authenticate"] == "Bearer"
+    assert behind.scopes == []
+
+
+async def test_the_scheme_may_be_written_small(client: Client) -> None:
+    reply = await client.with_key(None).request("GET", "/v1/x", headers={"authorization": "bearer good"})
+    assert reply.status == 200
+
+
+async def test_outside_of_v1_no_key_is_asked_for(client: Client) -> None:
+    assert (await client.with_key(None).get("/healthz")).status == 200
+
+
+async def test_a_database_that_is_down_is_not_a_wrong_key(client: Client) -> None:
+    reply = await client.with_key("down").get("/v1/x")
+    assert reply.code == "store_unavailable"
+    assert b"db.internal" not in reply.body
+
+
+async def test_too_much_is_refused_before_it_is_read(client: Client, behind: Behind) -> None:
+    announced = await client.request("POST", "/v1/x", body=b"", headers=JSON | {"content-length": "101"}, hang=True)
+    assert announced.code == "too_large"
+    assert announced.headers["connection"] == "close"
+    chunked = await client.request("POST", "/v1/x", body=[b"1" * 60, b"1" * 60], headers=JSON, hang=True)
+    assert chunked.code == "too_large"
+    assert behind.scopes == []
+
+
+async def test_a_slow_upload_is_given_up(client: Client, behind: Behind) -> None:
+    reply = await client.request("POST", "/v1/x", body=[b'{"a":'], headers=JSON, hang=True)
+    assert (reply.status, reply.code) == (408, "body_timeout")
+    assert behind.scopes == []
+
+
+async def test_of_a_cut_off_upload_nothing_comes(client: Client, behind: Behind) -> None:
+    reply = await client.request("POST", "/v1/x", body=[b'{"a":'], headers=JSON, cut_off=True)
+    assert reply.status == 0
+    assert behind.scopes == []
+
+
+async def test_a_header_that_decides_comes_once(behind: Behind) -> None:
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/v1/x",
+        "headers": [(b"authorization", b"Bearer good"), (b"authorization", b"Bearer other")],
+    }
+    answer: list[Any] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        answer.append(message)
+
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("nothing is read")
+
+    await Gate(behind, Keys())(scope, receive, send)
+    assert answer[0]["status"] == 400
+
+
+async def test_a_bug_tells_nothing(client: Client, behind: Behind) -> None:
+    behind.error = ValueError("the password is swordfish")
+    reply = await client.get("/v1/x")
+    assert (reply.status, reply.code) == (500, "internal_error")
+    assert b"swordfish" not in reply.body
+
+
+async def test_an_error_after_the_answer_began_does_not_begin_another(client: Client, behind: Behind) -> None:
+    behind.error, behind.begins_first = NotFound("late"), True
+    assert (await client.get("/v1/x")).status == 200

@@ -1,0 +1,118 @@
+"""The OpenAPI document: whole, and true to itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from tests.asgi import Client
+
+from posthouse.api.app import Services, build_app
+
+
+@pytest.fixture
+async def document() -> dict[str, Any]:
+    nothing: Any = None
+
+    async def ready() -> str | None:
+        return None
+
+    services = Services.over(
+        nothing,
+        nothing,
+        nothing,
+        check_target=nothing,
+        cursor_key=b"",
+        metrics=lambda: (b"", "text/plain"),
+        ready=ready,
+    )
+    reply = await Client(build_app(services)).get("/openapi.json")
+    assert reply.status == 200
+    found: dict[str, Any] = reply.json()
+    return found
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield method, path, operation
+
+
+def references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"]
+        for value in node.values():
+            yield from references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from references(value)
+
+
+def test_it_is_version_3_1_and_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1.")
+    found = set(references(document))
+    assert len(found) > 20
+    for reference in found:
+        node = document
+        for part in reference.removeprefix("#/").split("/"):
+            node = node[part]
+    used = {reference.rpartition("/")[2] for reference in found}
+    assert set(document["components"]["schemas"]) <= used
+    assert "HTTPValidationError" not in str(document)
+
+
+def test_every_operation_has_a_name_a_description_and_its_problems(document: dict[str, Any]) -> None:
+    names = [operation["operationId"] for _, _, operation in operations(document)]
+    assert len(names) == len(set(names)) > 30
+    for method, path, operation in operations(document):
+        assert operation["description"], (method, path)
+        assert operation["tags"], (method, path)
+        if path.startswith("/v1/"):
+            assert operation["security"] == [{"apiKey": []}], (method, path)
+            assert {"401", "500", "503"} <= set(operation["responses"]), (method, path)
+            if "requestBody" in operation:
+                assert {"400", "413", "415", "422"} <= set(operation["responses"]), (method, path)
+        else:
+            assert "security" not in operation, path
+
+
+def test_publishing_is_described_in_full(document: dict[str, Any]) -> None:
+    one = document["paths"]["/v1/apps/{app}/events"]
+    assert set(one) == {"get", "post"}
+    assert set(one["post"]["requestBody"]["content"]) == {"application/json", "*/*"}
+    assert {"202", "400", "401", "403", "404", "408", "409", "413", "415", "422", "503"} <= set(
+        one["post"]["responses"]
+    )
+    assert {parameter["name"] for parameter in one["post"]["parameters"]} == {"app", "type", "Idempotency-Key"}
+    batch = document["paths"]["/v1/apps/{app}/events/batch"]["post"]
+    assert set(batch["requestBody"]["content"]) == {"application/json", "application/x-ndjson"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "good", "bad"),
+    [
+        ("PublishEvent", {"type": "order.created", "data": None}, {"type": "order.created"}),
+        ("PublishEvent", {"type": "a", "data": 1, "key": None, "channels": ["x"]}, {"type": "a", "data": 1, "x": 1}),
+        ("EndpointCreate", {"url": "https://example.com/", "retry": {"schedule": [5]}}, {}),
+        ("EndpointPatch", {"retry": None, "timeouts": {"total": 60}}, {"timeouts": {"total": 61}}),
+        ("EndpointPatch", {}, {"retry": {"schedule": [0]}}),
+        ("EndpointPatch", {"concurrency": 1000}, {"concurrency": 0}),
+        ("KeyCreate", {"scope": "admin"}, {"scope": "root"}),
+    ],
+)
+def test_schemas_tell_good_from_bad(document: dict[str, Any], schema: str, good: object, bad: object) -> None:
+    validator = jsonschema_rs.validator_for(
+        {"$ref": f"#/components/schemas/{schema}", "components": document["components"]}
+    )
+    validator.validate(good)
+    assert not validator.is_valid(bad)
+
+
+def test_every_component_is_a_schema(document: dict[str, Any]) -> None:
+    for name in document["components"]["schemas"]:
+        jsonschema_rs.validator_for(
+            {"$ref": f"#/components/schemas/{name}", "components": document["components"]}, validate_formats=True
+        )

@@ -1,0 +1,136 @@
+"""Changes of an endpoint: what is refused, with which path, and what comes of the rest."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+import pytest
+
+from posthouse.domain.endpoint import EndpointConfig, Timeouts
+from posthouse.domain.errors import Invalid
+from posthouse.domain.ids import ENDPOINT, AppId, EndpointId, format_id
+from posthouse.domain.retry import Exponential, RetrySettings
+from posthouse.manage.endpoint_change import BY_HAND, EndpointChange, changed, check_change
+from posthouse.ports.directory import StoredEndpoint
+
+OLD = StoredEndpoint(
+    id=EndpointId(b"e" * 16),
+    app_id=AppId(b"a" * 16),
+    uid="mine",
+    revision=3,
+    metadata={"a": 1},
+    config=EndpointConfig(url="https://example.com/", description="old", events=("order.*",), concurrency=4),
+)
+
+
+def curve(**fields: Any) -> RetrySettings:
+    return RetrySettings(exponential=Exponential(**fields))
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"url": "ftp://example.com/"}, "url"),
+        ({"url": "https://user:pw@example.com/"}, "url"),
+        ({"url": "https:///x"}, "url"),
+        ({"url": "/x"}, "url"),
+        ({"uid": ""}, "uid"),
+        ({"uid": "a b"}, "uid"),
+        ({"uid": "a/b"}, "uid"),
+        ({"uid": ".."}, "uid"),
+        ({"uid": "x" * 129}, "uid"),
+        ({"uid": "mine\n"}, "uid"),
+        ({"uid": format_id(ENDPOINT, b"x" * 16)}, "uid"),
+        ({"metadata": {"a": "x" * 9000}}, "metadata"),
+        ({"description": "x" * 1025}, "description"),
+        ({"events": ("order.created", "order*")}, "events[1]"),
+        ({"events": ("",)}, "events[0]"),
+        ({"events": ("*.created",)}, "events[0]"),
+        ({"events": ("a",) * 101}, "events"),
+        ({"channels": ("ok", "")}, "channels[1]"),
+        ({"channels": ("a\x1fb",)}, "channels[0]"),
+        ({"channels": ("x" * 129,)}, "channels[0]"),
+        ({"channels": tuple("abcdefghijklmnopq")}, "channels"),
+        ({"headers": {"X-A": "a\r\nb"}}, "headers.X-A"),
+        ({"headers": {"Host": "x"}}, "headers.Host"),
+        ({"headers": {"webhook-signature": "x"}}, "headers.webhook-signature"),
+        ({"retry": RetrySettings(schedule=())}, "retry.schedule"),
+        ({"retry": RetrySettings(schedule=(1.0,) * 101)}, "retry.schedule"),
+        ({"retry": RetrySettings(schedule=(1.0, 0.0))}, "retry.schedule[1]"),
+        ({"retry": RetrySettings(schedule=(-1.0,))}, "retry.schedule[0]"),
+        ({"retry": RetrySettings(schedule=(1.0, 2.0, 604_801.0))}, "retry.schedule[2]"),
+        ({"retry": RetrySettings(schedule=(math.inf,))}, "retry.schedule[0]"),
+        ({"retry": RetrySettings(schedule=(math.nan,))}, "retry.schedule[0]"),
+        ({"retry": RetrySettings(jitter=-0.1)}, "retry.jitter"),
+        ({"retry": RetrySettings(jitter=1.1)}, "retry.jitter"),
+        ({"retry": RetrySettings(jitter=math.nan)}, "retry.jitter"),
+        ({"retry": RetrySettings(schedule=(1.0,), exponential=Exponential())}, "retry"),
+        ({"retry": curve(base=0.0)}, "retry.exponential.base"),
+        ({"retry": curve(max=604_801.0)}, "retry.exponential.max"),
+        ({"retry": curve(factor=0.5)}, "retry.exponential.factor"),
+        ({"retry": curve(factor=101.0)}, "retry.exponential.factor"),
+        ({"retry": curve(attempts=0)}, "retry.exponential.attempts"),
+        ({"retry": curve(attempts=101)}, "retry.exponential.attempts"),
+        ({"timeouts": Timeouts(connect=-1.0)}, "timeouts.connect"),
+        ({"timeouts": Timeouts(first_byte=0.0)}, "timeouts.first_byte"),
+        ({"timeouts": Timeouts(total=61.0)}, "timeouts.total"),
+        ({"concurrency": 0}, "concurrency"),
+        ({"concurrency": 1001}, "concurrency"),
+    ],
+)
+def test_what_is_wrong_is_named(change: dict[str, Any], path: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        check_change(EndpointChange(**change))
+    assert caught.value.path == path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"uid": None, "metadata": None, "events": None, "retry": None, "timeouts": None, "concurrency": None},
+        {"uid": "shop:42.main"},
+        {"events": ("*", "order.*", "user_register"), "channels": ("shop 42",)},
+        {"retry": RetrySettings(schedule=(0.001, 604_800.0))},
+        {"retry": curve(attempts=1)},
+        {"timeouts": Timeouts(60.0, 60.0, 60.0), "concurrency": 1000},
+    ],
+)
+def test_what_is_right_passes(change: dict[str, Any]) -> None:
+    assert check_change(EndpointChange(**change)) is None
+
+
+def test_a_new_url_is_taken_apart() -> None:
+    target = check_change(EndpointChange(url="https://Example.com:8443/x"))
+    assert target is not None
+    assert (target.host, target.port) == ("example.com", 8443)
+
+
+def test_what_is_not_set_stays_and_none_brings_the_default_back() -> None:
+    new = changed(OLD, EndpointChange(url="https://example.org/", events=None, uid=None), now=5.0)
+    assert new.config == EndpointConfig(url="https://example.org/", description="old", concurrency=4)
+    assert new.uid is None
+    assert new.metadata == {"a": 1}
+
+
+def test_the_revision_counts_changes_of_how_requests_are_made() -> None:
+    assert changed(OLD, EndpointChange(), now=5.0) == OLD
+    assert changed(OLD, EndpointChange(uid="other", metadata={}), now=5.0).revision == 3
+    assert changed(OLD, EndpointChange(url=OLD.config.url, concurrency=4), now=5.0) == OLD
+    assert changed(OLD, EndpointChange(concurrency=5), now=5.0).revision == 4
+
+
+def test_disabled_by_hand_and_enabled_again() -> None:
+    off = changed(OLD, EndpointChange(enabled=False), now=5.0)
+    assert (off.enabled, off.disabled_reason, off.disabled_at, off.revision) == (False, BY_HAND, 5.0, 3)
+    assert changed(off, EndpointChange(enabled=False), now=6.0) == off
+    for on in (True, None):
+        assert changed(off, EndpointChange(enabled=on), now=6.0) == OLD
+
+
+def test_a_reason_of_ours_stays_until_it_is_enabled() -> None:
+    gone = msgspec.structs.replace(OLD, enabled=False, disabled_reason="gone", disabled_at=1.0)
+    assert changed(gone, EndpointChange(enabled=False), now=6.0).disabled_reason == "gone"
+    assert changed(gone, EndpointChange(description="new"), now=6.0).disabled_reason == "gone"
