@@ -209,7 +209,7 @@ def _percentile(ordered: list[int], share: float) -> float:
     return ordered[min(int(len(ordered) * share), len(ordered) - 1)] / 1000
 
 
-def measure(bench: Bench, *, runs: int, events: int) -> Figures:
+def measure(bench: Bench, *, runs: int, events: int, quick: bool) -> Figures:
     """Every figure of the table."""
     figures = Figures()
     bench.api("/v1/event-types", {"name": "bench.event"})
@@ -231,6 +231,8 @@ def measure(bench: Bench, *, runs: int, events: int) -> Figures:
     figures.add("cpu_us_per_delivery", [r.cpu_us for r in plain], "the same runs, the server's process", digits=1)
     figures.add("pg_cpu_us_per_delivery", [r.postgres_us for r in plain], "the same runs, all of PostgreSQL", digits=1)
     figures.add("generator_load", [r.generator_load for r in plain], "the publisher's share of one core", digits=2)
+    if quick:
+        return figures
     fanned = repeat(runs, apps=triple, events=events // 2, fanout=3)
     figures.add("deliveries_per_second_fanout3", [r.deliveries / r.seconds for r in fanned], "three endpoints an event")
     batched = repeat(runs, apps=single, events=events * 2, batch=100)
@@ -270,13 +272,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--events", type=int, default=30_000)
+    parser.add_argument("--quick", action="store_true", help="only the first figures, for a comparison while working")
     options = parser.parse_args()
     calibration = _calibrate()
     print(
         f"Posthouse benchmark: {os.cpu_count()} cores, Python {platform.python_version()}, calibration {calibration:.0f}"
     )
     with running() as bench:
-        figures = measure(bench, runs=options.runs, events=options.events)
+        figures = measure(bench, runs=options.runs, events=options.events, quick=options.quick)
     if options.json is not None:
         told = {"calibration": round(calibration), "cores": os.cpu_count(), **figures.values, "how": figures.how}
         options.json.write_text(json.dumps(told, indent=2) + "\n")

@@ -71,7 +71,8 @@ BEHAVIOURS: Final[dict[str, Callable[[Writer], Awaitable[None]]]] = {
 
 
 async def _serve_one(reader: asyncio.StreamReader, writer: Writer) -> None:
-    with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+    # Cancelled as the benchmark ends, in whatever it was doing.
+    with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
         head = await reader.readuntil(b"\r\n\r\n")
         path = head.split(b" ", 2)[1].decode().strip("/")
         await BEHAVIOURS[path](writer)

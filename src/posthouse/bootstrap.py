@@ -118,7 +118,7 @@ class Posthouse:
         await migrate(dsn)
         clock = SystemClock()
         owner = clock.new_id()
-        publishing = await self._open(Database(dsn, size=PUBLISH_CLASSES))
+        publishing = await self._open(Database(dsn, size=PUBLISH_CLASSES + 1))
         journalling = await self._open(Database(dsn, size=2))
         reading = await self._open(Database(dsn, size=READING_CONNECTIONS, settings=ENGINE_SETTINGS))
         managing = await self._open(Database(dsn, size=API_CONNECTIONS, statement_seconds=API_STATEMENT_SECONDS))
@@ -296,6 +296,7 @@ class Posthouse:
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,
                 date_header=False,
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=10,

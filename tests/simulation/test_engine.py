@@ -40,6 +40,18 @@ RETRY: Final = RetrySettings(schedule=(1.0,) * 100)
 _process: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
 
 
+class CountingEngine(Engine):
+    """Says what may be repeated as partitions are lost: what is in flight, and what is unwritten."""
+
+    world: World
+
+    def _lost(self, partitions: Collection[int]) -> None:
+        self.world.repeats_allowed += self.journal.unwritten
+        if not self._stopping:
+            self.world.repeats_allowed += self.lanes.in_flight
+        super()._lost(partitions)
+
+
 class Process:
     """One process: an engine and a publisher. When killed, its tasks end where they are and nothing of it goes on."""
 
@@ -53,7 +65,7 @@ class Process:
         self.owner = clock.new_id()
         log, store = MemoryLog(world.database), MemoryStore(world.database)
         self.transport = FakeTransport(self.reply)
-        self.engine = Engine(
+        self.engine = CountingEngine(
             event_log=log,
             store=store,
             transport=self.transport,
@@ -63,6 +75,7 @@ class Process:
             exclusive=False,
             dead=self.seen_dead,
         )
+        self.engine.world = world
         self.clock = clock
         self.publisher = Publisher(log, clock, FakeTelemetry(), appended=self.engine.offer)
 
@@ -83,18 +96,17 @@ class Process:
             except StoreUnavailable:
                 await asyncio.sleep(0.2)
 
-    @property
-    def repeatable(self) -> int:
-        """What dying, or being taken for dead, may repeat: what is in flight and what is unwritten."""
-        return self.engine.lanes.in_flight + self.engine.journal.unwritten
-
     def kill(self) -> None:
-        self.world.repeats_allowed += self.repeatable
+        self.world.repeats_allowed += self.engine.lanes.in_flight + self.engine.journal.unwritten
         self.dead = True
-        for task in self.tasks:
+        self.bury()
+
+    def bury(self) -> None:
+        for task in list(self.tasks):
             task.cancel()
 
     async def reply(self, sent: Sent) -> Result:
+        self.world.repeats_allowed += self.session_lost  # its successor may send the same
         return await self.world.reply(self, sent)
 
 
@@ -134,6 +146,7 @@ class World:
         if chance < 0.005:
             await asyncio.sleep(self.random.random() * 4)
         elif chance < 0.03:
+            self.repeats_allowed += operation == "settle_late"
             if step is Step.AFTER_COMMIT:
                 raise InDoubt("the connection died after the commit")
             if step is Step.BEFORE_COMMIT and chance < 0.02:
@@ -205,13 +218,9 @@ class World:
     async def lose_session(self, process: Process) -> None:
         """Others count it dead for a while, before it knows itself."""
         process.session_lost = True
-        self.repeats_allowed += process.repeatable
-        for _ in range(10):
-            await asyncio.sleep(self.random.random() * 0.1)
-            self.repeats_allowed += process.repeatable
+        await asyncio.sleep(self.random.random())
         process.engine.suspend()
         await asyncio.sleep(self.random.random() * 2)
-        self.repeats_allowed += process.repeatable
         process.session_lost = False
 
     def resend(self) -> None:
@@ -238,6 +247,9 @@ class World:
         self.resent[endpoint_id, event_id] += 1
 
     async def step(self) -> None:
+        for process in self.processes:
+            if process.dead:
+                process.bury()  # whatever its last steps began
         alive = [p for p in self.processes if not p.dead]
         process = self.random.choice(alive)
         choice = self.random.random()
@@ -263,8 +275,6 @@ class World:
         elif choice < 0.97 and len(alive) < 3:
             self.begin()
         elif len(alive) > 1:
-            # A planned end.
-            self.repeats_allowed += process.repeatable if self.trouble else 0
             await asyncio.wait([process.run(process.engine.stop(seconds=2.0))])
             process.kill()
         await asyncio.sleep(self.random.random() * 0.7)

@@ -202,23 +202,23 @@ class Backlog:
             except TimeoutError:
                 pass
 
-    def _pop_due(self) -> list[EndpointId]:
-        """Endpoints with something due, earliest first."""
+    def _pop_due(self) -> dict[EndpointId, int]:
+        """Endpoints with something due, earliest first, and their partitions."""
         now = self._clock.now()
-        ready: dict[EndpointId, None] = {}
+        ready: dict[EndpointId, int] = {}
         while self._heap and self._heap[0][0] <= now and len(ready) < PAGE_ENDPOINTS_MAX:
             due_at, endpoint_id = heapq.heappop(self._heap)
             line = self._lines.get(endpoint_id)
             if line is not None and line.due_at == due_at and not line.waits:
-                ready[endpoint_id] = None
-        return list(ready)
+                ready[endpoint_id] = line.partition
+        return ready
 
     async def _tick(self) -> None:
         ready = self._pop_due()
         if not ready:
             return
         try:
-            endpoints = await self._find(ready)
+            endpoints = await self._find(list(ready))
             wants = self._wants(ready, endpoints)
             if not wants:
                 return
@@ -229,16 +229,16 @@ class Backlog:
             bytes_max = min(PAGE_BYTES_MAX, max(self._memory(), 1))
             pages = await self._store.page(wants, now=self._clock.now(), bytes_max=bytes_max)
         except BaseException:
-            for endpoint_id in ready:
-                line = self._lines.get(endpoint_id)
-                if line is not None:
+            for endpoint_id, partition in ready.items():
+                if partition in self._epochs:
+                    line = self._line(partition, endpoint_id)
                     self._schedule(endpoint_id, line, self._clock.now() if line.due_at is None else line.due_at)
             raise
         for want, page in zip(wants, pages, strict=True):
             if self._epochs.get(want.partition) == epochs.get(want.partition) is not None:
                 self._deliver(want, page, endpoints[want.endpoint_id], epochs[want.partition])
 
-    def _wants(self, ready: Sequence[EndpointId], endpoints: Mapping[EndpointId, Endpoint | None]) -> list[Want]:
+    def _wants(self, ready: Collection[EndpointId], endpoints: Mapping[EndpointId, Endpoint | None]) -> list[Want]:
         wants = []
         orphans = ORPHANS_PER_PAGE
         for endpoint_id in ready:

@@ -7,8 +7,8 @@ from typing import Final
 
 from posthouse.adapters.http.connection import Connection, PoolKey
 
-IDLE_PER_KEY_MAX: Final = 32
-IDLE_MAX: Final = 512
+IDLE_PER_KEY_MAX: Final = 128
+IDLE_MAX: Final = 1_024
 IDLE_SECONDS_MAX: Final = 30.0
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
+import os
 import time
+from random import Random
 from typing import Final
 
 from posthouse.domain.ids import uuid7
 
-_RANDOM_BITS: Final = 74
 _BOOT: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC) if hasattr(time, "CLOCK_MONOTONIC") else None
 # Ids of one millisecond count up from a random start: their order is the order in which they were made.
-_START_BITS: Final = _RANDOM_BITS - 8
-_STEP_BITS: Final = 40
+_START_BYTES: Final = 8
+_STEP_BYTES: Final = 5
+_STOCK_BYTES: Final = (
+    4096  # the system is asked for randomness by the page: a call for each id would cost more than the id
+)
 
 
 class SystemClock:
@@ -23,7 +26,9 @@ class SystemClock:
         self._offset = 0.0
         self._last_ms = 0
         self._last_random = 0
-        self._draws = secrets.SystemRandom()
+        self._stock = b""
+        self._used = 0
+        self._draws = Random(os.urandom(32))  # noqa: S311 - spreads retries in time, and guards nothing
 
     def now(self) -> float:
         return time.time() + self._offset
@@ -35,10 +40,19 @@ class SystemClock:
         unix_ms = int(self.now() * 1000)
         if unix_ms > self._last_ms:
             self._last_ms = unix_ms
-            self._last_random = secrets.randbits(_START_BITS)
+            self._last_random = int.from_bytes(self._random(_START_BYTES), "big")
         else:
-            self._last_random += 1 + secrets.randbits(_STEP_BITS)
+            self._last_random += 1 + int.from_bytes(self._random(_STEP_BYTES), "big")
         return uuid7(self._last_ms, self._last_random)
+
+    def _random(self, size: int) -> bytes:
+        """Fresh bytes of the system's randomness, each used once."""
+        if self._used + size > len(self._stock):
+            self._stock = os.urandom(_STOCK_BYTES)
+            self._used = 0
+        taken = self._stock[self._used : self._used + size]
+        self._used += size
+        return taken
 
     def draw(self) -> float:
         return self._draws.random()
