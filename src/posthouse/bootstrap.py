@@ -52,7 +52,7 @@ T = TypeVar("T")
 
 READING_CONNECTIONS: Final = 6
 API_CONNECTIONS: Final = 8
-ENGINE_SETTINGS: Final = {"plan_cache_mode": "force_custom_plan"}  # a generic plan locks every day's partition
+READING_SETTINGS: Final = {"plan_cache_mode": "force_custom_plan"}  # a generic plan locks every day's partition
 API_STATEMENT_SECONDS: Final = 10.0
 
 
@@ -120,8 +120,10 @@ class Posthouse:
         owner = clock.new_id()
         publishing = await self._open(Database(dsn, size=PUBLISH_CLASSES + 1))
         journalling = await self._open(Database(dsn, size=2))
-        reading = await self._open(Database(dsn, size=READING_CONNECTIONS, settings=ENGINE_SETTINGS))
-        managing = await self._open(Database(dsn, size=API_CONNECTIONS, statement_seconds=API_STATEMENT_SECONDS))
+        reading = await self._open(Database(dsn, size=READING_CONNECTIONS, settings=READING_SETTINGS))
+        managing = await self._open(
+            Database(dsn, size=API_CONNECTIONS, statement_seconds=API_STATEMENT_SECONDS, settings=READING_SETTINGS)
+        )
         upkeep = PostgresUpkeep(reading)
 
         async def anchor() -> None:

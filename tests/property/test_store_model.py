@@ -342,12 +342,17 @@ def test_postgres_is_what_the_model_is(postgres_server: PostgresServer) -> None:
         stack = AsyncExitStack()
         dsn = runner.run(postgres_server.fresh_database())
         postgres = runner.run(stack.enter_async_context(installed(dsn, partitions=PARTITIONS)))
+
+        class Bound(StoreMachine):
+            def __init__(self) -> None:
+                super().__init__(runner, PostgresWorld(postgres))
+
         try:
-            run_state_machine_as_test(  # type: ignore[no-untyped-call]
-                lambda: StoreMachine(runner, PostgresWorld(postgres)),
+            run_state_machine_as_test(
+                Bound,
                 settings=settings(
-                    max_examples=40,
-                    stateful_step_count=20,
+                    max_examples=60,
+                    stateful_step_count=30,
                     derandomize=True,
                     database=None,
                     deadline=None,

@@ -178,7 +178,7 @@ def explain(address: Address, kind: Kind, *, host: str = "") -> str:
     address = unmapped(address)
     what = f"{address} is {kind}" if host in ("", str(address)) else f"{host} is at {address}, {kind}"
     network = ip_network(address)
-    remedy = f"the operator can list {network} among the allowed target networks"
+    remedy = f"the operator can allow it with `posthouse serve --allow-network {network}`"
     if kind is Kind.LOOPBACK:
         remedy = f"for development start with `posthouse serve --dev`, or {remedy}"
     return f"{what}, and only public addresses are delivered to; {remedy}"
