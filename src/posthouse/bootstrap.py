@@ -296,6 +296,7 @@ class Posthouse:
                 http="httptools",
                 lifespan="off",
                 log_config=None,
+                log_level="warning",
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,

@@ -48,8 +48,7 @@ class Running:
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
-        self.said: list[str] = []
-        self._unread = ""
+        self.said = ""
         self._lines = selectors.DefaultSelector()
         for stream in (process.stdout, process.stderr):
             assert stream is not None
@@ -57,20 +56,18 @@ class Running:
             self._lines.register(stream, selectors.EVENT_READ)
 
     def until(self, pattern: str) -> re.Match[str]:
-        """Read until it said this; what came after it is for the next call."""
+        """Read until it has said this, on either stream."""
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while (found := re.search(pattern, self._unread)) is None:
+        while (found := re.search(pattern, self.said)) is None:
             if time.monotonic() > deadline:
-                pytest.fail(f"never said {pattern!r}, but: {''.join(self.said)}")
+                pytest.fail(f"never said {pattern!r}, but: {self.said}")
             for key, _ in self._lines.select(timeout=0.2):
                 text = os.read(key.fd, 65536).decode()
                 if not text:
                     self._lines.unregister(key.fileobj)
-                self._unread += text
-                self.said.append(text)
+                self.said += text
             if not self._lines.get_map():
-                pytest.fail(f"ended without {pattern!r}, but with: {''.join(self.said)}")
-        self._unread = self._unread[found.end() :]
+                pytest.fail(f"ended without {pattern!r}, but with: {self.said}")
         return found
 
 
@@ -157,7 +154,7 @@ def test_serve_from_first_start_to_stop(folder: Path) -> None:
         assert server.process.wait(PATIENCE_SECONDS) == 0
     with running("serve", "--port", "0", "--data-dir", data) as server:
         server.until(r"listens on")
-        assert "ph_" not in "".join(server.said), "the first key is shown once"
+        assert "ph_" not in server.said, "the first key is shown once"
 
 
 def test_commands_say_when_there_is_no_server() -> None:

@@ -94,7 +94,9 @@ class Served:
         except OSError as error:
             raise SetupError(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port") from None
         self.url = f"http://{host}:{self._socket.getsockname()[1]}"
-        self._server = _Quiet(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
+        self._server = _Quiet(
+            uvicorn.Config(app, log_config=None, log_level="warning", access_log=False, lifespan="off")
+        )
 
     async def __aenter__(self) -> Served:
         self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))

@@ -49,7 +49,7 @@ class MemoryStore:
         async with self._database.commit("claim"):
             now = self._database.clock()
             for number, partition in enumerate(self._database.partitions):
-                free = partition.owner is None or False or partition.owner in dead
+                free = partition.owner is None or partition.lease_until < now or partition.owner in dead
                 if len(claims) == limit or not (free or exclusive):
                     continue
                 previous, partition.owner = partition.owner, owner
