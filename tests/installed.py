@@ -27,6 +27,7 @@ class Installed:
     reading: Database
     log: PostgresLog
     store: PostgresStore
+    at: float  # unix seconds: its days are those around it
 
 
 @asynccontextmanager
@@ -39,10 +40,11 @@ async def installed(dsn: str, *, partitions: int = PARTITIONS) -> AsyncIterator[
         await database.open()
     try:
         await reading.execute("SELECT install($1)", partitions)
-        await ensure_days(reading, now=time.time(), ahead=1)
+        now = time.time()
+        await ensure_days(reading, now=now, ahead=1)
         log = PostgresLog(publishing, reading)
         store = PostgresStore(journalling, reading, lambda sealed, _owner, _kind, _version: sealed)
-        yield Installed(dsn, publishing, journalling, reading, log, store)
+        yield Installed(dsn, publishing, journalling, reading, log, store, now)
     finally:
         for database in databases:
             await database.close()

@@ -57,6 +57,9 @@ async def request(port: int, method: str, path: str, body: object = None) -> tup
     head, separator, told = answer.partition(b"\r\n\r\n")
     if not separator:
         raise EOFError("the server closed the connection without an answer")
+    length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0])
+    if len(told) < length:
+        raise EOFError("the answer was cut off")
     return int(head.split(b" ", 2)[1]), told
 
 
@@ -78,8 +81,8 @@ class Target:
                     self.arrivals[headers["webhook-id"]] += 1
                 status = "500 Oops" if fails else "200 OK"
                 writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass  # the sender died, or the test ends
         finally:
             writer.close()
 
@@ -149,8 +152,12 @@ class Chaos:
         await until(lambda: len(self.acknowledged) >= enough, f"{events} more events to be acknowledged")
 
     @property
-    def postmaster(self) -> int:
-        return int((self.folder / "data" / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+    def postmaster(self) -> int | None:
+        """The process id of PostgreSQL, None while there is none."""
+        try:
+            return int((self.folder / "data" / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+        except (OSError, ValueError, IndexError):
+            return None
 
     async def died(self, server: subprocess.Popen[bytes], what: str) -> None:
         await until(lambda: server.poll() is not None, what)
@@ -166,8 +173,9 @@ class Chaos:
             except subprocess.TimeoutExpired:
                 self._server.kill()
                 self._server.wait()
-        with suppress(OSError, ValueError, IndexError):
-            os.kill(self.postmaster, signal.SIGINT)
+        if (postmaster := self.postmaster) is not None:
+            with suppress(OSError):
+                os.kill(postmaster, signal.SIGINT)
 
 
 @pytest.fixture
@@ -236,9 +244,11 @@ async def test_a_database_killed_again_and_again_loses_nothing(folder: Path) -> 
     async with under_fire(folder) as chaos:
         for _ in range(POSTGRES_KILLS):
             await chaos.more(60)
-            postmaster = chaos.postmaster
-            os.kill(postmaster, signal.SIGKILL)
-            await until(lambda killed=postmaster: chaos.postmaster != killed, "PostgreSQL to be started again")  # type: ignore[misc]
+            await until(lambda: chaos.postmaster is not None, "PostgreSQL to run")
+            killed = chaos.postmaster
+            assert killed is not None
+            os.kill(killed, signal.SIGKILL)
+            await until(lambda: chaos.postmaster != killed, "PostgreSQL to be gone, or another")  # noqa: B023
         await chaos.more(50)
         await everything_arrived(chaos)
         server = chaos._server

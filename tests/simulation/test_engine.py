@@ -20,7 +20,7 @@ from tests.fakes import FakeClock, FakeTelemetry, FakeTransport, Sent, VirtualLo
 
 from posthouse.adapters.memory import MemoryDatabase, MemoryLog, MemoryStore, Step
 from posthouse.dispatch.engine import Engine
-from posthouse.domain.delivery import DeliveryClass, Owed, OwedReason
+from posthouse.domain.delivery import DeliveryClass, JournalBatch, Owed, OwedReason
 from posthouse.domain.endpoint import EndpointConfig
 from posthouse.domain.errors import InDoubt, PosthouseError, StoreUnavailable
 from posthouse.domain.event import Draft
@@ -29,6 +29,7 @@ from posthouse.domain.ids import AppId, EndpointId, EventId, uuid7
 from posthouse.domain.retry import RetrySettings
 from posthouse.intake.publisher import Publisher
 from posthouse.ports.log import Appended
+from posthouse.settle.journal import Released
 
 PARTITIONS: Final = 3
 APPS: Final = 4
@@ -50,6 +51,10 @@ class CountingEngine(Engine):
         if not self._stopping:
             self.world.repeats_allowed += self.lanes.in_flight
         super()._lost(partitions)
+
+    def _written(self, batch: JournalBatch, held: set[int], released: Released) -> None:
+        self.world.repeats_allowed += sum(attempt.partition not in held for attempt in batch.attempts)
+        super()._written(batch, held, released)
 
 
 class Process:
@@ -106,6 +111,8 @@ class Process:
             task.cancel()
 
     async def reply(self, sent: Sent) -> Result:
+        if self.dead:
+            await asyncio.get_running_loop().create_future()  # a ghost sends nothing
         self.world.repeats_allowed += self.session_lost  # its successor may send the same
         return await self.world.reply(self, sent)
 
@@ -275,7 +282,7 @@ class World:
         elif choice < 0.97 and len(alive) < 3:
             self.begin()
         elif len(alive) > 1:
-            await asyncio.wait([process.run(process.engine.stop(seconds=2.0))])
+            await asyncio.wait([process.run(process.engine.stop(seconds=15.0))])
             process.kill()
         await asyncio.sleep(self.random.random() * 0.7)
 

@@ -87,12 +87,12 @@ class MemoryStore:
         async with self._database.commit("journal"):
             _check(batch)
             held = self._held(batch.owner, batch.epochs)
+            # Whether it was written before, for whatever partitions: for all of those that are held now.
             there = any(attempt.id in self._database.attempts for attempt in batch.attempts)
-            if again and there:
-                return held
-            if any(a.id in self._database.attempts for a in batch.attempts if a.partition in held):
-                raise StoreRejected("an attempt is on record already")
-            self._write(batch, held)
+            if not (again and there):
+                if any(a.id in self._database.attempts for a in batch.attempts if a.partition in held):
+                    raise StoreRejected("an attempt is on record already")
+                self._write(batch, held)
             self._extend(held, lease_seconds)
         return held
 

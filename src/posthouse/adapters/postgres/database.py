@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
@@ -24,6 +24,7 @@ _ENDED: Final = (
     asyncpg.CrashShutdownError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the driver lost its footing as the connection went away under it
     OSError,
     asyncio.IncompleteReadError,
 )
@@ -124,6 +125,10 @@ class Database:
             connection = await self._pool.acquire(timeout=10)
         try:
             yield connection
+        except StoreUnavailable:
+            with suppress(asyncpg.InterfaceError):  # the pool has noticed already
+                connection.terminate()  # whatever state it is in, nobody shall meet it again
+            raise
         finally:
             await self._pool_release(connection)
 

@@ -1,0 +1,372 @@
+"""No hot statement scans a table, searches old days, or reads many more rows than it needs.
+
+What a statement touched is what PostgreSQL counted while it ran (`pg_stat_xact_user_tables`), not what a plan promised; so
+the statements inside `publish` and `journal` are seen too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import pytest
+from posthouse.adapters.postgres.database import Connection, Database
+from posthouse.adapters.postgres.days import ensure_days
+from posthouse.adapters.postgres.log import PostgresLog
+from posthouse.adapters.postgres.store import PostgresStore
+from posthouse.domain.delivery import Cursor, DeliveryKey, JournalBatch, OwedReason, Rollup
+from posthouse.domain.event import Event
+from posthouse.domain.ids import AppId, EndpointId, EventId
+from posthouse.ports.log import Appended, AppMissing, Repeated
+from posthouse.ports.store import Want
+
+from tests.installed import ENGINE_SETTINGS, installed
+from tests.making import attempt, draft, new_endpoint, new_id, new_owner, owed
+
+if TYPE_CHECKING:
+    from tests.postgres import PostgresServer
+
+DAY: Final = 86_400
+DAYS: Final = 6
+PARTITIONS: Final = 8
+EVENTS: Final = 48_000
+ROWS: Final = 24_000
+ENDPOINTS: Final = 400
+SEQ_MAX: Final = EVENTS // PARTITIONS
+SEQS_A_DAY: Final = SEQ_MAX // DAYS
+
+# Events spread evenly over the days; those of a partition have no gap. Every one was tried, and every second one is owed.
+FILL: Final = """
+    CREATE FUNCTION id_at(ms bigint, n bigint) RETURNS uuid IMMUTABLE LANGUAGE sql AS $$
+        SELECT (lpad(to_hex(ms), 12, '0') || '70008000' || lpad(to_hex(n), 12, '0'))::uuid $$;
+    CREATE TABLE made AS
+    SELECT n, n % {partitions} AS partition, n / {partitions} + 1 AS seq, id_at(ms, n) AS id, ms,
+           id_at(1, n % {partitions}) AS app_id, id_at(2, n % {endpoints}) AS endpoint_id
+      FROM (SELECT n, {first_ms} + n * ({days}::bigint * 86400000 / {events}) AS ms FROM generate_series(0, {events} - 1) n) s;
+    INSERT INTO app (id, partition, config_version) SELECT id_at(1, p), p, 1 FROM generate_series(0, {partitions} - 1) p;
+    INSERT INTO endpoint (id, app_id, config)
+    SELECT id_at(2, e), id_at(1, e % {partitions}), '{{"url": "https://example.com/"}}' FROM generate_series(0, {endpoints} - 1) e;
+    INSERT INTO event (id, partition, seq, app_id, config_version, type, content_type, payload, created_at)
+    SELECT id, partition, seq, app_id, 1, 'order.created', 'application/json', repeat('x', 300)::bytea, to_timestamp(ms / 1000.0)
+      FROM made;
+    INSERT INTO event_key (partition, app_id, key, event_id, fingerprint, created_at)
+    SELECT partition, app_id, 'key ' || n, id, '', to_timestamp(ms / 1000.0) FROM made;
+    INSERT INTO attempt (partition, id, app_id, endpoint_id, event_id, seq, number, kind, outcome, reason, sent, revision, url,
+                         address, started_at, total_us)
+    SELECT partition, id_at(ms + 50, n), app_id, endpoint_id, id, seq, 1, 'live',
+           CASE WHEN n % 16 < 8 THEN 'failed' ELSE 'delivered' END, '', true, 1, '', '', to_timestamp(ms / 1000.0), 1 FROM made;
+    INSERT INTO delivery (partition, endpoint_id, event_id, seq, number, due_at, reason, payload_bytes)
+    SELECT partition, endpoint_id, id, seq, 2, to_timestamp(ms / 1000.0), 'failed', 300 FROM made WHERE n % 16 < 8;
+    INSERT INTO rollup_minute (partition, minute, app_id, endpoint_id)
+    SELECT DISTINCT partition, date_trunc('minute', to_timestamp(ms / 1000.0)), app_id, endpoint_id FROM made;
+    UPDATE log_head SET seq = {seq_max};
+    VACUUM ANALYZE;
+"""
+
+
+class Touched(NamedTuple):
+    """What a statement did to one table."""
+
+    scans: int  # of the whole table
+    rows: int  # read from it, whichever way
+
+
+class _OneConnection(Database):
+    """One connection, in the middle of a transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._only = connection
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        yield self._only
+
+
+@dataclass
+class Probe:
+    """Log and store in a transaction of their own, and what they touched in it so far."""
+
+    log: PostgresLog
+    store: PostgresStore
+    connection: Connection
+    first_day: float  # unix seconds: the midnight with which the data begin
+
+    async def touched(self) -> dict[str, Touched]:
+        """What was touched since the last call, by table: partitions are tables of their own."""
+        rows = await self.connection.fetch(
+            "SELECT relname, seq_scan::int, (seq_tup_read + coalesce(idx_tup_fetch, 0))::int "
+            "FROM pg_stat_xact_user_tables WHERE seq_scan > 0 OR idx_scan > 0"
+        )
+        total = {name: Touched(scans, read) for name, scans, read in rows}
+        since = {
+            name: Touched(now.scans - before.scans, now.rows - before.rows)
+            for name, now in total.items()
+            if now != (before := self._before.get(name, Touched(0, 0)))
+        }
+        self._before = total
+        return since
+
+    def __post_init__(self) -> None:
+        self._before: dict[str, Touched] = {}
+
+    def at(self, seq: int) -> float:
+        """When the event at a position was created, roughly."""
+        return self.first_day + (seq - 1) / SEQ_MAX * DAYS * DAY
+
+    async def event(self, seq: int, *, partition: int = 1) -> Event:
+        """An event, read with the days before it left aside."""
+        return (await self.log.read(partition, seq - 1, since=self.at(seq)))[0]
+
+
+@pytest.fixture(scope="module")
+def filled(postgres_server: PostgresServer) -> tuple[str, float]:
+    """The DSN of a database with much in it, and the midnight with which that begins."""
+
+    async def fill() -> tuple[str, float]:
+        dsn = await postgres_server.fresh_database()
+        async with installed(dsn, partitions=PARTITIONS) as postgres:
+            first_day = (postgres.at // DAY - DAYS + 2) * DAY  # to the end of tomorrow
+            await ensure_days(postgres.reading, now=first_day + DAY, ahead=DAYS)
+            text = FILL.format(
+                partitions=PARTITIONS,
+                endpoints=ENDPOINTS,
+                events=EVENTS,
+                days=DAYS,
+                first_ms=int(first_day * 1000),
+                seq_max=SEQ_MAX,
+            )
+            for statement in re.split(r";\n", text.strip()):
+                await postgres.reading.execute(statement)
+        return dsn, first_day
+
+    return asyncio.run(fill())
+
+
+@pytest.fixture(params=[ENGINE_SETTINGS, {"plan_cache_mode": "force_generic_plan"}], ids=["custom", "generic"])
+async def probe(filled: tuple[str, float], request: pytest.FixtureRequest) -> AsyncIterator[Probe]:
+    """Both kinds of plans: a session that does not ask for one comes to either."""
+    dsn, first_day = filled
+    database = Database(dsn, size=1, settings=request.param)
+    await database.open()
+    try:
+        async with database.connection() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            one = _OneConnection(connection)
+            yield Probe(
+                PostgresLog(one, one), PostgresStore(one, one, lambda sealed, *_: sealed), connection, first_day
+            )
+            await transaction.rollback()
+    finally:
+        await database.close()
+
+
+def rows_of(touched: dict[str, Touched], parent: str) -> int:
+    """The rows read of a table and its days, none of which was scanned."""
+    mine = {name: t for name, t in touched.items() if name == parent or re.fullmatch(rf"{parent}_\d{{8}}", name)}
+    assert not [name for name, t in mine.items() if t.scans], f"scanned: {mine}"
+    return sum(t.rows for t in mine.values())
+
+
+def days_of(touched: dict[str, Touched], parent: str) -> int:
+    """How many days of a table were searched."""
+    return len([name for name in touched if re.fullmatch(rf"{parent}_\d{{8}}", name)])
+
+
+# The log
+
+
+async def test_a_read_of_recent_events_reads_them_and_searches_recent_days(probe: Probe) -> None:
+    after = SEQ_MAX - 50
+    events = await probe.log.read(1, after, since=probe.at(after) - 3600)
+    touched = await probe.touched()
+    assert [event.seq for event in events] == list(range(after + 1, SEQ_MAX + 1))
+    assert rows_of(touched, "event") <= 2 * len(events)
+    assert days_of(touched, "event") == 1
+    assert touched.keys() <= {name for name in touched if name.startswith("event_")}
+
+
+async def test_a_read_of_older_events_leaves_the_days_before_them_aside(probe: Probe) -> None:
+    after = SEQ_MAX - 2 * SEQS_A_DAY - 300
+    events = await probe.log.read(1, after, since=probe.at(after) - 3600)
+    touched = await probe.touched()
+    assert len(events) == 500
+    assert rows_of(touched, "event") <= 2 * len(events) + DAYS
+    assert days_of(touched, "event") <= 3
+
+
+async def test_a_read_without_a_time_searches_all_days_by_their_index(probe: Probe) -> None:
+    events = await probe.log.read(1, SEQ_MAX - 50, since=None)
+    touched = await probe.touched()
+    assert len(events) == 50
+    assert rows_of(touched, "event") <= 2 * len(events)
+
+
+async def test_a_read_at_the_end_reads_nothing(probe: Probe) -> None:
+    assert await probe.log.read(1, SEQ_MAX, since=probe.at(SEQ_MAX) - 3600) == []
+    assert rows_of(await probe.touched(), "event") == 0
+
+
+async def test_a_position_is_looked_up_in_its_day(probe: Probe) -> None:
+    seq = SEQ_MAX - 5
+    assert await probe.log.event_at(3, seq, since=probe.at(seq)) is not None
+    touched = await probe.touched()
+    assert rows_of(touched, "event") == 1
+    assert days_of(touched, "event") == 1
+
+
+async def test_heads_touch_neither_events_nor_deliveries(probe: Probe) -> None:
+    assert len(await probe.log.heads(range(PARTITIONS))) == PARTITIONS
+    touched = await probe.touched()
+    assert touched.keys() <= {"log_head", "config_head", "partition"}
+    assert sum(t.rows for t in touched.values()) <= 3 * PARTITIONS
+
+
+async def test_publishing_reads_what_it_looks_up_and_no_events(probe: Probe) -> None:
+    apps = [AppId(row[0]) for row in await probe.connection.fetch("SELECT id FROM app ORDER BY id")]
+    for _ in range(7):
+        batch = [
+            draft(app_id, idempotency_key=f"key {n * PARTITIONS + p}" if n < 20 else f"new {new_id().hex()}" if n % 2 else None)
+            for p, app_id in enumerate(apps)
+            for n in range(50)
+        ]
+        await probe.touched()
+        results = await probe.log.append([*batch, draft(AppId(new_id()))])
+        touched = await probe.touched()
+        # What is 24 hours old or younger is looked at: the keys that are there are of the first day.
+        assert {type(result) for result in results} <= {Appended, Repeated, AppMissing}
+        assert rows_of(touched, "event") == 0
+        assert rows_of(touched, "event_key") <= len(batch)
+        assert touched.keys() <= {"app", "log_head"} | {n for n in touched if n.startswith("event_")}
+
+
+async def test_a_batch_in_doubt_is_looked_up_by_its_ids(probe: Probe) -> None:
+    old = [(await probe.event(seq)) for seq in (500, SEQ_MAX - 10)]
+    await probe.touched()
+    found = await probe.log._find(probe.connection, [event.id for event in old])
+    assert {at.seq for at in found.values()} == {event.seq for event in old}
+    touched = await probe.touched()
+    assert rows_of(touched, "event") == len(old)
+
+
+# The store
+
+
+async def test_recovery_reads_what_was_recorded_since_the_cursor(probe: Probe) -> None:
+    seq = SEQ_MAX - 40
+    event = await probe.event(seq)
+    await probe.touched()
+    found = await probe.store.recorded(1, after=Cursor(1, seq, event.created_at), until=SEQ_MAX)
+    touched = await probe.touched()
+    assert len(found) == 40
+    assert days_of(touched, "attempt") == 1
+    skew = PARTITIONS * SEQS_A_DAY * 600 // DAY  # attempts of a few minutes before are looked at
+    assert rows_of(touched, "attempt") <= 40 + skew
+    # By position in a partition's rows: there is no index for it, and a take-over reads them all once.
+    assert touched.get("delivery", Touched(0, 0)).rows <= ROWS
+
+
+async def test_owed_endpoints_take_one_row_each(probe: Probe) -> None:
+    found = await probe.store.owed_endpoints(range(PARTITIONS))
+    touched = await probe.touched()
+    assert rows_of(touched, "delivery") <= 2 * len(found) + PARTITIONS
+    assert touched.keys() == {"delivery"}
+
+
+async def wants(probe: Probe, *, limit: int) -> list[Want]:
+    found = await probe.store.owed_endpoints(range(PARTITIONS))
+    await probe.touched()
+    return [Want(partition, endpoint_id, limit) for partition, endpoint_id, _ in found[:100]]
+
+
+async def test_pages_take_the_rows_they_return_and_their_events(probe: Probe) -> None:
+    asked = await wants(probe, limit=10)
+    assert len(asked) == 100
+    pages = await probe.store.page(asked, now=probe.at(SEQ_MAX), bytes_max=1 << 30)
+    touched = await probe.touched()
+    rows = sum(len(page.rows) for page in pages)
+    assert rows == 1000
+    assert rows_of(touched, "delivery") <= 2 * rows
+    assert rows_of(touched, "event") == rows
+    assert touched.keys() <= {"delivery"} | {n for n in touched if n.startswith("event_")}
+
+
+async def test_pages_skip_what_is_held_and_look_only_into_the_days_of_their_events(probe: Probe) -> None:
+    asked = await wants(probe, limit=5)
+    early = probe.first_day + DAY / 2
+    pages = await probe.store.page(asked, now=early, bytes_max=1 << 30)
+    assert days_of(await probe.touched(), "event") == 1
+    holding = [
+        Want(w.partition, w.endpoint_id, 5, tuple(row.event_id for row, _ in page.rows))
+        for w, page in zip(asked, pages, strict=True)
+    ]
+    more = await probe.store.page(holding, now=early, bytes_max=1 << 30)
+    touched = await probe.touched()
+    rows = sum(len(page.rows) for page in more)
+    assert rows_of(touched, "delivery") <= rows + 2 * 5 * len(asked) + len(asked)
+    assert rows_of(touched, "event") == rows
+
+
+async def test_pages_cut_by_bytes_fetch_no_payload_beyond_the_cut(probe: Probe) -> None:
+    asked = await wants(probe, limit=10)
+    pages = await probe.store.page(asked, now=probe.at(SEQ_MAX), bytes_max=3000)
+    touched = await probe.touched()
+    assert sum(len(page.rows) for page in pages) == 10
+    assert rows_of(touched, "event") == 10
+    rows_of(touched, "delivery")
+
+
+async def test_a_journal_writes_by_key(probe: Probe) -> None:
+    owner = new_owner()
+    claims = await probe.store.claim(owner, limit=100, lease_seconds=60, exclusive=False)
+    rows = await probe.connection.fetch(
+        "SELECT d.*, e.app_id FROM delivery d JOIN event e ON e.id = d.event_id ORDER BY md5(e.id::text) LIMIT 400"
+    )
+    for part in range(0, 400, 50):
+        chosen = rows[part : part + 50]
+        fresh = [await probe.event(n + part + 1) for n in range(2)]
+        await probe.touched()
+        batch = _batch(owner, {c.partition: c.epoch for c in claims}, chosen, fresh)
+        held = await probe.store.journal(batch, lease_seconds=60, again=part % 100 == 0)
+        touched = await probe.touched()
+        assert len(held) == PARTITIONS
+        assert rows_of(touched, "delivery") <= 2 * len(chosen)
+        assert rows_of(touched, "attempt") == 0
+        assert rows_of(touched, "rollup_minute") <= len(batch.rollups)
+        assert rows_of(touched, "event") == 0
+
+
+def _batch(owner: bytes, epochs: dict[int, int], chosen: list[object], fresh: list[Event]) -> JournalBatch:
+    settled: list[tuple[int, EndpointId, EventId]] = []
+    attempts, changed, rollups = [], [], {}
+    for n, row in enumerate(chosen):
+        assert hasattr(row, "get")
+        event = msgspec_event(row)
+        endpoint_id = EndpointId(row.get("endpoint_id"))
+        made = attempt(event, endpoint_id, number=2)
+        attempts.append(made)
+        rollups[endpoint_id] = Rollup(
+            partition=event.partition,
+            minute=int(made.started_at // 60),
+            app_id=event.app_id,
+            endpoint_id=endpoint_id,
+            delivered=1,
+        )
+        if n % 2:
+            settled.append((event.partition, *made.key))
+        else:
+            changed.append(owed(event, endpoint_id, number=3))
+    changed += [owed(event, new_endpoint(), reason=OwedReason.LANE_FULL) for event in fresh]
+    return JournalBatch(
+        owner=owner,
+        epochs=epochs,
+        attempts=tuple(attempts),
+        owed=tuple(changed),
+        settled=tuple(settled),
+        cursors=tuple(Cursor(p, 100, 0.0) for p in epochs),
+        rollups=tuple(rollups.values()),
+    )
