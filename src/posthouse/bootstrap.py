@@ -10,7 +10,7 @@ from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import structlog
 import uvicorn
@@ -83,7 +83,7 @@ class Posthouse:
         self._engine: Engine
         self._app: Any
 
-    async def __aenter__(self) -> Posthouse:
+    async def __aenter__(self) -> Self:
         try:
             await self.open()
         except BaseException:

@@ -19,6 +19,7 @@ from structlog.testing import capture_logs
 from tests.fakes import FakeClock, FakeTelemetry, FakeTransport, Sent, VirtualLoop, answer, failure, until
 
 from posthouse.adapters.memory import MemoryDatabase, MemoryLog, MemoryStore, Step
+from posthouse.dispatch.configs import Configs
 from posthouse.dispatch.engine import Engine
 from posthouse.domain.delivery import DeliveryClass, JournalBatch, Owed, OwedReason
 from posthouse.domain.endpoint import EndpointConfig
@@ -28,6 +29,7 @@ from posthouse.domain.exchange import Fault, Result
 from posthouse.domain.ids import AppId, EndpointId, EventId, uuid7
 from posthouse.domain.retry import RetrySettings
 from posthouse.intake.publisher import Publisher
+from posthouse.lane.budget import Budget
 from posthouse.ports.log import Appended
 from posthouse.settle.journal import Released
 
@@ -82,7 +84,7 @@ class Process:
         )
         self.engine.world = world
         self.clock = clock
-        self.publisher = Publisher(log, clock, FakeTelemetry(), appended=self.engine.offer)
+        self.publisher = Publisher(log, clock, FakeTelemetry(), appended=lambda events: self.engine.offer(events) and None)
 
     async def seen_dead(self, owners: Collection[bytes]) -> set[bytes]:
         alive = {p.owner for p in self.world.processes if not p.dead and not p.session_lost}
@@ -353,6 +355,32 @@ async def history(seed: int) -> None:
 def _unknown(world: World) -> set[EventId]:
     """Events whose publisher died before it was answered."""
     return {event_id for event_id in world.database.positions if event_id not in world.accepted}
+
+
+CRAMPED: Final = {
+    "posthouse.dispatch.engine.PAGED_BYTES_MAX": 20,
+    "posthouse.dispatch.tail.OFFERED_EVENTS_MAX": 5,
+    "posthouse.lane.lane.LANE_FRESH_MAX": 6,
+    "posthouse.lane.lane.LANE_PAGED_MAX": 4,
+    "posthouse.lane.lanes.LANES_IDLE_MAX": 4,
+    "posthouse.lane.lanes.PAGED_BYTES_MAX": 20,
+    "posthouse.settle.backlog.PAGE_ENDPOINTS_MAX": 2,
+    "posthouse.settle.journal.JOURNAL_RESULTS_MAX": 10,
+    "posthouse.settle.journal.UNWRITTEN_RESULTS_MAX": 20,
+    "posthouse.settle.progress.OUTSTANDING_EVENTS_MAX": 30,
+    "posthouse.settle.progress.TRACKED_EVENTS_MAX": 60,
+}
+"""Limits so small that each is met all the time."""
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_nothing_is_lost_where_every_limit_is_met(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in CRAMPED.items():
+        monkeypatch.setattr(name, value)
+    monkeypatch.setitem(Configs.__init__.__kwdefaults__, "limit", 2)
+    monkeypatch.setitem(Budget.__init__.__kwdefaults__, "sockets_max", 6)
+    monkeypatch.setitem(Budget.__init__.__kwdefaults__, "bytes_max", 9)
+    test_nothing_is_lost_and_little_repeated(seed)
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))

@@ -10,22 +10,22 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
+from tests.installed import ENGINE_SETTINGS, installed
+from tests.making import attempt, draft, new_endpoint, new_id, new_owner, owed
+
 from posthouse.adapters.postgres.database import Connection, Database
 from posthouse.adapters.postgres.days import ensure_days
 from posthouse.adapters.postgres.log import PostgresLog
 from posthouse.adapters.postgres.store import PostgresStore
-from posthouse.domain.delivery import Cursor, DeliveryKey, JournalBatch, OwedReason, Rollup
+from posthouse.domain.delivery import Attempt, Cursor, JournalBatch, Owed, OwedReason, Rollup
 from posthouse.domain.event import Event
-from posthouse.domain.ids import AppId, EndpointId, EventId
+from posthouse.domain.ids import AppId
 from posthouse.ports.log import Appended, AppMissing, Repeated
 from posthouse.ports.store import Want
-
-from tests.installed import ENGINE_SETTINGS, installed
-from tests.making import attempt, draft, new_endpoint, new_id, new_owner, owed
 
 if TYPE_CHECKING:
     from tests.postgres import PostgresServer
@@ -49,10 +49,11 @@ FILL: Final = """
       FROM (SELECT n, {first_ms} + n * ({days}::bigint * 86400000 / {events}) AS ms FROM generate_series(0, {events} - 1) n) s;
     INSERT INTO app (id, partition, config_version) SELECT id_at(1, p), p, 1 FROM generate_series(0, {partitions} - 1) p;
     INSERT INTO endpoint (id, app_id, config)
-    SELECT id_at(2, e), id_at(1, e % {partitions}), '{{"url": "https://example.com/"}}' FROM generate_series(0, {endpoints} - 1) e;
+    SELECT id_at(2, e), id_at(1, e % {partitions}), '{{"url": "https://example.com/"}}'
+      FROM generate_series(0, {endpoints} - 1) e;
     INSERT INTO event (id, partition, seq, app_id, config_version, type, content_type, payload, created_at)
-    SELECT id, partition, seq, app_id, 1, 'order.created', 'application/json', repeat('x', 300)::bytea, to_timestamp(ms / 1000.0)
-      FROM made;
+    SELECT id, partition, seq, app_id, 1, 'order.created', 'application/json', repeat('x', 300)::bytea,
+           to_timestamp(ms / 1000.0) FROM made;
     INSERT INTO event_key (partition, app_id, key, event_id, fingerprint, created_at)
     SELECT partition, app_id, 'key ' || n, id, '', to_timestamp(ms / 1000.0) FROM made;
     INSERT INTO attempt (partition, id, app_id, endpoint_id, event_id, seq, number, kind, outcome, reason, sent, revision, url,
@@ -68,11 +69,24 @@ FILL: Final = """
 """
 
 
+# What this transaction did so far. (For an index, "returned" counts entries, those of index-only scans too.)
+COUNTED: Final = """
+    SELECT relname::text, pg_stat_get_xact_numscans(c.oid), i.searches, pg_stat_get_xact_tuples_returned(c.oid) + i.entries
+      FROM pg_class c CROSS JOIN LATERAL (
+        SELECT coalesce(sum(pg_stat_get_xact_numscans(indexrelid)), 0)::bigint AS searches,
+               coalesce(sum(pg_stat_get_xact_tuples_returned(indexrelid)), 0)::bigint AS entries
+          FROM pg_index WHERE indrelid = c.oid
+      ) i
+     WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+"""
+
+
 class Touched(NamedTuple):
     """What a statement did to one table."""
 
     scans: int  # of the whole table
-    rows: int  # read from it, whichever way
+    searches: int  # of its indexes
+    rows: int  # read from either
 
 
 class _OneConnection(Database):
@@ -94,24 +108,17 @@ class Probe:
     store: PostgresStore
     connection: Connection
     first_day: float  # unix seconds: the midnight with which the data begin
+    before: dict[str, Touched] = field(default_factory=dict)
 
     async def touched(self) -> dict[str, Touched]:
         """What was touched since the last call, by table: partitions are tables of their own."""
-        rows = await self.connection.fetch(
-            "SELECT relname, seq_scan::int, (seq_tup_read + coalesce(idx_tup_fetch, 0))::int "
-            "FROM pg_stat_xact_user_tables WHERE seq_scan > 0 OR idx_scan > 0"
-        )
-        total = {name: Touched(scans, read) for name, scans, read in rows}
+        rows = await self.connection.fetch(COUNTED)
+        total = {name: Touched(*counts) for name, *counts in rows}
+        known, self.before = self.before, total
         since = {
-            name: Touched(now.scans - before.scans, now.rows - before.rows)
-            for name, now in total.items()
-            if now != (before := self._before.get(name, Touched(0, 0)))
+            n: Touched(*(a - b for a, b in zip(t, known.get(n, (0, 0, 0)), strict=True))) for n, t in total.items()
         }
-        self._before = total
-        return since
-
-    def __post_init__(self) -> None:
-        self._before: dict[str, Touched] = {}
+        return {name: t for name, t in since.items() if any(t)}
 
     def at(self, seq: int) -> float:
         """When the event at a position was created, roughly."""
@@ -130,7 +137,7 @@ def filled(postgres_server: PostgresServer) -> tuple[str, float]:
         dsn = await postgres_server.fresh_database()
         async with installed(dsn, partitions=PARTITIONS) as postgres:
             first_day = (postgres.at // DAY - DAYS + 2) * DAY  # to the end of tomorrow
-            await ensure_days(postgres.reading, now=first_day + DAY, ahead=DAYS)
+            await ensure_days(postgres.reading, now=first_day + DAY, ahead=DAYS - 2)
             text = FILL.format(
                 partitions=PARTITIONS,
                 endpoints=ENDPOINTS,
@@ -229,16 +236,16 @@ async def test_heads_touch_neither_events_nor_deliveries(probe: Probe) -> None:
 async def test_publishing_reads_what_it_looks_up_and_no_events(probe: Probe) -> None:
     apps = [AppId(row[0]) for row in await probe.connection.fetch("SELECT id FROM app ORDER BY id")]
     for _ in range(7):
-        batch = [
-            draft(app_id, idempotency_key=f"key {n * PARTITIONS + p}" if n < 20 else f"new {new_id().hex()}" if n % 2 else None)
+        keys = [
+            (app_id, [f"key {EVENTS - PARTITIONS * n + p}" for n in range(1, 11)] + [new_id().hex() for _ in range(9)])
             for p, app_id in enumerate(apps)
-            for n in range(50)
         ]
+        batch = [draft(app_id, idempotency_key=key) for app_id, its in keys for key in (*its, None)]
         await probe.touched()
         results = await probe.log.append([*batch, draft(AppId(new_id()))])
         touched = await probe.touched()
-        # What is 24 hours old or younger is looked at: the keys that are there are of the first day.
-        assert {type(result) for result in results} <= {Appended, Repeated, AppMissing}
+        kinds = [type(result) for result in results]
+        assert [kinds.count(kind) for kind in (Repeated, Appended, AppMissing)] == [10 * PARTITIONS, 10 * PARTITIONS, 1]
         assert rows_of(touched, "event") == 0
         assert rows_of(touched, "event_key") <= len(batch)
         assert touched.keys() <= {"app", "log_head"} | {n for n in touched if n.startswith("event_")}
@@ -267,7 +274,7 @@ async def test_recovery_reads_what_was_recorded_since_the_cursor(probe: Probe) -
     skew = PARTITIONS * SEQS_A_DAY * 600 // DAY  # attempts of a few minutes before are looked at
     assert rows_of(touched, "attempt") <= 40 + skew
     # By position in a partition's rows: there is no index for it, and a take-over reads them all once.
-    assert touched.get("delivery", Touched(0, 0)).rows <= ROWS
+    assert touched.get("delivery", Touched(0, 0, 0)).rows <= ROWS
 
 
 async def test_owed_endpoints_take_one_row_each(probe: Probe) -> None:
@@ -323,50 +330,43 @@ async def test_pages_cut_by_bytes_fetch_no_payload_beyond_the_cut(probe: Probe) 
 async def test_a_journal_writes_by_key(probe: Probe) -> None:
     owner = new_owner()
     claims = await probe.store.claim(owner, limit=100, lease_seconds=60, exclusive=False)
-    rows = await probe.connection.fetch(
-        "SELECT d.*, e.app_id FROM delivery d JOIN event e ON e.id = d.event_id ORDER BY md5(e.id::text) LIMIT 400"
-    )
+    epochs = {claim.partition: claim.epoch for claim in claims}
+    asked = await wants(probe, limit=4)
+    pages = await probe.store.page(asked, now=probe.at(SEQ_MAX), bytes_max=1 << 30)
+    rows = [(row, event) for page in pages for row, event in page.rows if event is not None]
+    assert len(rows) == 400
     for part in range(0, 400, 50):
-        chosen = rows[part : part + 50]
-        fresh = [await probe.event(n + part + 1) for n in range(2)]
+        batch = _batch(owner, epochs, rows[part : part + 50])
         await probe.touched()
-        batch = _batch(owner, {c.partition: c.epoch for c in claims}, chosen, fresh)
         held = await probe.store.journal(batch, lease_seconds=60, again=part % 100 == 0)
         touched = await probe.touched()
-        assert len(held) == PARTITIONS
-        assert rows_of(touched, "delivery") <= 2 * len(chosen)
+        assert held == epochs.keys()
+        assert rows_of(touched, "delivery") <= 2 * 50
         assert rows_of(touched, "attempt") == 0
-        assert rows_of(touched, "rollup_minute") <= len(batch.rollups)
+        assert rows_of(touched, "rollup_minute") <= 50
         assert rows_of(touched, "event") == 0
 
 
-def _batch(owner: bytes, epochs: dict[int, int], chosen: list[object], fresh: list[Event]) -> JournalBatch:
-    settled: list[tuple[int, EndpointId, EventId]] = []
-    attempts, changed, rollups = [], [], {}
-    for n, row in enumerate(chosen):
-        assert hasattr(row, "get")
-        event = msgspec_event(row)
-        endpoint_id = EndpointId(row.get("endpoint_id"))
-        made = attempt(event, endpoint_id, number=2)
-        attempts.append(made)
-        rollups[endpoint_id] = Rollup(
-            partition=event.partition,
-            minute=int(made.started_at // 60),
-            app_id=event.app_id,
-            endpoint_id=endpoint_id,
-            delivered=1,
-        )
-        if n % 2:
-            settled.append((event.partition, *made.key))
-        else:
-            changed.append(owed(event, endpoint_id, number=3))
-    changed += [owed(event, new_endpoint(), reason=OwedReason.LANE_FULL) for event in fresh]
+def _batch(owner: bytes, epochs: dict[int, int], rows: list[tuple[Owed, Event]]) -> JournalBatch:
+    """Of some rows one half is delivered and the other one fails; and some fresh events are owed."""
+    attempts = [attempt(event, row.endpoint_id, number=row.number) for row, event in rows]
+    half = len(rows) // 2
     return JournalBatch(
         owner=owner,
         epochs=epochs,
         attempts=tuple(attempts),
-        owed=tuple(changed),
-        settled=tuple(settled),
-        cursors=tuple(Cursor(p, 100, 0.0) for p in epochs),
-        rollups=tuple(rollups.values()),
+        owed=tuple(
+            [owed(event, row.endpoint_id, number=row.number + 1) for row, event in rows[:half]]
+            + [owed(event, new_endpoint(), reason=OwedReason.LANE_FULL) for _, event in rows[:10]]
+        ),
+        settled=tuple((row.partition, *row.key) for row, _ in rows[half:]),
+        cursors=tuple(Cursor(partition, 100, 0.0) for partition in epochs),
+        rollups=tuple({a.endpoint_id: _rollup(a) for a in attempts}.values()),
+    )
+
+
+def _rollup(made: Attempt) -> Rollup:
+    minute = int(made.started_at // 60)
+    return Rollup(
+        partition=made.partition, minute=minute, app_id=made.app_id, endpoint_id=made.endpoint_id, delivered=1
     )
