@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from typing import Any, Final
 
 import msgspec
@@ -11,10 +9,9 @@ import msgspec
 from posthouse.api.problems import join_path
 from posthouse.domain.errors import Invalid
 from posthouse.domain.limits import JSON_DEPTH_MAX
+from posthouse.intake.malformed import check_utf8, located, too_deep
 
-MALFORMED: Final = "malformed_json"
 UNSUPPORTED: Final = "unsupported_media_type"
-_BYTE: Final = re.compile(r" \(byte (\d+)\)")
 
 
 def check_json(body: bytes, content_type: bytes | None, content_encoding: bytes | None = None) -> None:
@@ -39,36 +36,13 @@ def _check_type(content_type: bytes | None, content_encoding: bytes | None) -> N
 
 
 def _decoded(body: bytes) -> Any:
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError as error:
-        before = body[: error.start].decode("utf-8")
-        raise _malformed("the body is not valid UTF-8", before) from None
+    check_utf8(body)
     try:
         return msgspec.json.decode(body)
     except msgspec.DecodeError as error:
-        raise _located(text, error) from None
+        raise located(body, error) from None
     except RecursionError:
-        raise _too_deep() from None
-
-
-def _located(text: str, error: msgspec.DecodeError) -> Invalid:
-    """Where it is wrong. The strict decoder does not say so exactly; the one of the standard library does."""
-    try:
-        json.loads(text)
-    except json.JSONDecodeError as found:
-        if not text[found.pos :].strip():
-            return _malformed("malformed JSON: the body ends in the middle of a value", text[: found.pos])
-        return _malformed(f"malformed JSON: {found.msg[:1].lower()}{found.msg[1:]}", text[: found.pos])
-    except (ValueError, RecursionError):
-        return _too_deep()
-    # What is left is what only the lenient one reads: NaN and its like, numbers out of range, halves of surrogate pairs.
-    message = str(error)
-    at = _BYTE.search(message)
-    if at is None:
-        return Invalid("malformed JSON: half of a surrogate pair, or a number out of range", code=MALFORMED)
-    reason = _BYTE.sub("", message).removeprefix("JSON is malformed: ")
-    return _malformed(f"malformed JSON: {reason}", text.encode("utf-8")[: int(at[1])].decode("utf-8", "replace"))
+        raise too_deep() from None
 
 
 # Where a value is: its parent's place and its own key or index. A path is made of it only where something is wrong, since
@@ -86,7 +60,7 @@ def _check_texts(root: Any) -> None:
                 raise _nul(place)
             continue
         if depth > JSON_DEPTH_MAX:
-            raise _too_deep()
+            raise too_deep()
         if isinstance(value, dict):
             for key, item in value.items():
                 if "\0" in key:
@@ -107,13 +81,3 @@ def _nul(place: _Place) -> Invalid:
         place, part = place
         parts.append(part)
     return Invalid("must not hold the character U+0000 (NUL)", path=join_path(reversed(parts)))
-
-
-def _malformed(what: str, before: str) -> Invalid:
-    line = before.count("\n") + 1
-    column = len(before) - before.rfind("\n")
-    return Invalid(f"{what}, at line {line}, column {column}", code=MALFORMED)
-
-
-def _too_deep() -> Invalid:
-    return Invalid(f"the JSON is nested deeper than {JSON_DEPTH_MAX} levels", code=MALFORMED)

@@ -19,12 +19,11 @@ from posthouse.domain.limits import (
     NAME_LENGTH_MAX,
     TEXT_LENGTH_MAX,
 )
+from posthouse.intake.malformed import check_utf8, located, too_deep
 
 T = TypeVar("T")
 
-MALFORMED: Final = "malformed_json"
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-_BYTE: Final = re.compile(r" \(byte (\d+)\)")
 _PLACE: Final = re.compile(r" - at `\$\.?([^`]*)`")
 _FIELD: Final = re.compile(r"(?:unknown|required) field `([^`]+)`")
 
@@ -135,27 +134,15 @@ def _join(prefix: str, name: str) -> str:
 
 def _decode(decode: Callable[[bytes], T], body: bytes, *, prefix: str, first_line: int = 1) -> T:
     # The decoder passes over strings inside `data` without looking; their bytes go out again, so they are checked here.
-    if not body.isascii():
-        try:
-            body.decode("utf-8")
-        except UnicodeDecodeError as error:
-            line, column = _position(body, error.start, first_line)
-            raise Invalid(f"the body is not valid UTF-8: line {line}, column {column}", code=MALFORMED) from None
+    check_utf8(body, first_line=first_line)
     try:
         return decode(body)
     except msgspec.ValidationError as error:
         _not_as_expected(error, prefix)
     except msgspec.DecodeError as error:
-        message = str(error)
-        found = _BYTE.search(message)
-        at = int(found[1]) if found is not None else len(body)
-        line, column = _position(body, at, first_line)
-        reason = _BYTE.sub("", message).removeprefix("JSON is malformed: ")
-        if reason == "Input data was truncated":
-            reason = "the body ends in the middle of a value" if body.strip() else "the body is empty"
-        raise Invalid(f"malformed JSON at line {line}, column {column}: {reason}", code=MALFORMED) from None
+        raise located(body, error, first_line=first_line) from None
     except RecursionError:
-        raise Invalid("the JSON is nested too deeply", code=MALFORMED) from None
+        raise too_deep() from None
 
 
 def _not_as_expected(error: msgspec.ValidationError, prefix: str) -> NoReturn:
@@ -170,13 +157,6 @@ def _not_as_expected(error: msgspec.ValidationError, prefix: str) -> NoReturn:
         path = prefix + path if path.startswith("[") else _join(prefix, path)
     message = _PLACE.sub("", message).replace("`", "")
     raise Invalid(message[:1].lower() + message[1:], path=path, code="invalid") from None
-
-
-def _position(body: bytes, at: int, first_line: int) -> tuple[int, int]:
-    before = body[:at]
-    line = before.count(b"\n") + first_line
-    column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")) + 1
-    return line, column
 
 
 def attributes_json(attributes: dict[str, Any] | None) -> bytes | None:

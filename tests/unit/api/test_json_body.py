@@ -62,7 +62,7 @@ def test_deep_nesting_is_refused(body: bytes) -> None:
 
 def test_the_depth_that_is_allowed_is_exact() -> None:
     check_json(b"[" * JSON_DEPTH_MAX + b"1" + b"]" * JSON_DEPTH_MAX, JSON)
-    assert "deeper" in str(refused(b"[" * (JSON_DEPTH_MAX + 1) + b"]" * (JSON_DEPTH_MAX + 1)))
+    assert "too deeply" in str(refused(b"[" * (JSON_DEPTH_MAX + 1) + b"]" * (JSON_DEPTH_MAX + 1)))
 
 
 @pytest.mark.parametrize(

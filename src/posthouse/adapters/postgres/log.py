@@ -10,12 +10,13 @@ import asyncpg
 from posthouse.adapters.postgres.database import Connection, Database, translated
 from posthouse.adapters.postgres.queries import Queries
 from posthouse.domain.event import Draft, Event
-from posthouse.domain.ids import AppId, EventId, lower_bound
+from posthouse.domain.ids import ID_BYTES, AppId, EventId, lower_bound
 from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX, TAIL_READ_BYTES_MAX, TAIL_READ_EVENTS_MAX
 from posthouse.ports.log import Appended, AppendResult, AppMissing, Head, Repeated
 
 SQL = Queries("log.sql")
 CHANNEL_SEPARATOR = "\x1f"
+DAY_SECONDS = 86_400
 
 
 class PostgresLog:
@@ -93,8 +94,14 @@ def event_of(row: asyncpg.Record) -> Event:
 
 
 def _since(since: float | None) -> bytes:
-    """The smallest id that an event created at `since` may have: ids are made before, and by other clocks."""
-    return bytes(16) if since is None else lower_bound(int((since - CLOCK_SKEW_SECONDS_MAX) * 1000))
+    """The first id of the day of the earliest id that an event created at `since` may have (ids are made before, and by
+    other clocks). Days are what it is for: a bound within one tempts the planner to intersect the positions with
+    everything since then, of all partitions.
+    """
+    if since is None:
+        return bytes(ID_BYTES)
+    earliest = since - CLOCK_SKEW_SECONDS_MAX
+    return lower_bound(int(earliest // DAY_SECONDS) * DAY_SECONDS * 1000)
 
 
 def _result(row: asyncpg.Record) -> AppendResult:

@@ -230,14 +230,13 @@ async def test_heads_touch_neither_events_nor_deliveries(probe: Probe) -> None:
     assert len(await probe.log.heads(range(PARTITIONS))) == PARTITIONS
     touched = await probe.touched()
     assert touched.keys() <= {"log_head", "config_head", "partition"}
-    assert sum(t.rows for t in touched.values()) <= 3 * PARTITIONS
 
 
 async def test_publishing_reads_what_it_looks_up_and_no_events(probe: Probe) -> None:
     apps = [AppId(row[0]) for row in await probe.connection.fetch("SELECT id FROM app ORDER BY id")]
     for _ in range(7):
         keys = [
-            (app_id, [f"key {EVENTS - PARTITIONS * n + p}" for n in range(1, 11)] + [new_id().hex() for _ in range(9)])
+            (app_id, [f"key {EVENTS - PARTITIONS * n + p}" for n in (1, 2)] + [new_id().hex()])
             for p, app_id in enumerate(apps)
         ]
         batch = [draft(app_id, idempotency_key=key) for app_id, its in keys for key in (*its, None)]
@@ -245,7 +244,7 @@ async def test_publishing_reads_what_it_looks_up_and_no_events(probe: Probe) -> 
         results = await probe.log.append([*batch, draft(AppId(new_id()))])
         touched = await probe.touched()
         kinds = [type(result) for result in results]
-        assert [kinds.count(kind) for kind in (Repeated, Appended, AppMissing)] == [10 * PARTITIONS, 10 * PARTITIONS, 1]
+        assert [kinds.count(kind) for kind in (Repeated, Appended, AppMissing)] == [2 * PARTITIONS, 2 * PARTITIONS, 1]
         assert rows_of(touched, "event") == 0
         assert rows_of(touched, "event_key") <= len(batch)
         assert touched.keys() <= {"app", "log_head"} | {n for n in touched if n.startswith("event_")}
