@@ -13,6 +13,7 @@ import msgspec
 from tests.installed import Installed
 
 from posthouse.adapters.memory import MemoryDatabase, MemoryLog, MemoryStore
+from posthouse.adapters.postgres.days import ensure_days
 from posthouse.domain.delivery import Attempt, AttemptOutcome, DeliveryClass, Rollup
 from posthouse.domain.endpoint import EndpointConfig, Secret
 from posthouse.domain.exchange import Timings
@@ -223,6 +224,7 @@ class PostgresWorld:
         await self.database.execute("UPDATE partition SET poke = poke + 1 WHERE id = $1", partition)
 
     async def age_keys(self, seconds: float) -> None:
+        await ensure_days(self.database, now=time.time() - 86_400, ahead=0)
         await self.database.execute("UPDATE event_key SET created_at = created_at - make_interval(secs => $1)", seconds)
 
     async def retire_events(self) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import socket
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -99,7 +99,11 @@ class Posthouse:
         host = self.settings.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
-    # Where a test puts something in between.
+    # Where a test puts something in between, and sees to its end.
+
+    def closing(self, end: Callable[[], Awaitable[None]]) -> None:
+        """Await `end` as this process closes."""
+        self._stack.push_async_callback(end)
 
     def wrap_log(self, event_log: EventLog) -> EventLog:
         return event_log

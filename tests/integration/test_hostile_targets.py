@@ -4,27 +4,22 @@ good target beside them gets everything, signed so that the reference library ac
 from __future__ import annotations
 
 import asyncio
-import base64
 import ipaddress
-import json
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-import pytest
 from standardwebhooks import Webhook
+from tests.serving import call, listed, serving
 from tests.targets import OK, Peer, RawTarget, target
 
-from posthouse import bootstrap, config
+from posthouse import bootstrap
 from posthouse.adapters.http.guard import GuardPolicy
 from posthouse.adapters.http.resolver import Lookup, LookupFailed
 from posthouse.adapters.http.transport import HttpTransport
 from posthouse.ports.transport import Transport
 
-KEY = "ph_test_" + "k" * 40
-PATIENCE_SECONDS = 30
 TIMEOUTS = {"connect": 1, "first_byte": 0.4, "total": 1}
 APP = "/v1/apps/acme"
 
@@ -48,44 +43,9 @@ class Server(bootstrap.Posthouse):
 
     def wrap_transport(self, transport: Transport) -> Transport:
         policy = GuardPolicy(allowed_networks=(ipaddress.ip_network("127.0.0.1/32"),))
-        self.rebinding = HttpTransport(policy, resolver=Rebinding())
-        return self.rebinding
-
-
-async def call(port: int, method: str, path: str, body: object = None) -> Any:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    content = b"" if body is None else json.dumps(body).encode()
-    writer.write(
-        f"{method} {path} HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {KEY}\r\nConnection: close\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n".encode()
-        + content
-    )
-    answer = await reader.read()
-    writer.close()
-    head, _, told = answer.partition(b"\r\n\r\n")
-    status = int(head.split(b" ", 2)[1])
-    assert status < 300, told
-    return json.loads(told)
-
-
-@asynccontextmanager
-async def serving(dsn: str) -> AsyncIterator[int]:
-    settings = config.load(
-        database_url=dsn,
-        port=0,
-        admin_key=KEY,
-        master_key=base64.b64encode(secrets.token_bytes(32)).decode(),
-        allowed_networks="127.0.0.1/32",
-        shutdown_seconds=1,
-    )
-    async with Server(settings) as server:
-        task = asyncio.create_task(server.serve())
-        try:
-            yield server.port
-        finally:
-            server.stop()
-            await task
-            await server.rebinding.close()
+        own = HttpTransport(policy, resolver=Rebinding())
+        self.closing(own.close)
+        return own
 
 
 async def hang(peer: Peer) -> None:
@@ -149,15 +109,7 @@ HOSTILE: dict[str, tuple[Callable[[Peer], Awaitable[None]], str, int | None]] = 
 
 async def attempts(port: int, enough: Callable[[list[Any]], bool], what: str) -> list[Any]:
     """The attempts on record, once they are enough."""
-    found: list[Any] = []
-    try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not enough(found):
-                found = (await call(port, "GET", f"{APP}/attempts?limit=250"))["data"]
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        pytest.fail(f"waited in vain for {what}; there is {found}")
-    return found
+    return await listed(port, f"{APP}/attempts?limit=250", enough, what)
 
 
 async def add_endpoint(port: int, name: str, url: str, **more: object) -> Any:
@@ -165,7 +117,8 @@ async def add_endpoint(port: int, name: str, url: str, **more: object) -> Any:
 
 
 async def test_each_hostile_target_ends_in_an_attempt_with_its_reason(database: str) -> None:
-    async with serving(database) as port:
+    async with serving(database, kind=Server) as server:
+        port = server.port
         await call(port, "POST", "/v1/event-types", {"name": "order.created"})
         await call(port, "POST", "/v1/apps", {"uid": "acme"})
         names: dict[str, str] = {}
@@ -190,7 +143,8 @@ async def test_each_hostile_target_ends_in_an_attempt_with_its_reason(database: 
 
 
 async def test_a_name_that_changes_its_mind_is_refused_at_the_next_attempt(database: str) -> None:
-    async with serving(database) as port, target(early_close) as served:
+    async with serving(database, kind=Server) as server, target(early_close) as served:
+        port = server.port
         await call(port, "POST", "/v1/event-types", {"name": "order.created"})
         await call(port, "POST", "/v1/apps", {"uid": "acme"})
         url = f"http://rebind.test:{served.port}/"

@@ -24,7 +24,7 @@ from posthouse.dispatch.engine import Engine
 from posthouse.domain.delivery import DeliveryClass, JournalBatch, Owed, OwedReason
 from posthouse.domain.endpoint import EndpointConfig
 from posthouse.domain.errors import InDoubt, PosthouseError, StoreUnavailable
-from posthouse.domain.event import Draft
+from posthouse.domain.event import Draft, Event
 from posthouse.domain.exchange import Fault, Result
 from posthouse.domain.ids import AppId, EndpointId, EventId, uuid7
 from posthouse.domain.retry import RetrySettings
@@ -84,7 +84,12 @@ class Process:
         )
         self.engine.world = world
         self.clock = clock
-        self.publisher = Publisher(log, clock, FakeTelemetry(), appended=lambda events: self.engine.offer(events) and None)
+        self.publisher = Publisher(
+            log, clock, FakeTelemetry(), appended=lambda events: self.engine.offer(events) and None
+        )
+
+    def appended(self, events: list[Event]) -> None:
+        self.engine.offer(events)
 
     async def seen_dead(self, owners: Collection[bytes]) -> set[bytes]:
         alive = {p.owner for p in self.world.processes if not p.dead and not p.session_lost}
@@ -268,7 +273,9 @@ class World:
             app_id = self.random.choice(sorted(self.database.apps))
             process.run(self.publish(process, app_id, self.random.choice((1, 1, 2, 40))))
         elif choice < 0.70:
-            self.moods[endpoint_id] = self.random.choice(("good", "good", "slow", "hanging", "failing", "flaky", "broken"))
+            self.moods[endpoint_id] = self.random.choice(
+                ("good", "good", "slow", "hanging", "failing", "flaky", "broken")
+            )
         elif choice < 0.80 and endpoint_id not in self.deleted:
             self.configure(endpoint_id, endpoint.app_id, 0, paused=self.random.random() < 0.5)
         elif choice < 0.82 and len(self.deleted) < 2:
@@ -377,9 +384,8 @@ CRAMPED: Final = {
 def test_nothing_is_lost_where_every_limit_is_met(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in CRAMPED.items():
         monkeypatch.setattr(name, value)
-    monkeypatch.setitem(Configs.__init__.__kwdefaults__, "limit", 2)
-    monkeypatch.setitem(Budget.__init__.__kwdefaults__, "sockets_max", 6)
-    monkeypatch.setitem(Budget.__init__.__kwdefaults__, "bytes_max", 9)
+    for function, options in ((Configs.__init__, {"limit": 2}), (Budget.__init__, {"sockets_max": 6, "bytes_max": 9})):
+        monkeypatch.setattr(function, "__kwdefaults__", (function.__kwdefaults__ or {}) | options)
     test_nothing_is_lost_and_little_repeated(seed)
 
 

@@ -229,8 +229,8 @@ class Tails:
             tail.suspect = True  # the poll tries again
         finally:
             tail.busy = False
-            if tail.position + 1 in tail.offered and not tail.suspect:
-                self._catch_up(tail)
+        if tail.position + 1 in tail.offered and not tail.suspect:
+            self._catch_up(tail)
 
     async def _advance(self, tail: _Tail) -> bool:
         """Hand on what follows, from the offers or else from the log; whether there was anything."""

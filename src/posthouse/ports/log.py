@@ -29,7 +29,7 @@ class Repeated(msgspec.Struct, frozen=True, gc=False):
 
 
 class AppMissing(msgspec.Struct, frozen=True, gc=False):
-    """There is no such app (any more)."""
+    """There is no such app (any more), or not under the uid that the draft names."""
 
 
 AppendResult = Appended | Repeated | AppMissing
@@ -50,8 +50,8 @@ class EventLog(Protocol):
         Idempotent by event id: appending again what a doubtful commit holds answers as the first time. Two drafts of one
         call never share an idempotency key of an app.
 
-        Raises: InDoubt (call again with the same drafts), StoreUnavailable (nothing was written), StoreRejected (some
-        draft's data are refused, nothing was written).
+        Raises: InDoubt (call again with the same drafts), StoreUnavailable (nothing was written; also for ids more than five
+        minutes off the database's clock), StoreRejected (some draft's data are refused, nothing was written).
         """
         ...
 
@@ -66,5 +66,6 @@ class EventLog(Protocol):
     async def heads(self, partitions: Sequence[int]) -> Mapping[int, Head]: ...
 
     async def event_at(self, partition: int, seq: int, *, since: float | None) -> EventId | None:
-        """Which event is at a position: how a tail notices that the log was rewound under it."""
+        """Which event is at a position: how a tail notices that the log was rewound under it. None: none is (yet), or the one
+        that was is older than retention."""
         ...

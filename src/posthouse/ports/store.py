@@ -38,7 +38,8 @@ class Want(msgspec.Struct, frozen=True, gc=False):
 class Page(msgspec.Struct, frozen=True):
     """Answer to a `Want`: due rows by due time, and when the next one after these is due (None: no further row).
 
-    A row without its event is of one that retention dropped: nothing can be delivered any more.
+    Rows that are due at the same time come in any order. `next_due` may be early, when the next page is empty, and is never
+    late. A row without its event is of one that retention dropped: nothing can be delivered any more.
     """
 
     rows: tuple[tuple[Owed, Event | None], ...]
@@ -74,7 +75,9 @@ class Store(Protocol):
     async def journal(self, batch: JournalBatch, *, lease_seconds: float, again: bool = False) -> set[int]:
         """Write a batch in one transaction; the partitions for which it was written (the others are not ours any more).
 
-        `again` says that the same batch was sent before and its fate is unknown: it is then written at most once.
+        It extends the leases of those partitions. `again` says that the same batch was sent before and its fate is unknown:
+        it is then written at most once, for which it must hold an attempt. An endpoint's health keeps the earliest time
+        since which it fails, until it is confirmed.
 
         Raises: InDoubt, StoreUnavailable, StoreRejected.
         """
@@ -92,7 +95,7 @@ class Store(Protocol):
         """The one write without ownership: the answer of a request that outlived our ownership settles its own row.
 
         It applies only while the row is still marked in flight for this attempt by `sender`; `owed` is the row's new
-        state, None where nothing is owed any more. Whether it applied.
+        state, None where nothing is owed any more. Whether it applied; then the partition's `poke` tells its owner.
         """
         ...
 

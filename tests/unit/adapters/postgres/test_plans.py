@@ -38,6 +38,8 @@ ROWS: Final = 24_000
 ENDPOINTS: Final = 400
 SEQ_MAX: Final = EVENTS // PARTITIONS
 SEQS_A_DAY: Final = SEQ_MAX // DAYS
+PROBES: Final = 2 * DAYS
+"""The planner itself may look at both ends of a day's index."""
 
 # Events spread evenly over the days; those of a partition have no gap. Every one was tried, and every second one is owed.
 FILL: Final = """
@@ -192,7 +194,7 @@ async def test_a_read_of_recent_events_reads_them_and_searches_recent_days(probe
     events = await probe.log.read(1, after, since=probe.at(after) - 3600)
     touched = await probe.touched()
     assert [event.seq for event in events] == list(range(after + 1, SEQ_MAX + 1))
-    assert rows_of(touched, "event") <= 2 * len(events)
+    assert rows_of(touched, "event") <= 2 * len(events) + PROBES
     assert days_of(touched, "event") == 1
     assert touched.keys() <= {name for name in touched if name.startswith("event_")}
 
@@ -202,7 +204,7 @@ async def test_a_read_of_older_events_leaves_the_days_before_them_aside(probe: P
     events = await probe.log.read(1, after, since=probe.at(after) - 3600)
     touched = await probe.touched()
     assert len(events) == 500
-    assert rows_of(touched, "event") <= 2 * len(events) + DAYS
+    assert rows_of(touched, "event") <= 2 * len(events) + PROBES
     assert days_of(touched, "event") <= 3
 
 
@@ -210,19 +212,19 @@ async def test_a_read_without_a_time_searches_all_days_by_their_index(probe: Pro
     events = await probe.log.read(1, SEQ_MAX - 50, since=None)
     touched = await probe.touched()
     assert len(events) == 50
-    assert rows_of(touched, "event") <= 2 * len(events)
+    assert rows_of(touched, "event") <= 2 * len(events) + PROBES
 
 
 async def test_a_read_at_the_end_reads_nothing(probe: Probe) -> None:
     assert await probe.log.read(1, SEQ_MAX, since=probe.at(SEQ_MAX) - 3600) == []
-    assert rows_of(await probe.touched(), "event") == 0
+    assert rows_of(await probe.touched(), "event") <= PROBES
 
 
 async def test_a_position_is_looked_up_in_its_day(probe: Probe) -> None:
     seq = SEQ_MAX - 5
     assert await probe.log.event_at(3, seq, since=probe.at(seq)) is not None
     touched = await probe.touched()
-    assert rows_of(touched, "event") == 1
+    assert rows_of(touched, "event") <= 1 + PROBES
     assert days_of(touched, "event") == 1
 
 

@@ -1,0 +1,219 @@
+"""Publishing over HTTP: what is accepted, and every bad input answered clearly, with nothing written."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from tests.serving import ask, call, exchange, request, serving
+
+from posthouse import bootstrap
+
+EVENTS = "/v1/apps/acme/events"
+GOOD = {"type": "order.created", "data": {"id": 1}}
+
+
+@pytest.fixture
+async def server(database: str) -> AsyncIterator[bootstrap.Posthouse]:
+    async with serving(database, payload_bytes_max=4096, body_seconds=1.0, pending_bytes_max=1024 * 1024) as running:
+        schema = {"type": "object", "required": ["id"], "properties": {"id": {"type": "integer"}}}
+        await call(running.port, "POST", "/v1/event-types", {"name": "order.created", "schema": schema})
+        await call(running.port, "POST", "/v1/event-types", {"name": "file.stored"})
+        await call(running.port, "POST", "/v1/apps", {"uid": "acme"})
+        await call(running.port, "POST", "/v1/apps", {"uid": "other"})
+        yield running
+
+
+async def stored(port: int) -> list[Any]:
+    return list((await call(port, "GET", EVENTS))["data"])
+
+
+async def test_an_event_is_accepted_and_kept_as_it_came(server: bootstrap.Posthouse) -> None:
+    body = b'{"type":"order.created","subject":"shop:42","key":"k","data":{"id":1,"big":12345678901234567890.1,"a\\u0000":"\\u0000"}}'
+    reply = await ask(server.port, "POST", EVENTS, body)
+    assert reply.status == 202
+    assert reply.body["type"] == "order.created"
+    assert reply.body["id"].startswith("evt_")
+    (event,) = await stored(server.port)
+    assert event["id"] == reply.body["id"]
+    raw = await exchange(server.port, request("GET", f"{EVENTS}/{event['id']}"))
+    assert raw.body["subject"] == "shop:42"
+    assert raw.body["data"]["a\0"] == "\0"
+
+
+async def test_other_content_goes_in_as_it_is(server: bootstrap.Posthouse) -> None:
+    pdf = {"Content-Type": "application/pdf"}
+    reply = await ask(server.port, "POST", f"{EVENTS}?type=file.stored", b"%PDF-\xff\x00", headers=pdf)
+    assert reply.status == 202
+    refused = await ask(server.port, "POST", EVENTS, b"%PDF", headers=pdf)
+    assert (refused.status, refused.body["code"]) == (422, "type_missing")
+
+
+async def test_batches_are_all_or_nothing(server: bootstrap.Posthouse) -> None:
+    reply = await ask(server.port, "POST", f"{EVENTS}/batch", [GOOD, GOOD])
+    assert (reply.status, len(reply.body["data"])) == (202, 2)
+    lines = b"\n".join(json.dumps(GOOD).encode() for _ in range(3)) + b"\n\n"
+    reply = await ask(server.port, "POST", f"{EVENTS}/batch", lines, headers={"Content-Type": "application/x-ndjson"})
+    assert (reply.status, len(reply.body["data"])) == (202, 3)
+    for body, path in (
+        ([GOOD, {"type": "order.created", "data": {"id": "x"}}], "[1].data.id"),
+        ([GOOD, {"type": "order created", "data": 1}], "[1].type"),
+        ([GOOD, {"type": "order.created"}], "data"),
+    ):
+        refused = await ask(server.port, "POST", f"{EVENTS}/batch", body)
+        assert refused.status == 422
+        assert refused.body["path"].endswith(path), refused.body
+    assert (await ask(server.port, "POST", f"{EVENTS}/batch", [])).status == 422
+    assert len(await stored(server.port)) == 5
+
+
+async def test_an_idempotency_key_makes_one_event(server: bootstrap.Posthouse) -> None:
+    once = {"Idempotency-Key": "order-1"}
+    first = await ask(server.port, "POST", EVENTS, GOOD, headers=once)
+    again = await ask(server.port, "POST", EVENTS, GOOD, headers=once)
+    assert (first.status, again.status) == (202, 202)
+    assert again.body == first.body
+    other = await ask(server.port, "POST", EVENTS, GOOD | {"data": {"id": 2}}, headers=once)
+    assert (other.status, other.body["code"]) == (422, "idempotency_key_reused")
+    elsewhere = await ask(server.port, "POST", "/v1/apps/other/events", GOOD, headers=once)
+    assert elsewhere.body["id"] != first.body["id"], "a key is its app's own"
+    batch = [GOOD, GOOD]
+    one = await ask(server.port, "POST", f"{EVENTS}/batch", batch, headers={"Idempotency-Key": "batch"})
+    two = await ask(server.port, "POST", f"{EVENTS}/batch", batch, headers={"Idempotency-Key": "batch"})
+    assert one.body == two.body
+    for bad in ("", "x" * 256):
+        assert (await ask(server.port, "POST", EVENTS, GOOD, headers={"Idempotency-Key": bad or " "})).status == 422
+
+
+async def test_the_same_key_at_the_same_time_is_one_event(server: bootstrap.Posthouse) -> None:
+    once = {"Idempotency-Key": "now"}
+    replies = await asyncio.gather(*(ask(server.port, "POST", EVENTS, GOOD, headers=once) for _ in range(12)))
+    assert {r.status for r in replies} <= {202, 409}
+    assert len({r.body["id"] for r in replies if r.status == 202}) == 1
+    assert len(await stored(server.port)) == 1
+
+
+BAD: list[tuple[str, bytes, int, str, str]] = [
+    ("cut off", b'{"type": "order.created",\n "data": {"id": ', 400, "malformed_json", "line 2"),
+    ("trailing comma", b'{"type": "order.created", "data": {"id": 1,}}', 400, "malformed_json", "line 1, column 4"),
+    ("nothing", b"", 400, "malformed_json", "empty"),
+    ("wrong type", b'{"type": 5, "data": 1}', 422, "invalid", "expected str, got int"),
+    ("no data", b'{"type": "order.created"}', 422, "invalid", "missing"),
+    ("unknown field", b'{"type": "order.created", "data": {"id": 1}, "extra": 1}', 422, "invalid", "unknown field"),
+    ("type with a space", b'{"type": "order created", "data": 1}', 422, "invalid_event_type", "letters"),
+    ("type with NUL", b'{"type": "order\\u0000", "data": 1}', 422, "invalid_event_type", "letters"),
+    (
+        "subject with NUL",
+        b'{"type": "order.created", "data": {"id": 1}, "subject": "a\\u0000b"}',
+        422,
+        "invalid",
+        "U+0000",
+    ),
+    ("no UTF-8", b'{"type": "order.created", "data": {"id": 1, "x": "\xff"}}', 400, "malformed_json", "UTF-8"),
+    (
+        "too deep",
+        b'{"type": "order.created", "data": ' + b"[" * 1900 + b"]" * 1900 + b"}",
+        400,
+        "malformed_json",
+        "deep",
+    ),
+    ("unknown event type", b'{"type": "order.lost", "data": 1}', 404, "event_type_not_found", "POST /v1/event-types"),
+    ("against its schema", b'{"type": "order.created", "data": {"id": "one"}}', 422, "schema_mismatch", "integer"),
+    (
+        "expiry without zone",
+        b'{"type": "order.created", "data": {"id": 1}, "expires_at": "2030-01-01T00:00:00"}',
+        422,
+        "invalid",
+        "",
+    ),
+    (
+        "too large",
+        b'{"type": "order.created", "data": {"id": 1, "x": "' + b"x" * 5000 + b'"}}',
+        413,
+        "too_large",
+        "4096",
+    ),
+]
+
+
+@pytest.mark.parametrize(("body", "status", "code", "says"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
+async def test_bad_bodies(server: bootstrap.Posthouse, body: bytes, status: int, code: str, says: str) -> None:
+    reply = await ask(server.port, "POST", EVENTS, body)
+    assert (reply.status, reply.body["code"]) == (status, code), reply.body
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert says in reply.body["detail"]
+    assert await stored(server.port) == []
+
+
+async def test_who_may_publish(server: bootstrap.Posthouse) -> None:
+    mine = (await call(server.port, "POST", "/v1/keys", {"scope": "app", "app": "acme"}))["key"]
+    for key, path, status in (
+        (None, EVENTS, 401),
+        ("ph_unknown", EVENTS, 401),
+        (mine, EVENTS, 403),
+        (mine, "/v1/apps/other/events", 404),
+        (mine, "/v1/apps/nobody/events", 404),
+    ):
+        reply = await ask(server.port, "POST", path, GOOD, key=key)
+        assert reply.status == status, (key, path, reply)
+    assert "bearer" in (await ask(server.port, "POST", EVENTS, GOOD, key=None)).headers["www-authenticate"].lower()
+    assert await stored(server.port) == []
+
+
+async def test_a_deleted_app_takes_nothing_though_it_was_cached(server: bootstrap.Posthouse) -> None:
+    assert (await ask(server.port, "POST", "/v1/apps/other/events", GOOD)).status == 202
+    assert (await ask(server.port, "DELETE", "/v1/apps/other")).status == 204
+    assert (await ask(server.port, "POST", "/v1/apps/other/events", GOOD)).status == 404
+    again = await call(server.port, "POST", "/v1/apps", {"uid": "other"})
+    reply = await ask(server.port, "POST", "/v1/apps/other/events", GOOD)
+    assert reply.status == 202, "the uid names another app now"
+    assert len((await call(server.port, "GET", f"/v1/apps/{again['id']}/events"))["data"]) == 1
+
+
+async def test_slow_and_cut_off_uploads_leave_nothing(server: bootstrap.Posthouse) -> None:
+    whole = request("POST", EVENTS, GOOD)
+    slow = await exchange(server.port, whole[:-5])
+    assert (slow.status, slow.body["code"]) == (408, "body_timeout")
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(whole[:-5])
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    assert reader is not None
+    assert await stored(server.port) == []
+    assert (await ask(server.port, "POST", EVENTS, GOOD)).status == 202
+
+
+async def test_overload_is_refused_before_memory_grows(database: str) -> None:
+    async with serving(database, pending_events_max=1, pending_bytes_max=2048) as server:
+        await call(server.port, "POST", "/v1/event-types", {"name": "order.created"})
+        await call(server.port, "POST", "/v1/apps", {"uid": "acme"})
+        large = {"type": "order.created", "data": "x" * 3000}
+        reply = await ask(server.port, "POST", EVENTS, large)
+        assert (reply.status, reply.body["code"]) == (503, "overloaded")
+        assert int(reply.headers["retry-after"]) >= 1
+        replies = await asyncio.gather(*(ask(server.port, "POST", EVENTS, GOOD) for _ in range(40)))
+        accepted = [r.body["id"] for r in replies if r.status == 202]
+        assert accepted
+        assert {r.status for r in replies} <= {202, 503}
+        assert {e["id"] for e in (await call(server.port, "GET", f"{EVENTS}?limit=250"))["data"]} == set(accepted)
+
+
+async def test_an_unknown_type_is_made_where_that_is_asked_for(database: str) -> None:
+    async with serving(database, auto_create_event_types=True) as server:
+        await call(server.port, "POST", "/v1/apps", {"uid": "acme"})
+        assert (await ask(server.port, "POST", EVENTS, {"type": "brand.new", "data": None})).status == 202
+        assert (await call(server.port, "GET", "/v1/event-types/brand.new"))["name"] == "brand.new"
+
+
+async def test_the_whole_is_observable(server: bootstrap.Posthouse) -> None:
+    await ask(server.port, "POST", EVENTS, GOOD)
+    for path in ("/healthz", "/readyz", "/openapi.json"):
+        assert (await ask(server.port, "GET", path, key=None)).status == 200
+    metrics = (await ask(server.port, "GET", "/metrics", key=None)).body.decode()
+    assert "posthouse_events_published_total 1.0" in metrics
+    for series in ("posthouse_attempts_total", "posthouse_deliveries_owed", "posthouse_partitions_owned 64.0"):
+        assert series in metrics
