@@ -84,9 +84,7 @@ class Process:
         )
         self.engine.world = world
         self.clock = clock
-        self.publisher = Publisher(
-            log, clock, FakeTelemetry(), appended=lambda events: self.engine.offer(events) and None
-        )
+        self.publisher = Publisher(log, clock, FakeTelemetry(), appended=self.appended)
 
     def appended(self, events: list[Event]) -> None:
         self.engine.offer(events)
