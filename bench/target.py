@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from array import array
 from multiprocessing.connection import Connection
@@ -76,6 +77,7 @@ async def _serve(pipe: Connection) -> None:
     stopped = asyncio.Event()
 
     def command() -> None:
+        os.set_blocking(pipe.fileno(), True)  # the loop wants it otherwise, and a report is larger than the pipe holds
         message = pipe.recv()
         if message[0] == "reset":
             received.reset(message[1])

@@ -13,7 +13,10 @@ import selectors
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, ParamSpec
 
+from posthouse.adapters.memory import MemoryDatabase, MemoryStore
+from posthouse.domain.delivery import Delivery, DeliveryClass, JournalBatch
 from posthouse.domain.endpoint import AppConfig, Endpoint
+from posthouse.domain.errors import StoreRejected
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import Answer, Failure, Fault, Request, Result, Timings
 from posthouse.domain.ids import EVENT, AppId, EndpointId, EventId, parse_id, uuid7
@@ -21,6 +24,7 @@ from posthouse.domain.ids import EVENT, AppId, EndpointId, EventId, parse_id, uu
 P = ParamSpec("P")
 
 EPOCH: Final = 1_800_000_000.0  # unix seconds when virtual time begins
+BOOT: Final = 1_000.0  # the boot clock then
 PATIENCE_SECONDS: Final = 30.0
 
 
@@ -78,7 +82,7 @@ class FakeClock:
         return EPOCH + self.boot()
 
     def boot(self) -> float:
-        return asyncio.get_running_loop().time() + 1_000.0
+        return asyncio.get_running_loop().time() + BOOT
 
     def new_id(self) -> bytes:
         self._count += 1
@@ -221,3 +225,44 @@ def an_app(*endpoints: Endpoint, number: int = 1, partition: int = 0, version: i
     return AppConfig(
         app_id=AppId(uuid7(1, number)), partition=partition, version=version, endpoints=endpoints, **fields
     )
+
+
+class ScriptedStore(MemoryStore):
+    """The reference store; its journal takes what the test says, and remembers what was written."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        super().__init__(database)
+        self.batches: list[JournalBatch] = []  # as they were tried
+        self.again: list[bool] = []
+        self.written: list[JournalBatch] = []
+        self.faults: list[Exception | None] = []  # of the next tries
+        self.refuses: Callable[[JournalBatch], bool] = lambda _: False
+        self.lost: set[int] = set()
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def journal(self, batch: JournalBatch, *, lease_seconds: float, again: bool = False) -> set[int]:
+        self.batches.append(batch)
+        self.again.append(again)
+        await self.open.wait()
+        fault = self.faults.pop(0) if self.faults else None
+        if fault is not None:
+            raise fault
+        if self.refuses(batch):
+            raise StoreRejected("the data are refused")
+        self.written.append(batch)
+        return set(batch.epochs) - self.lost
+
+
+def a_delivery(seq: int = 1, endpoint: int = 1, *, partition: int = 0, size: int = 7, **fields: Any) -> Delivery:
+    made: dict[str, Any] = {
+        "event": an_event(seq, partition=partition, payload=b"x" * size),
+        "epoch": 1,
+        "endpoint_id": an_endpoint(endpoint, partition=partition).id,
+        "number": 1,
+        "kind": DeliveryClass.LIVE,
+        "offered_at": asyncio.get_running_loop().time() + BOOT,
+        "fresh": True,
+        "row": False,
+    }
+    return Delivery(**made | fields)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from email.utils import formatdate
 
 import pytest
@@ -76,6 +80,28 @@ def test_five_days_without_a_confirmation_end_the_endpoint() -> None:
 )
 def test_retry_after_is_seconds_or_a_date_within_a_day(value: bytes, seconds: float | None) -> None:
     assert retry_after(value, now=NOW) == seconds
+
+
+@pytest.fixture
+def in_shanghai() -> Iterator[None]:
+    """A machine whose clock shows another zone than GMT."""
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = "Asia/Shanghai"
+    time.tzset()
+    yield
+    if before is None:
+        del os.environ["TZ"]
+    else:
+        os.environ["TZ"] = before
+    time.tzset()
+
+
+@pytest.mark.usefixtures("in_shanghai")
+@pytest.mark.parametrize(
+    "value", [b"Tue, 24 Nov 2026 22:15:03 GMT", b"Tuesday, 24-Nov-26 22:15:03 GMT", b"Tue Nov 24 22:15:03 2026"]
+)
+def test_all_three_forms_of_a_date_are_in_gmt(value: bytes) -> None:
+    assert retry_after(value, now=datetime(2026, 11, 24, 22, 14, 3, tzinfo=UTC).timestamp()) == 60.0
 
 
 @given(st.binary(max_size=60))
