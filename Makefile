@@ -13,8 +13,8 @@ setup: .venv/.synced
 	@UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --frozen --inexact --quiet --python .venv/bin/python
 	@touch $@
 
-demo: setup ## the whole story in one command
-	$(RUN)posthouse demo
+demo: setup ## the whole story in one command; KEEP=1 leaves it running
+	$(RUN)posthouse demo $(if $(KEEP),--keep)
 
 serve: setup ## a server on 127.0.0.1:8080 that accepts loopback targets
 	$(RUN)posthouse serve --dev

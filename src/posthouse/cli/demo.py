@@ -40,7 +40,8 @@ def demo(*, keep: Annotated[bool, Parameter(negative="")] = False) -> int:
 
     Parameters
     ----------
-    keep: Leave everything running until Ctrl-C, with its URLs and key printed.
+    keep
+        Leave everything running until Ctrl-C, with its URLs and key printed.
     """
     from posthouse import bootstrap, config
 

@@ -29,8 +29,10 @@ def create(
 
     Parameters
     ----------
-    name: What it is for.
-    for_app: The id or uid of the one app that the key may see; without it the key is an administrator's.
+    name
+        What it is for.
+    for_app
+        The id or uid of the one app that the key may see; without it the key is an administrator's.
     """
     body: dict[str, Any] = {"name": name, "scope": "admin" if for_app is None else "app"}
     if for_app is not None:
@@ -53,7 +55,8 @@ def revoke(key_id: str, /, *, url: Url = None, api_key: Key = None) -> None:
 
     Parameters
     ----------
-    key_id: The key's id, as `posthouse keys list` shows it.
+    key_id
+        The key's id, as `posthouse keys list` shows it.
     """
     Client(url, api_key).delete("keys", key_id)
     note(f"revoked {key_id}")

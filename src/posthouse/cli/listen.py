@@ -26,11 +26,16 @@ def listen(
 
     Parameters
     ----------
-    port: The port to listen on; 0 takes a free one.
-    host: The address to listen on.
-    secret: The endpoint's secret (whsec_… or whpk_…), to verify with; may be given several times.
-    status: The status to answer with.
-    json_output: A line of JSON a request, even on a terminal.
+    port
+        The port to listen on; 0 takes a free one.
+    host
+        The address to listen on.
+    secret
+        The endpoint's secret (whsec_… or whpk_…), to verify with; may be given several times.
+    status
+        The status to answer with.
+    json_output
+        A line of JSON a request, even on a terminal.
     """
     as_json = json_output or not sys.stdout.isatty()
 

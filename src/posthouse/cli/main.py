@@ -28,6 +28,7 @@ app = cyclopts.App(
     name="posthouse",
     help="Webhook delivery for open platforms: durable, signed, at once, again until confirmed.",
     version=__version__,
+    help_format="plaintext",  # Markdown would take a third of the start-up, for texts that hold none
 )
 app.command("posthouse.cli.demo:demo", name="demo", help="The whole story in one command: server, targets, events.")
 app.command("posthouse.cli.serve:serve", name="serve", help="Run a server.")

@@ -15,8 +15,10 @@ def migrate(*, database_url: str | None = None, check: bool = False) -> int:
 
     Parameters
     ----------
-    database_url: The database (default: POSTHOUSE_DATABASE_URL).
-    check: Only say what is pending; exit code 1 where anything is.
+    database_url
+        The database (default: POSTHOUSE_DATABASE_URL).
+    check
+        Only say what is pending; exit code 1 where anything is.
     """
     from posthouse import config
     from posthouse.adapters.postgres import migrate as migrations

@@ -32,14 +32,22 @@ def serve(
 
     Parameters
     ----------
-    database_url: Any PostgreSQL 15 or newer; without it one is started in the data directory.
-    data_dir: Where the embedded database, its password and the master key are kept.
-    host: The address to listen on (default 127.0.0.1).
-    port: The port to listen on (default 8080; 0 takes a free one).
-    dev: Let events go to targets on this machine, and log at the console.
-    allow_private_targets: Let events go to private addresses, of this machine too.
-    allow_network: Let events go to this network, whatever it is (may be given several times).
-    auto_create_event_types: Make an unknown event type as it is first published.
+    database_url
+        Any PostgreSQL 15 or newer; without it one is started in the data directory.
+    data_dir
+        Where the embedded database, its password and the master key are kept.
+    host
+        The address to listen on (default 127.0.0.1).
+    port
+        The port to listen on (default 8080; 0 takes a free one).
+    dev
+        For development: let events go to targets on this machine.
+    allow_private_targets
+        Let events go to private addresses, of this machine too.
+    allow_network
+        Let events go to this network, whatever it is (may be given several times).
+    auto_create_event_types
+        Make an unknown event type as it is first published.
     """
     from posthouse import bootstrap, config
 

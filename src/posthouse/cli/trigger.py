@@ -29,14 +29,22 @@ def trigger(
 
     Parameters
     ----------
-    event_type: The event's type, such as user_register.
-    app: The app's id or uid.
-    data: The event's data as JSON; - reads it from standard input.
-    subject: Whom the event is about, such as shop:42.
-    url: The server (default: POSTHOUSE_URL, else http://127.0.0.1:8080).
-    api_key: The API key (default: POSTHOUSE_KEY).
-    event_key: The event's ordering key.
-    json_output: JSON even on a terminal.
+    event_type
+        The event's type, such as user_register.
+    app
+        The app's id or uid.
+    data
+        The event's data as JSON; - reads it from standard input.
+    subject
+        Whom the event is about, such as shop:42.
+    url
+        The server (default: POSTHOUSE_URL, else http://127.0.0.1:8080).
+    api_key
+        The API key (default: POSTHOUSE_KEY).
+    event_key
+        The event's ordering key.
+    json_output
+        JSON even on a terminal.
     """
     text = sys.stdin.read() if data == "-" else data
     try:

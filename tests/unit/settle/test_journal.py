@@ -107,7 +107,8 @@ async def test_what_comes_together_is_written_together() -> None:
         assert len(batch.attempts) == 5
         assert [(c.partition, c.seq) for c in batch.cursors] == [(0, 5)]
         assert batch.epochs == {0: 1}
-        assert batch.owed == batch.settled == ()
+        assert batch.owed == ()
+        assert batch.settled == ()
         assert desk.telemetry.journal_batches == [5]
         assert desk.journal.unwritten == 0
 
@@ -240,15 +241,13 @@ async def test_what_is_unwritten_is_capped() -> None:
         await until(lambda: len(desk.store.batches) == 1)
         for seq in range(2, UNWRITTEN_RESULTS_MAX):
             desk.deliver(desk.dispatched(seq))
-        assert desk.journal.has_room
+        assert desk.journal.has_room is True
         desk.deliver(desk.dispatched(UNWRITTEN_RESULTS_MAX))
-        assert not desk.journal.has_room, "what is being written counts"
-        assert desk.journal.unwritten == UNWRITTEN_RESULTS_MAX
-        assert desk.rooms == 0
+        assert desk.journal.unwritten == UNWRITTEN_RESULTS_MAX, "what is being written counts"
+        assert (desk.journal.has_room, desk.rooms) == (False, 0)
         desk.store.open.set()
         await desk.journal.flush()
-        assert desk.journal.has_room
-        assert desk.rooms == 1, "the lanes are told"
+        assert (desk.journal.unwritten, desk.rooms) == (0, 1), "the lanes are told"
 
 
 @virtual_time

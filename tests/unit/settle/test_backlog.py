@@ -1,0 +1,359 @@
+"""What is owed is paged in once, when it is due and there is room, and nothing of it is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from tests.fakes import EPOCH, FakeClock, an_endpoint, an_event, until, virtual_time
+from tests.making import owed
+
+from posthouse.adapters.memory import MemoryDatabase, MemoryStore, Step
+from posthouse.domain.delivery import Delivery, DeliveryClass, DeliveryKey, Owed, OwedReason
+from posthouse.domain.endpoint import Endpoint
+from posthouse.domain.errors import StoreUnavailable
+from posthouse.domain.event import Event
+from posthouse.domain.ids import EndpointId, EventId
+from posthouse.ports.store import Page, Want
+from posthouse.settle.backlog import ORPHANS_PER_PAGE, PAGE_ENDPOINTS_MAX, Backlog
+
+KB = 1024
+
+
+class PagingStore(MemoryStore):
+    """The reference store; remembers what was asked for, and waits before and after it looks."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        super().__init__(database)
+        self.wanted: list[list[Want]] = []
+        self.open = asyncio.Event()
+        self.open.set()
+        self.answer = asyncio.Event()
+        self.answer.set()
+        self.bytes_max = 0
+
+    async def page(self, wants: Sequence[Want], *, now: float, bytes_max: int) -> list[Page]:
+        self.wanted.append(list(wants))
+        self.bytes_max = bytes_max
+        await self.open.wait()
+        pages = await super().page(wants, now=now, bytes_max=bytes_max)
+        await self.answer.wait()
+        return pages
+
+
+class Desk:
+    """A backlog of one partition, whose lanes are numbers: how many rows each takes."""
+
+    def __init__(self, *endpoints: Endpoint) -> None:
+        self.clock = FakeClock()
+        self.database = MemoryDatabase(clock=self.clock.now, partitions=4)
+        self.store = PagingStore(self.database)
+        self.endpoints: dict[EndpointId, Endpoint] = {e.id: e for e in endpoints}
+        self.rooms: dict[EndpointId, int] = {e.id: 10_000 for e in endpoints}
+        self.epochs = {0: 1, 1: 1}
+        self.memory = 1 << 30
+        self.paged: list[Delivery] = []
+        self.orphans: list[tuple[Owed, Event | None]] = []
+        self.backlog = Backlog(
+            self.store,
+            self.clock,
+            epochs=self.epochs,
+            find=self.find,
+            room=lambda endpoint: self.rooms[endpoint.id],
+            memory=lambda: self.memory,
+            page_in=self.page_in,
+            orphaned=self.orphaned,
+        )
+
+    def orphaned(self, row: Owed, event: Event | None, _: Endpoint | None) -> None:
+        self.orphans.append((row, event))
+        self.memory = 0 if self.memory == 1 else self.memory
+
+    def page_in(self, endpoint: Endpoint, deliveries: list[Delivery]) -> None:
+        self.paged += deliveries
+        self.rooms[endpoint.id] -= len(deliveries)
+
+    async def find(self, ids: Sequence[EndpointId]) -> dict[EndpointId, Endpoint | None]:
+        await self.database.reading("find")
+        return {endpoint_id: self.endpoints.get(endpoint_id) for endpoint_id in ids}
+
+    def row(
+        self, endpoint: Endpoint, seq: int, *, due_in: float = 0.0, told: bool = True, **fields: object
+    ) -> DeliveryKey:
+        """Somebody is owed an event; the backlog is told of it as the journal does."""
+        event = an_event(seq, partition=endpoint.partition)
+        self.database.partitions[endpoint.partition].events[seq] = event
+        row = owed(event, endpoint.id, due_at=self.clock.now() + due_in, **fields)
+        self.database.owed[row.partition, row.endpoint_id, row.event_id] = row
+        if told:
+            self.backlog.owe(row.partition, row.endpoint_id, row.due_at)
+        return row.key
+
+    def settle(self, key: DeliveryKey, partition: int = 0) -> None:
+        """Its result was journalled."""
+        del self.database.owed[partition, key[0], key[1]]
+        self.backlog.release(key)
+
+    @property
+    def keys(self) -> list[DeliveryKey]:
+        return [delivery.key for delivery in self.paged]
+
+
+@asynccontextmanager
+async def running(*endpoints: Endpoint) -> AsyncIterator[Desk]:
+    desk = Desk(*endpoints)
+    task = asyncio.create_task(desk.backlog.run())
+    try:
+        yield desk
+    finally:
+        task.cancel()
+        ended = await asyncio.gather(task, return_exceptions=True)
+        assert isinstance(ended[0], asyncio.CancelledError), ended
+
+
+ONE, TWO = an_endpoint(1), an_endpoint(2)
+
+
+@virtual_time
+async def test_a_row_is_paged_in_when_it_is_due() -> None:
+    async with running(ONE) as desk:
+        key = desk.row(ONE, 1, due_in=60.0, number=3, kind=DeliveryClass.REPLAY)
+        await asyncio.sleep(59.9)
+        assert desk.paged == []
+        await asyncio.sleep(0.2)
+        (delivery,) = desk.paged
+        assert delivery.key == key
+        assert (delivery.number, delivery.kind, delivery.epoch) == (3, DeliveryClass.REPLAY, 1)
+        assert (delivery.row, delivery.fresh) == (True, False)
+
+
+@virtual_time
+async def test_no_row_is_paged_in_twice_before_its_result_is_written() -> None:
+    async with running(ONE) as desk:
+        key = desk.row(ONE, 1)
+        await until(lambda: desk.keys == [key])
+        for _ in range(5):
+            desk.backlog.owe(0, ONE.id, desk.clock.now())
+            await asyncio.sleep(1)
+        assert desk.keys == [key]
+        # Its attempt failed, and it is owed again.
+        desk.settle(key)
+        desk.row(ONE, 1)
+        await until(lambda: desk.keys == [key, key])
+
+
+@virtual_time
+async def test_a_row_that_memory_takes_while_a_page_is_read_is_left_out() -> None:
+    async with running(ONE) as desk:
+        desk.store.answer.clear()
+        first, second = desk.row(ONE, 1), desk.row(ONE, 2)
+        await until(lambda: len(desk.store.wanted) == 1)
+        desk.backlog.hold(0, first)
+        desk.store.answer.set()
+        await until(lambda: desk.keys == [second])
+
+
+@virtual_time
+async def test_rows_without_room_wait_for_their_lane_alone() -> None:
+    async with running(ONE, TWO) as desk:
+        desk.rooms[ONE.id] = 0
+        first, second = desk.row(ONE, 1), desk.row(TWO, 1)
+        await until(lambda: desk.keys == [second])
+        await asyncio.sleep(60)
+        assert len(desk.store.wanted) == 1, "no query is made for a lane that is closed"
+        desk.rooms[ONE.id] = 1
+        desk.backlog.drained(ONE.id)
+        await until(lambda: desk.keys == [second, first])
+
+
+@virtual_time
+async def test_a_lane_gets_as_many_as_it_takes_and_the_rest_later() -> None:
+    async with running(ONE) as desk:
+        keys = [desk.row(ONE, seq, told=False) for seq in range(1, 8)]
+        desk.rooms[ONE.id] = 3
+        desk.backlog.owe(0, ONE.id, EPOCH)
+        await asyncio.sleep(5)
+        assert len(desk.paged) == 3
+        desk.rooms[ONE.id] = 10
+        desk.backlog.drained(ONE.id)
+        await until(lambda: len(desk.paged) == 7)
+        assert sorted(desk.keys) == sorted(keys)
+
+
+@virtual_time
+async def test_a_page_that_fails_forgets_nothing() -> None:
+    async with running(ONE, TWO) as desk:
+        first, second = desk.row(ONE, 1), desk.row(TWO, 1)
+        await until(lambda: len(desk.paged) == 2)
+        desk.store.open.clear()
+        desk.row(ONE, 2)
+        await until(lambda: len(desk.store.wanted) > 1)
+        # Meanwhile the last row that was held is settled: nothing but the page speaks for the endpoint.
+        desk.settle(first)
+
+        async def away(operation: str, step: Step) -> None:
+            raise StoreUnavailable("away")
+
+        desk.database.hook = away
+        desk.store.open.set()
+        await asyncio.sleep(0.5)
+        desk.database.hook = None
+        await until(lambda: len(desk.paged) == 3)
+        assert second in desk.keys
+
+
+@virtual_time
+async def test_a_store_that_is_away_is_asked_again() -> None:
+    async with running(ONE) as desk:
+        faults = 3
+
+        async def sometimes(operation: str, step: Step) -> None:
+            nonlocal faults
+            if faults and operation == "find":
+                faults -= 1
+                raise StoreUnavailable("away")
+
+        desk.database.hook = sometimes
+        key = desk.row(ONE, 1)
+        await until(lambda: desk.keys == [key])
+
+
+@virtual_time
+async def test_a_lost_partition_is_forgotten_with_what_was_held_of_it() -> None:
+    elsewhere = an_endpoint(3, partition=1)
+    async with running(ONE, elsewhere) as desk:
+        key, other = desk.row(ONE, 1), desk.row(elsewhere, 1)
+        await until(lambda: len(desk.paged) == 2)
+        assert desk.backlog.endpoints == 2, "they are owed something, though no further row is due"
+        del desk.epochs[0]
+        desk.backlog.drop({0})
+        assert desk.backlog.endpoints == 1
+        # Taken again: what was held under the old epoch is not held any more.
+        desk.epochs[0] = 3
+        await desk.backlog.take([0])
+        await until(lambda: len(desk.paged) == 3)
+        assert desk.paged[-1].key == key
+        assert desk.paged[-1].epoch == 3
+        assert desk.keys.count(other) == 1
+
+
+@virtual_time
+async def test_a_page_of_a_partition_that_was_lost_meanwhile_is_dropped() -> None:
+    async with running(ONE) as desk:
+        desk.store.answer.clear()
+        desk.row(ONE, 1)
+        await until(lambda: len(desk.store.wanted) == 1)
+        desk.epochs[0] = 2
+        desk.backlog.drop({0})
+        desk.store.answer.set()
+        await asyncio.sleep(5)
+        assert desk.paged == []
+        assert desk.backlog.endpoints == 0
+        await desk.backlog.take([0])
+        await until(lambda: [d.epoch for d in desk.paged] == [2])
+
+
+@virtual_time
+async def test_what_was_written_from_outside_is_learnt() -> None:
+    async with running(ONE) as desk:
+        desk.row(ONE, 1, due_in=3600)
+        key = desk.row(ONE, 2, told=False, reason=OwedReason.RESENT)
+        await asyncio.sleep(5)
+        assert desk.paged == []
+        await desk.backlog.take([0])
+        await until(lambda: desk.keys == [key])
+
+
+@virtual_time
+async def test_what_nobody_can_receive_is_settled() -> None:
+    async with running(ONE) as desk:
+        gone = an_endpoint(9)
+        desk.row(gone, 1)
+        desk.row(ONE, 2)
+        del desk.database.partitions[0].events[2]  # past retention
+        await until(lambda: len(desk.orphans) == 2)
+        assert {(row.endpoint_id, event is None) for row, event in desk.orphans} == {(gone.id, False), (ONE.id, True)}
+        assert desk.paged == []
+
+
+@virtual_time
+async def test_a_deleted_endpoint_with_many_rows_does_not_flood_the_journal() -> None:
+    async with running(ONE) as desk:
+        gone = [an_endpoint(n) for n in (8, 9)]
+        for endpoint in gone:
+            for seq in range(1, ORPHANS_PER_PAGE + 101):
+                desk.row(endpoint, seq, told=False)
+            desk.backlog.owe(0, endpoint.id, EPOCH)
+        desk.memory = 0
+        while len(desk.orphans) < 2 * (ORPHANS_PER_PAGE + 100):
+            before = len(desk.orphans)
+            desk.memory = 1  # the journal has written what there was
+            desk.backlog.roomier()
+            await until(lambda before=before: len(desk.orphans) > before)  # type: ignore[misc]
+        assert all(sum(want.limit for want in wants) <= ORPHANS_PER_PAGE for wants in desk.store.wanted)
+        assert len({row.key for row, _ in desk.orphans}) == len(desk.orphans)
+
+
+@virtual_time
+async def test_rows_of_a_closed_lane_are_settled_when_its_endpoint_is_deleted() -> None:
+    async with running(ONE, TWO) as desk:
+        desk.rooms = {ONE.id: 0, TWO.id: 0}
+        desk.row(ONE, 1)
+        desk.row(TWO, 1)
+        await asyncio.sleep(1)
+        del desk.endpoints[ONE.id]
+        desk.backlog.keep_only({ONE.app_id}, {TWO.id})
+        await until(lambda: [row.endpoint_id for row, _ in desk.orphans] == [ONE.id])
+        await asyncio.sleep(5)
+        assert desk.paged == []
+
+
+@virtual_time
+async def test_nothing_is_paged_in_without_memory() -> None:
+    async with running(ONE) as desk:
+        desk.memory = 0
+        desk.row(ONE, 1)
+        await asyncio.sleep(30)
+        assert desk.store.wanted == []
+        desk.memory = 5 * KB
+        at = asyncio.get_running_loop().time()
+        desk.backlog.roomier()
+        await until(lambda: len(desk.paged) == 1)
+        assert asyncio.get_running_loop().time() - at < 0.1, "it is told rather than found"
+        assert desk.store.bytes_max == 5 * KB
+
+
+@virtual_time
+async def test_many_endpoints_come_in_pages_earliest_first() -> None:
+    endpoints = [an_endpoint(n) for n in range(1, 3 * PAGE_ENDPOINTS_MAX)]
+    async with running(*endpoints) as desk:
+        for n, endpoint in enumerate(endpoints):
+            desk.row(endpoint, n + 1, due_in=-n)
+        await until(lambda: len(desk.paged) == len(endpoints))
+        assert [len(wants) for wants in desk.store.wanted] == [PAGE_ENDPOINTS_MAX, PAGE_ENDPOINTS_MAX, 99]
+        assert desk.store.wanted[0][0].endpoint_id == endpoints[-1].id
+
+
+@virtual_time
+async def test_memory_is_one_entry_an_endpoint_however_often_its_times_change() -> None:
+    async with running(ONE, TWO) as desk:
+        desk.row(ONE, 1, due_in=100_000)
+        for seq in range(2, 2_000):
+            key = desk.row(ONE, seq, due_in=0.001)
+            await until(lambda key=key: key in desk.keys[-1:])  # type: ignore[misc]
+            desk.settle(key)
+        assert desk.backlog.endpoints == 1
+        assert len(desk.backlog._heap) < 3 * PAGE_ENDPOINTS_MAX
+        assert desk.backlog._held == {}
+
+
+@virtual_time
+async def test_an_endpoint_that_is_owed_nothing_takes_no_memory() -> None:
+    async with running(ONE) as desk:
+        key = desk.row(ONE, 1)
+        await until(lambda: desk.keys == [key])
+        desk.settle(key)
+        assert desk.backlog.endpoints == 0
+        desk.backlog.release((ONE.id, EventId(bytes(16))))  # a stranger's
+        desk.backlog.drained(TWO.id)
