@@ -57,6 +57,9 @@ def translated(*, writing: bool) -> Iterator[None]:
         kind = InDoubt if writing else StoreUnavailable
         raise kind(f"the connection to PostgreSQL ended: {error or type(error).__name__}") from error
     except asyncpg.PostgresError as error:
+        if isinstance(error, asyncpg.CheckViolationError) and error.constraint_name is None:
+            # Not the data's fault: the janitor makes days ahead, and will make this one.
+            raise StoreUnavailable(f"there is no table for this day yet: {error}") from error
         if (error.sqlstate or "")[:2] in _DATA_CLASSES:
             raise StoreRejected(f"PostgreSQL refused the data ({error.sqlstate}): {error}") from error
         raise StoreUnavailable(f"PostgreSQL could not do it ({error.sqlstate}): {error}") from error

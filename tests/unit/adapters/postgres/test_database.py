@@ -1,0 +1,47 @@
+"""The driver's errors in the domain's words: whose fault it is decides what follows."""
+
+from __future__ import annotations
+
+import pytest
+from tests.installed import Installed
+from tests.making import draft, new_app
+
+from posthouse.domain.errors import InDoubt, StoreRejected, StoreUnavailable
+from posthouse.domain.ids import AppId
+
+
+async def an_app(postgres: Installed) -> AppId:
+    app = new_app()
+    await postgres.reading.execute("INSERT INTO app (id, partition, config_version) VALUES ($1, 0, 1)", app)
+    return app
+
+
+async def test_a_missing_day_is_our_fault_and_not_the_data_s(postgres: Installed) -> None:
+    app = await an_app(postgres)
+    for row in await postgres.reading.fetch(
+        "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'event'::regclass"
+    ):
+        await postgres.reading.execute(f"DROP TABLE IF EXISTS {row[0]}")
+    with pytest.raises(StoreUnavailable, match="this day"):
+        await postgres.log.append([draft(app)])
+
+
+async def test_refused_data_are_the_data_s(postgres: Installed) -> None:
+    with pytest.raises(StoreRejected):
+        await postgres.log.append([draft(await an_app(postgres), type="nul\0")])
+
+
+async def test_a_connection_that_ends_in_a_statement_leaves_doubt_only_where_it_wrote(postgres: Installed) -> None:
+    end = "SELECT pg_terminate_backend(pg_backend_pid())"
+    with pytest.raises(InDoubt):
+        await postgres.reading.execute(end)
+    with pytest.raises(StoreUnavailable) as caught:
+        await postgres.reading.fetch(end)
+    assert not isinstance(caught.value, InDoubt)
+    assert await postgres.reading.fetchval("SELECT 1") == 1, "the next one gets another connection"
+
+
+async def test_a_closed_store_says_so(postgres: Installed) -> None:
+    await postgres.publishing.close()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await postgres.publishing.fetch("SELECT 1")
