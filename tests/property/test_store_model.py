@@ -11,6 +11,8 @@ from random import Random
 from typing import Any, Final, TypeVar
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.installed import installed
 from tests.making import attempt, config, draft, new_app, new_endpoint, new_id, new_owner, owed
@@ -389,3 +391,11 @@ async def real(database: str) -> AsyncIterator[PostgresWorld]:
 @pytest.mark.parametrize("seed", range(12))
 async def test_histories(real: PostgresWorld, seed: int) -> None:
     await History(Random(seed), real).run()
+
+
+@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(chance=st.randoms(use_true_random=False))
+async def test_histories_that_shrink(real: PostgresWorld, chance: Random) -> None:
+    """The same, drawn by hypothesis: what it finds it makes as short as it can."""
+    await real.clear()
+    await History(chance, real).run()
