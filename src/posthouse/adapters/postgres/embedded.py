@@ -169,7 +169,9 @@ class EmbeddedPostgres:
             raise
         except BaseException:
             self._wanted = False
-            self._signal(signal.SIGINT)  # without waiting: a cancellation does not wait
+            # Without waiting: a cancellation does not wait. SIGTERM, since a server that has just been started may still
+            # ignore SIGINT, as a shell lets the programs do that it runs in the background; nobody is connected yet.
+            self._signal(signal.SIGTERM)
             raise
         return self._dsn
 
