@@ -79,7 +79,7 @@ class FakeClock:
         self._draw = draw
 
     def now(self) -> float:
-        return EPOCH + self.boot()
+        return EPOCH + asyncio.get_running_loop().time()
 
     def boot(self) -> float:
         return asyncio.get_running_loop().time() + BOOT

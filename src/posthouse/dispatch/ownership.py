@@ -78,15 +78,17 @@ class Ownership:
 
     async def run(self) -> None:
         """Renew, and claim what becomes free, until cancelled or closed."""
-        while not self._closing:
-            await self._clock.sleep(ROUND_SECONDS)
+        while True:
             try:
                 async with self._round:
+                    if self._closing:
+                        return
                     if self._clock.boot() >= self._renew_at:
                         await self.renew()
                     await self._claim()
             except StoreUnavailable as error:
                 log.warning("ownership.store_unavailable", error=str(error))
+            await self._clock.sleep(ROUND_SECONDS)
 
     async def renew(self) -> None:
         """Extend our leases; what others took meanwhile is lost."""

@@ -1,12 +1,17 @@
 """The shared budget: sockets and payload bytes in flight, with a fair share for each lane.
 
-Half of each resource is first come, first served; the other half is only given to lanes below their share of it. So a
-hundred lanes that hang can hold at most the first half and their own shares: a lane that is quick always finds room.
+Half of each resource is first come, first served. Of the other half, the less is left, the less may a lane have in flight
+to start one more: a small part of what is left. So lanes that hang, in whatever order they came, stop growing while there
+still is room, and a lane that has nothing in flight finds it.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 from posthouse.domain.limits import IN_FLIGHT_BYTES_MAX, SOCKETS_MAX
+
+SHARE: Final = 32  # above one half, a lane may hold a 32nd of what is left
 
 
 class Budget:
@@ -23,21 +28,21 @@ class Budget:
         """Whether no lane may start anything."""
         return self.sockets >= self._sockets_max
 
-    def admits(self, size: int, *, lane_sockets: int, lane_bytes: int, lanes: int) -> bool:
-        """Whether a lane with this much in flight may start a request of `size` bytes while `lanes` lanes are active."""
-        if self.full:
+    def admits(self, size: int, *, lane_sockets: int, lane_bytes: int) -> bool:
+        """Whether a lane with this much in flight may start a request of `size` bytes."""
+        sockets_left = self._sockets_max - self.sockets
+        if sockets_left <= 0:
             return False
-        if self.sockets >= self._sockets_max // 2 and lane_sockets >= max(self._sockets_max // 2 // max(lanes, 1), 1):
+        if self.sockets >= self._sockets_max // 2 and lane_sockets * SHARE >= sockets_left:
             return False
         half = self._bytes_max // 2
-        size = min(size, half)  # one that is larger than the whole budget has to be sent too
         if self.bytes + size <= half:
             return True
-        # A lane with nothing in flight may always send one, within the whole: shares smaller than one payload would
-        # otherwise stop it for good.
-        return self.bytes + size <= self._bytes_max and (
-            lane_sockets == 0 or lane_bytes + size <= half // max(lanes, 1)
-        )
+        bytes_left = self._bytes_max - self.bytes
+        if lane_sockets == 0:
+            # Its first: a large one must leave as much again for others, but below one half any size is sent.
+            return self.bytes <= half or 2 * size <= bytes_left
+        return (lane_bytes + size) * SHARE <= bytes_left
 
     def take(self, size: int) -> None:
         self.sockets += 1

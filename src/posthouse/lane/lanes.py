@@ -132,7 +132,7 @@ class Lanes:
         if size is None:
             return None
         if not self._may_start() or not self._budget.admits(
-            size, lane_sockets=len(lane.in_flight), lane_bytes=lane.bytes_in_flight, lanes=len(self._active)
+            size, lane_sockets=len(lane.in_flight), lane_bytes=lane.bytes_in_flight
         ):
             self._stalled[lane.endpoint.id] = lane
             return None

@@ -1,0 +1,214 @@
+"""Routing configuration is as new as the event asks, and what changed is told, however loads overtake each other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+
+from tests.fakes import EPOCH, FakeClock, ScriptedStore, an_app, an_endpoint, an_event, until, virtual_time
+
+from posthouse.adapters.memory import MemoryDatabase
+from posthouse.dispatch.configs import Configs
+from posthouse.domain.endpoint import AppConfig, Endpoint
+from posthouse.domain.ids import AppId, EndpointId
+
+APP = an_app().app_id
+
+
+class AppsStore(ScriptedStore):
+    """Apps as the test sets them; a load sees them as it begins, and ends when `slow` is set."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryDatabase(clock=FakeClock().now, partitions=2))
+        self.configs: dict[AppId, AppConfig] = {}
+        self.loads: list[list[AppId]] = []
+        self.slow = asyncio.Event()
+        self.slow.set()
+        self.deleted: set[EndpointId] = set()
+
+    def put(self, *configs: AppConfig) -> None:
+        self.configs |= {config.app_id: config for config in configs}
+
+    async def apps(self, app_ids: Collection[AppId]) -> list[AppConfig]:
+        self.loads.append(list(app_ids))
+        found = [self.configs[app_id] for app_id in app_ids if app_id in self.configs]
+        await self.slow.wait()
+        return found
+
+    async def endpoint_apps(self, endpoint_ids: Collection[EndpointId]) -> dict[EndpointId, AppId]:
+        return {
+            e.id: config.app_id
+            for config in self.configs.values()
+            for e in config.endpoints
+            if e.id in endpoint_ids and e.id not in self.deleted
+        }
+
+
+class Desk:
+    def __init__(self, limit: int = 100) -> None:
+        self.store = AppsStore()
+        self.told: list[Endpoint] = []
+        self.configs = Configs(self.store, FakeClock(), changed=self.changed, limit=limit)
+
+    def changed(self, endpoints: Sequence[Endpoint]) -> None:
+        self.told += endpoints
+
+
+@virtual_time
+async def test_an_event_waits_for_a_version_as_new_as_its_own() -> None:
+    desk = Desk()
+    desk.store.put(an_app(an_endpoint(1), version=3))
+    assert desk.configs.router(an_event(config_version=3)) is None
+    await desk.configs.load([APP])
+    router = desk.configs.router(an_event(config_version=3))
+    assert router is not None
+    assert desk.configs.router(an_event(config_version=2)) is router
+    assert desk.configs.router(an_event(config_version=4)) is None
+    assert desk.configs.known(an_event(config_version=4)) is router
+
+
+@virtual_time
+async def test_an_app_that_is_gone_routes_to_nobody_and_is_not_asked_for_again() -> None:
+    desk = Desk()
+    await desk.configs.load([APP])
+    router = desk.configs.router(an_event(config_version=10**9))
+    assert router is not None
+    assert router.route("order.created", ()) == ()
+
+
+@virtual_time
+async def test_an_older_state_never_replaces_a_newer_one() -> None:
+    desk = Desk()
+    desk.store.put(an_app(version=1))
+    desk.store.slow.clear()
+    early = asyncio.create_task(desk.configs.load([APP]))
+    await until(lambda: len(desk.store.loads) == 1)
+    desk.store.slow.set()
+    desk.store.put(an_app(version=2))
+    loaded = await desk.configs.load([APP])
+    assert loaded[APP].config.version == 2
+    assert (await early)[APP].config.version == 2
+
+
+@virtual_time
+async def test_the_least_recently_used_leaves() -> None:
+    desk = Desk(limit=3)
+    apps = [an_app(number=n) for n in range(1, 6)]
+    desk.store.put(*apps)
+    await desk.configs.load([a.app_id for a in apps[:3]])
+    assert desk.configs.router(an_event(app_id=apps[0].app_id)) is not None  # used
+    await desk.configs.load([apps[3].app_id])
+    known = [desk.configs.router(an_event(app_id=a.app_id)) is not None for a in apps]
+    assert known == [True, False, True, True, False]
+
+
+@virtual_time
+async def test_the_end_of_a_secrets_overlap_is_a_change() -> None:
+    desk = Desk()
+    desk.store.put(an_app(an_endpoint(1), refresh_at=EPOCH + 60))
+    await desk.configs.load([APP])
+    assert desk.configs.router(an_event()) is not None
+    await asyncio.sleep(61)
+    assert desk.configs.router(an_event()) is None
+    desk.store.put(an_app(an_endpoint(1, revision=2)))
+    found = await desk.configs.find([an_endpoint(1).id])
+    assert [e and e.revision for e in found.values()] == [2], "for a retry too"
+
+
+@virtual_time
+async def test_a_change_is_told_whether_or_not_its_app_is_in_use_here() -> None:
+    desk = Desk()
+    desk.store.put(an_app(an_endpoint(1)), an_app(an_endpoint(2), number=2))
+    await desk.configs.load([APP])
+    present = await desk.configs.refresh([APP, an_app(number=2).app_id, an_app(number=3).app_id])
+    assert {e.id for e in desk.told} == {an_endpoint(1).id, an_endpoint(2).id}
+    assert present == {an_endpoint(1).id, an_endpoint(2).id}
+    assert desk.configs.router(an_event(app_id=an_app(number=2).app_id)) is None, "it takes no room from those in use"
+
+
+@virtual_time
+async def test_a_change_during_a_load_is_not_missed() -> None:
+    desk = Desk()
+    desk.store.put(an_app(an_endpoint(1), version=1))
+    desk.store.slow.clear()
+    load = asyncio.create_task(desk.configs.load([APP]))
+    await until(lambda: len(desk.store.loads) == 1)
+    # The app changes after the load's snapshot; the poll sees it before the load is back.
+    desk.store.put(an_app(an_endpoint(1, paused=True), version=2))
+    desk.store.slow.set()
+    refresh = asyncio.create_task(desk.configs.refresh([APP]))
+    await asyncio.gather(load, refresh)
+    assert desk.configs.known(an_event()).config.version == 2
+
+
+@virtual_time
+async def test_what_was_known_when_a_partition_was_ours_before_is_forgotten() -> None:
+    desk = Desk()
+    desk.store.put(an_app(version=1), an_app(number=2, partition=1))
+    await desk.configs.load([APP, an_app(number=2).app_id])
+    desk.configs.forget({0})
+    assert desk.configs.router(an_event()) is None
+    assert desk.configs.router(an_event(app_id=an_app(number=2).app_id)) is not None
+
+
+@virtual_time
+async def test_a_load_that_began_before_a_partition_was_taken_is_repeated() -> None:
+    desk = Desk()
+    desk.store.put(an_app(version=1))
+    desk.store.slow.clear()
+    load = asyncio.create_task(desk.configs.load([APP]))
+    await until(lambda: len(desk.store.loads) == 1)
+    desk.configs.forget({0})
+    desk.store.put(an_app(version=2))
+    desk.store.slow.set()
+    await load
+    assert desk.configs.known(an_event()).config.version == 2
+
+
+@virtual_time
+async def test_endpoints_are_found_by_id_with_one_load() -> None:
+    desk = Desk()
+    desk.store.put(an_app(an_endpoint(1), an_endpoint(2)), an_app(an_endpoint(3), number=2))
+    wanted = [an_endpoint(n).id for n in (1, 2, 3, 9)]
+    found = await desk.configs.find(wanted)
+    assert [endpoint_id for endpoint_id, e in found.items() if e is None] == [an_endpoint(9).id]
+    assert len(desk.store.loads) == 1
+    await desk.configs.find(wanted)
+    assert len(desk.store.loads) == 1
+
+
+@virtual_time
+async def test_an_endpoint_made_after_its_app_was_loaded_is_found() -> None:
+    desk = Desk()
+    desk.store.put(an_app(an_endpoint(1)))
+    await desk.configs.load([APP])
+    desk.store.put(an_app(an_endpoint(1), an_endpoint(2), version=2))
+    found = await desk.configs.find([an_endpoint(2).id])
+    assert found[an_endpoint(2).id] is not None
+
+
+@virtual_time
+async def test_what_changed_while_others_were_loaded_is_found_as_it_is_now() -> None:
+    desk = Desk()
+    desk.store.put(an_app(an_endpoint(1, paused=True), version=1), an_app(an_endpoint(2), number=2))
+    await desk.configs.load([APP])
+    desk.store.slow.clear()
+    find = asyncio.create_task(desk.configs.find([an_endpoint(1).id, an_endpoint(2).id]))
+    await until(lambda: len(desk.store.loads) == 2)
+    # Resumed meanwhile: were it found as paused now, its rows would wait for a wake-up that was already.
+    desk.store.put(an_app(an_endpoint(1), version=2))
+    desk.store.slow.set()
+    await desk.configs.refresh([APP])
+    found = await find
+    endpoint = found[an_endpoint(1).id]
+    assert endpoint is not None
+    assert not endpoint.paused
+
+
+@virtual_time
+async def test_an_endpoint_is_never_taken_for_deleted_because_its_app_left_the_cache() -> None:
+    desk = Desk(limit=1)
+    desk.store.put(*[an_app(an_endpoint(n), number=n) for n in range(1, 6)])
+    await desk.configs.load([APP])
+    found = await desk.configs.find([an_endpoint(n).id for n in range(1, 6)])
+    assert all(e is not None for e in found.values())

@@ -1,0 +1,432 @@
+"""Each event is handed on once, in the order of the log, whatever wake-ups come or get lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+from tests.fakes import EPOCH, FakeClock, VirtualLoop, an_event, until, virtual_time
+
+from posthouse.adapters.memory import MemoryDatabase, MemoryLog, Step
+from posthouse.dispatch import tail as tail_module
+from posthouse.dispatch.tail import READS_AT_ONCE, Tails
+from posthouse.domain.delivery import Cursor
+from posthouse.domain.errors import SetupError, StoreUnavailable
+from posthouse.domain.event import Event
+from posthouse.domain.ids import EventId
+from posthouse.domain.limits import OUTSTANDING_EVENTS_MAX
+from posthouse.ports.log import Head
+from posthouse.ports.store import Claim
+from posthouse.settle.progress import Progress
+
+
+class Log(MemoryLog):
+    """The reference log; counts reads, each of which waits while `slow` is not set."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        super().__init__(database)
+        self.reads: list[tuple[int, int, bool]] = []
+        self.running = 0
+        self.most = 0
+        self.slow = asyncio.Event()
+        self.slow.set()
+        self.hidden: set[tuple[int, int]] = set()
+        self.old: set[tuple[int, int]] = set()
+
+    async def read(self, partition: int, after: int, *, since: float | None) -> list[Event]:
+        self.reads.append((partition, after, since is not None))
+        self.running += 1
+        self.most = max(self.most, self.running)
+        await self.slow.wait()
+        self.running -= 1
+        events = await super().read(partition, after, since=since)
+        for index, event in enumerate(events):
+            at = (partition, event.seq)
+            if at in self.hidden or (at in self.old and since is not None):
+                return events[:index]
+        return events
+
+
+class Desk:
+    def __init__(self, partitions: Sequence[int] = (0,)) -> None:
+        clock = FakeClock()
+        self.database = MemoryDatabase(clock=clock.now, partitions=8)
+        self.log = Log(self.database)
+        self.progress = Progress()
+        self.handed: list[Event] = []
+        self.rewound: list[int] = []
+        self.ended: list[asyncio.Task[None]] = []
+        self.heads: list[dict[int, Head]] = []
+        self.unready: set[EventId] = set()
+        self.prepares = 0
+        self.fault: Exception | None = None
+        self.gate = True
+        self.tails = Tails(
+            self.log,
+            clock,
+            self.progress,
+            ready=lambda event: event.id not in self.unready,
+            prepare=self.prepare,
+            dispatch=self.dispatch,
+            has_room=lambda: self.gate,
+            rewound=self.rewind,
+            heads_seen=self.heads.append,
+            ended=self.ended.append,
+        )
+        for partition in partitions:
+            self.take(partition)
+
+    def take(self, partition: int, *, after: int = 0, epoch: int = 1) -> None:
+        self.progress.take(partition)
+        self.tails.take(Claim(partition, epoch, Cursor(partition, after, EPOCH), None))
+
+    def drop(self, *partitions: int) -> None:
+        self.tails.drop(partitions)
+        self.progress.drop(partitions)
+
+    async def prepare(self, events: Sequence[Event]) -> None:
+        self.prepares += 1
+        await asyncio.sleep(0.001)
+        if self.fault is not None:
+            raise self.fault
+        self.unready -= {event.id for event in events}
+
+    def dispatch(self, event: Event, epoch: int) -> None:
+        self.handed.append(event)
+        self.progress.opened(event, 1)
+
+    async def rewind(self, partitions: Collection[int]) -> None:
+        self.rewound += partitions
+        self.drop(*partitions)
+
+    def append(self, seqs: Iterable[int], partition: int = 0, *, size: int = 7, tag: int = 0) -> list[Event]:
+        """Put events into the log."""
+        state = self.database.partitions[partition]
+        events = [an_event(seq, partition=partition | tag << 8, payload=b"x" * size) for seq in seqs]
+        for event in events:
+            placed = an_event(
+                event.seq, id=event.id, partition=partition, payload=event.payload, created_at=EPOCH + event.seq
+            )
+            state.events[event.seq] = placed
+            state.head = max(state.head, event.seq)
+        return [state.events[event.seq] for event in events]
+
+    @property
+    def seqs(self) -> list[int]:
+        return [event.seq for event in self.handed]
+
+
+@asynccontextmanager
+async def running(*partitions: int) -> AsyncIterator[Desk]:
+    desk = Desk(partitions or (0,))
+    task = asyncio.create_task(desk.tails.run())
+    try:
+        yield desk
+    finally:
+        await desk.tails.close()
+        task.cancel()
+        ended = await asyncio.gather(task, return_exceptions=True)
+        assert isinstance(ended[0], asyncio.CancelledError), ended
+
+
+@virtual_time
+async def test_what_is_offered_is_handed_on_at_once_without_a_read() -> None:
+    desk = Desk()
+    desk.tails.offer(desk.append([1, 2]))
+    desk.tails.offer(desk.append([3]))
+    assert desk.seqs == [1, 2, 3]
+    assert desk.log.reads == []
+    desk.tails.offer(desk.append([1, 2, 3]))
+    assert desk.seqs == [1, 2, 3], "each once"
+    desk.tails.offer(desk.append([1], 5))
+    assert desk.seqs == [1, 2, 3], "another's partition"
+
+
+@virtual_time
+async def test_a_gap_is_read_and_what_was_offered_waits_for_it() -> None:
+    async with running() as desk:
+        one, two, three, four = desk.append(range(1, 5))
+        desk.tails.offer([one])
+        desk.tails.offer([three, four])
+        assert desk.seqs == [1]
+        await until(lambda: desk.seqs == [1, 2, 3, 4])
+        assert desk.log.reads[0] == (0, 1, True)
+        assert desk.handed == [one, two, three, four]
+
+
+@virtual_time
+async def test_without_any_offer_the_poll_finds_everything() -> None:
+    async with running(0, 1) as desk:
+        desk.append(range(1, 1_202))
+        desk.append(range(1, 4), 1)
+        await until(lambda: len(desk.handed) == 1_204, seconds=1.0)
+        for partition in (0, 1):
+            seqs = [event.seq for event in desk.handed if event.partition == partition]
+            assert seqs == list(range(1, len(seqs) + 1))
+        reads = len(desk.log.reads)
+        await asyncio.sleep(60)
+        assert len(desk.log.reads) == reads, "nothing is read where the head has not moved"
+        assert desk.heads[-1][0].seq == 1_201
+
+
+@virtual_time
+async def test_a_nudge_is_quicker_than_the_poll() -> None:
+    desk = Desk()
+    desk.append([1, 2])
+    desk.tails.nudge([0, 7])
+    await until(lambda: desk.seqs == [1, 2])
+
+
+@virtual_time
+async def test_it_begins_after_the_cursor() -> None:
+    async with running() as desk:
+        desk.drop(0)
+        desk.append(range(1, 11))
+        desk.take(0, after=7)
+        await until(lambda: desk.seqs == [8, 9, 10])
+
+
+@virtual_time
+async def test_an_event_waits_for_its_apps_configuration_and_those_behind_it_too() -> None:
+    desk = Desk()
+    events = desk.append([1, 2, 3])
+    desk.unready = {events[0].id, events[2].id}
+    desk.tails.offer(events)
+    assert desk.seqs == []
+    await until(lambda: desk.seqs == [1, 2, 3])
+    assert desk.prepares == 1, "with one load"
+    assert desk.log.reads[:1] in ([], [(0, 3, True)]), "they are in hand"
+
+
+@virtual_time
+async def test_offers_set_aside_are_bounded_and_read_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tail_module, "OFFERED_EVENTS_MAX", 10)
+    monkeypatch.setattr(tail_module, "OFFERED_BYTES_MAX", 1_000)
+    async with running(0, 1) as desk:
+        desk.gate = False
+        for first in range(1, 101, 10):
+            desk.tails.offer(desk.append(range(first, first + 10), size=5))
+        desk.tails.offer(desk.append([1], 1, size=2_000))
+        await asyncio.sleep(10)
+        assert sum(len(tail.offered) for tail in desk.tails._tails.values()) == 10
+        assert desk.handed == []
+        desk.gate = True
+        desk.tails.roomier()
+        await until(lambda: len(desk.handed) == 101)
+        assert [e.seq for e in desk.handed if e.partition == 0] == list(range(1, 101))
+        assert (desk.tails._offered_events, desk.tails._offered_bytes) == (0, 0)
+
+
+@virtual_time
+async def test_it_stops_where_too_much_is_outstanding() -> None:
+    async with running() as desk:
+        desk.tails.offer(desk.append(range(1, OUTSTANDING_EVENTS_MAX + 501)))
+        await asyncio.sleep(5)
+        assert len(desk.handed) == OUTSTANDING_EVENTS_MAX
+        for event in desk.handed[:100]:
+            desk.progress.settled(0, event.seq)
+        desk.tails.roomier()
+        await asyncio.sleep(0.01)
+        assert len(desk.handed) == OUTSTANDING_EVENTS_MAX + 100
+
+
+@virtual_time
+async def test_what_was_read_and_waits_for_room_is_bounded() -> None:
+    partitions = range(8)
+    async with running(*partitions) as desk:
+        for partition in partitions:
+            desk.append(range(1, 10), partition)
+        desk.log.slow.clear()
+        await asyncio.sleep(1)
+        desk.gate = False
+        desk.log.slow.set()
+        await asyncio.sleep(5)
+        assert desk.log.most <= READS_AT_ONCE
+        assert len(desk.log.reads) <= READS_AT_ONCE, "no more than a few reads' worth waits in memory"
+        desk.gate = True
+        desk.tails.roomier()
+        await until(lambda: len(desk.handed) == 72)
+
+
+@virtual_time
+async def test_a_lost_partition_hands_on_nothing_more() -> None:
+    async with running(0, 1) as desk:
+        desk.log.slow.clear()
+        desk.append(range(1, 5))
+        desk.tails.nudge([0])
+        await until(lambda: desk.log.running == 1)
+        desk.drop(0)
+        desk.log.slow.set()
+        await asyncio.sleep(1)
+        assert desk.handed == []
+        # Taken again while the old task was under way: from its cursor, once.
+        desk.take(0, after=2, epoch=2)
+        await until(lambda: desk.seqs == [3, 4])
+
+
+@virtual_time
+async def test_a_store_that_is_away_costs_time_only() -> None:
+    async with running() as desk:
+
+        async def away(operation: str, step: Step) -> None:
+            raise StoreUnavailable("away")
+
+        desk.tails.offer(desk.append([1]))
+        desk.database.hook = away
+        desk.append([2, 3])
+        desk.tails.nudge([0])
+        await asyncio.sleep(30)
+        assert desk.seqs == [1]
+        desk.database.hook = None
+        await until(lambda: desk.seqs == [1, 2, 3])
+        assert desk.rewound == []
+        assert desk.ended
+        assert all(task.exception() is None for task in desk.ended)
+
+
+@virtual_time
+async def test_a_configuration_that_cannot_be_loaded_halts_its_partition_and_no_other() -> None:
+    async with running(0, 1) as desk:
+        events = desk.append([1, 2])
+        desk.unready = {events[0].id}
+        desk.fault = SetupError("a secret does not open")
+        desk.tails.offer(events)
+        await asyncio.sleep(1)
+        desk.tails.offer(desk.append([1], 1))
+        assert [(e.partition, e.seq) for e in desk.handed] == [(1, 1)]
+        desk.fault = None
+        await until(lambda: len(desk.handed) == 3)
+
+
+@virtual_time
+async def test_a_bug_is_told_rather_than_swallowed() -> None:
+    desk = Desk()
+    (event,) = desk.append([1])
+    desk.unready = {event.id}
+    desk.fault = ZeroDivisionError()
+    desk.tails.offer([event])
+    await until(lambda: len(desk.ended) == 1)
+    assert isinstance(desk.ended[0].exception(), ZeroDivisionError)
+
+
+# The log is another one
+
+
+@virtual_time
+async def test_old_days_are_searched_before_anything_is_called_a_gap() -> None:
+    async with running() as desk:
+        desk.append(range(1, 6))
+        desk.log.old = {(0, 1)}
+        await until(lambda: desk.seqs == [1, 2, 3, 4, 5])
+        assert (0, 0, False) in desk.log.reads
+        assert desk.rewound == []
+
+
+@virtual_time
+async def test_a_gap_that_stays_halts_the_partition_with_an_alarm() -> None:
+    async with running(0, 1) as desk:
+        desk.append(range(1, 6))
+        desk.log.hidden = {(0, 3)}
+        with capture_logs() as logs:
+            await until(lambda: desk.rewound == [0])
+        assert desk.seqs == [1, 2], "nothing is skipped"
+        assert [entry["event"] for entry in logs if entry["log_level"] == "critical"] == ["tail.log_rewound"]
+        desk.tails.offer(desk.append([1], 1))
+        assert len(desk.handed) == 3, "other partitions go on"
+
+
+@virtual_time
+async def test_a_log_that_ends_before_what_was_read_is_noticed() -> None:
+    async with running() as desk:
+        desk.tails.offer(desk.append(range(1, 6)))
+        desk.database.partitions[0].head = 3
+        await until(lambda: desk.rewound == [0])
+
+
+@pytest.mark.parametrize("how", ["lost connection", "offer"])
+def test_another_event_at_a_position_that_was_read_is_noticed(how: str) -> None:
+    @virtual_time
+    async def test() -> None:
+        async with running() as desk:
+            desk.tails.offer(desk.append(range(1, 6)))
+            # A failover lost the end of the log, and it was written anew, further than we had read.
+            anew = desk.append(range(4, 9), tag=1)
+            if how == "offer":
+                desk.tails.offer(anew)
+            else:
+                desk.tails.suspect_all()
+            await until(lambda: desk.rewound == [0])
+            assert desk.seqs == [1, 2, 3, 4, 5]
+
+    test()
+
+
+@virtual_time
+async def test_a_lost_connection_to_the_same_log_changes_nothing() -> None:
+    async with running() as desk:
+        desk.tails.offer(desk.append(range(1, 6)))
+        desk.tails.suspect_all()
+        desk.tails.offer(desk.append([6]))
+        assert desk.seqs[-1] == 5, "first it is looked at"
+        await until(lambda: desk.seqs[-1] == 6)
+        assert desk.rewound == []
+
+
+@virtual_time
+async def test_an_event_past_retention_is_no_sign_of_another_log() -> None:
+    async with running() as desk:
+        desk.tails.offer(desk.append(range(1, 6)))
+        desk.database.partitions[0].events.clear()
+        desk.tails.suspect_all()
+        await asyncio.sleep(5)
+        assert desk.rewound == []
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_the_order_is_that_of_the_log_whatever_is_offered_and_lost(data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, 60))
+    offered = data.draw(st.lists(st.integers(1, count), max_size=80))
+    steps = data.draw(st.lists(st.sampled_from(["wait", "away", "back", "nudge", "unready"]), max_size=20))
+
+    async def test() -> None:
+        async with running() as desk:
+            events = desk.append(range(1, count + 1))
+            state = desk.database.partitions[0]
+            state.events, state.head = {}, 0
+
+            def commit(until_seq: int) -> None:
+                state.events |= {event.seq: event for event in events[:until_seq]}
+                state.head = max(state.head, until_seq)
+
+            async def away(operation: str, step: Step) -> None:
+                raise StoreUnavailable("away")
+
+            at = 0
+            for step in [*steps, "back"]:
+                commit(max(offered[at : at + 5], default=0))  # an event is offered after its commit
+                for seq in offered[at : at + 5]:
+                    desk.tails.offer([events[seq - 1]])
+                at += 5
+                if step == "away":
+                    desk.database.hook = away
+                elif step == "back":
+                    desk.database.hook = None
+                elif step == "nudge":
+                    desk.tails.nudge([0])
+                elif step == "unready":
+                    desk.unready = {event.id for event in events[::3]}
+                else:
+                    await asyncio.sleep(0.13)
+            commit(count)
+            await until(lambda: len(desk.handed) >= count, "every event")
+            assert desk.seqs == list(range(1, count + 1))
+            assert desk.rewound == []
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner, capture_logs():
+        runner.run(test())

@@ -1,0 +1,474 @@
+"""All lanes together: each sends while it may, none stands in another's way, and what cannot wait becomes a row."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from tests.fakes import BOOT, a_delivery, an_endpoint, until, virtual_time
+
+from posthouse.domain.delivery import Delivery, DeliveryKey, OwedReason
+from posthouse.domain.endpoint import Endpoint
+from posthouse.domain.ids import EndpointId
+from posthouse.domain.limits import LANE_FRESH_MAX, LANE_PAGED_MAX, LANES_IDLE_MAX
+from posthouse.lane import lanes as lanes_module
+from posthouse.lane.budget import Budget
+from posthouse.lane.lane import Lane
+from posthouse.lane.lanes import PROMPT_STALLED_MAX, Lanes
+from posthouse.send.peer import Peer
+
+
+class Desk:
+    """Lanes whose requests end when the test says so: `answer`, or by themselves where `quick` holds the endpoint."""
+
+    def __init__(self, **budget: int) -> None:
+        self.started: list[Delivery] = []
+        self.running: dict[DeliveryKey, asyncio.Future[None]] = {}
+        self.spilled: list[tuple[Delivery, OwedReason]] = []
+        self.marked: list[Delivery] = []
+        self.drained: Counter[EndpointId] = Counter()
+        self.quick: set[EndpointId] = set()
+        self.seconds = 0.0
+        self.may_start = True
+        self.may_spill = True
+        self.budget = Budget(**budget)
+        self.lanes = Lanes(
+            self.budget,
+            send=self.send,
+            may_start=lambda: self.may_start,
+            may_spill=lambda: self.may_spill,
+            spill=lambda delivery, reason: self.spilled.append((delivery, reason)),
+            mark_in_flight=self.mark,
+            drained=lambda endpoint_id: self.drained.update([endpoint_id]),
+        )
+
+    async def send(self, _: Peer, delivery: Delivery) -> None:
+        assert delivery.key not in self.running, "sent twice at once"
+        self.started.append(delivery)
+        if delivery.endpoint_id in self.quick:
+            await asyncio.sleep(self.seconds)
+            return
+        future = self.running[delivery.key] = asyncio.get_running_loop().create_future()
+        try:
+            await future
+        finally:
+            del self.running[delivery.key]
+
+    def mark(self, _: Lane, delivery: Delivery) -> None:
+        self.marked.append(delivery)
+        delivery.fresh = False
+        delivery.row = True
+
+    def offer(self, endpoint: Endpoint, *seqs: int, **fields: Any) -> None:
+        number = int.from_bytes(endpoint.id[12:], "big")
+        for seq in seqs:
+            self.lanes.offer(endpoint, a_delivery(seq, number, partition=endpoint.partition, **fields))
+
+    def page_in(self, endpoint: Endpoint, *seqs: int, **fields: Any) -> None:
+        number = int.from_bytes(endpoint.id[12:], "big")
+        rows = [a_delivery(seq, number, partition=endpoint.partition, fresh=False, row=True, **fields) for seq in seqs]
+        self.lanes.page_in(endpoint, rows)
+
+    async def answer(self, *seqs: int, fault: Exception | None = None) -> None:
+        """Let the requests for these events end."""
+        await asyncio.sleep(0.001)
+        for key, future in list(self.running.items()):
+            if not seqs or int.from_bytes(key[1][8:], "big") & 0xFFFF in seqs:
+                if fault is None:
+                    future.set_result(None)
+                else:
+                    future.set_exception(fault)
+        await asyncio.sleep(0.001)
+
+    @property
+    def seqs(self) -> list[int]:
+        return [delivery.event.seq for delivery in self.started]
+
+    def reasons(self) -> Counter[OwedReason]:
+        return Counter(reason for _, reason in self.spilled)
+
+    def sweep(self) -> None:
+        self.lanes.sweep(asyncio.get_running_loop().time() + BOOT)
+
+
+@virtual_time
+async def test_a_lane_sends_as_many_at_once_as_its_endpoint_takes() -> None:
+    desk = Desk()
+    desk.offer(an_endpoint(concurrency=2), 1, 2, 3, 4)
+    await asyncio.sleep(0.001)
+    assert desk.seqs == [1, 2]
+    await desk.answer(1)
+    assert desk.seqs == [1, 2, 3]
+    await desk.answer()
+    await desk.answer()
+    assert desk.seqs == [1, 2, 3, 4]
+    assert (desk.lanes.in_flight, desk.lanes.bytes_in_flight, desk.lanes.waiting) == (0, 0, 0)
+    assert desk.lanes._active == {}
+
+
+@virtual_time
+async def test_what_a_lane_cannot_hold_becomes_a_row() -> None:
+    desk = Desk()
+    desk.offer(an_endpoint(concurrency=1), *range(1, LANE_FRESH_MAX + 11))
+    assert desk.reasons() == {OwedReason.LANE_FULL: 9}, "one is in flight"
+    assert desk.lanes.waiting == LANE_FRESH_MAX
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"paused": True}, OwedReason.PAUSED),
+        ({"enabled": False}, OwedReason.DISABLED),
+        ({"url": "http://bad host/"}, OwedReason.OUR_FAULT),
+    ],
+)
+def test_a_closed_lane_starts_nothing(fields: dict[str, Any], reason: OwedReason) -> None:
+    @virtual_time
+    async def test() -> None:
+        desk = Desk()
+        desk.offer(an_endpoint(**fields), 1)
+        desk.page_in(an_endpoint(**fields), 2)
+        assert [(d.event.seq, r) for d, r in desk.spilled] == [(1, reason), (2, reason)]
+        assert desk.lanes.room(an_endpoint(**fields)) == 0
+        await asyncio.sleep(1)
+        assert desk.started == []
+        assert desk.lanes.paged_bytes == 0
+
+    test()
+
+
+@virtual_time
+async def test_what_waited_for_two_seconds_becomes_a_row_and_what_runs_is_marked() -> None:
+    desk = Desk()
+    desk.offer(an_endpoint(concurrency=1), 1, 2)
+    await asyncio.sleep(1.0)
+    desk.offer(an_endpoint(concurrency=1), 3)
+    await asyncio.sleep(1.0)
+    desk.sweep()
+    assert [d.event.seq for d in desk.marked] == [1]
+    assert [(d.event.seq, r) for d, r in desk.spilled] == [(2, OwedReason.WAITED)]
+    desk.sweep()
+    assert len(desk.marked) == 1, "once"
+    await desk.answer()
+    assert desk.seqs == [1, 3]
+
+
+@virtual_time
+async def test_rows_may_wait_longer_than_two_seconds() -> None:
+    desk = Desk()
+    desk.page_in(an_endpoint(concurrency=1), 1, 2)
+    await asyncio.sleep(60.0)
+    desk.sweep()
+    assert desk.spilled == []
+    assert desk.marked == [], "they have a row"
+
+
+@virtual_time
+async def test_nothing_is_spilled_that_the_journal_could_not_take() -> None:
+    desk = Desk()
+    desk.offer(an_endpoint(concurrency=1), 1, 2, 3)
+    desk.may_spill = False
+    await asyncio.sleep(60.0)
+    desk.sweep()
+    assert desk.spilled == [], "while the store is away, memory keeps what it has"
+    desk.may_spill = True
+    desk.sweep()
+    assert len(desk.spilled) == 2
+
+
+@virtual_time
+async def test_the_gate_holds_every_lane_and_opens_for_every_lane() -> None:
+    desk = Desk()
+    desk.may_start = False
+    for n in range(1, 50):
+        desk.offer(an_endpoint(n), n)
+    await asyncio.sleep(1)
+    assert desk.started == []
+    desk.may_start = True
+    desk.lanes.resume()
+    await asyncio.sleep(0.001)
+    assert len(desk.started) == 49
+
+
+@virtual_time
+async def test_the_sweep_finds_a_gate_that_opened_by_itself() -> None:
+    desk = Desk()
+    desk.may_start = False
+    desk.offer(an_endpoint(), 1)
+    desk.may_start = True
+    desk.sweep()
+    await asyncio.sleep(0.001)
+    assert desk.seqs == [1]
+
+
+@virtual_time
+async def test_a_hundred_hanging_targets_leave_a_quick_one_its_room() -> None:
+    desk = Desk(sockets_max=100, bytes_max=1 << 20)
+    for n in range(1, 31):
+        desk.offer(an_endpoint(n, concurrency=16), *range(1, 101))
+    quick = an_endpoint(1000, concurrency=4)
+    desk.quick = {quick.id}
+    desk.seconds = 0.01
+    waits = []
+    for seq in range(1, 101):
+        desk.offer(quick, seq)
+        began = asyncio.get_running_loop().time()
+        await until(lambda seq=seq: any(d.endpoint_id == quick.id and d.event.seq == seq for d in desk.started))  # type: ignore[misc]
+        waits.append(asyncio.get_running_loop().time() - began)
+        await asyncio.sleep(0.02)
+    assert max(waits) < 0.05
+
+
+@virtual_time
+async def test_a_lane_that_is_refused_again_does_not_hide_those_behind_it() -> None:
+    desk = Desk(sockets_max=8)
+    hanging = [an_endpoint(n, concurrency=16) for n in (1, 2, 3)]
+    for endpoint in hanging:
+        desk.offer(endpoint, *range(1, 21))
+    assert desk.lanes.in_flight >= 4, "the first half and shares of the second"
+    # The gate closes; a quick lane is refused behind three lanes that are over their share.
+    desk.may_start = False
+    quick = an_endpoint(9)
+    desk.quick = {quick.id}
+    desk.offer(quick, 99)
+    desk.may_start = True
+    desk.sweep()
+    await asyncio.sleep(0.001)
+    assert 99 in desk.seqs
+
+
+@virtual_time
+async def test_one_end_of_a_request_looks_at_a_bounded_number_of_lanes() -> None:
+    desk = Desk(sockets_max=10)
+    first = an_endpoint(1, concurrency=16)
+    desk.offer(first, *range(1, 11))
+    asked = 0
+
+    def may_start() -> bool:
+        nonlocal asked
+        asked += 1
+        return True
+
+    for n in range(2, 500):
+        desk.offer(an_endpoint(n), n)
+    desk.lanes._may_start = may_start
+    await desk.answer(1)
+    assert asked <= 2 * PROMPT_STALLED_MAX + 4
+
+
+@virtual_time
+async def test_a_lane_that_never_runs_dry_is_paged_its_rows() -> None:
+    """Fresh traffic must not starve what is owed: room for rows is told while the workers go on."""
+    desk = Desk()
+    endpoint = an_endpoint(concurrency=2)
+    desk.quick = {endpoint.id}
+    desk.seconds = 0.01
+    rows: deque[int] = deque(range(1_001, 1_201))
+
+    def drained(endpoint_id: EndpointId) -> None:
+        room = desk.lanes.room(endpoint)
+        if rows and room:
+            desk.page_in(endpoint, *[rows.popleft() for _ in range(min(room, len(rows)))])
+
+    desk.lanes._drained = drained
+    desk.page_in(endpoint, 1_000)
+    for seq in range(1, 1_001):
+        desk.offer(endpoint, seq)  # as fast as it can send
+        await asyncio.sleep(0.005)
+    assert set(range(1_000, 1_201)) <= set(desk.seqs)
+
+
+@virtual_time
+async def test_a_fault_of_ours_spends_no_attempt_and_stops_nothing() -> None:
+    desk = Desk()
+    with capture_logs() as logs:
+        desk.offer(an_endpoint(concurrency=1), *range(1, 101))
+        for _ in range(100):
+            await desk.answer(fault=OSError("no file descriptor is left"))
+    assert desk.reasons() == {OwedReason.OUR_FAULT: 100}
+    assert (desk.lanes.in_flight, desk.lanes.bytes_in_flight) == (0, 0)
+    assert 1 <= len(logs) <= 3, "it is told, but not a hundred times in a fifth of a second"
+
+
+@virtual_time
+async def test_another_revision_closes_opens_and_wakes_a_lane() -> None:
+    desk = Desk()
+    desk.offer(an_endpoint(concurrency=1), 1, 2)
+    desk.page_in(an_endpoint(concurrency=1), 3)
+    await asyncio.sleep(0.001)
+    desk.lanes.configure([an_endpoint(paused=True)])
+    assert [(d.event.seq, r) for d, r in desk.spilled] == [(2, OwedReason.PAUSED), (3, OwedReason.PAUSED)]
+    assert desk.lanes.paged_bytes == 0
+    before = desk.drained[an_endpoint().id]
+    desk.lanes.configure([an_endpoint()])
+    assert desk.drained[an_endpoint().id] == before + 1
+
+
+@virtual_time
+async def test_rows_without_a_lane_are_woken_when_their_endpoint_is_resumed() -> None:
+    desk = Desk()
+    paused = an_endpoint(paused=True)
+    assert desk.lanes.room(paused) == 0
+    assert len(desk.lanes) == 0, "an endpoint that is paused takes no lane"
+    desk.lanes.configure([paused])
+    assert desk.drained == {}
+    desk.lanes.configure([an_endpoint()])
+    assert desk.drained == {paused.id: 1}
+
+
+@virtual_time
+async def test_a_page_of_an_older_revision_does_not_reopen_a_lane() -> None:
+    desk = Desk()
+    older = an_endpoint()
+    desk.lanes.room(older)
+    desk.lanes.configure([an_endpoint(paused=True)])  # while the page was read
+    desk.page_in(older, 1)
+    assert desk.reasons() == {OwedReason.PAUSED: 1}
+    await asyncio.sleep(1)
+    assert desk.started == []
+
+
+@virtual_time
+async def test_a_deleted_endpoints_lane_stops() -> None:
+    desk = Desk()
+    gone, stays = an_endpoint(1, concurrency=1), an_endpoint(2, concurrency=1)
+    desk.offer(gone, 1, 2)
+    desk.offer(stays, 3, 4)
+    desk.lanes.keep_only({gone.app_id}, {stays.id})
+    assert [(d.event.seq, r) for d, r in desk.spilled] == [(2, OwedReason.DISABLED)]
+    await desk.answer()
+    assert 4 in desk.seqs
+    assert 2 not in desk.seqs
+
+
+@virtual_time
+async def test_a_target_that_ended_it_gets_nothing_more() -> None:
+    desk = Desk()
+    endpoint = an_endpoint(concurrency=1)
+    desk.offer(endpoint, 1, 2)
+    desk.lanes.disable(endpoint.id)
+    desk.lanes.disable(an_endpoint(7).id)
+    desk.offer(endpoint, 3)
+    assert desk.reasons() == {OwedReason.DISABLED: 2}
+
+
+@virtual_time
+async def test_a_lost_partition_leaves_nothing_waiting() -> None:
+    desk = Desk()
+    desk.may_start = False
+    here, there = an_endpoint(1), an_endpoint(2, partition=1)
+    for endpoint in (here, there):
+        desk.offer(endpoint, 1, 2)
+        desk.page_in(endpoint, 3)
+    desk.lanes.drop({0})
+    assert len(desk.lanes) == 1
+    assert desk.lanes.waiting == 3
+    assert desk.lanes.paged_bytes == 7
+    desk.may_start = True
+    desk.lanes.resume()
+    await asyncio.sleep(0.001)
+    assert {d.event.partition for d in desk.started} == {1}
+    assert desk.spilled == [], "the successor derives what waited"
+
+
+@virtual_time
+async def test_nothing_is_sent_twice_at_once_when_a_partition_is_taken_again() -> None:
+    desk = Desk()
+    endpoint = an_endpoint(concurrency=4)
+    desk.offer(endpoint, 1)
+    desk.page_in(endpoint, 2)
+    await asyncio.sleep(0.001)
+    desk.lanes.drop({0})
+    # Derived afresh, both are offered again while their requests run.
+    desk.offer(endpoint, 1, epoch=2)
+    desk.page_in(endpoint, 2, 3, epoch=2)
+    await asyncio.sleep(0.001)
+    assert desk.seqs == [1, 2, 3]
+    assert [d.epoch for d in desk.started] == [2, 2, 2], "the requests that run speak for them now"
+    assert desk.lanes.paged_bytes == 0
+    await desk.answer()
+    desk.offer(endpoint, 1, epoch=3)  # long after: an ordinary delivery
+    await asyncio.sleep(0.001)
+    assert desk.seqs == [1, 2, 3, 1]
+
+
+@virtual_time
+async def test_a_lane_whose_partition_was_lost_goes_with_its_last_request() -> None:
+    desk = Desk()
+    desk.offer(an_endpoint(), 1)
+    await asyncio.sleep(0.001)
+    desk.lanes.drop({0})
+    assert len(desk.lanes) == 1
+    await desk.answer()
+    assert len(desk.lanes) == 0
+    assert desk.lanes._active == {}
+
+
+@virtual_time
+async def test_before_a_hand_over_everything_in_flight_is_marked() -> None:
+    desk = Desk()
+    desk.offer(an_endpoint(1), 1)
+    desk.page_in(an_endpoint(2), 2)
+    await asyncio.sleep(0.001)
+    desk.lanes.mark_all_in_flight()
+    assert [d.event.seq for d in desk.marked] == [1, 2]
+    finish = asyncio.create_task(desk.lanes.finish(10.0))
+    await desk.answer(1)
+    await finish
+    assert (desk.lanes.in_flight, desk.running) == (0, {}), "and what goes on for too long is abandoned"
+
+
+@virtual_time
+async def test_rows_that_wait_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes_module, "PAGED_BYTES_MAX", 2_000)
+    desk = Desk()
+    desk.may_start = False
+    hanging, idle = an_endpoint(1, concurrency=2), an_endpoint(2, concurrency=2)
+    desk.page_in(hanging, 1, 2, 3, size=300)
+    assert desk.lanes.paged_bytes == 900
+    assert desk.lanes.room(hanging) == LANE_PAGED_MAX - 3
+    desk.page_in(hanging, 4, size=300)
+    assert desk.lanes.room(hanging) == 0, "it has some, and half of the memory is taken"
+    assert desk.lanes.room(idle) == 2, "this one could send at once"
+    desk.may_start = True
+    desk.lanes.resume()
+    await desk.answer()
+    await desk.answer()
+    assert desk.lanes.paged_bytes == 0
+    assert desk.lanes.room(hanging) == LANE_PAGED_MAX
+
+
+@virtual_time
+async def test_idle_lanes_are_bounded_and_what_they_learnt_is_not_unlearnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes_module, "LANES_IDLE_MAX", 100)
+    desk = Desk()
+    desk.lanes._evict_at = 100
+    recovered = an_endpoint(1, failing_since=5.0)
+    desk.lanes.lane(recovered).peer.answered(confirmed=True, now=9.0)
+    desk.offer(an_endpoint(2), 1)
+    for n in range(3, 1_000):
+        desk.lanes.room(an_endpoint(n))
+    assert len(desk.lanes) <= 100
+    assert desk.lanes.lane(recovered).peer.failing_since is None, "five days later it would be taken for failing still"
+    assert desk.lanes.lane(an_endpoint(2)).in_flight
+
+
+@virtual_time
+async def test_many_busy_lanes_are_not_looked_through_for_each_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    desk.may_start = False
+    looks = 0
+    evict = desk.lanes._evict
+
+    def counted() -> None:
+        nonlocal looks
+        looks += 1
+        evict()
+
+    monkeypatch.setattr(desk.lanes, "_evict", counted)
+    for n in range(1, LANES_IDLE_MAX * 3 // 2):
+        desk.offer(an_endpoint(n), 1)
+    assert looks < 10

@@ -1,0 +1,279 @@
+"""One attempt: sent, decided, recorded; and faults of our own cost nobody an attempt."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from tests.fakes import (
+    EPOCH,
+    FakeClock,
+    FakeTelemetry,
+    FakeTransport,
+    ScriptedStore,
+    Sent,
+    a_delivery,
+    an_endpoint,
+    an_event,
+    answer,
+    failure,
+    virtual_time,
+)
+from tests.making import owed as owed_of
+
+from posthouse.adapters.memory import MemoryDatabase
+from posthouse.domain.delivery import (
+    AttemptOutcome,
+    Delivery,
+    DeliveryClass,
+    EffectKind,
+    Health,
+    OwedReason,
+)
+from posthouse.domain.endpoint import Endpoint
+from posthouse.domain.errors import PosthouseError, StoreUnavailable
+from posthouse.domain.exchange import Fault, Result
+from posthouse.domain.limits import FAILING_DAYS_MAX, RESPONSE_STORED_BYTES_MAX
+from posthouse.domain.retry import Retry
+from posthouse.send.peer import Peer
+from posthouse.send.sender import Sender, owed_row
+from posthouse.settle.journal import Journal
+from posthouse.settle.progress import Progress
+
+OWNER = b"o" * 16
+ENDPOINT = an_endpoint(retry=Retry((60.0,), 0.0))
+
+
+class Desk:
+    def __init__(self, reply: Callable[[Sent], Awaitable[Result]] | None = None) -> None:
+        self.clock = FakeClock(draw=0.5)
+        self.database = MemoryDatabase(clock=self.clock.now, partitions=2)
+        self.store = ScriptedStore(self.database)
+        self.progress = Progress()
+        self.progress.take(0)
+        self.epochs = {0: 1}
+        self.telemetry = FakeTelemetry()
+        self.transport = FakeTransport(reply)
+        self.disabled: list[Peer] = []
+        self.journal = Journal(
+            self.store,
+            self.clock,
+            self.telemetry,
+            self.progress,
+            owner=OWNER,
+            epochs=self.epochs,
+            hold=lambda *_: None,
+            written=lambda *_: None,
+            room=lambda: None,
+        )
+        self.sender = Sender(
+            self.transport,
+            self.journal,
+            self.store,
+            self.clock,
+            self.telemetry,
+            owner=OWNER,
+            disabled=self.disabled.append,
+        )
+
+    def dispatched(self, **fields: object) -> Delivery:
+        delivery = a_delivery(**fields)  # type: ignore[arg-type]
+        if delivery.fresh:
+            self.progress.opened(delivery.event, 1)
+        return delivery
+
+    async def written(self) -> None:
+        task = asyncio.create_task(self.journal.run())
+        await self.journal.flush()
+        task.cancel()
+
+
+def replying(result: Result) -> Callable[[Sent], Awaitable[Result]]:
+    async def reply(_: Sent) -> Result:
+        return result
+
+    return reply
+
+
+@virtual_time
+async def test_a_confirmed_delivery_is_one_attempt_and_no_row() -> None:
+    async def reply(_: Sent) -> Result:
+        await asyncio.sleep(0.25)
+        return answer(201, (b"x-a", b"1"), body=b"thanks" * 10_000)
+
+    desk = Desk(reply)
+    delivery = desk.dispatched()
+    await desk.sender.attempt(Peer(ENDPOINT), delivery)
+    await desk.written()
+    (batch,) = desk.store.written
+    (attempt,) = batch.attempts
+    assert (attempt.outcome, attempt.reason, attempt.status) == (AttemptOutcome.DELIVERED, "confirmed", 201)
+    assert (attempt.number, attempt.revision, attempt.url, attempt.sent) == (1, 1, ENDPOINT.url, True)
+    assert attempt.key == delivery.key
+    assert attempt.started_at == EPOCH
+    assert attempt.response_headers == b"x-a: 1\r\n"
+    assert attempt.response_body == (b"thanks" * 10_000)[:RESPONSE_STORED_BYTES_MAX]
+    assert batch.owed == ()
+    assert batch.effects == ()
+    assert batch.health == ()
+    assert [c.seq for c in batch.cursors] == [1]
+    assert desk.telemetry.attempts == [("delivered", "confirmed", "live")]
+    assert desk.telemetry.delays == [pytest.approx(0.25 - 1.0)], (
+        "from the event's creation, which is a second ahead here"
+    )
+
+
+@virtual_time
+async def test_a_failure_leaves_a_row_for_the_next_attempt() -> None:
+    desk = Desk(replying(failure(Fault.CONNECT_TIMEOUT)))
+    peer = Peer(ENDPOINT)
+    await desk.sender.attempt(peer, desk.dispatched())
+    await desk.written()
+    (batch,) = desk.store.written
+    (attempt,), (row,), (health,) = batch.attempts, batch.owed, batch.health
+    assert (attempt.outcome, attempt.reason) == (AttemptOutcome.FAILED, "connect_timeout")
+    assert (attempt.error, attempt.response_body, attempt.response_headers) == ("refused", None, None)
+    assert (row.number, row.due_at, row.reason, row.sender) == (2, EPOCH + 60, OwedReason.FAILED, None)
+    assert health == Health(0, ENDPOINT.id, EPOCH)
+    assert peer.failing_since == EPOCH
+
+
+@virtual_time
+async def test_the_last_attempt_gives_up_and_its_row_goes() -> None:
+    desk = Desk(replying(answer(500)))
+    await desk.sender.attempt(Peer(ENDPOINT), desk.dispatched(number=2, fresh=False, row=True))
+    await desk.written()
+    (batch,) = desk.store.written
+    assert [(a.outcome, a.reason) for a in batch.attempts] == [(AttemptOutcome.GAVE_UP, "http_status")]
+    assert batch.owed == ()
+    assert len(batch.settled) == 1
+
+
+@virtual_time
+async def test_gone_disables_at_once_and_on_record() -> None:
+    desk = Desk(replying(answer(410)))
+    peer = Peer(ENDPOINT)
+    await desk.sender.attempt(peer, desk.dispatched())
+    assert desk.disabled == [peer]
+    await desk.written()
+    (batch,) = desk.store.written
+    (effect,) = batch.effects
+    assert (effect.id, effect.kind, effect.reason) == (batch.attempts[0].id, EffectKind.DISABLE_ENDPOINT, "gone")
+    assert batch.attempts[0].outcome is AttemptOutcome.GAVE_UP
+    assert batch.owed == ()
+
+
+@virtual_time
+async def test_five_days_of_failures_disable() -> None:
+    desk = Desk(replying(answer(500)))
+    endpoint = an_endpoint(failing_since=EPOCH - FAILING_DAYS_MAX * 86_400)
+    await desk.sender.attempt(Peer(endpoint), desk.dispatched())
+    await desk.written()
+    assert [e.reason for e in desk.store.written[0].effects] == ["failing_for_days"]
+
+
+@virtual_time
+async def test_an_expired_event_is_given_up_without_a_request() -> None:
+    desk = Desk()
+    event = an_event(1, expires_at=EPOCH - 1)
+    delivery = a_delivery(event=event)
+    desk.progress.opened(event, 1)
+    await desk.sender.attempt(Peer(ENDPOINT), delivery)
+    assert desk.transport.sent == []
+    await desk.written()
+    (attempt,) = desk.store.written[0].attempts
+    assert (attempt.outcome, attempt.reason, attempt.sent) == (AttemptOutcome.GAVE_UP, "expired", False)
+    assert desk.telemetry.attempts == [("gave_up", "expired", "live")]
+
+
+@virtual_time
+async def test_an_expired_event_is_sent_again_on_request() -> None:
+    desk = Desk()
+    event = an_event(1, expires_at=EPOCH - 1)
+    delivery = a_delivery(event=event, kind=DeliveryClass.REPLAY, fresh=False, row=True)
+    await desk.sender.attempt(Peer(ENDPOINT), delivery)
+    (sent,) = desk.transport.sent
+    assert sent.headers["webhook-replay"] == "true"
+
+
+@pytest.mark.parametrize("endpoint", [ENDPOINT, an_endpoint(url="nonsense")])
+def test_a_fault_of_ours_is_raised_and_nothing_is_recorded(endpoint: Endpoint) -> None:
+    async def reply(_: Sent) -> Result:
+        raise OSError("no file descriptor is left")
+
+    @virtual_time
+    async def test() -> None:
+        desk = Desk(reply)
+        peer = Peer(endpoint)
+        with pytest.raises((OSError, PosthouseError)):
+            await desk.sender.attempt(peer, desk.dispatched())
+        await desk.written()
+        assert desk.store.batches == []
+        assert desk.telemetry.attempts == []
+        assert peer.failing_since is None
+
+    test()
+
+
+@virtual_time
+async def test_the_answer_of_a_lost_partition_settles_its_own_row_and_nothing_else() -> None:
+    desk = Desk(replying(answer(500)))
+    marked, other = desk.dispatched(seq=1, fresh=False, row=True), desk.dispatched(seq=2, fresh=False, row=True)
+    for delivery, reason in ((marked, OwedReason.IN_FLIGHT), (other, OwedReason.FAILED)):
+        row = owed_row(delivery, number=1, due_at=EPOCH + 20, reason=reason, sender=OWNER)
+        desk.database.owed[0, *delivery.key] = row
+    del desk.epochs[0]
+    for delivery in (marked, other):
+        await desk.sender.attempt(Peer(ENDPOINT), delivery)
+    assert desk.store.batches == []
+    assert [a.key for a in desk.database.attempts.values()] == [marked.key]
+    row = desk.database.owed[0, *marked.key]
+    assert (row.number, row.reason, row.due_at) == (2, OwedReason.FAILED, EPOCH + 60)
+    assert desk.database.owed[0, *other.key].reason is OwedReason.FAILED
+    assert desk.database.owed[0, *other.key].number == 1
+
+
+@virtual_time
+async def test_a_late_answer_of_a_fresh_delivery_writes_nothing() -> None:
+    desk = Desk()
+    delivery = desk.dispatched()
+    del desk.epochs[0]
+    await desk.sender.attempt(Peer(ENDPOINT), delivery)
+    assert desk.database.attempts == {}
+
+
+@virtual_time
+async def test_a_late_answer_that_the_store_does_not_take_is_no_fault_of_the_send(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk()
+
+    async def away(*_: object, **__: object) -> bool:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(desk.store, "settle_late", away)
+    delivery = desk.dispatched(fresh=False, row=True)
+    del desk.epochs[0]
+    await desk.sender.attempt(Peer(ENDPOINT), delivery)
+
+
+@virtual_time
+async def test_a_row_whose_event_or_endpoint_is_gone_is_settled_all_the_same() -> None:
+    desk = Desk()
+    event = an_event(1)
+    row = owed_of(event, ENDPOINT.id, number=4)
+    desk.sender.abandon(row, None, None, epoch=1, reason="expired")
+    desk.sender.abandon(owed_of(an_event(2), ENDPOINT.id), an_event(2), None, epoch=1, reason="cancelled")
+    desk.sender.abandon(owed_of(an_event(3), ENDPOINT.id), None, ENDPOINT, epoch=1, reason="expired")
+    await desk.written()
+    (batch,) = desk.store.written
+    assert [(a.seq, a.outcome, a.reason, a.sent) for a in batch.attempts] == [
+        (1, AttemptOutcome.GAVE_UP, "expired", False),
+        (2, AttemptOutcome.GAVE_UP, "cancelled", False),
+        (3, AttemptOutcome.GAVE_UP, "expired", False),
+    ]
+    assert batch.attempts[0].number == 4
+    assert batch.attempts[1].app_id == event.app_id
+    assert batch.attempts[2].url == ENDPOINT.url
+    assert len(batch.settled) == 3
