@@ -1,0 +1,358 @@
+"""Groups stand or fall together, one flush at a time, and whoever waits gets an answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+from tests.fakes import FakeClock, FakeTelemetry, VirtualLoop, until, virtual_time
+from tests.making import draft, new_id
+
+from posthouse.adapters.memory import MemoryDatabase, MemoryLog
+from posthouse.domain.errors import Conflict, InDoubt, Overloaded, PosthouseError, StoreRejected, StoreUnavailable
+from posthouse.domain.event import Draft, Event
+from posthouse.domain.ids import AppId, EventId, uuid7
+from posthouse.domain.limits import FLUSH_BYTES_MAX, FLUSH_EVENTS_MAX
+from posthouse.intake.publisher import DOUBT_SECONDS, Publisher
+from posthouse.ports.log import Appended, AppendResult, AppMissing, Repeated
+
+APPS = [AppId(uuid7(1, n)) for n in range(4)]
+
+
+class Log(MemoryLog):
+    """The reference log; each append waits while `open` is not set, and ends as the test says: before or after it is done."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        super().__init__(database)
+        self.appends: list[list[Draft]] = []
+        self.open = asyncio.Event()
+        self.open.set()
+        self.running = 0
+        self.most = 0
+        self.before: list[Exception | None] = []
+        self.after: list[Exception | None] = []
+
+    async def append(self, drafts: Sequence[Draft]) -> list[AppendResult]:
+        self.appends.append(list(drafts))
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            await self.open.wait()
+            fault = self.before.pop(0) if self.before else None
+            if fault is not None:
+                raise fault
+            if any(d.payload == b"bad" for d in drafts):
+                raise StoreRejected("the data are refused")
+            results = await super().append(drafts)
+            fault = self.after.pop(0) if self.after else None
+            if fault is not None:
+                raise fault
+            return results
+        finally:
+            self.running -= 1
+
+
+class Desk:
+    def __init__(self, **options: Any) -> None:
+        self.clock = FakeClock()
+        self.database = MemoryDatabase(clock=self.clock.now, partitions=4)
+        for partition, app_id in enumerate(APPS):
+            self.database.put_app(app_id, partition=partition)
+        self.log = Log(self.database)
+        self.telemetry = FakeTelemetry()
+        self.handed: list[Event] = []
+        self.fault: Exception | None = None
+        self.publisher = Publisher(self.log, self.clock, self.telemetry, appended=self.appended, **options)
+
+    def appended(self, events: list[Event]) -> None:
+        if self.fault is not None:
+            raise self.fault
+        self.handed += events
+
+    def draft(self, partition: int = 0, **fields: Any) -> Draft:
+        return draft(APPS[partition], id=EventId(new_id(at=self.clock.now())), **fields)
+
+    def submit(self, *drafts: Draft, partition: int = 0) -> asyncio.Task[list[AppendResult]]:
+        return asyncio.create_task(self.publisher.submit(partition, drafts))
+
+
+@virtual_time
+async def test_an_event_is_durable_and_handed_on_when_it_is_answered() -> None:
+    desk = Desk()
+    sent = desk.draft(
+        payload=b"[1]", subject="shop:1", key="k", channels=("eu",), expires_at=desk.clock.now() + 60, depth=2
+    )
+    (result,) = await desk.publisher.submit(0, [sent])
+    assert isinstance(result, Appended)
+    (stored,) = await desk.log.read(0, 0, since=None)
+    assert desk.handed == [stored], "what is handed on is what a tail would read"
+    assert desk.telemetry.publish_batches == [1]
+    assert (desk.telemetry.published_events, desk.telemetry.published_bytes) == (1, 3)
+    assert (desk.publisher.pending_events, desk.publisher.pending_bytes) == (0, 0)
+
+
+@virtual_time
+async def test_while_one_commit_is_under_way_the_next_batch_gathers() -> None:
+    desk = Desk()
+    desk.log.open.clear()
+    tasks = [desk.submit(desk.draft(n % 4), partition=n % 4) for n in range(10)]
+    await asyncio.sleep(1)
+    assert len(desk.log.appends) == 1
+    tasks += [desk.submit(desk.draft()) for _ in range(10)]
+    desk.log.open.set()
+    await asyncio.gather(*tasks)
+    assert len(desk.log.appends) <= 3
+    assert sum(len(a) for a in desk.log.appends) == 20
+
+
+@virtual_time
+async def test_one_flush_at_a_time_in_each_class_of_partitions() -> None:
+    desk = Desk(classes=2)
+    desk.log.open.clear()
+    tasks = [desk.submit(desk.draft(n % 4), partition=n % 4) for n in range(16)]
+    await asyncio.sleep(1)
+    desk.log.open.set()
+    await asyncio.gather(*tasks)
+    assert desk.log.most == 2
+    for drafts in desk.log.appends:
+        assert len({APPS.index(d.app_id) % 2 for d in drafts}) == 1
+
+
+@virtual_time
+async def test_a_flush_is_bounded_by_events_and_bytes() -> None:
+    desk = Desk()
+    desk.log.open.clear()
+    first = desk.submit(desk.draft())
+    await asyncio.sleep(0.1)
+    many = [desk.submit(*[desk.draft() for _ in range(400)]) for _ in range(5)]
+    large = [desk.submit(desk.draft(payload=b"x" * (FLUSH_BYTES_MAX // 3))) for _ in range(7)]
+    await asyncio.sleep(0.1)
+    desk.log.open.set()
+    await asyncio.gather(first, *many, *large)
+    for drafts in desk.log.appends:
+        assert len(drafts) <= FLUSH_EVENTS_MAX
+        assert sum(len(d.payload) for d in drafts) <= FLUSH_BYTES_MAX
+    assert len(desk.log.appends) <= 8
+
+
+@virtual_time
+async def test_a_batch_larger_than_a_flush_goes_alone() -> None:
+    desk = Desk()
+    results = await desk.publisher.submit(0, [desk.draft() for _ in range(FLUSH_EVENTS_MAX + 1)])
+    assert [r.seq for r in results if isinstance(r, Appended)] == list(range(1, FLUSH_EVENTS_MAX + 2))
+
+
+@virtual_time
+async def test_what_waits_is_bounded() -> None:
+    desk = Desk(pending_events_max=3, pending_bytes_max=1_000)
+    desk.log.open.clear()
+    tasks = [desk.submit(desk.draft(payload=b"x" * 300, attributes=b"y" * 33)) for _ in range(3)]
+    await asyncio.sleep(0.1)
+    assert (desk.publisher.pending_events, desk.publisher.pending_bytes) == (3, 999)
+    with pytest.raises(Overloaded) as refused:
+        desk.publisher.admit(0)
+    assert refused.value.retry_after == 1
+    with pytest.raises(Overloaded):
+        await desk.publisher.submit(0, [desk.draft()])
+    desk.log.open.set()
+    await asyncio.gather(*tasks)
+    desk.publisher.admit(1_000)
+    with pytest.raises(Overloaded):
+        desk.publisher.admit(1_001)
+
+
+@virtual_time
+async def test_a_client_that_goes_away_cancels_nobody() -> None:
+    desk = Desk()
+    desk.log.open.clear()
+    tasks = [desk.submit(desk.draft()) for _ in range(3)]
+    await asyncio.sleep(0.1)
+    tasks[0].cancel()
+    tasks[1].cancel()
+    await asyncio.sleep(0.1)
+    desk.log.open.set()
+    (result,) = await tasks[2]
+    assert isinstance(result, Appended)
+    await desk.publisher.close()
+    assert len(desk.handed) == 3, "their events are in the log"
+    assert (desk.publisher.pending_events, desk.publisher.pending_bytes) == (0, 0)
+
+
+@pytest.mark.parametrize("doubts", [1, 3])
+def test_a_commit_in_doubt_is_sent_again_identical(doubts: int) -> None:
+    @virtual_time
+    async def test() -> None:
+        desk = Desk()
+        desk.log.after = [InDoubt("the connection died")] * doubts
+        (result,) = await desk.publisher.submit(0, [desk.draft()])
+        assert isinstance(result, Appended)
+        assert result.seq == 1
+        assert len(desk.log.appends) == doubts + 1
+        assert all(a == desk.log.appends[0] for a in desk.log.appends)
+        assert [e.seq for e in desk.handed] == [1]
+        assert desk.database.partitions[0].head == 1
+
+    test()
+
+
+@virtual_time
+async def test_in_doubt_even_a_store_that_is_away_is_asked_until_it_tells() -> None:
+    desk = Desk()
+    desk.log.after = [InDoubt("the connection died")]
+    desk.log.before = [None, *[StoreUnavailable("starting up")] * 5]
+    (result,) = await desk.publisher.submit(0, [desk.draft()])
+    assert isinstance(result, Appended)
+
+
+@virtual_time
+async def test_a_doubt_that_stays_is_told() -> None:
+    desk = Desk()
+    desk.log.after = [InDoubt("the connection died")] * 1_000
+    before = desk.clock.boot()
+    with pytest.raises(InDoubt):
+        await desk.publisher.submit(0, [desk.draft()])
+    assert DOUBT_SECONDS <= desk.clock.boot() - before < DOUBT_SECONDS + 2
+    assert desk.publisher.pending_events == 0
+
+
+@virtual_time
+async def test_what_was_certainly_not_written_is_told_at_once() -> None:
+    desk = Desk()
+    desk.log.before = [StoreUnavailable("away")]
+    with pytest.raises(StoreUnavailable):
+        await desk.publisher.submit(0, [desk.draft()])
+    assert len(desk.log.appends) == 1
+    (result,) = await desk.publisher.submit(0, [desk.draft()])
+    assert isinstance(result, Appended)
+
+
+@virtual_time
+async def test_one_refused_group_never_fails_its_neighbours() -> None:
+    desk = Desk()
+    desk.log.open.clear()
+    first = desk.submit(desk.draft())
+    await asyncio.sleep(0.1)
+    tasks = [desk.submit(desk.draft(), desk.draft(payload=b"bad" if n == 5 else b"1")) for n in range(9)]
+    desk.log.open.set()
+    results = await asyncio.gather(first, *tasks, return_exceptions=True)
+    refused = [n for n, result in enumerate(results) if isinstance(result, StoreRejected)]
+    assert refused == [6]
+    assert len(desk.handed) == 1 + 8 * 2
+    assert [e.seq for e in desk.handed] == list(range(1, 18)), "and leaves no gap"
+
+
+@virtual_time
+async def test_a_missing_app_and_a_repeated_key_are_answers() -> None:
+    desk = Desk()
+    keyed = desk.draft(idempotency_key="k", fingerprint=b"f")
+    await desk.publisher.submit(0, [keyed])
+    missing = draft(AppId(uuid7(9, 9)), id=EventId(new_id(at=desk.clock.now())))
+    again = desk.draft(idempotency_key="k", fingerprint=b"g")
+    results = await desk.publisher.submit(0, [missing, again, desk.draft()])
+    assert results[0] == AppMissing()
+    assert isinstance(results[1], Repeated)
+    assert (results[1].event_id, results[1].fingerprint) == (keyed.id, b"f")
+    assert isinstance(results[2], Appended)
+    assert len(desk.handed) == 2, "only what is new is handed on"
+
+
+@virtual_time
+async def test_a_key_that_is_just_being_used_is_a_conflict() -> None:
+    desk = Desk()
+    desk.log.open.clear()
+    first = desk.submit(desk.draft(idempotency_key="k"))
+    await asyncio.sleep(0.1)
+    with pytest.raises(Conflict):
+        await desk.publisher.submit(0, [desk.draft(idempotency_key="k")])
+    other = desk.submit(desk.draft(1, idempotency_key="k"), partition=1)
+    desk.log.open.set()
+    await asyncio.gather(first, other)
+    (result,) = await desk.publisher.submit(0, [desk.draft(idempotency_key="k")])
+    assert isinstance(result, Repeated), "no longer in progress"
+
+
+@virtual_time
+async def test_a_hand_off_that_fails_is_told_in_the_log_and_not_to_the_client() -> None:
+    desk = Desk()
+    desk.fault = ZeroDivisionError()
+    with capture_logs() as logs:
+        (result,) = await desk.publisher.submit(0, [desk.draft()])
+    assert isinstance(result, Appended)
+    assert [entry["event"] for entry in logs] == ["publish.hand_off_failed"]
+
+
+@virtual_time
+async def test_a_bug_in_one_flush_does_not_strand_those_behind_it() -> None:
+    desk = Desk()
+    desk.log.before = [ZeroDivisionError()]
+    desk.log.open.clear()
+    first = desk.submit(desk.draft(idempotency_key="k"))
+    await asyncio.sleep(0.1)
+    second = desk.submit(desk.draft())
+    await asyncio.sleep(0.1)
+    with capture_logs() as logs:
+        desk.log.open.set()
+        with pytest.raises(StoreUnavailable):
+            await first
+        (result,) = await second
+    assert isinstance(result, Appended)
+    assert [entry["event"] for entry in logs] == ["publish.failed"]
+    await desk.publisher.submit(0, [desk.draft(idempotency_key="k")])
+
+
+@virtual_time
+async def test_closing_waits_for_what_was_admitted_and_admits_nothing_more() -> None:
+    desk = Desk()
+    desk.log.open.clear()
+    task = desk.submit(desk.draft())
+    await asyncio.sleep(0.1)
+    closing = asyncio.create_task(desk.publisher.close())
+    await asyncio.sleep(0.1)
+    with pytest.raises(Overloaded):
+        await desk.publisher.submit(0, [desk.draft()])
+    assert not closing.done()
+    desk.log.open.set()
+    await closing
+    assert task.done() or isinstance((await task)[0], Appended)
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_every_accepted_event_is_in_the_log_exactly_once(data: st.DataObject) -> None:
+    faults = st.sampled_from([None, None, InDoubt("?"), StoreUnavailable("away")])
+    sizes = data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=30))
+    classes = data.draw(st.integers(1, 3))
+    before = data.draw(st.lists(faults, max_size=20))
+    after = data.draw(st.lists(st.sampled_from([None, InDoubt("?")]), max_size=20))
+
+    async def test() -> None:
+        desk = Desk(classes=classes)
+        desk.log.before, desk.log.after = list(before), list(after)
+        accepted: set[EventId] = set()
+
+        async def publish(count: int, partition: int) -> None:
+            drafts = [desk.draft(partition) for _ in range(count)]
+            try:
+                results = await desk.publisher.submit(partition, drafts)
+            except PosthouseError:
+                return
+            assert all(isinstance(r, Appended) for r in results)
+            accepted.update(d.id for d in drafts)
+
+        await asyncio.gather(*[publish(size, n % 4) for n, size in enumerate(sizes)])
+        for partition in desk.database.partitions:
+            assert sorted(partition.events) == list(range(1, partition.head + 1)), "no gap"
+        stored = [e.id for p in desk.database.partitions for e in p.events.values()]
+        assert len(stored) == len(set(stored))
+        assert accepted <= set(stored)
+        assert accepted == {e.id for e in desk.handed}
+        assert desk.publisher.pending_events == 0
+        await until(lambda: desk.log.running == 0)
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner, capture_logs():
+        runner.run(test())
