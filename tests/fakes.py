@@ -1,7 +1,7 @@
 """Small fakes of the ports, and time that a test owns.
 
 A test under `virtual_time` runs on an event loop whose clock stands still while anything can run, and otherwise jumps to
-the next timer: an hour of retries takes milliseconds, and happens in the same order each time.
+the next timer: an hour of retries takes milliseconds. With PYTHONHASHSEED set, it happens in the same order each time.
 """
 
 from __future__ import annotations

@@ -168,7 +168,7 @@ class Posthouse:
             dead=session.dead,
             budget=Budget(sockets_max=settings.sockets_max, bytes_max=settings.in_flight_bytes_max),
         )
-        session.tell(appended=engine.tails.nudge, lost=engine.ownership.suspend)
+        session.tell(appended=engine.tails.nudge, lost=engine.suspend)
         await session.start()
         self._stack.push_async_callback(session.close)
         self._task(session.run())

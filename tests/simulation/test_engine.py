@@ -37,7 +37,7 @@ PARTITIONS: Final = 3
 APPS: Final = 4
 ENDPOINTS: Final = 2
 STEPS: Final = 60
-SEEDS: Final = 40
+SEEDS: Final = 30
 RETRY: Final = RetrySettings(schedule=(1.0,) * 100)
 
 _process: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)

@@ -234,14 +234,12 @@ class Tails:
 
     async def _advance(self, tail: _Tail) -> bool:
         """Hand on what follows, from the offers or else from the log; whether there was anything."""
-        await self._until_room()
         events = _in_hand(tail)
         if events:
             await self._hand_on_all(tail, events)
             return True
         # What is read stays within the turn: no more than a few reads' worth of payloads waits for room.
         async with self._reads:
-            await self._until_room()
             events = await self._read(tail)
             await self._hand_on_all(tail, events)
             return bool(events)

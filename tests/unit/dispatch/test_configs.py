@@ -31,8 +31,9 @@ class AppsStore(ScriptedStore):
 
     async def apps(self, app_ids: Collection[AppId]) -> list[AppConfig]:
         self.loads.append(list(app_ids))
+        slow = self.slow
         found = [self.configs[app_id] for app_id in app_ids if app_id in self.configs]
-        await self.slow.wait()
+        await slow.wait()
         return found
 
     async def endpoint_apps(self, endpoint_ids: Collection[EndpointId]) -> dict[EndpointId, AppId]:
@@ -135,9 +136,11 @@ async def test_a_change_during_a_load_is_not_missed() -> None:
     await until(lambda: len(desk.store.loads) == 1)
     # The app changes after the load's snapshot; the poll sees it before the load is back.
     desk.store.put(an_app(an_endpoint(1, paused=True), version=2))
+    slow, desk.store.slow = desk.store.slow, asyncio.Event()
     desk.store.slow.set()
-    refresh = asyncio.create_task(desk.configs.refresh([APP]))
-    await asyncio.gather(load, refresh)
+    await desk.configs.refresh([APP])
+    slow.set()
+    await load
     assert desk.configs.known(an_event()).config.version == 2
 
 

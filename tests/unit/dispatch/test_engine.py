@@ -24,7 +24,7 @@ from tests.making import config
 
 from posthouse.adapters.memory import MemoryDatabase, MemoryLog, MemoryStore, Step
 from posthouse.dispatch.engine import Engine
-from posthouse.domain.delivery import AttemptOutcome, DeliveryClass, Owed, OwedReason
+from posthouse.domain.delivery import AttemptOutcome, DeliveryClass, JournalBatch, Owed, OwedReason
 from posthouse.domain.endpoint import EndpointConfig, Secret
 from posthouse.domain.errors import StoreUnavailable
 from posthouse.domain.event import Draft, Event
@@ -372,7 +372,7 @@ async def test_what_waits_in_a_deleted_endpoints_lane_is_not_sent() -> None:
         await process.publish(5)
         await until(lambda: len(world.sent) == 1)
         world.database.delete_endpoint(ONE)
-        await until(lambda: len(world.outcomes()) == 4)
+        await until(lambda: len(world.outcomes()) == 4, seconds=1.0)
         gate.set()
         await until(world.quiet)
         assert len(world.sent) == 1
@@ -513,6 +513,27 @@ async def test_a_planned_hand_over_repeats_nothing_and_takes_under_a_second() ->
 
 
 @virtual_time
+async def test_an_answer_that_comes_between_the_last_write_and_the_release_is_not_lost() -> None:
+    world = World()
+    gate = asyncio.Event()
+    world.endpoint(ONE, hanging(gate))
+    first = Process(world)
+    await first.engine.start()
+    (event_id,) = await first.publish()
+    await until(lambda: len(world.sent) == 1)
+
+    async def answered_then(operation: str, step: Step) -> None:
+        if operation == "journal" and step is Step.AFTER_COMMIT:
+            gate.set()
+
+    world.database.hook = answered_then
+    await first.engine.stop(seconds=5.0)
+    async with started(world):
+        await until(world.quiet)
+    assert world.times_sent() == {event_id: 1}
+
+
+@virtual_time
 async def test_a_late_failure_after_a_hand_over_is_the_successors_to_try_again() -> None:
     world = World()
     gate = asyncio.Event()
@@ -599,6 +620,48 @@ async def test_a_crash_repeats_at_most_what_was_in_flight_and_unwritten() -> Non
     times = world.times_sent()
     assert len(times) == 7_000
     assert sum(times.values()) - len(times) <= UNWRITTEN_RESULTS_MAX + 16
+
+
+@virtual_time
+async def test_at_the_cap_of_unwritten_results_no_lane_starts_anything() -> None:
+    world = World()
+
+    async def slow(_: Sent) -> Result:
+        await asyncio.sleep(0.05)
+        return answer()
+
+    stuck = asyncio.Event()
+
+    async def hook(operation: str, step: Step) -> None:
+        if operation == "journal" and step is Step.BEFORE_COMMIT:
+            await stuck.wait()
+
+    world.endpoint(ONE)
+    world.endpoint(TWO, slow, concurrency=1)
+    async with started(world) as process:
+        world.database.hook = hook
+        for _ in range(60):
+            await process.publish(50)
+            await asyncio.sleep(0.05)
+        assert process.engine.lanes.waiting > 0
+        before = len(world.sent)
+        await asyncio.sleep(60)
+        assert len(world.sent) == before
+        stuck.set()
+        await until(world.quiet, seconds=300.0)
+        assert set(world.times_sent().values()) == {2}
+
+
+@virtual_time
+async def test_a_batch_of_an_older_epoch_releases_nothing_of_the_new_one() -> None:
+    world = World()
+    async with started(world) as process:
+        key = (ONE, EventId(bytes(16)))
+        process.engine.backlog.hold(0, key)
+        epoch = process.engine.ownership.epochs[0]
+        for epochs, held in (({0: epoch - 1}, True), ({0: epoch}, False)):
+            process.engine._written(JournalBatch(owner=process.owner, epochs=epochs), {0}, [(0, key)])
+            assert bool(process.engine.backlog._held) is held
 
 
 @virtual_time
@@ -762,6 +825,8 @@ async def test_a_stop_without_a_store_ends_in_time() -> None:
         await asyncio.sleep(3600)
 
     world.database.hook = away
+    process.engine.tails.nudge([0])
+    await asyncio.sleep(3)  # a round of the ownership hangs too
     before = world.clock.boot()
     await process.engine.stop(seconds=2.0)
     assert world.clock.boot() - before <= 5.0

@@ -205,15 +205,16 @@ async def test_an_event_waits_for_its_apps_configuration_and_those_behind_it_too
 
 @virtual_time
 async def test_offers_set_aside_are_bounded_and_read_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tail_module, "OFFERED_EVENTS_MAX", 10)
+    monkeypatch.setattr(tail_module, "OFFERED_EVENTS_MAX", 11)
     monkeypatch.setattr(tail_module, "OFFERED_BYTES_MAX", 1_000)
     async with running(0, 1) as desk:
         desk.gate = False
         for first in range(1, 101, 10):
-            desk.tails.offer(desk.append(range(first, first + 10), size=5))
+            desk.tails.offer(desk.append(range(first, first + 10), size=100))
         desk.tails.offer(desk.append([1], 1, size=2_000))
         await asyncio.sleep(10)
         assert sum(len(tail.offered) for tail in desk.tails._tails.values()) == 10
+        assert not desk.tails._tails[1].offered
         assert desk.handed == []
         desk.gate = True
         desk.tails.roomier()
@@ -301,6 +302,7 @@ async def test_a_configuration_that_cannot_be_loaded_halts_its_partition_and_no_
         assert [(e.partition, e.seq) for e in desk.handed] == [(1, 1)]
         desk.fault = None
         await until(lambda: len(desk.handed) == 3)
+        assert [task.exception() for task in desk.ended] == [None] * len(desk.ended)
 
 
 @virtual_time

@@ -32,8 +32,9 @@ class Catalogue(MemoryCatalogue):
 
     async def event_type(self, name: str) -> EventTypeEntry | None:
         self.asked.append(name)
+        slow = self.slow
         found = await super().event_type(name)
-        await self.slow.wait()
+        await slow.wait()
         return found
 
     async def version(self) -> int:
@@ -146,11 +147,11 @@ async def test_a_change_during_a_load_is_not_missed() -> None:
     # The type changes after the load has read it, and another request notices before the load is back.
     desk.put(SCHEMA)
     await asyncio.sleep(1)
-    other = asyncio.create_task(desk.cache.check("order.created", None, path="data"))
-    await asyncio.sleep(0.1)
+    slow, desk.catalogue.slow = desk.catalogue.slow, asyncio.Event()
     desk.catalogue.slow.set()
-    await asyncio.gather(load, other)
-    await asyncio.sleep(0.1)
+    await desk.cache.check("order.created", None, path="data")
+    slow.set()
+    await load
     with pytest.raises(Invalid):
         await desk.check()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from posthouse.lane.budget import Budget
@@ -64,6 +64,7 @@ def test_lanes_that_begin_to_hang_one_after_the_other_leave_room(wants: list[int
 
 
 @given(st.lists(st.integers(100_000, 1_000_000), min_size=1, max_size=200))
+@example([1_000_000] * 200)
 def test_large_payloads_leave_room_for_small_ones(sizes: list[int]) -> None:
     budget = Budget(sockets_max=1_000, bytes_max=64_000_000)
     for size in sizes:  # each of another lane, whose target hangs

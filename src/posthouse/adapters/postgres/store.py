@@ -7,6 +7,7 @@ from itertools import groupby
 
 import asyncpg
 import msgspec
+import structlog
 
 from posthouse.adapters.postgres.database import Database
 from posthouse.adapters.postgres.log import event_of
@@ -23,9 +24,12 @@ from posthouse.domain.delivery import (
     OwedReason,
 )
 from posthouse.domain.endpoint import AppConfig, Endpoint, EndpointConfig, Secret
+from posthouse.domain.errors import PosthouseError
 from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, lower_bound
 from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX
 from posthouse.ports.store import Claim, Page, Want
+
+log = structlog.get_logger()
 
 SQL = Queries("store.sql")
 
@@ -178,7 +182,7 @@ class PostgresStore:
         for kind, version, sealed in zip(
             row["secret_kinds"] or (), row["secret_versions"] or (), row["secrets"] or (), strict=True
         ):
-            secrets.append(Secret(kind, self._open_secret(sealed, row["id"], kind, version)))
+            secrets.append(Secret(kind, self._opened(sealed, row["id"], kind, version)))
         return Endpoint(
             id=EndpointId(row["id"]),
             app_id=AppId(row["app_id"]),
@@ -196,6 +200,15 @@ class PostgresStore:
             secrets=tuple(secrets),
             failing_since=row["failing_since"],
         )
+
+    def _opened(self, sealed: bytes, endpoint_id: bytes, kind: str, version: int) -> bytes:
+        """The secret; empty, which no signature is made with, where it does not open: one such closes its endpoint's lane, and
+        must not keep the apps that are loaded with it from their events."""
+        try:
+            return self._open_secret(sealed, endpoint_id, kind, version)
+        except PosthouseError as error:
+            log.error("secret.unreadable", endpoint=endpoint_id.hex(), version=version, error=str(error))
+            return b""
 
     async def changed_apps(self, partition: int, *, since_version: int) -> list[AppId]:
         return [AppId(row[0]) for row in await self._reading.fetch(SQL.changed_apps, partition, since_version)]

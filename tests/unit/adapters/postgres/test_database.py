@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 from tests.installed import Installed
-from tests.making import draft, new_app
+from tests.making import draft, new_app, new_endpoint
 
-from posthouse.domain.errors import InDoubt, StoreRejected, StoreUnavailable
+from posthouse.adapters.postgres.store import PostgresStore
+from posthouse.domain.errors import InDoubt, SetupError, StoreRejected, StoreUnavailable
 from posthouse.domain.ids import AppId
+from posthouse.lane.lane import Lane
 
 
 async def an_app(postgres: Installed) -> AppId:
@@ -45,3 +47,28 @@ async def test_a_closed_store_says_so(postgres: Installed) -> None:
     await postgres.publishing.close()
     with pytest.raises(StoreUnavailable, match="closed"):
         await postgres.publishing.fetch("SELECT 1")
+
+
+async def test_a_secret_that_does_not_open_keeps_no_other_from_its_events(postgres: Installed) -> None:
+    def locked(sealed: bytes, _owner: bytes, _kind: str, _version: int) -> bytes:
+        if sealed == b"moved":
+            raise SetupError("this was sealed for another")
+        return sealed
+
+    store = PostgresStore(postgres.journalling, postgres.reading, locked)
+    app = await an_app(postgres)
+    for endpoint, sealed in ((new_endpoint(), b"moved"), (new_endpoint(), b"k" * 32)):
+        await postgres.reading.execute(
+            "INSERT INTO endpoint (id, app_id, config) VALUES ($1, $2, $3)",
+            endpoint,
+            app,
+            '{"url": "https://example.com/"}',
+        )
+        await postgres.reading.execute(
+            "INSERT INTO secret (owner_id, kind, version, ciphertext) VALUES ($1, 'v1', 1, $2)", endpoint, sealed
+        )
+    (config,) = await store.apps([app])
+    assert sorted(s.key for e in config.endpoints for s in e.secrets) == [b"", b"k" * 32]
+    shut, fine = sorted((Lane(e) for e in config.endpoints), key=lambda lane: not lane.closed)
+    assert shut.closed
+    assert not fine.closed
