@@ -6,8 +6,8 @@ import asyncio
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
@@ -33,6 +33,7 @@ from posthouse.adapters.system.telemetry import PrometheusTelemetry
 from posthouse.adapters.system.telemetry import configure_logging as telemetry_logging
 from posthouse.api.app import Services, build_app
 from posthouse.api.publish import PublishRoutes
+from posthouse.api.server import Server
 from posthouse.config import Settings
 from posthouse.dispatch.engine import Engine
 from posthouse.dispatch.janitor import Janitor
@@ -56,14 +57,6 @@ READING_SETTINGS: Final = {"plan_cache_mode": "force_custom_plan"}  # a generic 
 API_STATEMENT_SECONDS: Final = 10.0
 
 
-class _Server(uvicorn.Server):
-    """uvicorn, but signals are ours: it would end the process before the engine has handed over."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 class Posthouse:
     """One process: `open`, `serve` until `stop`, `close`. Or `async with`, then `serve`.
 
@@ -78,7 +71,7 @@ class Posthouse:
         self._stack = AsyncExitStack()
         self._ready = False
         self._stopping = False
-        self._server: _Server | None = None
+        self._server: Server | None = None
         self._listening: socket.socket
         self._engine: Engine
         self._app: Any
@@ -294,7 +287,7 @@ class Posthouse:
 
     async def serve(self) -> None:
         """Answer requests until `stop`; then let those under way finish. Raises what a dead part of the engine raised."""
-        server = self._server = _Server(
+        server = self._server = Server(
             uvicorn.Config(
                 self._app,
                 http="httptools",

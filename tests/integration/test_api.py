@@ -11,7 +11,7 @@ from standardwebhooks import Webhook
 from tests.integration.api_world import World, raw, world_over
 
 from posthouse.domain.ids import APP, ENDPOINT, AppId, format_id
-from posthouse.manage.bounds import SECRETS_MAX
+from posthouse.domain.limits import SECRETS_MAX
 from posthouse_sdk.signatures import generate_signing_key
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import uvicorn
 
+from posthouse.api.server import Server
 from posthouse.domain.errors import SetupError
 from posthouse_sdk import VerificationError, Webhook
 
@@ -79,12 +79,6 @@ async def _respond(send: Any, status: int) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-class _Quiet(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 class Served:
     """An ASGI application on a port of this machine, while the block lasts."""
 
@@ -94,7 +88,7 @@ class Served:
         except OSError as error:
             raise SetupError(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port") from None
         self.url = f"http://{host}:{self._socket.getsockname()[1]}"
-        self._server = _Quiet(
+        self._server = Server(
             uvicorn.Config(app, log_config=None, log_level="warning", access_log=False, lifespan="off")
         )
 

@@ -84,3 +84,23 @@ FAILING_DAYS_MAX: Final = 5
 # API
 PAGE_ROWS: Final = 50
 PAGE_ROWS_MAX: Final = 250
+
+# What an endpoint, a catalogue entry and a key may be
+DELAY_SECONDS_MAX: Final = 7 * 86_400.0
+EXPONENTIAL_FACTOR_MAX: Final = 100.0
+TIMEOUT_SECONDS_MAX: Final = 60.0
+CONCURRENCY_MAX: Final = 1_000
+EXAMPLES_MAX: Final = 20
+OVERLAP_SECONDS: Final = 86_400
+OVERLAP_SECONDS_MAX: Final = 30 * 86_400
+SECRETS_MAX: Final = 4  # of one endpoint that sign at the same time: each adds a signature to every request
+
+KEY_LENGTH_MIN: Final = 16
+KEY_LENGTH_MAX: Final = 256
+KEYS_CACHED_MAX: Final = 10_000
+KEY_CACHED_SECONDS: Final = 10.0
+UNKNOWN_KEY_CACHED_SECONDS: Final = 1.0
+
+STATS_SECONDS: Final = 86_400.0
+STATS_SECONDS_MAX: Final = 90 * 86_400.0
+OWED_COUNTED_MAX: Final = 10_000

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from posthouse.domain.access import Principal
 from posthouse.domain.errors import Unauthorised
-from posthouse.manage.bounds import KEY_CACHED_SECONDS, KEY_LENGTH_MAX, KEYS_CACHED_MAX, UNKNOWN_KEY_CACHED_SECONDS
+from posthouse.domain.limits import KEY_CACHED_SECONDS, KEY_LENGTH_MAX, KEYS_CACHED_MAX, UNKNOWN_KEY_CACHED_SECONDS
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Directory
 

@@ -10,9 +10,9 @@ from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.errors import Invalid, NotFound
 from posthouse.domain.event import Event
 from posthouse.domain.ids import ATTEMPT, ENDPOINT, EVENT, AttemptId, EndpointId, EventId, lower_bound, parse_id
+from posthouse.domain.limits import OWED_COUNTED_MAX, STATS_SECONDS_MAX
 from posthouse.intake.parse import check_type
 from posthouse.manage.access import find_app
-from posthouse.manage.bounds import OWED_COUNTED_MAX, STATS_SECONDS_MAX
 from posthouse.manage.endpoints import endpoint_not_found
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Directory

@@ -13,11 +13,19 @@ from posthouse.domain.endpoint import EndpointConfig, Timeouts
 from posthouse.domain.errors import Invalid
 from posthouse.domain.exchange import Target
 from posthouse.domain.ids import ENDPOINT
-from posthouse.domain.limits import CHANNELS_MAX, EVENT_PATTERNS_MAX, NAME_LENGTH_MAX, TEXT_LENGTH_MAX
+from posthouse.domain.limits import (
+    CHANNELS_MAX,
+    CONCURRENCY_MAX,
+    DELAY_SECONDS_MAX,
+    EVENT_PATTERNS_MAX,
+    EXPONENTIAL_FACTOR_MAX,
+    NAME_LENGTH_MAX,
+    TEXT_LENGTH_MAX,
+    TIMEOUT_SECONDS_MAX,
+)
 from posthouse.domain.retry import ATTEMPTS_MAX, RetrySettings
 from posthouse.domain.routing import is_pattern
 from posthouse.manage.access import check_metadata, check_uid
-from posthouse.manage.bounds import CONCURRENCY_MAX, DELAY_SECONDS_MAX, EXPONENTIAL_FACTOR_MAX, TIMEOUT_SECONDS_MAX
 from posthouse.ports.directory import StoredEndpoint
 from posthouse.wire.headers import check_headers
 from posthouse.wire.target import parse_target

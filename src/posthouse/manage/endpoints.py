@@ -13,9 +13,8 @@ from posthouse.domain.endpoint import EndpointConfig, Secret
 from posthouse.domain.errors import Conflict, Invalid, NotFound
 from posthouse.domain.exchange import Target
 from posthouse.domain.ids import ENDPOINT, EndpointId, format_id
-from posthouse.domain.limits import ENDPOINTS_PER_APP_MAX
+from posthouse.domain.limits import ENDPOINTS_PER_APP_MAX, OVERLAP_SECONDS_MAX, SECRETS_MAX
 from posthouse.manage.access import app_not_found, audit, find_app
-from posthouse.manage.bounds import OVERLAP_SECONDS_MAX, SECRETS_MAX
 from posthouse.manage.endpoint_change import EndpointChange, changed, check_change
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import App, Directory, StoredEndpoint, StoredSecret

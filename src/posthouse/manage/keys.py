@@ -12,9 +12,9 @@ import structlog
 from posthouse.domain.access import Principal
 from posthouse.domain.errors import Conflict, Invalid, NotFound, SetupError
 from posthouse.domain.ids import KEY, format_id
+from posthouse.domain.limits import KEY_LENGTH_MAX, KEY_LENGTH_MIN
 from posthouse.manage.access import SYSTEM, admin_only, app_not_found, audit, find_app
 from posthouse.manage.authenticator import Authenticator, key_hash
-from posthouse.manage.bounds import KEY_LENGTH_MAX, KEY_LENGTH_MIN
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import ApiKey, Audit, Directory
 

@@ -21,7 +21,7 @@ from posthouse.domain.delivery import (
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.errors import PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
-from posthouse.domain.exchange import Answer, Failure, Result
+from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Result
 from posthouse.domain.ids import AppId, AttemptId
 from posthouse.ports.clock import Clock
 from posthouse.ports.store import Store
@@ -80,7 +80,7 @@ class Sender:
             now=now,
             draw=self._clock.draw(),
         )
-        attempt = self._record_of(delivery, endpoint, result, decision, started_at)
+        attempt = self._record_of(delivery, endpoint, outcome_of(decision), classify(result), started_at, result)
         owed = owed_after(delivery, decision)
         health = peer.answered(confirmed=isinstance(decision, Confirm), now=now)
         effect = None
@@ -128,46 +128,27 @@ class Sender:
 
     def give_up(self, delivery: Delivery, endpoint: Endpoint, reason: str) -> None:
         """Settle a delivery without a request: expired, cancelled, …"""
-        self._journal.record(delivery, self.unsent(delivery, endpoint, reason), None)
+        attempt = self._record_of(delivery, endpoint, AttemptOutcome.GAVE_UP, reason, self._clock.now(), None)
+        self._journal.record(delivery, attempt, None)
         self._telemetry.attempt(AttemptOutcome.GAVE_UP.value, reason, delivery.kind.value, 0.0)
 
-    def unsent(self, delivery: Delivery, endpoint: Endpoint, reason: str) -> Attempt:
-        """The record of a delivery that was given up without a request."""
-        event = delivery.event
-        return Attempt(
-            id=AttemptId(self._clock.new_id()),
-            partition=event.partition,
-            app_id=event.app_id,
-            endpoint_id=endpoint.id,
-            event_id=event.id,
-            seq=event.seq,
-            number=delivery.number,
-            kind=delivery.kind,
-            outcome=AttemptOutcome.GAVE_UP,
-            reason=reason,
-            revision=endpoint.revision,
-            url=endpoint.url,
-            started_at=self._clock.now(),
-            sent=False,
-        )
-
     def _record_of(
-        self, delivery: Delivery, endpoint: Endpoint, result: Result, decision: Decision, started_at: float
+        self,
+        delivery: Delivery,
+        endpoint: Endpoint,
+        outcome: AttemptOutcome,
+        reason: str,
+        started_at: float,
+        result: Result | None,
     ) -> Attempt:
+        """The record of an attempt; `result` is None for a delivery that was given up without a request."""
         event = delivery.event
-        match decision:
-            case Confirm():
-                outcome = AttemptOutcome.DELIVERED
-            case RetryAt():
-                outcome = AttemptOutcome.FAILED
-            case GiveUp() | Disable():
-                outcome = AttemptOutcome.GAVE_UP
-            case _:
-                assert_never(decision)
         headers: bytes | None = None
         body: bytes | None = None
         error: str | None = None
         match result:
+            case None:
+                pass
             case Answer():
                 headers = stored_headers(result)
                 body = stored_body(result) or None
@@ -185,17 +166,31 @@ class Sender:
             number=delivery.number,
             kind=delivery.kind,
             outcome=outcome,
-            reason=classify(result),
+            reason=reason,
             revision=endpoint.revision,
             url=endpoint.url,
             started_at=started_at,
-            status=result.status,
-            address=result.address,
-            timings=result.timings,
+            sent=result is not None,
+            status=None if result is None else result.status,
+            address="" if result is None else result.address,
+            timings=NO_TIMINGS if result is None else result.timings,
             response_headers=headers,
             response_body=body,
             error=error,
         )
+
+
+def outcome_of(decision: Decision) -> AttemptOutcome:
+    """How an attempt that was followed by this decision ended."""
+    match decision:
+        case Confirm():
+            return AttemptOutcome.DELIVERED
+        case RetryAt():
+            return AttemptOutcome.FAILED
+        case GiveUp() | Disable():
+            return AttemptOutcome.GAVE_UP
+        case _:
+            assert_never(decision)
 
 
 def owed_after(delivery: Delivery, decision: Decision) -> Owed | None:

@@ -8,8 +8,8 @@ import pytest
 
 from posthouse.domain.access import Principal
 from posthouse.domain.errors import StoreUnavailable, Unauthorised
+from posthouse.domain.limits import KEY_CACHED_SECONDS, KEY_LENGTH_MAX, KEYS_CACHED_MAX, UNKNOWN_KEY_CACHED_SECONDS
 from posthouse.manage.authenticator import Authenticator, key_hash
-from posthouse.manage.bounds import KEY_CACHED_SECONDS, KEY_LENGTH_MAX, KEYS_CACHED_MAX, UNKNOWN_KEY_CACHED_SECONDS
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Directory
 

@@ -9,9 +9,8 @@ from pydantic import Field
 
 from posthouse.api.models.common import Answer, Body, Metadata, Time, Uid, optional_time, time_of
 from posthouse.domain.ids import APP, KEY, format_id
-from posthouse.domain.limits import NAME_LENGTH_MAX, TEXT_LENGTH_MAX
+from posthouse.domain.limits import EXAMPLES_MAX, NAME_LENGTH_MAX, TEXT_LENGTH_MAX
 from posthouse.manage.apps import AppChange
-from posthouse.manage.bounds import EXAMPLES_MAX
 from posthouse.manage.catalogue import EventTypeChange
 from posthouse.ports.directory import ApiKey, App, EventType
 

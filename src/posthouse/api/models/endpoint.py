@@ -11,16 +11,20 @@ from pydantic import Field
 from posthouse.api.models.common import Answer, Body, Metadata, Time, Uid, optional_time, time_of
 from posthouse.domain.endpoint import Secret, Timeouts
 from posthouse.domain.ids import APP, ENDPOINT, format_id
-from posthouse.domain.limits import CHANNELS_MAX, EVENT_PATTERNS_MAX, LANE_CONCURRENCY, TEXT_LENGTH_MAX, URL_LENGTH_MAX
-from posthouse.domain.retry import ATTEMPTS_MAX, DEFAULT_SCHEDULE, Exponential, RetrySettings
-from posthouse.manage.bounds import (
+from posthouse.domain.limits import (
+    CHANNELS_MAX,
     CONCURRENCY_MAX,
     DELAY_SECONDS_MAX,
+    EVENT_PATTERNS_MAX,
     EXPONENTIAL_FACTOR_MAX,
+    LANE_CONCURRENCY,
     OVERLAP_SECONDS,
     OVERLAP_SECONDS_MAX,
+    TEXT_LENGTH_MAX,
     TIMEOUT_SECONDS_MAX,
+    URL_LENGTH_MAX,
 )
+from posthouse.domain.retry import ATTEMPTS_MAX, DEFAULT_SCHEDULE, Exponential, RetrySettings
 from posthouse.manage.endpoint_change import EndpointChange
 from posthouse.ports.directory import StoredEndpoint, StoredSecret
 from posthouse.ports.inspect import EndpointStats

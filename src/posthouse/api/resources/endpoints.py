@@ -21,7 +21,7 @@ from posthouse.api.models.endpoint import (
     StatsAnswer,
 )
 from posthouse.api.pages import Cursors, PageQuery
-from posthouse.manage.bounds import OVERLAP_SECONDS, STATS_SECONDS
+from posthouse.domain.limits import OVERLAP_SECONDS, STATS_SECONDS
 from posthouse.manage.deliveries import Deliveries
 from posthouse.manage.endpoints import Endpoints
 from posthouse.ports.clock import Clock
