@@ -19,7 +19,7 @@ from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.errors import StoreRejected
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import Answer, Failure, Fault, Request, Result, Timings
-from posthouse.domain.ids import EVENT, AppId, EndpointId, EventId, parse_id, uuid7
+from posthouse.domain.ids import EVENT, AppId, EndpointId, EventId, parse_id, unix_ms_of, uuid7
 
 P = ParamSpec("P")
 
@@ -77,6 +77,7 @@ class FakeClock:
         self._random = random.Random(seed)
         self._count = seed << 32
         self._draw = draw
+        self._floor = 0
 
     def now(self) -> float:
         return EPOCH + asyncio.get_running_loop().time()
@@ -86,7 +87,10 @@ class FakeClock:
 
     def new_id(self) -> bytes:
         self._count += 1
-        return uuid7(int(self.now() * 1000), self._count)
+        return uuid7(max(int(self.now() * 1000), self._floor), self._count)
+
+    def ids_after(self, newest: bytes) -> None:
+        self._floor = max(self._floor, unix_ms_of(newest) + 1)
 
     def draw(self) -> float:
         return self._random.random() if self._draw is None else self._draw

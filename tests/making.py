@@ -9,7 +9,8 @@ from typing import Any
 from posthouse.domain.delivery import Attempt, AttemptOutcome, DeliveryClass, Owed, OwedReason
 from posthouse.domain.endpoint import EndpointConfig
 from posthouse.domain.event import Draft, Event
-from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, uuid7
+from posthouse.domain.grant import Grant
+from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, GrantId, uuid7
 
 _count = itertools.count(1)
 
@@ -31,10 +32,22 @@ def new_owner() -> bytes:
     return new_id()
 
 
-def draft(app_id: AppId, **fields: Any) -> Draft:
-    """An event for an app, not yet in the log."""
+def draft(app_id: AppId | None, **fields: Any) -> Draft:
+    """An event for an app, or for whom grants cover; not yet in the log."""
     made: dict[str, Any] = {"id": EventId(new_id()), "app_id": app_id, "type": "order.created", "payload": b"{}"}
     return Draft(**made | fields)
+
+
+def app_of(event: Event | Draft) -> AppId:
+    """The app that an event is addressed to."""
+    assert event.app_id is not None
+    return event.app_id
+
+
+def grant(app_id: AppId, types: str = "*", subjects: str = "*", **fields: Any) -> Grant:
+    """A grant; types and subjects are separated by spaces."""
+    made: dict[str, Any] = {"types": tuple(types.split()), "subjects": tuple(subjects.split())}
+    return Grant(id=GrantId(new_id()), app_id=app_id, **made | fields)
 
 
 def config(url: str = "https://example.com/hook", **fields: Any) -> EndpointConfig:

@@ -14,11 +14,14 @@ from tests.installed import Installed
 
 from posthouse.adapters.memory import MemoryDatabase, MemoryLog, MemoryStore
 from posthouse.adapters.postgres.days import ensure_days
+from posthouse.adapters.postgres.grants import PostgresGrants
 from posthouse.domain.delivery import Attempt, AttemptOutcome, DeliveryClass, Rollup
 from posthouse.domain.endpoint import EndpointConfig, Secret
 from posthouse.domain.exchange import Timings
+from posthouse.domain.grant import Grant
 from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId
 from posthouse.domain.limits import PARTITIONS
+from posthouse.ports.directory import Audit
 from posthouse.ports.log import EventLog
 from posthouse.ports.store import Store
 
@@ -49,6 +52,14 @@ class World(Protocol):
     async def delete_endpoint(self, endpoint_id: EndpointId) -> None: ...
 
     async def put_secret(self, endpoint_id: EndpointId, key: bytes, *, expires_at: float | None = None) -> None: ...
+
+    async def put_grant(self, grant: Grant) -> None: ...
+
+    async def remove_grant(self, grant: Grant) -> None: ...
+
+    async def make_private(self, event_type: str) -> None:
+        """Make an event type that is never for an audience."""
+        ...
 
     async def disabled_reason(self, endpoint_id: EndpointId) -> str | None: ...
 
@@ -102,6 +113,15 @@ class MemoryWorld:
     async def put_secret(self, endpoint_id: EndpointId, key: bytes, *, expires_at: float | None = None) -> None:
         self.database.put_secret(endpoint_id, Secret("v1", key), expires_at=expires_at)
 
+    async def put_grant(self, grant: Grant) -> None:
+        self.database.put_grant(grant)
+
+    async def remove_grant(self, grant: Grant) -> None:
+        self.database.remove_grant(grant.id)
+
+    async def make_private(self, event_type: str) -> None:
+        self.database.private_types.add(event_type)
+
     async def disabled_reason(self, endpoint_id: EndpointId) -> str | None:
         return self.database.endpoints[endpoint_id].disabled_reason
 
@@ -121,6 +141,8 @@ class MemoryWorld:
     async def rollups(self) -> list[Rollup]:
         return sorted(self.database.rollups.values(), key=lambda rollup: (rollup.endpoint_id, rollup.minute))
 
+
+AUDIT: Final = Audit("test", "test", "test")
 
 # What the tests leave behind, in an order that foreign keys allow.
 _TABLES: Final = (
@@ -148,6 +170,7 @@ class PostgresWorld:
         self.database = postgres.reading
         self.log = postgres.log
         self.store = postgres.store
+        self.grants = PostgresGrants(postgres.reading)
 
     async def clear(self) -> None:
         """Make the database as if it had just been installed."""
@@ -173,6 +196,7 @@ class PostgresWorld:
 
     async def delete_app(self, app_id: AppId) -> None:
         await self.database.execute("UPDATE app SET deleted_at = clock_timestamp() WHERE id = $1", app_id)
+        await self.database.execute("DELETE FROM app_grant WHERE app_id = $1", app_id)
         await self._bump(app_id)
 
     async def put_endpoint(
@@ -209,6 +233,15 @@ class PostgresWorld:
             expires_at,
         )
         await self._bump_of(endpoint_id)
+
+    async def put_grant(self, grant: Grant) -> None:
+        assert await self.grants.create(grant, AUDIT) is not None
+
+    async def remove_grant(self, grant: Grant) -> None:
+        assert await self.grants.delete(grant.app_id, grant.id, AUDIT)
+
+    async def make_private(self, event_type: str) -> None:
+        await self.database.execute("INSERT INTO event_type (name, visibility) VALUES ($1, 'private')", event_type)
 
     async def _bump(self, app_id: AppId) -> None:
         await self.database.execute("SELECT bump_config($1)", app_id)

@@ -20,9 +20,11 @@ from posthouse.adapters.http.transport import HttpTransport
 from posthouse.adapters.postgres.database import Database
 from posthouse.adapters.postgres.directory import PostgresDirectory
 from posthouse.adapters.postgres.embedded import EmbeddedPostgres
+from posthouse.adapters.postgres.grants import PostgresGrants
 from posthouse.adapters.postgres.inspect import PostgresInspector
 from posthouse.adapters.postgres.log import PostgresLog
 from posthouse.adapters.postgres.migrate import migrate
+from posthouse.adapters.postgres.routing import PostgresRoutingView
 from posthouse.adapters.postgres.session import ProcessSession
 from posthouse.adapters.postgres.store import PostgresStore
 from posthouse.adapters.postgres.upkeep import PostgresUpkeep
@@ -32,16 +34,19 @@ from posthouse.adapters.system.keyring import Keyring, load_keyring
 from posthouse.adapters.system.telemetry import PrometheusTelemetry
 from posthouse.adapters.system.telemetry import configure_logging as telemetry_logging
 from posthouse.api.app import Services, build_app
+from posthouse.api.models.routing import explanation_body
 from posthouse.api.publish import PublishRoutes
 from posthouse.api.server import Server
 from posthouse.config import Settings
 from posthouse.dispatch.engine import Engine
 from posthouse.dispatch.janitor import Janitor
 from posthouse.domain.errors import Invalid, SetupError
+from posthouse.domain.event import Draft
 from posthouse.domain.limits import PUBLISH_CLASSES
 from posthouse.intake.catalogue import CatalogueCache
 from posthouse.intake.publisher import Publisher
 from posthouse.lane.budget import Budget
+from posthouse.manage.explain import Explainer
 from posthouse.ports.log import EventLog
 from posthouse.ports.store import Store
 from posthouse.ports.transport import Transport
@@ -191,8 +196,14 @@ class Posthouse:
                 return str(error)
             return None
 
+        explainer = Explainer(PostgresRoutingView(managing))
+
+        async def explain(draft: Draft) -> bytes:
+            return explanation_body(await explainer.explain(draft))
+
         services: Services = Services.over(
             directory,
+            PostgresGrants(managing),
             PostgresInspector(managing),
             clock,
             check_target=check_target,
@@ -204,6 +215,7 @@ class Posthouse:
                 authenticator=services.authenticator,
                 catalogue=catalogue,
                 publisher=publisher,
+                explain=explain,
                 clock=clock,
                 payload_bytes_max=settings.payload_bytes_max,
                 batch_bytes_max=settings.batch_bytes_max,

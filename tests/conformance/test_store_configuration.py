@@ -158,11 +158,13 @@ async def test_changed_apps_of_a_partition(world: World) -> None:
     third, _ = await app_with_endpoint(world)
     await app_with_endpoint(world, partition=2)
     seen = (await world.log.heads([1]))[1].config_version
-    assert await world.store.changed_apps(1, since_version=seen) == []
+    assert await world.store.changed_apps(1, since_version=seen) == (seen, [])
     await world.put_endpoint(endpoint_id, first, config("https://example.com/other"))
     await world.delete_app(third)
-    assert sorted(await world.store.changed_apps(1, since_version=seen)) == [first, third]
-    assert sorted(await world.store.changed_apps(1, since_version=0)) == [first, second, third]
+    version, changed = await world.store.changed_apps(1, since_version=seen)
+    assert (version, sorted(changed)) == ((await world.log.heads([1]))[1].config_version, [first, third])
+    _, changed = await world.store.changed_apps(1, since_version=0)
+    assert sorted(changed) == [first, second, third]
 
 
 async def test_endpoints_know_their_app_until_they_are_deleted(world: World) -> None:
@@ -220,7 +222,7 @@ async def test_an_endpoint_is_disabled_once_and_the_change_is_told(world: World)
     found = await load(world, app_id)
     assert [endpoint.enabled for endpoint in found.endpoints] == [False]
     assert found.version > before
-    assert await world.store.changed_apps(1, since_version=before) == [app_id]
+    assert (await world.store.changed_apps(1, since_version=before))[1] == [app_id]
     assert await world.disabled_reason(endpoint_id) == "gone"
     assert await world.store.effects([1], limit=10) == []
     # Somebody enables it again; the effect was done, and is not done a second time.

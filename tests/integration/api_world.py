@@ -11,10 +11,12 @@ from typing import Any, Final
 import jsonschema_rs
 import msgspec
 from tests.asgi import Client, Reply
+from tests.making import app_of
 
 from posthouse.adapters.postgres.database import Database
 from posthouse.adapters.postgres.days import ensure_days
 from posthouse.adapters.postgres.directory import PostgresDirectory
+from posthouse.adapters.postgres.grants import PostgresGrants
 from posthouse.adapters.postgres.inspect import PostgresInspector
 from posthouse.adapters.postgres.log import PostgresLog
 from posthouse.adapters.postgres.store import PostgresStore
@@ -125,7 +127,7 @@ class World:
             Attempt(
                 id=AttemptId(self.clock.new_id()),
                 partition=event.partition,
-                app_id=event.app_id,
+                app_id=app_of(event),
                 endpoint_id=EndpointId(raw(ENDPOINT, endpoint)),
                 event_id=event.id,
                 seq=event.seq,
@@ -242,6 +244,7 @@ async def world_over(dsn: str, **services: Any) -> AsyncIterator[World]:
         given: dict[str, Any] = {"ready": ready} | services
         made = Services.over(
             directory,
+            PostgresGrants(database),
             PostgresInspector(database),
             clock,
             check_target=check_target,

@@ -11,15 +11,20 @@ from tests.integration.api_world import World, raw, world_over
 
 from posthouse.domain.ids import ATTEMPT, EVENT, format_id
 
-METHODS = ("get", "post", "patch", "delete")
+METHODS = ("get", "post", "put", "patch", "delete")
 # Publishing stands in front of this application, and has its own tests.
-ELSEWHERE = {("post", "/v1/apps/{app}/events"), ("post", "/v1/apps/{app}/events/batch")}
+ELSEWHERE = {("post", f"{prefix}/events{batch}") for prefix in ("/v1", "/v1/apps/{app}") for batch in ("", "/batch")}
+TABLES = (
+    "app", "endpoint", "secret", "event_type", "app_grant", "grant_entry", "api_key", "audit", "delivery", "config_head",
+)  # fmt: skip
 OPEN = {"/healthz", "/readyz", "/metrics"}
 BODIES: dict[tuple[str, str], Any] = {
     ("patch", "/v1/apps/{app}"): {"name": "mine now"},
     ("post", "/v1/apps/{app}/endpoints"): {"url": "https://example.com/"},
     ("patch", "/v1/apps/{app}/endpoints/{endpoint}"): {"url": "https://evil.example/"},
     ("post", "/v1/apps/{app}/deliveries/resend"): {"event": "{event}", "endpoint": "{endpoint}"},
+    ("post", "/v1/apps/{app}/grants"): {"types": ["*"], "subjects": ["*"]},
+    ("put", "/v1/apps/{app}/grants/{uid}"): {"types": ["*"], "subjects": ["*"]},
     ("post", "/v1/event-types"): {"name": "a.type"},
     ("patch", "/v1/event-types/{name}"): {"description": "x"},
     ("post", "/v1/apps"): {"uid": "new"},
@@ -37,7 +42,23 @@ FORBIDDEN = {
     ("delete", "/v1/keys/{key}"),
 }
 # Its own app, but the platform's word.
-FORBIDDEN_ON_ONES_OWN = {("patch", "/v1/apps/{app}"), ("delete", "/v1/apps/{app}")}
+FORBIDDEN_ON_ONES_OWN = {
+    ("patch", "/v1/apps/{app}"),
+    ("delete", "/v1/apps/{app}"),
+    ("post", "/v1/apps/{app}/grants"),
+    ("put", "/v1/apps/{app}/grants/{uid}"),
+    ("delete", "/v1/apps/{app}/grants/{grant}"),
+}
+# Of all that a key may see: an app's key, its own.
+EVERYBODYS = {
+    "/v1/grants",
+    "/v1/events",
+    "/v1/events/{event}",
+    "/v1/events/{event}/attempts",
+    "/v1/attempts",
+    "/v1/attempts/{attempt}",
+    "/v1/deliveries",
+}
 
 
 @pytest.fixture
@@ -54,7 +75,10 @@ async def things_of(world: World, uid: str) -> dict[str, str]:
     (attempt,) = await world.record([event], endpoint)
     (owed,) = await world.publish(app)
     await world.owe([owed], endpoint, due_at=2_000_000_000.0)
+    granted = await world.admin.post(f"/v1/apps/{uid}/grants", {"types": ["*"], "subjects": [uid], "uid": "all"})
     return {
+        "grant": granted.json()["id"],
+        "uid": "all",
         "app": app,
         "endpoint": endpoint,
         "event": format_id(EVENT, event.id),
@@ -65,6 +89,8 @@ async def things_of(world: World, uid: str) -> dict[str, str]:
 def filled(template: Any, things: dict[str, str]) -> Any:
     if isinstance(template, dict):
         return {name: filled(value, things) for name, value in template.items()}
+    if isinstance(template, list):
+        return [filled(value, things) for value in template]
     return template.format(**things)
 
 
@@ -88,7 +114,18 @@ async def snapshot(world: World) -> list[Any]:
     """All that an app's key must not change."""
     return [
         await world.query(f"SELECT * FROM {table} ORDER BY 1, 2")
-        for table in ("app", "endpoint", "secret", "event_type", "api_key", "audit", "delivery", "config_head")
+        for table in (
+            "app",
+            "endpoint",
+            "secret",
+            "event_type",
+            "app_grant",
+            "grant_entry",
+            "api_key",
+            "audit",
+            "delivery",
+            "config_head",
+        )
     ]
 
 
@@ -107,6 +144,11 @@ async def test_of_another_app_every_route_knows_nothing(world: World) -> None:
                 assert (reply.status, reply.code) == (403, "forbidden"), (method, path)
             elif path.startswith("/v1/event-types"):
                 assert reply.status == 200, (method, path)
+            elif path in EVERYBODYS:
+                assert reply.status == (404 if "{" in path else 200), (method, path)
+                assert not any(thing in reply.body.decode() for thing in theirs.values() if "_" in thing) or (
+                    reply.status == 404
+                ), (method, path)
             else:
                 assert (reply.status, reply.code) == (404, "app_not_found"), (method, path, reply.body)
                 unknown = await call(client, method, path, theirs | {"app": "unknown"})
@@ -120,11 +162,15 @@ async def test_another_apps_things_do_not_hide_behind_ones_own_name(world: World
     client = await world.client_of("mine")
     before = await snapshot(world)
     for method, path in await routes(world.admin):
-        named = [name for name in ("endpoint", "event", "attempt") if f"{{{name}}}" in path or path.endswith("resend")]
+        named = [
+            name
+            for name in ("endpoint", "event", "attempt", "grant")
+            if f"{{{name}}}" in path or path.endswith("resend")
+        ]
         if not path.startswith("/v1/apps/{app}/") or not named:
             continue
         for name in named:
-            if path.endswith("resend") and name == "attempt":
+            if path.endswith("resend") and name in ("attempt", "grant"):
                 continue
             reply = await call(client, method, path, mine | {name: theirs[name]})
             assert reply.status == 404, (method, path, name, reply.body)
@@ -156,7 +202,10 @@ async def fresh(world: World) -> dict[str, str]:
     endpoint = await world.endpoint("mine")
     (event,) = await world.publish(app["id"])
     (attempt,) = await world.record([event], endpoint)
+    granted = await world.admin.post("/v1/apps/mine/grants", {"types": ["*"], "subjects": ["fresh"]})
     return {
+        "grant": granted.json()["id"],
+        "uid": "all",
         "app": app["id"],
         "endpoint": endpoint,
         "event": format_id(EVENT, event.id),
@@ -178,8 +227,11 @@ async def test_lists_of_an_app_hold_its_own_things_only(world: World) -> None:
     mine = await things_of(world, "mine")
     client = await world.client_of("mine")
     assert raw(EVENT, theirs["event"]) != raw(EVENT, mine["event"])
-    for kind in ("endpoints", "events", "attempts", "deliveries"):
-        body = (await client.get(f"/v1/apps/mine/{kind}")).body.decode()
-        assert mine["endpoint"] in body or mine["event"] in body, kind
+    for path in (
+        *(f"/v1/apps/mine/{kind}" for kind in ("endpoints", "grants", "events", "attempts", "deliveries")),
+        *(f"/v1/{kind}" for kind in ("grants", "events", "attempts", "deliveries")),
+    ):
+        body = (await client.get(path)).body.decode()
+        assert mine["endpoint"] in body or mine["event"] in body or mine["grant"] in body, path
         for text in theirs.values():
-            assert text not in body, kind
+            assert text not in body or "_" not in text, path

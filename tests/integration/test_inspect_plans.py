@@ -94,8 +94,8 @@ async def test_no_list_scans_a_hot_table(world: World, mode: str) -> None:
     )
     sql = inspect.SQL
     cases: dict[str, tuple[str, tuple[object, ...]]] = {
-        "events": (sql.events, (app, partition, NEWEST, OLDEST, None, 51)),
-        "events of a type": (sql.events, (app, partition, NEWEST, OLDEST, "type.1", 51)),
+        "events": (sql.events, (app, partition, NEWEST, OLDEST, None, None, 51)),
+        "events of a type": (sql.events, (app, partition, NEWEST, OLDEST, "type.1", None, 51)),
         "event": (sql.event, (event, partition, app)),
         "attempts of an event": (sql.event_attempts, (event, partition, app, NEWEST, OLDEST, 51)),
         "attempts": (sql.attempts, (app, partition, NEWEST, OLDEST, None, None, None, 51)),
@@ -107,6 +107,15 @@ async def test_no_list_scans_a_hot_table(world: World, mode: str) -> None:
         "owed to an endpoint": (sql.owed, (app, partition, NEWEST, NEWEST, endpoint, 51)),
         "stats": (sql.stats, (partition, endpoint, time.time() - 3600, time.time())),
         "owed count": (sql.owed_count, (partition, endpoint, 10_000)),
+        "events of all": (sql.all_events, (NEWEST, OLDEST, None, None, 51)),
+        "any event": (sql.event, (event, None, None)),
+        "routes of an event": (sql.event_routes, (event, None, None, OLDEST, 101)),
+        "routes of an event to an app": (sql.event_routes, (event, partition, app, OLDEST, 101)),
+        "whether an event is pending": (sql.event_pending, (event, None)),
+        "attempts of any event": (sql.event_attempts, (event, None, None, NEWEST, OLDEST, 51)),
+        "attempts of all": (sql.all_attempts, (NEWEST, OLDEST, None, None, 51)),
+        "any attempt": (sql.attempt, (event, None, None)),
+        "owed of all": (sql.all_owed, (NEWEST, NEWEST, 51)),
         "resend": (sql.resend_facts, (partition, event, endpoint, app)),
         "endpoints": (directory.SQL.endpoints, (app, NEWEST, 51)),
     }

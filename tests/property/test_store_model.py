@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from random import Random
 from typing import Any, Final, TypeVar
 
@@ -15,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.installed import installed
-from tests.making import attempt, config, draft, new_app, new_endpoint, new_id, new_owner, owed
+from tests.making import attempt, config, draft, grant, new_app, new_endpoint, new_id, new_owner, owed
 from tests.world_steps import ALL_DUE
 from tests.worlds import MemoryWorld, PostgresWorld, World
 
@@ -34,8 +35,9 @@ from posthouse.domain.delivery import (
 )
 from posthouse.domain.errors import PosthouseError
 from posthouse.domain.event import Draft, Event
-from posthouse.domain.ids import AttemptId, EndpointId, EventId
-from posthouse.ports.log import AppendResult, AppMissing
+from posthouse.domain.grant import Grant
+from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId
+from posthouse.ports.log import Announced, AppendResult, AppMissing, Placed
 from posthouse.ports.store import Claim, Page, Want
 
 T = TypeVar("T")
@@ -44,6 +46,7 @@ STEPS: Final = 80
 PARTITIONS: Final = 3
 HOMES: Final = (0, 1, 1)  # the partition of each app
 LEASE: Final = 3600.0
+SUBJECTS: Final = (None, "shop:1", "shop:1:x", "user:7")
 EXPIRED: Final = -1.0
 LATER: Final = float(int(time.time())) + 1000.0  # after the installation, whose time the two do not share
 MINUTE: Final = int(LATER // 60)
@@ -65,6 +68,7 @@ class History:
         self.due = 0
         self.apps = [new_app() for _ in range(3)]
         self.endpoints = {new_endpoint(): app_id for app_id in self.apps for _ in range(2)}
+        self.grants: list[Grant] = []
         self.told: list[str] = []
         self.weights: dict[Callable[[], Awaitable[None]], int] = {
             self.publish: 6,
@@ -78,6 +82,9 @@ class History:
             self.recover: 1,
             self.configure: 2,
             self.add_secret: 1,
+            self.grant: 3,
+            self.revoke: 2,
+            self.hasten: 1,
             self.do_effect: 2,
             self.page: 5,
         }
@@ -87,6 +94,7 @@ class History:
         for world in (self.model, self.real):
             for app_id, partition in zip(self.apps, HOMES, strict=True):
                 await world.put_app(app_id, partition=partition, uid="uid" if partition == 0 else None)
+            await world.make_private("secret")
             for endpoint_id, app_id in self.endpoints.items():
                 await world.put_endpoint(endpoint_id, app_id, config())
         try:
@@ -133,12 +141,15 @@ class History:
     async def publish(self) -> None:
         batch: dict[object, Draft] = {}
         for number in range(self.rng.randint(1, 5)):
-            app, key = self.rng.randrange(4), self.rng.randrange(4)
+            app, key = self.rng.randrange(6), self.rng.randrange(4)
+            app_id = self.apps[app] if app < 3 else new_app() if app == 3 else None
             # Two drafts of one call never share a key of an app.
-            batch[(app, key) if key else number] = draft(
-                self.apps[app] if app < 3 else new_app(),
+            batch[(app_id, key) if key else number] = draft(
+                app_id,
                 payload=bytes(key * 50),
-                app_uid="uid" if self.rng.random() < 0.3 else None,
+                app_uid="uid" if self.rng.random() < 0.3 and app_id is not None else None,
+                type=self.rng.choice(("order.created", "order.paid", "secret")),
+                subject=self.rng.choice(SUBJECTS),
                 idempotency_key=f"key {key}" if key else None,
                 fingerprint=new_id(),
             )
@@ -152,7 +163,8 @@ class History:
     async def append(self, batch: list[Draft]) -> None:
         await self.same(lambda w: w.log.append(batch), _without_times)
         logs = [await self.model.log.read(partition, 0, since=None) for partition in range(PARTITIONS)]
-        self.events = [event for log in logs for event in log]
+        # An event for nobody has no deliveries; and its partition depends on its id, which chance must not.
+        self.events = [event for log in logs for event in log if event.app_id is not None or event.audience]
 
     # Ownership
 
@@ -214,11 +226,12 @@ class History:
     def fate(self, owner: int) -> tuple[tuple[int, EndpointId, EventId], tuple[Attempt | None, Owed | None]]:
         """What becomes of some delivery: its key, the attempt that was made, and what remains owed."""
         event = self.rng.choice(self.events[-12:])
-        endpoint_id = self.rng.choice([e for e, app_id in self.endpoints.items() if app_id == event.app_id])
+        apps = event.audience or [event.app_id]
+        endpoint_id = self.rng.choice([e for e, app_id in self.endpoints.items() if app_id in apps])
         number = self.rng.randint(1, 5)
         self.due += 1  # no two rows are due at the same time: their order would be anybody's
         row = owed(event, endpoint_id, due_at=number * 100 + self.due / 1000, number=number)
-        made = attempt(event, endpoint_id, started_at=LATER, number=number)
+        made = attempt(event, endpoint_id, started_at=LATER, number=number, app_id=self.endpoints[endpoint_id])
         key = (event.partition, endpoint_id, event.id)
         match self.rng.choice(FATES):
             case "delivered":
@@ -242,10 +255,11 @@ class History:
         if not running:
             return
         row = self.rng.choice(running)
-        event = next(event for event in self.events if event.id == row.event_id)
+        event = next(e for e in self.events if (e.id, e.partition) == (row.event_id, row.partition))
         sender = row.sender if row.sender is not None and self.rng.random() < 0.8 else self.owners[0]
         number = row.number if self.rng.random() < 0.7 else row.number + 1
-        made = attempt(event, row.endpoint_id, number=number, started_at=LATER)
+        app_id = self.endpoints[row.endpoint_id]
+        made = attempt(event, row.endpoint_id, number=number, started_at=LATER, app_id=app_id)
         retry = replace(row, number=row.number + 1, reason=OwedReason.FAILED, sender=None)
         left = retry if self.rng.random() < 0.5 else None
         await self.same(lambda w: w.store.settle_late(made, left, sender=sender))
@@ -275,6 +289,34 @@ class History:
         endpoint_id, key = self.rng.choice(list(self.endpoints)), new_id()
         expires_at = self.rng.choice((None, LATER + 9000, LATER - 9000))
         await self.same(lambda w: w.put_secret(endpoint_id, key, expires_at=expires_at))
+
+    async def grant(self) -> None:
+        made = grant(
+            self.rng.choice(self.apps),
+            self.rng.choice(("*", "order.*", "order.paid secret")),
+            self.rng.choice(("*", "shop:*", "shop:1 shop:2", "shop:1:*")),
+            expires_at=self.rng.choice((None, None, LATER + 9000, LATER - 9000)),
+        )
+        self.grants.append(made)
+        await self.same(lambda w: w.put_grant(made))
+
+    async def revoke(self) -> None:
+        if self.grants:
+            gone = self.grants.pop(self.rng.randrange(len(self.grants)))
+            await self.same(lambda w: w.remove_grant(gone))
+
+    async def hasten(self) -> None:
+        owner, partition = self.owner(), self.rng.randrange(2)
+        endpoint_id, app_id = self.rng.choice(list(self.endpoints.items()))
+        epoch = self.epochs[owner].get(partition, 0)
+        rows = [row for row in self.rows() if row.endpoint_id == endpoint_id]
+        if len(rows) > 1:
+            return  # they would all be due at the same time
+        self.due += 1
+        now = self.due / 1000
+        await self.same(
+            lambda w: w.store.hasten_revoked(self.owners[owner], epoch, partition, app_id, endpoint_id, now=now)
+        )
 
     async def do_effect(self) -> None:
         effects = self.model.database.effects
@@ -315,13 +357,20 @@ class History:
         await self.same(lambda w: w.store.apps(self.apps))
         await self.same(lambda w: w.store.effects(partitions, limit=5))
         await self.same(lambda w: w.store.owed_endpoints(partitions), sorted)
-        await self.same(lambda w: w.store.changed_apps(1, since_version=4), sorted)
+        await self.same(lambda w: w.store.changed_apps(1, since_version=4), lambda found: (found[0], sorted(found[1])))
+        await self.same(lambda w: w.store.newest_attempt(partitions))
+        for app_id in self.apps:
+            for subject in SUBJECTS:
+                await self.same(partial(self.covered, app_id, subject))
         for partition in (0, 1):
             await self.see(partition)
         wants = [Want(p, endpoint_id, 1000) for p in (0, 1) for endpoint_id in self.endpoints]
         await self.same(
             lambda w: w.store.page(wants, now=ALL_DUE, bytes_max=1 << 40), lambda pages: [_rows(p) for p in pages]
         )
+
+    async def covered(self, app_id: AppId, subject: str | None, world: World) -> bool:
+        return await world.store.covered(app_id, "order.paid", subject)
 
     async def see(self, partition: int) -> None:
         await self.same(
@@ -342,11 +391,20 @@ def _rows(page: Page) -> list[tuple[Owed, Event | None]]:
 
 def _timeless(event: Event | None) -> Event | None:
     """The two clocks are not the same one."""
-    return None if event is None else replace(event, created_at=0.0)
+    if event is None:
+        return None
+    version = event.config_version if event.app_id is not None or event.audience else 0
+    return replace(event, created_at=0.0, config_version=version)
 
 
 def _without_times(answers: list[AppendResult]) -> list[AppendResult]:
-    return [answer if isinstance(answer, AppMissing) else replace(answer, created_at=0.0) for answer in answers]
+    # Nor do the two count configuration from the same version where an event is for nobody.
+    timed = [answer if isinstance(answer, AppMissing) else replace(answer, created_at=0.0) for answer in answers]
+    return [replace(a, places=tuple(map(_unversioned, a.places))) if isinstance(a, Announced) else a for a in timed]
+
+
+def _unversioned(place: Placed) -> Placed:
+    return place if place.audience else replace(place, config_version=0)
 
 
 def _sorted_claims(claims: list[Claim]) -> list[Claim]:

@@ -241,7 +241,7 @@ class World:
         if not settled:
             return
         endpoint_id, event_id = self.random.choice(settled)
-        partition, seq = self.database.positions[event_id]
+        ((partition, seq),) = self.database.positions[event_id]
         if seq > self.database.partitions[partition].cursor:
             return
         row = Owed(

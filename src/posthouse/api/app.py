@@ -19,7 +19,7 @@ from posthouse.api.gate import BODY_BYTES_MAX, App, Gate
 from posthouse.api.openapi import DESCRIPTION, completed
 from posthouse.api.pages import Cursors
 from posthouse.api.problems import PROBLEM_CONTENT, fields_of, problem_body, problem_bytes, status_of
-from posthouse.api.resources import apps, endpoints, event_types, keys, system, traffic
+from posthouse.api.resources import apps, endpoints, event_types, grants, keys, system, traffic
 from posthouse.domain.errors import PosthouseError
 from posthouse.domain.limits import BODY_READ_SECONDS
 from posthouse.manage.apps import Apps
@@ -27,9 +27,11 @@ from posthouse.manage.authenticator import Authenticator
 from posthouse.manage.catalogue import EventTypes
 from posthouse.manage.deliveries import Deliveries
 from posthouse.manage.endpoints import CheckTarget, Endpoints
+from posthouse.manage.grants import GrantBook
 from posthouse.manage.keys import Keys
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Directory
+from posthouse.ports.grants import Grants
 from posthouse.ports.inspect import Inspector
 
 log = structlog.get_logger()
@@ -47,6 +49,7 @@ class Services:
 
     event_types: EventTypes
     apps: Apps
+    grants: GrantBook
     endpoints: Endpoints
     deliveries: Deliveries
     keys: Keys
@@ -63,6 +66,7 @@ class Services:
     def over(
         cls,
         directory: Directory,
+        grants: Grants,
         inspector: Inspector,
         clock: Clock,
         *,
@@ -79,6 +83,7 @@ class Services:
         return cls(
             event_types=EventTypes(directory, clock),
             apps=Apps(directory, clock, authenticator),
+            grants=GrantBook(directory, grants, clock),
             endpoints=Endpoints(directory, clock, check_target=check_target),
             deliveries=Deliveries(directory, inspector, clock),
             keys=Keys(directory, clock, authenticator),
@@ -109,6 +114,7 @@ def build_app(services: Services) -> App:
     cursors = Cursors(services.cursor_key)
     app.include_router(event_types.routes(services.event_types, cursors))
     app.include_router(apps.routes(services.apps, cursors))
+    app.include_router(grants.routes(services.grants, cursors))
     app.include_router(endpoints.routes(services.endpoints, services.deliveries, cursors, services.clock))
     app.include_router(traffic.routes(services.deliveries, cursors))
     app.include_router(keys.routes(services.keys, cursors))

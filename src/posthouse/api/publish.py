@@ -1,15 +1,16 @@
 """The publish routes, as bare ASGI in front of the framework: on the hot path it would cost more than all our own work.
 
-POST /v1/apps/{app}/events          one event           -> 202 {"id", "type", "created_at"}
-POST /v1/apps/{app}/events/batch    JSON array / NDJSON -> 202 {"data": [...]}, all or nothing
+POST /v1/events                     one event, for every app that a grant covers
+POST /v1/apps/{app}/events          one event, for one app     -> 202 {"id", "type", "created_at"}, "apps": how many
+POST …/events/batch                 JSON array / NDJSON        -> 202 {"data": [...]}, all or nothing
+POST …/events?dry_run=true          nothing is stored          -> 200 whom the event would reach, and why nobody else
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from hashlib import sha256
-from typing import Any, Final, Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, Protocol, assert_never
 from urllib.parse import parse_qs
 
 import structlog
@@ -19,30 +20,27 @@ from posthouse.api.problems import problem_bytes
 from posthouse.domain.access import Principal
 from posthouse.domain.errors import Conflict, Forbidden, Invalid, NotFound, PosthouseError, TooLarge, Unauthorised
 from posthouse.domain.event import JSON_CONTENT, Draft
-from posthouse.domain.ids import EVENT, EventId, format_id
+from posthouse.domain.ids import EVENT, format_id
 from posthouse.domain.limits import BATCH_BYTES_MAX, BODY_READ_SECONDS, PAYLOAD_BYTES_MAX
 from posthouse.intake.catalogue import CatalogueCache
-from posthouse.intake.parse import (
-    EventBody,
-    attributes_json,
-    check_idempotency_key,
-    check_type,
-    parse_batch,
-    parse_event,
-    parse_lines,
-)
+from posthouse.intake.drafts import Drafter, Request
+from posthouse.intake.parse import check_idempotency_key
 from posthouse.intake.publisher import Publisher
 from posthouse.ports.catalogue import AppEntry
 from posthouse.ports.clock import Clock
-from posthouse.ports.log import Appended, AppendResult, AppMissing, Repeated
-from posthouse.wire.headers import is_content_type
+from posthouse.ports.log import Announced, Appended, AppendResult, AppMissing, Repeated
 from posthouse.wire.standard import timestamp
 
 log = structlog.get_logger()
 
-PREFIX: Final = "/v1/apps/"
-LINES_CONTENT: Final = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
-_ACCEPTED_HEADERS: Final = (b"content-type", b"application/json")
+APPS_PREFIX: Final = "/v1/apps/"
+PLATFORM_PATH: Final = "/v1/events"
+BATCH_PATH: Final = "/v1/events/batch"
+_PARAMETERS: Final = ("dry_run", "subject", "type")
+_JSON_HEADERS: Final = (b"content-type", b"application/json")
+
+Explain = Callable[[Draft], Awaitable[bytes]]
+"""Whom a draft would reach, as JSON."""
 
 
 class Authenticator(Protocol):
@@ -61,6 +59,7 @@ class PublishRoutes:
         authenticator: Authenticator,
         catalogue: CatalogueCache,
         publisher: Publisher,
+        explain: Explain,
         clock: Clock,
         payload_bytes_max: int = PAYLOAD_BYTES_MAX,
         batch_bytes_max: int = BATCH_BYTES_MAX,
@@ -69,8 +68,9 @@ class PublishRoutes:
         self._next = next_app
         self._authenticator = authenticator
         self._catalogue = catalogue
+        self._drafter = Drafter(catalogue, clock)
         self._publisher = publisher
-        self._clock = clock
+        self._explain = explain
         self._payload_bytes_max = payload_bytes_max
         self._batch_bytes_max = batch_bytes_max
         self._uploads = _Uploads(body_seconds)
@@ -78,22 +78,22 @@ class PublishRoutes:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
             path: str = scope["path"]
-            if path.startswith(PREFIX):
-                if path.endswith("/events"):
-                    reference = path[len(PREFIX) : -len("/events")]
-                    if reference and "/" not in reference:
-                        await self._answer(scope, receive, send, reference, batch=False)
-                        return
-                elif path.endswith("/events/batch"):
-                    reference = path[len(PREFIX) : -len("/events/batch")]
-                    if reference and "/" not in reference:
-                        await self._answer(scope, receive, send, reference, batch=True)
-                        return
+            if path.startswith(APPS_PREFIX):
+                for end, batch in (("/events", False), ("/events/batch", True)):
+                    if path.endswith(end):
+                        reference = path[len(APPS_PREFIX) : -len(end)]
+                        if reference and "/" not in reference:
+                            await self._answer(scope, receive, send, reference, batch=batch)
+                            return
+            elif path in (PLATFORM_PATH, BATCH_PATH):
+                await self._answer(scope, receive, send, None, batch=path == BATCH_PATH)
+                return
         await self._next(scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, reference: str, *, batch: bool) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, reference: str | None, *, batch: bool) -> None:
+        headers = [_JSON_HEADERS]
         try:
-            status, headers, body = 202, [_ACCEPTED_HEADERS], await self._publish(scope, receive, reference, batch)
+            status, body = await self._publish(scope, receive, reference, batch)
         except PosthouseError as error:
             status, headers, body = problem_bytes(error)
         except _Disconnected:
@@ -107,7 +107,7 @@ class PublishRoutes:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _publish(self, scope: Scope, receive: Receive, reference: str, batch: bool) -> bytes:
+    async def _publish(self, scope: Scope, receive: Receive, reference: str | None, batch: bool) -> tuple[int, bytes]:
         token = content_type = idempotency_key = None
         length = -1
         for name, value in scope["headers"]:
@@ -124,24 +124,31 @@ class PublishRoutes:
         most = self._batch_bytes_max if batch else self._payload_bytes_max
         if length > most:
             raise TooLarge(f"the body has {length} bytes; at most {most} are accepted")
-        self._publisher.admit(max(length, 0))
+        query = _query(scope)
+        dry_run = _dry_run(query, batch=batch)
+        if not dry_run:
+            self._publisher.admit(max(length, 0))
         body = await self._uploads.read(receive, most)
         key = None
         if idempotency_key is not None:
             key = idempotency_key.decode("latin-1")
             check_idempotency_key(key)
-        kind = JSON_CONTENT if content_type is None else content_type.decode("latin-1").strip()
-        essence = kind.partition(";")[0].strip().lower()
-        if batch:
-            events = parse_lines(body) if essence in LINES_CONTENT else parse_batch(_json_only(body, essence))
-            drafts = await self._drafts(app, reference, events, body, key, batch=True)
-            return _batch_answer(drafts, await self._submit(reference, app, drafts))
-        if essence == JSON_CONTENT:
-            drafts = await self._drafts(app, reference, [parse_event(body)], body, key, batch=False)
-        else:
-            drafts = [await self._raw(app, reference, scope, body, kind, key)]
-        (result,) = await self._submit(reference, app, drafts)
-        return _event_answer(drafts[0], result)
+        drafts = await self._drafter.drafts(
+            Request(
+                app_id=None if app is None else app.id,
+                app_uid=app.uid if app is not None and reference == app.uid else None,
+                batch=batch,
+                content_type=JSON_CONTENT if content_type is None else content_type.decode("latin-1").strip(),
+                body=body,
+                idempotency_key=key,
+                headers=scope["headers"],
+                query=query,
+            )
+        )
+        if dry_run:
+            return 200, await self._explain(drafts[0])
+        results = await self._submit(reference, app, drafts)
+        return 202, _batch_answer(drafts, results) if batch else _event_answer(drafts[0], results[0])
 
     async def _principal(self, header: bytes | None) -> Principal:
         if header is None or header[:7].lower() != b"bearer ":
@@ -149,73 +156,23 @@ class PublishRoutes:
         token = header[7:].strip().decode("latin-1")
         return self._authenticator.cached(token) or await self._authenticator.authenticate(token)
 
-    async def _app(self, principal: Principal, reference: str) -> AppEntry:
-        app = await self._catalogue.app(reference)
-        if not principal.may_see(app.id):
-            raise NotFound(f"there is no app {reference[:80]!r}", code="app_not_found")
+    async def _app(self, principal: Principal, reference: str | None) -> AppEntry | None:
+        app = None
+        if reference is not None:
+            app = await self._catalogue.app(reference)
+            if not principal.may_see(app.id):
+                raise _app_not_found(reference)
         if not principal.admin:
             raise Forbidden("this key belongs to one app; publishing needs a key of scope admin")
         return app
 
-    async def _drafts(
-        self, app: AppEntry, reference: str, events: Sequence[EventBody], body: bytes, key: str | None, *, batch: bool
-    ) -> list[Draft]:
-        fingerprint = b"" if key is None else sha256(body).digest()
-        drafts = []
-        for index, event in enumerate(events):
-            payload = bytes(event.data)
-            await self._catalogue.check(event.type, payload, path=f"[{index}].data" if batch else "data")
-            drafts.append(
-                Draft(
-                    id=EventId(self._clock.new_id()),
-                    app_id=app.id,
-                    app_uid=app.uid if reference == app.uid else None,
-                    type=event.type,
-                    payload=payload,
-                    subject=event.subject,
-                    key=event.key,
-                    channels=event.channels,
-                    attributes=attributes_json(event.attributes),
-                    expires_at=None if event.expires_at is None else event.expires_at.timestamp(),
-                    idempotency_key=key if key is None or not batch else f"{key}\x1f{index}",
-                    fingerprint=fingerprint,
-                )
-            )
-        return drafts
-
-    async def _raw(
-        self, app: AppEntry, reference: str, scope: Scope, body: bytes, content_type: str, key: str | None
-    ) -> Draft:
-        """Any other content type: the body is the payload, and the query says what it is."""
-        query = parse_qs(scope["query_string"].decode("latin-1"))
-        if "type" not in query:
-            raise Invalid(
-                f"a body of {content_type} is sent as it is; say what it is with ?type=…, or send application/json",
-                path="?type",
-                code="type_missing",
-            )
-        if not is_content_type(content_type):
-            raise Invalid("this is not a content type that could be sent on", path="Content-Type")
-        event_type = query["type"][0]
-        check_type(event_type, path="?type")
-        await self._catalogue.check(event_type, None, path="")
-        return Draft(
-            id=EventId(self._clock.new_id()),
-            app_id=app.id,
-            app_uid=app.uid if reference == app.uid else None,
-            type=event_type,
-            payload=body,
-            content_type=content_type,
-            idempotency_key=key,
-            fingerprint=b"" if key is None else sha256(body).digest(),
-        )
-
-    async def _submit(self, reference: str, app: AppEntry, drafts: Sequence[Draft]) -> list[AppendResult]:
-        results = await self._publisher.submit(app.partition, drafts)
+    async def _submit(self, reference: str | None, app: AppEntry | None, drafts: Sequence[Draft]) -> list[AppendResult]:
+        results = await self._publisher.submit(0 if app is None else app.partition, drafts)
         for draft, result in zip(drafts, results, strict=True):
             if isinstance(result, AppMissing):
+                assert reference is not None, "a platform event is for whoever is there"
                 self._catalogue.forget_app(reference)
-                raise NotFound(f"there is no app {reference[:80]!r}", code="app_not_found")
+                raise _app_not_found(reference)
             if isinstance(result, Repeated) and result.fingerprint != draft.fingerprint:
                 raise Invalid(
                     "this Idempotency-Key was used with another body within the last 24 hours; use a new key",
@@ -223,6 +180,30 @@ class PublishRoutes:
                     code="idempotency_key_reused",
                 )
         return results
+
+
+def _app_not_found(reference: str) -> NotFound:
+    return NotFound(f"there is no app {reference[:80]!r}", code="app_not_found")
+
+
+def _query(scope: Scope) -> Mapping[str, str]:
+    raw = scope["query_string"]
+    if not raw:
+        return {}
+    query = {name: values[0] for name, values in parse_qs(raw.decode("latin-1"), keep_blank_values=True).items()}
+    for name in query:
+        if name not in _PARAMETERS:
+            raise Invalid(f"there is no such parameter here; there are {', '.join(_PARAMETERS)}", path=f"?{name[:80]}")
+    return query
+
+
+def _dry_run(query: Mapping[str, str], *, batch: bool) -> bool:
+    asked = query.get("dry_run", "false")
+    if asked not in ("true", "false"):
+        raise Invalid("is true or false", path="?dry_run")
+    if asked == "true" and batch:
+        raise Invalid("explains one event; send one of the batch to …/events?dry_run=true", path="?dry_run")
+    return asked == "true"
 
 
 class _Disconnected(Exception):
@@ -283,30 +264,23 @@ async def _body(receive: Receive, most: int) -> bytes:
         chunks.append(chunk)
 
 
-def _json_only(body: bytes, essence: str) -> bytes:
-    if essence != JSON_CONTENT:
-        raise Invalid(
-            f"a batch is a JSON array (application/json) or lines of JSON (application/x-ndjson), not {essence}",
-            path="Content-Type",
-            code="unsupported_media_type",
-        )
-    return body
-
-
 def _event_answer(draft: Draft, result: AppendResult) -> bytes:
-    return b'{"id":"%b","type":"%b","created_at":"%b"}' % _facts(draft, result)
+    match result:
+        case Appended(created_at=created_at):
+            return _ANSWER % (format_id(EVENT, draft.id).encode(), draft.type.encode(), timestamp(created_at), b"")
+        case Announced(created_at=created_at):
+            apps = b',"apps":%d' % result.apps
+            return _ANSWER % (format_id(EVENT, draft.id).encode(), draft.type.encode(), timestamp(created_at), apps)
+        case Repeated(event_id=event_id, created_at=created_at):
+            return _ANSWER % (format_id(EVENT, event_id).encode(), draft.type.encode(), timestamp(created_at), b"")
+        case AppMissing():
+            raise Conflict("the app disappeared")
+        case _:
+            assert_never(result)
+
+
+_ANSWER: Final = b'{"id":"%b","type":"%b","created_at":"%b"%b}'
 
 
 def _batch_answer(drafts: Sequence[Draft], results: Sequence[AppendResult]) -> bytes:
     return b'{"data":[%b]}' % b",".join(_event_answer(d, r) for d, r in zip(drafts, results, strict=True))
-
-
-def _facts(draft: Draft, result: AppendResult) -> tuple[bytes, bytes, bytes]:
-    match result:
-        case Appended(created_at=created_at):
-            event_id = draft.id
-        case Repeated(event_id=event_id, created_at=created_at):
-            pass
-        case AppMissing():
-            raise Conflict("the app disappeared")
-    return format_id(EVENT, event_id).encode(), draft.type.encode(), timestamp(created_at)

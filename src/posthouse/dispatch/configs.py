@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from posthouse.domain.endpoint import AppConfig, Endpoint
-from posthouse.domain.event import Event
 from posthouse.domain.ids import AppId, EndpointId
 from posthouse.domain.limits import ROUTED_APPS_MAX
 from posthouse.domain.routing import Router
@@ -20,33 +20,49 @@ GONE_VERSION: Final = 1 << 62  # of an app that does not exist any more: it neve
 class Configs:
     """Compiled configuration by app: at most `limit` apps, the least recently used leave first.
 
-    An event is routed by a version at least as new as the one it was stamped with as it was appended, so that an endpoint
-    created before a publish never misses it. Changes without an event come by `refresh`. `changed` is told the endpoints of
-    every app that was loaded.
+    An event of an app is routed by a version of it at least as new as the one it was stamped with as it was appended, so that
+    an endpoint created before a publish never misses it. A platform event is stamped with the version of its partition: what
+    is known of the partition's apps is as new as that one after `catch_up`, which also brings changes without an event.
+
+    `changed` is told the endpoints of every app that was loaded, `only` that these endpoints are all that these apps have
+    now, and `shrunk` of each app that has lost grants.
     """
 
     def __init__(
-        self, store: Store, clock: Clock, *, changed: Callable[[Sequence[Endpoint]], None], limit: int = ROUTED_APPS_MAX
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        changed: Callable[[Sequence[Endpoint]], None],
+        only: Callable[[Collection[AppId], Collection[EndpointId]], None] = lambda apps, endpoints: None,
+        shrunk: Callable[[AppConfig], None] = lambda app: None,
+        limit: int = ROUTED_APPS_MAX,
     ) -> None:
         self._store = store
         self._clock = clock
         self._changed = changed
+        self._only = only
+        self._shrunk = shrunk
         self._limit = limit
         self._routers: OrderedDict[AppId, Router] = OrderedDict()
         self._loading: Counter[AppId] = Counter()
         self._forgotten = 0
+        self._versions: dict[
+            int, int
+        ] = {}  # partition -> as of which version what is known of its apps is all there is
+        self._catching_up = asyncio.Lock()  # in order: an older state must not come after a newer one
 
-    def router(self, event: Event) -> Router | None:
-        """The router for an event; None where `load` must come first."""
-        router = self._current(event.app_id)
-        if router is None or router.config.version < event.config_version:
+    def router(self, app_id: AppId, version: int = 0) -> Router | None:
+        """The router of an app, at this version or a newer one; None where `load` must come first."""
+        router = self._current(app_id)
+        if router is None or router.config.version < version:
             return None
-        self._routers.move_to_end(event.app_id)
+        self._routers.move_to_end(app_id)
         return router
 
-    def known(self, event: Event) -> Router:
-        """The router that `router` or `load` found for the event, even if it has aged since."""
-        return self._routers[event.app_id]
+    def known(self, app_id: AppId) -> Router:
+        """The router that `router` or `load` found, even if it has aged since."""
+        return self._routers[app_id]
 
     def _current(self, app_id: AppId) -> Router | None:
         router = self._routers.get(app_id)
@@ -55,11 +71,14 @@ class Configs:
         refresh_at = router.config.refresh_at
         return router if refresh_at is None or refresh_at > self._clock.now() else None
 
-    async def load(self, app_ids: Collection[AppId]) -> dict[AppId, Router]:
-        """Load apps, all in one snapshot. An app that is gone routes to nobody."""
+    async def load(self, app_ids: Collection[AppId], *, needed: int = 0) -> dict[AppId, Router]:
+        """Load apps, all in one snapshot. An app that is gone routes to nobody.
+
+        `needed` is how many apps, these among them, the caller uses right after: so many stay, if more than the limit.
+        """
         found = await self._snapshot(app_ids)
         loaded = {app_id: self._keep(app_id, found.get(app_id)) for app_id in app_ids}
-        while len(self._routers) > self._limit:
+        while len(self._routers) > max(self._limit, needed):
             self._routers.popitem(last=False)
         return loaded
 
@@ -86,24 +105,48 @@ class Configs:
         self._changed(config.endpoints)
         return router
 
-    async def refresh(self, app_ids: Collection[AppId]) -> set[EndpointId]:
-        """These apps changed: load them, and keep those that are in use here. All the endpoints that the apps have now."""
+    async def refresh(self, app_ids: Collection[AppId]) -> list[AppConfig]:
+        """These apps changed: load them, and keep those that are in use here. Those that are still there."""
         found = await self._snapshot(app_ids)
-        present: set[EndpointId] = set()
         for app_id in app_ids:
             config = found.get(app_id)
             if app_id in self._routers or app_id in self._loading:
-                config = self._keep(app_id, config).config
+                self._keep(app_id, config)
             elif config is not None:
                 self._changed(config.endpoints)
-            present.update(endpoint.id for endpoint in (() if config is None else config.endpoints))
-        return present
+        return list(found.values())
 
-    def forget(self, partitions: Collection[int]) -> None:
-        """Partitions were taken: what is known of their apps may be from long ago, when they were last ours."""
+    def version(self, partition: int) -> int:
+        """As of which version what is known of a partition's apps is complete; 0 for one that is not ours."""
+        return self._versions.get(partition, 0)
+
+    async def catch_up(self, partition: int, version: int) -> None:
+        """Load what changed in a partition, unless it is as new as `version` already. Raises StoreUnavailable."""
+        async with self._catching_up:
+            while (since := self._versions.get(partition)) is not None and since < version:
+                forgotten = self._forgotten
+                now, changed = await self._store.changed_apps(partition, since_version=since)
+                configs = await self.refresh(changed) if changed else []
+                if forgotten != self._forgotten:
+                    continue
+                self._versions[partition] = max(now, version)
+                self._only(set(changed), {endpoint.id for config in configs for endpoint in config.endpoints})
+                for config in configs:
+                    if config.grants.version > since:
+                        self._shrunk(config)
+
+    def take(self, versions: Mapping[int, int]) -> None:
+        """Partitions were taken, which had these versions before now: what is known of their apps may be from long ago, when
+        they were last ours, and is forgotten."""
         self._forgotten += 1
-        for app_id in [a for a, router in self._routers.items() if router.config.partition in partitions]:
+        for app_id in [a for a, router in self._routers.items() if router.config.partition in versions]:
             del self._routers[app_id]
+        self._versions.update(versions)
+
+    def drop(self, partitions: Collection[int]) -> None:
+        """Partitions are no longer ours."""
+        for partition in partitions:
+            self._versions.pop(partition, None)
 
     async def find(self, endpoint_ids: Sequence[EndpointId]) -> dict[EndpointId, Endpoint | None]:
         """Endpoints by id; None for those that no longer exist."""

@@ -6,7 +6,9 @@ from collections.abc import Collection, Sequence
 
 from posthouse.dispatch.configs import Configs
 from posthouse.domain.delivery import Delivery, DeliveryClass, DeliveryKey
+from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.event import Event
+from posthouse.domain.ids import AppId
 from posthouse.lane.lanes import Lanes
 from posthouse.ports.clock import Clock
 from posthouse.settle.progress import Progress
@@ -32,18 +34,39 @@ class Dispatcher:
             self._recorded.pop(partition, None)
 
     def ready(self, event: Event) -> bool:
-        """Whether the event's app is configured here as new as the event asks."""
-        return self._configs.router(event) is not None
+        """Whether the event's apps are configured here as new as the event asks."""
+        if event.app_id is not None:
+            return self._configs.router(event.app_id, event.config_version) is not None
+        return event.config_version <= self._configs.version(event.partition) and all(
+            self._configs.router(app_id) is not None for app_id in event.audience
+        )
 
     async def prepare(self, events: Sequence[Event]) -> None:
         """Make events ready, with one load for all their apps."""
-        missing = {event.app_id for event in events if self._configs.router(event) is None}
+        needed: set[AppId] = set()
+        missing: set[AppId] = set()
+        for event in events:
+            if event.app_id is not None:
+                needed.add(event.app_id)
+                if self._configs.router(event.app_id, event.config_version) is None:
+                    missing.add(event.app_id)
+            else:
+                needed.update(event.audience)
+                if event.config_version > self._configs.version(event.partition):
+                    await self._configs.catch_up(event.partition, event.config_version)
+        missing.update([app_id for app_id in needed if self._configs.router(app_id) is None])
         if missing:
-            await self._configs.load(missing)
+            await self._configs.load(missing, needed=len(needed))
+
+    def _route(self, event: Event) -> tuple[Endpoint, ...]:
+        if event.app_id is not None:
+            return self._configs.known(event.app_id).route(event.type, event.channels)
+        routers = [self._configs.known(app_id) for app_id in event.audience]
+        return tuple([endpoint for router in routers for endpoint in router.route(event.type, event.channels)])
 
     def dispatch(self, event: Event, epoch: int) -> None:
         """Offer the event to the lane of every endpoint it reaches."""
-        endpoints = self._configs.known(event).route(event.type, event.channels)
+        endpoints = self._route(event)
         if self._recorded and (entry := self._recorded.get(event.partition)) is not None:
             until, recorded = entry
             endpoints = tuple(e for e in endpoints if (e.id, event.id) not in recorded)

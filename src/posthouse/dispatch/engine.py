@@ -13,10 +13,10 @@ from posthouse.dispatch.dispatcher import Dispatcher
 from posthouse.dispatch.ownership import Ownership
 from posthouse.dispatch.tail import Tails
 from posthouse.domain.delivery import Delivery, DeliveryKey, Effect, JournalBatch, Owed, OwedReason
-from posthouse.domain.endpoint import Endpoint
+from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.errors import PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
-from posthouse.domain.ids import EndpointId
+from posthouse.domain.ids import AppId, EndpointId
 from posthouse.domain.limits import IN_FLIGHT_GRACE_SECONDS, PAGED_BYTES_MAX
 from posthouse.lane.budget import Budget
 from posthouse.lane.lane import Lane
@@ -89,7 +89,7 @@ class Engine:
             mark_in_flight=self._mark_in_flight,
             drained=self._drained,
         )
-        self.configs = Configs(store, clock, changed=self._configured)
+        self.configs = Configs(store, clock, changed=self._configured, only=self._only, shrunk=self._shrunk)
         self.backlog = Backlog(
             store,
             clock,
@@ -113,9 +113,8 @@ class Engine:
             heads_seen=self._heads_seen,
             ended=self._ended,
         )
-        self._versions: dict[int, int] = {}
         self._pokes: dict[int, int] = {}
-        self._reloads = asyncio.Lock()
+        self._reloading: set[int] = set()
         self._effects_due = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._chores: set[asyncio.Task[None]] = set()
@@ -203,15 +202,17 @@ class Engine:
     async def _taken(self, claims: Sequence[Claim]) -> None:
         """Derive what the predecessors left. The claim was a statement of its own: what follows sees all they wrote."""
         partitions = [claim.partition for claim in claims]
-        self.configs.forget(partitions)
         heads = await self._log.heads(partitions)
+        self.configs.take({partition: heads[partition].config_version for partition in partitions})
         for previous in {claim.previous for claim in claims} - {None, self._owner}:
             epochs = {c.partition: c.epoch for c in claims if c.previous == previous}
             if previous is not None:
                 await self._store.recover_in_flight(self._owner, epochs, previous=previous, now=self._clock.now())
+        newest = await self._store.newest_attempt(partitions)
+        if newest is not None:
+            self._clock.ids_after(newest)
         for claim in claims:
             head = heads[claim.partition]
-            self._versions[claim.partition] = head.config_version
             self._pokes[claim.partition] = head.poke
             self.progress.take(claim.partition)
             recorded: set[DeliveryKey] = set()
@@ -228,6 +229,7 @@ class Engine:
     def _lost(self, partitions: Collection[int]) -> None:
         partitions = set(partitions)
         self.tails.drop(partitions)
+        self.configs.drop(partitions)
         self.lanes.drop(partitions)
         self.journal.forget(partitions)
         self.backlog.drop(partitions)
@@ -238,27 +240,43 @@ class Engine:
         """What the poll brought besides the heads: changed configuration, and rows written from outside."""
         poked = []
         for partition, head in heads.items():
-            version = self._versions.get(partition, head.config_version)
-            if head.config_version > version:
-                self._chore(self._reload(partition, version))
+            if head.config_version > self.configs.version(partition) > 0 and partition not in self._reloading:
+                self._reloading.add(partition)
+                self._chore(self._reload(partition, head.config_version))
             if head.poke != self._pokes.get(partition, head.poke):
                 poked.append(partition)
-            self._versions[partition] = head.config_version
             self._pokes[partition] = head.poke
         if poked:
             self._chore(self._poked(poked))
 
-    async def _reload(self, partition: int, since: int) -> None:
+    async def _reload(self, partition: int, version: int) -> None:
         try:
-            async with self._reloads:  # in order: an older state must not come after a newer one
-                changed = set(await self._store.changed_apps(partition, since_version=since))
-                present = await self.configs.refresh(changed)
-                self.lanes.keep_only(changed, present)
-                self.backlog.keep_only(changed, present)
+            await self.configs.catch_up(partition, version)
         except PosthouseError as error:
-            log.warning("configuration.not_loaded", partition=partition, error=str(error))
-            # The next poll tries again, from there on.
-            self._versions[partition] = min(since, self._versions.get(partition, since))
+            log.warning("configuration.not_loaded", partition=partition, error=str(error))  # the next poll tries again
+        finally:
+            self._reloading.discard(partition)
+
+    def _only(self, app_ids: Collection[AppId], endpoint_ids: Collection[EndpointId]) -> None:
+        self.lanes.keep_only(app_ids, endpoint_ids)
+        self.backlog.keep_only(app_ids, endpoint_ids)
+
+    def _shrunk(self, app: AppConfig) -> None:
+        """An app has lost grants: what it is owed of events that it may no longer have need not wait for its time."""
+        self._chore(self._hasten(app))
+
+    async def _hasten(self, app: AppConfig) -> None:
+        try:
+            for endpoint in app.endpoints:
+                epoch = self.ownership.epochs.get(app.partition)
+                if epoch is None:
+                    return
+                await self._store.hasten_revoked(
+                    self._owner, epoch, app.partition, app.app_id, endpoint.id, now=self._clock.now()
+                )
+            await self._poked([app.partition])
+        except StoreUnavailable as error:
+            log.warning("revoked.not_hastened", error=str(error))  # they are looked at when they fall due
 
     async def _poked(self, partitions: Sequence[int]) -> None:
         try:

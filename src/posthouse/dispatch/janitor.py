@@ -15,6 +15,7 @@ log = structlog.get_logger()
 
 TICK_SECONDS: Final = 15.0
 DAYS_SECONDS: Final = 600.0
+DAY_SECONDS: Final = 86_400.0
 
 
 class Janitor:
@@ -51,4 +52,7 @@ class Janitor:
         retired = await self._upkeep.retire_days(now, retention_days=self._retention_days)
         if made or retired:
             log.info("days.turned", made=made, retired=retired)
+        # A grant that ended is kept as long as an event may be there that it covered.
+        while dropped := await self._upkeep.drop_grants(before=now - (self._retention_days + 1) * DAY_SECONDS):
+            log.info("grants.dropped", ended=dropped)
         self._days_due = self._clock.boot() + DAYS_SECONDS

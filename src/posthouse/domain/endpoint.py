@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from posthouse.domain.grant import NO_SHRINKAGE, Shrinkage
 from posthouse.domain.ids import AppId, EndpointId
 from posthouse.domain.limits import LANE_CONCURRENCY
 from posthouse.domain.retry import Retry, RetrySettings
@@ -49,6 +50,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int = LANE_CONCURRENCY
     secrets: tuple[Secret, ...] = ()  # newest first; each one signs
     failing_since: float | None = None  # unix seconds: no confirmed delivery since
+    grants: Shrinkage = NO_SHRINKAGE  # of its app
 
 
 class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -71,4 +73,5 @@ class AppConfig(msgspec.Struct, frozen=True, kw_only=True):
     partition: int
     version: int
     endpoints: tuple[Endpoint, ...] = ()
-    refresh_at: float | None = None  # unix seconds: when a secret's overlap ends, and this must be loaded anew
+    grants: Shrinkage = NO_SHRINKAGE
+    refresh_at: float | None = None  # unix seconds: a secret or a grant ends, and this must be loaded anew

@@ -23,7 +23,7 @@ class Draft(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """An event on its way into the log, already validated. Texts hold no NUL; `payload` is verbatim."""
 
     id: EventId
-    app_id: AppId
+    app_id: AppId | None = None  # None: for every app whose grants cover type and subject
     app_uid: str | None = None  # where the app was named by it: checked as the event is appended
     type: str
     payload: bytes
@@ -42,12 +42,16 @@ class Draft(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """A fact in the log, at `(partition, seq)`. `config_version` is the app's when it was appended."""
+    """A fact in the log, at `(partition, seq)`.
+
+    It is for one app, and `config_version` is the app's when it was appended; or, without `app_id`, for the apps of this
+    partition that are its `audience`, and `config_version` is the partition's when they were found.
+    """
 
     id: EventId
     partition: int
     seq: int
-    app_id: AppId
+    app_id: AppId | None
     type: str
     payload: bytes
     content_type: str
@@ -58,3 +62,4 @@ class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     channels: tuple[str, ...] = ()
     expires_at: float | None = None
     depth: int = 0
+    audience: tuple[AppId, ...] = ()

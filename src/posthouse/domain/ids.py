@@ -12,12 +12,14 @@ EventId = NewType("EventId", bytes)
 AppId = NewType("AppId", bytes)
 EndpointId = NewType("EndpointId", bytes)
 AttemptId = NewType("AttemptId", bytes)
+GrantId = NewType("GrantId", bytes)
 
 APP: Final = "app"
 ATTEMPT: Final = "att"
 EFFECT: Final = "eff"
 ENDPOINT: Final = "ep"
 EVENT: Final = "evt"
+GRANT: Final = "grant"
 KEY: Final = "key"
 PROCESS: Final = "proc"
 
@@ -46,6 +48,11 @@ def unix_ms_of(raw: bytes) -> int:
 def lower_bound(unix_ms: int) -> bytes:
     """The smallest id of a millisecond: where a scan that needs nothing older may begin."""
     return max(unix_ms, 0).to_bytes(6, "big") + bytes(10)
+
+
+def next_id(raw: bytes) -> bytes:
+    """The id right after this one."""
+    return (int.from_bytes(raw, "big") + 1).to_bytes(ID_BYTES, "big")
 
 
 def format_id(prefix: str, raw: bytes) -> str:

@@ -86,7 +86,7 @@ def check(event: EventBody, *, prefix: str) -> None:
     """What types alone do not say. Raises Invalid with the path of the field."""
     check_type(event.type, path=_join(prefix, "type"))
     if event.subject is not None:
-        _text(event.subject, NAME_LENGTH_MAX * 2, _join(prefix, "subject"))
+        check_subject(event.subject, path=_join(prefix, "subject"))
     if event.key is not None:
         _text(event.key, NAME_LENGTH_MAX * 2, _join(prefix, "key"))
     if event.channels:
@@ -111,6 +111,11 @@ def check_type(name: str, *, path: str) -> None:
             path=path,
             code="invalid_event_type",
         )
+
+
+def check_subject(subject: str, *, path: str) -> None:
+    """Raises Invalid where this cannot be a subject."""
+    _text(subject, NAME_LENGTH_MAX * 2, path)
 
 
 def check_idempotency_key(text: str) -> None:

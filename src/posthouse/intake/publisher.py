@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, assert_never
 
 import structlog
 
-from posthouse.domain.errors import Conflict, InDoubt, Overloaded, StoreRejected, StoreUnavailable
+from posthouse.domain.errors import Conflict, InDoubt, Overloaded, StoreRejected, StoreUnavailable, TooLarge
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.ids import AppId
 from posthouse.domain.limits import (
@@ -20,7 +20,7 @@ from posthouse.domain.limits import (
     PUBLISH_CLASSES,
 )
 from posthouse.ports.clock import Clock
-from posthouse.ports.log import Appended, AppendResult, EventLog
+from posthouse.ports.log import Announced, Appended, AppendResult, AppMissing, EventLog, Placed, Repeated
 from posthouse.ports.telemetry import Telemetry
 
 log = structlog.get_logger()
@@ -54,7 +54,7 @@ class Publisher:
         self._appended = appended
         self._queues: list[deque[Group]] = [deque() for _ in range(classes)]
         self._flushing: list[asyncio.Task[None] | None] = [None] * classes
-        self._keys: set[tuple[AppId, str]] = set()
+        self._keys: set[tuple[AppId | None, str]] = set()
         self._events_max = pending_events_max
         self._bytes_max = pending_bytes_max
         self._closed = False
@@ -69,10 +69,10 @@ class Publisher:
             raise Overloaded("events come in faster than they can be stored; try again shortly", retry_after=1)
 
     async def submit(self, partition: int, drafts: Sequence[Draft]) -> list[AppendResult]:
-        """Append the drafts, all of one partition, in one commit; durable when this returns.
+        """Append the drafts, all of one partition or all without an app (then any), in one commit; durable when this returns.
 
-        Raises Overloaded, Conflict (an idempotency key of theirs is just being used), StoreRejected, StoreUnavailable
-        (also where the commit's fate stayed unknown: it may have happened).
+        Raises Overloaded, Conflict (an idempotency key of theirs is just being used), StoreRejected, TooLarge (their audience
+        is), StoreUnavailable (also where the commit's fate stayed unknown: it may have happened).
         """
         size = sum(len(d.payload) + len(d.attributes or b"") for d in drafts)
         self.admit(size)
@@ -125,8 +125,8 @@ class Publisher:
         started = self._clock.boot()
         try:
             results = await self._insist(drafts)
-        except StoreRejected as error:
-            # One bad row never fails its neighbours: look for the group that holds it.
+        except (StoreRejected, TooLarge) as error:
+            # One bad row never fails its neighbours: look for the group that holds it. Of audiences, fewer have fewer apps.
             if len(groups) == 1:
                 _fail(groups, error)
             else:
@@ -138,7 +138,7 @@ class Publisher:
             _fail(groups, error)
             return
         self._telemetry.publish_batch(len(drafts), self._clock.boot() - started)
-        self._hand_off([_event(d, r) for d, r in zip(drafts, results, strict=True) if isinstance(r, Appended)])
+        self._hand_off([event for d, r in zip(drafts, results, strict=True) for event in _events(d, r)])
         at = 0
         for group_drafts, future, _ in groups:
             if not future.done():
@@ -189,7 +189,20 @@ def _fail(groups: Sequence[Group], error: Exception) -> None:
             future.set_exception(error)
 
 
-def _event(draft: Draft, at: Appended) -> Event:
+def _events(draft: Draft, result: AppendResult) -> tuple[Event, ...]:
+    """What was appended: one event, or one for each partition of a platform event's audience."""
+    match result:
+        case Appended(partition, seq, version, created_at):
+            return (_event(draft, Placed(partition, seq, version, ()), created_at),)
+        case Announced(created_at, places):
+            return tuple([_event(draft, place, created_at) for place in places])
+        case Repeated() | AppMissing():
+            return ()
+        case _:
+            assert_never(result)
+
+
+def _event(draft: Draft, at: Placed, created_at: float) -> Event:
     return Event(
         id=draft.id,
         partition=at.partition,
@@ -198,11 +211,12 @@ def _event(draft: Draft, at: Appended) -> Event:
         type=draft.type,
         payload=draft.payload,
         content_type=draft.content_type,
-        created_at=at.created_at,
+        created_at=created_at,
         config_version=at.config_version,
         subject=draft.subject,
         key=draft.key,
         channels=draft.channels,
         expires_at=draft.expires_at,
         depth=draft.depth,
+        audience=at.audience,
     )

@@ -9,8 +9,19 @@ from posthouse.domain.delivery import AttemptOutcome, DeliveryClass
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.errors import Invalid, NotFound
 from posthouse.domain.event import Event
-from posthouse.domain.ids import ATTEMPT, ENDPOINT, EVENT, AttemptId, EndpointId, EventId, lower_bound, parse_id
-from posthouse.domain.limits import OWED_COUNTED_MAX, STATS_SECONDS_MAX
+from posthouse.domain.ids import (
+    APP,
+    ATTEMPT,
+    ENDPOINT,
+    EVENT,
+    AttemptId,
+    EndpointId,
+    EventId,
+    format_id,
+    lower_bound,
+    parse_id,
+)
+from posthouse.domain.limits import OWED_COUNTED_MAX, ROUTES_SHOWN_MAX, STATS_SECONDS_MAX
 from posthouse.intake.parse import check_type
 from posthouse.manage.access import find_app
 from posthouse.manage.endpoints import endpoint_not_found
@@ -23,6 +34,7 @@ from posthouse.ports.inspect import (
     EventFacts,
     Inspector,
     OwedFacts,
+    Routes,
     Span,
     Where,
 )
@@ -41,27 +53,32 @@ class RequestView(msgspec.Struct, frozen=True):
 
 
 class Deliveries:
-    """An app's events, attempts and owed deliveries, to an administrator or to the app itself."""
+    """Events, attempts and owed deliveries: of one app, to an administrator or to the app itself; without an
+    app, of all that the principal may see."""
 
     def __init__(self, directory: Directory, inspector: Inspector, clock: Clock) -> None:
         self._directory = directory
         self._inspector = inspector
         self._clock = clock
 
-    async def events(self, principal: Principal, app: str, span: Span, *, type: str | None) -> list[EventFacts]:
+    async def events(
+        self, principal: Principal, app: str | None, span: Span, *, type: str | None, subject: str | None = None
+    ) -> list[EventFacts]:
         where = await self._where(principal, app)
         _check_filter(type)
-        return await self._inspector.events(where, span, type=type)
+        return await self._inspector.events(where, span, type=type, subject=subject)
 
-    async def event(self, principal: Principal, app: str, reference: str) -> tuple[EventFacts, Event]:
-        """Raises NotFound."""
+    async def event(self, principal: Principal, app: str | None, reference: str) -> tuple[EventFacts, Event, Routes]:
+        """An event and the first of the ways it took. Raises NotFound."""
         where = await self._where(principal, app)
         found = await self._inspector.event(where, _event_id(reference))
         if found is None:
             raise _event_not_found(reference)
-        return found
+        return *found, await self._inspector.event_routes(where, found[0].id, limit=ROUTES_SHOWN_MAX)
 
-    async def event_attempts(self, principal: Principal, app: str, reference: str, span: Span) -> list[AttemptFacts]:
+    async def event_attempts(
+        self, principal: Principal, app: str | None, reference: str, span: Span
+    ) -> list[AttemptFacts]:
         """Raises NotFound."""
         where = await self._where(principal, app)
         event_id = _event_id(reference)
@@ -73,7 +90,7 @@ class Deliveries:
     async def attempts(
         self,
         principal: Principal,
-        app: str,
+        app: str | None,
         span: Span,
         *,
         endpoint: str | None,
@@ -85,17 +102,19 @@ class Deliveries:
         endpoint_id = await self._endpoint_id(where, endpoint)
         return await self._inspector.attempts(where, span, endpoint_id=endpoint_id, outcome=outcome, type=type)
 
-    async def attempt(self, principal: Principal, app: str, reference: str) -> tuple[AttemptRecord, RequestView | None]:
+    async def attempt(
+        self, principal: Principal, app: str | None, reference: str
+    ) -> tuple[AttemptRecord, RequestView | None]:
         """An attempt and its request, made again from what it was made of. Raises NotFound."""
         where = await self._where(principal, app)
         raw = parse_id(ATTEMPT, reference)
         found = None if raw is None else await self._inspector.attempt(where, AttemptId(raw))
         if found is None:
             raise NotFound(f"there is no attempt {reference[:80]!r}", code="attempt_not_found")
-        return found, request_of(found, where)
+        return found, request_of(found)
 
     async def owed(
-        self, principal: Principal, app: str, *, before: tuple[bytes, bytes], limit: int, endpoint: str | None
+        self, principal: Principal, app: str | None, *, before: tuple[bytes, bytes], limit: int, endpoint: str | None
     ) -> list[OwedFacts]:
         where = await self._where(principal, app)
         endpoint_id = await self._endpoint_id(where, endpoint)
@@ -107,7 +126,7 @@ class Deliveries:
         """Raises NotFound, Invalid (the span is too long)."""
         if not 0 <= until - since <= STATS_SECONDS_MAX:
             raise Invalid(f"must be before until, by at most {STATS_SECONDS_MAX / 86_400:g} days", path="?since")
-        where = await self._where(principal, app)
+        where = await self._of(principal, app)
         found = await self._directory.get_endpoint(where.app_id, endpoint)
         if found is None:
             raise endpoint_not_found(endpoint)
@@ -115,21 +134,29 @@ class Deliveries:
 
     async def resend(self, principal: Principal, app: str, *, event: str, endpoint: str) -> OwedFacts:
         """Owe an event to an endpoint again. Raises NotFound, Conflict (see `ports.inspect`)."""
-        where = await self._where(principal, app)
+        where = await self._of(principal, app)
         event_id = _event_id(event)
         found = await self._directory.get_endpoint(where.app_id, endpoint)
         if found is None:
             raise endpoint_not_found(endpoint)
         return await self._inspector.resend(where, found.id, event_id, now=self._clock.now())
 
-    async def _where(self, principal: Principal, app: str) -> Where:
+    async def _where(self, principal: Principal, app: str | None) -> Where | None:
+        """No app is everything that the principal may see: all (None), or its own app."""
+        if app is not None:
+            return await self._of(principal, app)
+        return None if principal.app_id is None else await self._of(principal, format_id(APP, principal.app_id))
+
+    async def _of(self, principal: Principal, app: str) -> Where:
         found = await find_app(self._directory, principal, app)
         return Where(found.id, found.partition)
 
-    async def _endpoint_id(self, where: Where, reference: str | None) -> EndpointId | None:
+    async def _endpoint_id(self, where: Where | None, reference: str | None) -> EndpointId | None:
         """The id a filter means. One that was deleted still has attempts, so an id is taken as it is."""
         if reference is None:
             return None
+        if where is None:
+            raise Invalid("an endpoint is looked for in its app; say which with app", path="?endpoint")
         raw = parse_id(ENDPOINT, reference)
         if raw is not None:
             return EndpointId(raw)
@@ -145,15 +172,15 @@ def span(*, before: bytes, since: float | None, until: float | None, limit: int)
     return Span(before=end, since=lower_bound(0 if since is None else int(since * 1000)), limit=limit)
 
 
-def request_of(record: AttemptRecord, where: Where) -> RequestView | None:
+def request_of(record: AttemptRecord) -> RequestView | None:
     """The request of an attempt; None where nothing was sent, or where what it was made of is gone."""
     facts, event, config = record.facts, record.event, record.config
     if not facts.sent or event is None or config is None:
         return None
     endpoint = Endpoint(
         id=facts.endpoint_id,
-        app_id=where.app_id,
-        partition=where.partition,
+        app_id=facts.app_id,
+        partition=event.partition,
         revision=facts.revision,
         url=config.url,
         headers=tuple(config.headers.items()),

@@ -20,6 +20,10 @@ class Clock(Protocol):
         """A UUIDv7 at `now`, greater than every earlier one of this process."""
         ...
 
+    def ids_after(self, newest: bytes) -> None:
+        """Every id from now on is greater than this one too (which is at most a little ahead of `now`; else it is ignored)."""
+        ...
+
     def draw(self) -> float:
         """Uniform in [0, 1)."""
         ...

@@ -5,6 +5,7 @@ Lists are newest first, from below a position: an id, or for what is owed an eve
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Protocol
 
 import msgspec
@@ -32,9 +33,10 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """An event without its payload."""
+    """An event without its payload. Without an app it is the platform's, for whom its grants name."""
 
     id: EventId
+    app_id: AppId | None
     type: str
     subject: str | None
     key: str | None
@@ -51,6 +53,7 @@ class AttemptFacts(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt on record. `type` is None where retention dropped its event."""
 
     id: AttemptId
+    app_id: AppId
     event_id: EventId
     endpoint_id: EndpointId
     type: str | None
@@ -81,6 +84,7 @@ class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
 class OwedFacts(msgspec.Struct, frozen=True, kw_only=True):
     """A delivery that waits in the store. `due_at` is None for one that waits for another."""
 
+    app_id: AppId | None  # None: of an endpoint that was removed
     endpoint_id: EndpointId
     event_id: EventId
     type: str | None
@@ -89,6 +93,33 @@ class OwedFacts(msgspec.Struct, frozen=True, kw_only=True):
     due_at: float | None
     reason: str
     expires_at: float | None
+
+
+class RouteState(StrEnum):
+    """How far an event has come on its way to an endpoint."""
+
+    DELIVERED = "delivered"
+    OWED = "owed"
+    IN_PROGRESS = "in_progress"
+    GAVE_UP = "gave_up"
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint that an event went to. `reason` is why it waits, or how the last attempt ended."""
+
+    app_id: AppId
+    endpoint_id: EndpointId
+    state: RouteState
+    attempts: int
+    reason: str
+    due_at: float | None
+
+
+class Routes(msgspec.Struct, frozen=True, kw_only=True):
+    """The ways an event took, by endpoint; `pending` says that it was not dispatched everywhere yet."""
+
+    taken: tuple[Route, ...]
+    pending: bool
 
 
 class EndpointStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,17 +134,23 @@ class EndpointStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Inspector(Protocol):
-    """Reads end within a bounded time; one that would take longer raises Invalid (code `query_too_broad`)."""
+    """Of one app, or of all where there is no `where`; an app's events are those addressed to it, and those of the platform
+    that it is in the audience of. Reads end within a bounded time; one that would take longer raises Invalid (code
+    `query_too_broad`)."""
 
-    async def events(self, where: Where, span: Span, *, type: str | None) -> list[EventFacts]: ...
+    async def events(
+        self, where: Where | None, span: Span, *, type: str | None, subject: str | None
+    ) -> list[EventFacts]: ...
 
-    async def event(self, where: Where, event_id: EventId) -> tuple[EventFacts, Event] | None: ...
+    async def event(self, where: Where | None, event_id: EventId) -> tuple[EventFacts, Event] | None: ...
 
-    async def event_attempts(self, where: Where, event_id: EventId, span: Span) -> list[AttemptFacts]: ...
+    async def event_routes(self, where: Where | None, event_id: EventId, *, limit: int) -> Routes: ...
+
+    async def event_attempts(self, where: Where | None, event_id: EventId, span: Span) -> list[AttemptFacts]: ...
 
     async def attempts(
         self,
-        where: Where,
+        where: Where | None,
         span: Span,
         *,
         endpoint_id: EndpointId | None,
@@ -121,12 +158,12 @@ class Inspector(Protocol):
         type: str | None,
     ) -> list[AttemptFacts]: ...
 
-    async def attempt(self, where: Where, attempt_id: AttemptId) -> AttemptRecord | None: ...
+    async def attempt(self, where: Where | None, attempt_id: AttemptId) -> AttemptRecord | None: ...
 
     async def owed(
-        self, where: Where, *, before: tuple[bytes, bytes], limit: int, endpoint_id: EndpointId | None
+        self, where: Where | None, *, before: tuple[bytes, bytes], limit: int, endpoint_id: EndpointId | None
     ) -> list[OwedFacts]:
-        """Below the position (event id, endpoint id)."""
+        """Below the position (event id, endpoint id). Without an app there is no filter by endpoint."""
         ...
 
     async def stats(

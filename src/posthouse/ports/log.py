@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from posthouse.domain.event import Draft, Event
-from posthouse.domain.ids import EventId
+from posthouse.domain.ids import AppId, EventId
 
 
 class Appended(msgspec.Struct, frozen=True, gc=False):
@@ -18,6 +18,27 @@ class Appended(msgspec.Struct, frozen=True, gc=False):
     seq: int
     config_version: int
     created_at: float
+
+
+class Placed(msgspec.Struct, frozen=True, gc=False):
+    """One of the partitions in which a platform event is durable, and the apps there that it is for."""
+
+    partition: int
+    seq: int
+    config_version: int
+    audience: tuple[AppId, ...]
+
+
+class Announced(msgspec.Struct, frozen=True):
+    """A platform event, durable in each partition of its audience; with an audience of none, in one partition all the same."""
+
+    created_at: float
+    places: tuple[Placed, ...]
+
+    @property
+    def apps(self) -> int:
+        """How many apps it is for."""
+        return sum(len(place.audience) for place in self.places)
 
 
 class Repeated(msgspec.Struct, frozen=True, gc=False):
@@ -32,7 +53,7 @@ class AppMissing(msgspec.Struct, frozen=True, gc=False):
     """There is no such app (any more), or not under the uid that the draft names."""
 
 
-AppendResult = Appended | Repeated | AppMissing
+AppendResult = Appended | Announced | Repeated | AppMissing
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
@@ -47,11 +68,13 @@ class EventLog(Protocol):
     async def append(self, drafts: Sequence[Draft]) -> list[AppendResult]:
         """Append all of them in one durable commit, in order within a partition; one result each, in order.
 
-        Idempotent by event id: appending again what a doubtful commit holds answers as the first time. Two drafts of one
-        call never share an idempotency key of an app.
+        A draft without an app is for every app that a grant covers at the moment of the call; its type's visibility must not
+        be private, or it is for none. Idempotent by event id: appending again what a doubtful commit holds answers as the
+        first time. Two drafts of one call never share an idempotency key of an app (or of no app).
 
         Raises: InDoubt (call again with the same drafts), StoreUnavailable (nothing was written; also for ids more than five
-        minutes off the database's clock), StoreRejected (some draft's data are refused, nothing was written).
+        minutes off the database's clock), StoreRejected (some draft's data are refused, nothing was written), TooLarge (the
+        drafts are for more than AUDIENCE_APPS_MAX apps together, nothing was written).
         """
         ...
 

@@ -14,7 +14,7 @@ import msgspec
 from posthouse.domain.delivery import Attempt, Cursor, DeliveryKey, Effect, JournalBatch, Owed
 from posthouse.domain.endpoint import AppConfig
 from posthouse.domain.event import Event
-from posthouse.domain.ids import AppId, EndpointId, EventId
+from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):
@@ -39,7 +39,8 @@ class Page(msgspec.Struct, frozen=True):
     """Answer to a `Want`: due rows by due time, and when the next one after these is due (None: no further row).
 
     Rows that are due at the same time come in any order. `next_due` may be early, when the next page is empty, and is never
-    late. A row without its event is of one that retention dropped: nothing can be delivered any more.
+    late. A row without its event is of one that retention dropped: nothing can be delivered any more. Events come without
+    their audience, which the row has settled.
     """
 
     rows: tuple[tuple[Owed, Event | None], ...]
@@ -83,6 +84,14 @@ class Store(Protocol):
         """
         ...
 
+    async def newest_attempt(self, partitions: Collection[int]) -> AttemptId | None:
+        """The greatest id of an attempt in these partitions. Call after `claim`.
+
+        Within a partition, attempts become visible in the order of their ids: their owner gives them in order and writes them
+        in order, and a new owner gives greater ones than this.
+        """
+        ...
+
     async def recorded(self, partition: int, *, after: Cursor, until: int) -> set[DeliveryKey]:
         """The keys of events with `after.seq < seq <= until` that have a row or a terminal attempt. Call after `claim`."""
         ...
@@ -95,7 +104,8 @@ class Store(Protocol):
         """The one write without ownership: the answer of a request that outlived our ownership settles its own row.
 
         It applies only while the row is still marked in flight for this attempt by `sender`; `owed` is the row's new
-        state, None where nothing is owed any more. Whether it applied; then the partition's `poke` tells its owner.
+        state, None where nothing is owed any more. Whether it applied; then the partition's `poke` tells its owner. The
+        attempt is stored under the id after the partition's newest one, whatever its own.
         """
         ...
 
@@ -112,8 +122,18 @@ class Store(Protocol):
         """The routing configuration of these apps, in one snapshot; an app that does not exist is left out."""
         ...
 
-    async def changed_apps(self, partition: int, *, since_version: int) -> list[AppId]:
-        """The apps of a partition whose configuration changed after a version."""
+    async def changed_apps(self, partition: int, *, since_version: int) -> tuple[int, list[AppId]]:
+        """The version of a partition's configuration, and the apps of it that changed between `since_version` and that."""
+        ...
+
+    async def covered(self, app_id: AppId, event_type: str, subject: str | None) -> bool:
+        """Whether a live grant of the app covers an event of this type about this subject."""
+        ...
+
+    async def hasten_revoked(
+        self, owner: bytes, epoch: int, partition: int, app_id: AppId, endpoint_id: EndpointId, *, now: float
+    ) -> None:
+        """What an endpoint is owed of platform events that no grant of its app covers any more is due at `now` (fenced)."""
         ...
 
     async def endpoint_apps(self, endpoint_ids: Collection[EndpointId]) -> dict[EndpointId, AppId]:

@@ -35,6 +35,8 @@ log = structlog.get_logger()
 
 EXPIRED: Final = "expired"
 CANCELLED: Final = "cancelled"
+REVOKED: Final = "revoked"
+NOBODY: Final = AppId(bytes(16))  # the app of a delivery whose event and endpoint are gone
 
 
 class Sender:
@@ -65,6 +67,9 @@ class Sender:
         started_at = self._clock.now()
         if event.expires_at is not None and event.expires_at <= started_at and delivery.kind is DeliveryClass.LIVE:
             self.give_up(delivery, endpoint, EXPIRED)
+            return
+        if event.app_id is None and not await self._permitted(event, endpoint, started_at):
+            self.give_up(delivery, endpoint, REVOKED)
             return
         renderer = peer.renderer
         if renderer is None:
@@ -107,6 +112,12 @@ class Sender:
             except StoreUnavailable as error:
                 log.warning("sender.late_answer_lost", error=str(error))  # the row falls due: a repeat, no loss
 
+    async def _permitted(self, event: Event, endpoint: Endpoint, now: float) -> bool:
+        """Whether the endpoint's app may still have a platform event. Raises StoreUnavailable."""
+        if endpoint.grants.leaves(event, now=now):
+            return True
+        return await self._store.covered(endpoint.app_id, event.type, event.subject)
+
     def abandon(self, owed: Owed, event: Event | None, endpoint: Endpoint | None, *, epoch: int, reason: str) -> None:
         """Settle a row that can never be sent: its event was dropped (then it has no app on record), or its endpoint."""
         if event is None:
@@ -114,7 +125,7 @@ class Sender:
                 id=owed.event_id,
                 partition=owed.partition,
                 seq=owed.seq,
-                app_id=AppId(bytes(16)) if endpoint is None else endpoint.app_id,
+                app_id=NOBODY if endpoint is None else endpoint.app_id,
                 type="",
                 payload=b"",
                 content_type="",
@@ -122,7 +133,9 @@ class Sender:
                 config_version=0,
             )
         if endpoint is None:
-            endpoint = Endpoint(id=owed.endpoint_id, app_id=event.app_id, partition=owed.partition, revision=0, url="")
+            endpoint = Endpoint(
+                id=owed.endpoint_id, app_id=event.app_id or NOBODY, partition=owed.partition, revision=0, url=""
+            )
         delivery = Delivery(event, epoch, owed.endpoint_id, owed.number, owed.kind, 0.0, fresh=False, row=True)
         self.give_up(delivery, endpoint, reason)
 
@@ -159,7 +172,7 @@ class Sender:
         return Attempt(
             id=AttemptId(self._clock.new_id()),
             partition=event.partition,
-            app_id=event.app_id,
+            app_id=endpoint.app_id,
             endpoint_id=endpoint.id,
             event_id=event.id,
             seq=event.seq,

@@ -23,6 +23,7 @@ async def document() -> dict[str, Any]:
         nothing,
         nothing,
         nothing,
+        nothing,
         check_target=nothing,
         cursor_key=b"",
         metrics=lambda: (b"", "text/plain"),
@@ -86,7 +87,13 @@ def test_publishing_is_described_in_full(document: dict[str, Any]) -> None:
     assert {"202", "400", "401", "403", "404", "408", "409", "413", "415", "422", "503"} <= set(
         one["post"]["responses"]
     )
-    assert {parameter["name"] for parameter in one["post"]["parameters"]} == {"app", "type", "Idempotency-Key"}
+    assert {parameter["name"] for parameter in one["post"]["parameters"]} == {
+        "app",
+        "type",
+        "subject",
+        "dry_run",
+        "Idempotency-Key",
+    }
     batch = document["paths"]["/v1/apps/{app}/events/batch"]["post"]
     assert set(batch["requestBody"]["content"]) == {"application/json", "application/x-ndjson"}
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 
-from tests.fakes import EPOCH, FakeClock, ScriptedStore, an_app, an_endpoint, an_event, until, virtual_time
+from tests.fakes import EPOCH, FakeClock, ScriptedStore, an_app, an_endpoint, until, virtual_time
 
 from posthouse.adapters.memory import MemoryDatabase
 from posthouse.dispatch.configs import Configs
 from posthouse.domain.endpoint import AppConfig, Endpoint
+from posthouse.domain.grant import Shrinkage
 from posthouse.domain.ids import AppId, EndpointId
 
 APP = an_app().app_id
@@ -36,6 +37,10 @@ class AppsStore(ScriptedStore):
         await slow.wait()
         return found
 
+    async def changed_apps(self, partition: int, *, since_version: int) -> tuple[int, list[AppId]]:
+        changed = [c for c in self.configs.values() if c.partition == partition and c.version > since_version]
+        return max((c.version for c in changed), default=since_version), [c.app_id for c in changed]
+
     async def endpoint_apps(self, endpoint_ids: Collection[EndpointId]) -> dict[EndpointId, AppId]:
         return {
             e.id: config.app_id
@@ -49,7 +54,16 @@ class Desk:
     def __init__(self, limit: int = 100) -> None:
         self.store = AppsStore()
         self.told: list[Endpoint] = []
-        self.configs = Configs(self.store, FakeClock(), changed=self.changed, limit=limit)
+        self.only: list[tuple[Collection[AppId], Collection[EndpointId]]] = []
+        self.shrunk: list[AppConfig] = []
+        self.configs = Configs(
+            self.store,
+            FakeClock(),
+            changed=self.changed,
+            only=lambda apps, endpoints: self.only.append((apps, endpoints)),
+            shrunk=self.shrunk.append,
+            limit=limit,
+        )
 
     def changed(self, endpoints: Sequence[Endpoint]) -> None:
         self.told += endpoints
@@ -59,20 +73,20 @@ class Desk:
 async def test_an_event_waits_for_a_version_as_new_as_its_own() -> None:
     desk = Desk()
     desk.store.put(an_app(an_endpoint(1), version=3))
-    assert desk.configs.router(an_event(config_version=3)) is None
+    assert desk.configs.router(APP, 3) is None
     await desk.configs.load([APP])
-    router = desk.configs.router(an_event(config_version=3))
+    router = desk.configs.router(APP, 3)
     assert router is not None
-    assert desk.configs.router(an_event(config_version=2)) is router
-    assert desk.configs.router(an_event(config_version=4)) is None
-    assert desk.configs.known(an_event(config_version=4)) is router
+    assert desk.configs.router(APP, 2) is router
+    assert desk.configs.router(APP, 4) is None
+    assert desk.configs.known(APP) is router
 
 
 @virtual_time
 async def test_an_app_that_is_gone_routes_to_nobody_and_is_not_asked_for_again() -> None:
     desk = Desk()
     await desk.configs.load([APP])
-    router = desk.configs.router(an_event(config_version=10**9))
+    router = desk.configs.router(APP, 10**9)
     assert router is not None
     assert router.route("order.created", ()) == ()
 
@@ -97,9 +111,9 @@ async def test_the_least_recently_used_leaves() -> None:
     apps = [an_app(number=n) for n in range(1, 6)]
     desk.store.put(*apps)
     await desk.configs.load([a.app_id for a in apps[:3]])
-    assert desk.configs.router(an_event(app_id=apps[0].app_id)) is not None  # used
+    assert desk.configs.router(apps[0].app_id) is not None  # used
     await desk.configs.load([apps[3].app_id])
-    known = [desk.configs.router(an_event(app_id=a.app_id)) is not None for a in apps]
+    known = [desk.configs.router(a.app_id) is not None for a in apps]
     assert known == [True, False, True, True, False]
 
 
@@ -108,9 +122,9 @@ async def test_the_end_of_a_secrets_overlap_is_a_change() -> None:
     desk = Desk()
     desk.store.put(an_app(an_endpoint(1), refresh_at=EPOCH + 60))
     await desk.configs.load([APP])
-    assert desk.configs.router(an_event()) is not None
+    assert desk.configs.router(APP) is not None
     await asyncio.sleep(61)
-    assert desk.configs.router(an_event()) is None
+    assert desk.configs.router(APP) is None
     desk.store.put(an_app(an_endpoint(1, revision=2)))
     found = await desk.configs.find([an_endpoint(1).id])
     assert [e and e.revision for e in found.values()] == [2], "for a retry too"
@@ -123,8 +137,8 @@ async def test_a_change_is_told_whether_or_not_its_app_is_in_use_here() -> None:
     await desk.configs.load([APP])
     present = await desk.configs.refresh([APP, an_app(number=2).app_id, an_app(number=3).app_id])
     assert {e.id for e in desk.told} == {an_endpoint(1).id, an_endpoint(2).id}
-    assert present == {an_endpoint(1).id, an_endpoint(2).id}
-    assert desk.configs.router(an_event(app_id=an_app(number=2).app_id)) is None, "it takes no room from those in use"
+    assert [app.app_id for app in present] == [APP, an_app(number=2).app_id]
+    assert desk.configs.router(an_app(number=2).app_id) is None, "it takes no room from those in use"
 
 
 @virtual_time
@@ -141,7 +155,7 @@ async def test_a_change_during_a_load_is_not_missed() -> None:
     await desk.configs.refresh([APP])
     slow.set()
     await load
-    assert desk.configs.known(an_event()).config.version == 2
+    assert desk.configs.known(APP).config.version == 2
 
 
 @virtual_time
@@ -149,9 +163,9 @@ async def test_what_was_known_when_a_partition_was_ours_before_is_forgotten() ->
     desk = Desk()
     desk.store.put(an_app(version=1), an_app(number=2, partition=1))
     await desk.configs.load([APP, an_app(number=2).app_id])
-    desk.configs.forget({0})
-    assert desk.configs.router(an_event()) is None
-    assert desk.configs.router(an_event(app_id=an_app(number=2).app_id)) is not None
+    desk.configs.take({0: 1})
+    assert desk.configs.router(APP) is None
+    assert desk.configs.router(an_app(number=2).app_id) is not None
 
 
 @virtual_time
@@ -161,11 +175,11 @@ async def test_a_load_that_began_before_a_partition_was_taken_is_repeated() -> N
     desk.store.slow.clear()
     load = asyncio.create_task(desk.configs.load([APP]))
     await until(lambda: len(desk.store.loads) == 1)
-    desk.configs.forget({0})
+    desk.configs.take({0: 1})
     desk.store.put(an_app(version=2))
     desk.store.slow.set()
     await load
-    assert desk.configs.known(an_event()).config.version == 2
+    assert desk.configs.known(APP).config.version == 2
 
 
 @virtual_time
@@ -215,3 +229,65 @@ async def test_an_endpoint_is_never_taken_for_deleted_because_its_app_left_the_c
     await desk.configs.load([APP])
     found = await desk.configs.find([an_endpoint(n).id for n in range(1, 6)])
     assert all(e is not None for e in found.values())
+
+
+@virtual_time
+async def test_a_partition_catches_up_with_what_changed_in_it_and_loads_nothing_else() -> None:
+    desk = Desk()
+    other = an_app(number=2, version=2)
+    desk.store.put(an_app(an_endpoint(1), version=3), other)
+    desk.configs.take({0: 3})
+    await desk.configs.load([APP, other.app_id])
+    desk.store.put(an_app(an_endpoint(1, paused=True), version=4))
+    desk.store.loads.clear()
+    await desk.configs.catch_up(0, 4)
+    assert desk.configs.version(0) == 4
+    assert desk.store.loads == [[APP]]
+    assert desk.configs.known(APP).config.version == 4
+    assert desk.only == [({APP}, {an_endpoint(1).id})]
+    await desk.configs.catch_up(0, 4)
+    assert len(desk.store.loads) == 1, "there is nothing newer to ask for"
+
+
+@virtual_time
+async def test_catching_up_tells_of_apps_that_lost_grants_since_and_of_no_others() -> None:
+    desk = Desk()
+    desk.configs.take({0: 3})
+    desk.store.put(an_app(version=4, grants=Shrinkage(4)), an_app(number=2, version=5, grants=Shrinkage(2)))
+    await desk.configs.catch_up(0, 5)
+    assert [app.app_id for app in desk.shrunk] == [APP]
+
+
+@virtual_time
+async def test_a_partition_that_is_taken_anew_while_it_catches_up_begins_again() -> None:
+    desk = Desk()
+    desk.configs.take({0: 1})
+    desk.store.put(an_app(version=2))
+    desk.store.slow.clear()
+    behind = asyncio.create_task(desk.configs.catch_up(0, 2))
+    await until(lambda: len(desk.store.loads) == 1)
+    desk.configs.take({0: 1})
+    desk.store.slow.set()
+    await behind
+    assert len(desk.store.loads) > 1
+    assert desk.configs.version(0) == 2
+
+
+@virtual_time
+async def test_a_partition_that_is_not_ours_does_not_catch_up() -> None:
+    desk = Desk()
+    desk.configs.take({0: 1})
+    desk.configs.drop({0})
+    await desk.configs.catch_up(0, 9)
+    assert desk.configs.version(0) == 0
+
+
+@virtual_time
+async def test_so_many_apps_as_one_event_needs_stay_even_beyond_the_limit() -> None:
+    desk = Desk(limit=2)
+    apps = [an_app(number=n) for n in range(1, 6)]
+    desk.store.put(*apps)
+    await desk.configs.load([a.app_id for a in apps], needed=5)
+    assert all(desk.configs.router(a.app_id) is not None for a in apps)
+    await desk.configs.load([apps[0].app_id])
+    assert sum(desk.configs.router(a.app_id) is not None for a in apps) == 2

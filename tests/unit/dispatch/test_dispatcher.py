@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.fakes import BOOT, FakeClock, ScriptedStore, an_endpoint, an_event, virtual_time
-from tests.making import config
+from tests.making import app_of, config
 
 from posthouse.adapters.memory import MemoryDatabase, Step
 from posthouse.dispatch.configs import Configs
@@ -16,7 +16,7 @@ from posthouse.send.peer import Peer
 from posthouse.settle.progress import Progress
 
 ONE, TWO = an_endpoint(1).id, an_endpoint(2).id
-APP = an_event().app_id
+APP = app_of(an_event())
 
 
 class Desk:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from tests.fakes import FakeClock, FakeTelemetry, VirtualLoop, until, virtual_time
-from tests.making import draft, new_id
+from tests.making import app_of, draft, new_id
 
 from posthouse.adapters.memory import MemoryDatabase, MemoryLog
 from posthouse.domain.errors import Conflict, InDoubt, Overloaded, PosthouseError, StoreRejected, StoreUnavailable
@@ -120,7 +120,7 @@ async def test_one_flush_at_a_time_in_each_class_of_partitions() -> None:
     await asyncio.gather(*tasks)
     assert desk.log.most == 2
     for drafts in desk.log.appends:
-        assert len({APPS.index(d.app_id) % 2 for d in drafts}) == 1
+        assert len({APPS.index(app_of(d)) % 2 for d in drafts}) == 1
 
 
 @virtual_time

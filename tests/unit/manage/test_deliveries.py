@@ -15,7 +15,7 @@ from posthouse.domain.exchange import Timings
 from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, lower_bound, uuid7
 from posthouse.manage.access import NEWEST
 from posthouse.manage.deliveries import request_of, span
-from posthouse.ports.inspect import AttemptFacts, AttemptRecord, Where
+from posthouse.ports.inspect import AttemptFacts, AttemptRecord
 
 APP = AppId(b"a" * 16)
 EVENT = Event(
@@ -31,6 +31,7 @@ EVENT = Event(
 )
 FACTS = AttemptFacts(
     id=AttemptId(b"t" * 16),
+    app_id=APP,
     event_id=EVENT.id,
     endpoint_id=EndpointId(b"e" * 16),
     type="order.created",
@@ -57,7 +58,7 @@ RECORD = AttemptRecord(
 
 
 def test_a_request_is_made_again_without_its_signature() -> None:
-    request = request_of(RECORD, Where(APP, 1))
+    request = request_of(RECORD)
     assert request is not None
     assert (request.method, request.url) == ("POST", "https://example.com/hooks?x=1")
     headers = {name.lower(): value for name, value in request.headers}
@@ -75,19 +76,19 @@ def test_a_request_is_made_again_without_its_signature() -> None:
 
 def test_a_replay_says_so() -> None:
     record = msgspec.structs.replace(RECORD, facts=msgspec.structs.replace(FACTS, kind="replay"))
-    request = request_of(record, Where(APP, 1))
+    request = request_of(record)
     assert request is not None
     assert ("webhook-replay", "true") in request.headers
 
 
 @pytest.mark.parametrize("missing", [{"event": None}, {"config": None}])
 def test_what_is_gone_is_not_made_up(missing: dict[str, Any]) -> None:
-    assert request_of(msgspec.structs.replace(RECORD, **missing), Where(APP, 1)) is None
+    assert request_of(msgspec.structs.replace(RECORD, **missing)) is None
 
 
 def test_what_was_not_sent_has_no_request() -> None:
     record = msgspec.structs.replace(RECORD, facts=msgspec.structs.replace(FACTS, sent=False))
-    assert request_of(record, Where(APP, 1)) is None
+    assert request_of(record) is None
 
 
 def test_a_page_of_ids_lies_between_its_times_and_below_its_cursor() -> None:

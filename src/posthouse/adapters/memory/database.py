@@ -12,7 +12,8 @@ from posthouse.domain.delivery import Attempt, Effect, Owed, Rollup
 from posthouse.domain.endpoint import EndpointConfig, Secret
 from posthouse.domain.errors import StoreRejected
 from posthouse.domain.event import Event
-from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId
+from posthouse.domain.grant import Grant
+from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, GrantId
 from posthouse.domain.limits import PARTITIONS
 from posthouse.ports.catalogue import EventTypeEntry
 
@@ -58,6 +59,7 @@ class AppState:
     partition: int
     uid: str | None
     config_version: int = 0
+    shrunk_version: int = 0
     deleted: bool = False
 
 
@@ -104,8 +106,10 @@ class MemoryDatabase:
         self.endpoints: dict[EndpointId, EndpointState] = {}
         self.event_types: dict[str, EventTypeEntry] = {}
         self.event_types_version = 1
-        self.positions: dict[EventId, tuple[int, int]] = {}  # partition, seq
-        self.keys: dict[tuple[AppId, str], KeyState] = {}
+        self.private_types: set[str] = set()
+        self.grants: dict[GrantId, Grant] = {}
+        self.positions: dict[EventId, list[tuple[int, int]]] = {}  # partition, seq
+        self.keys: dict[tuple[AppId | None, str], KeyState] = {}
         self.owed: dict[OwedKey, Owed] = {}
         self.attempts: dict[AttemptId, Attempt] = {}
         self.effects: dict[AttemptId, Effect] = {}
@@ -137,6 +141,7 @@ class MemoryDatabase:
 
     def delete_app(self, app_id: AppId) -> None:
         self.apps[app_id].deleted = True
+        self.grants = {g.id: g for g in self.grants.values() if g.app_id != app_id}
         self.bump_config(app_id)
 
     def put_endpoint(
@@ -176,6 +181,19 @@ class MemoryDatabase:
         self.partitions[app.partition].config_version += 1
         app.config_version = self.partitions[app.partition].config_version
 
+    def put_grant(self, grant: Grant) -> None:
+        self.grants[grant.id] = grant
+
+    def remove_grant(self, grant_id: GrantId) -> None:
+        grant = self.grants.pop(grant_id)
+        self.bump_config(grant.app_id)
+        self.apps[grant.app_id].shrunk_version = self.apps[grant.app_id].config_version
+
+    def covered(self, app_id: AppId, event_type: str, subject: str | None) -> bool:
+        """Whether a live grant of the app covers an event of this type about this subject."""
+        now = self.clock()
+        return any(g.app_id == app_id and g.covers(event_type, subject, now=now) for g in self.grants.values())
+
     def put_event_type(self, entry: EventTypeEntry) -> None:
         self.event_types[entry.name] = entry
         self.event_types_version += 1
@@ -192,7 +210,7 @@ class MemoryDatabase:
             for seq, event in list(partition.events.items()):
                 if event.created_at < before:
                     del partition.events[seq]
-                    del self.positions[event.id]
+                    self.positions.pop(event.id, None)
 
 
 def refuse_nul(texts: Iterable[str | None]) -> None:

@@ -20,7 +20,8 @@ from posthouse.domain.delivery import (
 from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.errors import StoreRejected
 from posthouse.domain.event import Event
-from posthouse.domain.ids import AppId, EndpointId
+from posthouse.domain.grant import Shrinkage
+from posthouse.domain.ids import AppId, AttemptId, EndpointId, next_id
 from posthouse.ports.store import Claim, Page, Want
 
 
@@ -150,11 +151,18 @@ class MemoryStore:
                 del self._database.owed[key]
             else:
                 self._database.owed[key] = owed
+            mine = [a.id for a in self._database.attempts.values() if a.partition == attempt.partition]
+            if mine:
+                attempt = msgspec.structs.replace(attempt, id=AttemptId(next_id(max(mine))))
             self._database.attempts[attempt.id] = attempt
             self._database.poke(attempt.partition)
         return True
 
     # Recovery and the backlog
+
+    async def newest_attempt(self, partitions: Collection[int]) -> AttemptId | None:
+        await self._database.reading("newest_attempt")
+        return max((a.id for a in self._database.attempts.values() if a.partition in partitions), default=None)
 
     async def recorded(self, partition: int, *, after: Cursor, until: int) -> set[DeliveryKey]:
         await self._database.reading("recorded")
@@ -195,7 +203,8 @@ class MemoryStore:
             for row in rows:
                 if row.due_at > now or len(taken) == want.limit or bytes_max <= 0:
                     break
-                taken.append((row, self._event_of(row)))
+                event = self._event_of(row)
+                taken.append((row, None if event is None else msgspec.structs.replace(event, audience=())))
                 bytes_max -= row.payload_bytes
             rest = rows[len(taken) :]
             pages.append(Page(tuple(taken), rest[0].due_at if rest else None))
@@ -219,15 +228,22 @@ class MemoryStore:
         now = self._database.clock()
         states = [e for e in self._database.endpoints.values() if e.app_id == app_id and not e.deleted]
         expiries = [s.expires_at for state in states for s in state.secrets if s.expires_at is not None]
+        ends = [g.expires_at for g in self._database.grants.values() if g.app_id == app_id and g.expires_at is not None]
+        grants = Shrinkage(
+            app.shrunk_version,
+            expired_at=max((at for at in ends if at <= now), default=None),
+            expires_at=min((at for at in ends if at > now), default=None),
+        )
         return AppConfig(
             app_id=app_id,
             partition=app.partition,
             version=app.config_version,
-            endpoints=tuple(self._endpoint(state, now) for state in sorted(states, key=lambda state: state.id)),
-            refresh_at=min((at for at in expiries if at > now), default=None),
+            endpoints=tuple(self._endpoint(state, now, grants) for state in sorted(states, key=lambda state: state.id)),
+            grants=grants,
+            refresh_at=min((at for at in (*expiries, *ends) if at > now), default=None),
         )
 
-    def _endpoint(self, state: EndpointState, now: float) -> Endpoint:
+    def _endpoint(self, state: EndpointState, now: float, grants: Shrinkage) -> Endpoint:
         config = state.config
         valid = [s.secret for s in reversed(state.secrets) if s.expires_at is None or s.expires_at > now]
         return Endpoint(
@@ -246,12 +262,36 @@ class MemoryStore:
             concurrency=config.concurrency,
             secrets=tuple(valid),
             failing_since=self._database.failing_since.get(state.id),
+            grants=grants,
         )
 
-    async def changed_apps(self, partition: int, *, since_version: int) -> list[AppId]:
+    async def changed_apps(self, partition: int, *, since_version: int) -> tuple[int, list[AppId]]:
         await self._database.reading("changed_apps")
         apps = self._database.apps.values()
-        return [app.id for app in apps if app.partition == partition and app.config_version > since_version]
+        changed = [app.id for app in apps if app.partition == partition and app.config_version > since_version]
+        return self._partition(partition).config_version, changed
+
+    async def covered(self, app_id: AppId, event_type: str, subject: str | None) -> bool:
+        await self._database.reading("covered")
+        return self._database.covered(app_id, event_type, subject)
+
+    async def hasten_revoked(
+        self, owner: bytes, epoch: int, partition: int, app_id: AppId, endpoint_id: EndpointId, *, now: float
+    ) -> None:
+        async with self._database.commit("hasten_revoked"):
+            if not self._partition(partition).held_by(owner, epoch):
+                return
+            for key, row in self._database.owed.items():
+                event = self._event_of(row)
+                if (
+                    key[:2] == (partition, endpoint_id)
+                    and row.reason is not OwedReason.IN_FLIGHT
+                    and row.due_at > now
+                    and event is not None
+                    and event.app_id is None
+                    and not self._database.covered(app_id, event.type, event.subject)
+                ):
+                    self._database.owed[key] = msgspec.structs.replace(row, due_at=now)
 
     async def endpoint_apps(self, endpoint_ids: Collection[EndpointId]) -> dict[EndpointId, AppId]:
         await self._database.reading("endpoint_apps")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
 
-from posthouse.domain.errors import InDoubt, StoreRejected, StoreUnavailable
+from posthouse.domain.errors import InDoubt, Invalid, StoreRejected, StoreUnavailable, TooLarge
+from posthouse.domain.limits import AUDIENCE_APPS_MAX
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -30,6 +31,7 @@ _ENDED: Final = (
 )
 # SQLSTATE classes in which the data themselves are refused: data exception, integrity constraint violation.
 _DATA_CLASSES: Final = ("22", "23")
+_TOO_MANY_APPS: Final = "PH002"  # raised by publish()
 
 SETTINGS: Final = {
     "application_name": "posthouse",
@@ -60,6 +62,10 @@ def translated(*, writing: bool) -> Iterator[None]:
         if isinstance(error, asyncpg.CheckViolationError) and error.constraint_name is None:
             # Not the data's fault: the janitor makes days ahead, and will make this one.
             raise StoreUnavailable(f"there is no table for this day yet: {error}") from error
+        if error.sqlstate == _TOO_MANY_APPS:
+            raise TooLarge(
+                f"this is for more than {AUDIENCE_APPS_MAX} apps together; send fewer events at once"
+            ) from error
         if (error.sqlstate or "")[:2] in _DATA_CLASSES:
             raise StoreRejected(f"PostgreSQL refused the data ({error.sqlstate}): {error}") from error
         raise StoreUnavailable(f"PostgreSQL could not do it ({error.sqlstate}): {error}") from error
@@ -144,6 +150,18 @@ class Database:
         async with self.connection() as connection:
             with translated(writing=writing):
                 return await connection.fetch(query, *arguments)
+
+    async def read(self, query: str, *arguments: object) -> list[asyncpg.Record]:
+        """As `fetch`, for what people look for. Raises Invalid (code `query_too_broad`) where it takes too long."""
+        try:
+            return await self.fetch(query, *arguments)
+        except StoreUnavailable as error:
+            if isinstance(error.__cause__, asyncpg.QueryCanceledError):
+                raise Invalid(
+                    "this would take too long to find; narrow it, for example with since and until",
+                    code="query_too_broad",
+                ) from error
+            raise
 
     async def fetchrow(self, query: str, *arguments: object, writing: bool = False) -> asyncpg.Record | None:
         rows = await self.fetch(query, *arguments, writing=writing)

@@ -10,11 +10,12 @@ from typing import Final
 import asyncpg
 import msgspec
 
+from posthouse.adapters.postgres.changes import searchable, taken, write_audit
 from posthouse.adapters.postgres.database import Connection, Database
 from posthouse.adapters.postgres.queries import Queries
 from posthouse.domain.access import Principal
 from posthouse.domain.endpoint import EndpointConfig, Secret
-from posthouse.domain.errors import Conflict, StoreRejected, StoreUnavailable
+from posthouse.domain.errors import Conflict, StoreUnavailable
 from posthouse.domain.ids import APP, ENDPOINT, AppId, EndpointId, parse_id
 from posthouse.ports.catalogue import AppEntry, EventTypeEntry
 from posthouse.ports.directory import ApiKey, App, Audit, EventType, Sealer, StoredEndpoint, StoredSecret
@@ -46,13 +47,9 @@ class PostgresDirectory:
     @asynccontextmanager
     async def _writing(self, *, unique: str) -> AsyncIterator[Connection]:
         """A transaction that raises Conflict where something unique is taken."""
-        try:
+        with taken(unique):
             async with self._database.transaction() as connection:
                 yield connection
-        except StoreRejected as error:
-            if isinstance(error.__cause__, asyncpg.UniqueViolationError):
-                raise Conflict(f"this {unique} is taken by another one", code=f"{unique}_taken") from error
-            raise
 
     # What intake asks (`ports.catalogue`)
 
@@ -61,14 +58,14 @@ class PostgresDirectory:
         return None if row is None else AppEntry(AppId(row["id"]), row["partition"], row["uid"])
 
     async def event_type(self, name: str) -> EventTypeEntry | None:
-        row = await self._database.fetchrow(SQL.event_type_entry, _text(name))
+        row = await self._database.fetchrow(SQL.event_type_entry, searchable(name))
         return None if row is None else EventTypeEntry(name, row["schema"], row["archived"])
 
     async def add_event_type(self, name: str) -> None:
         async with self._database.transaction() as connection:
             await connection.execute(SQL.bump_shared)
             if await connection.fetch(SQL.create_event_type, name, "", None, "[]"):
-                await _audit(connection, Audit("system", "event_type.created", name, {"by": "publishing"}))
+                await write_audit(connection, Audit("system", "event_type.created", name, {"by": "publishing"}))
 
     async def version(self) -> int:
         return int(await self._database.fetchval(SQL.shared_version))
@@ -79,7 +76,7 @@ class PostgresDirectory:
         return [_event_type(row) for row in await self._database.fetch(SQL.event_types, after, limit, archived)]
 
     async def get_event_type(self, name: str) -> EventType | None:
-        row = await self._database.fetchrow(SQL.event_type, _text(name))
+        row = await self._database.fetchrow(SQL.event_type, searchable(name))
         return None if row is None else _event_type(row)
 
     async def create_event_type(self, entry: EventType, audit: Audit) -> EventType:
@@ -88,7 +85,7 @@ class PostgresDirectory:
             examples = _encode(entry.examples).decode()
             if not await connection.fetch(SQL.create_event_type, entry.name, entry.description, entry.schema, examples):
                 raise Conflict(f"there is an event type {entry.name} already", code="event_type_exists")
-            await _audit(connection, audit)
+            await write_audit(connection, audit)
             return _event_type(await _one(connection, SQL.event_type, entry.name))
 
     async def change_event_type(
@@ -96,7 +93,7 @@ class PostgresDirectory:
     ) -> EventType | None:
         async with self._database.transaction() as connection:
             await connection.execute(SQL.bump_shared)
-            row = await connection.fetchrow(SQL.event_type_locked, _text(name))
+            row = await connection.fetchrow(SQL.event_type_locked, searchable(name))
             if row is None:
                 return None
             old = _event_type(row)
@@ -112,7 +109,7 @@ class PostgresDirectory:
                 new.version,
                 new.archived_at,
             )
-            await _audit(connection, audit)
+            await write_audit(connection, audit)
             return _event_type(await _one(connection, SQL.event_type, name))
 
     # Apps
@@ -131,7 +128,7 @@ class PostgresDirectory:
         async with self._writing(unique="uid") as connection:
             partition = int.from_bytes(sha256(app.id).digest()[:8], "big") % self._partitions
             await connection.execute(SQL.create_app, app.id, partition, app.uid, app.name, metadata)
-            await _audit(connection, audit)
+            await write_audit(connection, audit)
             return _app(await _one(connection, SQL.app, app.id, None))
 
     async def change_app(self, app_id: AppId, change: Callable[[App], App], audit: Audit) -> App | None:
@@ -145,7 +142,7 @@ class PostgresDirectory:
             if new == old:
                 return old
             await connection.execute(SQL.update_app, app_id, new.uid, new.name, _encode(new.metadata).decode())
-            await _audit(connection, audit)
+            await write_audit(connection, audit)
             return _app(await _one(connection, SQL.app, app_id, None))
 
     async def delete_app(self, app_id: AppId, audit: Audit) -> bool:
@@ -157,8 +154,9 @@ class PostgresDirectory:
             endpoints = await connection.fetch(SQL.delete_app_endpoints, app_id)
             await connection.execute(SQL.drop_secrets, [row["id"] for row in endpoints])
             await connection.execute(SQL.revoke_app_keys, app_id)
+            await connection.execute(SQL.drop_app_grants, app_id)
             await connection.execute(SQL.bump_shared)
-            await _audit(connection, audit)
+            await write_audit(connection, audit)
         return True
 
     # Endpoints
@@ -193,7 +191,7 @@ class PostgresDirectory:
                 endpoint.paused,
             )
             await self._add_secret(connection, endpoint.id, secret, _FIRST_VERSION)
-            await _audit(connection, audit)
+            await write_audit(connection, audit)
             return _endpoint(await _one(connection, SQL.endpoint, endpoint.app_id, endpoint.id, None))
 
     async def change_endpoint(
@@ -225,7 +223,7 @@ class PostgresDirectory:
             if new.enabled and not old.enabled:
                 await connection.execute(SQL.forget_health, endpoint_id)
             await connection.fetch(SQL.bump_app, app_id)
-            await _audit(connection, audit)
+            await write_audit(connection, audit)
             return _endpoint(await _one(connection, SQL.endpoint, app_id, endpoint_id, None))
 
     async def delete_endpoint(self, app_id: AppId, endpoint_id: EndpointId, audit: Audit) -> bool:
@@ -236,7 +234,7 @@ class PostgresDirectory:
             await connection.execute(SQL.drop_secrets, [endpoint_id])
             await connection.execute(SQL.forget_health, endpoint_id)
             await connection.fetch(SQL.bump_app, app_id)
-            await _audit(connection, audit)
+            await write_audit(connection, audit)
         return True
 
     # Secrets
@@ -247,7 +245,7 @@ class PostgresDirectory:
         async with self._database.transaction() as connection:
             if not await connection.fetch(SQL.endpoint, app_id, endpoint_id, None):
                 return None
-            await _audit(connection, audit)
+            await write_audit(connection, audit)
             return self._open(await connection.fetch(SQL.secrets, endpoint_id, now))
 
     async def rotate_secret(
@@ -271,7 +269,7 @@ class PostgresDirectory:
             await connection.execute(SQL.drop_expired_secrets, endpoint_id, now)
             await self._add_secret(connection, endpoint_id, secret, newest + 1)
             await connection.fetch(SQL.bump_app, app_id)
-            await _audit(connection, audit)
+            await write_audit(connection, audit)
         return True
 
     async def _add_secret(self, connection: Connection, owner: bytes, secret: Secret, version: int) -> None:
@@ -306,7 +304,7 @@ class PostgresDirectory:
             if created_at is None:
                 return None
             await connection.execute(SQL.bump_shared)
-            await _audit(connection, audit)
+            await write_audit(connection, audit)
             return msgspec.structs.replace(key, created_at=created_at)
 
     async def create_first_key(self, key: ApiKey, key_hash: bytes, audit: Audit) -> bool:
@@ -315,7 +313,7 @@ class PostgresDirectory:
             if await connection.fetchval(SQL.admin_keys):
                 return False
             await connection.fetch(SQL.create_key, key.id, key_hash, key.hint, key.name, None)
-            await _audit(connection, audit)
+            await write_audit(connection, audit)
         return True
 
     async def revoke_key(self, key_id: bytes, audit: Audit) -> ApiKey | None:
@@ -329,12 +327,8 @@ class PostgresDirectory:
                     "this is the last key of an administrator; make another one first", code="last_admin_key"
                 )
             revoked_at = await connection.fetchval(SQL.revoke_key, key_id)
-            await _audit(connection, audit)
+            await write_audit(connection, audit)
             return msgspec.structs.replace(_key(row), revoked_at=revoked_at)
-
-
-async def _audit(connection: Connection, audit: Audit) -> None:
-    await connection.execute(SQL.audit, audit.actor, audit.action, audit.object, _encode(audit.detail).decode())
 
 
 async def _one(connection: Connection, query: str, *arguments: object) -> asyncpg.Record:
@@ -343,14 +337,9 @@ async def _one(connection: Connection, query: str, *arguments: object) -> asyncp
     return row
 
 
-def _text(reference: str) -> str:
-    """A text from outside as PostgreSQL can look for it: it holds no NUL, so what has one is not there."""
-    return "" if "\0" in reference else reference
-
-
 def _names(prefix: str, reference: str) -> tuple[bytes | None, str]:
     """What a reference may be: an id, or a uid."""
-    return parse_id(prefix, reference), _text(reference)
+    return parse_id(prefix, reference), searchable(reference)
 
 
 def _event_type(row: asyncpg.Record) -> EventType:

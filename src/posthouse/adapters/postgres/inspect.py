@@ -11,14 +11,25 @@ import msgspec
 from posthouse.adapters.postgres.database import Database
 from posthouse.adapters.postgres.log import event_of
 from posthouse.adapters.postgres.queries import Queries
-from posthouse.domain.delivery import AttemptOutcome
+from posthouse.domain.delivery import AttemptOutcome, OwedReason
 from posthouse.domain.endpoint import EndpointConfig
-from posthouse.domain.errors import Conflict, Invalid, NotFound, StoreUnavailable
+from posthouse.domain.errors import Conflict, NotFound
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import Timings
-from posthouse.domain.ids import AttemptId, EndpointId, EventId, lower_bound, unix_ms_of
+from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, lower_bound, unix_ms_of
 from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX
-from posthouse.ports.inspect import AttemptFacts, AttemptRecord, EndpointStats, EventFacts, OwedFacts, Span, Where
+from posthouse.ports.inspect import (
+    AttemptFacts,
+    AttemptRecord,
+    EndpointStats,
+    EventFacts,
+    OwedFacts,
+    Route,
+    Routes,
+    RouteState,
+    Span,
+    Where,
+)
 
 SQL = Queries("inspect.sql")
 
@@ -31,52 +42,59 @@ class PostgresInspector:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def events(self, where: Where, span: Span, *, type: str | None) -> list[EventFacts]:
-        rows = await self._read(SQL.events, where.app_id, where.partition, span.before, span.since, type, span.limit)
+    async def events(
+        self, where: Where | None, span: Span, *, type: str | None, subject: str | None
+    ) -> list[EventFacts]:
+        if where is None:
+            rows = await self._database.read(SQL.all_events, span.before, span.since, type, subject, span.limit)
+        else:
+            rows = await self._database.read(
+                SQL.events, where.app_id, where.partition, span.before, span.since, type, subject, span.limit
+            )
         return [_event(row) for row in rows]
 
-    async def event(self, where: Where, event_id: EventId) -> tuple[EventFacts, Event] | None:
-        row = await self._database.fetchrow(SQL.event, event_id, where.partition, where.app_id)
+    async def event(self, where: Where | None, event_id: EventId) -> tuple[EventFacts, Event] | None:
+        row = await self._database.fetchrow(SQL.event, event_id, *_of(where))
         return None if row is None else (_event(row), event_of(row))
 
-    async def event_attempts(self, where: Where, event_id: EventId, span: Span) -> list[AttemptFacts]:
-        # Nobody tried before the event was there: older days need not be searched.
-        oldest = lower_bound(unix_ms_of(event_id) - 2 * CLOCK_SKEW_SECONDS_MAX * 1000)
-        rows = await self._read(
-            SQL.event_attempts,
-            event_id,
-            where.partition,
-            where.app_id,
-            span.before,
-            max(span.since, oldest),
-            span.limit,
-        )
+    async def event_routes(self, where: Where | None, event_id: EventId, *, limit: int) -> Routes:
+        rows = await self._database.read(SQL.event_routes, event_id, *_of(where), _earliest_attempt(event_id), limit)
+        pending = await self._database.fetchval(SQL.event_pending, event_id, _of(where)[0])
+        return Routes(taken=tuple(_route(row) for row in rows), pending=pending)
+
+    async def event_attempts(self, where: Where | None, event_id: EventId, span: Span) -> list[AttemptFacts]:
+        since = max(span.since, _earliest_attempt(event_id))
+        rows = await self._database.read(SQL.event_attempts, event_id, *_of(where), span.before, since, span.limit)
         return [_attempt(row) for row in rows]
 
     async def attempts(
         self,
-        where: Where,
+        where: Where | None,
         span: Span,
         *,
         endpoint_id: EndpointId | None,
         outcome: AttemptOutcome | None,
         type: str | None,
     ) -> list[AttemptFacts]:
-        rows = await self._read(
-            SQL.attempts,
-            where.app_id,
-            where.partition,
-            span.before,
-            span.since,
-            endpoint_id,
-            None if outcome is None else outcome.value,
-            type,
-            span.limit,
-        )
+        ended = None if outcome is None else outcome.value
+        if where is None:
+            rows = await self._database.read(SQL.all_attempts, span.before, span.since, ended, type, span.limit)
+        else:
+            rows = await self._database.read(
+                SQL.attempts,
+                where.app_id,
+                where.partition,
+                span.before,
+                span.since,
+                endpoint_id,
+                ended,
+                type,
+                span.limit,
+            )
         return [_attempt(row) for row in rows]
 
-    async def attempt(self, where: Where, attempt_id: AttemptId) -> AttemptRecord | None:
-        row = await self._database.fetchrow(SQL.attempt, attempt_id, where.partition, where.app_id)
+    async def attempt(self, where: Where | None, attempt_id: AttemptId) -> AttemptRecord | None:
+        row = await self._database.fetchrow(SQL.attempt, attempt_id, *_of(where))
         if row is None:
             return None
         facts = _attempt(row)
@@ -90,16 +108,19 @@ class PostgresInspector:
         )
 
     async def owed(
-        self, where: Where, *, before: tuple[bytes, bytes], limit: int, endpoint_id: EndpointId | None
+        self, where: Where | None, *, before: tuple[bytes, bytes], limit: int, endpoint_id: EndpointId | None
     ) -> list[OwedFacts]:
-        rows = await self._read(SQL.owed, where.app_id, where.partition, *before, endpoint_id, limit)
+        if where is None:
+            rows = await self._database.read(SQL.all_owed, *before, limit)
+        else:
+            rows = await self._database.read(SQL.owed, where.app_id, where.partition, *before, endpoint_id, limit)
         return [_owed(row) for row in rows]
 
     async def stats(
         self, where: Where, endpoint_id: EndpointId, *, since: float, until: float, owed_max: int
     ) -> EndpointStats:
-        (counts,) = await self._read(SQL.stats, where.partition, endpoint_id, since, until)
-        (owed,) = await self._read(SQL.owed_count, where.partition, endpoint_id, owed_max)
+        (counts,) = await self._database.read(SQL.stats, where.partition, endpoint_id, since, until)
+        (owed,) = await self._database.read(SQL.owed_count, where.partition, endpoint_id, owed_max)
         return EndpointStats(**counts, owed=owed["owed"], next_due_at=_finite(owed["next_due_at"]))
 
     async def resend(self, where: Where, endpoint_id: EndpointId, event_id: EventId, *, now: float) -> OwedFacts:
@@ -125,26 +146,43 @@ class PostgresInspector:
                 now,
                 facts["expires_at"],
                 facts["payload_bytes"],
+                where.app_id,
             )
             await connection.execute(SQL.poke, where.partition)
         assert row is not None, "RETURNING of a row that was written"
         return _owed({**row, "type": facts["type"]})
 
-    async def _read(self, query: str, *arguments: object) -> list[asyncpg.Record]:
-        try:
-            return await self._database.fetch(query, *arguments)
-        except StoreUnavailable as error:
-            if isinstance(error.__cause__, asyncpg.QueryCanceledError):
-                raise Invalid(
-                    "this would take too long to find; narrow it, for example with since and until",
-                    code="query_too_broad",
-                ) from error
-            raise
+
+def _of(where: Where | None) -> tuple[int | None, AppId | None]:
+    return (None, None) if where is None else (where.partition, where.app_id)
+
+
+def _earliest_attempt(event_id: EventId) -> bytes:
+    """Nobody tried before the event was there: older days need not be searched."""
+    return lower_bound(unix_ms_of(event_id) - 2 * CLOCK_SKEW_SECONDS_MAX * 1000)
+
+
+def _route(row: asyncpg.Record) -> Route:
+    if row["owed"]:
+        state = RouteState.IN_PROGRESS if row["reason"] == OwedReason.IN_FLIGHT else RouteState.OWED
+    elif row["outcome"] == AttemptOutcome.FAILED:
+        state = RouteState.IN_PROGRESS  # between two of its homes
+    else:
+        state = RouteState.DELIVERED if row["outcome"] == AttemptOutcome.DELIVERED else RouteState.GAVE_UP
+    return Route(
+        app_id=AppId(row["app_id"]),
+        endpoint_id=EndpointId(row["endpoint_id"]),
+        state=state,
+        attempts=row["attempts"],
+        reason=row["reason"],
+        due_at=_finite(row["due_at"]),
+    )
 
 
 def _event(row: asyncpg.Record) -> EventFacts:
     return EventFacts(
         id=EventId(row["id"]),
+        app_id=row["app_id"],
         type=row["type"],
         subject=row["subject"],
         key=row["key"],
@@ -161,6 +199,7 @@ def _event(row: asyncpg.Record) -> EventFacts:
 def _attempt(row: asyncpg.Record) -> AttemptFacts:
     return AttemptFacts(
         id=AttemptId(row["id"]),
+        app_id=AppId(row["app_id"]),
         event_id=EventId(row["event_id"]),
         endpoint_id=EndpointId(row["endpoint_id"]),
         type=row["type"],

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import assert_never
 
 import asyncpg
+import msgspec
 
 from posthouse.adapters.postgres.database import Connection, Database, translated
 from posthouse.adapters.postgres.queries import Queries
+from posthouse.domain.errors import StoreUnavailable
 from posthouse.domain.event import Draft, Event
-from posthouse.domain.ids import ID_BYTES, AppId, EventId, lower_bound
-from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX, TAIL_READ_BYTES_MAX, TAIL_READ_EVENTS_MAX
-from posthouse.ports.log import Appended, AppendResult, AppMissing, Head, Repeated
+from posthouse.domain.ids import ID_BYTES, EventId, lower_bound
+from posthouse.domain.limits import (
+    AUDIENCE_APPS_MAX,
+    CLOCK_SKEW_SECONDS_MAX,
+    TAIL_READ_BYTES_MAX,
+    TAIL_READ_EVENTS_MAX,
+)
+from posthouse.ports.log import Announced, Appended, AppendResult, AppMissing, Head, Placed, Repeated
 
 SQL = Queries("log.sql")
 CHANNEL_SEPARATOR = "\x1f"
@@ -30,7 +38,7 @@ class PostgresLog:
         async with self._publishing.connection() as connection:
             with translated(writing=True):
                 try:
-                    rows = await connection.fetch(SQL.publish, *_columns(drafts))
+                    rows = await connection.fetch(SQL.publish, *_columns(drafts), AUDIENCE_APPS_MAX)
                 except asyncpg.UniqueViolationError:
                     # An id that is there already: this batch's earlier, doubtful commit happened.
                     known = await self._find(connection, [d.id for d in drafts])
@@ -38,20 +46,27 @@ class PostgresLog:
                         raise
                     rows = None
                 if rows is not None:
-                    results = [_result(row) for row in rows]
+                    results = _results(rows, len(drafts))
                     again = [d.id for d, r in zip(drafts, results, strict=True) if _seen_again(d, r)]
-                    if not again:
-                        return results
-                    known = await self._find(connection, again)
-                    return [known.get(d.id, r) for d, r in zip(drafts, results, strict=True)]
+                    known = await self._find(connection, again) if again else {}
+                    return [known.get(d.id) or _certain(r) for d, r in zip(drafts, results, strict=True)]
         # The others of the batch had no app, or a key that was used: they are asked again, without those that are there.
         rest = [d for d in drafts if d.id not in known]
         others = dict(zip((d.id for d in rest), await self.append(rest) if rest else (), strict=True))
         return [known.get(d.id) or others[d.id] for d in drafts]
 
-    async def _find(self, connection: Connection, ids: Sequence[EventId]) -> dict[EventId, Appended]:
-        rows = await connection.fetch(SQL.appended, ids)
-        return {r["id"]: Appended(r["partition"], r["seq"], r["config_version"], r["created_at"]) for r in rows}
+    async def _find(self, connection: Connection, ids: Sequence[EventId]) -> dict[EventId, Appended | Announced]:
+        found: dict[EventId, Appended | Announced] = {}
+        for event_id, rows in groupby(await connection.fetch(SQL.appended, ids), key=lambda row: EventId(row["id"])):
+            places = list(rows)
+            first = places[0]
+            if first["audience"] is None:
+                found[event_id] = Appended(
+                    first["partition"], first["seq"], first["config_version"], first["created_at"]
+                )
+            else:
+                found[event_id] = Announced(first["created_at"], tuple(_placed(row) for row in places))
+        return found
 
     async def read(self, partition: int, after: int, *, since: float | None) -> list[Event]:
         rows = await self._reading.fetch(
@@ -79,7 +94,7 @@ def event_of(row: asyncpg.Record) -> Event:
         id=EventId(row["id"]),
         partition=row["partition"],
         seq=row["seq"],
-        app_id=AppId(row["app_id"]),
+        app_id=row["app_id"],
         type=row["type"],
         payload=row["payload"],
         content_type=row["content_type"],
@@ -90,6 +105,7 @@ def event_of(row: asyncpg.Record) -> Event:
         channels=tuple(row["channels"] or ()),
         expires_at=row["expires_at"],
         depth=row["depth"],
+        audience=tuple(row["audience"] or ()),
     )
 
 
@@ -104,27 +120,55 @@ def _since(since: float | None) -> bytes:
     return lower_bound(int(earliest // DAY_SECONDS) * DAY_SECONDS * 1000)
 
 
-def _result(row: asyncpg.Record) -> AppendResult:
-    verdict, partition, seq, version, created_at, known_id, fingerprint = row
+class _Present(msgspec.Struct, frozen=True):
+    """A platform event that is there already, from an earlier, doubtful commit of its batch."""
+
+
+def _results(rows: Sequence[asyncpg.Record], drafts: int) -> list[AppendResult | _Present]:
+    """One result a draft, in order; a platform event has a row for each of its partitions."""
+    if len(rows) == drafts and all(row[6] is None for row in rows):
+        return [_result(row) for row in rows]
+    results: list[AppendResult | _Present] = []
+    for _, group in groupby(rows, key=lambda row: int(row[0])):
+        places = list(group)
+        if places[0]["audience"] is None:
+            results.append(_result(places[0]))
+        else:
+            results.append(Announced(places[0]["created_at"], tuple(_placed(row) for row in places)))
+    return results
+
+
+def _result(row: asyncpg.Record) -> AppendResult | _Present:
+    _, verdict, partition, seq, version, created_at, _, known_id, fingerprint = row
     if verdict == "appended":
         return Appended(partition, seq, version, created_at)
     if verdict == "repeated":
         return Repeated(known_id, fingerprint, created_at)
-    return AppMissing()
+    return _Present() if verdict == "present" else AppMissing()
 
 
-def _seen_again(draft: Draft, result: AppendResult) -> bool:
+def _placed(row: asyncpg.Record) -> Placed:
+    return Placed(row["partition"], row["seq"], row["config_version"], tuple(row["audience"]))
+
+
+def _seen_again(draft: Draft, result: AppendResult | _Present) -> bool:
     """Whether this may be the answer for an event that an earlier, doubtful commit of the batch appended: it is seen
     through its own idempotency key, or its app was deleted meanwhile."""
     match result:
-        case Appended():
+        case Appended() | Announced():
             return False
         case Repeated(event_id=event_id):
             return event_id == draft.id
-        case AppMissing():
+        case AppMissing() | _Present():
             return True
         case _:
             assert_never(result)
+
+
+def _certain(result: AppendResult | _Present) -> AppendResult:
+    if isinstance(result, _Present):
+        raise StoreUnavailable("an event that was there is gone")  # retention dropped its day in between
+    return result
 
 
 def _columns(drafts: Sequence[Draft]) -> tuple[list[object], ...]:

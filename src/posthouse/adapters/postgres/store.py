@@ -25,8 +25,9 @@ from posthouse.domain.delivery import (
 )
 from posthouse.domain.endpoint import AppConfig, Endpoint, EndpointConfig, Secret
 from posthouse.domain.errors import PosthouseError
-from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, lower_bound
-from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX
+from posthouse.domain.grant import Shrinkage
+from posthouse.domain.ids import ID_BYTES, AppId, AttemptId, EndpointId, EventId, lower_bound, next_id
+from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX, OUTSIDE_ROWS_MAX
 from posthouse.ports.store import Claim, Page, Want
 
 log = structlog.get_logger()
@@ -106,11 +107,18 @@ class PostgresStore:
             else:
                 applied = await connection.fetch(SQL.late_update, *key, owed.number, owed.due_at, owed.reason.value)
             if applied:
+                newest = await connection.fetchval(SQL.newest_attempt, [attempt.partition])
+                if newest is not None:
+                    attempt = msgspec.structs.replace(attempt, id=AttemptId(next_id(newest)))
                 await connection.execute(SQL.late_attempt, *[column[0] for column in _attempt_columns((attempt,))])
                 await connection.execute(SQL.poke, attempt.partition)
         return bool(applied)
 
     # Recovery and the backlog
+
+    async def newest_attempt(self, partitions: Collection[int]) -> AttemptId | None:
+        raw = await self._reading.fetchval(SQL.newest_attempt, list(partitions))
+        return None if raw is None else AttemptId(raw)
 
     async def recorded(self, partition: int, *, after: Cursor, until: int) -> set[DeliveryKey]:
         since = lower_bound(int((after.at - CLOCK_SKEW_SECONDS_MAX) * 1000))
@@ -168,15 +176,19 @@ class PostgresStore:
     def _app(self, rows: list[asyncpg.Record]) -> AppConfig:
         first = rows[0]
         expiries = [at for row in rows for at in row["secret_expiries"] or () if at is not None]
+        shrinkage = Shrinkage(first["shrunk_version"], first["expired_at"], first["grants_expire_at"])
+        if shrinkage.expires_at is not None:
+            expiries.append(shrinkage.expires_at)
         return AppConfig(
             app_id=AppId(first["app_id"]),
             partition=first["partition"],
             version=first["config_version"],
-            endpoints=tuple(self._endpoint(row) for row in rows if row["id"] is not None),
+            endpoints=tuple(self._endpoint(row, shrinkage) for row in rows if row["id"] is not None),
+            grants=shrinkage,
             refresh_at=min(expiries, default=None),
         )
 
-    def _endpoint(self, row: asyncpg.Record) -> Endpoint:
+    def _endpoint(self, row: asyncpg.Record, grants: Shrinkage) -> Endpoint:
         config = _CONFIG.decode(row["config"])
         secrets = []
         for kind, version, sealed in zip(
@@ -199,6 +211,7 @@ class PostgresStore:
             concurrency=config.concurrency,
             secrets=tuple(secrets),
             failing_since=row["failing_since"],
+            grants=grants,
         )
 
     def _opened(self, sealed: bytes, endpoint_id: bytes, kind: str, version: int) -> bytes:
@@ -210,8 +223,31 @@ class PostgresStore:
             log.error("secret.unreadable", endpoint=endpoint_id.hex(), version=version, error=str(error))
             return b""
 
-    async def changed_apps(self, partition: int, *, since_version: int) -> list[AppId]:
-        return [AppId(row[0]) for row in await self._reading.fetch(SQL.changed_apps, partition, since_version)]
+    async def changed_apps(self, partition: int, *, since_version: int) -> tuple[int, list[AppId]]:
+        row = await self._reading.fetchrow(SQL.changed_apps, partition, since_version)
+        assert row is not None, "a partition of this installation"
+        return row["version"], row["apps"] or []
+
+    async def covered(self, app_id: AppId, event_type: str, subject: str | None) -> bool:
+        return bool(await self._reading.fetchval(SQL.covered, app_id, event_type, subject))
+
+    async def hasten_revoked(
+        self, owner: bytes, epoch: int, partition: int, app_id: AppId, endpoint_id: EndpointId, *, now: float
+    ) -> None:
+        after: bytes | None = bytes(ID_BYTES)
+        while after is not None:
+            after = await self._reading.fetchval(
+                SQL.hasten_revoked,
+                owner,
+                partition,
+                epoch,
+                app_id,
+                endpoint_id,
+                after,
+                now,
+                OUTSIDE_ROWS_MAX,
+                writing=True,
+            )
 
     async def endpoint_apps(self, endpoint_ids: Collection[EndpointId]) -> dict[EndpointId, AppId]:
         rows = await self._reading.fetch(SQL.endpoint_apps, list(endpoint_ids))

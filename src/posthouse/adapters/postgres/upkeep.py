@@ -6,9 +6,11 @@ from posthouse.adapters.postgres import days
 from posthouse.adapters.postgres.database import Database
 from posthouse.adapters.postgres.queries import Queries
 from posthouse.domain.ids import unix_ms_of
+from posthouse.domain.limits import OUTSIDE_ROWS_MAX
 from posthouse.ports.upkeep import Owed
 
 SQL = Queries("session.sql")
+GRANTS = Queries("grants.sql")
 
 
 class PostgresUpkeep:
@@ -33,6 +35,9 @@ class PostgresUpkeep:
 
     async def retire_days(self, now: float, *, retention_days: int) -> list[str]:
         return await days.retire_days(self._database, now=now, retention_days=retention_days)
+
+    async def drop_grants(self, *, before: float) -> int:
+        return len(await self._database.fetch(GRANTS.drop_expired, before, OUTSIDE_ROWS_MAX, writing=True))
 
     async def owed(self) -> Owed:
         rows = int(await self._database.fetchval(SQL.owed_estimate))

@@ -8,7 +8,8 @@ import time
 from random import Random
 from typing import Final
 
-from posthouse.domain.ids import uuid7
+from posthouse.domain.ids import unix_ms_of, uuid7
+from posthouse.domain.limits import IDS_AHEAD_SECONDS_MAX
 
 _BOOT: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC) if hasattr(time, "CLOCK_MONOTONIC") else None
 # Ids of one millisecond count up from a random start: their order is the order in which they were made.
@@ -44,6 +45,12 @@ class SystemClock:
         else:
             self._last_random += 1 + int.from_bytes(self._random(_STEP_BYTES), "big")
         return uuid7(self._last_ms, self._last_random)
+
+    def ids_after(self, newest: bytes) -> None:
+        unix_ms = unix_ms_of(newest)
+        if self._last_ms <= unix_ms < (self.now() + IDS_AHEAD_SECONDS_MAX) * 1000:
+            self._last_ms = unix_ms + 1
+            self._last_random = int.from_bytes(self._random(_START_BYTES), "big")
 
     def _random(self, size: int) -> bytes:
         """Fresh bytes of the system's randomness, each used once."""

@@ -17,9 +17,10 @@ from posthouse.api.models.common import (
     time_of,
 )
 from posthouse.domain.event import JSON_CONTENT, Event
-from posthouse.domain.ids import ATTEMPT, ENDPOINT, EVENT, format_id
+from posthouse.domain.ids import APP, ATTEMPT, ENDPOINT, EVENT, format_id
+from posthouse.domain.limits import ROUTES_SHOWN_MAX
 from posthouse.manage.deliveries import RequestView
-from posthouse.ports.inspect import AttemptFacts, AttemptRecord, EventFacts, OwedFacts
+from posthouse.ports.inspect import AttemptFacts, AttemptRecord, EventFacts, OwedFacts, Route, Routes
 
 DeliveryClass = Literal["live", "replay"]
 
@@ -28,6 +29,7 @@ class EventAnswer(Answer):
     """An event, without its data."""
 
     id: Annotated[str, Field(examples=["evt_06b1v8k3m5x7q2n9r4t6w8y0aa"])]
+    app: Annotated[str | None, Field(description="Id of the app it was addressed to; null: to whom grants cover.")]
     type: str
     subject: str | None
     key: str | None
@@ -43,6 +45,7 @@ class EventAnswer(Answer):
     def of(cls, event: EventFacts) -> EventAnswer:
         return cls(
             id=format_id(EVENT, event.id),
+            app=None if event.app_id is None else format_id(APP, event.app_id),
             type=event.type,
             subject=event.subject,
             key=event.key,
@@ -56,16 +59,44 @@ class EventAnswer(Answer):
         )
 
 
+class RouteAnswer(Answer):
+    """An endpoint that the event went to, and how far it has come."""
+
+    app: str
+    endpoint: str
+    state: Literal["delivered", "owed", "in_progress", "gave_up"]
+    attempts: Annotated[int, Field(description="Number of the last one.")]
+    reason: Annotated[str, Field(description="Why it waits, or how the last attempt ended.", examples=["confirmed"])]
+    due_at: Time | None
+
+    @classmethod
+    def of(cls, route: Route) -> RouteAnswer:
+        return cls(
+            app=format_id(APP, route.app_id),
+            endpoint=format_id(ENDPOINT, route.endpoint_id),
+            state=route.state.value,
+            attempts=route.attempts,
+            reason=route.reason,
+            due_at=optional_time(route.due_at),
+        )
+
+
 class EventDetail(EventAnswer):
-    """An event with its data: as they were published where they are JSON, else in base64."""
+    """An event with its data (as they were published where they are JSON, else in base64) and the ways it took."""
 
     data: Any = None
     data_base64: str | None = None
+    routes: Annotated[
+        list[RouteAnswer],
+        Field(description=f"By endpoint, the first {ROUTES_SHOWN_MAX}; its attempts are at …/attempts."),
+    ]
+    pending: Annotated[bool, Field(description="Some of its deliveries have not begun: there will be more routes.")]
 
 
-def event_detail(facts: EventFacts, event: Event) -> bytes:
+def event_detail(facts: EventFacts, event: Event, routes: Routes) -> bytes:
     """An `EventDetail` as JSON. The data stay as they were published, byte for byte: no number loses a digit."""
     fields: dict[str, Any] = EventAnswer.of(facts).model_dump()
+    fields |= {"routes": [RouteAnswer.of(route).model_dump() for route in routes.taken], "pending": routes.pending}
     if event.content_type == JSON_CONTENT:
         fields |= {"data": msgspec.Raw(event.payload), "data_base64": None}
     else:
@@ -94,6 +125,7 @@ class AttemptAnswer(Answer):
     """One request and what came of it, or a delivery that was given up without one (then `sent` is false)."""
 
     id: Annotated[str, Field(examples=["att_06b1v8k3m5x7q2n9r4t6w8y0aa"])]
+    app: Annotated[str, Field(description="Id of the endpoint's app.")]
     event: str
     type: Annotated[str | None, Field(description="Of the event; null once retention dropped it.")]
     endpoint: str
@@ -164,6 +196,7 @@ class AttemptPage(Answer):
 class DeliveryAnswer(Answer):
     """A delivery that is owed and waits in the store."""
 
+    app: Annotated[str | None, Field(description="Id of the endpoint's app.")]
     event: str
     type: Annotated[str | None, Field(description="Of the event; null once retention dropped it.")]
     endpoint: str
@@ -177,6 +210,7 @@ class DeliveryAnswer(Answer):
     @classmethod
     def of(cls, owed: OwedFacts) -> DeliveryAnswer:
         return cls(
+            app=None if owed.app_id is None else format_id(APP, owed.app_id),
             event=format_id(EVENT, owed.event_id),
             type=owed.type,
             endpoint=format_id(ENDPOINT, owed.endpoint_id),
@@ -207,6 +241,7 @@ def _attempt_fields(facts: AttemptFacts) -> dict[str, Any]:
     timings = facts.timings
     return {
         "id": format_id(ATTEMPT, facts.id),
+        "app": format_id(APP, facts.app_id),
         "event": format_id(EVENT, facts.event_id),
         "type": facts.type,
         "endpoint": format_id(ENDPOINT, facts.endpoint_id),

@@ -1,4 +1,4 @@
-"""/v1/apps/{app}/events, /attempts and /deliveries: what was published, tried and is owed."""
+"""/v1/events, /attempts and /deliveries, of one app or of all: what was published, tried and is owed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ from posthouse.api.models.traffic import (
     event_detail,
 )
 from posthouse.api.pages import Cursors, PageQuery, SpanQuery
+from posthouse.domain.access import Principal
 from posthouse.domain.delivery import AttemptOutcome
 from posthouse.domain.ids import ID_BYTES
+from posthouse.domain.limits import NAME_LENGTH_MAX
 from posthouse.manage.access import NEWEST
 from posthouse.manage.deliveries import Deliveries, span
 from posthouse.ports.inspect import AttemptFacts, Span
@@ -32,10 +34,16 @@ OfType = Annotated[str | None, Field(description="Of this event type.")]
 OfEndpoint = Annotated[str | None, Field(description="Of this endpoint: id or uid.")]
 
 
+OfApp = Annotated[str | None, Field(description="Of this app: id or uid.")]
+
+
 class EventsQuery(SpanQuery):
     """Which events."""
 
     type: OfType = None
+    subject: Annotated[
+        str | None, Field(min_length=1, max_length=2 * NAME_LENGTH_MAX, description="About this subject.")
+    ] = None
 
 
 class AttemptsQuery(SpanQuery):
@@ -52,71 +60,62 @@ class DeliveriesQuery(PageQuery):
     endpoint: OfEndpoint = None
 
 
-def routes(deliveries: Deliveries, cursors: Cursors) -> APIRouter:
-    router = APIRouter(prefix="/v1/apps/{app}")
+class AllEventsQuery(EventsQuery):
+    """Which events, of all."""
 
-    def page_of(scope: str, query: SpanQuery) -> Span:
-        return span(
-            before=cursors.before(scope, query),
-            since=query.since_seconds,
-            until=query.until_seconds,
-            limit=query.limit + 1,
+    app: OfApp = None
+
+
+class AllAttemptsQuery(AttemptsQuery):
+    """Which attempts, of all. An endpoint is looked for in its app, which must be named too."""
+
+    app: OfApp = None
+
+
+class AllDeliveriesQuery(DeliveriesQuery):
+    """Which deliveries, of all. An endpoint is looked for in its app, which must be named too."""
+
+    app: OfApp = None
+
+
+class Pages:
+    """The lists, of one app or of all."""
+
+    def __init__(self, deliveries: Deliveries, cursors: Cursors) -> None:
+        self._deliveries = deliveries
+        self._cursors = cursors
+
+    async def events(self, caller: Principal, app: str | None, query: EventsQuery) -> EventPage:
+        scope = f"events/{app or ''}"
+        rows = await self._deliveries.events(
+            caller, app, self._span(scope, query), type=query.type, subject=query.subject
         )
-
-    def attempts_page(scope: str, rows: list[AttemptFacts], query: SpanQuery) -> AttemptPage:
-        return AttemptPage(
-            data=[AttemptAnswer.of(row) for row in rows[: query.limit]],
-            next=cursors.next(scope, rows, query, lambda row: row.id),
-        )
-
-    @router.get("/events", tags=["events"])
-    async def list_events(caller: Caller, app: str, query: Annotated[EventsQuery, Query()]) -> EventPage:
-        """Events of an app, newest first, without their data."""
-        scope = f"events/{app}"
-        rows = await deliveries.events(caller, app, page_of(scope, query), type=query.type)
         return EventPage(
             data=[EventAnswer.of(row) for row in rows[: query.limit]],
-            next=cursors.next(scope, rows, query, lambda row: row.id),
+            next=self._cursors.next(scope, rows, query, lambda row: row.id),
         )
 
-    @router.get("/events/{event}", response_model=EventDetail, tags=["events"])
-    async def get_event(caller: Caller, app: str, event: str) -> Response:
-        """One event with its data, as they were published."""
-        return Response(event_detail(*await deliveries.event(caller, app, event)), media_type="application/json")
+    async def event_attempts(self, caller: Principal, app: str | None, event: str, query: SpanQuery) -> AttemptPage:
+        scope = f"attempts/{app or ''}/{event}"
+        rows = await self._deliveries.event_attempts(caller, app, event, self._span(scope, query))
+        return self._attempts(scope, rows, query)
 
-    @router.get("/events/{event}/attempts", tags=["events"])
-    async def list_event_attempts(
-        caller: Caller, app: str, event: str, query: Annotated[SpanQuery, Query()]
-    ) -> AttemptPage:
-        """Attempts for one event, newest first."""
-        scope = f"attempts/{app}/{event}"
-        return attempts_page(scope, await deliveries.event_attempts(caller, app, event, page_of(scope, query)), query)
-
-    @router.get("/attempts", tags=["attempts"])
-    async def list_attempts(caller: Caller, app: str, query: Annotated[AttemptsQuery, Query()]) -> AttemptPage:
-        """Attempts of an app, newest first."""
-        scope = f"attempts/{app}"
-        rows = await deliveries.attempts(
+    async def attempts(self, caller: Principal, app: str | None, query: AttemptsQuery) -> AttemptPage:
+        scope = f"attempts/{app or ''}"
+        rows = await self._deliveries.attempts(
             caller,
             app,
-            page_of(scope, query),
+            self._span(scope, query),
             endpoint=query.endpoint,
             outcome=query.outcome,
             type=query.type,
         )
-        return attempts_page(scope, rows, query)
+        return self._attempts(scope, rows, query)
 
-    @router.get("/attempts/{attempt}", tags=["attempts"])
-    async def get_attempt(caller: Caller, app: str, attempt: str) -> AttemptDetail:
-        """One attempt, with its request and its answer."""
-        return AttemptDetail.with_exchange(*await deliveries.attempt(caller, app, attempt))
-
-    @router.get("/deliveries", tags=["deliveries"])
-    async def list_deliveries(caller: Caller, app: str, query: Annotated[DeliveriesQuery, Query()]) -> DeliveryPage:
-        """What is owed and waits in the store, by event, newest first."""
-        scope = f"deliveries/{app}"
-        before = NEWEST + NEWEST if query.cursor is None else cursors.open(scope, query.cursor)
-        rows = await deliveries.owed(
+    async def owed(self, caller: Principal, app: str | None, query: DeliveriesQuery) -> DeliveryPage:
+        scope = f"deliveries/{app or ''}"
+        before = NEWEST + NEWEST if query.cursor is None else self._cursors.open(scope, query.cursor)
+        rows = await self._deliveries.owed(
             caller,
             app,
             before=(before[:ID_BYTES], before[ID_BYTES:]),
@@ -125,10 +124,91 @@ def routes(deliveries: Deliveries, cursors: Cursors) -> APIRouter:
         )
         return DeliveryPage(
             data=[DeliveryAnswer.of(row) for row in rows[: query.limit]],
-            next=cursors.next(scope, rows, query, lambda row: row.event_id + row.endpoint_id),
+            next=self._cursors.next(scope, rows, query, lambda row: row.event_id + row.endpoint_id),
         )
 
-    @router.post("/deliveries/resend", status_code=202, tags=["deliveries"])
+    def _span(self, scope: str, query: SpanQuery) -> Span:
+        return span(
+            before=self._cursors.before(scope, query),
+            since=query.since_seconds,
+            until=query.until_seconds,
+            limit=query.limit + 1,
+        )
+
+    def _attempts(self, scope: str, rows: list[AttemptFacts], query: SpanQuery) -> AttemptPage:
+        return AttemptPage(
+            data=[AttemptAnswer.of(row) for row in rows[: query.limit]],
+            next=self._cursors.next(scope, rows, query, lambda row: row.id),
+        )
+
+
+def routes(deliveries: Deliveries, cursors: Cursors) -> APIRouter:
+    router = APIRouter()
+    pages = Pages(deliveries, cursors)
+
+    @router.get("/v1/events", tags=["events"])
+    async def list_all_events(caller: Caller, query: Annotated[AllEventsQuery, Query()]) -> EventPage:
+        """Events of all that the key may see, newest first, without their data."""
+        return await pages.events(caller, query.app, query)
+
+    @router.get("/v1/events/{event}", response_model=EventDetail, tags=["events"])
+    async def get_any_event(caller: Caller, event: str) -> Response:
+        """One event, with its data and the ways it took."""
+        return Response(event_detail(*await deliveries.event(caller, None, event)), media_type="application/json")
+
+    @router.get("/v1/events/{event}/attempts", tags=["events"])
+    async def list_any_event_attempts(caller: Caller, event: str, query: Annotated[SpanQuery, Query()]) -> AttemptPage:
+        """Attempts for one event, newest first."""
+        return await pages.event_attempts(caller, None, event, query)
+
+    @router.get("/v1/attempts", tags=["attempts"])
+    async def list_all_attempts(caller: Caller, query: Annotated[AllAttemptsQuery, Query()]) -> AttemptPage:
+        """Attempts of all that the key may see, newest first."""
+        return await pages.attempts(caller, query.app, query)
+
+    @router.get("/v1/attempts/{attempt}", tags=["attempts"])
+    async def get_any_attempt(caller: Caller, attempt: str) -> AttemptDetail:
+        """One attempt, with its request and its answer."""
+        return AttemptDetail.with_exchange(*await deliveries.attempt(caller, None, attempt))
+
+    @router.get("/v1/deliveries", tags=["deliveries"])
+    async def list_all_deliveries(caller: Caller, query: Annotated[AllDeliveriesQuery, Query()]) -> DeliveryPage:
+        """What is owed to all that the key may see, by event, newest first."""
+        return await pages.owed(caller, query.app, query)
+
+    @router.get("/v1/apps/{app}/events", tags=["events"])
+    async def list_events(caller: Caller, app: str, query: Annotated[EventsQuery, Query()]) -> EventPage:
+        """Events of an app, newest first, without their data."""
+        return await pages.events(caller, app, query)
+
+    @router.get("/v1/apps/{app}/events/{event}", response_model=EventDetail, tags=["events"])
+    async def get_event(caller: Caller, app: str, event: str) -> Response:
+        """One event with its data, as they were published, and the ways it took to this app."""
+        return Response(event_detail(*await deliveries.event(caller, app, event)), media_type="application/json")
+
+    @router.get("/v1/apps/{app}/events/{event}/attempts", tags=["events"])
+    async def list_event_attempts(
+        caller: Caller, app: str, event: str, query: Annotated[SpanQuery, Query()]
+    ) -> AttemptPage:
+        """Attempts for one event, newest first."""
+        return await pages.event_attempts(caller, app, event, query)
+
+    @router.get("/v1/apps/{app}/attempts", tags=["attempts"])
+    async def list_attempts(caller: Caller, app: str, query: Annotated[AttemptsQuery, Query()]) -> AttemptPage:
+        """Attempts of an app, newest first."""
+        return await pages.attempts(caller, app, query)
+
+    @router.get("/v1/apps/{app}/attempts/{attempt}", tags=["attempts"])
+    async def get_attempt(caller: Caller, app: str, attempt: str) -> AttemptDetail:
+        """One attempt, with its request and its answer."""
+        return AttemptDetail.with_exchange(*await deliveries.attempt(caller, app, attempt))
+
+    @router.get("/v1/apps/{app}/deliveries", tags=["deliveries"])
+    async def list_deliveries(caller: Caller, app: str, query: Annotated[DeliveriesQuery, Query()]) -> DeliveryPage:
+        """What is owed and waits in the store, by event, newest first."""
+        return await pages.owed(caller, app, query)
+
+    @router.post("/v1/apps/{app}/deliveries/resend", status_code=202, tags=["deliveries"])
     async def resend(caller: Caller, app: str, body: Resend) -> DeliveryAnswer:
         """Send an event to an endpoint again, whatever became of it before. Asking twice asks once."""
         return DeliveryAnswer.of(await deliveries.resend(caller, app, event=body.event, endpoint=body.endpoint))

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 from tests.installed import Installed
-from tests.making import config, new_endpoint, new_id, new_owner, owed
+from tests.making import app_of, config, new_endpoint, new_id, new_owner, owed
 from tests.world_steps import LEASE, owns, publish, rows
 from tests.worlds import PostgresWorld
 
@@ -64,7 +64,7 @@ async def old_event(postgres: Installed, *, at: float) -> Event:
 async def owe(postgres: Installed, *events: Event) -> EndpointId:
     """A row for each event, all of one endpoint."""
     world, endpoint_id, owner = PostgresWorld(postgres), new_endpoint(), new_owner()
-    await world.put_endpoint(endpoint_id, events[0].app_id, config("https://example.com/old"))
+    await world.put_endpoint(endpoint_id, app_of(events[0]), config("https://example.com/old"))
     mine = await owns(world, owner)
     batch = JournalBatch(owner=owner, epochs=mine, owed=tuple(owed(event, endpoint_id) for event in events))
     await world.store.journal(batch, lease_seconds=LEASE)

@@ -256,7 +256,7 @@ async def test_a_batch_in_doubt_is_looked_up_by_its_ids(probe: Probe) -> None:
     old = [(await probe.event(seq)) for seq in (500, SEQ_MAX - 10)]
     await probe.touched()
     found = await probe.log._find(probe.connection, [event.id for event in old])
-    assert {at.seq for at in found.values()} == {event.seq for event in old}
+    assert {at.seq for at in found.values() if isinstance(at, Appended)} == {event.seq for event in old}
     touched = await probe.touched()
     assert rows_of(touched, "event") == len(old)
 

@@ -82,6 +82,9 @@ UPDATE endpoint SET deleted_at = clock_timestamp(), updated_at = clock_timestamp
 -- name: revoke_app_keys
 UPDATE api_key SET revoked_at = clock_timestamp() WHERE app_id = $1 AND revoked_at IS NULL
 
+-- name: drop_app_grants
+DELETE FROM app_grant WHERE app_id = $1
+
 -- Endpoints ----------------------------------------------------------------------------------------------------------
 
 -- name: endpoints

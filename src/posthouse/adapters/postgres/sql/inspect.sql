@@ -3,30 +3,83 @@
 -- ones too.
 
 -- name: events
-SELECT e.id, e.type, e.subject, e.key, e.source, e.channels, e.attributes, e.content_type,
+-- Those addressed to the app, and those of the platform that it is in the audience of.
+SELECT * FROM (
+    (SELECT e.id, e.app_id, e.type, e.subject, e.key, e.source, e.channels, e.attributes, e.content_type,
+       octet_length(e.payload) AS payload_bytes, extract(epoch FROM e.created_at)::float8 AS created_at,
+       extract(epoch FROM e.expires_at)::float8 AS expires_at
+       FROM event e
+      WHERE e.app_id = $1 AND e.partition = $2 AND e.id < $3 AND e.id >= $4 AND ($5::text IS NULL OR e.type = $5)
+        AND ($6::text IS NULL OR e.subject = $6)
+      ORDER BY e.id DESC LIMIT $7)
+    UNION ALL
+    (SELECT e.id, e.app_id, e.type, e.subject, e.key, e.source, e.channels, e.attributes, e.content_type,
+       octet_length(e.payload) AS payload_bytes, extract(epoch FROM e.created_at)::float8 AS created_at,
+       extract(epoch FROM e.expires_at)::float8 AS expires_at
+       FROM event e
+      WHERE e.app_id IS NULL AND e.partition = $2 AND e.id < $3 AND e.id >= $4 AND $1 = ANY (e.audience)
+        AND ($5::text IS NULL OR e.type = $5) AND ($6::text IS NULL OR e.subject = $6)
+      ORDER BY e.id DESC LIMIT $7)
+ ) e
+ ORDER BY e.id DESC LIMIT $7
+
+-- name: all_events
+-- Of every app and of the platform; one of those is in several partitions, and is one event.
+SELECT DISTINCT ON (e.id) e.id, e.app_id, e.type, e.subject, e.key, e.source, e.channels, e.attributes, e.content_type,
        octet_length(e.payload) AS payload_bytes, extract(epoch FROM e.created_at)::float8 AS created_at,
        extract(epoch FROM e.expires_at)::float8 AS expires_at
   FROM event e
- WHERE e.app_id = $1 AND e.partition = $2 AND e.id < $3 AND e.id >= $4 AND ($5::text IS NULL OR e.type = $5)
- ORDER BY e.id DESC LIMIT $6
+ WHERE e.id < $1 AND e.id >= $2 AND ($3::text IS NULL OR e.type = $3) AND ($4::text IS NULL OR e.subject = $4)
+ ORDER BY e.id DESC, e.partition DESC LIMIT $5
 
 -- name: event
-SELECT e.id, e.partition, e.seq, e.app_id, e.type, e.subject, e.key, e.source, e.channels, e.attributes, e.content_type,
-       e.payload, octet_length(e.payload) AS payload_bytes, extract(epoch FROM e.created_at)::float8 AS created_at,
-       extract(epoch FROM e.expires_at)::float8 AS expires_at, e.config_version, e.depth
-  FROM event e WHERE e.id = $1 AND e.partition = $2 AND e.app_id = $3
+SELECT e.id, e.app_id, e.type, e.subject, e.key, e.source, e.channels, e.attributes, e.content_type,
+       octet_length(e.payload) AS payload_bytes, extract(epoch FROM e.created_at)::float8 AS created_at,
+       extract(epoch FROM e.expires_at)::float8 AS expires_at, e.partition, e.seq, e.payload, e.config_version, e.depth, e.audience
+  FROM event e
+ WHERE e.id = $1 AND ($2::int IS NULL OR e.partition = $2)
+   AND ($3::uuid IS NULL OR e.app_id = $3 OR (e.app_id IS NULL AND $3 = ANY (e.audience)))
+ LIMIT 1
+
+-- name: event_routes
+-- The last attempt of each endpoint, and what it is owed, in the order of endpoints.
+SELECT * FROM (
+    SELECT coalesce(a.endpoint_id, d.endpoint_id) AS endpoint_id, coalesce(a.app_id, d.app_id) AS app_id, a.outcome,
+           coalesce(d.reason, a.reason) AS reason, coalesce(a.number, 0) AS attempts, d.endpoint_id IS NOT NULL AS owed,
+           extract(epoch FROM d.due_at)::float8 AS due_at
+      FROM (
+        SELECT DISTINCT ON (a.endpoint_id) a.endpoint_id, a.app_id, a.outcome, a.reason, a.number
+          FROM attempt a
+         WHERE a.event_id = $1 AND a.id >= $4 AND ($2::int IS NULL OR a.partition = $2) AND ($3::uuid IS NULL OR a.app_id = $3)
+         ORDER BY a.endpoint_id, a.id DESC LIMIT $5
+      ) a
+      FULL JOIN (
+        SELECT d.endpoint_id, n.app_id, d.reason, d.due_at
+          FROM delivery d JOIN endpoint n ON n.id = d.endpoint_id
+         WHERE d.event_id = $1 AND ($2::int IS NULL OR d.partition = $2) AND ($3::uuid IS NULL OR n.app_id = $3)
+         ORDER BY d.endpoint_id LIMIT $5
+      ) d ON d.endpoint_id = a.endpoint_id
+ ) r
+ ORDER BY r.endpoint_id LIMIT $5
+
+-- name: event_pending
+-- Whether some partition that holds the event has not dispatched it yet.
+SELECT EXISTS (
+    SELECT 1 FROM event e JOIN partition p ON p.id = e.partition
+     WHERE e.id = $1 AND ($2::int IS NULL OR e.partition = $2) AND e.seq > p.cursor
+)
 
 -- name: event_attempts
 -- All attempts of the event are found first (OFFSET 0): walking ids backwards could pass millions of others.
-SELECT a.*, v.type
+SELECT a.*, (SELECT v.type FROM event v WHERE v.id = $1 LIMIT 1) AS type
   FROM (
-    SELECT a.id, a.event_id, a.endpoint_id, a.number, a.kind, a.outcome, a.reason, a.sent, a.status, a.revision, a.url,
+    SELECT a.id, a.app_id, a.event_id, a.endpoint_id, a.number, a.kind, a.outcome, a.reason, a.sent, a.status, a.revision, a.url,
            a.address, extract(epoch FROM a.started_at)::float8 AS started_at, a.dns_us, a.connect_us, a.tls_us,
            a.first_byte_us, a.total_us, a.error
       FROM attempt a
-     WHERE a.event_id = $1 AND a.partition = $2 AND a.app_id = $3 AND a.id < $4 AND a.id >= $5 OFFSET 0
+     WHERE a.event_id = $1 AND ($2::int IS NULL OR a.partition = $2) AND ($3::uuid IS NULL OR a.app_id = $3)
+       AND a.id < $4 AND a.id >= $5 OFFSET 0
   ) a
-  LEFT JOIN event v ON v.id = $1 AND v.partition = $2
  ORDER BY a.id DESC LIMIT $6
 
 -- name: attempts
@@ -35,8 +88,8 @@ SELECT a.*, (SELECT v.type FROM event v WHERE v.id = a.event_id AND v.partition 
   FROM (
     SELECT a.* FROM endpoint p
      CROSS JOIN LATERAL (
-        SELECT a.id, a.event_id, a.endpoint_id, a.number, a.kind, a.outcome, a.reason, a.sent, a.status, a.revision, a.url,
-               a.address, extract(epoch FROM a.started_at)::float8 AS started_at, a.dns_us, a.connect_us, a.tls_us,
+        SELECT a.id, a.app_id, a.event_id, a.endpoint_id, a.number, a.kind, a.outcome, a.reason, a.sent, a.status, a.revision,
+               a.url, a.address, extract(epoch FROM a.started_at)::float8 AS started_at, a.dns_us, a.connect_us, a.tls_us,
                a.first_byte_us, a.total_us, a.error
           FROM attempt a
          WHERE a.endpoint_id = p.id AND a.partition = $2 AND a.id < $3 AND a.id >= $4
@@ -49,16 +102,37 @@ SELECT a.*, (SELECT v.type FROM event v WHERE v.id = a.event_id AND v.partition 
   ) a
  ORDER BY a.id DESC
 
+-- name: all_attempts
+-- Of every app: the newest of each partition, merged.
+SELECT a.*, (SELECT v.type FROM event v WHERE v.id = a.event_id LIMIT 1) AS type
+  FROM (
+    SELECT a.* FROM partition p
+     CROSS JOIN LATERAL (
+        SELECT a.id, a.app_id, a.event_id, a.endpoint_id, a.number, a.kind, a.outcome, a.reason, a.sent, a.status, a.revision, a.url,
+           a.address, extract(epoch FROM a.started_at)::float8 AS started_at, a.dns_us, a.connect_us, a.tls_us,
+           a.first_byte_us, a.total_us, a.error
+          FROM attempt a
+         WHERE a.partition = p.id AND a.id < $1 AND a.id >= $2 AND ($3::text IS NULL OR a.outcome = $3)
+           AND ($4::text IS NULL OR (SELECT v.type FROM event v WHERE v.id = a.event_id AND v.partition = a.partition) = $4)
+         ORDER BY a.id DESC LIMIT $5
+     ) a
+     ORDER BY a.id DESC LIMIT $5
+  ) a
+ ORDER BY a.id DESC
+
 -- name: attempt
-SELECT a.id, a.event_id, a.endpoint_id, a.number, a.kind, a.outcome, a.reason, a.sent, a.status, a.revision, a.url,
-       a.address, extract(epoch FROM a.started_at)::float8 AS started_at, a.dns_us, a.connect_us, a.tls_us, a.first_byte_us,
-       a.total_us, a.error, a.response_headers, a.response_body, r.config,
-       (SELECT v.type FROM event v WHERE v.id = a.event_id AND v.partition = $2) AS type
-  FROM attempt a LEFT JOIN endpoint_revision r ON r.endpoint_id = a.endpoint_id AND r.revision = a.revision
- WHERE a.id = $1 AND a.partition = $2 AND a.app_id = $3
+SELECT a.id, a.app_id, a.event_id, a.endpoint_id, a.number, a.kind, a.outcome, a.reason, a.sent, a.status, a.revision, a.url,
+           a.address, extract(epoch FROM a.started_at)::float8 AS started_at, a.dns_us, a.connect_us, a.tls_us,
+           a.first_byte_us, a.total_us, a.error,
+       a.response_headers, a.response_body, r.config,
+       (SELECT v.type FROM event v WHERE v.id = a.event_id LIMIT 1) AS type
+  FROM partition p
+  JOIN attempt a ON a.partition = p.id AND a.id = $1
+  LEFT JOIN endpoint_revision r ON r.endpoint_id = a.endpoint_id AND r.revision = a.revision
+ WHERE ($2::int IS NULL OR p.id = $2) AND ($3::uuid IS NULL OR a.app_id = $3)
 
 -- name: owed
-SELECT d.*, (SELECT v.type FROM event v WHERE v.id = d.event_id AND v.partition = $2) AS type
+SELECT d.*, $1::uuid AS app_id, (SELECT v.type FROM event v WHERE v.id = d.event_id AND v.partition = $2) AS type
   FROM (
     SELECT d.* FROM endpoint p
      CROSS JOIN LATERAL (
@@ -72,6 +146,18 @@ SELECT d.*, (SELECT v.type FROM event v WHERE v.id = d.event_id AND v.partition 
      WHERE p.app_id = $1 AND ($5::uuid IS NULL OR p.id = $5)
      ORDER BY d.event_id DESC, d.endpoint_id DESC LIMIT $6
   ) d
+ ORDER BY d.event_id DESC, d.endpoint_id DESC
+
+-- name: all_owed
+SELECT d.*, n.app_id, (SELECT v.type FROM event v WHERE v.id = d.event_id LIMIT 1) AS type
+  FROM (
+    SELECT d.endpoint_id, d.event_id, d.number, d.kind, extract(epoch FROM d.due_at)::float8 AS due_at, d.reason,
+           extract(epoch FROM d.expires_at)::float8 AS expires_at
+      FROM delivery d
+     WHERE (d.event_id, d.endpoint_id) < ($1, $2)
+     ORDER BY d.event_id DESC, d.endpoint_id DESC LIMIT $3
+  ) d
+  LEFT JOIN endpoint n ON n.id = d.endpoint_id
  ORDER BY d.event_id DESC, d.endpoint_id DESC
 
 -- name: stats
@@ -94,7 +180,8 @@ SELECT id FROM partition WHERE id = $1 FOR NO KEY UPDATE
 SELECT e.seq, octet_length(e.payload) AS payload_bytes, e.type, e.seq <= p.cursor AS dispatched, n.enabled,
        extract(epoch FROM e.expires_at)::float8 AS expires_at
   FROM partition p
-  LEFT JOIN event e ON e.id = $2 AND e.partition = p.id AND e.app_id = $4
+  LEFT JOIN event e ON e.id = $2 AND e.partition = p.id
+   AND (e.app_id = $4 OR (e.app_id IS NULL AND $4 = ANY (e.audience)))
   LEFT JOIN endpoint n ON n.id = $3 AND n.app_id = $4 AND n.deleted_at IS NULL
  WHERE p.id = $1
 
@@ -103,7 +190,7 @@ SELECT e.seq, octet_length(e.payload) AS payload_bytes, e.type, e.seq <= p.curso
 INSERT INTO delivery AS d (partition, endpoint_id, event_id, seq, kind, number, due_at, reason, expires_at, payload_bytes)
 VALUES ($1, $2, $3, $4, 'replay', 1, to_timestamp($5), 'resent', to_timestamp($6), $7)
     ON CONFLICT (partition, endpoint_id, event_id) DO UPDATE SET due_at = least(d.due_at, EXCLUDED.due_at)
-RETURNING d.endpoint_id, d.event_id, d.number, d.kind, extract(epoch FROM d.due_at)::float8 AS due_at, d.reason,
+RETURNING $8::uuid AS app_id, d.endpoint_id, d.event_id, d.number, d.kind, extract(epoch FROM d.due_at)::float8 AS due_at, d.reason,
           extract(epoch FROM d.expires_at)::float8 AS expires_at
 
 -- name: poke

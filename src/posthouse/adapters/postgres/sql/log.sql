@@ -1,11 +1,11 @@
 -- name: publish
--- Append a batch (migrations/0002_functions.sql).
-SELECT * FROM publish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+-- Append a batch (migrations/0003_grants.sql).
+SELECT * FROM publish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
 
 -- name: appended
 -- Where the events of a batch in doubt are, if they were committed.
-SELECT e.id, e.partition, e.seq, e.config_version, extract(epoch FROM e.created_at)::float8 AS created_at
-  FROM event e WHERE e.id = ANY ($1::uuid[])
+SELECT e.id, e.partition, e.seq, e.config_version, extract(epoch FROM e.created_at)::float8 AS created_at, e.audience
+  FROM event e WHERE e.id = ANY ($1::uuid[]) ORDER BY e.id, e.partition
 
 -- name: read
 -- The next events of a partition, in order, up to a count and a size. The size is summed before any payload is fetched:
@@ -13,7 +13,7 @@ SELECT e.id, e.partition, e.seq, e.config_version, extract(epoch FROM e.created_
 -- A partition has no gap, so that the count is a range of `seq`, and the planner knows how few rows it is.
 SELECT e.id, e.partition, e.seq, e.app_id, e.type, e.payload, e.content_type,
        extract(epoch FROM e.created_at)::float8 AS created_at, e.config_version, e.subject, e.key, e.channels,
-       extract(epoch FROM e.expires_at)::float8 AS expires_at, e.depth
+       extract(epoch FROM e.expires_at)::float8 AS expires_at, e.depth, e.audience
   FROM (
     SELECT n.id, sum(n.bytes) OVER (ORDER BY n.seq) - n.bytes AS before
       FROM (

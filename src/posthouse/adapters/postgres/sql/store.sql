@@ -39,6 +39,11 @@ SELECT journal($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
                $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44, $45, $46,
                $47, $48, $49, $50, $51, $52, $53, $54, $55, $56, $57, $58, $59, $60, $61, $62)
 
+-- name: newest_attempt
+SELECT max_id.id FROM unnest($1::int[]) p (id)
+ CROSS JOIN LATERAL (SELECT a.id FROM attempt a WHERE a.partition = p.id ORDER BY a.id DESC LIMIT 1) max_id
+ ORDER BY max_id.id DESC LIMIT 1
+
 -- name: recorded
 -- What of the log after the cursor has a home already. Attempts are searched from the time of the cursor's event on: none
 -- for a later event is older than that.
@@ -115,7 +120,8 @@ SELECT s.ord::int AS ord, s.partition, s.endpoint_id, s.event_id, s.seq, s.kind,
        extract(epoch FROM s.due_at)::float8 AS due_at, s.reason, s.sender,
        extract(epoch FROM s.expires_at)::float8 AS owed_expires_at, s.payload_bytes, e.id, e.app_id, e.type, e.payload, e.content_type,
        extract(epoch FROM e.created_at)::float8 AS created_at, e.config_version, e.subject, e.key, e.channels,
-       extract(epoch FROM e.expires_at)::float8 AS expires_at, e.depth
+       extract(epoch FROM e.expires_at)::float8 AS expires_at, e.depth,
+       NULL::uuid[] AS audience -- known: the row is of one app
   FROM sized s
   LEFT JOIN LATERAL (
     SELECT * FROM event e WHERE s.before < $5 AND e.id = s.event_id AND e.partition = s.partition OFFSET 0
@@ -135,12 +141,18 @@ SELECT w.ord::int AS ord, extract(epoch FROM n.due_at)::float8 AS due_at
 
 -- name: apps
 -- The routing configuration of apps: one statement, hence one snapshot.
-SELECT a.id AS app_id, a.partition, a.config_version, e.id, e.revision, e.config, e.enabled, e.paused,
+SELECT a.id AS app_id, a.partition, a.config_version, a.shrunk_version, g.expired_at, g.expires_at AS grants_expire_at, e.id, e.revision, e.config, e.enabled, e.paused,
        extract(epoch FROM h.failing_since)::float8 AS failing_since,
        k.secret_kinds, k.secret_versions, k.secrets, k.secret_expiries
   FROM app a
   LEFT JOIN endpoint e ON e.app_id = a.id AND e.deleted_at IS NULL
   LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
+ CROSS JOIN LATERAL (
+    SELECT (SELECT extract(epoch FROM max(x.expires_at))::float8 FROM app_grant x
+             WHERE x.app_id = a.id AND x.expires_at <= clock_timestamp()) AS expired_at,
+           (SELECT extract(epoch FROM min(x.expires_at))::float8 FROM app_grant x
+             WHERE x.app_id = a.id AND x.expires_at > clock_timestamp()) AS expires_at
+  ) g
   LEFT JOIN LATERAL (
     SELECT array_agg(s.kind ORDER BY s.version DESC, s.kind) AS secret_kinds,
            array_agg(s.version ORDER BY s.version DESC, s.kind) AS secret_versions,
@@ -152,7 +164,29 @@ SELECT a.id AS app_id, a.partition, a.config_version, e.id, e.revision, e.config
  ORDER BY a.id, e.id
 
 -- name: changed_apps
-SELECT id FROM app WHERE partition = $1 AND config_version > $2
+-- One statement, hence one snapshot: with all that changed up to the version that it gives.
+SELECT c.version, (SELECT array_agg(a.id) FROM app a WHERE a.partition = c.partition AND a.config_version > $2) AS apps
+  FROM config_head c WHERE c.partition = $1
+
+-- name: covered
+SELECT covered($1, $2, $3)
+
+-- name: hasten_revoked
+-- Of a page of what an endpoint is owed, what no grant of its app covers any more is due now, and will be given up as it is
+-- looked at. Where the page was full: its last event.
+WITH held AS (
+    SELECT id FROM partition WHERE id = $2 AND epoch = $3 AND owner = $1 FOR NO KEY UPDATE
+), page AS (
+    SELECT d.event_id FROM delivery d WHERE d.partition = $2 AND d.endpoint_id = $5 AND d.event_id > $6
+     ORDER BY d.event_id LIMIT $8
+), hastened AS (
+    UPDATE delivery d SET due_at = to_timestamp($7)
+      FROM held, page p, event e
+     WHERE d.partition = held.id AND d.endpoint_id = $5 AND d.event_id = p.event_id AND d.reason <> 'in_flight'
+       AND d.due_at > to_timestamp($7)
+       AND e.id = d.event_id AND e.partition = held.id AND e.app_id IS NULL AND NOT covered($4, e.type, e.subject)
+)
+SELECT event_id FROM page ORDER BY event_id OFFSET $8 - 1
 
 -- name: endpoint_apps
 SELECT id, app_id FROM endpoint WHERE id = ANY ($1::uuid[]) AND deleted_at IS NULL
