@@ -19,6 +19,7 @@ PUBLISH_CLASSES: Final = 1
 AUDIENCE_APPS_MAX: Final = 200_000  # of all events of one flush together
 BODY_READ_SECONDS: Final = 30.0
 IDEMPOTENCY_KEY_LENGTH_MAX: Final = 255
+CLOUDEVENT_CONTEXT_BYTES_MAX: Final = 64 * 1024  # all of a CloudEvent's attributes, without its data
 JSON_DEPTH_MAX: Final = 128
 
 # Names

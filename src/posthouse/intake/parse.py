@@ -46,14 +46,14 @@ _many: Final = msgspec.json.Decoder(list[EventBody])
 
 def parse_event(body: bytes) -> EventBody:
     """One event from a JSON object. Raises Invalid, with line and column or with the field's path."""
-    event = _decode(_one.decode, body, prefix="")
+    event = decode_json(_one.decode, body, prefix="")
     check(event, prefix="")
     return event
 
 
 def parse_batch(body: bytes) -> list[EventBody]:
     """Events from a JSON array. Raises Invalid, TooLarge."""
-    events = _decode(_many.decode, body, prefix="")
+    events = decode_json(_many.decode, body, prefix="")
     return _checked_batch(events)
 
 
@@ -64,7 +64,7 @@ def parse_lines(body: bytes) -> list[EventBody]:
         if line.strip():
             if len(events) >= BATCH_EVENTS_MAX:
                 _too_many()
-            events.append(_decode(_one.decode, line, prefix=f"[{len(events)}]", first_line=number))
+            events.append(decode_json(_one.decode, line, prefix=f"[{len(events)}]", first_line=number))
     return _checked_batch(events)
 
 
@@ -137,7 +137,9 @@ def _join(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix else name
 
 
-def _decode(decode: Callable[[bytes], T], body: bytes, *, prefix: str, first_line: int = 1) -> T:
+def decode_json(decode: Callable[[bytes], T], body: bytes, *, prefix: str, first_line: int = 1) -> T:
+    """What `decode` makes of a body of strict JSON in UTF-8. Raises Invalid with line and column, or with the field's path
+    (under `prefix`)."""
     # The decoder passes over strings inside `data` without looking; their bytes go out again, so they are checked here.
     check_utf8(body, first_line=first_line)
     try:
