@@ -219,3 +219,58 @@ async def test_the_whole_is_observable(server: bootstrap.Posthouse) -> None:
     assert "posthouse_events_published_total 1.0" in metrics
     for series in ("posthouse_attempts_total", "posthouse_deliveries_owed", "posthouse_partitions_owned 64.0"):
         assert series in metrics
+
+
+# CloudEvents
+
+CE = {"specversion": "1.0", "id": "o-1", "source": "/shop/42", "type": "order.created", "subject": "shop:42"}
+STRUCTURED = {"Content-Type": "application/cloudevents+json"}
+BATCHED = {"Content-Type": "application/cloudevents-batch+json"}
+
+
+async def test_cloudevents_come_in_all_three_modes(server: bootstrap.Posthouse) -> None:
+    port = server.port
+    structured = await ask(port, "POST", EVENTS, CE | {"data": {"id": 1}}, headers=STRUCTURED)
+    assert structured.status == 202
+    binary = {f"ce-{name}": value for name, value in (CE | {"id": "o-2"}).items()} | {"ce-total": "7%20EUR"}
+    assert (await ask(port, "POST", EVENTS, {"id": 2}, headers=binary)).status == 202
+    many = [CE | {"id": f"o-{n}", "data": {"id": n}} for n in (3, 4)]
+    for path in (EVENTS, f"{EVENTS}/batch"):
+        reply = await ask(port, "POST", path, many, headers=BATCHED)
+        assert (reply.status, len(reply.body["data"])) == (202, 2)
+    assert (await ask(port, "POST", EVENTS, [], headers=BATCHED)).body == {"data": []}
+    shown = [await call(port, "GET", f"{EVENTS}/{event['id']}") for event in await stored(port)]
+    assert [event["data"] for event in shown] == [{"id": n} for n in (4, 3, 2, 1)], "source and id make it one event"
+    assert {(event["type"], event["subject"], event["source"]) for event in shown} == {
+        ("order.created", "shop:42", "/shop/42")
+    }
+    assert shown[2]["attributes"] == {"id": "o-2", "total": "7 EUR"}
+    assert structured.body["id"] == shown[3]["id"]
+
+
+async def test_bad_cloudevents_are_refused_with_their_place(server: bootstrap.Posthouse) -> None:
+    binary = {f"ce-{name}": value for name, value in CE.items() if name != "source"}
+    for path, body, headers, wrong in (
+        (EVENTS, CE | {"specversion": "0.3"}, STRUCTURED, "specversion"),
+        (EVENTS, CE | {"data": {"id": "x"}}, STRUCTURED, "data.id"),
+        (EVENTS, CE | {"type": "a b"}, STRUCTURED, "type"),
+        (EVENTS, {"id": 1}, binary, "ce-source"),
+        (EVENTS, [CE | {"data": {"id": 1}}] * 2, BATCHED, "[1].id"),
+        (EVENTS, [CE | {"data": {"id": 1}}, CE | {"id": "2", "data": {"id": "x"}}], BATCHED, "[1].data.id"),
+        (f"{EVENTS}/batch", CE, STRUCTURED, "Content-Type"),
+        (EVENTS, CE, {"Content-Type": "application/cloudevents+xml"}, "Content-Type"),
+    ):
+        refused = await ask(server.port, "POST", path, body, headers=headers)
+        assert (refused.status in (415, 422), refused.body["path"]) == (True, wrong), refused.body
+    assert await stored(server.port) == []
+
+
+async def test_a_cloudevent_of_the_platform(server: bootstrap.Posthouse) -> None:
+    port = server.port
+    await call(port, "POST", "/v1/apps/other/grants", {"types": ["order.*"], "subjects": ["shop:*"]})
+    reply = await ask(port, "POST", "/v1/events", CE | {"data": {"id": 1}}, headers=STRUCTURED)
+    assert (reply.status, reply.body["apps"]) == (202, 1)
+    again = await ask(port, "POST", "/v1/events", CE | {"data": {"id": 2}}, headers=STRUCTURED)
+    assert again.body["id"] == reply.body["id"]
+    dry = await ask(port, "POST", "/v1/events?dry_run=true", CE | {"data": {"id": 1}}, headers=STRUCTURED)
+    assert [app["uid"] for app in dry.body["reached"]] == ["other"]

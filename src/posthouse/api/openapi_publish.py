@@ -19,6 +19,11 @@ from posthouse.domain.limits import (
 Refer = Callable[..., dict[str, Any]]
 """Statuses -> references to the problems that are answered with them."""
 
+
+def _reference(schema: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{schema}"}
+
+
 _EVENT: Final = {
     "type": "object",
     "title": "Event",
@@ -68,6 +73,30 @@ _ACCEPTED: Final = {
         },
     },
 }
+_ACCEPTED_BATCH: Final = {
+    "type": "object",
+    "title": "AcceptedBatch",
+    "required": ["data"],
+    "properties": {"data": {"type": "array", "items": _reference("Accepted")}},
+}
+_CLOUD_EVENT: Final = {
+    "type": "object",
+    "title": "CloudEvent",
+    "description": "CloudEvents 1.0 in the JSON format. Source and id are its idempotency key, unless a header gives one.",
+    "required": ["specversion", "id", "source", "type"],
+    "properties": {
+        "specversion": {"const": "1.0"},
+        "id": {"type": "string", "minLength": 1},
+        "source": {"type": "string", "minLength": 1, "format": "uri-reference"},
+        "type": {"type": "string", "maxLength": NAME_LENGTH_MAX, "description": "The name of an event type."},
+        "subject": {"type": ["string", "null"]},
+        "time": {"type": ["string", "null"], "format": "date-time"},
+        "datacontenttype": {"type": ["string", "null"]},
+        "dataschema": {"type": ["string", "null"], "format": "uri"},
+        "data": {},
+        "data_base64": {"type": ["string", "null"], "contentEncoding": "base64"},
+    },
+}
 _APP: Final = {
     "name": "app",
     "in": "path",
@@ -112,7 +141,14 @@ def publish_schemas() -> dict[str, Any]:
         ref_template="#/components/schemas/{model}", mode="serialization", by_alias=True
     )
     parts = explanation.pop("$defs", {})
-    return {"PublishEvent": _EVENT, "Accepted": _ACCEPTED, "ExplanationAnswer": explanation, **parts}
+    return {
+        "PublishEvent": _EVENT,
+        "Accepted": _ACCEPTED,
+        "AcceptedBatch": _ACCEPTED_BATCH,
+        "CloudEvent": _CLOUD_EVENT,
+        "ExplanationAnswer": explanation,
+        **parts,
+    }
 
 
 def publish_operations(refer: Refer) -> dict[str, Any]:
@@ -137,26 +173,38 @@ def _publish(refer: Refer, *, app: bool) -> dict[str, Any]:
         "summary": "Publish Event" if app else "Publish Platform Event",
         "description": (
             f"{whom} 202 is answered once it is in the log for good; it is then delivered to every "
-            f"endpoint it matches. At most {PAYLOAD_BYTES_MAX} bytes, unless the server is set otherwise. A body that is "
-            "not JSON is delivered as it is; `?type=` says what it is."
+            f"endpoint it matches. At most {PAYLOAD_BYTES_MAX} bytes, unless the server is set otherwise. CloudEvents "
+            "come structured, in a batch, or with `ce-` headers. Any other body is delivered as it is; `?type=` says what "
+            "it is."
         ),
         "security": [{"apiKey": []}],
         "parameters": [*([_APP] if app else []), _RAW_TYPE, _RAW_SUBJECT, _DRY_RUN, _IDEMPOTENCY_KEY],
         "requestBody": {
             "required": True,
             "content": {
-                "application/json": {"schema": {"$ref": "#/components/schemas/PublishEvent"}},
+                "application/json": {"schema": _reference("PublishEvent")},
+                "application/cloudevents+json": {"schema": _reference("CloudEvent")},
+                "application/cloudevents-batch+json": {"schema": {"type": "array", "items": _reference("CloudEvent")}},
                 "*/*": {"schema": {"type": "string", "format": "binary"}},
             },
         },
         "responses": {
             "200": {
                 "description": "With dry_run: whom it would reach.",
-                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ExplanationAnswer"}}},
+                "content": {"application/json": {"schema": _reference("ExplanationAnswer")}},
             },
             "202": {
                 "description": "Accepted.",
-                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Accepted"}}},
+                "content": {
+                    "application/json": {
+                        "schema": {
+                            "anyOf": [
+                                _reference("Accepted"),
+                                _reference("AcceptedBatch"),
+                            ]
+                        }
+                    }
+                },
             },
             **refer(*_PUBLISH_PROBLEMS),
         },
@@ -168,13 +216,7 @@ def _publish_batch(refer: Refer, *, app: bool) -> dict[str, Any]:
         "type": "array",
         "minItems": 1,
         "maxItems": BATCH_EVENTS_MAX,
-        "items": {"$ref": "#/components/schemas/PublishEvent"},
-    }
-    answer = {
-        "type": "object",
-        "title": "AcceptedBatch",
-        "required": ["data"],
-        "properties": {"data": {"type": "array", "items": {"$ref": "#/components/schemas/Accepted"}}},
+        "items": _reference("PublishEvent"),
     }
     return {
         "tags": ["publish"],
@@ -190,13 +232,17 @@ def _publish_batch(refer: Refer, *, app: bool) -> dict[str, Any]:
             "required": True,
             "content": {
                 "application/json": {"schema": many},
+                "application/cloudevents-batch+json": {"schema": {"type": "array", "items": _reference("CloudEvent")}},
                 "application/x-ndjson": {
                     "schema": {"type": "string", "description": "One event, as JSON, a line."},
                 },
             },
         },
         "responses": {
-            "202": {"description": "All accepted.", "content": {"application/json": {"schema": answer}}},
+            "202": {
+                "description": "All accepted.",
+                "content": {"application/json": {"schema": _reference("AcceptedBatch")}},
+            },
             **refer(*_PUBLISH_PROBLEMS),
         },
     }

@@ -3,6 +3,7 @@
 POST /v1/events                     one event, for every app that a grant covers
 POST /v1/apps/{app}/events          one event, for one app     -> 202 {"id", "type", "created_at"}, "apps": how many
 POST …/events/batch                 JSON array / NDJSON        -> 202 {"data": [...]}, all or nothing
+     also CloudEvents, in all three modes
 POST …/events?dry_run=true          nothing is stored          -> 200 whom the event would reach, and why nobody else
 """
 
@@ -23,7 +24,8 @@ from posthouse.domain.event import JSON_CONTENT, Draft
 from posthouse.domain.ids import EVENT, format_id
 from posthouse.domain.limits import BATCH_BYTES_MAX, BODY_READ_SECONDS, PAYLOAD_BYTES_MAX
 from posthouse.intake.catalogue import CatalogueCache
-from posthouse.intake.drafts import Drafter, Request
+from posthouse.intake.cloudevents import is_batch
+from posthouse.intake.drafts import Drafter, Request, essence_of
 from posthouse.intake.parse import check_idempotency_key
 from posthouse.intake.publisher import Publisher
 from posthouse.ports.catalogue import AppEntry
@@ -119,6 +121,8 @@ class PublishRoutes:
                 idempotency_key = value
             elif name == b"content-length":
                 length = int(value)
+        kind = JSON_CONTENT if content_type is None else content_type.decode("latin-1").strip()
+        batch = batch or is_batch(essence_of(kind))  # a batch of CloudEvents goes where one goes, too
         principal = await self._principal(token)
         app = await self._app(principal, reference)
         most = self._batch_bytes_max if batch else self._payload_bytes_max
@@ -138,7 +142,7 @@ class PublishRoutes:
                 app_id=None if app is None else app.id,
                 app_uid=app.uid if app is not None and reference == app.uid else None,
                 batch=batch,
-                content_type=JSON_CONTENT if content_type is None else content_type.decode("latin-1").strip(),
+                content_type=kind,
                 body=body,
                 idempotency_key=key,
                 headers=scope["headers"],
@@ -147,7 +151,7 @@ class PublishRoutes:
         )
         if dry_run:
             return 200, await self._explain(drafts[0])
-        results = await self._submit(reference, app, drafts)
+        results = await self._submit(reference, app, drafts) if drafts else []
         return 202, _batch_answer(drafts, results) if batch else _event_answer(drafts[0], results[0])
 
     async def _principal(self, header: bytes | None) -> Principal:

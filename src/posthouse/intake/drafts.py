@@ -8,10 +8,19 @@ from typing import Final
 
 import msgspec
 
+from posthouse.domain.cloudevent import CloudEvent, draft_fields, idempotency_of
 from posthouse.domain.errors import Invalid
 from posthouse.domain.event import JSON_CONTENT, Draft
 from posthouse.domain.ids import AppId, EventId
 from posthouse.intake.catalogue import CatalogueCache
+from posthouse.intake.cloudevents import (
+    BATCH_CONTENT,
+    UNSUPPORTED,
+    mode_of,
+    parse_binary,
+    parse_structured,
+    parse_structured_batch,
+)
 from posthouse.intake.parse import (
     EventBody,
     attributes_json,
@@ -25,11 +34,11 @@ from posthouse.ports.clock import Clock
 from posthouse.wire.headers import is_content_type
 
 LINES_CONTENT: Final = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
-UNSUPPORTED: Final = "unsupported_media_type"
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A request to publish. Without `app_id` its events are the platform's; `app_uid` is there where the app was named by it.
+    """A request to publish one event or a `batch`. Without `app_id` its events are the platform's; `app_uid` is there where
+    the app was named by it.
 
     `headers` are all of the request's, their names in lower case; `query` its parameters, each with its first value.
     """
@@ -52,21 +61,53 @@ class Drafter:
         self._clock = clock
 
     async def drafts(self, request: Request) -> list[Draft]:
-        """The events of a request. Raises Invalid, TooLarge, NotFound (an event type)."""
-        essence = request.content_type.partition(";")[0].strip().lower()
+        """The events of a request, one unless it is a batch. Raises Invalid, TooLarge, NotFound (an event type)."""
+        essence = essence_of(request.content_type)
+        match mode_of(essence, request.headers):
+            case "structured":
+                return await self._cloud_events(request, [parse_structured(_single(request, essence))])
+            case "batch":
+                return await self._cloud_events(request, parse_structured_batch(request.body))
+            case "binary":
+                return await self._cloud_events(request, [parse_binary(request.headers, _single(request, essence))])
+            case None:
+                pass
         if request.batch:
             if essence in LINES_CONTENT:
                 return await self._bodies(request, parse_lines(request.body))
             if essence != JSON_CONTENT:
-                raise Invalid(
-                    f"a batch is a JSON array (application/json) or lines of JSON (application/x-ndjson), not {essence}",
-                    path="Content-Type",
-                    code=UNSUPPORTED,
-                )
+                raise _no_batch(essence)
             return await self._bodies(request, parse_batch(request.body))
         if essence == JSON_CONTENT:
             return await self._bodies(request, [parse_event(request.body)])
         return [await self._raw(request)]
+
+    async def _cloud_events(self, request: Request, events: Sequence[CloudEvent]) -> list[Draft]:
+        drafts: list[Draft] = []
+        seen: dict[str, int] = {}
+        for index, event in enumerate(events):
+            place = f"[{index}]." if request.batch else ""
+            await self._catalogue.check(event.type, event.payload if event.is_json else None, path=f"{place}data")
+            key, fingerprint = request.idempotency_key, b""
+            if key is None:
+                # Source and id make it the event that it is, whatever else of it may be written in another way.
+                key = idempotency_of(event.source, event.id)
+                if (first := seen.setdefault(key, index)) != index:
+                    raise Invalid(f"has the source and the id of [{first}]: it is the same event", path=f"{place}id")
+            else:
+                fingerprint = sha256(request.body).digest()
+                key = f"{key}\x1f{index}" if request.batch else key
+            drafts.append(
+                Draft(
+                    id=EventId(self._clock.new_id()),
+                    app_id=request.app_id,
+                    app_uid=request.app_uid,
+                    idempotency_key=key,
+                    fingerprint=fingerprint,
+                    **draft_fields(event),
+                )
+            )
+        return drafts
 
     async def _bodies(self, request: Request, events: Sequence[EventBody]) -> list[Draft]:
         key, batch = request.idempotency_key, request.batch
@@ -120,3 +161,23 @@ class Drafter:
             idempotency_key=request.idempotency_key,
             fingerprint=b"" if request.idempotency_key is None else sha256(request.body).digest(),
         )
+
+
+def essence_of(content_type: str) -> str:
+    """A content type without its parameters, in lower case."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _single(request: Request, essence: str) -> bytes:
+    """The body of a form that holds one event; a batch is not sent in it. Raises Invalid."""
+    if request.batch:
+        raise _no_batch(essence)
+    return request.body
+
+
+def _no_batch(essence: str) -> Invalid:
+    return Invalid(
+        f"a batch is a JSON array (application/json), lines of JSON (application/x-ndjson) or {BATCH_CONTENT}, not {essence}",
+        path="Content-Type",
+        code=UNSUPPORTED,
+    )

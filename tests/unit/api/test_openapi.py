@@ -83,7 +83,9 @@ def test_every_operation_has_a_name_a_description_and_its_problems(document: dic
 def test_publishing_is_described_in_full(document: dict[str, Any]) -> None:
     one = document["paths"]["/v1/apps/{app}/events"]
     assert set(one) == {"get", "post"}
-    assert set(one["post"]["requestBody"]["content"]) == {"application/json", "*/*"}
+    assert set(one["post"]["requestBody"]["content"]) == {
+        "application/json", "application/cloudevents+json", "application/cloudevents-batch+json", "*/*",
+    }  # fmt: skip
     assert {"202", "400", "401", "403", "404", "408", "409", "413", "415", "422", "503"} <= set(
         one["post"]["responses"]
     )
@@ -95,7 +97,9 @@ def test_publishing_is_described_in_full(document: dict[str, Any]) -> None:
         "Idempotency-Key",
     }
     batch = document["paths"]["/v1/apps/{app}/events/batch"]["post"]
-    assert set(batch["requestBody"]["content"]) == {"application/json", "application/x-ndjson"}
+    assert set(batch["requestBody"]["content"]) == {
+        "application/json", "application/cloudevents-batch+json", "application/x-ndjson",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
