@@ -14,7 +14,6 @@ from posthouse.adapters.postgres.store import SQL as STORE
 from posthouse.domain.delivery import Cursor, JournalBatch
 from posthouse.domain.event import Draft
 from posthouse.domain.ids import AppId
-from posthouse.domain.limits import AUDIENCE_APPS_MAX
 from posthouse.ports.log import Appended, AppendResult
 
 
@@ -151,7 +150,7 @@ async def test_an_append_waits_for_the_doubtful_one_before_it(postgres_world: Po
     async with world.database.connection() as lost:
         transaction = lost.transaction()
         await transaction.start()
-        await lost.fetch(LOG.publish, *_columns(batch), AUDIENCE_APPS_MAX)
+        await lost.fetch(LOG.publish, *_columns(batch))
         again = asyncio.create_task(world.log.append(batch))
         await until_blocked(world, lost.get_server_pid())
         await transaction.commit()

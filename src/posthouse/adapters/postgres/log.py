@@ -38,15 +38,14 @@ class PostgresLog:
         async with self._publishing.connection() as connection:
             with translated(writing=True):
                 try:
-                    rows = await connection.fetch(SQL.publish, *_columns(drafts), AUDIENCE_APPS_MAX)
+                    results = await self._publish(connection, drafts)
                 except asyncpg.UniqueViolationError:
                     # An id that is there already: this batch's earlier, doubtful commit happened.
                     known = await self._find(connection, [d.id for d in drafts])
                     if not known:
                         raise
-                    rows = None
-                if rows is not None:
-                    results = _results(rows, len(drafts))
+                    results = None
+                if results is not None:
                     again = [d.id for d, r in zip(drafts, results, strict=True) if _seen_again(d, r)]
                     known = await self._find(connection, again) if again else {}
                     return [known.get(d.id) or _certain(r) for d, r in zip(drafts, results, strict=True)]
@@ -54,6 +53,20 @@ class PostgresLog:
         rest = [d for d in drafts if d.id not in known]
         others = dict(zip((d.id for d in rest), await self.append(rest) if rest else (), strict=True))
         return [known.get(d.id) or others[d.id] for d in drafts]
+
+    async def _publish(self, connection: Connection, drafts: Sequence[Draft]) -> list[AppendResult | _Present]:
+        if all(draft.app_id is not None for draft in drafts):
+            return [_result(*row) for row in await connection.fetch(SQL.publish, *_columns(drafts))]
+        rows = await connection.fetch(SQL.publish_platform, *_columns(drafts), AUDIENCE_APPS_MAX)
+        results: list[AppendResult | _Present] = []
+        for _, group in groupby(rows, key=lambda row: int(row["ord"])):
+            places = list(group)
+            if places[0]["audience"] is None:
+                _, verdict, partition, seq, version, created_at, _, known_id, fingerprint = places[0]
+                results.append(_result(verdict, partition, seq, version, created_at, known_id, fingerprint))
+            else:  # a platform event has a row for each of its partitions
+                results.append(Announced(places[0]["created_at"], tuple(_placed(row) for row in places)))
+        return results
 
     async def _find(self, connection: Connection, ids: Sequence[EventId]) -> dict[EventId, Appended | Announced]:
         found: dict[EventId, Appended | Announced] = {}
@@ -124,27 +137,24 @@ class _Present(msgspec.Struct, frozen=True):
     """A platform event that is there already, from an earlier, doubtful commit of its batch."""
 
 
-def _results(rows: Sequence[asyncpg.Record], drafts: int) -> list[AppendResult | _Present]:
-    """One result a draft, in order; a platform event has a row for each of its partitions."""
-    if len(rows) == drafts and all(row[6] is None for row in rows):
-        return [_result(row) for row in rows]
-    results: list[AppendResult | _Present] = []
-    for _, group in groupby(rows, key=lambda row: int(row[0])):
-        places = list(group)
-        if places[0]["audience"] is None:
-            results.append(_result(places[0]))
-        else:
-            results.append(Announced(places[0]["created_at"], tuple(_placed(row) for row in places)))
-    return results
-
-
-def _result(row: asyncpg.Record) -> AppendResult | _Present:
-    _, verdict, partition, seq, version, created_at, _, known_id, fingerprint = row
-    if verdict == "appended":
-        return Appended(partition, seq, version, created_at)
-    if verdict == "repeated":
-        return Repeated(known_id, fingerprint, created_at)
-    return _Present() if verdict == "present" else AppMissing()
+def _result(
+    verdict: str,
+    partition: int,
+    seq: int,
+    version: int,
+    created_at: float,
+    known_id: EventId,
+    fingerprint: bytes,
+) -> AppendResult | _Present:
+    match verdict:
+        case "appended":
+            return Appended(partition, seq, version, created_at)
+        case "repeated":
+            return Repeated(known_id, fingerprint, created_at)
+        case "present":
+            return _Present()
+        case _:
+            return AppMissing()
 
 
 def _placed(row: asyncpg.Record) -> Placed:

@@ -1,6 +1,10 @@
 -- name: publish
--- Append a batch (migrations/0003_grants.sql).
-SELECT * FROM publish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+-- Append a batch of events that all have an app (migrations/0002_functions.sql).
+SELECT * FROM publish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+
+-- name: publish_platform
+-- Append a batch in which some have none (migrations/0003_grants.sql).
+SELECT * FROM publish_platform($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
 
 -- name: appended
 -- Where the events of a batch in doubt are, if they were committed.
