@@ -60,17 +60,20 @@ class Client:
     def with_key(self, key: str | None) -> Client:
         return Client(self._app, key=key, check=self._check)
 
-    async def get(self, url: str) -> Reply:
-        return await self.request("GET", url)
+    async def get(self, url: str, **options: Any) -> Reply:
+        return await self.request("GET", url, **options)
 
     async def post(self, url: str, json: Any = None, **options: Any) -> Reply:
         return await self.request("POST", url, json=json, **options)
 
-    async def patch(self, url: str, json: Any) -> Reply:
-        return await self.request("PATCH", url, json=json)
+    async def put(self, url: str, json: Any = None, **options: Any) -> Reply:
+        return await self.request("PUT", url, json=json, **options)
 
-    async def delete(self, url: str) -> Reply:
-        return await self.request("DELETE", url)
+    async def patch(self, url: str, json: Any, **options: Any) -> Reply:
+        return await self.request("PATCH", url, json=json, **options)
+
+    async def delete(self, url: str, **options: Any) -> Reply:
+        return await self.request("DELETE", url, **options)
 
     async def request(
         self,

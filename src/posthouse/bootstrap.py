@@ -28,6 +28,7 @@ from posthouse.adapters.postgres.routing import PostgresRoutingView
 from posthouse.adapters.postgres.session import ProcessSession
 from posthouse.adapters.postgres.store import PostgresStore
 from posthouse.adapters.postgres.upkeep import PostgresUpkeep
+from posthouse.adapters.postgres.usage import PostgresUsage
 from posthouse.adapters.system.clock import SystemClock
 from posthouse.adapters.system.datadir import DataDir, default_data_dir
 from posthouse.adapters.system.keyring import Keyring, load_keyring
@@ -45,6 +46,7 @@ from posthouse.domain.event import Draft
 from posthouse.domain.limits import PUBLISH_CLASSES
 from posthouse.intake.catalogue import CatalogueCache
 from posthouse.intake.publisher import Publisher
+from posthouse.intake.quotas import QuotaGate
 from posthouse.lane.budget import Budget
 from posthouse.manage.explain import Explainer
 from posthouse.ports.log import EventLog
@@ -185,7 +187,9 @@ class Posthouse:
             pending_bytes_max=settings.pending_bytes_max,
         )
         self._stack.push_async_callback(publisher.close)
-        janitor = Janitor(upkeep, clock, retention_days=settings.retention_days, anchor=anchor)
+        retention_days = settings.retention_days
+        quotas = QuotaGate(PostgresUsage(managing), clock, retention_days=retention_days)
+        janitor = Janitor(upkeep, clock, retention_days=retention_days, anchor=anchor, measure=quotas.measure)
         self._task(janitor.run())
         _watch(telemetry, engine, publisher, janitor, clock)
 
@@ -216,6 +220,7 @@ class Posthouse:
                 catalogue=catalogue,
                 publisher=publisher,
                 explain=explain,
+                quotas=quotas,
                 clock=clock,
                 payload_bytes_max=settings.payload_bytes_max,
                 batch_bytes_max=settings.batch_bytes_max,

@@ -121,7 +121,7 @@ ENDPOINT_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"concurrency": True}, "concurrency"),
     ({"color": "red"}, "color"),
     ({"id": "ep_x"}, "id"),
-    ({"paused": True}, "paused"),
+    ({"paused": "yes"}, "paused"),
 ]
 
 

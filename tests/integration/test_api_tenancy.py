@@ -20,6 +20,8 @@ TABLES = (
 OPEN = {"/healthz", "/readyz", "/metrics"}
 BODIES: dict[tuple[str, str], Any] = {
     ("patch", "/v1/apps/{app}"): {"name": "mine now"},
+    ("put", "/v1/apps/{app}"): {"name": "mine now"},
+    ("put", "/v1/apps/{app}/endpoints/{endpoint}"): {"url": "https://evil.example/"},
     ("post", "/v1/apps/{app}/endpoints"): {"url": "https://example.com/"},
     ("patch", "/v1/apps/{app}/endpoints/{endpoint}"): {"url": "https://evil.example/"},
     ("post", "/v1/apps/{app}/deliveries/resend"): {"event": "{event}", "endpoint": "{endpoint}"},
@@ -37,12 +39,15 @@ FORBIDDEN = {
     ("delete", "/v1/event-types/{name}"),
     ("get", "/v1/apps"),
     ("post", "/v1/apps"),
+    ("get", "/v1/audit"),
+    ("get", "/v1/endpoints"),
     ("get", "/v1/keys"),
     ("post", "/v1/keys"),
     ("delete", "/v1/keys/{key}"),
 }
 # Its own app, but the platform's word.
 FORBIDDEN_ON_ONES_OWN = {
+    ("put", "/v1/apps/{app}"),
     ("patch", "/v1/apps/{app}"),
     ("delete", "/v1/apps/{app}"),
     ("post", "/v1/apps/{app}/grants"),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 from tests.integration.api_world import World, raw, world_over
 
-from posthouse.adapters.postgres import directory, inspect
+from posthouse.adapters.postgres import audit, endpoints, inspect, usage
 from posthouse.adapters.postgres.database import Connection
 from posthouse.domain.ids import APP, ENDPOINT, uuid7
 
@@ -117,7 +118,9 @@ async def test_no_list_scans_a_hot_table(world: World, mode: str) -> None:
         "any attempt": (sql.attempt, (event, None, None)),
         "owed of all": (sql.all_owed, (NEWEST, NEWEST, 51)),
         "resend": (sql.resend_facts, (partition, event, endpoint, app)),
-        "endpoints": (directory.SQL.endpoints, (app, NEWEST, 51)),
+        "endpoints": (endpoints.SQL.endpoints, (app, NEWEST, None, 51)),
+        "all endpoints": (endpoints.SQL.all_endpoints, (NEWEST, 51)),
+        "all endpoints that are enabled": (endpoints.SQL.all_endpoints_enabled, (NEWEST, 51, True)),
     }
     async with world.database.connection() as connection:
         await connection.execute(f"SET plan_cache_mode = {mode}")
@@ -129,4 +132,80 @@ async def test_no_list_scans_a_hot_table(world: World, mode: str) -> None:
                     # An index that is walked far beyond what is asked for is a scan too; so an empty day may be scanned.
                     read = node["Actual Rows"] * node["Actual Loops"] + node.get("Rows Removed by Filter", 0)
                     assert read < (1 if node["Node Type"] == "Seq Scan" else 3_000), (name, mode, node)
+        await connection.execute("RESET plan_cache_mode")
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+async def test_what_an_app_stores_is_counted_no_further_than_asked(world: World, mode: str) -> None:
+    app, _, partition = await fill(world)
+    async with world.database.transaction() as connection:
+        await connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
+        await connection.execute(usage.SQL.walk_in_order)
+        for after in (OLDEST, new_id(ROWS // 2)):
+            arguments = ([app] * 2, [partition] * 2, [after] * 2, [NEWEST] * 2, 50)
+            for node in nodes(await plan_of(connection, usage.SQL.count_stored, *arguments)):
+                if node.get("Relation Name", "").startswith("event_"):
+                    read = node["Actual Rows"] * node["Actual Loops"] + node.get("Rows Removed by Filter", 0)
+                    assert read <= (0 if node["Node Type"] == "Seq Scan" else 100), (after, node)
+
+
+MANY = 20_000
+
+
+async def test_no_list_over_all_apps_scans_the_configuration(world: World) -> None:
+    """With many apps, of whose endpoints few are disabled and many deleted; and with a long audit."""
+    app = raw(APP, await world.app("app"))
+    await world.database.execute(
+        "INSERT INTO app (id, partition, config_version, quotas)"
+        " SELECT i, 0, 1, CASE WHEN n % 1000 = 0 THEN '{\"stored_bytes_max\": 1}'::jsonb END"
+        " FROM unnest($1::uuid[]) WITH ORDINALITY u (i, n)",
+        [new_id(number) for number in range(MANY)],
+    )
+    await world.database.execute(
+        "INSERT INTO endpoint (id, app_id, config, enabled, deleted_at)"
+        ' SELECT i, $2, \'{"url": "https://example.com/"}\', n % 1000 <> 0, CASE WHEN n > 10000 THEN now() END'
+        " FROM unnest($1::uuid[]) WITH ORDINALITY u (i, n)",
+        [new_id(number) for number in range(MANY)],
+        app,
+    )
+    await world.database.execute(
+        "INSERT INTO audit (at, actor, action, object)"
+        " SELECT now() - n * interval '1 second', 'key_' || n % 50,"
+        " (CASE WHEN n % 500 = 0 THEN 'rare' ELSE 'app' END) || '.changed', 'app_' || n % 1000"
+        " FROM generate_series(1, $1::int) n",
+        MANY,
+    )
+    await world.database.execute("ANALYZE")
+    latest = datetime(2100, 1, 1, tzinfo=UTC)
+    long_ago = datetime.now(UTC) - timedelta(seconds=MANY - 1_000)
+    first = datetime(1970, 1, 1, tzinfo=UTC)
+    entries, last = audit.SQL.entries, 2**62
+    both = ("force_custom_plan", "force_generic_plan")
+    # The API's connections plan anew for each value: the audit's optional filters rely on that.
+    custom = ("force_custom_plan",)
+    cases: dict[str, tuple[tuple[str, ...], str, tuple[object, ...]]] = {
+        "all endpoints": (both, endpoints.SQL.all_endpoints, (NEWEST, 51)),
+        "all endpoints that are disabled": (both, endpoints.SQL.all_endpoints_enabled, (NEWEST, 51, False)),
+        "all endpoints that are enabled": (both, endpoints.SQL.all_endpoints_enabled, (NEWEST, 51, True)),
+        "revisions": (both, endpoints.SQL.revisions, (app, new_id(1), 2**31 - 1, 51)),
+        "apps with a bound": (both, usage.SQL.bounded_apps, (OLDEST, 20)),
+        "audit": (custom, entries, (latest, last, first, None, None, None, None, 51)),
+        "audit, further on": (custom, entries, (long_ago, last, first, None, None, None, None, 51)),
+        "audit of a time": (custom, entries, (long_ago, last, long_ago, None, None, None, None, 51)),
+        "audit of an actor": (custom, entries, (latest, last, first, "key_7", None, None, None, 51)),
+        "audit of nobody": (custom, entries, (latest, last, first, "nobody", None, None, None, 51)),
+        "audit of a thing": (custom, entries, (latest, last, first, None, "app_7", None, None, 51)),
+        "audit of a kind": (custom, entries, (latest, last, first, None, None, "rare", None, 51)),
+        "audit of an action": (custom, entries, (latest, last, first, None, None, "rare", "rare.changed", 51)),
+        "names of keys": (both, audit.SQL.key_names, ([new_id(1)],)),
+    }
+    async with world.database.connection() as connection:
+        for name, (modes, query, arguments) in cases.items():
+            for mode in modes:
+                await connection.execute(f"SET plan_cache_mode = {mode}")
+                for node in nodes(await plan_of(connection, query, *arguments)):
+                    if node.get("Relation Name") in ("app", "endpoint", "audit"):
+                        read = node["Actual Rows"] * node["Actual Loops"] + node.get("Rows Removed by Filter", 0)
+                        assert node["Node Type"] != "Seq Scan", (name, mode, node)
+                        assert read < 3_000, (name, mode, node)
         await connection.execute("RESET plan_cache_mode")

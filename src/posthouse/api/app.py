@@ -19,10 +19,11 @@ from posthouse.api.gate import BODY_BYTES_MAX, App, Gate
 from posthouse.api.openapi import DESCRIPTION, completed
 from posthouse.api.pages import Cursors
 from posthouse.api.problems import PROBLEM_CONTENT, fields_of, problem_body, problem_bytes, status_of
-from posthouse.api.resources import apps, endpoints, event_types, grants, keys, system, traffic
+from posthouse.api.resources import apps, audit, endpoints, event_types, grants, keys, system, traffic
 from posthouse.domain.errors import PosthouseError
 from posthouse.domain.limits import BODY_READ_SECONDS
 from posthouse.manage.apps import Apps
+from posthouse.manage.audit import AuditTrail
 from posthouse.manage.authenticator import Authenticator
 from posthouse.manage.catalogue import EventTypes
 from posthouse.manage.deliveries import Deliveries
@@ -53,6 +54,7 @@ class Services:
     endpoints: Endpoints
     deliveries: Deliveries
     keys: Keys
+    audit: AuditTrail
     authenticator: Authenticator
     clock: Clock
     cursor_key: bytes
@@ -87,6 +89,7 @@ class Services:
             endpoints=Endpoints(directory, clock, check_target=check_target),
             deliveries=Deliveries(directory, inspector, clock),
             keys=Keys(directory, clock, authenticator),
+            audit=AuditTrail(directory),
             authenticator=authenticator,
             clock=clock,
             cursor_key=cursor_key,
@@ -116,8 +119,10 @@ def build_app(services: Services) -> App:
     app.include_router(apps.routes(services.apps, cursors))
     app.include_router(grants.routes(services.grants, cursors))
     app.include_router(endpoints.routes(services.endpoints, services.deliveries, cursors, services.clock))
+    app.include_router(endpoints.platform_routes(services.endpoints, cursors))
     app.include_router(traffic.routes(services.deliveries, cursors))
     app.include_router(keys.routes(services.keys, cursors))
+    app.include_router(audit.routes(services.audit, cursors))
     app.include_router(system.routes(services.metrics, services.ready))
     document = openapi_document(app)
 

@@ -14,13 +14,15 @@ into `?cursor=` for the page after."""
 _PROBLEMS: Final = {
     400: "The request cannot be read: malformed JSON (with line and column), or a cursor that was not given out.",
     401: "There is no API key, or none that is known.",
-    403: "The key belongs to an app, and this needs a key of scope admin.",
+    403: "The key belongs to an app, and this needs a key of scope admin; or the app is over one of its quotas.",
     404: "There is no such thing, or it is not yours.",
     408: "The body did not arrive in time.",
     409: "The thing is in another state than this needs.",
+    412: "`If-Match` or `If-None-Match` does not hold: somebody changed it since, or it is there already.",
     413: "The body is over the limit.",
     415: "The body's content type is not one that is read here.",
     422: "A value is wrong; `path` names it.",
+    429: "The app is over its quota of events a second: try again after `Retry-After`.",
     500: "Something went wrong on our side.",
     503: "Busy, or the database does not answer: try again after `Retry-After`.",
 }
@@ -47,6 +49,14 @@ _PROBLEM: Final = {
         },
     },
 }
+_ETAG: Final = {
+    "ETag": {
+        "description": "Another one whenever the thing is; send it as If-Match with a change.",
+        "schema": {"type": "string"},
+    },
+}
+_TAGGED: Final = frozenset({"create_app", "create_endpoint", "pause_endpoint", "resume_endpoint", "create_event_type"})
+_MAKES_ENDPOINTS: Final = ("create_endpoint", "put_endpoint")
 
 
 def completed(schema: dict[str, Any]) -> dict[str, Any]:
@@ -88,9 +98,25 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
         path.startswith(("/v1/event-types", "/v1/apps/{app}/grants")) and method != "get"
     ):
         statuses.append(403)
-    if path == "/v1/keys" and method == "post":
-        statuses.append(404)
+    if (path, method) in (("/v1/keys", "post"), ("/v1/endpoints", "get")):
+        statuses.append(404)  # the app
+    if path.startswith("/v1/apps/{app}/endpoints") and operation["operationId"] in _MAKES_ENDPOINTS:
+        statuses.append(403)
+    _complete_conditions(method, operation, statuses)
     answers |= _refer(*sorted(statuses))
+
+
+def _complete_conditions(method: str, operation: dict[str, Any], statuses: list[int]) -> None:
+    """What is said of a route that honours If-Match and If-None-Match, or answers with an ETag at least."""
+    answers = operation["responses"]
+    conditional = any(parameter["name"] == "If-Match" for parameter in operation.get("parameters", ()))
+    if conditional:
+        statuses += {400, 412} - set(statuses)
+        if method == "get":
+            answers["304"] = {"description": "It is still as the client has it.", "headers": _ETAG}
+    if conditional or operation["operationId"] in _TAGGED:
+        for status in {"200", "201"} & set(answers):
+            answers[status]["headers"] = _ETAG
 
 
 def _problem_name(status: int) -> str:
@@ -108,7 +134,7 @@ def _problem(status: int) -> dict[str, Any]:
     }
     if status == 401:
         answer["headers"] = {"WWW-Authenticate": {"schema": {"type": "string", "const": "Bearer"}}}
-    if status == 503:
+    if status in (429, 503):
         answer["headers"] = {
             "Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}},
         }

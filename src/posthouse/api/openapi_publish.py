@@ -132,7 +132,7 @@ _DRY_RUN: Final = {
     "description": "true: store nothing, and say whom the event would reach and why nobody else.",
     "schema": {"type": "boolean", "default": False},
 }
-_PUBLISH_PROBLEMS: Final = (400, 401, 403, 404, 408, 409, 413, 415, 422, 500, 503)
+_PUBLISH_PROBLEMS: Final = (400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503)
 
 
 def publish_schemas() -> dict[str, Any]:

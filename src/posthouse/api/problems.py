@@ -20,6 +20,8 @@ from posthouse.domain.errors import (
     NotFound,
     Overloaded,
     PosthouseError,
+    PreconditionFailed,
+    QuotaExceeded,
     StoreRejected,
     StoreUnavailable,
     TooLarge,
@@ -47,6 +49,7 @@ _STATUS: Final[Sequence[tuple[type[PosthouseError], int]]] = (
     (Forbidden, 403),
     (NotFound, 404),
     (Conflict, 409),
+    (PreconditionFailed, 412),
     (TooLarge, 413),
     (StoreRejected, 422),
     (Overloaded, 503),
@@ -94,7 +97,7 @@ def problem_bytes(error: BaseException) -> tuple[int, Headers, bytes]:
     if isinstance(error, InvalidFields) and len(error.fields) > 1:
         told = error.fields[:ERRORS_TOLD_MAX]
         extra["errors"] = [{"path": shown(path), "detail": message} for path, message in told]
-    if isinstance(error, Overloaded | StoreUnavailable):
+    if isinstance(error, Overloaded | StoreUnavailable | QuotaExceeded) and error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after))
     return status, headers, problem_body(status, code, detail, **extra)
 
@@ -103,6 +106,8 @@ def status_of(error: BaseException) -> int:
     """The status that an error is answered with."""
     if isinstance(error, Invalid):
         return _INVALID_STATUS.get(error.code, 422)
+    if isinstance(error, QuotaExceeded):
+        return 403 if error.retry_after is None else 429
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 

@@ -28,6 +28,7 @@ from posthouse.intake.cloudevents import is_batch
 from posthouse.intake.drafts import Drafter, Request, essence_of
 from posthouse.intake.parse import check_idempotency_key
 from posthouse.intake.publisher import Publisher
+from posthouse.intake.quotas import QuotaGate
 from posthouse.ports.catalogue import AppEntry
 from posthouse.ports.clock import Clock
 from posthouse.ports.log import Announced, Appended, AppendResult, AppMissing, Repeated
@@ -62,6 +63,7 @@ class PublishRoutes:
         catalogue: CatalogueCache,
         publisher: Publisher,
         explain: Explain,
+        quotas: QuotaGate,
         clock: Clock,
         payload_bytes_max: int = PAYLOAD_BYTES_MAX,
         batch_bytes_max: int = BATCH_BYTES_MAX,
@@ -73,6 +75,7 @@ class PublishRoutes:
         self._drafter = Drafter(catalogue, clock)
         self._publisher = publisher
         self._explain = explain
+        self._quotas = quotas
         self._payload_bytes_max = payload_bytes_max
         self._batch_bytes_max = batch_bytes_max
         self._uploads = _Uploads(body_seconds)
@@ -171,6 +174,8 @@ class PublishRoutes:
         return app
 
     async def _submit(self, reference: str | None, app: AppEntry | None, drafts: Sequence[Draft]) -> list[AppendResult]:
+        if app is not None and app.quotas is not None:
+            self._quotas.admit(app, events=len(drafts), size=sum(len(draft.payload) for draft in drafts))
         results = await self._publisher.submit(0 if app is None else app.partition, drafts)
         for draft, result in zip(drafts, results, strict=True):
             if isinstance(result, AppMissing):

@@ -1,4 +1,4 @@
-"""Housekeeping: days ahead and past, the clock's anchor, and how much is owed."""
+"""Housekeeping: days ahead and past, the clock's anchor, how much is owed, and how much apps with a quota store."""
 
 from __future__ import annotations
 
@@ -22,19 +22,31 @@ class Janitor:
     """Does the rounds every 15 seconds; days every ten minutes. Whatever fails is logged and tried at the next round."""
 
     def __init__(
-        self, upkeep: Upkeep, clock: Clock, *, retention_days: int, anchor: Callable[[], Awaitable[object]]
+        self,
+        upkeep: Upkeep,
+        clock: Clock,
+        *,
+        retention_days: int,
+        anchor: Callable[[], Awaitable[object]],
+        measure: Callable[[], Awaitable[object]],
     ) -> None:
         self._upkeep = upkeep
         self._clock = clock
         self._retention_days = retention_days
         self._anchor = anchor
+        self._measure = measure
         self._days_due = 0.0
         self.owed = Owed(0, None)
 
     async def run(self) -> None:
         """Go round until cancelled."""
         while True:
-            for name, work in (("clock", self._anchor), ("owed", self._count), ("days", self._days)):
+            for name, work in (
+                ("clock", self._anchor),
+                ("owed", self._count),
+                ("days", self._days),
+                ("quotas", self._measure),
+            ):
                 try:
                     await work()
                 except PosthouseError as error:

@@ -6,7 +6,9 @@ PosthouseError
 ├── Forbidden         a known key that may not do this                             (403, exit 3)
 ├── NotFound          no such thing, or not yours: the two are not told apart      (404, exit 4)
 ├── Conflict          the thing is in another state than this needs                (409, exit 5)
+├── PreconditionFailed  If-Match or If-None-Match does not hold                    (412, exit 5)
 ├── TooLarge          over a limit, which is named                                 (413, exit 2)
+├── QuotaExceeded     over a quota of the app: its rate (429), or what it may have (403), exit 7 or 3
 ├── Overloaded        refused before memory grows; try again after `retry_after`   (503, exit 7)
 ├── StoreUnavailable  the database did not answer: our fault, never a target's     (503, exit 7)
 │   └── InDoubt       the connection died inside a commit: it may have happened
@@ -55,8 +57,23 @@ class Conflict(PosthouseError):
         self.code = code
 
 
+class PreconditionFailed(PosthouseError):
+    """The thing is not as the request's conditions want it; nothing was changed."""
+
+    code = "precondition_failed"
+
+
 class TooLarge(PosthouseError):
     code = "too_large"
+
+
+class QuotaExceeded(PosthouseError):
+    """An app is over one of its quotas: `code` and the text name it. With `retry_after` (seconds) waiting helps."""
+
+    def __init__(self, message: str, *, code: str = "quota_exceeded", retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retry_after = retry_after
 
 
 class Overloaded(PosthouseError):

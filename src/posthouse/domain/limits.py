@@ -107,6 +107,15 @@ KEYS_CACHED_MAX: Final = 10_000
 KEY_CACHED_SECONDS: Final = 10.0
 UNKNOWN_KEY_CACHED_SECONDS: Final = 1.0
 
+# Quotas of an app, and how what it stores is measured
+QUOTA_PUBLISH_PER_SECOND_MAX: Final = 1_000_000.0
+QUOTA_STORED_BYTES_MAX: Final = 2**50
+QUOTA_MEASURED_SECONDS: Final = 60.0
+QUOTA_APPS_READ_MAX: Final = 20  # in one statement
+QUOTA_EVENTS_READ_MAX: Final = 10_000  # of one app in one statement
+QUOTA_ROUNDS_MAX: Final = 20  # statements of an app in one measurement
+QUOTA_APPS_MAX: Final = 50_000  # whose use is in memory
+
 STATS_SECONDS: Final = 86_400.0
 STATS_SECONDS_MAX: Final = 90 * 86_400.0
 OWED_COUNTED_MAX: Final = 10_000

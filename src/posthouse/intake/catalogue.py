@@ -26,10 +26,12 @@ class _Type:
 
 
 class CatalogueCache:
-    """Event types, forgotten when the catalogue's version moves (looked at once a second), and where apps are.
+    """Event types and apps, forgotten when the catalogue's version moves, which is looked at once a second.
 
-    An app's id and partition never change; that a uid still names it is checked again as the event is appended. What is not
-    known is asked for anew each time, so that a thing just created is never missed.
+    An app's id and partition never change; that a uid still names it is checked again as the event is appended. Its quotas
+    may change: an app that has some costs that look, and one that has none costs nothing, and gets its first ones with the
+    look that the next event brings. What is not known is asked for anew each time, so that a thing just created is never
+    missed.
     """
 
     def __init__(self, catalogue: Catalogue, clock: Clock, *, auto_create: bool = False) -> None:
@@ -44,10 +46,17 @@ class CatalogueCache:
     async def app(self, reference: str) -> AppEntry:
         """The app with this id or uid. Raises NotFound."""
         entry = self._apps.get(reference)
+        if entry is not None and entry.quotas is not None:
+            await self._fresh()
+            entry = self._apps.get(reference)
+        return entry or await self._load_app(reference)
+
+    async def _load_app(self, reference: str) -> AppEntry:
+        version = self._version
+        entry = await self._catalogue.find_app(reference)
         if entry is None:
-            entry = await self._catalogue.find_app(reference)
-            if entry is None:
-                raise NotFound(f"there is no app {reference[:80]!r}", code="app_not_found")
+            raise NotFound(f"there is no app {reference[:80]!r}", code="app_not_found")
+        if version == self._version:  # else its quotas may be from before the change, and would stay
             if len(self._apps) >= APPS_CACHED_MAX:
                 self._apps.clear()
             self._apps[reference] = entry
@@ -82,6 +91,7 @@ class CatalogueCache:
         if version != self._version:
             self._version = version
             self._types.clear()
+            self._apps.clear()
 
     async def _load(self, name: str) -> _Type:
         version = self._version

@@ -8,12 +8,11 @@ from typing import Any, Final
 import msgspec
 
 from posthouse.domain.access import Principal
-from posthouse.domain.errors import Forbidden, Invalid, NotFound
+from posthouse.domain.errors import Conflict, Forbidden, Invalid, NotFound
 from posthouse.domain.ids import ID_BYTES, KEY, format_id, parse_id
 from posthouse.domain.limits import METADATA_BYTES_MAX, NAME_LENGTH_MAX
 from posthouse.ports.directory import App, Audit, Directory
 
-SYSTEM: Final = "system"
 NEWEST: Final = b"\xff" * ID_BYTES
 """Where a list that is newest first begins: above every id."""
 
@@ -66,3 +65,26 @@ def check_metadata(metadata: dict[str, Any]) -> None:
     size = len(msgspec.json.encode(metadata))
     if size > METADATA_BYTES_MAX:
         raise Invalid(f"metadata has at most {METADATA_BYTES_MAX} bytes as JSON; this has {size}", path="metadata")
+
+
+UID_TAKEN: Final = "uid_taken"
+TURNS_MAX: Final = 10
+"""How often an upsert tries to be either the one who makes a thing or the one who replaces it."""
+
+
+class Moved(Exception):
+    """What was found under a uid bears another one by the time it is locked: look again."""
+
+
+def uid_of_path(reference: str, given: str | None) -> str:
+    """The uid of what is put under a name. Raises Invalid where the body gives it another one."""
+    if given is not None and given != reference:
+        raise Invalid(
+            f"the path says {reference[:80]!r}; leave uid out, or change it with PATCH, or by PUT to the id", path="uid"
+        )
+    return reference
+
+
+def unsteady() -> Conflict:
+    """An upsert that always found what it did not expect."""
+    return Conflict("others make and delete this at the same moment; try again", code="changing")

@@ -23,7 +23,7 @@ from posthouse.domain.ids import (
 )
 from posthouse.domain.limits import OWED_COUNTED_MAX, ROUTES_SHOWN_MAX, STATS_SECONDS_MAX
 from posthouse.intake.parse import check_type
-from posthouse.manage.access import find_app
+from posthouse.manage.access import audit, find_app
 from posthouse.manage.endpoints import endpoint_not_found
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Directory
@@ -139,7 +139,14 @@ class Deliveries:
         found = await self._directory.get_endpoint(where.app_id, endpoint)
         if found is None:
             raise endpoint_not_found(endpoint)
-        return await self._inspector.resend(where, found.id, event_id, now=self._clock.now())
+        entry = audit(
+            principal,
+            "delivery.resent",
+            format_id(EVENT, event_id),
+            app=format_id(APP, where.app_id),
+            endpoint=format_id(ENDPOINT, found.id),
+        )
+        return await self._inspector.resend(where, found.id, event_id, now=self._clock.now(), audit=entry)
 
     async def _where(self, principal: Principal, app: str | None) -> Where | None:
         """No app is everything that the principal may see: all (None), or its own app."""

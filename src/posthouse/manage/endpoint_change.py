@@ -44,6 +44,7 @@ class EndpointChange(msgspec.Struct, frozen=True, kw_only=True):
     uid: str | UnsetType | None = UNSET
     metadata: dict[str, Any] | UnsetType | None = UNSET
     enabled: bool | UnsetType | None = UNSET
+    paused: bool | UnsetType | None = UNSET
     events: tuple[str, ...] | UnsetType | None = UNSET
     channels: tuple[str, ...] | UnsetType | None = UNSET
     headers: dict[str, str] | UnsetType | None = UNSET
@@ -54,6 +55,13 @@ class EndpointChange(msgspec.Struct, frozen=True, kw_only=True):
     def given(self) -> dict[str, Any]:
         """What is set."""
         return {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not UNSET}
+
+    def whole(self) -> EndpointChange:
+        """The change that replaces an endpoint: what is not set takes its default. Raises Invalid without a URL."""
+        if self.url is UNSET:
+            raise Invalid("this field is missing", path="url")
+        defaults: dict[str, Any] = dict.fromkeys(self.__struct_fields__)
+        return EndpointChange(**(defaults | self.given()))
 
 
 def check_change(change: EndpointChange) -> Target | None:
@@ -100,6 +108,8 @@ def changed(old: StoredEndpoint, change: EndpointChange, *, now: float) -> Store
         new = msgspec.structs.replace(new, metadata=given["metadata"] or {})
     if "enabled" in given:
         new = enabled(new, given["enabled"] is not False, now=now)
+    if "paused" in given:
+        new = msgspec.structs.replace(new, paused=bool(given["paused"]))
     return new
 
 

@@ -7,22 +7,36 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import msgspec
+from msgspec import UNSET
 
 from posthouse.domain.access import Principal
 from posthouse.domain.endpoint import EndpointConfig, Secret
 from posthouse.domain.errors import Conflict, Invalid, NotFound
 from posthouse.domain.exchange import Target
-from posthouse.domain.ids import ENDPOINT, EndpointId, format_id
+from posthouse.domain.ids import ENDPOINT, EndpointId, format_id, parse_id
 from posthouse.domain.limits import ENDPOINTS_PER_APP_MAX, OVERLAP_SECONDS_MAX, SECRETS_MAX
-from posthouse.manage.access import app_not_found, audit, find_app
+from posthouse.manage.access import (
+    TURNS_MAX,
+    UID_TAKEN,
+    Moved,
+    admin_only,
+    app_not_found,
+    audit,
+    find_app,
+    uid_of_path,
+    unsteady,
+)
 from posthouse.manage.endpoint_change import EndpointChange, changed, check_change
 from posthouse.ports.clock import Clock
-from posthouse.ports.directory import App, Directory, StoredEndpoint, StoredSecret
+from posthouse.ports.directory import App, Directory, EndpointRevision, StoredEndpoint, StoredSecret
 from posthouse_sdk.errors import SecretError
 from posthouse_sdk.signatures import HMAC_KEY_BYTES, VerifyingKey, generate_hmac_key, parse_secret
 
 CheckTarget = Callable[[str, int], Awaitable[str | None]]
 """(host, port) -> why it is refused; None where it may be spoken to, or does not resolve now."""
+
+EndpointCheck = Callable[[StoredEndpoint | None], None]
+"""Objects to the endpoint as it is at the moment of the change (None: there is none) by raising."""
 
 _ENDPOINT: Final = "endpoint"
 
@@ -45,9 +59,28 @@ class Endpoints:
         self._random = random
         self._endpoints_max = endpoints_max
 
-    async def page(self, principal: Principal, app: str, *, before: bytes, limit: int) -> list[StoredEndpoint]:
+    async def page(
+        self, principal: Principal, app: str, *, before: bytes, limit: int, enabled: bool | None = None
+    ) -> list[StoredEndpoint]:
         found = await find_app(self._directory, principal, app)
-        return await self._directory.endpoints(found.id, before=before, limit=limit)
+        return await self._directory.endpoints(found.id, before=before, limit=limit, enabled=enabled)
+
+    async def page_of_all(
+        self, principal: Principal, *, app: str | None, enabled: bool | None, before: bytes, limit: int
+    ) -> list[StoredEndpoint]:
+        """Of every app, or of one. Raises Forbidden, NotFound (the app)."""
+        admin_only(principal)
+        if app is None:
+            return await self._directory.all_endpoints(before=before, limit=limit, enabled=enabled)
+        found = await find_app(self._directory, principal, app)
+        return await self._directory.endpoints(found.id, before=before, limit=limit, enabled=enabled)
+
+    async def revisions(
+        self, principal: Principal, app: str, reference: str, *, before: int, limit: int
+    ) -> list[EndpointRevision]:
+        """Newest first, from below the revision `before`. Raises NotFound."""
+        owner, endpoint = await self._find(principal, app, reference)
+        return await self._directory.endpoint_revisions(owner.id, endpoint.id, before=before, limit=limit)
 
     async def get(self, principal: Principal, app: str, reference: str) -> StoredEndpoint:
         return (await self._find(principal, app, reference))[1]
@@ -55,24 +88,92 @@ class Endpoints:
     async def create(
         self, principal: Principal, app: str, change: EndpointChange, secret: str | None
     ) -> tuple[StoredEndpoint, Secret]:
-        """The endpoint and its signing secret: the one given, or a new one. Raises Invalid, NotFound, Conflict."""
+        """The endpoint and its signing secret: the one given, or a new one. Raises Invalid, NotFound, Conflict,
+        QuotaExceeded."""
         owner = await find_app(self._directory, principal, app)
         target = check_change(change)
         if target is None:
             raise Invalid("this field is missing", path="url")
         key = self._new_secret() if secret is None else secret_of(secret)
         await self._check(target)
-        endpoint_id = EndpointId(self._clock.new_id())
-        blank = StoredEndpoint(id=endpoint_id, app_id=owner.id, config=EndpointConfig(url=""))
-        endpoint = msgspec.structs.replace(changed(blank, change, now=self._clock.now()), revision=1)
-        entry = audit(principal, f"{_ENDPOINT}.created", format_id(ENDPOINT, endpoint_id))
-        stored = await self._directory.create_endpoint(endpoint, key, entry, endpoints_max=self._endpoints_max)
-        if stored is None:
-            raise app_not_found(app)
-        return stored, key
+        return await self._create(principal, owner, app, change, key), key
 
-    async def change(self, principal: Principal, app: str, reference: str, change: EndpointChange) -> StoredEndpoint:
-        """Raises Invalid, NotFound, Conflict (the uid is taken)."""
+    async def put(
+        self,
+        principal: Principal,
+        app: str,
+        reference: str,
+        change: EndpointChange,
+        secret: str | None,
+        *,
+        check: EndpointCheck | None = None,
+    ) -> tuple[StoredEndpoint, Secret | None]:
+        """The endpoint with this uid made, or replaced as a whole: what is not set takes its default. Its signing secret,
+        where it was made.
+
+        One that is replaced keeps its secrets; the one that signs may be given again. Of those who put the same new uid at
+        the same time one makes the endpoint, and the others replace it. An id of Posthouse's own is not made: NotFound.
+        Raises Invalid, Conflict, QuotaExceeded, and what `check` does.
+        """
+        owner = await find_app(self._directory, principal, app)
+        by_id = parse_id(ENDPOINT, reference) is not None
+        whole = change.whole()
+        if not by_id:
+            assert whole.uid is not UNSET
+            whole = msgspec.structs.replace(whole, uid=uid_of_path(reference, whole.uid))
+        target = check_change(whole)
+        assert target is not None, "a whole change has a URL"
+        given = None if secret is None else secret_of(secret)
+        now = self._clock.now()
+
+        def replaced(old: StoredEndpoint) -> StoredEndpoint:
+            if not by_id and old.uid != reference:
+                raise Moved
+            if check is not None:
+                check(old)
+            return changed(old, whole, now=now)
+
+        for _ in range(TURNS_MAX):
+            found = await self._directory.get_endpoint(owner.id, reference)
+            if found is None and by_id:
+                break
+            if found is None or whole.url != found.config.url:
+                await self._check(target)
+            if found is None:
+                if check is not None:
+                    check(None)
+                key = given or self._new_secret()
+                try:
+                    return await self._create(principal, owner, app, whole, key), key
+                except Conflict as error:
+                    if error.code != UID_TAKEN:
+                        raise
+                    continue  # somebody was faster
+            entry = audit(principal, f"{_ENDPOINT}.replaced", format_id(ENDPOINT, found.id))
+            try:
+                stored = await self._directory.change_endpoint(
+                    owner.id,
+                    found.id,
+                    replaced,
+                    entry,
+                    check_secrets=None if given is None else lambda kept: _check_same(kept, given),
+                )
+            except Moved:
+                continue
+            if stored is not None:
+                return stored, None
+        raise endpoint_not_found(reference) if by_id else unsteady()
+
+    async def change(
+        self,
+        principal: Principal,
+        app: str,
+        reference: str,
+        change: EndpointChange,
+        *,
+        check: EndpointCheck | None = None,
+    ) -> StoredEndpoint:
+        """Raises Invalid, NotFound, Conflict (the uid is taken), and what `check` does."""
         owner, endpoint = await self._find(principal, app, reference)
         target = check_change(change)
         if target is not None and change.url != endpoint.config.url:
@@ -81,10 +182,14 @@ class Endpoints:
         entry = audit(
             principal, f"{_ENDPOINT}.changed", format_id(ENDPOINT, endpoint.id), fields=sorted(change.given())
         )
+
+        def after(old: StoredEndpoint) -> StoredEndpoint:
+            if check is not None:
+                check(old)
+            return changed(old, change, now=now)
+
         return self._there(
-            await self._directory.change_endpoint(
-                owner.id, endpoint.id, lambda old: changed(old, change, now=now), entry
-            ),
+            await self._directory.change_endpoint(owner.id, endpoint.id, after, entry),
             reference,
         )
 
@@ -99,11 +204,13 @@ class Endpoints:
             reference,
         )
 
-    async def delete(self, principal: Principal, app: str, reference: str) -> None:
-        """What it is owed is cancelled. Raises NotFound."""
+    async def delete(
+        self, principal: Principal, app: str, reference: str, *, check: EndpointCheck | None = None
+    ) -> None:
+        """What it is owed is cancelled. Raises NotFound, and what `check` does."""
         owner, endpoint = await self._find(principal, app, reference)
         entry = audit(principal, f"{_ENDPOINT}.deleted", format_id(ENDPOINT, endpoint.id))
-        if not await self._directory.delete_endpoint(owner.id, endpoint.id, entry):
+        if not await self._directory.delete_endpoint(owner.id, endpoint.id, entry, check=check):
             raise endpoint_not_found(reference)
 
     async def reveal_secrets(self, principal: Principal, app: str, reference: str) -> list[StoredSecret]:
@@ -143,6 +250,18 @@ class Endpoints:
             raise endpoint_not_found(reference)
         return key, expires_at
 
+    async def _create(
+        self, principal: Principal, owner: App, app: str, change: EndpointChange, key: Secret
+    ) -> StoredEndpoint:
+        endpoint_id = EndpointId(self._clock.new_id())
+        blank = StoredEndpoint(id=endpoint_id, app_id=owner.id, config=EndpointConfig(url=""))
+        endpoint = msgspec.structs.replace(changed(blank, change, now=self._clock.now()), revision=1)
+        entry = audit(principal, f"{_ENDPOINT}.created", format_id(ENDPOINT, endpoint_id))
+        stored = await self._directory.create_endpoint(endpoint, key, entry, endpoints_max=self._endpoints_max)
+        if stored is None:
+            raise app_not_found(app)
+        return stored
+
     async def _find(self, principal: Principal, app: str, reference: str) -> tuple[App, StoredEndpoint]:
         owner = await find_app(self._directory, principal, app)
         return owner, self._there(await self._directory.get_endpoint(owner.id, reference), reference)
@@ -177,6 +296,14 @@ def secret_of(text: str) -> Secret:
             "a whpk_ key only verifies; signing takes whsec_… or whsk_…", path="secret", code="invalid_secret"
         )
     return Secret(key.version, key.raw)
+
+
+def _check_same(kept: Sequence[StoredSecret], given: Secret) -> None:
+    if not kept or kept[0].secret != given:
+        raise Conflict(
+            "the endpoint signs with another secret, and a PUT keeps it; change it with POST …/secret/rotate",
+            code="secret_differs",
+        )
 
 
 def _check_rotation(live: Sequence[StoredSecret], new: Secret, *, overlap: bool) -> None:

@@ -13,10 +13,10 @@ from posthouse.domain.access import Principal
 from posthouse.domain.errors import Conflict, Invalid, NotFound, SetupError
 from posthouse.domain.ids import KEY, format_id
 from posthouse.domain.limits import KEY_LENGTH_MAX, KEY_LENGTH_MIN
-from posthouse.manage.access import SYSTEM, admin_only, app_not_found, audit, find_app
+from posthouse.manage.access import admin_only, app_not_found, audit, find_app
 from posthouse.manage.authenticator import Authenticator, key_hash
 from posthouse.ports.clock import Clock
-from posthouse.ports.directory import ApiKey, Audit, Directory
+from posthouse.ports.directory import SYSTEM, ApiKey, Audit, Directory
 
 log = structlog.get_logger()
 

@@ -7,6 +7,7 @@ from typing import Protocol
 import msgspec
 
 from posthouse.domain.ids import AppId
+from posthouse.domain.quota import Quotas
 
 
 class EventTypeEntry(msgspec.Struct, frozen=True):
@@ -18,11 +19,13 @@ class EventTypeEntry(msgspec.Struct, frozen=True):
 
 
 class AppEntry(msgspec.Struct, frozen=True, gc=False):
-    """An app as intake needs it. Id and partition never change; a uid may move, so appending checks it again."""
+    """An app as intake needs it. Id and partition never change; a uid may move, so appending checks it again. Without
+    quotas nothing of it is counted."""
 
     id: AppId
     partition: int
     uid: str | None
+    quotas: Quotas | None = None
 
 
 class Catalogue(Protocol):
@@ -37,5 +40,5 @@ class Catalogue(Protocol):
         ...
 
     async def version(self) -> int:
-        """Changes whenever any event type does."""
+        """Changes whenever any event type does, or any app's quotas."""
         ...

@@ -8,13 +8,17 @@ seconds. Whoever names a thing that is not there (any more) gets None.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from posthouse.domain.access import Principal
 from posthouse.domain.endpoint import EndpointConfig, Secret
 from posthouse.domain.ids import AppId, EndpointId
+from posthouse.domain.quota import UNLIMITED, Quotas
+
+SYSTEM: Final = "system"
+"""The actor of what Posthouse does by itself."""
 
 
 class Audit(msgspec.Struct, frozen=True):
@@ -24,6 +28,30 @@ class Audit(msgspec.Struct, frozen=True):
     action: str
     object: str
     detail: dict[str, Any] = {}
+
+
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """An audit entry on record, with the name of the key that its actor is, as it is now. Times are unix microseconds."""
+
+    id: int
+    at_us: int
+    actor: str
+    actor_name: str
+    action: str
+    object: str
+    detail: dict[str, Any]
+
+
+class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which entries, newest first: those before (unix microseconds, id), and of these. `kind` is what stands before the
+    dot of an action."""
+
+    before: tuple[int, int]
+    since_us: int
+    actor: str | None = None
+    object: str | None = None
+    kind: str | None = None
+    action: str | None = None
 
 
 class EventType(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +75,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     uid: str | None = None
     name: str = ""
     metadata: dict[str, Any] = {}
+    quotas: Quotas = UNLIMITED
     created_at: float = 0.0
     updated_at: float = 0.0
 
@@ -69,6 +98,14 @@ class StoredEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: float = 0.0
 
 
+class EndpointRevision(msgspec.Struct, frozen=True):
+    """What requests were made with from `created_at` on, until the next revision."""
+
+    revision: int
+    config: EndpointConfig
+    created_at: float
+
+
 class StoredSecret(msgspec.Struct, frozen=True):
     """A signing secret in the clear; `expires_at` ends the overlap of a rotation."""
 
@@ -76,6 +113,10 @@ class StoredSecret(msgspec.Struct, frozen=True):
     version: int
     created_at: float
     expires_at: float | None
+
+
+SecretsCheck = Callable[[Sequence[StoredSecret]], None]
+"""May object to the secrets of an endpoint, newest first, by raising."""
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,16 +172,24 @@ class Directory(Protocol):
         ...
 
     async def change_app(self, app_id: AppId, change: Callable[[App], App], audit: Audit) -> App | None:
-        """Raises Conflict where the uid is taken."""
+        """Raises Conflict where the uid is taken. Intake notices other quotas within a second."""
         ...
 
-    async def delete_app(self, app_id: AppId, audit: Audit) -> bool:
-        """With its endpoints, their secrets and its keys; whether it was there."""
+    async def delete_app(self, app_id: AppId, audit: Audit, *, check: Callable[[App], None] | None = None) -> bool:
+        """With its endpoints, their secrets and its keys; whether it was there. `check` may object by raising."""
         ...
 
     # Endpoints, newest first
 
-    async def endpoints(self, app_id: AppId, *, before: bytes, limit: int) -> list[StoredEndpoint]: ...
+    async def endpoints(
+        self, app_id: AppId, *, before: bytes, limit: int, enabled: bool | None = None
+    ) -> list[StoredEndpoint]:
+        """Of an app: all, or those that are enabled, or are not."""
+        ...
+
+    async def all_endpoints(self, *, before: bytes, limit: int, enabled: bool | None) -> list[StoredEndpoint]:
+        """Of every app."""
+        ...
 
     async def get_endpoint(self, app_id: AppId, reference: str) -> StoredEndpoint | None:
         """The app's endpoint with this id or uid."""
@@ -149,17 +198,39 @@ class Directory(Protocol):
     async def create_endpoint(
         self, endpoint: StoredEndpoint, secret: Secret, audit: Audit, *, endpoints_max: int
     ) -> StoredEndpoint | None:
-        """None where the app is gone. Raises Conflict where the uid is taken or the app has `endpoints_max` of them."""
+        """None where the app is gone. Raises Conflict where the uid is taken or the app has `endpoints_max` of them, and
+        QuotaExceeded where its quota does not allow another one."""
         ...
 
     async def change_endpoint(
-        self, app_id: AppId, endpoint_id: EndpointId, change: Callable[[StoredEndpoint], StoredEndpoint], audit: Audit
+        self,
+        app_id: AppId,
+        endpoint_id: EndpointId,
+        change: Callable[[StoredEndpoint], StoredEndpoint],
+        audit: Audit,
+        *,
+        check_secrets: SecretsCheck | None = None,
     ) -> StoredEndpoint | None:
-        """A raised `revision` is kept on record. One that is enabled again counts as not failing. Raises Conflict."""
+        """A raised `revision` is kept on record. One that is enabled again counts as not failing. `check_secrets` sees all
+        that are kept, also those that sign no more. Raises Conflict where the uid is taken."""
         ...
 
-    async def delete_endpoint(self, app_id: AppId, endpoint_id: EndpointId, audit: Audit) -> bool:
-        """With its secrets; whether it was there. What it is owed is settled by its partition's owner."""
+    async def delete_endpoint(
+        self,
+        app_id: AppId,
+        endpoint_id: EndpointId,
+        audit: Audit,
+        *,
+        check: Callable[[StoredEndpoint], None] | None = None,
+    ) -> bool:
+        """With its secrets; whether it was there. `check` may object by raising. What it is owed is settled by its
+        partition's owner."""
+        ...
+
+    async def endpoint_revisions(
+        self, app_id: AppId, endpoint_id: EndpointId, *, before: int, limit: int
+    ) -> list[EndpointRevision]:
+        """Newest first, from below the revision `before`."""
         ...
 
     async def secrets(
@@ -174,7 +245,7 @@ class Directory(Protocol):
         endpoint_id: EndpointId,
         secret: Secret,
         *,
-        check: Callable[[Sequence[StoredSecret]], None],
+        check: SecretsCheck,
         now: float,
         expires_at: float,
         audit: Audit,
@@ -201,3 +272,7 @@ class Directory(Protocol):
     async def revoke_key(self, key_id: bytes, audit: Audit) -> ApiKey | None:
         """None: there is none such that works. Raises Conflict for the last key of an administrator."""
         ...
+
+    # The audit
+
+    async def audit_entries(self, query: AuditQuery, *, limit: int) -> list[AuditEntry]: ...

@@ -15,6 +15,7 @@ from posthouse.domain.endpoint import EndpointConfig
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import Timings
 from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId
+from posthouse.ports.directory import Audit
 
 
 class Where(msgspec.Struct, frozen=True):
@@ -170,8 +171,10 @@ class Inspector(Protocol):
         self, where: Where, endpoint_id: EndpointId, *, since: float, until: float, owed_max: int
     ) -> EndpointStats: ...
 
-    async def resend(self, where: Where, endpoint_id: EndpointId, event_id: EventId, *, now: float) -> OwedFacts:
-        """Owe a delivery again, from now; asking twice merges. What is owed afterwards.
+    async def resend(
+        self, where: Where, endpoint_id: EndpointId, event_id: EventId, *, now: float, audit: Audit
+    ) -> OwedFacts:
+        """Owe a delivery again, from now; asking twice merges. What is owed afterwards. It is on record.
 
         Raises: NotFound for an event or endpoint that is not the app's, Conflict `in_progress` for an event that was not
         dispatched yet, Conflict `endpoint_disabled`.

@@ -10,6 +10,7 @@ from tests.fakes import FakeClock, virtual_time
 from posthouse.adapters.memory import MemoryCatalogue, MemoryDatabase
 from posthouse.domain.errors import Invalid, NotFound
 from posthouse.domain.ids import APP, AppId, format_id, uuid7
+from posthouse.domain.quota import Quotas
 from posthouse.intake import catalogue as catalogue_module
 from posthouse.intake.catalogue import CatalogueCache, compile_schema
 from posthouse.ports.catalogue import AppEntry, EventTypeEntry
@@ -28,7 +29,10 @@ class Catalogue(MemoryCatalogue):
 
     async def find_app(self, reference: str) -> AppEntry | None:
         self.asked.append(reference)
-        return await super().find_app(reference)
+        slow = self.slow
+        found = await super().find_app(reference)
+        await slow.wait()
+        return found
 
     async def event_type(self, name: str) -> EventTypeEntry | None:
         self.asked.append(name)
@@ -85,6 +89,57 @@ async def test_an_app_that_the_log_did_not_find_is_forgotten() -> None:
     desk.cache.forget_app("acme")
     with pytest.raises(NotFound):
         await desk.cache.app("acme")
+
+
+@virtual_time
+async def test_an_app_without_quotas_costs_no_look_at_the_version() -> None:
+    desk = Desk()
+    desk.database.put_app(AppId(uuid7(1, 1)), partition=0, uid="acme")
+    for _ in range(100):
+        assert (await desk.cache.app("acme")).quotas is None
+        await asyncio.sleep(1)
+    assert desk.catalogue.asked == ["acme"]
+
+
+@virtual_time
+async def test_other_quotas_are_noticed_within_a_second() -> None:
+    desk = Desk()
+    app_id = AppId(uuid7(1, 1))
+    desk.database.put_app(app_id, partition=0, uid="acme")
+    desk.put()
+    await desk.cache.app("acme")
+    await desk.check()
+    desk.database.put_quotas(app_id, Quotas(endpoints_max=1))
+    await asyncio.sleep(1)
+    await desk.check()  # the first ones come with the look that any event brings
+    assert (await desk.cache.app("acme")).quotas == Quotas(endpoints_max=1)
+    desk.database.put_quotas(app_id, Quotas(endpoints_max=2))
+    await asyncio.sleep(1)
+    assert (await desk.cache.app("acme")).quotas == Quotas(endpoints_max=2)
+    desk.database.put_quotas(app_id, None)
+    await asyncio.sleep(1)
+    assert (await desk.cache.app("acme")).quotas is None
+
+
+@virtual_time
+async def test_quotas_that_change_while_an_app_is_loaded_are_not_missed() -> None:
+    desk = Desk()
+    app_id = AppId(uuid7(1, 1))
+    desk.database.put_app(app_id, partition=0, uid="acme")
+    desk.put()
+    await desk.check()
+    desk.catalogue.slow.clear()
+    load = asyncio.create_task(desk.cache.app("acme"))
+    await asyncio.sleep(0.1)
+    # They change after the load has read them, and another request notices before the load is back.
+    desk.database.put_quotas(app_id, Quotas(endpoints_max=1))
+    await asyncio.sleep(1)
+    slow, desk.catalogue.slow = desk.catalogue.slow, asyncio.Event()
+    desk.catalogue.slow.set()
+    await desk.check()
+    slow.set()
+    assert (await load).quotas is None
+    assert (await desk.cache.app("acme")).quotas == Quotas(endpoints_max=1)
 
 
 @virtual_time

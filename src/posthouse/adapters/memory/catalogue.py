@@ -18,7 +18,7 @@ class MemoryCatalogue:
         raw = parse_id(APP, reference)
         for app in self._database.apps.values():
             if not app.deleted and (app.uid == reference or (raw is not None and app.id == AppId(raw))):
-                return AppEntry(app.id, app.partition, app.uid)
+                return AppEntry(app.id, app.partition, app.uid, app.quotas)
         return None
 
     async def event_type(self, name: str) -> EventTypeEntry | None:

@@ -15,6 +15,7 @@ from posthouse.domain.event import Event
 from posthouse.domain.grant import Grant
 from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, GrantId
 from posthouse.domain.limits import PARTITIONS
+from posthouse.domain.quota import Quotas
 from posthouse.ports.catalogue import EventTypeEntry
 
 OwedKey = tuple[int, EndpointId, EventId]
@@ -61,6 +62,7 @@ class AppState:
     config_version: int = 0
     shrunk_version: int = 0
     deleted: bool = False
+    quotas: Quotas | None = None
 
 
 @dataclass(slots=True)
@@ -137,6 +139,12 @@ class MemoryDatabase:
         app = self.apps.setdefault(app_id, AppState(app_id, partition, uid))
         assert app.partition == partition
         app.uid = uid
+        self.bump_config(app_id)
+
+    def put_quotas(self, app_id: AppId, quotas: Quotas | None) -> None:
+        """Give an app other quotas: intake is told as of the event types."""
+        self.apps[app_id].quotas = quotas
+        self.event_types_version += 1
         self.bump_config(app_id)
 
     def delete_app(self, app_id: AppId) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
+from posthouse.adapters.postgres.changes import write_audit
 from posthouse.adapters.postgres.database import Database
 from posthouse.adapters.postgres.log import event_of
 from posthouse.adapters.postgres.queries import Queries
@@ -18,6 +19,7 @@ from posthouse.domain.event import Event
 from posthouse.domain.exchange import Timings
 from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, lower_bound, unix_ms_of
 from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX
+from posthouse.ports.directory import Audit
 from posthouse.ports.inspect import (
     AttemptFacts,
     AttemptRecord,
@@ -123,7 +125,9 @@ class PostgresInspector:
         (owed,) = await self._database.read(SQL.owed_count, where.partition, endpoint_id, owed_max)
         return EndpointStats(**counts, owed=owed["owed"], next_due_at=_finite(owed["next_due_at"]))
 
-    async def resend(self, where: Where, endpoint_id: EndpointId, event_id: EventId, *, now: float) -> OwedFacts:
+    async def resend(
+        self, where: Where, endpoint_id: EndpointId, event_id: EventId, *, now: float, audit: Audit
+    ) -> OwedFacts:
         async with self._database.transaction() as connection:
             await connection.fetch(SQL.lock_partition, where.partition)
             facts = await connection.fetchrow(SQL.resend_facts, where.partition, event_id, endpoint_id, where.app_id)
@@ -149,6 +153,7 @@ class PostgresInspector:
                 where.app_id,
             )
             await connection.execute(SQL.poke, where.partition)
+            await write_audit(connection, audit)
         assert row is not None, "RETURNING of a row that was written"
         return _owed({**row, "type": facts["type"]})
 

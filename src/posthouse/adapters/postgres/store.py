@@ -9,6 +9,7 @@ import asyncpg
 import msgspec
 import structlog
 
+from posthouse.adapters.postgres.changes import write_audit
 from posthouse.adapters.postgres.database import Database
 from posthouse.adapters.postgres.log import event_of
 from posthouse.adapters.postgres.queries import Queries
@@ -26,8 +27,19 @@ from posthouse.domain.delivery import (
 from posthouse.domain.endpoint import AppConfig, Endpoint, EndpointConfig, Secret
 from posthouse.domain.errors import PosthouseError
 from posthouse.domain.grant import Shrinkage
-from posthouse.domain.ids import ID_BYTES, AppId, AttemptId, EndpointId, EventId, lower_bound, next_id
+from posthouse.domain.ids import (
+    ENDPOINT,
+    ID_BYTES,
+    AppId,
+    AttemptId,
+    EndpointId,
+    EventId,
+    format_id,
+    lower_bound,
+    next_id,
+)
 from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX, OUTSIDE_ROWS_MAX
+from posthouse.ports.directory import SYSTEM, Audit
 from posthouse.ports.store import Claim, Page, Want
 
 log = structlog.get_logger()
@@ -274,6 +286,8 @@ class PostgresStore:
                 return
             for row in await connection.fetch(SQL.disable_endpoint, effect.endpoint_id, effect.reason):
                 await connection.fetch(SQL.bump_config, row["app_id"])
+                thing = format_id(ENDPOINT, effect.endpoint_id)
+                await write_audit(connection, Audit(SYSTEM, "endpoint.disabled", thing, {"reason": effect.reason}))
 
 
 def _turn(rows: Sequence[tuple[object, ...]], width: int) -> list[tuple[object, ...]]:

@@ -9,7 +9,15 @@ from pydantic import Field
 
 from posthouse.api.models.common import Answer, Body, Metadata, Time, Uid, optional_time, time_of
 from posthouse.domain.ids import APP, KEY, format_id
-from posthouse.domain.limits import EXAMPLES_MAX, NAME_LENGTH_MAX, TEXT_LENGTH_MAX
+from posthouse.domain.limits import (
+    ENDPOINTS_PER_APP_MAX,
+    EXAMPLES_MAX,
+    NAME_LENGTH_MAX,
+    QUOTA_PUBLISH_PER_SECOND_MAX,
+    QUOTA_STORED_BYTES_MAX,
+    TEXT_LENGTH_MAX,
+)
+from posthouse.domain.quota import UNLIMITED, Quotas
 from posthouse.manage.apps import AppChange
 from posthouse.manage.catalogue import EventTypeChange
 from posthouse.ports.directory import ApiKey, App, EventType
@@ -98,19 +106,66 @@ class EventTypePage(Answer):
     next: str | None
 
 
+class QuotasBody(Body):
+    """What an app may use; null, or left out, is no limit of its own."""
+
+    publish_per_second: Annotated[
+        float | None,
+        Field(
+            description=(
+                "Events a second, in each server process by itself. A batch may exceed it, and is paid for by what comes "
+                "after it."
+            ),
+            json_schema_extra={"exclusiveMinimum": 0, "maximum": QUOTA_PUBLISH_PER_SECOND_MAX},
+        ),
+    ] = None
+    endpoints_max: Annotated[
+        int | None,
+        Field(
+            description="Endpoints that it may have. Those it has stay.",
+            json_schema_extra={"minimum": 0, "maximum": ENDPOINTS_PER_APP_MAX},
+        ),
+    ] = None
+    stored_bytes_max: Annotated[
+        int | None,
+        Field(
+            description="Bytes of the payloads of its events that are kept; measured every minute.",
+            json_schema_extra={"minimum": 0, "maximum": QUOTA_STORED_BYTES_MAX},
+        ),
+    ] = None
+
+    def quotas(self) -> Quotas:
+        return Quotas(
+            publish_per_second=self.publish_per_second,
+            endpoints_max=self.endpoints_max,
+            stored_bytes_max=self.stored_bytes_max,
+        )
+
+
+class QuotasAnswer(Answer):
+    """What an app may use; null is no limit of its own."""
+
+    publish_per_second: float | None
+    endpoints_max: int | None
+    stored_bytes_max: int | None
+
+
 class AppFields(Body):
     """An app, or what changes of it: fields that are left out stay as they are."""
 
     uid: Uid = None
     name: Annotated[str | None, Field(max_length=NAME_LENGTH_MAX)] = None
     metadata: Metadata = None
+    quotas: Annotated[QuotasBody | None, Field(description="Replaced as a whole. Default: no limits.")] = None
 
     def change(self) -> AppChange:
         given = self.model_fields_set
+        quotas = UNLIMITED if self.quotas is None else self.quotas.quotas()
         return AppChange(
             uid=self.uid if "uid" in given else msgspec.UNSET,
             name=(self.name or "") if "name" in given else msgspec.UNSET,
             metadata=(self.metadata or {}) if "metadata" in given else msgspec.UNSET,
+            quotas=quotas if "quotas" in given else msgspec.UNSET,
         )
 
 
@@ -121,6 +176,7 @@ class AppAnswer(Answer):
     uid: str | None
     name: str
     metadata: dict[str, Any]
+    quotas: QuotasAnswer
     created_at: Time
     updated_at: Time
 
@@ -131,6 +187,11 @@ class AppAnswer(Answer):
             uid=app.uid,
             name=app.name,
             metadata=app.metadata,
+            quotas=QuotasAnswer(
+                publish_per_second=app.quotas.publish_per_second,
+                endpoints_max=app.quotas.endpoints_max,
+                stored_bytes_max=app.quotas.stored_bytes_max,
+            ),
             created_at=time_of(app.created_at),
             updated_at=time_of(app.updated_at),
         )

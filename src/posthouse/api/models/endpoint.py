@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
 from pydantic import Field
 
 from posthouse.api.models.common import Answer, Body, Metadata, Time, Uid, optional_time, time_of
-from posthouse.domain.endpoint import Secret, Timeouts
+from posthouse.api.models.secret import GivenSecret, public_key, secret_text
+from posthouse.domain.endpoint import EndpointConfig, Secret, Timeouts
 from posthouse.domain.ids import APP, ENDPOINT, format_id
 from posthouse.domain.limits import (
     CHANNELS_MAX,
@@ -18,17 +18,14 @@ from posthouse.domain.limits import (
     EVENT_PATTERNS_MAX,
     EXPONENTIAL_FACTOR_MAX,
     LANE_CONCURRENCY,
-    OVERLAP_SECONDS,
-    OVERLAP_SECONDS_MAX,
     TEXT_LENGTH_MAX,
     TIMEOUT_SECONDS_MAX,
     URL_LENGTH_MAX,
 )
 from posthouse.domain.retry import ATTEMPTS_MAX, DEFAULT_SCHEDULE, Exponential, RetrySettings
 from posthouse.manage.endpoint_change import EndpointChange
-from posthouse.ports.directory import StoredEndpoint, StoredSecret
+from posthouse.ports.directory import EndpointRevision, StoredEndpoint
 from posthouse.ports.inspect import EndpointStats
-from posthouse_sdk.signatures import SigningKey, signing_key
 
 
 def _more_than_zero(most: float) -> Any:
@@ -97,6 +94,7 @@ class EndpointFields(Body):
     uid: Uid = None
     metadata: Metadata = None
     enabled: Annotated[bool | None, Field(description="false: events pass it by. Default: true.")] = None
+    paused: Annotated[bool | None, Field(description="true: deliveries wait, and are kept. Default: false.")] = None
     events: Annotated[
         list[str] | None,
         Field(
@@ -146,13 +144,6 @@ TargetUrl = Annotated[
         examples=["https://example.com/webhooks"],
     ),
 ]
-GivenSecret = Annotated[
-    str | None,
-    Field(
-        description="whsec_… (HMAC-SHA256, 24 to 64 bytes) or whsk_… (ed25519). Default: a new whsec_… is made.",
-        repr=False,
-    ),
-]
 
 
 class EndpointCreate(EndpointFields):
@@ -160,6 +151,22 @@ class EndpointCreate(EndpointFields):
 
     url: TargetUrl
     secret: GivenSecret = None
+
+
+class EndpointPut(EndpointFields):
+    """An endpoint as it shall be: what is left out takes its default."""
+
+    url: TargetUrl
+    secret: Annotated[
+        GivenSecret,
+        Field(
+            description=(
+                "whsec_… or whsk_… of a new endpoint; by default a new whsec_… is made. One that is there keeps its secrets: "
+                "the one that signs may be given again, and another one is refused."
+            ),
+            repr=False,
+        ),
+    ] = None
 
 
 class EndpointPatch(EndpointFields):
@@ -235,64 +242,47 @@ class EndpointCreated(EndpointAnswer):
         return cls(**_fields(endpoint), secret=secret_text(secret), public_key=public_key(secret))
 
 
+class ConfigAnswer(Answer):
+    """What requests are made with."""
+
+    url: str
+    description: str
+    events: list[str]
+    channels: list[str]
+    headers: dict[str, str]
+    retry: RetryAnswer
+    timeouts: TimeoutsAnswer
+    concurrency: int
+
+
+class RevisionAnswer(Answer):
+    """A revision of an endpoint: what requests were made with from `created_at` on, until the next one."""
+
+    revision: int
+    created_at: Time
+    config: ConfigAnswer
+
+    @classmethod
+    def of(cls, revision: EndpointRevision) -> RevisionAnswer:
+        return cls(
+            revision=revision.revision,
+            created_at=time_of(revision.created_at),
+            config=ConfigAnswer(**_config_fields(revision.config)),
+        )
+
+
+class RevisionPage(Answer):
+    """Revisions, newest first."""
+
+    data: list[RevisionAnswer]
+    next: str | None
+
+
 class EndpointPage(Answer):
     """Endpoints, newest first."""
 
     data: list[EndpointAnswer]
     next: str | None
-
-
-class Rotate(Body):
-    """A new secret; until the overlap ends, requests are signed with the old ones too."""
-
-    secret: GivenSecret = None
-    overlap_seconds: Annotated[
-        int | None,
-        Field(
-            description=f"Default: {OVERLAP_SECONDS} (a day). 0 ends the old secrets at once.",
-            json_schema_extra={"minimum": 0, "maximum": OVERLAP_SECONDS_MAX},
-        ),
-    ] = None
-
-
-class ExpiringSecret(Answer):
-    """A secret that was replaced, and still signs."""
-
-    secret: str
-    expires_at: Time
-
-
-class SecretAnswer(Answer):
-    """The signing secret."""
-
-    secret: str
-    public_key: Annotated[str | None, Field(description="whpk_…, where the secret is whsk_…")]
-    expiring: list[ExpiringSecret]
-
-    @classmethod
-    def of(cls, live: Sequence[StoredSecret]) -> SecretAnswer:
-        newest, *others = live
-        return cls(
-            secret=secret_text(newest.secret),
-            public_key=public_key(newest.secret),
-            expiring=[
-                ExpiringSecret(secret=secret_text(old.secret), expires_at=time_of(old.expires_at))
-                for old in others
-                if old.expires_at is not None
-            ],
-        )
-
-
-class Rotated(Answer):
-    """The new secret, and until when the ones before it sign too."""
-
-    secret: str
-    public_key: str | None
-    others_expire_at: Time
-
-    @classmethod
-    def of(cls, secret: Secret, expires_at: float) -> Rotated:
-        return cls(secret=secret_text(secret), public_key=public_key(secret), others_expire_at=time_of(expires_at))
 
 
 class StatsAnswer(Answer):
@@ -322,44 +312,37 @@ class StatsAnswer(Answer):
         )
 
 
-def secret_text(secret: Secret) -> str:
-    """A secret as it is shown: `whsec_…` or `whsk_…`."""
-    return signing_key(secret.kind, secret.key).text
-
-
-def public_key(secret: Secret) -> str | None:
-    """What a receiver verifies with, where that is not the secret itself: `whpk_…`."""
-    key = signing_key(secret.kind, secret.key)
-    return key.verifying_key.text if isinstance(key, SigningKey) else None
-
-
 def _fields(endpoint: StoredEndpoint) -> dict[str, Any]:
-    config = endpoint.config
-    curve = config.retry.exponential
-    schedule = None if curve is not None else list(config.retry.policy().schedule)
     return {
         "id": format_id(ENDPOINT, endpoint.id),
         "app": format_id(APP, endpoint.app_id),
         "uid": endpoint.uid,
-        "url": config.url,
-        "description": config.description,
         "metadata": endpoint.metadata,
         "enabled": endpoint.enabled,
         "disabled_reason": endpoint.disabled_reason,
         "disabled_at": optional_time(endpoint.disabled_at),
         "paused": endpoint.paused,
         "failing_since": optional_time(endpoint.failing_since),
+        **_config_fields(endpoint.config),
+        "revision": endpoint.revision,
+        "created_at": time_of(endpoint.created_at),
+        "updated_at": time_of(endpoint.updated_at),
+    }
+
+
+def _config_fields(config: EndpointConfig) -> dict[str, Any]:
+    curve = config.retry.exponential
+    return {
+        "url": config.url,
+        "description": config.description,
         "events": list(config.events),
         "channels": list(config.channels),
         "headers": config.headers,
         "retry": {
-            "schedule": schedule,
+            "schedule": None if curve is not None else list(config.retry.policy().schedule),
             "exponential": None if curve is None else msgspec.to_builtins(curve),
             "jitter": config.retry.jitter,
         },
         "timeouts": msgspec.to_builtins(config.timeouts),
         "concurrency": config.concurrency,
-        "revision": endpoint.revision,
-        "created_at": time_of(endpoint.created_at),
-        "updated_at": time_of(endpoint.updated_at),
     }

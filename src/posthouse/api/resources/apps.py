@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from posthouse.api.caller import Caller
+from posthouse.api.etags import Conditional, tagged
 from posthouse.api.models.directory import AppAnswer, AppFields, AppPage
 from posthouse.api.pages import Cursors, PageQuery
 from posthouse.manage.apps import Apps
@@ -19,9 +20,9 @@ def routes(apps: Apps, cursors: Cursors) -> APIRouter:
     router = APIRouter(prefix="/v1/apps", tags=["apps"])
 
     @router.post("", status_code=201)
-    async def create_app(caller: Caller, body: AppFields) -> AppAnswer:
+    async def create_app(caller: Caller, body: AppFields, response: Response) -> AppAnswer:
         """Make an app."""
-        return AppAnswer.of(await apps.create(caller, body.change()))
+        return tagged(response, AppAnswer.of(await apps.create(caller, body.change())))
 
     @router.get("")
     async def list_apps(caller: Caller, query: Annotated[PageQuery, Query()]) -> AppPage:
@@ -32,19 +33,31 @@ def routes(apps: Apps, cursors: Cursors) -> APIRouter:
             next=cursors.next(SCOPE, rows, query, lambda row: row.id),
         )
 
-    @router.get("/{app}")
-    async def get_app(caller: Caller, app: str) -> AppAnswer:
+    @router.get("/{app}", response_model=AppAnswer)
+    async def get_app(caller: Caller, app: str, conditions: Conditional, response: Response) -> AppAnswer | Response:
         """One app, by its id or uid."""
-        return AppAnswer.of(await apps.get(caller, app))
+        return conditions.answer(response, AppAnswer.of(await apps.get(caller, app)))
+
+    @router.put("/{app}", responses={201: {"description": "It was made.", "model": AppAnswer}})
+    async def put_app(
+        caller: Caller, app: str, body: AppFields, conditions: Conditional, response: Response
+    ) -> AppAnswer:
+        """Make the app with this uid (201), or replace it as a whole: what is left out takes its default (200)."""
+        stored, made = await apps.put(caller, app, body.change(), check=conditions.on(AppAnswer.of))
+        response.status_code = 201 if made else 200
+        return tagged(response, AppAnswer.of(stored))
 
     @router.patch("/{app}")
-    async def change_app(caller: Caller, app: str, body: AppFields) -> AppAnswer:
+    async def change_app(
+        caller: Caller, app: str, body: AppFields, conditions: Conditional, response: Response
+    ) -> AppAnswer:
         """Change an app. null brings a field's default back."""
-        return AppAnswer.of(await apps.change(caller, app, body.change()))
+        changed = await apps.change(caller, app, body.change(), check=conditions.on(AppAnswer.of))
+        return tagged(response, AppAnswer.of(changed))
 
     @router.delete("/{app}", status_code=204, response_class=Response)
-    async def delete_app(caller: Caller, app: str) -> None:
+    async def delete_app(caller: Caller, app: str, conditions: Conditional) -> None:
         """Delete an app with its endpoints and keys. What it is owed is cancelled."""
-        await apps.delete(caller, app)
+        await apps.delete(caller, app, check=conditions.on(AppAnswer.of))
 
     return router

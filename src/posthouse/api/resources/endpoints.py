@@ -1,30 +1,49 @@
-"""/v1/apps/{app}/endpoints"""
+"""/v1/apps/{app}/endpoints, and /v1/endpoints: those of all apps"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from posthouse.api.caller import Caller
+from posthouse.api.etags import Conditional, etag_of, tagged
 from posthouse.api.models.endpoint import (
     EndpointAnswer,
     EndpointCreate,
     EndpointCreated,
     EndpointPage,
     EndpointPatch,
-    Rotate,
-    Rotated,
-    SecretAnswer,
+    EndpointPut,
+    RevisionAnswer,
+    RevisionPage,
     StatsAnswer,
 )
+from posthouse.api.models.secret import Rotate, Rotated, SecretAnswer
 from posthouse.api.pages import Cursors, PageQuery
 from posthouse.domain.limits import OVERLAP_SECONDS, STATS_SECONDS
 from posthouse.manage.deliveries import Deliveries
 from posthouse.manage.endpoints import Endpoints
 from posthouse.ports.clock import Clock
+from posthouse.ports.directory import StoredEndpoint
+
+ALL_SCOPE: Final = "all-endpoints"
+_REVISION_BYTES: Final = 8
+_NEWEST_REVISION: Final = 2**31 - 1
+
+
+class EndpointsQuery(PageQuery):
+    """Which endpoints."""
+
+    enabled: Annotated[bool | None, Field(description="Those that are enabled, or are not.")] = None
+
+
+class AllEndpointsQuery(EndpointsQuery):
+    """Which endpoints of which app."""
+
+    app: Annotated[str | None, Field(description="Of this app: id or uid.")] = None
 
 
 class StatsQuery(BaseModel):
@@ -40,35 +59,78 @@ def routes(endpoints: Endpoints, deliveries: Deliveries, cursors: Cursors, clock
     router = APIRouter(prefix="/v1/apps/{app}/endpoints", tags=["endpoints"])
 
     @router.post("", status_code=201)
-    async def create_endpoint(caller: Caller, app: str, body: EndpointCreate) -> EndpointCreated:
+    async def create_endpoint(caller: Caller, app: str, body: EndpointCreate, response: Response) -> EndpointCreated:
         """Make an endpoint. The answer holds its signing secret."""
         endpoint, secret = await endpoints.create(caller, app, body.change(), body.secret)
+        response.headers["ETag"] = etag_of(EndpointAnswer.of(endpoint))  # of what a GET answers: without the secret
         return EndpointCreated.with_secret(endpoint, secret)
 
     @router.get("")
-    async def list_endpoints(caller: Caller, app: str, query: Annotated[PageQuery, Query()]) -> EndpointPage:
+    async def list_endpoints(caller: Caller, app: str, query: Annotated[EndpointsQuery, Query()]) -> EndpointPage:
         """Endpoints of an app, newest first."""
         scope = f"endpoints/{app}"
-        rows = await endpoints.page(caller, app, before=cursors.before(scope, query), limit=query.limit + 1)
-        return EndpointPage(
-            data=[EndpointAnswer.of(row) for row in rows[: query.limit]],
-            next=cursors.next(scope, rows, query, lambda row: row.id),
+        rows = await endpoints.page(
+            caller, app, before=cursors.before(scope, query), limit=query.limit + 1, enabled=query.enabled
+        )
+        return _page(cursors, scope, rows, query)
+
+    @router.get("/{endpoint}", response_model=EndpointAnswer)
+    async def get_endpoint(
+        caller: Caller, app: str, endpoint: str, conditions: Conditional, response: Response
+    ) -> EndpointAnswer | Response:
+        """One endpoint, by its id or uid."""
+        return conditions.answer(response, EndpointAnswer.of(await endpoints.get(caller, app, endpoint)))
+
+    @router.put(
+        "/{endpoint}",
+        response_model=EndpointAnswer,
+        responses={201: {"description": "It was made; this is its signing secret.", "model": EndpointCreated}},
+    )
+    async def put_endpoint(
+        caller: Caller, app: str, endpoint: str, body: EndpointPut, conditions: Conditional, response: Response
+    ) -> EndpointAnswer | Response:
+        """Make the endpoint with this uid (201), or replace it as a whole: what is left out takes its default, and its
+        secrets stay (200)."""
+        stored, secret = await endpoints.put(
+            caller, app, endpoint, body.change(), body.secret, check=conditions.on(EndpointAnswer.of)
+        )
+        answer = EndpointAnswer.of(stored)
+        if secret is None:
+            return tagged(response, answer)
+        return Response(
+            EndpointCreated.with_secret(stored, secret).model_dump_json(),
+            status_code=201,
+            headers={"ETag": etag_of(answer)},
+            media_type="application/json",
         )
 
-    @router.get("/{endpoint}")
-    async def get_endpoint(caller: Caller, app: str, endpoint: str) -> EndpointAnswer:
-        """One endpoint, by its id or uid."""
-        return EndpointAnswer.of(await endpoints.get(caller, app, endpoint))
-
     @router.patch("/{endpoint}")
-    async def change_endpoint(caller: Caller, app: str, endpoint: str, body: EndpointPatch) -> EndpointAnswer:
+    async def change_endpoint(
+        caller: Caller, app: str, endpoint: str, body: EndpointPatch, conditions: Conditional, response: Response
+    ) -> EndpointAnswer:
         """Change an endpoint. `enabled: true` brings one back that was disabled."""
-        return EndpointAnswer.of(await endpoints.change(caller, app, endpoint, body.change()))
+        changed = await endpoints.change(caller, app, endpoint, body.change(), check=conditions.on(EndpointAnswer.of))
+        return tagged(response, EndpointAnswer.of(changed))
 
     @router.delete("/{endpoint}", status_code=204, response_class=Response)
-    async def delete_endpoint(caller: Caller, app: str, endpoint: str) -> None:
+    async def delete_endpoint(caller: Caller, app: str, endpoint: str, conditions: Conditional) -> None:
         """Delete an endpoint. What it is owed is cancelled."""
-        await endpoints.delete(caller, app, endpoint)
+        await endpoints.delete(caller, app, endpoint, check=conditions.on(EndpointAnswer.of))
+
+    @router.get("/{endpoint}/revisions")
+    async def list_revisions(
+        caller: Caller, app: str, endpoint: str, query: Annotated[PageQuery, Query()]
+    ) -> RevisionPage:
+        """What its requests were made with, newest first. An attempt names its revision."""
+        scope = f"revisions/{app}/{endpoint}"
+        before = _NEWEST_REVISION
+        if query.cursor is not None:
+            before = int.from_bytes(cursors.open(scope, query.cursor), "big")
+        rows = await endpoints.revisions(caller, app, endpoint, before=before, limit=query.limit + 1)
+        return RevisionPage(
+            data=[RevisionAnswer.of(row) for row in rows[: query.limit]],
+            next=cursors.next(scope, rows, query, lambda row: row.revision.to_bytes(_REVISION_BYTES, "big")),
+        )
 
     @router.get("/{endpoint}/secret")
     async def get_secret(caller: Caller, app: str, endpoint: str) -> SecretAnswer:
@@ -86,14 +148,14 @@ def routes(endpoints: Endpoints, deliveries: Deliveries, cursors: Cursors, clock
         return Rotated.of(secret, expires_at)
 
     @router.post("/{endpoint}/pause")
-    async def pause_endpoint(caller: Caller, app: str, endpoint: str) -> EndpointAnswer:
+    async def pause_endpoint(caller: Caller, app: str, endpoint: str, response: Response) -> EndpointAnswer:
         """Hold deliveries back; they are kept."""
-        return EndpointAnswer.of(await endpoints.pause(caller, app, endpoint, paused=True))
+        return tagged(response, EndpointAnswer.of(await endpoints.pause(caller, app, endpoint, paused=True)))
 
     @router.post("/{endpoint}/resume")
-    async def resume_endpoint(caller: Caller, app: str, endpoint: str) -> EndpointAnswer:
+    async def resume_endpoint(caller: Caller, app: str, endpoint: str, response: Response) -> EndpointAnswer:
         """Let deliveries go on."""
-        return EndpointAnswer.of(await endpoints.pause(caller, app, endpoint, paused=False))
+        return tagged(response, EndpointAnswer.of(await endpoints.pause(caller, app, endpoint, paused=False)))
 
     @router.get("/{endpoint}/stats")
     async def get_stats(caller: Caller, app: str, endpoint: str, query: Annotated[StatsQuery, Query()]) -> StatsAnswer:
@@ -104,3 +166,29 @@ def routes(endpoints: Endpoints, deliveries: Deliveries, cursors: Cursors, clock
         return StatsAnswer.of(stats, since=since, until=until)
 
     return router
+
+
+def platform_routes(endpoints: Endpoints, cursors: Cursors) -> APIRouter:
+    """Over all apps."""
+    router = APIRouter(prefix="/v1/endpoints", tags=["endpoints"])
+
+    @router.get("")
+    async def list_all_endpoints(caller: Caller, query: Annotated[AllEndpointsQuery, Query()]) -> EndpointPage:
+        """Endpoints of all apps, newest first."""
+        rows = await endpoints.page_of_all(
+            caller,
+            app=query.app,
+            enabled=query.enabled,
+            before=cursors.before(ALL_SCOPE, query),
+            limit=query.limit + 1,
+        )
+        return _page(cursors, ALL_SCOPE, rows, query)
+
+    return router
+
+
+def _page(cursors: Cursors, scope: str, rows: list[StoredEndpoint], query: PageQuery) -> EndpointPage:
+    return EndpointPage(
+        data=[EndpointAnswer.of(row) for row in rows[: query.limit]],
+        next=cursors.next(scope, rows, query, lambda row: row.id),
+    )

@@ -1,0 +1,201 @@
+"""Endpoints and their secrets on PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import asyncpg
+import msgspec
+
+from posthouse.adapters.postgres.apps import quotas_of
+from posthouse.adapters.postgres.changes import write_audit
+from posthouse.adapters.postgres.configuration import Configuration, bump_app, encode, names, one
+from posthouse.adapters.postgres.database import Connection
+from posthouse.adapters.postgres.queries import Queries
+from posthouse.domain.endpoint import EndpointConfig, Secret
+from posthouse.domain.errors import Conflict
+from posthouse.domain.ids import ENDPOINT, AppId, EndpointId
+from posthouse.domain.quota import UNLIMITED, check_endpoints
+from posthouse.ports.directory import Audit, EndpointRevision, SecretsCheck, StoredEndpoint, StoredSecret
+
+SQL = Queries("endpoints.sql")
+
+_FIRST_VERSION: Final = 1
+_config: Final = msgspec.json.Decoder(EndpointConfig)
+
+
+class PostgresEndpoints(Configuration):
+    """The endpoints of `ports.directory.Directory`."""
+
+    async def endpoints(
+        self, app_id: AppId, *, before: bytes, limit: int, enabled: bool | None = None
+    ) -> list[StoredEndpoint]:
+        return [_endpoint(row) for row in await self._database.fetch(SQL.endpoints, app_id, before, enabled, limit)]
+
+    async def all_endpoints(self, *, before: bytes, limit: int, enabled: bool | None) -> list[StoredEndpoint]:
+        if enabled is None:
+            rows = await self._database.fetch(SQL.all_endpoints, before, limit)
+        else:
+            rows = await self._database.fetch(SQL.all_endpoints_enabled, before, limit, enabled)
+        return [_endpoint(row) for row in rows]
+
+    async def get_endpoint(self, app_id: AppId, reference: str) -> StoredEndpoint | None:
+        row = await self._database.fetchrow(SQL.endpoint, app_id, *names(ENDPOINT, reference))
+        return None if row is None else _endpoint(row)
+
+    async def create_endpoint(
+        self, endpoint: StoredEndpoint, secret: Secret, audit: Audit, *, endpoints_max: int
+    ) -> StoredEndpoint | None:
+        async with self._writing(unique="uid") as connection:
+            await bump_app(connection, endpoint.app_id)
+            app = await connection.fetchrow(SQL.count_endpoints, endpoint.app_id, endpoint.uid)
+            if app is None or not app["there"]:
+                return None
+            if app["taken"]:
+                raise Conflict("this uid is taken by another one", code="uid_taken")
+            check_endpoints(quotas_of(app["quotas"]) or UNLIMITED, app["endpoints"])
+            if app["endpoints"] >= endpoints_max:
+                raise Conflict(f"the app has {endpoints_max} endpoints, which is the most", code="too_many_endpoints")
+            await connection.execute(
+                SQL.create_endpoint,
+                endpoint.id,
+                endpoint.app_id,
+                endpoint.uid,
+                encode(endpoint.config).decode(),
+                encode(endpoint.metadata).decode(),
+                endpoint.enabled,
+                endpoint.disabled_reason,
+                endpoint.disabled_at,
+                endpoint.paused,
+            )
+            await self._add_secret(connection, endpoint.id, secret, _FIRST_VERSION)
+            await write_audit(connection, audit)
+            return _endpoint(await one(connection, SQL.endpoint, endpoint.app_id, endpoint.id, None))
+
+    async def change_endpoint(
+        self,
+        app_id: AppId,
+        endpoint_id: EndpointId,
+        change: Callable[[StoredEndpoint], StoredEndpoint],
+        audit: Audit,
+        *,
+        check_secrets: SecretsCheck | None = None,
+    ) -> StoredEndpoint | None:
+        async with self._writing(unique="uid") as connection:
+            row = await connection.fetchrow(SQL.endpoint_locked, app_id, endpoint_id)
+            if row is None:
+                return None
+            old = _endpoint(row)
+            new = change(old)
+            if check_secrets is not None:
+                check_secrets(self._open(await connection.fetch(SQL.all_secrets, endpoint_id)))
+            if new == old:
+                return old
+            # Before the row is written: whoever makes an endpoint holds the counter, and would wait for a uid that is written.
+            await bump_app(connection, app_id)
+            config = encode(new.config).decode()
+            await connection.execute(
+                SQL.update_endpoint,
+                endpoint_id,
+                new.uid,
+                new.revision,
+                config,
+                encode(new.metadata).decode(),
+                new.enabled,
+                new.disabled_reason,
+                new.disabled_at,
+                new.paused,
+            )
+            if new.revision != old.revision:
+                await connection.execute(SQL.add_revision, endpoint_id, new.revision, config)
+            if new.enabled and not old.enabled:
+                await connection.execute(SQL.forget_health, endpoint_id)
+            await write_audit(connection, audit)
+            return _endpoint(await one(connection, SQL.endpoint, app_id, endpoint_id, None))
+
+    async def delete_endpoint(
+        self,
+        app_id: AppId,
+        endpoint_id: EndpointId,
+        audit: Audit,
+        *,
+        check: Callable[[StoredEndpoint], None] | None = None,
+    ) -> bool:
+        async with self._database.transaction() as connection:
+            row = await connection.fetchrow(SQL.endpoint_locked, app_id, endpoint_id)
+            if row is None:
+                return False
+            if check is not None:
+                check(_endpoint(row))
+            await connection.execute(SQL.delete_endpoint, endpoint_id)
+            await connection.execute(SQL.drop_secrets, endpoint_id)
+            await connection.execute(SQL.forget_health, endpoint_id)
+            await bump_app(connection, app_id)
+            await write_audit(connection, audit)
+        return True
+
+    async def endpoint_revisions(
+        self, app_id: AppId, endpoint_id: EndpointId, *, before: int, limit: int
+    ) -> list[EndpointRevision]:
+        rows = await self._database.fetch(SQL.revisions, app_id, endpoint_id, before, limit)
+        return [_revision(row) for row in rows]
+
+    # Secrets
+
+    async def secrets(
+        self, app_id: AppId, endpoint_id: EndpointId, *, now: float, audit: Audit
+    ) -> list[StoredSecret] | None:
+        async with self._database.transaction() as connection:
+            if not await connection.fetch(SQL.endpoint, app_id, endpoint_id, None):
+                return None
+            await write_audit(connection, audit)
+            return self._open(await connection.fetch(SQL.secrets, endpoint_id, now))
+
+    async def rotate_secret(
+        self,
+        app_id: AppId,
+        endpoint_id: EndpointId,
+        secret: Secret,
+        *,
+        check: SecretsCheck,
+        now: float,
+        expires_at: float,
+        audit: Audit,
+    ) -> bool:
+        async with self._database.transaction() as connection:
+            if not await connection.fetch(SQL.endpoint_locked, app_id, endpoint_id):
+                return False
+            live = self._open(await connection.fetch(SQL.secrets, endpoint_id, now))
+            check(live)
+            newest = max((known.version for known in live), default=_FIRST_VERSION - 1)
+            await connection.execute(SQL.expire_secrets, endpoint_id, expires_at)
+            await connection.execute(SQL.drop_expired_secrets, endpoint_id, now)
+            await self._add_secret(connection, endpoint_id, secret, newest + 1)
+            await bump_app(connection, app_id)
+            await write_audit(connection, audit)
+        return True
+
+    async def _add_secret(self, connection: Connection, owner: bytes, secret: Secret, version: int) -> None:
+        sealed = self._sealer.seal(secret.key, owner, secret.kind, version)
+        await connection.execute(SQL.add_secret, owner, secret.kind, version, sealed)
+
+    def _open(self, rows: list[asyncpg.Record]) -> list[StoredSecret]:
+        return [
+            StoredSecret(
+                Secret(row["kind"], self._sealer.open(row["ciphertext"], row["owner_id"], row["kind"], row["version"])),
+                row["version"],
+                row["created_at"],
+                row["expires_at"],
+            )
+            for row in rows
+        ]
+
+
+def _endpoint(row: asyncpg.Record) -> StoredEndpoint:
+    decoded = {"config": _config.decode(row["config"]), "metadata": msgspec.json.decode(row["metadata"])}
+    return StoredEndpoint(**{**row, **decoded})
+
+
+def _revision(row: asyncpg.Record) -> EndpointRevision:
+    return EndpointRevision(row["revision"], _config.decode(row["config"]), row["created_at"])

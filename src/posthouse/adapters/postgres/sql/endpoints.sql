@@ -1,0 +1,106 @@
+-- Endpoints, and their secrets.
+
+-- name: endpoints
+SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.disabled_reason, e.paused,
+       extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
+       extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at
+  FROM endpoint e JOIN app a ON a.id = e.app_id
+  LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
+ WHERE e.app_id = $1 AND e.id < $2 AND e.deleted_at IS NULL AND ($3::boolean IS NULL OR e.enabled = $3)
+ ORDER BY e.id DESC LIMIT $4
+
+-- name: all_endpoints
+-- Of all apps. The page is cut before anything is joined to it.
+SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.disabled_reason, e.paused,
+       extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
+       extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at
+  FROM (SELECT * FROM endpoint WHERE id < $1 AND deleted_at IS NULL ORDER BY id DESC LIMIT $2) e
+  JOIN app a ON a.id = e.app_id
+  LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
+ ORDER BY e.id DESC
+
+-- name: all_endpoints_enabled
+-- The same, of those that are enabled, or are not.
+SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.disabled_reason, e.paused,
+       extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
+       extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at
+  FROM (SELECT * FROM endpoint WHERE enabled = $3 AND id < $1 AND deleted_at IS NULL ORDER BY id DESC LIMIT $2) e
+  JOIN app a ON a.id = e.app_id
+  LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
+ ORDER BY e.id DESC
+
+-- name: endpoint
+SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.disabled_reason, e.paused,
+       extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
+       extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at
+  FROM endpoint e JOIN app a ON a.id = e.app_id
+  LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
+ WHERE e.app_id = $1 AND (e.id = $2 OR e.uid = $3) AND e.deleted_at IS NULL
+
+-- name: endpoint_locked
+SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.disabled_reason, e.paused,
+       extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
+       extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at
+  FROM endpoint e JOIN app a ON a.id = e.app_id
+  LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
+ WHERE e.app_id = $1 AND e.id = $2 AND e.deleted_at IS NULL FOR NO KEY UPDATE OF e
+
+-- name: count_endpoints
+-- After `bump_app`: false where the app is gone. A uid that is taken is looked for here: the index would wait for whoever is
+-- changing its row, and he for the counter.
+SELECT a.deleted_at IS NULL AS there, a.quotas,
+       EXISTS (SELECT 1 FROM endpoint e WHERE e.app_id = a.id AND e.uid = $2 AND e.deleted_at IS NULL) AS taken,
+       (SELECT count(*) FROM endpoint e WHERE e.app_id = a.id AND e.deleted_at IS NULL) AS endpoints
+  FROM app a WHERE a.id = $1
+
+-- name: create_endpoint
+WITH made AS (
+    INSERT INTO endpoint (id, app_id, uid, config, metadata, enabled, disabled_reason, disabled_at, paused)
+    VALUES ($1, $2, $3, $4::jsonb, $5::jsonb, $6, $7, to_timestamp($8), $9) RETURNING id, revision, config
+)
+INSERT INTO endpoint_revision (endpoint_id, revision, config) SELECT id, revision, config FROM made
+
+-- name: update_endpoint
+UPDATE endpoint SET uid = $2, revision = $3, config = $4::jsonb, metadata = $5::jsonb, enabled = $6, disabled_reason = $7,
+       disabled_at = to_timestamp($8), paused = $9, updated_at = clock_timestamp()
+ WHERE id = $1
+
+-- name: add_revision
+INSERT INTO endpoint_revision (endpoint_id, revision, config) VALUES ($1, $2, $3::jsonb)
+
+-- name: revisions
+SELECT r.revision, r.config, extract(epoch FROM r.created_at)::float8 AS created_at
+  FROM endpoint_revision r JOIN endpoint e ON e.id = r.endpoint_id
+ WHERE e.app_id = $1 AND r.endpoint_id = $2 AND r.revision < $3 ORDER BY r.revision DESC LIMIT $4
+
+-- name: forget_health
+DELETE FROM endpoint_health h USING endpoint e, app a
+ WHERE e.id = $1 AND a.id = e.app_id AND h.partition = a.partition AND h.endpoint_id = e.id
+
+-- name: delete_endpoint
+UPDATE endpoint SET deleted_at = clock_timestamp(), updated_at = clock_timestamp() WHERE id = $1
+
+-- Secrets ------------------------------------------------------------------------------------------------------------
+
+-- name: secrets
+SELECT owner_id, kind, version, ciphertext, extract(epoch FROM created_at)::float8 AS created_at,
+       extract(epoch FROM expires_at)::float8 AS expires_at
+  FROM secret WHERE owner_id = $1 AND (expires_at IS NULL OR expires_at > to_timestamp($2)) ORDER BY version DESC
+
+-- name: all_secrets
+-- Whether they still sign or not.
+SELECT owner_id, kind, version, ciphertext, extract(epoch FROM created_at)::float8 AS created_at,
+       extract(epoch FROM expires_at)::float8 AS expires_at
+  FROM secret WHERE owner_id = $1 ORDER BY version DESC
+
+-- name: add_secret
+INSERT INTO secret (owner_id, kind, version, ciphertext) VALUES ($1, $2, $3, $4)
+
+-- name: expire_secrets
+UPDATE secret SET expires_at = least(expires_at, to_timestamp($2)) WHERE owner_id = $1
+
+-- name: drop_expired_secrets
+DELETE FROM secret WHERE owner_id = $1 AND expires_at <= to_timestamp($2)
+
+-- name: drop_secrets
+DELETE FROM secret WHERE owner_id = $1

@@ -1,0 +1,236 @@
+"""The audit: every change and every secret that was looked at is on record once, and can be found."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import pytest
+from tests.asgi import Client
+from tests.integration.api_world import World, raw, world_over
+
+from posthouse.domain.delivery import Effect, EffectKind
+from posthouse.domain.ids import ENDPOINT, EVENT, AttemptId, EndpointId, format_id
+
+URL: Final = "https://example.com/hooks"
+# Publishing is no change of the configuration: an event is its own record.
+NOT_AUDITED: Final = {
+    ("post", f"{prefix}/events{batch}") for prefix in ("/v1", "/v1/apps/{app}") for batch in ("", "/batch")
+}
+REVEALING: Final = {("get", "/v1/apps/{app}/endpoints/{endpoint}/secret")}
+# What to send, which action that is, and what it is done to.
+CHANGES: Final[dict[tuple[str, str], tuple[Any, str, str]]] = {
+    ("post", "/v1/apps"): ({"uid": "new"}, "app.created", "app_"),
+    ("put", "/v1/apps/{app}"): ({"name": "put"}, "app.replaced", "{app}"),
+    ("patch", "/v1/apps/{app}"): ({"name": "patched"}, "app.changed", "{app}"),
+    ("delete", "/v1/apps/{app}"): (None, "app.deleted", "{app}"),
+    ("post", "/v1/apps/{app}/endpoints"): ({"url": URL}, "endpoint.created", "ep_"),
+    ("put", "/v1/apps/{app}/endpoints/{endpoint}"): (
+        {"url": "https://example.org/"},
+        "endpoint.replaced",
+        "{endpoint}",
+    ),
+    ("patch", "/v1/apps/{app}/endpoints/{endpoint}"): ({"concurrency": 3}, "endpoint.changed", "{endpoint}"),
+    ("delete", "/v1/apps/{app}/endpoints/{endpoint}"): (None, "endpoint.deleted", "{endpoint}"),
+    ("post", "/v1/apps/{app}/endpoints/{endpoint}/pause"): (None, "endpoint.paused", "{endpoint}"),
+    ("post", "/v1/apps/{app}/endpoints/{endpoint}/resume"): (None, "endpoint.resumed", "{endpoint}"),
+    ("get", "/v1/apps/{app}/endpoints/{endpoint}/secret"): (None, "endpoint.secret_revealed", "{endpoint}"),
+    ("post", "/v1/apps/{app}/endpoints/{endpoint}/secret/rotate"): (None, "endpoint.secret_rotated", "{endpoint}"),
+    ("post", "/v1/apps/{app}/deliveries/resend"): (
+        {"event": "{event}", "endpoint": "{endpoint}"},
+        "delivery.resent",
+        "{event}",
+    ),
+    ("post", "/v1/apps/{app}/grants"): ({"types": ["*"], "subjects": ["*"]}, "grant.created", "grant_"),
+    ("put", "/v1/apps/{app}/grants/{uid}"): ({"types": ["*"], "subjects": ["*"]}, "grant.put", "main"),
+    ("delete", "/v1/apps/{app}/grants/{grant}"): (None, "grant.deleted", "{grant}"),
+    ("post", "/v1/keys"): ({"scope": "admin", "name": "another"}, "key.created", "key_"),
+    ("delete", "/v1/keys/{key}"): (None, "key.revoked", "{key}"),
+    ("post", "/v1/event-types"): ({"name": "order.paid"}, "event_type.created", "order.paid"),
+    ("patch", "/v1/event-types/{name}"): ({"description": "x"}, "event_type.changed", "{name}"),
+    ("delete", "/v1/event-types/{name}"): (None, "event_type.changed", "{name}"),
+}
+
+
+@pytest.fixture
+async def world(database: str) -> AsyncIterator[World]:
+    async with world_over(database) as made:
+        yield made
+
+
+async def things(world: World) -> dict[str, str]:
+    """One of everything, by the names of path parameters; the endpoint is paused."""
+    app = await world.app("shop")
+    endpoint = await world.endpoint("shop", paused=True)
+    (event,) = await world.publish(app)
+    await world.record([event], endpoint)
+    await world.admin.post("/v1/event-types", {"name": "order.created"})
+    key = (await world.admin.post("/v1/keys", {"scope": "app", "app": app})).json()["id"]
+    granted = {"types": ["order.*"], "subjects": ["shop:42"], "uid": "main"}
+    grant = (await world.admin.post("/v1/apps/shop/grants", granted)).json()["id"]
+    return {
+        "app": app,
+        "grant": grant,
+        "uid": "main",
+        "endpoint": endpoint,
+        "event": format_id(EVENT, event.id),
+        "name": "order.created",
+        "key": key,
+    }
+
+
+async def entries(world: World, query: str = "") -> list[dict[str, Any]]:
+    reply = await world.admin.get(f"/v1/audit{query}")
+    assert reply.status == 200, reply.body
+    found: list[dict[str, Any]] = reply.json()["data"]
+    return found
+
+
+async def changing_routes(client: Client) -> set[tuple[str, str]]:
+    paths = (await client.get("/openapi.json")).json()["paths"]
+    routes = {(method, path) for path, operations in paths.items() for method in operations}
+    return {route for route in routes if route[0] != "get"} - NOT_AUDITED | REVEALING
+
+
+async def test_the_table_above_names_every_route_that_changes_something(world: World) -> None:
+    assert await changing_routes(world.admin) == set(CHANGES)
+
+
+@pytest.mark.parametrize("route", CHANGES, ids=lambda route: f"{route[0]} {route[1]}")
+async def test_what_is_done_is_on_record_once(world: World, route: tuple[str, str]) -> None:
+    known = await things(world)
+    made = (await world.admin.post("/v1/keys", {"scope": "admin", "name": "the one who does it"})).json()
+    doer = world.admin.with_key(made["key"])
+    if route[1].endswith("/pause"):
+        await world.admin.post(f"/v1/apps/shop/endpoints/{known['endpoint']}/resume")
+    method, path = route
+    body, action, thing = CHANGES[route]
+    before = await entries(world)
+    url = path.format(**known)
+    sent = {name: value.format(**known) for name, value in body.items()} if path.endswith("resend") else body
+    reply = await doer.request(method.upper(), url, json=sent)
+    assert reply.status < 300, reply.body
+    entry, *others = await entries(world)
+    assert others == before
+    assert entry["actor"] == {"id": made["id"], "name": "the one who does it"}
+    assert entry["action"] == action
+    assert entry["object"].startswith(thing.format(**known))
+    for secret in ("whsec_", "whsk_", "ph_"):
+        assert secret not in str(entry)
+    # And what was not done is not.
+    assert (await doer.request(method.upper(), url, body=b"{")).status in (200, 202, 204, 400, 404, 415)
+    assert [e["action"] for e in (await entries(world))[1:]][-len(before) :] == [e["action"] for e in before]
+
+
+async def test_what_is_refused_or_changes_nothing_is_not_on_record(world: World) -> None:
+    known = await things(world)
+    endpoint = f"/v1/apps/shop/endpoints/{known['endpoint']}"
+    before = await entries(world)
+    client = await world.client_of("shop")
+    added = await entries(world)
+    for reply in (
+        await world.admin.patch("/v1/apps/shop", {}),
+        await world.admin.patch(endpoint, {"paused": True}),
+        await world.admin.post(f"{endpoint}/pause"),
+        await world.admin.put("/v1/apps/shop", {}),
+        await world.admin.patch("/v1/apps/shop", {"name": 5}),
+        await world.admin.patch(endpoint, {"concurrency": 0}),
+        await world.admin.delete(endpoint, headers={"If-Match": '"x"'}),
+        await world.admin.post(f"{endpoint}/secret/rotate", {"secret": "whsec_short"}),
+        await world.admin.post("/v1/apps", {"uid": "shop"}),
+        await client.patch("/v1/apps/shop", {"name": "mine"}),
+        await client.get("/v1/audit"),
+    ):
+        assert reply.status in (200, 403, 409, 412, 422), reply.body
+    assert await entries(world) == added
+    assert len(added) == len(before) + 1
+
+
+async def test_an_app_is_named_for_what_it_does(world: World) -> None:
+    known = await things(world)
+    key = (await world.admin.post("/v1/keys", {"scope": "app", "app": "shop", "name": "portal"})).json()
+    client = world.admin.with_key(key["key"])
+    await client.get(f"/v1/apps/shop/endpoints/{known['endpoint']}/secret")
+    (entry,) = await entries(world, f"?actor={key['id']}")
+    assert (entry["action"], entry["actor"]["name"]) == ("endpoint.secret_revealed", "portal")
+    # The name of a key that was revoked is still told.
+    await world.admin.delete(f"/v1/keys/{key['id']}")
+    assert (await entries(world, f"?actor={key['id']}"))[0]["actor"]["name"] == "portal"
+
+
+async def test_what_posthouse_does_by_itself_is_on_record(world: World) -> None:
+    known = await things(world)
+    await world.directory.add_event_type("made.by.publishing")
+    ((partition,),) = await world.query("SELECT partition FROM app")
+    effect_id = world.clock.new_id()
+    await world.query(
+        "INSERT INTO effect (partition, id, endpoint_id, kind, reason) VALUES ($1, $2, $3, 'disable_endpoint', 'gone')"
+        " RETURNING 1",
+        partition,
+        effect_id,
+        raw(ENDPOINT, known["endpoint"]),
+    )
+    effect = Effect(
+        id=AttemptId(effect_id),
+        partition=partition,
+        endpoint_id=EndpointId(raw(ENDPOINT, known["endpoint"])),
+        kind=EffectKind.DISABLE_ENDPOINT,
+        reason="gone",
+    )
+    await world.store.disable_endpoint(effect)
+    await world.store.disable_endpoint(effect)
+    disabled, created, first_key = await entries(world, "?actor=system")
+    assert (disabled["action"], disabled["object"], disabled["detail"]) == (
+        "endpoint.disabled",
+        known["endpoint"],
+        {"reason": "gone"},
+    )
+    assert (created["action"], created["object"]) == ("event_type.created", "made.by.publishing")
+    assert (first_key["action"], first_key["actor"]) == ("key.created", {"id": "system", "name": ""})
+
+
+async def test_filters(world: World) -> None:
+    known = await things(world)
+    await world.admin.patch(f"/v1/apps/shop/endpoints/{known['endpoint']}", {"concurrency": 3})
+    await world.admin.patch("/v1/apps/shop", {"name": "x"})
+    everything = await entries(world)
+
+    def actions(found: list[dict[str, Any]]) -> list[str]:
+        return [entry["action"] for entry in found]
+
+    assert actions(await entries(world, "?action=endpoint.")) == ["endpoint.changed", "endpoint.created"]
+    assert actions(await entries(world, "?action=endpoint.created")) == ["endpoint.created"]
+    assert actions(await entries(world, f"?object={known['app']}")) == ["app.changed", "app.created"]
+    assert actions(await entries(world, f"?object={known['app']}&action=app.created")) == ["app.created"]
+    me = everything[0]["actor"]["id"]
+    assert await entries(world, f"?actor={me}") == [entry for entry in everything if entry["actor"]["id"] == me]
+    for nothing in ("?action=nope.", "?actor=key_nope", "?object=nope", "?object=a%00b"):
+        assert await entries(world, nothing) == [], nothing
+    for wrong in ("app", "app.created.more", "App.", "*", ".", ""):
+        refused = await world.admin.get(f"/v1/audit?action={wrong}")
+        assert (refused.status, refused.path) == (422, "?action"), wrong
+
+
+async def test_pages_and_times(world: World) -> None:
+    for number in range(7):
+        await world.app(f"app-{number}")
+    # All at the same microsecond, but for the first key.
+    await world.query("UPDATE audit SET at = '2026-01-02T03:04:05.678901Z' WHERE action = 'app.created' RETURNING 1")
+    everything = await entries(world)
+    assert len(everything) == 8
+    assert {entry["at"] for entry in everything if entry["action"] == "app.created"} == {"2026-01-02T03:04:05.678Z"}
+    seen, cursor = [], ""
+    while True:
+        reply = (await world.admin.get(f"/v1/audit?limit=3{cursor}")).json()
+        seen += reply["data"]
+        if reply["next"] is None:
+            break
+        cursor = f"&cursor={reply['next']}"
+    assert seen == everything
+    assert len(await entries(world, "?until=2026-01-02T03:04:05.678902Z")) == 7
+    assert await entries(world, "?until=2026-01-02T03:04:05.678901Z") == []
+    assert len(await entries(world, "?since=2026-01-02T03:04:05.678901Z&until=2026-01-02T03:04:06Z")) == 7
+    assert len(await entries(world, "?since=2026-01-02T03:04:05.678902Z")) == 1
+    assert len(await entries(world, "?until=9999-12-31T00:00:00Z&since=0001-01-02T00:00:00Z")) == 8
+    foreign = (await world.admin.get("/v1/apps?limit=1")).json()["next"]
+    assert (await world.admin.get(f"/v1/audit?cursor={foreign}")).code == "invalid_cursor"
