@@ -24,7 +24,7 @@ from posthouse.adapters.postgres.store import PostgresStore
 from posthouse.domain.delivery import Attempt, Cursor, JournalBatch, Owed, OwedReason, Rollup
 from posthouse.domain.event import Event
 from posthouse.domain.ids import AppId
-from posthouse.ports.log import Appended, AppMissing, Repeated
+from posthouse.ports.log import Announced, Appended, AppMissing, Repeated
 from posthouse.ports.store import Want
 
 if TYPE_CHECKING:
@@ -66,6 +66,11 @@ FILL: Final = """
     SELECT partition, endpoint_id, id, seq, 2, to_timestamp(ms / 1000.0), 'failed', 300 FROM made WHERE n % 16 < 8;
     INSERT INTO rollup_minute (partition, minute, app_id, endpoint_id)
     SELECT DISTINCT partition, date_trunc('minute', to_timestamp(ms / 1000.0)), app_id, endpoint_id FROM made;
+    -- Everybody hears of one type about everybody, of another about a few each, and one thing is heard of by a few.
+    INSERT INTO app_grant (id, app_id, types, subjects) SELECT id_at(3, n), app_id, '{{}}', '{{}}' FROM made;
+    INSERT INTO grant_entry (subject, type, app_id, grant_id, partition)
+    SELECT CASE n % 3 WHEN 0 THEN '*' WHEN 1 THEN 'shop:*' ELSE 'shop:' || n / 60 END,
+           CASE n % 3 WHEN 0 THEN 'news' WHEN 1 THEN 'digest' ELSE 'order.*' END, app_id, id_at(3, n), partition FROM made;
     UPDATE log_head SET seq = {seq_max};
     VACUUM ANALYZE;
 """
@@ -250,6 +255,31 @@ async def test_publishing_reads_what_it_looks_up_and_no_events(probe: Probe) -> 
         assert rows_of(touched, "event") == 0
         assert rows_of(touched, "event_key") <= len(batch)
         assert touched.keys() <= {"app", "log_head"} | {n for n in touched if n.startswith("event_")}
+
+
+async def test_an_audience_is_found_without_looking_at_those_who_are_not_in_it(probe: Probe) -> None:
+    for _ in range(7):
+        batch = [draft(None, type="order.created", subject=f"shop:{n}") for n in range(100, 130)]
+        await probe.touched()
+        results = await probe.log.append(batch)
+        touched = await probe.touched()
+        audience = sum(result.apps for result in results if isinstance(result, Announced))
+        assert audience > len(batch)
+        # A shop's few grants are of some apps several times.
+        assert rows_of(touched, "grant_entry") <= 20 * len(batch)
+        assert rows_of(touched, "event") <= len(batch)
+        tables = {"app", "log_head", "installation", "grant_entry", "config_head", "event_type"}
+        assert {n for n in touched if n[:6] != "event_"} <= tables
+
+
+async def test_whether_an_app_is_covered_is_a_few_probes(probe: Probe) -> None:
+    (app_id,) = [AppId(row[0]) for row in await probe.connection.fetch("SELECT id FROM app ORDER BY id LIMIT 1")]
+    for _ in range(7):
+        await probe.touched()
+        assert not await probe.store.covered(app_id, "order.created", "shop:nobody")
+        touched = await probe.touched()
+        assert rows_of(touched, "grant_entry") == 0
+        assert touched.keys() <= {"grant_entry"}
 
 
 async def test_a_batch_in_doubt_is_looked_up_by_its_ids(probe: Probe) -> None:

@@ -53,8 +53,10 @@ CREATE FUNCTION covered(p_app uuid, p_type text, p_subject text) RETURNS boolean
 LANGUAGE sql VOLATILE AS $$
     SELECT EXISTS (
         SELECT 1 FROM type_patterns(p_type) t CROSS JOIN subject_patterns(p_subject) s
-          JOIN grant_entry g ON g.subject = s AND g.type = t AND g.app_id = p_app
-         WHERE g.expires_at IS NULL OR g.expires_at > clock_timestamp()
+         CROSS JOIN LATERAL (
+            SELECT 1 FROM grant_entry g WHERE g.subject = s AND g.type = t AND g.app_id = p_app
+               AND (g.expires_at IS NULL OR g.expires_at > clock_timestamp()) OFFSET 0
+         ) g
     )
 $$;
 
@@ -102,7 +104,8 @@ DECLARE
 BEGIN
     IF v_platform THEN
         -- The audience and the versions of its partitions are one snapshot: an endpoint that was there when this was called
-        -- is routed to, and a grant taken away later is noticed.
+        -- is routed to, and a grant taken away later is noticed. OFFSET 0: each pair of patterns is one probe of the index,
+        -- else the planner may walk all grants for every subject to find those of a type.
         SELECT array_agg(m.ord), array_agg(m.partition), array_agg(m.version), array_agg(m.app_id)
           INTO a_ord, a_partition, a_version, a_app
           FROM (
@@ -110,7 +113,10 @@ BEGIN
               FROM unnest(p_app, p_type, p_subject) WITH ORDINALITY AS u (app_id, type, subject, ord)
              CROSS JOIN LATERAL type_patterns(u.type) t
              CROSS JOIN LATERAL subject_patterns(u.subject) s
-              JOIN grant_entry g ON g.subject = s AND g.type = t AND (g.expires_at IS NULL OR g.expires_at > clock_timestamp())
+             CROSS JOIN LATERAL (
+                SELECT g.partition, g.app_id FROM grant_entry g
+                 WHERE g.subject = s AND g.type = t AND (g.expires_at IS NULL OR g.expires_at > clock_timestamp()) OFFSET 0
+             ) g
               JOIN config_head c ON c.partition = g.partition
              WHERE u.app_id IS NULL
                AND NOT EXISTS (SELECT 1 FROM event_type y WHERE y.name = u.type AND y.visibility = 'private')
@@ -160,7 +166,7 @@ BEGIN
     ), present AS (
         -- A batch in doubt that is sent again may find another audience, in partitions where nothing is in its way.
         SELECT i.ord FROM incoming i
-         WHERE v_platform AND i.platform AND EXISTS (SELECT 1 FROM event e WHERE e.id = i.id)
+         WHERE v_platform AND i.platform AND EXISTS (SELECT 1 FROM event e WHERE e.id = i.id OFFSET 0)
     ), fresh AS (
         SELECT i.* FROM incoming i
          WHERE i.home IS NOT NULL AND (NOT v_keyed OR NOT EXISTS (SELECT 1 FROM known k WHERE k.ord = i.ord))

@@ -4,7 +4,10 @@
 -- The apps that a live grant covers, in their order.
 SELECT DISTINCT a.id AS app_id, a.uid
   FROM type_patterns($1) t CROSS JOIN subject_patterns($2) s
-  JOIN grant_entry g ON g.subject = s AND g.type = t AND (g.expires_at IS NULL OR g.expires_at > clock_timestamp())
+ CROSS JOIN LATERAL (
+    SELECT g.app_id FROM grant_entry g
+     WHERE g.subject = s AND g.type = t AND (g.expires_at IS NULL OR g.expires_at > clock_timestamp()) OFFSET 0
+ ) g
   JOIN app a ON a.id = g.app_id
  ORDER BY a.id LIMIT $3
 

@@ -1,0 +1,237 @@
+"""Who hears of what: a whole server against a model of a few sets, over histories of grants, revocations, pauses and events."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.fakes import FakeTransport
+from tests.postgres import fresh_database
+from tests.serving import PATIENCE_SECONDS, ask, call, serving
+
+from posthouse import bootstrap
+from posthouse.ports.transport import Transport
+
+APPS: Final = ("a", "b", "c", "d")
+LISTENS: Final = ((), ("order.*",))  # of the two endpoints of every app
+TYPES: Final = ("order.created", "order.paid.late", "user", "secret")
+SUBJECTS: Final = (None, "shop:1", "shop:1:till:2", "shop:22", "user:1")
+TYPE_PATTERNS: Final = ("*", "order.*", "order.paid.*", "order.created", "user", "secret")
+SUBJECT_PATTERNS: Final = ("*", "shop:*", "shop:1", "shop:1:*", "user:1")
+
+Endpoint = tuple[str, int]
+_names = itertools.count()
+
+
+class Steps:
+    """One step of a history: its name and what it draws."""
+
+    app = st.sampled_from(APPS)
+    endpoint = st.tuples(app, st.integers(0, 1))
+    grant = st.tuples(
+        st.just("grant"),
+        app,
+        st.lists(st.sampled_from(TYPE_PATTERNS), min_size=1, max_size=2),
+        st.lists(st.sampled_from(SUBJECT_PATTERNS), min_size=1, max_size=2),
+    )
+    revoke = st.tuples(st.just("revoke"), st.integers(0, 9))
+    announce = st.tuples(st.just("announce"), st.sampled_from(TYPES), st.sampled_from(SUBJECTS))
+    direct = st.tuples(st.just("direct"), app, st.sampled_from(TYPES))
+    pause = st.tuples(st.just("pause"), endpoint)
+    resume = st.tuples(st.just("resume"), endpoint)
+    any = st.one_of(grant, grant, revoke, announce, announce, announce, direct, pause, resume)
+
+
+def matches(pattern: str, text: str | None, separator: str) -> bool:
+    """The meaning of a pattern, in its plainest form."""
+    if pattern == "*":
+        return True
+    if text is None:
+        return False
+    return text.startswith(pattern[:-1]) if pattern.endswith(f"{separator}*") else pattern == text
+
+
+@dataclass
+class Model:
+    """Grants are pairs of pattern lists; what waits at a paused endpoint is judged as it is resumed."""
+
+    grants: dict[int, tuple[str, list[str], list[str]]] = field(default_factory=dict)
+    paused: set[Endpoint] = field(default_factory=set)
+    delivered: set[tuple[str, Endpoint]] = field(default_factory=set)
+    revoked: set[tuple[str, Endpoint]] = field(default_factory=set)
+    waiting: dict[Endpoint, list[tuple[str, str, str | None, bool]]] = field(default_factory=dict)
+
+    def covered(self, app: str, event_type: str, subject: str | None) -> bool:
+        return any(
+            owner == app
+            and any(matches(pattern, event_type, ".") for pattern in types)
+            and any(matches(pattern, subject, ":") for pattern in subjects)
+            for owner, types, subjects in self.grants.values()
+        )
+
+    def audience(self, event_type: str, subject: str | None) -> list[str]:
+        if event_type == "secret":  # it is private
+            return []
+        return [app for app in APPS if self.covered(app, event_type, subject)]
+
+    def send(self, event: str, app: str, event_type: str, subject: str | None, *, needs_grant: bool) -> None:
+        for number, listens in enumerate(LISTENS):
+            if listens and not any(matches(pattern, event_type, ".") for pattern in listens):
+                continue
+            endpoint = (app, number)
+            if endpoint in self.paused:
+                self.waiting.setdefault(endpoint, []).append((event, event_type, subject, needs_grant))
+            else:
+                self.delivered.add((event, endpoint))
+
+    def resume(self, endpoint: Endpoint) -> None:
+        self.paused.discard(endpoint)
+        for event, event_type, subject, needs_grant in self.waiting.pop(endpoint, []):
+            if needs_grant and not self.covered(endpoint[0], event_type, subject):
+                self.revoked.add((event, endpoint))
+            else:
+                self.delivered.add((event, endpoint))
+
+
+class Recorded(bootstrap.Posthouse):
+    """A server whose targets confirm everything, and remember it."""
+
+    def wrap_transport(self, transport: Transport) -> Transport:
+        self.targets = FakeTransport()
+        return self.targets
+
+    def sent(self) -> set[tuple[str, Endpoint]]:
+        found = set()
+        for sent in self.targets.sent:
+            lines = sent.request.head.decode().lower().split("\r\n")
+            (event,) = [line.partition(": ")[2] for line in lines if line.startswith("webhook-id: ")]
+            _, _, name, number = sent.request.target.path.split("/")
+            found.add((event, (name, int(number))))
+        return found
+
+
+class History:
+    """Drives a server and the model alike."""
+
+    def __init__(self, server: Recorded, dsn: str) -> None:
+        self.dsn = dsn
+        self.server = server
+        self.port = server.port
+        self.model = Model()
+        self.events: list[str] = []
+        self.numbers = itertools.count()
+
+    async def run(self, steps: list[tuple[Any, ...]]) -> None:
+        for name in TYPES:
+            await call(self.port, "POST", "/v1/event-types", {"name": name})
+        connection = await asyncpg.connect(self.dsn)
+        await connection.execute("UPDATE event_type SET visibility = 'private' WHERE name = 'secret'")
+        await connection.close()
+        for app in APPS:
+            await call(self.port, "POST", "/v1/apps", {"uid": app})
+            for number, listens in enumerate(LISTENS):
+                body = {"url": f"http://127.0.0.1/at/{app}/{number}", "uid": str(number), "events": list(listens)}
+                await call(self.port, "POST", f"/v1/apps/{app}/endpoints", body)
+        for name, *drawn in steps:
+            await getattr(self, name)(*drawn)
+        for endpoint in sorted(self.model.paused):
+            await self.resume(endpoint)
+        await self.settle()
+        await self.compare()
+
+    async def grant(self, app: str, types: list[str], subjects: list[str]) -> None:
+        number = next(self.numbers)
+        self.model.grants[number] = (app, types, subjects)
+        body = {"types": types, "subjects": subjects, "uid": f"g{number}"}
+        await call(self.port, "POST", f"/v1/apps/{app}/grants", body)
+
+    async def revoke(self, choice: int) -> None:
+        if not self.model.grants:
+            return
+        await self.settle()  # what is on its way would be anybody's guess
+        number = sorted(self.model.grants)[choice % len(self.model.grants)]
+        app, _, _ = self.model.grants.pop(number)
+        assert (await ask(self.port, "DELETE", f"/v1/apps/{app}/grants/g{number}")).status == 204
+
+    async def announce(self, event_type: str, subject: str | None) -> None:
+        body = {"type": event_type, "subject": subject, "data": None}
+        made = await call(self.port, "POST", "/v1/events", body)
+        audience = self.model.audience(event_type, subject)
+        assert made["apps"] == len(audience)
+        self.events.append(made["id"])
+        for app in audience:
+            self.model.send(made["id"], app, event_type, subject, needs_grant=True)
+
+    async def direct(self, app: str, event_type: str) -> None:
+        made = await call(self.port, "POST", f"/v1/apps/{app}/events", {"type": event_type, "data": None})
+        self.events.append(made["id"])
+        self.model.send(made["id"], app, event_type, None, needs_grant=False)
+
+    async def pause(self, endpoint: Endpoint) -> None:
+        await self.settle()
+        self.model.paused.add(endpoint)
+        await call(self.port, "POST", f"/v1/apps/{endpoint[0]}/endpoints/{endpoint[1]}/pause")
+
+    async def resume(self, endpoint: Endpoint) -> None:
+        self.model.resume(endpoint)
+        await call(self.port, "POST", f"/v1/apps/{endpoint[0]}/endpoints/{endpoint[1]}/resume")
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Wait until all is sent that should be."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while not self.model.delivered <= self.server.sent():  # noqa: ASYNC110 - the fact is at the targets
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            pytest.fail(f"never sent: {self.model.delivered - self.server.sent()}")
+
+    async def compare(self) -> None:
+        """Nothing else was sent, and every way that an event took ended as it should."""
+        assert self.server.sent() == self.model.delivered
+        names = await self.names()
+        expected = {(*key, "delivered", "confirmed") for key in self.model.delivered}
+        expected |= {(*key, "gave_up", "revoked") for key in self.model.revoked}
+        found: set[tuple[str, Endpoint, str, str]] = set()
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while found != expected:
+                    shown = [await call(self.port, "GET", f"/v1/events/{event}") for event in self.events]
+                    found = {
+                        (event["id"], names[route["endpoint"]], route["state"], route["reason"])
+                        for event in shown
+                        for route in event["routes"]
+                    }
+        except TimeoutError:
+            assert found == expected
+
+    async def names(self) -> dict[str, Endpoint]:
+        return {
+            endpoint["id"]: (app, int(endpoint["uid"]))
+            for app in APPS
+            for endpoint in (await call(self.port, "GET", f"/v1/apps/{app}/endpoints"))["data"]
+        }
+
+
+@settings(
+    max_examples=15,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
+)
+@given(steps=st.lists(Steps.any, min_size=8, max_size=40))
+@pytest.mark.usefixtures("postgres_server")
+def test_everybody_hears_of_what_was_granted_and_of_nothing_else(steps: list[tuple[Any, ...]]) -> None:
+    async def run() -> None:
+        dsn = await fresh_database()
+        async with serving(dsn, kind=Recorded) as server:
+            assert isinstance(server, Recorded)
+            await History(server, dsn).run(steps)
+
+    asyncio.run(run())
