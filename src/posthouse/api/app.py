@@ -18,8 +18,16 @@ from posthouse import __version__
 from posthouse.api.gate import BODY_BYTES_MAX, App, Gate
 from posthouse.api.openapi import DESCRIPTION, completed
 from posthouse.api.pages import Cursors
-from posthouse.api.problems import PROBLEM_CONTENT, fields_of, problem_body, problem_bytes, status_of
+from posthouse.api.problems import (
+    PROBLEM_CONTENT,
+    fields_of,
+    language_headers,
+    problem_body,
+    problem_bytes,
+    status_of,
+)
 from posthouse.api.resources import apps, audit, endpoints, event_types, grants, keys, system, traffic
+from posthouse.api.texts.accepted import language_of
 from posthouse.domain.errors import PosthouseError
 from posthouse.domain.limits import BODY_READ_SECONDS
 from posthouse.manage.apps import Apps
@@ -146,16 +154,15 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
     return completed(schema)
 
 
-async def _problem(_request: Request, error: Exception) -> Response:
+async def _problem(request: Request, error: Exception) -> Response:
     if isinstance(error, PosthouseError) and status_of(error) >= 500:
         log.warning("api.unavailable", error=str(error), code=error.code)
-    status, headers, body = problem_bytes(error)
-    return _response(status, headers, body)
+    return _response(*problem_bytes(error, language_of(request.scope["headers"])))
 
 
-async def _invalid(_request: Request, error: Exception) -> Response:
+async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return _response(*problem_bytes(fields_of(error.errors())))
+    return _response(*problem_bytes(fields_of(error.errors()), language_of(request.scope["headers"])))
 
 
 def _no_such_route(document: dict[str, Any]) -> Callable[[Request, Exception], Awaitable[Response]]:
@@ -179,7 +186,9 @@ def _no_such_route(document: dict[str, Any]) -> Callable[[Request, Exception], A
                     headers["Allow"] = ", ".join(sorted(allowed))
             case _:
                 code, detail = "http_error", str(error.detail)
-        body = problem_body(error.status_code, code, detail)
+        language = language_of(request.scope["headers"])
+        headers |= {name.decode(): value.decode() for name, value in language_headers(language)}
+        body = problem_body(error.status_code, code, detail, language)
         return Response(body, error.status_code, headers=headers, media_type=PROBLEM_CONTENT.decode())
 
     return answer

@@ -13,6 +13,7 @@ import structlog
 
 from posthouse.api.json_body import check_json
 from posthouse.api.problems import problem_bytes
+from posthouse.api.texts.accepted import Language, language_of
 from posthouse.domain.access import Principal
 from posthouse.domain.errors import Invalid, PosthouseError, TooLarge, Unauthorised
 from posthouse.domain.limits import BODY_READ_SECONDS
@@ -68,11 +69,11 @@ class Gate:
         except _Disconnected:
             return
         except PosthouseError as error:
-            await _refuse(answering, error)
+            await _refuse(answering, error, language_of(scope["headers"]))
         except Exception as error:
             # The framework has answered it, or nobody could: it is logged here in any case.
             log.exception("api.failed", method=scope["method"], path=scope["path"])
-            await _refuse(answering, error)
+            await _refuse(answering, error, language_of(scope["headers"]))
 
     async def _principal(self, headers: dict[bytes, bytes]) -> Principal:
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
@@ -121,10 +122,10 @@ class _Answering:
         await self._send(message)
 
 
-async def _refuse(answering: _Answering, error: Exception) -> None:
+async def _refuse(answering: _Answering, error: Exception, language: Language) -> None:
     if answering.begun:
         return
-    status, headers, body = problem_bytes(error)
+    status, headers, body = problem_bytes(error, language)
     headers.append((b"content-length", b"%d" % len(body)))
     if status in (408, 413):
         headers.append((b"connection", b"close"))

@@ -8,8 +8,8 @@ from posthouse.api.openapi_publish import publish_operations, publish_schemas
 
 DESCRIPTION: Final = """\
 Posthouse delivers events to the webhooks of an open platform's apps. Send an API key as `Authorization: Bearer <key>`.
-Errors are `application/problem+json` with a stable `code`; lists are `{"data": […], "next": cursor | null}`, and `next` goes
-into `?cursor=` for the page after."""
+Errors are `application/problem+json` with a stable `code`, and with `Accept-Language: zh-CN` their texts are Chinese. Lists
+are `{"data": […], "next": cursor | null}`, and `next` goes into `?cursor=` for the page after."""
 
 _PROBLEMS: Final = {
     400: "The request cannot be read: malformed JSON (with line and column), or a cursor that was not given out.",

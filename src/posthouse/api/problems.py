@@ -1,6 +1,8 @@
 """Errors as answers: `application/problem+json` (RFC 9457) with a stable `code`, all made here.
 
 {"type": "about:blank", "title": "Not Found", "status": 404, "code": "app_not_found", "detail": "…", "path"?: "…"}
+
+`title` and `detail` are in the language that `Accept-Language` prefers (`texts`); `code` and `path` are for programs.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from posthouse.api.texts.accepted import CHINESE, ENGLISH, Language
+from posthouse.api.texts.catalogue import chinese
 from posthouse.domain.errors import (
     Conflict,
     Forbidden,
@@ -70,14 +74,14 @@ class InvalidFields(Invalid):
         self.fields = fields
 
 
-def problem_bytes(error: BaseException) -> tuple[int, Headers, bytes]:
-    """An error as status, headers (without Content-Length) and body.
+def problem_bytes(error: BaseException, language: Language = ENGLISH) -> tuple[int, Headers, bytes]:
+    """An error as status, headers (without Content-Length) and body, in this language.
 
     What is not an error of the domain is a bug or a fault of ours: 500, and nothing about it is told. Whoever caught it
     logs it.
     """
     status = status_of(error)
-    headers: Headers = [(b"content-type", PROBLEM_CONTENT)]
+    headers: Headers = [(b"content-type", PROBLEM_CONTENT), *language_headers(language)]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     extra: dict[str, Any] = {}
@@ -96,10 +100,10 @@ def problem_bytes(error: BaseException) -> tuple[int, Headers, bytes]:
             extra["path"] = shown(path)
     if isinstance(error, InvalidFields) and len(error.fields) > 1:
         told = error.fields[:ERRORS_TOLD_MAX]
-        extra["errors"] = [{"path": shown(path), "detail": message} for path, message in told]
+        extra["errors"] = [{"path": shown(path), "detail": said(message, language)} for path, message in told]
     if isinstance(error, Overloaded | StoreUnavailable | QuotaExceeded) and error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after))
-    return status, headers, problem_body(status, code, detail, **extra)
+    return status, headers, problem_body(status, code, detail, language, **extra)
 
 
 def status_of(error: BaseException) -> int:
@@ -111,12 +115,25 @@ def status_of(error: BaseException) -> int:
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
-def problem_body(status: int, code: str, detail: str, **extra: Any) -> bytes:
-    """The body of a problem."""
+def problem_body(status: int, code: str, detail: str, language: Language = ENGLISH, **extra: Any) -> bytes:
+    """The body of a problem, in this language but for `extra`."""
     title = _TITLES.get(status) or HTTPStatus(status).phrase
+    if language == CHINESE:
+        title = chinese().title(title)
+    detail = said(detail, language)
     return msgspec.json.encode(
         {"type": "about:blank", "title": title, "status": status, "code": code, "detail": detail, **extra}
     )
+
+
+def said(message: str, language: Language) -> str:
+    """A message in this language, or in English where there is no translation."""
+    return chinese().message(message) if language == CHINESE else message
+
+
+def language_headers(language: Language) -> Headers:
+    """What tells caches and people that a problem has a language, and which."""
+    return [(b"content-language", language.encode("ascii")), (b"vary", b"Accept-Language")]
 
 
 def shown(path: str) -> str:

@@ -18,6 +18,7 @@ import structlog
 
 from posthouse.api.gate import App, Receive, Scope, Send
 from posthouse.api.problems import problem_bytes
+from posthouse.api.texts.accepted import language_of
 from posthouse.domain.access import Principal
 from posthouse.domain.errors import Conflict, Forbidden, Invalid, NotFound, PosthouseError, TooLarge, Unauthorised
 from posthouse.domain.event import JSON_CONTENT, Draft
@@ -100,12 +101,12 @@ class PublishRoutes:
         try:
             status, body = await self._publish(scope, receive, reference, batch)
         except PosthouseError as error:
-            status, headers, body = problem_bytes(error)
+            status, headers, body = problem_bytes(error, language_of(scope["headers"]))
         except _Disconnected:
             return
         except Exception as error:
             log.exception("publish.failed")
-            status, headers, body = problem_bytes(error)
+            status, headers, body = problem_bytes(error, language_of(scope["headers"]))
         headers.append((b"content-length", b"%d" % len(body)))
         if status in (408, 413):
             headers.append((b"connection", b"close"))

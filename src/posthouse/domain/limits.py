@@ -90,6 +90,9 @@ FAILING_DAYS_MAX: Final = 5
 # API
 PAGE_ROWS: Final = 50
 PAGE_ROWS_MAX: Final = 250
+ACCEPT_LANGUAGE_LENGTH_MAX: Final = 1_000
+ACCEPT_LANGUAGE_RANGES_MAX: Final = 32
+TRANSLATED_LENGTH_MAX: Final = 4_096  # of a message; a longer one stays in English
 
 # What an endpoint, a catalogue entry and a key may be
 DELAY_SECONDS_MAX: Final = 7 * 86_400.0

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from posthouse.api.models.common import Answer
-from posthouse.api.problems import PROBLEM_CONTENT, problem_body
+from posthouse.api.problems import PROBLEM_CONTENT, language_headers, problem_body
+from posthouse.api.texts.accepted import language_of
 
 
 class Health(Answer):
@@ -27,12 +28,15 @@ def routes(metrics: Callable[[], tuple[bytes, str]], ready: Callable[[], Awaitab
         return Health(status="ok")
 
     @router.get("/readyz", response_model=Health)
-    async def readyz() -> Health | Response:
+    async def readyz(request: Request) -> Health | Response:
         """The process can do its work; 503 with the reason where it cannot."""
         reason = await ready()
         if reason is None:
             return Health(status="ok")
-        return Response(problem_body(503, "not_ready", reason), 503, media_type=PROBLEM_CONTENT.decode())
+        language = language_of(request.scope["headers"])
+        headers = {name.decode(): value.decode() for name, value in language_headers(language)}
+        body = problem_body(503, "not_ready", reason, language)
+        return Response(body, 503, headers=headers, media_type=PROBLEM_CONTENT.decode())
 
     @router.get(
         "/metrics",
