@@ -9,6 +9,7 @@ from posthouse.domain.delivery import Delivery, DeliveryClass, DeliveryKey
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.event import Event
 from posthouse.domain.ids import AppId
+from posthouse.domain.limits import CROWD_ENDPOINTS_MIN
 from posthouse.lane.lanes import Lanes
 from posthouse.ports.clock import Clock
 from posthouse.settle.progress import Progress
@@ -74,6 +75,7 @@ class Dispatcher:
                 del self._recorded[event.partition]
         self._progress.opened(event, len(endpoints))
         boot = self._clock.boot()
+        crowd = len(endpoints) >= CROWD_ENDPOINTS_MIN
         for endpoint in endpoints:
             delivery = Delivery(
                 event=event,
@@ -85,4 +87,4 @@ class Dispatcher:
                 fresh=True,
                 row=False,
             )
-            self._lanes.offer(endpoint, delivery)
+            self._lanes.offer(endpoint, delivery, crowd=crowd)

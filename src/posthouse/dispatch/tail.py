@@ -15,7 +15,7 @@ import structlog
 from posthouse.domain.errors import LogRewound, PosthouseError
 from posthouse.domain.event import Event
 from posthouse.domain.ids import EventId
-from posthouse.domain.limits import OFFERED_BYTES_MAX, OFFERED_EVENTS_MAX
+from posthouse.domain.limits import CROWD_ENDPOINTS_MIN, OFFERED_BYTES_MAX, OFFERED_EVENTS_MAX
 from posthouse.ports.clock import Clock
 from posthouse.ports.log import EventLog, Head
 from posthouse.ports.store import Claim
@@ -83,6 +83,7 @@ class Tails:
         self._tasks: set[asyncio.Task[None]] = set()
         self._reads = asyncio.Semaphore(READS_AT_ONCE)
         self._room = asyncio.Event()
+        self._crowds = asyncio.Lock()
         self._closed = False
 
     def take(self, claim: Claim) -> None:
@@ -111,6 +112,7 @@ class Tails:
                 not tail.busy
                 and not tail.suspect
                 and event.seq == tail.position + 1
+                and len(event.audience) < CROWD_ENDPOINTS_MIN
                 and self.has_room
                 and self._ready(event)
             ):
@@ -251,6 +253,10 @@ class Tails:
             await self._until_room()
             if self._is_ours(tail) and not self._ready(event):
                 await self._prepare([event])
+            if len(event.audience) >= CROWD_ENDPOINTS_MIN:
+                # One in a turn of the loop, over all partitions: such an event comes to all of them at once.
+                async with self._crowds:
+                    await asyncio.sleep(0)
             if not self._is_ours(tail):
                 return
             self._hand_on(tail, event)

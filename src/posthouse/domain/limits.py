@@ -54,6 +54,8 @@ ROUTED_APPS_MAX: Final = 20_000
 
 # Lanes
 LANE_FRESH_MAX: Final = 256
+CROWD_ENDPOINTS_MIN: Final = 17  # an event for so many endpoints is a crowd, which others must not wait for
+CROWD_STARTS_MAX: Final = 8  # of a crowd, in one turn of the event loop
 LANE_PAGED_MAX: Final = 64
 PAGED_BYTES_MAX: Final = 64 * 1024 * 1024
 LANE_CONCURRENCY: Final = 16

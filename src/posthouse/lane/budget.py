@@ -24,6 +24,11 @@ class Budget:
         self.bytes = 0
 
     @property
+    def half_full(self) -> bool:
+        """Whether what can wait should, so that the rest of the sockets is for what comes singly."""
+        return self.sockets >= self._sockets_max // 2
+
+    @property
     def full(self) -> bool:
         """Whether no lane may start anything."""
         return self.sockets >= self._sockets_max

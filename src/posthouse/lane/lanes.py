@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Final
 
@@ -12,7 +12,7 @@ import structlog
 from posthouse.domain.delivery import Delivery, OwedReason
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.ids import AppId, EndpointId
-from posthouse.domain.limits import LANE_SECONDS_MAX, LANES_IDLE_MAX, PAGED_BYTES_MAX
+from posthouse.domain.limits import CROWD_STARTS_MAX, LANE_SECONDS_MAX, LANES_IDLE_MAX, PAGED_BYTES_MAX
 from posthouse.lane.budget import Budget
 from posthouse.lane.lane import Lane
 from posthouse.send.peer import Peer
@@ -31,8 +31,10 @@ class Lanes:
 
     A lane runs as many workers as it has requests in flight; a worker takes the next delivery of its lane when it is done
     with one, so that a busy lane costs no task an event. `may_start` is asked before every send (the lease holds, the
-    journal has room). What a lane cannot hold, or has held for two seconds, is spilled to a row, the latter while
-    `may_spill` (the journal has room). `drained` is told when a lane may have room for rows.
+    journal has room). The deliveries of an event for very many endpoints, a crowd, are started a few in each turn of the
+    event loop and from one half of the sockets, so that others pass between them. What a lane cannot hold, or has held for
+    two seconds, is spilled to a row, the latter while `may_spill` (the journal has room). `drained` is told when a lane may
+    have room for rows.
     """
 
     def __init__(
@@ -56,6 +58,8 @@ class Lanes:
         self._lanes: dict[EndpointId, Lane] = {}
         self._active: dict[EndpointId, Lane] = {}  # with something waiting or in flight
         self._stalled: OrderedDict[EndpointId, Lane] = OrderedDict()  # refused by the budget or the gate, oldest first
+        self._crowd: deque[Lane] = deque()  # offered a delivery of a crowd, oldest first
+        self._pumping = False
         self._workers: set[asyncio.Task[None]] = set()
         self._evict_at = LANES_IDLE_MAX
         self._tell_at = 0.0
@@ -75,8 +79,8 @@ class Lanes:
             self._configure(lane, endpoint)
         return lane
 
-    def offer(self, endpoint: Endpoint, delivery: Delivery) -> None:
-        """A fresh delivery: it waits in its lane, or is spilled where that is closed or full."""
+    def offer(self, endpoint: Endpoint, delivery: Delivery, *, crowd: bool = False) -> None:
+        """A fresh delivery, perhaps one of a crowd: it waits in its lane, or is spilled where that is closed or full."""
         lane = self._lanes.get(endpoint.id)
         if lane is None or lane.peer.endpoint is not endpoint:
             lane = self.lane(endpoint)
@@ -86,7 +90,12 @@ class Lanes:
             self._spill(delivery, lane.closed_reason)
         elif lane.has_fresh_room:
             lane.fresh.append(delivery)
-            self._start(lane)
+            if crowd:
+                self._active[endpoint.id] = lane
+                self._crowd.append(lane)
+                self._pump_soon()
+            else:
+                self._start(lane)
         else:
             self._spill(delivery, OwedReason.LANE_FULL)
 
@@ -127,6 +136,20 @@ class Lanes:
             self._workers.add(task)
             task.add_done_callback(self._workers.discard)
 
+    def _pump_soon(self) -> None:
+        if not self._pumping and self._crowd and not self._budget.half_full:
+            self._pumping = True
+            asyncio.get_running_loop().call_soon(self._pump)
+
+    def _pump(self) -> None:
+        """Start a few lanes of a crowd, and come again in the next turn of the loop."""
+        self._pumping = False
+        for _ in range(min(CROWD_STARTS_MAX, len(self._crowd))):
+            if self._budget.half_full:
+                return  # whoever ends a request comes here again
+            self._start(self._crowd.popleft())
+        self._pump_soon()
+
     def _take(self, lane: Lane) -> Delivery | None:
         size = lane.next_size()
         if size is None:
@@ -160,6 +183,8 @@ class Lanes:
             current = self._take(lane)
             if self._stalled:
                 self._restart_stalled(PROMPT_STALLED_MAX)
+            if self._crowd:
+                self._pump_soon()
         if lane.in_flight or lane.waiting:
             return
         self._active.pop(lane.endpoint.id, None)

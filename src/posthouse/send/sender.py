@@ -68,7 +68,7 @@ class Sender:
         if event.expires_at is not None and event.expires_at <= started_at and delivery.kind is DeliveryClass.LIVE:
             self.give_up(delivery, endpoint, EXPIRED)
             return
-        if event.app_id is None and not await self._permitted(event, endpoint, started_at):
+        if event.app_id is None and not await self._permitted(delivery, endpoint, started_at):
             self.give_up(delivery, endpoint, REVOKED)
             return
         renderer = peer.renderer
@@ -112,9 +112,11 @@ class Sender:
             except StoreUnavailable as error:
                 log.warning("sender.late_answer_lost", error=str(error))  # the row falls due: a repeat, no loss
 
-    async def _permitted(self, event: Event, endpoint: Endpoint, now: float) -> bool:
+    async def _permitted(self, delivery: Delivery, endpoint: Endpoint, now: float) -> bool:
         """Whether the endpoint's app may still have a platform event. Raises StoreUnavailable."""
-        if endpoint.grants.leaves(event, now=now):
+        event = delivery.event
+        # What is sent again on request may be asked for a moment after a grant was taken away: that moment counts.
+        if delivery.kind is DeliveryClass.LIVE and endpoint.grants.leaves(event, now=now):
             return True
         return await self._store.covered(endpoint.app_id, event.type, event.subject)
 

@@ -13,7 +13,7 @@ from tests.fakes import BOOT, a_delivery, an_endpoint, until, virtual_time
 from posthouse.domain.delivery import Delivery, DeliveryKey, OwedReason
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.ids import EndpointId
-from posthouse.domain.limits import LANE_FRESH_MAX, LANE_PAGED_MAX, LANES_IDLE_MAX
+from posthouse.domain.limits import CROWD_STARTS_MAX, LANE_FRESH_MAX, LANE_PAGED_MAX, LANES_IDLE_MAX
 from posthouse.lane import lanes as lanes_module
 from posthouse.lane.budget import Budget
 from posthouse.lane.lane import Lane
@@ -472,3 +472,44 @@ async def test_many_busy_lanes_are_not_looked_through_for_each_new_one(monkeypat
     for n in range(1, LANES_IDLE_MAX * 3 // 2):
         desk.offer(an_endpoint(n), 1)
     assert looks < 10
+
+
+# A crowd: one event for very many endpoints
+
+
+@virtual_time
+async def test_a_crowd_starts_a_few_in_each_turn_and_others_pass_between_them() -> None:
+    desk = Desk()
+    for number in range(1, 101):
+        desk.lanes.offer(an_endpoint(number), a_delivery(1, number), crowd=True)
+    assert desk.started == [], "nothing starts while the event is still being offered"
+    single = an_endpoint(500)
+    desk.offer(single, 7)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert 7 in desk.seqs[: CROWD_STARTS_MAX + 1], "what comes alone does not wait for the crowd"
+    assert len(desk.started) <= 2 * CROWD_STARTS_MAX + 1
+    await asyncio.sleep(0.001)
+    assert len(desk.started) == 101, "nobody of the crowd is forgotten"
+    await desk.answer()
+
+
+@virtual_time
+async def test_a_crowd_that_hangs_takes_one_half_of_the_sockets() -> None:
+    desk = Desk(sockets_max=40)
+    for number in range(1, 101):
+        desk.lanes.offer(an_endpoint(number), a_delivery(1, number), crowd=True)
+    await asyncio.sleep(0.001)
+    assert len(desk.running) == 20
+    desk.offer(an_endpoint(500), 7)
+    await asyncio.sleep(0.001)
+    assert 7 in desk.seqs
+    await desk.answer(1)  # as it answers, the rest of it has its turn
+    await asyncio.sleep(0.001)
+    assert len(desk.started) > 21
+    # What waited for two seconds becomes a row, as anything else.
+    await asyncio.sleep(3)
+    desk.sweep()
+    assert desk.reasons() == Counter({OwedReason.WAITED: 101 - len(desk.started)})
+    while desk.running:
+        await desk.answer()
