@@ -10,7 +10,7 @@ setup: .venv/.synced
 .venv/.synced: pyproject.toml uv.lock sdk/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Posthouse needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
 	@test -x $(UV) || { $(PYTHON) -m venv .venv && .venv/bin/pip install --quiet --disable-pip-version-check uv; }
-	@UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --frozen --inexact --quiet --python .venv/bin/python
+	@UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --frozen --inexact --quiet --compile-bytecode --python .venv/bin/python
 	@touch $@
 
 demo: setup ## the whole story in one command; KEEP=1 leaves it running

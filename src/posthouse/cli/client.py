@@ -6,7 +6,8 @@ import json
 import os
 import urllib.error
 import urllib.request
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
 
 from posthouse.domain.errors import (
@@ -17,12 +18,26 @@ from posthouse.domain.errors import (
     Overloaded,
     PosthouseError,
     StoreUnavailable,
+    TooLarge,
     Unauthorised,
 )
+from posthouse.domain.limits import PAGE_ROWS_MAX
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 TIMEOUT_SECONDS: Final = 30
+ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 _PROXY_FREE: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_KEYS: Final = ("POSTHOUSE_KEY", "POSTHOUSE_API_KEY", "POSTHOUSE_ADMIN_KEY")
+
+Query = Mapping[str, str]
+
+
+class Answer(NamedTuple):
+    """What the server answered: the decoded body (None where there is none) and its version where it gave one."""
+
+    status: int
+    body: Any
+    etag: str | None
 
 
 class Client:
@@ -33,66 +48,105 @@ class Client:
 
     def __init__(self, url: str | None = None, key: str | None = None) -> None:
         self.url = (url or os.environ.get("POSTHOUSE_URL") or DEFAULT_URL).rstrip("/")
-        self._key = key or os.environ.get("POSTHOUSE_KEY") or os.environ.get("POSTHOUSE_ADMIN_KEY")
+        self._key = key or next((value for name in _KEYS if (value := os.environ.get(name))), None)
 
     def get(self, *path: str, **query: str) -> Any:
-        return self.call("GET", path, query=query)
+        return self.ask("GET", path, query=query).body
 
     def post(self, *path: str, body: object = None) -> Any:
-        return self.call("POST", path, body=body)
+        return self.ask("POST", path, body=body).body
 
     def delete(self, *path: str) -> Any:
-        return self.call("DELETE", path)
+        return self.ask("DELETE", path).body
 
-    def call(
-        self, method: str, path: tuple[str, ...], *, body: object = None, query: dict[str, str] | None = None
-    ) -> Any:
-        """The decoded answer, None where it has no body."""
+    def rows(self, *path: str, query: Query | None = None, limit: int | None = None) -> Iterator[dict[str, Any]]:
+        """The rows of a list, page after page: all, or at most `limit`."""
+        asked = dict(query or {})
+        left = limit
+        while left is None or left > 0:
+            page = self.ask(
+                "GET", path, query=asked | {"limit": str(PAGE_ROWS_MAX if left is None else min(left, PAGE_ROWS_MAX))}
+            ).body
+            yield from page["data"]
+            if left is not None:
+                left -= len(page["data"])
+            if page.get("next") is None:
+                return
+            asked["cursor"] = page["next"]
+
+    def ask(
+        self,
+        method: str,
+        path: tuple[str, ...],
+        *,
+        body: object = None,
+        query: Query | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """One request below /v1."""
         if self._key is None:
-            raise Unauthorised("no API key; set POSTHOUSE_KEY, or give --key")
+            raise _next(
+                Unauthorised("no API key"),
+                "set POSTHOUSE_KEY, or give --key; `posthouse serve` prints the first key as it starts",
+            )
         url = self.url + "/v1/" + "/".join(quote(part, safe="") for part in path)
         if query:
             url += "?" + urlencode(query)
-        request = urllib.request.Request(  # noqa: S310 - the scheme is the operator's choice
-            url,
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"},
-        )
+        sent = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"} | dict(headers or {})
         try:
+            request = urllib.request.Request(  # noqa: S310 - the scheme is the operator's choice
+                url, method=method, data=None if body is None else json.dumps(body).encode(), headers=sent
+            )
             with _PROXY_FREE.open(request, timeout=TIMEOUT_SECONDS) as answer:
-                text = answer.read()
+                text = answer.read(ANSWER_BYTES_MAX)
+                return Answer(answer.status, json.loads(text) if text else None, answer.headers.get("ETag"))
         except urllib.error.HTTPError as error:
             raise _refusal(error) from None
         except (urllib.error.URLError, OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
-            raise StoreUnavailable(
-                f"no server at {self.url} ({reason}); start one with `posthouse serve`, or set POSTHOUSE_URL"
+            raise _next(
+                StoreUnavailable(f"no server at {self.url} ({reason})"),
+                "start one with `posthouse serve`, or set POSTHOUSE_URL or --url",
             ) from None
-        return json.loads(text) if text else None
+
+
+def _next(error: PosthouseError, step: str) -> PosthouseError:
+    """The error with what to do about it, which `main` prints under it."""
+    error.add_note(step)
+    return error
 
 
 def _refusal(error: urllib.error.HTTPError) -> PosthouseError:
     """The server's problem+json as the error that it was."""
     try:
-        problem = json.load(error)
+        problem = json.loads(error.read(ANSWER_BYTES_MAX))
     except ValueError:
         problem = {}
     detail = problem.get("detail") or problem.get("title") or f"the server answered {error.code}"
-    path = problem.get("path", "")
-    told = f"{path}: {detail}" if path else detail
+    code = problem.get("code", "")
+    wrong = problem.get("errors") or [problem]
+    told = "; ".join(f"{path}: {one['detail']}" for one in wrong if (path := one.get("path"))) or detail
     match error.code:
         case 401:
-            return Unauthorised(told)
+            return _next(Unauthorised(told), "set POSTHOUSE_KEY, or give --key; `posthouse keys create` makes keys")
+        case 403 if code.startswith("quota"):
+            return _next(PosthouseError(told), "`posthouse apps get` shows an app's quotas; an admin key changes them")
         case 403:
-            return Forbidden(told)
+            return _next(Forbidden(told), "give an administrator's key in POSTHOUSE_KEY or --key")
         case 404:
-            return NotFound(told)
+            return NotFound(told, code=code or "not_found")
         case 409:
-            return Conflict(told)
-        case 503:
-            return Overloaded(told)
-        case code if code < 500:
-            return Invalid(told)
+            return Conflict(told, code=code or "conflict")
+        case 412:
+            return _next(
+                Conflict(told, code=code or "precondition_failed"), "somebody else changed it; look, and do it again"
+            )
+        case 413:
+            return TooLarge(told)
+        case 429 | 503:
+            wait = error.headers.get("Retry-After")
+            return _next(Overloaded(told), f"try again in {wait} s" if wait else "try again shortly")
+        case status if status < 500:
+            return Invalid(told, code=code or "invalid")
         case _:
-            return PosthouseError(told)
+            return _next(PosthouseError(told), "the server's log says more")

@@ -12,6 +12,7 @@ import cyclopts
 
 from posthouse import __version__
 
+PARTIAL: Final = 6
 EXIT_CODES: Final = {
     "Invalid": 2,
     "Unauthorised": 3,
@@ -24,18 +25,46 @@ EXIT_CODES: Final = {
     "InDoubt": 7,
 }
 
+RUN: Final = cyclopts.Group("Run it", sort_key=1)
+PUBLISH: Final = cyclopts.Group("Publish and receive", sort_key=2)
+CONFIGURE: Final = cyclopts.Group("Who hears of what", sort_key=3)
+LOOK: Final = cyclopts.Group("What happened", sort_key=4)
+
+# The help stands here too: a command's module is loaded only when the command runs.
+COMMANDS: Final = (
+    ("demo", "demo:demo", RUN, "The whole story in one command: server, targets, events."),
+    ("serve", "serve:serve", RUN, "Run a server."),
+    ("doctor", "doctor:doctor", RUN, "Look for what is wrong with an installation, and say what to do."),
+    ("migrate", "migrate:migrate", RUN, "Bring a database's schema up to date."),
+    ("trigger", "trigger:trigger", PUBLISH, "Publish one event."),
+    ("listen", "listen:listen", PUBLISH, "A local target that verifies and prints what arrives."),
+    ("apply", "apply:apply", CONFIGURE, "Make the server's configuration what YAML files say."),
+    ("export", "export:export", CONFIGURE, "Write the server's configuration as a YAML file."),
+    ("event-types", "resources:event_types", CONFIGURE, "The catalogue: what can happen."),
+    ("apps", "resources:apps", CONFIGURE, "The third parties: who receives events."),
+    ("grants", "resources:grants", CONFIGURE, "What an app may hear of: event types and subjects."),
+    ("endpoints", "resources:endpoints", CONFIGURE, "Target URLs, and how to speak to them."),
+    ("keys", "resources:keys", CONFIGURE, "Make, list and revoke API keys."),
+    ("events", "resources:events", LOOK, "What was published."),
+    ("attempts", "resources:attempts", LOOK, "What was tried, and what came of it."),
+    ("deliveries", "resources:deliveries", LOOK, "What is still owed."),
+    ("audit", "resources:audit", LOOK, "Who changed or revealed what."),
+)
+
 app = cyclopts.App(
     name="posthouse",
     help="Webhook delivery for open platforms: durable, signed, at once, again until confirmed.",
     version=__version__,
     help_format="plaintext",  # Markdown would take a third of the start-up, for texts that hold none
 )
-app.command("posthouse.cli.demo:demo", name="demo", help="The whole story in one command: server, targets, events.")
-app.command("posthouse.cli.serve:serve", name="serve", help="Run a server.")
-app.command("posthouse.cli.listen:listen", name="listen", help="A local target that verifies and prints what arrives.")
-app.command("posthouse.cli.trigger:trigger", name="trigger", help="Publish one event.")
-app.command("posthouse.cli.keys:app", name="keys", help="Make, list and revoke API keys.")
-app.command("posthouse.cli.migrate:migrate", name="migrate", help="Bring a database's schema up to date.")
+for _name, _where, _group, _help in COMMANDS:
+    app.command(f"posthouse.cli.{_where}", name=_name, group=_group, help=_help)
+app.command("posthouse.cli.completion:completion", name="completion", help="Print the completion script of a shell.")
+app.command(
+    "posthouse.cli.completion:install_completion",
+    name="--install-completion",
+    help="Let your shell complete posthouse's commands.",
+)
 
 
 def main() -> None:
@@ -46,6 +75,8 @@ def main() -> None:
         result = app(exit_on_error=True)
     except PosthouseError as error:
         print(f"posthouse: {error}", file=sys.stderr)
+        for step in getattr(error, "__notes__", ()):
+            print(f"  {step}", file=sys.stderr)
         sys.exit(EXIT_CODES.get(type(error).__name__, 1))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -2,56 +2,121 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from posthouse.cli.client import Client
-from posthouse.cli.output import show
-from posthouse.domain.errors import Invalid
+from posthouse.cli.output import Column, as_json, note, printable, show, show_record, terminal
+from posthouse.cli.verbs import Json, Key, Url, decoded
+
+COLUMNS = (Column("id"), Column("type", folds=True), Column("created_at", "created"), Column("apps"))
 
 
 def trigger(
     event_type: str,
     /,
     *,
-    app: str,
     data: str,
+    app: str | None = None,
     subject: str | None = None,
-    url: str | None = None,
-    api_key: Annotated[str | None, Parameter(name="--key")] = None,
     event_key: str | None = None,
-    json_output: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    channel: Annotated[list[str] | None, Parameter(negative="")] = None,
+    idempotency_key: str | None = None,
+    dry_run: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    url: Url = None,
+    api_key: Key = None,
+    json_wanted: Json = False,
 ) -> None:
-    """Publish one event to an app.
+    """Publish one event: to every app whose grants cover it, or with --app to that one.
 
     Parameters
     ----------
     event_type
         The event's type, such as user_register.
-    app
-        The app's id or uid.
     data
-        The event's data as JSON; - reads it from standard input.
+        The event's data as JSON; @FILE reads a file, - standard input.
+    app
+        The one app that it is for: id or uid.
     subject
         Whom the event is about, such as shop:42.
-    url
-        The server (default: POSTHOUSE_URL, else http://127.0.0.1:8080).
-    api_key
-        The API key (default: POSTHOUSE_KEY).
     event_key
         The event's ordering key.
-    json_output
-        JSON even on a terminal.
+    channel
+        A channel of the event; may be repeated.
+    idempotency_key
+        Makes the command safe to repeat for a day: the same key gives the same event.
+    dry_run
+        Publish nothing; say whom the event would reach, and why it would not reach the others.
     """
-    text = sys.stdin.read() if data == "-" else data
-    try:
-        decoded = json.loads(text)
-    except ValueError as error:
-        raise Invalid(f"--data is not JSON: {error}") from None
-    body = {"type": event_type, "data": decoded}
-    body |= {name: value for name, value in (("subject", subject), ("key", event_key)) if value is not None}
-    accepted = Client(url, api_key).post("apps", app, "events", body=body)
-    show([accepted], ["id", "type", "created_at"], as_json=json_output)
+    body: dict[str, Any] = {"type": event_type, "data": decoded(data, "--data")}
+    given = (("subject", subject), ("key", event_key), ("channels", channel))
+    body |= {name: value for name, value in given if value is not None}
+    answer = Client(url, api_key).ask(
+        "POST",
+        ("events",) if app is None else ("apps", app, "events"),
+        body=body,
+        query={"dry_run": "true"} if dry_run else None,
+        headers={"Idempotency-Key": idempotency_key} if idempotency_key else None,
+    )
+    if dry_run:
+        explain(answer.body, json_wanted=json_wanted)
+        return
+    columns = COLUMNS if "apps" in answer.body else COLUMNS[:-1]
+    show([answer.body], columns, json_wanted=json_wanted)
+    if answer.body.get("apps") == 0:
+        note("no app may hear of it; `posthouse trigger … --dry-run` says why, `posthouse grants add` lets one")
+
+
+def explain(routing: dict[str, Any], *, json_wanted: bool = False) -> None:
+    """What a dry run answered, for a person; as it is where it goes to a program."""
+    if as_json(json_wanted):
+        show_record(routing, json_wanted=True)
+        return
+    from rich.text import Text
+
+    console = terminal()
+
+    def say(*parts: str | tuple[str, str]) -> None:
+        console.print(
+            Text.assemble(
+                *(printable(part) if isinstance(part, str) else (printable(part[0]), part[1]) for part in parts)
+            ),
+            soft_wrap=True,
+        )
+
+    reached, others = routing["reached"], routing["not_reached"]
+    endpoints = sum(len(one["endpoints"]) for one in reached)
+    about = f" about {routing['subject']}" if routing.get("subject") else ""
+    say(
+        (routing["type"], "bold"),
+        about,
+        f" would reach {_count(endpoints, 'endpoint')} of {_count(len(reached), 'app')}",
+    )
+    for one in reached:
+        say("  ", (_name(one, "app"), "bold"))
+        for endpoint in one["endpoints"]:
+            say("    ", ("✓ ", "green"), _name(endpoint, "endpoint"), f"  {endpoint['url']}")
+            say("      ", (str(endpoint["reason"]), "dim"))
+        if not one["endpoints"]:
+            say("    ", ("- ", "yellow"), "none of its endpoints; see below")
+    if others:
+        say()
+        say(("Not reached", "bold"))
+    for one in others:
+        where = _name(one, "app") + (f" / {one['endpoint']}" if one.get("endpoint") else "")
+        say("  ", ("✗ ", "red"), f"{where}  ", (str(one["reason"]), "yellow"))
+        if one.get("explanation"):
+            say("      ", (str(one["explanation"]), "dim"))
+    if routing.get("truncated"):
+        note("there are more; this shows the first ones")
+
+
+def _name(thing: dict[str, Any], kind: str) -> str:
+    """`ledger (ep_…)`, or the id alone."""
+    uid = thing.get("uid")
+    return f"{uid} ({thing[kind]})" if uid else str(thing[kind])
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

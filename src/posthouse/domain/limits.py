@@ -127,3 +127,7 @@ OWED_COUNTED_MAX: Final = 10_000
 ROUTES_SHOWN_MAX: Final = 100
 EXPLAINED_APPS_MAX: Final = 100
 EXPLAINED_ENDPOINTS_MAX: Final = 1_000
+
+# What a process asks of its surroundings
+CONNECTIONS_PER_PROCESS: Final = 25
+FILES_BESIDE_SOCKETS: Final = 200  # database, clients, logs, the programs' own

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
+from collections.abc import Collection
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -70,6 +71,17 @@ async def ensure_days(database: Database, *, now: float, ahead: int = DAYS_AHEAD
         if any(_name(parent, day) not in attached for parent in PARENTS):
             made += await _insist(database, day)
     return made
+
+
+def missing_days(attached: Collection[str], *, now: float, ahead: int = DAYS_AHEAD) -> dict[int, tuple[str, ...]]:
+    """Which tables of today (0) and of `ahead` more days are not among these, by day."""
+    missing = {}
+    for offset in range(ahead + 1):
+        day = _today(now) + timedelta(days=offset)
+        names = tuple(name for parent in PARENTS if (name := _name(parent, day)) not in attached)
+        if names:
+            missing[offset] = names
+    return missing
 
 
 async def retire_days(database: Database, *, now: float, retention_days: int) -> list[str]:

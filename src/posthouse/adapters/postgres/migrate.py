@@ -131,7 +131,7 @@ async def check(dsn: str, *, folder: Traversable | None = None) -> list[Migratio
     try:
         with _translated("checking the schema"):
             _require_server(connection, dsn)
-            return pending(known, await _applied(connection))
+            return pending(known, await applied(connection))
     finally:
         await _close(connection)
 
@@ -148,7 +148,7 @@ async def migrate(dsn: str, *, folder: Traversable | None = None) -> list[Migrat
     try:
         with _translated("checking the schema"):
             _require_server(connection, dsn)
-            missing = pending(known, await _applied(connection))
+            missing = pending(known, await applied(connection))
         for migration in missing:
             with _translated(f"applying migration {migration}"):
                 if await _apply_patiently(connection, migration, known):
@@ -181,7 +181,7 @@ async def _apply(connection: Connection, migration: Migration, known: Sequence[M
         # First this, which takes a lock: waiting for an advisory lock lets a session go on believing in tables, and in
         # their absence, as they were before it.
         await connection.execute(_TABLE)
-        if migration not in pending(known, await _applied(connection)):
+        if migration not in pending(known, await applied(connection)):
             return False
         await connection.execute(migration.sql)
         await connection.execute(
@@ -193,7 +193,7 @@ async def _apply(connection: Connection, migration: Migration, known: Sequence[M
         return True
 
 
-async def _applied(connection: Connection) -> dict[int, tuple[str, bytes]]:
+async def applied(connection: Connection) -> dict[int, tuple[str, bytes]]:
     if await connection.fetchval("SELECT to_regclass('schema_migration')") is None:
         return {}
     rows = await connection.fetch("SELECT version, name, checksum FROM schema_migration")

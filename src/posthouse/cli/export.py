@@ -1,0 +1,132 @@
+"""`posthouse export`: the server's configuration as a file that `posthouse apply` takes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from posthouse.cli.client import Client
+from posthouse.cli.output import note
+from posthouse.cli.verbs import Key, Url
+from posthouse.domain.errors import Invalid
+
+if TYPE_CHECKING:
+    from posthouse.cli.platform.kinds import Kind
+    from posthouse.cli.platform.plan import There
+
+HEAD = "# Written by `posthouse export`. `posthouse apply -f` makes a server's configuration what this says.\n"
+
+
+def export(
+    *,
+    app: Annotated[list[str] | None, Parameter(negative="")] = None,
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    url: Url = None,
+    api_key: Key = None,
+) -> None:
+    """Write the server's configuration as YAML: event types, apps, their grants and endpoints. Never a secret.
+
+    Headers of endpoints are part of it: keep the file private where they hold credentials.
+
+    Parameters
+    ----------
+    app
+        Only this app, without the event types: id or uid; may be repeated.
+    output
+        A file to write to, instead of standard output.
+    """
+    from posthouse.cli.platform.remote import everything
+
+    client = Client(url, api_key)
+    bodies = client.rows("apps") if app is None else [client.get("apps", one) for one in app]
+    text = HEAD + render(everything(client, bodies, event_types=app is None), event_types=app is None)
+    if output is None:
+        sys.stdout.write(text)
+        return
+    try:
+        output.write_text(text, "utf-8")
+    except OSError as error:
+        raise Invalid(f"{output} cannot be written: {error.strerror}") from None
+    note(f"wrote {output}")
+
+
+def render(things: Iterable[There], *, event_types: bool = True) -> str:
+    """Everything as one YAML document, in an order that does not change."""
+    import yaml
+
+    from posthouse.cli.platform.kinds import APP, EVENT_TYPE
+
+    types: dict[str, Any] = {}
+    apps: dict[str, Any] = {}
+    for there in things:
+        if there.kind is EVENT_TYPE:
+            if not there.body.get("archived"):
+                types[there.reference] = _entry(there)
+        elif there.kind is APP:
+            apps[there.reference] = _entry(there) | {"grants": [], "endpoints": []}
+        else:
+            apps[there.app][there.kind.section].append(_entry(there))
+    for entry in apps.values():
+        for section in ("grants", "endpoints"):
+            entry[section].sort(key=lambda one: one.get("uid") or one["id"])
+    whole: dict[str, Any] = {"event_types": [types[name] for name in sorted(types)]} if event_types else {}
+    whole["apps"] = [apps[name] for name in sorted(apps)]
+
+    class Dumper(yaml.SafeDumper):
+        """Lists of plain values on one line, everything else on lines of its own."""
+
+    def sequence(dumper: Dumper, values: list[Any]) -> yaml.Node:
+        flat = not any(isinstance(value, list | dict) for value in values)
+        return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=flat)
+
+    Dumper.add_representer(list, sequence)
+    Dumper.ignore_aliases = lambda self, data: True  # type: ignore[method-assign]
+    return str(yaml.dump(whole, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=100))
+
+
+def _entry(there: There) -> dict[str, Any]:
+    """A thing as a file declares it: what is not the default."""
+    from posthouse.cli.platform.kinds import EVENT_TYPE
+
+    kind, body = there.kind, there.body
+    named = "name" if kind is EVENT_TYPE else "uid" if there.has_uid else "id"
+    entry = {named: there.reference}
+    given = {name: _plain(body[name]) for name in sorted(kind.fields) if name in body}
+    if body.get("disabled_reason") != "by_hand":
+        given.pop("enabled", None)  # not disabled, or by the server itself: then not for good
+    required: dict[str, Any] = {name: given[name] for name in ("url", "types", "subjects") if name in given}
+    defaults = kind.view(required)
+    for name, value in (required | given).items():
+        if name in required or value != defaults.get(name):
+            entry[name] = _shortest(kind, required, name, value)
+    return entry
+
+
+def _shortest(kind: Kind, required: dict[str, Any], name: str, value: Any) -> Any:
+    """The value without what is null inside, where that means the same."""
+    from posthouse.cli.platform.kinds import Wrong
+
+    if not isinstance(value, dict):
+        return value
+    less = {key: one for key, one in value.items() if one is not None}
+    try:
+        return less if kind.view(required | {name: less}) == kind.view(required | {name: value}) else value
+    except Wrong:
+        return value
+
+
+def _plain(value: Any) -> Any:
+    """5 rather than 5.0."""
+    match value:
+        case float() if value.is_integer() and abs(value) < 2**53:
+            return int(value)
+        case list():
+            return [_plain(one) for one in value]
+        case dict():
+            return {name: _plain(one) for name, one in value.items()}
+        case _:
+            return value

@@ -1,0 +1,157 @@
+"""What can be declared: event types, apps, grants and endpoints, and how each compares with what the server says.
+
+A declaration is checked by the models and rules of the API itself, and its `view` is what the server would show of it, every
+default included. So nothing is told here a second time, and a new field of an endpoint is one here from its first day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final, Literal, NamedTuple
+
+from pydantic import BaseModel, ValidationError
+
+from posthouse.api.models.directory import AppAnswer, AppFields, EventTypeAnswer, EventTypeCreate
+from posthouse.api.models.endpoint import EndpointAnswer, EndpointCreate
+from posthouse.api.problems import fields_of
+from posthouse.cli.platform.documents import Path_, steps
+from posthouse.domain.endpoint import EndpointConfig
+from posthouse.domain.errors import Invalid
+from posthouse.domain.ids import APP as APP_PREFIX
+from posthouse.domain.ids import ENDPOINT, ID_BYTES, AppId, EndpointId, parse_id
+from posthouse.manage.access import check_uid
+from posthouse.manage.endpoint_change import changed, check_change
+from posthouse.ports.directory import App, EventType, StoredEndpoint
+
+Fields = dict[str, Any]
+KindName = Literal["event type", "app", "grant", "endpoint"]
+
+_NOBODY: Final = bytes(ID_BYTES)
+_IDENTITY: Final = frozenset({"id", "uid", "secret", "archived"})
+
+
+class Wrong(Exception):
+    """A declaration that the server would refuse: (path, message) each."""
+
+    def __init__(self, problems: list[tuple[Path_, str]]) -> None:
+        super().__init__(problems)
+        self.problems = problems
+
+
+class Kind(NamedTuple):
+    """One kind of thing. `view` raises Wrong; `fields` are the names that may be declared; `prefix` is that of its ids."""
+
+    name: KindName
+    section: str
+    prefix: str
+    fields: frozenset[str]
+    view: Callable[[Fields], Fields]
+    kept: frozenset[str] = frozenset()
+    """Fields that stay as they are on the server where a file does not name them."""
+
+    def is_id(self, text: str) -> bool:
+        return bool(self.prefix) and parse_id(self.prefix, text) is not None
+
+
+def _names(model: type[BaseModel]) -> frozenset[str]:
+    return frozenset(field.alias or name for name, field in model.model_fields.items()) - _IDENTITY
+
+
+def _validated(model: type[BaseModel], fields: Fields) -> BaseModel:
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        told = fields_of([one | {"loc": ("body", *one["loc"])} for one in error.errors(include_input=False)])
+        raise Wrong([(steps(path), message) for path, message in told.fields]) from None
+
+
+def _with_defaults(body: BaseModel, defaults: Fields, names: frozenset[str]) -> Fields:
+    given = body.model_dump(by_alias=True)
+    return {name: defaults.get(name) if given.get(name) is None else given[name] for name in sorted(names)}
+
+
+def _event_type(fields: Fields) -> Fields:
+    body = _validated(EventTypeCreate, {"name": "any"} | fields)
+    defaults = EventTypeAnswer.of(EventType(name="any")).model_dump(by_alias=True)
+    return _with_defaults(body, defaults, EVENT_TYPE.fields)
+
+
+def _app(fields: Fields) -> Fields:
+    body = _validated(AppFields, fields)
+    return _with_defaults(body, AppAnswer.of(App(id=AppId(_NOBODY))).model_dump(by_alias=True), APP.fields)
+
+
+def _endpoint(fields: Fields) -> Fields:
+    body = _validated(EndpointCreate, fields)
+    assert isinstance(body, EndpointCreate)
+    blank = StoredEndpoint(id=EndpointId(_NOBODY), app_id=AppId(_NOBODY), config=EndpointConfig(url=""))
+    try:
+        change = body.change()
+        check_change(change)
+        made = changed(blank, change, now=0.0)
+    except Invalid as error:
+        raise Wrong([(steps(error.path), str(error))]) from None
+    shown = EndpointAnswer.of(made).model_dump(by_alias=True)
+    return {name: shown[name] for name in sorted(ENDPOINT_KIND.fields)}
+
+
+def _grant(fields: Fields) -> Fields:
+    problems: list[tuple[Path_, str]] = []
+    for name in ("types", "subjects"):
+        given = fields.get(name)
+        if not isinstance(given, list) or not given or not all(isinstance(one, str) for one in given):
+            problems.append(((name,), 'should be a list of text, such as ["*"]'))
+    until = fields.get("expires_at")
+    if until is not None and _instant(until) is None:
+        problems.append((("expires_at",), "should be a time such as 2027-01-01T00:00:00Z"))
+    if problems:
+        raise Wrong(problems)
+    return {"types": fields["types"], "subjects": fields["subjects"], "expires_at": until}
+
+
+def _instant(value: Any) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    return found if found.tzinfo else None
+
+
+EVENT_TYPE: Final = Kind("event type", "event_types", "", _names(EventTypeCreate) - {"name"}, _event_type)
+APP: Final = Kind("app", "apps", APP_PREFIX, _names(AppFields), _app)
+GRANT: Final = Kind("grant", "grants", "grant", frozenset({"types", "subjects", "expires_at"}), _grant)
+ENDPOINT_KIND: Final = Kind(
+    "endpoint",
+    "endpoints",
+    ENDPOINT,
+    _names(EndpointCreate),
+    _endpoint,
+    # Targets that are gone or fail for days are disabled by the server: applying a file again must not wake them.
+    kept=frozenset({"enabled"}),
+)
+
+
+def check_reference(kind: Kind, reference: str) -> str | None:
+    """Why this cannot be the name or uid of a thing."""
+    if kind is EVENT_TYPE:
+        try:
+            _validated(EventTypeCreate, {"name": reference})
+        except Wrong as wrong:
+            return wrong.problems[0][1]
+        return None
+    try:
+        check_uid(reference, prefix=kind.prefix)
+    except Invalid as error:
+        return str(error)
+    return None
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values mean the same: 5 and 5.0, one time in two spellings."""
+    if one == other:
+        return True
+    if isinstance(one, str) and isinstance(other, str):
+        first, second = _instant(one), _instant(other)
+        return first is not None and first == second
+    return False

@@ -1,0 +1,512 @@
+"""Every resource command: `posthouse apps list`, `posthouse endpoints pause ledger --app acme`, …
+
+One table. What a verb is, and how it becomes a command, is told in `verbs.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from posthouse.cli.output import Column
+from posthouse.cli.verbs import Option, Resource, Verb, build
+
+C = Column
+
+APP: Final = "The app's id or uid."
+PLACES: Final = {
+    "app": APP,
+    "grant": "The grant's id or uid.",
+    "endpoint": "The endpoint's id or uid.",
+    "event_type": "The event type's name, such as order.created.",
+    "event": "The event's id (evt_…).",
+    "attempt": "The attempt's id (att_…).",
+    "key": "The key's id, as `posthouse keys list` shows it.",
+}
+UID: Final = Option("uid", "Your own name for it; it can stand for the id everywhere.")
+METADATA: Final = Option("metadata", "Anything you like to keep with it, as a JSON object.", "json")
+OF_TYPE: Final = Option("type", "Of this event type.")
+OF_SUBJECT: Final = Option("subject", "About this subject, such as shop:42.")
+OF_ENDPOINT: Final = Option("endpoint", "Of this endpoint: id or uid.")
+SINCE: Final = Option("since", "From this time on: 2026-11-24T22:00:00Z, or as long ago: 30m, 2h, 7d.", "time")
+UNTIL: Final = Option("until", "Before this time, given likewise.", "time")
+
+# Apps -----------------------------------------------------------------------------------------------------------------
+
+APP_FIELDS: Final = (Option("name", "What people call it."), UID, METADATA)
+APPS: Final = Resource(
+    "apps",
+    "The third parties: who receives events.",
+    "app",
+    (
+        Verb(
+            "list",
+            "List the apps, newest first.",
+            "apps",
+            columns=(C("id"), C("uid"), C("name", folds=True), C("created_at", "created", spare=True)),
+        ),
+        Verb("get", "Show an app.", "apps/{app}"),
+        Verb("create", "Make an app.", "apps", "POST", options=APP_FIELDS, takes_data=True, done="made {id}"),
+        Verb(
+            "update",
+            "Change an app; what is not given stays as it is.",
+            "apps/{app}",
+            "PATCH",
+            options=APP_FIELDS,
+            takes_data=True,
+        ),
+        Verb(
+            "delete",
+            "Delete an app with its endpoints, grants and keys. What it is owed is cancelled.",
+            "apps/{app}",
+            "DELETE",
+            done="deleted {app}",
+        ),
+    ),
+    PLACES,
+)
+
+# Grants ---------------------------------------------------------------------------------------------------------------
+
+GRANTS: Final = Resource(
+    "grants",
+    "What an app may hear of: event types and subjects.",
+    "grant",
+    (
+        Verb(
+            "list",
+            "List the grants of an app, or of all.",
+            "apps/{app}/grants",
+            everywhere="grants",
+            options=(Option("subject", "That cover this subject."), Option("type", "That cover this event type.")),
+            columns=(
+                C("id"),
+                C("uid"),
+                C("types", folds=True),
+                C("subjects", folds=True),
+                C("expires_at", "expires", spare=True),
+                C("app", spare=True),
+            ),
+        ),
+        Verb("get", "Show a grant.", "apps/{app}/grants/{grant}"),
+        Verb(
+            "add",
+            "Let an app hear of these types of events about these subjects.",
+            "apps/{app}/grants",
+            "POST",
+            options=(
+                Option(
+                    "type", "An event type, a beginning (order.*), or * for all; may be repeated.", "texts", "types"
+                ),
+                Option(
+                    "subject",
+                    "A subject, a beginning (shop:*), or * for all; may be repeated.",
+                    "texts",
+                    "subjects",
+                ),
+                Option("expires-at", "Until when, such as 2027-01-01T00:00:00Z.", "time"),
+                UID,
+            ),
+            takes_data=True,
+            done="added {id}",
+        ),
+        Verb(
+            "remove",
+            "Take a grant back: what was not sent yet is not sent any more.",
+            "apps/{app}/grants/{grant}",
+            "DELETE",
+            done="removed {grant}",
+        ),
+    ),
+    PLACES,
+)
+
+# Endpoints ------------------------------------------------------------------------------------------------------------
+
+ENDPOINT_FIELDS: Final = (
+    UID,
+    Option("description", "What it is."),
+    Option("event", "An event type it hears, or a beginning: order.*; may be repeated.", "texts", "events"),
+    Option("channel", "It hears events that share a channel with it; may be repeated.", "texts", "channels"),
+    Option("header", "NAME=VALUE, sent with each request; may be repeated.", "pairs", "headers"),
+    Option("retry", 'When a failure is tried again: {"schedule": [5, 300]}, as JSON.', "json"),
+    Option("timeouts", 'Seconds: {"connect": 5, "first_byte": 10, "total": 15}, as JSON.', "json"),
+    Option("concurrency", "Requests at the same time, at most.", "whole"),
+    Option("enabled", "Whether events go to it.", "flag"),
+    METADATA,
+)
+ONE_ENDPOINT: Final = "apps/{app}/endpoints/{endpoint}"
+ENDPOINTS: Final = Resource(
+    "endpoints",
+    "Target URLs, and how to speak to them.",
+    "endpoint",
+    (
+        Verb(
+            "list",
+            "List the endpoints of an app, or of all.",
+            "apps/{app}/endpoints",
+            everywhere="endpoints",
+            columns=(
+                C("id"),
+                C("uid"),
+                C("url", folds=True),
+                C("enabled"),
+                C("disabled_reason", "why not", spare=True),
+                C("paused", spare=True),
+                C("events", folds=True, spare=True),
+                C("failing_since", spare=True),
+                C("app", spare=True),
+            ),
+        ),
+        Verb("get", "Show an endpoint.", ONE_ENDPOINT),
+        Verb(
+            "create",
+            "Make an endpoint. Its signing secret is in the answer.",
+            "apps/{app}/endpoints",
+            "POST",
+            options=(
+                Option("target", "The target URL.", field="url", positional=True),
+                *ENDPOINT_FIELDS,
+                Option("secret", "whsec_… or whsk_…; by default one is made."),
+            ),
+            takes_data=True,
+            done="made {id}",
+        ),
+        Verb(
+            "update",
+            "Change an endpoint; what is not given stays as it is.",
+            ONE_ENDPOINT,
+            "PATCH",
+            options=(Option("target", "The new target URL.", field="url"), *ENDPOINT_FIELDS),
+            takes_data=True,
+        ),
+        Verb(
+            "delete",
+            "Delete an endpoint. What it is owed is cancelled.",
+            ONE_ENDPOINT,
+            "DELETE",
+            done="deleted {endpoint}",
+        ),
+        Verb(
+            "pause",
+            "Hold an endpoint's deliveries back; they are kept.",
+            f"{ONE_ENDPOINT}/pause",
+            "POST",
+            done="paused {endpoint}",
+            quiet=True,
+        ),
+        Verb(
+            "resume",
+            "Let a paused endpoint go on.",
+            f"{ONE_ENDPOINT}/resume",
+            "POST",
+            done="{endpoint} goes on",
+            quiet=True,
+        ),
+        Verb(
+            "secret",
+            "Print an endpoint's signing secret. That it was looked at is on record.",
+            f"{ONE_ENDPOINT}/secret",
+            reveal="secret",
+        ),
+        Verb(
+            "rotate-secret",
+            "Give an endpoint a new signing secret, and print it; the old one signs too for a while.",
+            f"{ONE_ENDPOINT}/secret/rotate",
+            "POST",
+            options=(
+                Option("secret", "The new secret (whsec_… or whsk_…); by default one is made."),
+                Option("overlap-seconds", "How long the old one signs too (default: a day).", "whole"),
+            ),
+            reveal="secret",
+            done="the ones before it sign until {others_expire_at}",
+        ),
+        Verb(
+            "stats",
+            "Show what became of an endpoint's attempts, by default in the last 24 hours.",
+            f"{ONE_ENDPOINT}/stats",
+            options=(SINCE, UNTIL),
+        ),
+        Verb(
+            "revisions",
+            "List what an endpoint was before, newest first.",
+            f"{ONE_ENDPOINT}/revisions",
+            columns=(C("revision"), C("created_at", "since"), C("url", folds=True), C("events", folds=True)),
+        ),
+    ),
+    PLACES,
+)
+
+# Event types ----------------------------------------------------------------------------------------------------------
+
+EVENT_TYPE_FIELDS: Final = (
+    Option("description", "What it means that it happens."),
+    Option("schema", "JSON Schema that the data must fit, as JSON; @FILE reads a file.", "json"),
+    Option("examples", "Data that fit, as a JSON array; @FILE reads a file.", "json"),
+    Option("visibility", "public, granted (only apps with a grant see it) or private."),
+)
+EVENT_TYPES: Final = Resource(
+    "event-types",
+    "The catalogue: what can happen.",
+    "event_type",
+    (
+        Verb(
+            "list",
+            "List the event types by name.",
+            "event-types",
+            options=(Option("archived", "With those that are archived.", "flag"),),
+            columns=(
+                C("name"),
+                C("version", spare=True),
+                C("visibility", spare=True),
+                C("description", folds=True),
+                C("archived", spare=True),
+            ),
+        ),
+        Verb("get", "Show an event type.", "event-types/{event_type}"),
+        Verb(
+            "create",
+            "Make an event type.",
+            "event-types",
+            "POST",
+            options=(
+                Option("name", "Its name, such as order.created.", positional=True),
+                *EVENT_TYPE_FIELDS,
+            ),
+            takes_data=True,
+            done="made {name}",
+        ),
+        Verb(
+            "update",
+            "Change an event type; what is not given stays as it is.",
+            "event-types/{event_type}",
+            "PATCH",
+            options=(*EVENT_TYPE_FIELDS, Option("archived", "Whether it is archived.", "flag")),
+            takes_data=True,
+        ),
+        Verb(
+            "delete",
+            "Archive an event type: nothing more of it is accepted.",
+            "event-types/{event_type}",
+            "DELETE",
+            done="archived {event_type}",
+        ),
+        Verb(
+            "versions",
+            "List the versions of an event type's schema.",
+            "event-types/{event_type}/versions",
+            columns=(C("version"), C("created_at", "since"), C("schema", folds=True)),
+        ),
+        Verb(
+            "check",
+            "Say what a changed schema would break, and for whom, before it is changed.",
+            "event-types/{event_type}/check",
+            "POST",
+            options=(Option("schema", "The JSON Schema to be, as JSON; @FILE reads a file.", "json", required=True),),
+        ),
+    ),
+    PLACES,
+)
+
+# What happened --------------------------------------------------------------------------------------------------------
+
+ATTEMPT_COLUMNS: Final = (
+    C("id"),
+    C("attempt", "try"),
+    C("outcome"),
+    C("reason"),
+    C("status"),
+    C("timings.total_ms", "ms"),
+    C("type", folds=True, spare=True),
+    C("started_at", "started", spare=True),
+    C("endpoint", spare=True),
+    C("event", spare=True),
+)
+EVENTS: Final = Resource(
+    "events",
+    "What was published.",
+    "event",
+    (
+        Verb(
+            "list",
+            "List the events of an app, or of all, newest first.",
+            "apps/{app}/events",
+            everywhere="events",
+            options=(OF_TYPE, OF_SUBJECT, SINCE, UNTIL),
+            columns=(
+                C("id"),
+                C("type", folds=True),
+                C("subject", folds=True),
+                C("created_at", "created"),
+                C("payload_bytes", "bytes", spare=True),
+                C("key", spare=True),
+            ),
+        ),
+        Verb(
+            "get",
+            "Show an event with its data, and where it went.",
+            "apps/{app}/events/{event}",
+            everywhere="events/{event}",
+        ),
+        Verb(
+            "attempts",
+            "List the attempts to deliver an event.",
+            "apps/{app}/events/{event}/attempts",
+            everywhere="events/{event}/attempts",
+            columns=ATTEMPT_COLUMNS,
+        ),
+    ),
+    PLACES,
+)
+ATTEMPTS: Final = Resource(
+    "attempts",
+    "What was tried, and what came of it.",
+    "attempt",
+    (
+        Verb(
+            "list",
+            "List the attempts of an app, or of all, newest first.",
+            "apps/{app}/attempts",
+            everywhere="attempts",
+            options=(
+                OF_ENDPOINT,
+                Option("outcome", "delivered, failed or gave_up."),
+                OF_TYPE,
+                SINCE,
+                UNTIL,
+            ),
+            columns=ATTEMPT_COLUMNS,
+        ),
+        Verb(
+            "get",
+            "Show an attempt with its request and the answer.",
+            "apps/{app}/attempts/{attempt}",
+            everywhere="attempts/{attempt}",
+        ),
+    ),
+    PLACES,
+)
+DELIVERIES: Final = Resource(
+    "deliveries",
+    "What is still owed.",
+    "delivery",
+    (
+        Verb(
+            "list",
+            "List what is owed to an app, or to all.",
+            "apps/{app}/deliveries",
+            everywhere="deliveries",
+            options=(OF_ENDPOINT,),
+            columns=(
+                C("event"),
+                C("endpoint"),
+                C("attempt", "try"),
+                C("reason"),
+                C("due_at", "due", spare=True),
+                C("type", folds=True, spare=True),
+                C("eta_seconds", "eta", spare=True),
+                C("app", spare=True),
+            ),
+        ),
+        Verb(
+            "resend",
+            "Send an event to an endpoint again.",
+            "apps/{app}/deliveries/resend",
+            "POST",
+            options=(
+                Option("event", "The event's id (evt_…).", positional=True),
+                Option("endpoint", "To this endpoint: id or uid.", required=True),
+            ),
+            done="{event} will be sent again",
+            quiet=True,
+        ),
+    ),
+    PLACES,
+)
+
+# Keys and audit -------------------------------------------------------------------------------------------------------
+
+
+def _scoped(fields: dict[str, Any]) -> dict[str, Any]:
+    return {"name": "", "scope": "app" if "app" in fields else "admin"} | fields
+
+
+KEYS: Final = Resource(
+    "keys",
+    "Make, list and revoke API keys.",
+    "key",
+    (
+        Verb(
+            "create",
+            "Make a key and print it, once.",
+            "keys",
+            "POST",
+            options=(
+                Option("name", "What it is for."),
+                Option("app", "The app that the key may see, and nothing else; without it the key may do everything."),
+            ),
+            reveal="key",
+            done="made key {id}; it is shown only now",
+            body=_scoped,
+        ),
+        Verb(
+            "list",
+            "List the keys, without what is secret of them.",
+            "keys",
+            columns=(
+                C("id"),
+                C("hint"),
+                C("scope"),
+                C("name", folds=True),
+                C("created_at", "created", spare=True),
+                C("app", spare=True),
+            ),
+        ),
+        Verb(
+            "revoke",
+            "Revoke a key: it is refused from now on, within ten seconds on every server.",
+            "keys/{key}",
+            "DELETE",
+            done="revoked {key}",
+        ),
+    ),
+    PLACES,
+)
+AUDIT: Final = Resource(
+    "audit",
+    "Who changed or revealed what.",
+    "entry",
+    (
+        Verb(
+            "list",
+            "List the entries, newest first.",
+            "audit",
+            options=(
+                Option("actor", "Of this actor: the id of a key."),
+                Option("action", "Of this action, such as endpoint.changed."),
+                Option("object", "About this thing: its id."),
+                SINCE,
+                UNTIL,
+            ),
+            columns=(
+                C("at"),
+                C("action"),
+                C("object"),
+                C("actor", spare=True),
+                C("detail", folds=True, spare=True),
+            ),
+        ),
+    ),
+    PLACES,
+)
+
+RESOURCES: Final = (APPS, GRANTS, ENDPOINTS, EVENT_TYPES, EVENTS, ATTEMPTS, DELIVERIES, KEYS, AUDIT)
+
+apps = build(APPS)
+grants = build(GRANTS)
+endpoints = build(ENDPOINTS)
+event_types = build(EVENT_TYPES)
+events = build(EVENTS)
+attempts = build(ATTEMPTS)
+deliveries = build(DELIVERIES)
+keys = build(KEYS)
+audit = build(AUDIT)
