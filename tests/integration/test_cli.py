@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import selectors
 import signal
 import subprocess
 import sys
@@ -13,26 +11,13 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.commands import PATIENCE_SECONDS, environment, run, running
 from tests.postgres import end_server
 
-COMMAND = [sys.executable, "-m", "posthouse.cli.main"]
-PATIENCE_SECONDS = 60
 UNREACHABLE = "http://127.0.0.1:9"
-
-
-def environment(**more: str) -> dict[str, str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("POSTHOUSE_")}
-    return clean | {"NO_COLOR": "1", "COLUMNS": "160"} | more
-
-
-def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *words], env=environment(**more), capture_output=True, text=True, timeout=PATIENCE_SECONDS
-    )
 
 
 @pytest.fixture
@@ -42,54 +27,6 @@ def folder() -> Iterator[Path]:
         os.chmod(name, 0o755)
         yield Path(name)
         end_server(Path(name) / "data")
-
-
-class Running:
-    """A command that goes on, and what it says."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        self.said = ""
-        self._lines = selectors.DefaultSelector()
-        for stream in (process.stdout, process.stderr):
-            assert stream is not None
-            os.set_blocking(stream.fileno(), False)
-            self._lines.register(stream, selectors.EVENT_READ)
-
-    def until(self, pattern: str) -> re.Match[str]:
-        """Read until it has said this, on either stream."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while (found := re.search(pattern, self.said)) is None:
-            if time.monotonic() > deadline:
-                pytest.fail(f"never said {pattern!r}, but: {self.said}")
-            for key, _ in self._lines.select(timeout=0.2):
-                text = os.read(key.fd, 65536).decode()
-                if not text:
-                    self._lines.unregister(key.fileobj)
-                self.said += text
-            if not self._lines.get_map():
-                pytest.fail(f"ended without {pattern!r}, but with: {self.said}")
-        return found
-
-
-@contextmanager
-def running(*words: str, **more: str) -> Iterator[Running]:
-    process = subprocess.Popen(
-        [*COMMAND, *words], env=environment(**more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        yield Running(process)
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(PATIENCE_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        for stream in (process.stdout, process.stderr):
-            assert stream is not None
-            stream.close()
 
 
 def test_help_loads_nothing_heavy() -> None:

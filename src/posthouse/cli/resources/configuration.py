@@ -1,36 +1,12 @@
-"""Every resource command: `posthouse apps list`, `posthouse endpoints pause ledger --app acme`, …
-
-One table. What a verb is, and how it becomes a command, is told in `verbs.py`.
-"""
+"""Who hears of what: event types, apps, grants, endpoints and keys."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
 from posthouse.cli.output import Column
-from posthouse.cli.verbs import Option, Resource, Verb, build
-
-C = Column
-
-APP: Final = "The app's id or uid."
-PLACES: Final = {
-    "app": APP,
-    "grant": "The grant's id or uid.",
-    "endpoint": "The endpoint's id or uid.",
-    "event_type": "The event type's name, such as order.created.",
-    "event": "The event's id (evt_…).",
-    "attempt": "The attempt's id (att_…).",
-    "key": "The key's id, as `posthouse keys list` shows it.",
-}
-UID: Final = Option("uid", "Your own name for it; it can stand for the id everywhere.")
-METADATA: Final = Option("metadata", "Anything you like to keep with it, as a JSON object.", "json")
-OF_TYPE: Final = Option("type", "Of this event type.")
-OF_SUBJECT: Final = Option("subject", "About this subject, such as shop:42.")
-OF_ENDPOINT: Final = Option("endpoint", "Of this endpoint: id or uid.")
-SINCE: Final = Option("since", "From this time on: 2026-11-24T22:00:00Z, or as long ago: 30m, 2h, 7d.", "time")
-UNTIL: Final = Option("until", "Before this time, given likewise.", "time")
-
-# Apps -----------------------------------------------------------------------------------------------------------------
+from posthouse.cli.resources.words import METADATA, PLACES, SINCE, UID, UNTIL
+from posthouse.cli.verbs import Option, Resource, Verb
 
 APP_FIELDS: Final = (Option("name", "What people call it."), UID, METADATA)
 APPS: Final = Resource(
@@ -42,7 +18,12 @@ APPS: Final = Resource(
             "list",
             "List the apps, newest first.",
             "apps",
-            columns=(C("id"), C("uid"), C("name", folds=True), C("created_at", "created", spare=True)),
+            columns=(
+                Column("id"),
+                Column("uid"),
+                Column("name", folds=True),
+                Column("created_at", "created", spare=True),
+            ),
         ),
         Verb("get", "Show an app.", "apps/{app}"),
         Verb("create", "Make an app.", "apps", "POST", options=APP_FIELDS, takes_data=True, done="made {id}"),
@@ -65,8 +46,6 @@ APPS: Final = Resource(
     PLACES,
 )
 
-# Grants ---------------------------------------------------------------------------------------------------------------
-
 GRANTS: Final = Resource(
     "grants",
     "What an app may hear of: event types and subjects.",
@@ -79,12 +58,12 @@ GRANTS: Final = Resource(
             everywhere="grants",
             options=(Option("subject", "That cover this subject."), Option("type", "That cover this event type.")),
             columns=(
-                C("id"),
-                C("uid"),
-                C("types", folds=True),
-                C("subjects", folds=True),
-                C("expires_at", "expires", spare=True),
-                C("app", spare=True),
+                Column("id"),
+                Column("uid"),
+                Column("types", folds=True),
+                Column("subjects", folds=True),
+                Column("expires_at", "expires", spare=True),
+                Column("app", spare=True),
             ),
         ),
         Verb("get", "Show a grant.", "apps/{app}/grants/{grant}"),
@@ -120,8 +99,6 @@ GRANTS: Final = Resource(
     PLACES,
 )
 
-# Endpoints ------------------------------------------------------------------------------------------------------------
-
 ENDPOINT_FIELDS: Final = (
     UID,
     Option("description", "What it is."),
@@ -146,15 +123,15 @@ ENDPOINTS: Final = Resource(
             "apps/{app}/endpoints",
             everywhere="endpoints",
             columns=(
-                C("id"),
-                C("uid"),
-                C("url", folds=True),
-                C("enabled"),
-                C("disabled_reason", "why not", spare=True),
-                C("paused", spare=True),
-                C("events", folds=True, spare=True),
-                C("failing_since", spare=True),
-                C("app", spare=True),
+                Column("id"),
+                Column("uid"),
+                Column("url", folds=True),
+                Column("enabled"),
+                Column("disabled_reason", "why not", spare=True),
+                Column("paused", spare=True),
+                Column("events", folds=True, spare=True),
+                Column("failing_since", spare=True),
+                Column("app", spare=True),
             ),
         ),
         Verb("get", "Show an endpoint.", ONE_ENDPOINT),
@@ -230,13 +207,16 @@ ENDPOINTS: Final = Resource(
             "revisions",
             "List what an endpoint was before, newest first.",
             f"{ONE_ENDPOINT}/revisions",
-            columns=(C("revision"), C("created_at", "since"), C("url", folds=True), C("events", folds=True)),
+            columns=(
+                Column("revision"),
+                Column("created_at", "since"),
+                Column("url", folds=True),
+                Column("events", folds=True),
+            ),
         ),
     ),
     PLACES,
 )
-
-# Event types ----------------------------------------------------------------------------------------------------------
 
 EVENT_TYPE_FIELDS: Final = (
     Option("description", "What it means that it happens."),
@@ -255,11 +235,11 @@ EVENT_TYPES: Final = Resource(
             "event-types",
             options=(Option("archived", "With those that are archived.", "flag"),),
             columns=(
-                C("name"),
-                C("version", spare=True),
-                C("visibility", spare=True),
-                C("description", folds=True),
-                C("archived", spare=True),
+                Column("name"),
+                Column("version", spare=True),
+                Column("visibility", spare=True),
+                Column("description", folds=True),
+                Column("archived", spare=True),
             ),
         ),
         Verb("get", "Show an event type.", "event-types/{event_type}"),
@@ -294,7 +274,7 @@ EVENT_TYPES: Final = Resource(
             "versions",
             "List the versions of an event type's schema.",
             "event-types/{event_type}/versions",
-            columns=(C("version"), C("created_at", "since"), C("schema", folds=True)),
+            columns=(Column("version"), Column("created_at", "since"), Column("schema", folds=True)),
         ),
         Verb(
             "check",
@@ -306,124 +286,6 @@ EVENT_TYPES: Final = Resource(
     ),
     PLACES,
 )
-
-# What happened --------------------------------------------------------------------------------------------------------
-
-ATTEMPT_COLUMNS: Final = (
-    C("id"),
-    C("attempt", "try"),
-    C("outcome"),
-    C("reason"),
-    C("status"),
-    C("timings.total_ms", "ms"),
-    C("type", folds=True, spare=True),
-    C("started_at", "started", spare=True),
-    C("endpoint", spare=True),
-    C("event", spare=True),
-)
-EVENTS: Final = Resource(
-    "events",
-    "What was published.",
-    "event",
-    (
-        Verb(
-            "list",
-            "List the events of an app, or of all, newest first.",
-            "apps/{app}/events",
-            everywhere="events",
-            options=(OF_TYPE, OF_SUBJECT, SINCE, UNTIL),
-            columns=(
-                C("id"),
-                C("type", folds=True),
-                C("subject", folds=True),
-                C("created_at", "created"),
-                C("payload_bytes", "bytes", spare=True),
-                C("key", spare=True),
-            ),
-        ),
-        Verb(
-            "get",
-            "Show an event with its data, and where it went.",
-            "apps/{app}/events/{event}",
-            everywhere="events/{event}",
-        ),
-        Verb(
-            "attempts",
-            "List the attempts to deliver an event.",
-            "apps/{app}/events/{event}/attempts",
-            everywhere="events/{event}/attempts",
-            columns=ATTEMPT_COLUMNS,
-        ),
-    ),
-    PLACES,
-)
-ATTEMPTS: Final = Resource(
-    "attempts",
-    "What was tried, and what came of it.",
-    "attempt",
-    (
-        Verb(
-            "list",
-            "List the attempts of an app, or of all, newest first.",
-            "apps/{app}/attempts",
-            everywhere="attempts",
-            options=(
-                OF_ENDPOINT,
-                Option("outcome", "delivered, failed or gave_up."),
-                OF_TYPE,
-                SINCE,
-                UNTIL,
-            ),
-            columns=ATTEMPT_COLUMNS,
-        ),
-        Verb(
-            "get",
-            "Show an attempt with its request and the answer.",
-            "apps/{app}/attempts/{attempt}",
-            everywhere="attempts/{attempt}",
-        ),
-    ),
-    PLACES,
-)
-DELIVERIES: Final = Resource(
-    "deliveries",
-    "What is still owed.",
-    "delivery",
-    (
-        Verb(
-            "list",
-            "List what is owed to an app, or to all.",
-            "apps/{app}/deliveries",
-            everywhere="deliveries",
-            options=(OF_ENDPOINT,),
-            columns=(
-                C("event"),
-                C("endpoint"),
-                C("attempt", "try"),
-                C("reason"),
-                C("due_at", "due", spare=True),
-                C("type", folds=True, spare=True),
-                C("eta_seconds", "eta", spare=True),
-                C("app", spare=True),
-            ),
-        ),
-        Verb(
-            "resend",
-            "Send an event to an endpoint again.",
-            "apps/{app}/deliveries/resend",
-            "POST",
-            options=(
-                Option("event", "The event's id (evt_…).", positional=True),
-                Option("endpoint", "To this endpoint: id or uid.", required=True),
-            ),
-            done="{event} will be sent again",
-            quiet=True,
-        ),
-    ),
-    PLACES,
-)
-
-# Keys and audit -------------------------------------------------------------------------------------------------------
 
 
 def _scoped(fields: dict[str, Any]) -> dict[str, Any]:
@@ -453,12 +315,12 @@ KEYS: Final = Resource(
             "List the keys, without what is secret of them.",
             "keys",
             columns=(
-                C("id"),
-                C("hint"),
-                C("scope"),
-                C("name", folds=True),
-                C("created_at", "created", spare=True),
-                C("app", spare=True),
+                Column("id"),
+                Column("hint"),
+                Column("scope"),
+                Column("name", folds=True),
+                Column("created_at", "created", spare=True),
+                Column("app", spare=True),
             ),
         ),
         Verb(
@@ -471,42 +333,3 @@ KEYS: Final = Resource(
     ),
     PLACES,
 )
-AUDIT: Final = Resource(
-    "audit",
-    "Who changed or revealed what.",
-    "entry",
-    (
-        Verb(
-            "list",
-            "List the entries, newest first.",
-            "audit",
-            options=(
-                Option("actor", "Of this actor: the id of a key."),
-                Option("action", "Of this action, such as endpoint.changed."),
-                Option("object", "About this thing: its id."),
-                SINCE,
-                UNTIL,
-            ),
-            columns=(
-                C("at"),
-                C("action"),
-                C("object"),
-                C("actor", spare=True),
-                C("detail", folds=True, spare=True),
-            ),
-        ),
-    ),
-    PLACES,
-)
-
-RESOURCES: Final = (APPS, GRANTS, ENDPOINTS, EVENT_TYPES, EVENTS, ATTEMPTS, DELIVERIES, KEYS, AUDIT)
-
-apps = build(APPS)
-grants = build(GRANTS)
-endpoints = build(ENDPOINTS)
-event_types = build(EVENT_TYPES)
-events = build(EVENTS)
-attempts = build(ATTEMPTS)
-deliveries = build(DELIVERIES)
-keys = build(KEYS)
-audit = build(AUDIT)

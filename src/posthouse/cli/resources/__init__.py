@@ -1,0 +1,24 @@
+"""Every resource command: `posthouse apps list`, `posthouse endpoints pause ledger --app acme`, …
+
+They are tables. What a verb is, and how it becomes a command, is told in `cli/verbs.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from posthouse.cli.resources.configuration import APPS, ENDPOINTS, EVENT_TYPES, GRANTS, KEYS
+from posthouse.cli.resources.traffic import ATTEMPTS, AUDIT, DELIVERIES, EVENTS
+from posthouse.cli.verbs import build
+
+RESOURCES: Final = (APPS, GRANTS, ENDPOINTS, EVENT_TYPES, EVENTS, ATTEMPTS, DELIVERIES, KEYS, AUDIT)
+
+apps = build(APPS)
+grants = build(GRANTS)
+endpoints = build(ENDPOINTS)
+event_types = build(EVENT_TYPES)
+events = build(EVENTS)
+attempts = build(ATTEMPTS)
+deliveries = build(DELIVERIES)
+keys = build(KEYS)
+audit = build(AUDIT)

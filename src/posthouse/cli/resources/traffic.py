@@ -1,0 +1,150 @@
+"""What happened: events, attempts, what is owed, and the audit."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from posthouse.cli.output import Column
+from posthouse.cli.resources.words import OF_ENDPOINT, OF_SUBJECT, OF_TYPE, PLACES, SINCE, UNTIL
+from posthouse.cli.verbs import Option, Resource, Verb
+
+ATTEMPT_COLUMNS: Final = (
+    Column("id"),
+    Column("attempt", "try"),
+    Column("outcome"),
+    Column("reason"),
+    Column("status"),
+    Column("timings.total_ms", "ms"),
+    Column("type", folds=True, spare=True),
+    Column("started_at", "started", spare=True),
+    Column("endpoint", spare=True),
+    Column("event", spare=True),
+)
+EVENTS: Final = Resource(
+    "events",
+    "What was published.",
+    "event",
+    (
+        Verb(
+            "list",
+            "List the events of an app, or of all, newest first.",
+            "apps/{app}/events",
+            everywhere="events",
+            options=(OF_TYPE, OF_SUBJECT, SINCE, UNTIL),
+            columns=(
+                Column("id"),
+                Column("type", folds=True),
+                Column("subject", folds=True),
+                Column("created_at", "created"),
+                Column("payload_bytes", "bytes", spare=True),
+                Column("key", spare=True),
+            ),
+        ),
+        Verb(
+            "get",
+            "Show an event with its data, and where it went.",
+            "apps/{app}/events/{event}",
+            everywhere="events/{event}",
+        ),
+        Verb(
+            "attempts",
+            "List the attempts to deliver an event.",
+            "apps/{app}/events/{event}/attempts",
+            everywhere="events/{event}/attempts",
+            columns=ATTEMPT_COLUMNS,
+        ),
+    ),
+    PLACES,
+)
+ATTEMPTS: Final = Resource(
+    "attempts",
+    "What was tried, and what came of it.",
+    "attempt",
+    (
+        Verb(
+            "list",
+            "List the attempts of an app, or of all, newest first.",
+            "apps/{app}/attempts",
+            everywhere="attempts",
+            options=(
+                OF_ENDPOINT,
+                Option("outcome", "delivered, failed or gave_up."),
+                OF_TYPE,
+                SINCE,
+                UNTIL,
+            ),
+            columns=ATTEMPT_COLUMNS,
+        ),
+        Verb(
+            "get",
+            "Show an attempt with its request and the answer.",
+            "apps/{app}/attempts/{attempt}",
+            everywhere="attempts/{attempt}",
+        ),
+    ),
+    PLACES,
+)
+DELIVERIES: Final = Resource(
+    "deliveries",
+    "What is still owed.",
+    "delivery",
+    (
+        Verb(
+            "list",
+            "List what is owed to an app, or to all.",
+            "apps/{app}/deliveries",
+            everywhere="deliveries",
+            options=(OF_ENDPOINT,),
+            columns=(
+                Column("event"),
+                Column("endpoint"),
+                Column("attempt", "try"),
+                Column("reason"),
+                Column("due_at", "due", spare=True),
+                Column("type", folds=True, spare=True),
+                Column("eta_seconds", "eta", spare=True),
+                Column("app", spare=True),
+            ),
+        ),
+        Verb(
+            "resend",
+            "Send an event to an endpoint again.",
+            "apps/{app}/deliveries/resend",
+            "POST",
+            options=(
+                Option("event", "The event's id (evt_…).", positional=True),
+                Option("endpoint", "To this endpoint: id or uid.", required=True),
+            ),
+            done="{event} will be sent again",
+            quiet=True,
+        ),
+    ),
+    PLACES,
+)
+AUDIT: Final = Resource(
+    "audit",
+    "Who changed or revealed what.",
+    "entry",
+    (
+        Verb(
+            "list",
+            "List the entries, newest first.",
+            "audit",
+            options=(
+                Option("actor", "Of this actor: the id of a key."),
+                Option("action", "Of this action, such as endpoint.changed."),
+                Option("object", "About this thing: its id."),
+                SINCE,
+                UNTIL,
+            ),
+            columns=(
+                Column("at"),
+                Column("action"),
+                Column("object"),
+                Column("actor", spare=True),
+                Column("detail", folds=True, spare=True),
+            ),
+        ),
+    ),
+    PLACES,
+)

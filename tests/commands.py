@@ -1,0 +1,119 @@
+"""The commands, as a person runs them: real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import selectors
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "posthouse.cli.main"]
+PATIENCE_SECONDS = 60
+
+
+def environment(**more: str) -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("POSTHOUSE_")}
+    return clean | {"NO_COLOR": "1", "COLUMNS": "160"} | more
+
+
+def run(*words: str, given: str | None = None, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end. `given` is its standard input."""
+    return subprocess.run(
+        [*COMMAND, *words],
+        env=environment(**more),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        input=given,
+    )
+
+
+def rows(told: subprocess.CompletedProcess[str], code: int = 0) -> list[dict[str, Any]]:
+    """The lines of JSON of a command that ended with this code."""
+    assert told.returncode == code, told.stdout + told.stderr
+    return [json.loads(line) for line in told.stdout.splitlines()]
+
+
+def on_terminal(words: Sequence[str], *, width: int = 80, **more: str) -> tuple[int, str]:
+    """Run a command on a terminal of this width: its exit code, and what it showed (both streams)."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
+    clean = {name: value for name, value in environment(**more).items() if name != "COLUMNS"} | {"TERM": "xterm"}
+    process = subprocess.Popen([*COMMAND, *words], env=clean, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    said = b""
+    try:
+        while True:
+            try:
+                text = os.read(ours, 65536)
+            except OSError:  # Linux: the other side is closed
+                break
+            if not text:
+                break
+            said += text
+        return process.wait(PATIENCE_SECONDS), said.decode().replace("\r\n", "\n")
+    finally:
+        os.close(ours)
+        process.kill()
+        process.wait()
+
+
+class Running:
+    """A command that goes on, and what it says."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.said = ""
+        self._lines = selectors.DefaultSelector()
+        for stream in (process.stdout, process.stderr):
+            assert stream is not None
+            os.set_blocking(stream.fileno(), False)
+            self._lines.register(stream, selectors.EVENT_READ)
+
+    def until(self, pattern: str) -> re.Match[str]:
+        """Read until it has said this, on either stream."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while (found := re.search(pattern, self.said)) is None:
+            if time.monotonic() > deadline:
+                pytest.fail(f"never said {pattern!r}, but: {self.said}")
+            for key, _ in self._lines.select(timeout=0.2):
+                text = os.read(key.fd, 65536).decode()
+                if not text:
+                    self._lines.unregister(key.fileobj)
+                self.said += text
+            if not self._lines.get_map():
+                pytest.fail(f"ended without {pattern!r}, but with: {self.said}")
+        return found
+
+
+@contextmanager
+def running(*words: str, **more: str) -> Iterator[Running]:
+    process = subprocess.Popen(
+        [*COMMAND, *words], env=environment(**more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield Running(process)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for stream in (process.stdout, process.stderr):
+            assert stream is not None
+            stream.close()
