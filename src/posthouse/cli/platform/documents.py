@@ -20,7 +20,11 @@ SUFFIXES: Final = (".yaml", ".yml")
 Path_ = tuple[str | int, ...]
 _STEP: Final = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 _TAGS: Final = "tag:yaml.org,2002:"
-_SCALARS: Final = ("str", "int", "float", "bool", "null")
+_KINDS: Final[dict[type, tuple[str, ...]]] = {
+    yaml.MappingNode: ("map",),
+    yaml.SequenceNode: ("seq",),
+    yaml.ScalarNode: ("str", "int", "float", "bool", "null", "timestamp"),
+}
 
 
 class Place(NamedTuple):
@@ -152,6 +156,9 @@ class _Reader:
             return None
         self._open.add(id(node))
         try:
+            if node.tag.removeprefix(_TAGS) not in _KINDS[type(node)]:
+                self._wrong(node, path, f"the tag {node.tag} is not understood")
+                return None
             match node:
                 case yaml.MappingNode():
                     return self._mapping(node, path, places)
@@ -182,9 +189,6 @@ class _Reader:
         kind = node.tag.removeprefix(_TAGS)
         if kind == "timestamp":  # times are text in JSON
             return node.value
-        if kind not in _SCALARS:
-            self._wrong(node, path, f"tags such as {node.tag} are not understood")
-            return None
         try:
             return yaml.SafeLoader("").construct_object(node)
         except (ValueError, yaml.YAMLError):

@@ -20,6 +20,7 @@ from posthouse.domain.endpoint import EndpointConfig
 from posthouse.domain.errors import Invalid
 from posthouse.domain.ids import APP as APP_PREFIX
 from posthouse.domain.ids import ENDPOINT, ID_BYTES, AppId, EndpointId, parse_id
+from posthouse.intake.parse import check_type
 from posthouse.manage.access import check_uid
 from posthouse.manage.endpoint_change import changed, check_change
 from posthouse.ports.directory import App, EventType, StoredEndpoint
@@ -134,14 +135,11 @@ ENDPOINT_KIND: Final = Kind(
 
 def check_reference(kind: Kind, reference: str) -> str | None:
     """Why this cannot be the name or uid of a thing."""
-    if kind is EVENT_TYPE:
-        try:
-            _validated(EventTypeCreate, {"name": reference})
-        except Wrong as wrong:
-            return wrong.problems[0][1]
-        return None
     try:
-        check_uid(reference, prefix=kind.prefix)
+        if kind is EVENT_TYPE:
+            check_type(reference, path="name")
+        else:
+            check_uid(reference, prefix=kind.prefix)
     except Invalid as error:
         return str(error)
     return None
