@@ -107,14 +107,14 @@ def cell(name: str, value: Any, *, inline: bool = True) -> Text:
             return Text("-", style="dim")
         case bool():
             return Text("yes" if value else "no", style="" if value else "dim")
+        case str() | list() | dict() if not value:
+            return Text("-", style="dim")
         case str():
             found = _TIME.match(value)
             text = f"{found[1]} {found[2]}" if found else value
             return Text(printable(text if not inline else text.replace("\n", " ")), style=COLOURS.get(value, ""))
         case float() if name.endswith("_ms"):
             return Text(f"{value:.1f}")
-        case [] | {} | "":
-            return Text("-", style="dim")
         case list() if inline and all(isinstance(one, str) for one in value):
             return Text(printable(", ".join(value)))
         case list() | dict() if inline:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from posthouse.cli.client import Client
 from posthouse.cli.output import Column, as_json, note, printable, show, show_record, terminal
 from posthouse.cli.verbs import Json, Key, Url, decoded
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 COLUMNS = (Column("id"), Column("type", folds=True), Column("created_at", "created"), Column("apps"))
 
@@ -73,43 +77,41 @@ def explain(routing: dict[str, Any], *, json_wanted: bool = False) -> None:
     if as_json(json_wanted):
         show_record(routing, json_wanted=True)
         return
+    console = terminal()
+    for line in explained(routing):
+        console.print(line, soft_wrap=True)
+    if routing.get("truncated"):
+        note("there are more; this shows the first ones")
+
+
+def explained(routing: dict[str, Any]) -> Iterator[Text]:
+    """The lines of an explanation: whom an event would reach, and why not the others."""
     from rich.text import Text
 
-    console = terminal()
-
-    def say(*parts: str | tuple[str, str]) -> None:
-        console.print(
-            Text.assemble(
-                *(printable(part) if isinstance(part, str) else (printable(part[0]), part[1]) for part in parts)
-            ),
-            soft_wrap=True,
-        )
+    def line(*parts: str | tuple[str, str]) -> Text:
+        styled = ((part, "") if isinstance(part, str) else part for part in parts)
+        return Text.assemble(*((printable(text), style) for text, style in styled))
 
     reached, others = routing["reached"], routing["not_reached"]
     endpoints = sum(len(one["endpoints"]) for one in reached)
     about = f" about {routing['subject']}" if routing.get("subject") else ""
-    say(
-        (routing["type"], "bold"),
-        about,
-        f" would reach {_count(endpoints, 'endpoint')} of {_count(len(reached), 'app')}",
-    )
+    whom = f"{_count(endpoints, 'endpoint')} of {_count(len(reached), 'app')}" if reached else "nobody"
+    yield line((routing["type"], "bold"), about, f" would reach {whom}")
     for one in reached:
-        say("  ", (_name(one, "app"), "bold"))
+        yield line("  ", (_name(one, "app"), "bold"))
         for endpoint in one["endpoints"]:
-            say("    ", ("✓ ", "green"), _name(endpoint, "endpoint"), f"  {endpoint['url']}")
-            say("      ", (str(endpoint["reason"]), "dim"))
+            yield line("    ", ("✓ ", "green"), _name(endpoint, "endpoint"), f"  {endpoint['url']}")
+            yield line("      ", (str(endpoint["reason"]), "dim"))
         if not one["endpoints"]:
-            say("    ", ("- ", "yellow"), "none of its endpoints; see below")
+            yield line("    ", ("- ", "yellow"), "none of its endpoints; see below")
     if others:
-        say()
-        say(("Not reached", "bold"))
+        yield line()
+        yield line(("Not reached", "bold"))
     for one in others:
         where = _name(one, "app") + (f" / {one['endpoint']}" if one.get("endpoint") else "")
-        say("  ", ("✗ ", "red"), f"{where}  ", (str(one["reason"]), "yellow"))
+        yield line("  ", ("✗ ", "red"), f"{where}  ", (str(one["reason"]), "yellow"))
         if one.get("explanation"):
-            say("      ", (str(one["explanation"]), "dim"))
-    if routing.get("truncated"):
-        note("there are more; this shows the first ones")
+            yield line("      ", (str(one["explanation"]), "dim"))
 
 
 def _name(thing: dict[str, Any], kind: str) -> str:
