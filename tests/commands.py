@@ -8,12 +8,15 @@ import re
 import selectors
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
+from tests.postgres import end_server
 
 COMMAND = [sys.executable, "-m", "posthouse.cli.main"]
 PATIENCE_SECONDS = 60
@@ -42,7 +45,7 @@ def rows(told: subprocess.CompletedProcess[str], code: int = 0) -> list[dict[str
     return [json.loads(line) for line in told.stdout.splitlines()]
 
 
-def on_terminal(words: Sequence[str], *, width: int = 80, **more: str) -> tuple[int, str]:
+def on_terminal(words: Sequence[str], more: Mapping[str, str], *, width: int = 80) -> tuple[int, str]:
     """Run a command on a terminal of this width: its exit code, and what it showed (both streams)."""
     import fcntl
     import pty
@@ -117,3 +120,26 @@ def running(*words: str, **more: str) -> Iterator[Running]:
         for stream in (process.stdout, process.stderr):
             assert stream is not None
             stream.close()
+
+
+class Served(NamedTuple):
+    """A server that `posthouse serve` started; `reach` is the environment in which commands find it."""
+
+    data: Path
+    port: str
+    reach: dict[str, str]
+
+
+@contextmanager
+def served(*flags: str) -> Iterator[Served]:
+    """A server with an embedded database of its own, in a folder that PostgreSQL's account can reach."""
+    with tempfile.TemporaryDirectory(prefix="posthouse-served-", dir="/tmp", ignore_cleanup_errors=True) as name:
+        os.chmod(name, 0o755)
+        data = Path(name) / "data"
+        try:
+            with running("serve", "--port", "0", "--data-dir", str(data), *flags) as server:
+                key = server.until(r"(ph_\S+)\n")[1]
+                port = server.until(r"listens on http://127\.0\.0\.1:(\d+);")[1]
+                yield Served(data, port, {"POSTHOUSE_URL": f"http://127.0.0.1:{port}", "POSTHOUSE_KEY": key})
+        finally:
+            end_server(data)

@@ -8,7 +8,6 @@ import json
 import os
 import resource
 import subprocess
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -19,8 +18,8 @@ from typing import Any, NamedTuple
 
 import asyncpg
 import pytest
-from tests.commands import COMMAND, PATIENCE_SECONDS, environment, rows, run, running
-from tests.postgres import PostgresServer, end_server
+from tests.commands import COMMAND, PATIENCE_SECONDS, environment, rows, run, served
+from tests.postgres import PostgresServer
 
 from posthouse import config
 from posthouse.adapters.postgres.database import Database
@@ -56,7 +55,6 @@ class Installation(NamedTuple):
 
     data: Path
     port: str
-    key: str
 
     def doctor(self, *words: str, **more: str) -> dict[str, dict[str, Any]]:
         return findings(run("doctor", "--data-dir", str(self.data), "--port", self.port, *words, **more))
@@ -76,19 +74,10 @@ class Installation(NamedTuple):
 
 @pytest.fixture(scope="module")
 def installation() -> Iterator[Installation]:
-    with tempfile.TemporaryDirectory(prefix="posthouse-doctor-", dir="/tmp", ignore_cleanup_errors=True) as name:
-        os.chmod(name, 0o755)  # PostgreSQL's account must pass
-        data = Path(name) / "data"
-        try:
-            with running("serve", "--port", "0", "--data-dir", str(data)) as server:
-                key = server.until(r"(ph_\S+)\n")[1]
-                port = server.until(r"listens on http://127\.0\.0\.1:(\d+);")[1]
-                reach = {"POSTHOUSE_URL": f"http://127.0.0.1:{port}", "POSTHOUSE_KEY": key}
-                rows(run("apps", "create", "--uid", "acme", **reach))
-                rows(run("endpoints", "create", "https://93.184.215.14/hook", "--app", "acme", **reach))
-                yield Installation(data, port, key)
-        finally:
-            end_server(data)
+    with served() as server:
+        rows(run("apps", "create", "--uid", "acme", **server.reach))
+        rows(run("endpoints", "create", "https://93.184.215.14/hook", "--app", "acme", **server.reach))
+        yield Installation(server.data, server.port)
 
 
 def test_a_healthy_installation_is_all_ok(installation: Installation) -> None:

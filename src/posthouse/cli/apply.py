@@ -25,7 +25,7 @@ VALUE_LENGTH_MAX: Final = 120
 
 def apply(
     *,
-    file: Annotated[list[str], Parameter(name=["--file", "-f"], negative="")],
+    file: Annotated[list[str], Parameter(name=["--file", "-f"], negative="", allow_leading_hyphen=True)],
     dry_run: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     prune: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     url: Url = None,

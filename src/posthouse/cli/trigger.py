@@ -21,7 +21,7 @@ def trigger(
     event_type: str,
     /,
     *,
-    data: str,
+    data: Annotated[str, Parameter(allow_leading_hyphen=True)],
     app: str | None = None,
     subject: str | None = None,
     event_key: str | None = None,

@@ -144,6 +144,7 @@ def _signature(resource: Resource, verb: Verb) -> inspect.Signature:
         shape = Parameter(
             name=None if option.positional else f"--{option.name}",
             help=option.help,
+            allow_leading_hyphen=option.kind == "json",  # - is standard input
             negative=None if option.kind == "flag" and verb.method != "GET" else "",
         )
         kind = _TYPES[option.kind]
@@ -160,6 +161,7 @@ def _signature(resource: Resource, verb: Verb) -> inspect.Signature:
     if verb.takes_data:
         told = Parameter(
             name="--data",
+            allow_leading_hyphen=True,
             help="The fields as a JSON object, under what other flags say: itself, @FILE, or - for standard input.",
         )
         flags.append(_flag("data", Annotated[str | None, told], None))

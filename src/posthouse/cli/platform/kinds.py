@@ -12,17 +12,21 @@ from typing import Any, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
+from posthouse.api.models.common import optional_time
 from posthouse.api.models.directory import AppAnswer, AppFields, EventTypeAnswer, EventTypeCreate
 from posthouse.api.models.endpoint import EndpointAnswer, EndpointCreate
+from posthouse.api.models.grant import GrantPut
 from posthouse.api.problems import fields_of
 from posthouse.cli.platform.documents import Path_, steps
 from posthouse.domain.endpoint import EndpointConfig
 from posthouse.domain.errors import Invalid
 from posthouse.domain.ids import APP as APP_PREFIX
 from posthouse.domain.ids import ENDPOINT, ID_BYTES, AppId, EndpointId, parse_id
+from posthouse.domain.ids import GRANT as GRANT_PREFIX
 from posthouse.intake.parse import check_type
 from posthouse.manage.access import check_uid
 from posthouse.manage.endpoint_change import changed, check_change
+from posthouse.manage.grants import check_grant
 from posthouse.ports.directory import App, EventType, StoredEndpoint
 
 Fields = dict[str, Any]
@@ -98,17 +102,18 @@ def _endpoint(fields: Fields) -> Fields:
 
 
 def _grant(fields: Fields) -> Fields:
-    problems: list[tuple[Path_, str]] = []
-    for name in ("types", "subjects"):
-        given = fields.get(name)
-        if not isinstance(given, list) or not given or not all(isinstance(one, str) for one in given):
-            problems.append(((name,), 'should be a list of text, such as ["*"]'))
-    until = fields.get("expires_at")
-    if until is not None and _instant(until) is None:
-        problems.append((("expires_at",), "should be a time such as 2027-01-01T00:00:00Z"))
-    if problems:
-        raise Wrong(problems)
-    return {"types": fields["types"], "subjects": fields["subjects"], "expires_at": until}
+    body = _validated(GrantPut, fields)
+    assert isinstance(body, GrantPut)
+    given = body.fields()
+    try:
+        check_grant(given, now=0.0)  # one that has expired is in order in a file
+    except Invalid as error:
+        raise Wrong([(steps(error.path), str(error))]) from None
+    return {
+        "types": list(dict.fromkeys(given.types)),
+        "subjects": list(dict.fromkeys(given.subjects)),
+        "expires_at": optional_time(given.expires_at),
+    }
 
 
 def _instant(value: Any) -> datetime | None:
@@ -121,7 +126,7 @@ def _instant(value: Any) -> datetime | None:
 
 EVENT_TYPE: Final = Kind("event type", "event_types", "", _names(EventTypeCreate) - {"name"}, _event_type)
 APP: Final = Kind("app", "apps", APP_PREFIX, _names(AppFields), _app)
-GRANT: Final = Kind("grant", "grants", "grant", frozenset({"types", "subjects", "expires_at"}), _grant)
+GRANT: Final = Kind("grant", "grants", GRANT_PREFIX, _names(GrantPut), _grant)
 ENDPOINT_KIND: Final = Kind(
     "endpoint",
     "endpoints",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
 from posthouse.cli.platform.declared import Declared, Item
-from posthouse.cli.platform.kinds import EVENT_TYPE, Kind, KindName, same
+from posthouse.cli.platform.kinds import EVENT_TYPE, GRANT, Kind, KindName, same
 
 Action = Literal["create", "update", "delete"]
 
@@ -104,7 +104,11 @@ def _add(found: Plan, item: Item, there: There | None) -> None:
     elif there is None:
         fields = [FieldChange(name, None, value) for name, value in item.fields.items()]
         found.changes.append(Change("create", item.kind, item.app, item.reference, fields, item))
-    elif fields := differences(item, there):
+    elif (fields := differences(item, there)) and item.by_id and item.kind is GRANT:
+        found.impossible.append(
+            (item, "a grant without a uid cannot be changed; give it a uid, and remove the old one")
+        )
+    elif fields:
         found.changes.append(Change("update", item.kind, item.app, item.reference, fields, item, there))
 
 

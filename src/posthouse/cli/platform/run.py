@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from posthouse.cli.client import Answer, Client
-from posthouse.cli.platform.kinds import APP
+from posthouse.cli.platform.kinds import APP, EVENT_TYPE
 from posthouse.cli.platform.plan import Change, differences
 from posthouse.cli.platform.remote import fresh, path_of
 from posthouse.domain.errors import Conflict, NotFound, PosthouseError, StoreUnavailable, Unauthorised
@@ -45,8 +45,12 @@ def run(client: Client, changes: Sequence[Change]) -> Iterator[Result]:
 
 
 def _create(client: Client, change: Change) -> str:
+    """Only where there is none yet: somebody else's is not overwritten."""
     assert change.item is not None
-    client.ask("PUT", _path(change), body=change.item.fields, headers={"If-None-Match": "*"})
+    if change.kind is EVENT_TYPE:
+        client.ask("POST", ("event-types",), body={"name": change.reference} | change.item.fields)
+    else:
+        client.ask("PUT", _path(change), body=change.item.fields, headers={"If-None-Match": "*"})
     return ""
 
 
@@ -55,16 +59,17 @@ def _update(client: Client, change: Change) -> str:
     assert change.item is not None
     assert change.there is not None
     there, answer = fresh(client, change.there)
-    if list(differences(change.item, there)) != list(change.fields):
+    if differences(change.item, there) != list(change.fields):
         error = Conflict("somebody changed it since this plan was made")
         error.add_note("run it again: it makes a new plan")
         raise error
-    kept = {name: there.body[name] for name in change.kind.kept if name in there.body}
-    if change.item.by_id:
-        # By an id nothing can be put: every field that may be declared is set, to its default where a file has none.
-        body: dict[str, Any] = dict.fromkeys(change.kind.fields - change.kind.kept) | change.item.fields
+    if change.kind is EVENT_TYPE:
+        body = change.item.view | ({"archived": False} if there.body.get("archived") else {})
         client.ask("PATCH", _path(change), body=body, headers=_if_unchanged(answer))
+    elif change.item.by_id:
+        client.ask("PATCH", _path(change), body=change.item.view, headers=_if_unchanged(answer))
     else:
+        kept = {name: there.body[name] for name in change.kind.kept if name in there.body}
         client.ask("PUT", _path(change), body=kept | change.item.fields, headers=_if_unchanged(answer))
     return ""
 

@@ -8,7 +8,12 @@ from posthouse.cli.output import Column
 from posthouse.cli.resources.words import METADATA, PLACES, SINCE, UID, UNTIL
 from posthouse.cli.verbs import Option, Resource, Verb
 
-APP_FIELDS: Final = (Option("name", "What people call it."), UID, METADATA)
+APP_FIELDS: Final = (
+    Option("name", "What people call it."),
+    UID,
+    Option("quotas", 'What it may use: {"publish_per_second": 100, "endpoints_max": 5}, as JSON.', "json"),
+    METADATA,
+)
 APPS: Final = Resource(
     "apps",
     "The third parties: who receives events.",
@@ -122,6 +127,7 @@ ENDPOINTS: Final = Resource(
             "List the endpoints of an app, or of all.",
             "apps/{app}/endpoints",
             everywhere="endpoints",
+            options=(Option("enabled", "true: those that are enabled; false: those that are not."),),
             columns=(
                 Column("id"),
                 Column("uid"),
@@ -210,8 +216,8 @@ ENDPOINTS: Final = Resource(
             columns=(
                 Column("revision"),
                 Column("created_at", "since"),
-                Column("url", folds=True),
-                Column("events", folds=True),
+                Column("config.url", folds=True),
+                Column("config.events", folds=True),
             ),
         ),
     ),

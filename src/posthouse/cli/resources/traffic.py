@@ -19,6 +19,7 @@ ATTEMPT_COLUMNS: Final = (
     Column("started_at", "started", spare=True),
     Column("endpoint", spare=True),
     Column("event", spare=True),
+    Column("app", spare=True),
 )
 EVENTS: Final = Resource(
     "events",
@@ -38,6 +39,7 @@ EVENTS: Final = Resource(
                 Column("created_at", "created"),
                 Column("payload_bytes", "bytes", spare=True),
                 Column("key", spare=True),
+                Column("app", spare=True),
             ),
         ),
         Verb(
@@ -131,9 +133,11 @@ AUDIT: Final = Resource(
             "List the entries, newest first.",
             "audit",
             options=(
-                Option("actor", "Of this actor: the id of a key."),
-                Option("action", "Of this action, such as endpoint.changed."),
-                Option("object", "About this thing: its id."),
+                Option("actor", "Done with this key (its id), or by system."),
+                Option(
+                    "action", "Of this action, or of a kind of them: endpoint.created, endpoint. with a dot at the end."
+                ),
+                Option("object", "Done to this: an id, or the name of an event type."),
                 SINCE,
                 UNTIL,
             ),
@@ -141,7 +145,8 @@ AUDIT: Final = Resource(
                 Column("at"),
                 Column("action"),
                 Column("object"),
-                Column("actor", spare=True),
+                Column("actor.name", "by", folds=True, spare=True),
+                Column("actor.id", "key", spare=True),
                 Column("detail", folds=True, spare=True),
             ),
         ),

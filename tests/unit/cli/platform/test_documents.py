@@ -91,7 +91,7 @@ apps:
         ),
         (
             "apps:\n  - uid: a\n    grants:\n      - {uid: g, types: order.*, subjects: ['*']}\n",
-            "p.yaml:4:18: apps[a].grants[g].types: should be a list of text",
+            "p.yaml:4:18: apps[a].grants[g].types: should be an array",
         ),
         ("event_types:\n  - name: a b\n", "p.yaml:2:5: event_types[0].name:"),
         ("event_types: &a\n  - *a\n", "p.yaml:1:14: event_types[0]: contains itself"),
