@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from posthouse.cli.client import Client
 from posthouse.cli.output import Column, as_json, note, printable, show, show_record, terminal
 from posthouse.cli.verbs import Json, Key, Url, decoded
+from posthouse.domain.errors import NotFound
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -56,13 +57,18 @@ def trigger(
     body: dict[str, Any] = {"type": event_type, "data": decoded(data, "--data")}
     given = (("subject", subject), ("key", event_key), ("channels", channel))
     body |= {name: value for name, value in given if value is not None}
-    answer = Client(url, api_key).ask(
-        "POST",
-        ("events",) if app is None else ("apps", app, "events"),
-        body=body,
-        query={"dry_run": "true"} if dry_run else None,
-        headers={"Idempotency-Key": idempotency_key} if idempotency_key else None,
-    )
+    try:
+        answer = Client(url, api_key).ask(
+            "POST",
+            ("events",) if app is None else ("apps", app, "events"),
+            body=body,
+            query={"dry_run": "true"} if dry_run else None,
+            headers={"Idempotency-Key": idempotency_key} if idempotency_key else None,
+        )
+    except NotFound as error:
+        listed = "apps" if error.code == "app_not_found" else "event-types"
+        error.add_note(f"`posthouse {listed} list` shows those that there are, `posthouse {listed} create` makes one")
+        raise
     if dry_run:
         explain(answer.body, json_wanted=json_wanted)
         return
