@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from posthouse.cli.client import Client
-from posthouse.cli.output import note
+from posthouse.cli.output import note, outlined
 from posthouse.cli.verbs import Key, Url
 from posthouse.domain.errors import Invalid
 
@@ -56,8 +56,6 @@ def export(
 
 def render(things: Iterable[There], *, event_types: bool = True) -> str:
     """Everything as one YAML document, in an order that does not change."""
-    import yaml
-
     from posthouse.cli.platform.kinds import APP, EVENT_TYPE
 
     types: dict[str, Any] = {}
@@ -76,16 +74,7 @@ def render(things: Iterable[There], *, event_types: bool = True) -> str:
     whole: dict[str, Any] = {"event_types": [types[name] for name in sorted(types)]} if event_types else {}
     whole["apps"] = [apps[name] for name in sorted(apps)]
 
-    class Dumper(yaml.SafeDumper):
-        """Lists of plain values on one line, everything else on lines of its own."""
-
-    def sequence(dumper: Dumper, values: list[Any]) -> yaml.Node:
-        flat = not any(isinstance(value, list | dict) for value in values)
-        return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=flat)
-
-    Dumper.add_representer(list, sequence)
-    Dumper.ignore_aliases = lambda self, data: True  # type: ignore[method-assign]
-    return str(yaml.dump(whole, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=100))
+    return outlined(whole)
 
 
 def _entry(there: There) -> dict[str, Any]:
@@ -107,16 +96,20 @@ def _entry(there: There) -> dict[str, Any]:
 
 
 def _shortest(kind: Kind, required: dict[str, Any], name: str, value: Any) -> Any:
-    """The value without what is null inside, where that means the same."""
+    """The value without those of its parts that mean the same when they are left out."""
     from posthouse.cli.platform.kinds import Wrong
 
     if not isinstance(value, dict):
         return value
-    less = {key: one for key, one in value.items() if one is not None}
-    try:
-        return less if kind.view(required | {name: less}) == kind.view(required | {name: value}) else value
-    except Wrong:
-        return value
+    meant = kind.view(required | {name: value})
+    for part in list(value):
+        less = {key: one for key, one in value.items() if key != part}
+        try:
+            if kind.view(required | {name: less}) == meant:
+                value = less
+        except Wrong:
+            continue  # it must be there
+    return value
 
 
 def _plain(value: Any) -> Any:

@@ -120,16 +120,29 @@ def cell(name: str, value: Any, *, inline: bool = True) -> Text:
         case list() | dict() if inline:
             return Text(printable(json.dumps(value, ensure_ascii=False)))
         case list() | dict():
-            return Text(printable(_outlined(value)))
+            return Text(printable(outlined(value).rstrip()))
         case _:
             return Text(str(value))
 
 
-def _outlined(value: Any) -> str:
-    """Something nested, as YAML: what is innermost on one line."""
+def outlined(value: Any, *, width: int = 100) -> str:
+    """A value as YAML, to be read: lists of plain values on one line, everything else on lines of its own."""
     import yaml
 
-    return yaml.safe_dump(value, default_flow_style=None, allow_unicode=True, sort_keys=False, width=100).rstrip()
+    class Dumper(yaml.SafeDumper):
+        """Without anchors."""
+
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    def sequence(dumper: Dumper, values: list[Any]) -> yaml.Node:
+        flat = not any(isinstance(one, list | dict) for one in values)
+        return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=flat)
+
+    Dumper.add_representer(list, sequence)
+    return str(
+        yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=width)
+    )
 
 
 def _value(row: dict[str, Any], path: str) -> Any:

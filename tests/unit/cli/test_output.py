@@ -52,6 +52,8 @@ def test_cells(name: str, value: object, text: str) -> None:
 def test_a_nested_value_of_a_record_is_outlined() -> None:
     told = cell("retry", {"schedule": [5, 300], "jitter": 0.1}, inline=False).plain
     assert told == "schedule: [5, 300]\njitter: 0.1"
+    told = cell("routes", [{"state": "owed", "attempts": 1}], inline=False).plain
+    assert told == "- state: owed\n  attempts: 1"
 
 
 def test_piped_rows_are_lines_of_json_with_everything(capsys: pytest.CaptureFixture[str]) -> None:
