@@ -92,7 +92,7 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
             statuses += [400, 422]
     else:
         statuses += [400, 408, 409, 413, 415, 422]
-    if "{" in path:
+    if "{" in path or any(parameter["name"] == "app" for parameter in operation.get("parameters", ())):
         statuses.append(404)
     if not path.startswith(("/v1/apps/{app}/", "/v1/event-types")) or (
         path.startswith(("/v1/event-types", "/v1/apps/{app}/grants")) and method != "get"

@@ -39,4 +39,5 @@ def timestamp(unix_seconds: float) -> bytes:
 
 @lru_cache(maxsize=64)  # events come many to the second
 def _to_the_second(unix_seconds: int) -> bytes:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(unix_seconds)).encode("ascii")
+    year, *rest = time.gmtime(unix_seconds)[:6]  # strftime writes the year 985 with three digits
+    return b"%04d-%02d-%02dT%02d:%02d:%02d" % (year, *rest)

@@ -53,6 +53,7 @@ def test_other_content_is_sent_as_it_was_published() -> None:
         (1767323045.678999, b"2026-01-02T03:04:05.678Z"),
         (1767323045.9999999, b"2026-01-02T03:04:06.000Z"),
         (1767323045.001, b"2026-01-02T03:04:05.001Z"),
+        (-31129142400.0, b"0983-07-23T00:00:00.000Z"),
     ],
 )
 def test_timestamps(unix_seconds: float, text: bytes) -> None:

@@ -1,0 +1,143 @@
+"""Whatever anybody sends to any route: never a 5xx, and never an answer that `/openapi.json` does not tell of."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import FailureGroup
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from tests.postgres import fresh_database
+from tests.serving import KEY, call, serving
+
+CHECKS: Final = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+KEPT: Final = {("delete", "/v1/apps/{app}"), ("delete", "/v1/apps/{app}/endpoints/{endpoint}")}
+"""Others need what these would take away."""
+THERE: Final[dict[str, str]] = {}  # what the server holds, by the names of path parameters
+
+
+class Running:
+    """A whole server in a thread of its own."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self._up = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._down = asyncio.Event()
+        self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._serve()))
+
+    async def _serve(self) -> None:
+        async with serving(await fresh_database()) as server:
+            self.port = server.port
+            await self._fill()
+            self._up.set()
+            await self._down.wait()
+
+    async def _fill(self) -> None:
+        """One of each thing, so that routes have something to find."""
+        for name in ("order.created", "user_register"):
+            await call(self.port, "POST", "/v1/event-types", {"name": name, "schema": {"type": "object"}})
+        await call(self.port, "POST", "/v1/apps", {"uid": "acme"})
+        grant = await call(self.port, "POST", "/v1/apps/acme/grants", {"types": ["*"], "subjects": ["*"], "uid": "all"})
+        endpoint = await call(
+            self.port, "POST", "/v1/apps/acme/endpoints", {"url": "http://127.0.0.1:9/", "uid": "main"}
+        )
+        event = await call(self.port, "POST", "/v1/events", {"type": "order.created", "data": {}})
+        attempts: list[Any] = []
+        while not attempts:
+            attempts = (await call(self.port, "GET", "/v1/attempts"))["data"]
+        THERE.update(
+            app="acme",
+            endpoint=endpoint["id"],
+            grant=grant["id"],
+            name="order.created",
+            event=event["id"],
+            attempt=attempts[0]["id"],
+            uid="main",
+        )
+
+    def start(self) -> None:
+        self._thread.start()
+        assert self._up.wait(60)
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._down.set)
+        self._thread.join()
+
+
+@pytest.fixture(scope="module")
+def running(postgres_server: object) -> Iterator[Running]:
+    server = Running()
+    server.start()
+    yield server
+    server.stop()
+
+
+@schemathesis.hook
+def map_path_parameters(_context: object, path_parameters: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Mostly what is there: routes that find nothing all answer alike."""
+    if path_parameters:
+        for name, value in path_parameters.items():
+            if name in THERE and len(str(value)) % 4:
+                path_parameters[name] = THERE[name]
+    return path_parameters
+
+
+@pytest.mark.timeout(500)
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["fitting", "not fitting"])
+def test_no_answer_is_a_surprise(running: Running, mode: GenerationMode) -> None:
+    schema = schemathesis.openapi.from_url(f"http://127.0.0.1:{running.port}/openapi.json")
+    told = []
+    tried = 0
+    for found in schema.get_all_operations():
+        operation = found.ok()
+        if operation.path == "/v1/stream":
+            continue  # it never ends, and has its own tests
+        try:
+            attack(running, operation, mode)
+            tried += 1
+        except Unsatisfiable:
+            assert mode is GenerationMode.NEGATIVE, "there is nothing in it that could be wrong"
+        except FailureGroup as failures:
+            told.append(f"{operation.method} {operation.path}:\n" + "\n".join(map(str, failures.exceptions)))
+    assert not told, "\n\n".join(told)
+    assert tried > 30
+
+
+def attack(running: Running, operation: Any, mode: GenerationMode) -> None:
+    @settings(
+        max_examples=20,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def check(case: Any) -> None:
+        if (operation.method, operation.path) in KEPT:
+            case.path_parameters = {name: f"{value}-not" for name, value in case.path_parameters.items()}
+        case.call_and_validate(
+            base_url=f"http://127.0.0.1:{running.port}", headers={"Authorization": f"Bearer {KEY}"}, checks=CHECKS
+        )
+
+    check()
