@@ -21,64 +21,6 @@ async def world(database: str) -> AsyncIterator[World]:
         yield made
 
 
-# Event types
-
-
-async def test_event_types(world: World) -> None:
-    schema = {"type": "object", "required": ["id"]}
-    made = await world.admin.post(
-        "/v1/event-types", {"name": "order.created", "schema": schema, "examples": [{"id": 1}], "description": "new"}
-    )
-    assert made.status == 201
-    assert made.json() | {"created_at": "", "updated_at": ""} == {
-        "name": "order.created",
-        "description": "new",
-        "schema": schema,
-        "examples": [{"id": 1}],
-        "version": 1,
-        "archived": False,
-        "created_at": "",
-        "updated_at": "",
-    }
-    again = await world.admin.post("/v1/event-types", {"name": "order.created"})
-    assert (again.status, again.code) == (409, "event_type_exists")
-    await world.admin.post("/v1/event-types", {"name": "a_first"})
-    names = [entry["name"] for entry in (await world.admin.get("/v1/event-types")).json()["data"]]
-    assert names == ["a_first", "order.created"]
-
-    same = await world.admin.patch("/v1/event-types/order.created", {"schema": {"required": ["id"], "type": "object"}})
-    assert same.json()["version"] == 1
-    changed = await world.admin.patch("/v1/event-types/order.created", {"schema": None, "examples": None})
-    assert (changed.json()["version"], changed.json()["schema"], changed.json()["examples"]) == (2, None, [])
-    assert changed.json()["description"] == "new"
-
-    assert (await world.admin.delete("/v1/event-types/order.created")).status == 204
-    assert (await world.admin.get("/v1/event-types/order.created")).json()["archived"]
-    assert len((await world.admin.get("/v1/event-types")).json()["data"]) == 1
-    assert len((await world.admin.get("/v1/event-types?archived=true")).json()["data"]) == 2
-    back = await world.admin.patch("/v1/event-types/order.created", {"archived": False})
-    assert not back.json()["archived"]
-    assert (await world.admin.get("/v1/event-types/nope")).code == "event_type_not_found"
-    assert (await world.admin.delete("/v1/event-types/nope")).code == "event_type_not_found"
-
-
-async def test_intake_sees_event_types_and_their_changes(world: World) -> None:
-    before = await world.directory.version()
-    await world.admin.post("/v1/event-types", {"name": "order.created", "schema": {"type": "object"}})
-    entry = await world.directory.event_type("order.created")
-    assert entry is not None
-    assert (entry.schema, entry.archived) == ('{"type": "object"}', False)
-    assert await world.directory.version() > before
-    await world.admin.delete("/v1/event-types/order.created")
-    entry = await world.directory.event_type("order.created")
-    assert entry is not None
-    assert entry.archived
-    await world.directory.add_event_type("made.by.publishing")
-    await world.directory.add_event_type("made.by.publishing")
-    assert (await world.admin.get("/v1/event-types/made.by.publishing")).status == 200
-    assert await world.directory.event_type("no\0such") is None
-
-
 # Apps
 
 

@@ -28,13 +28,17 @@ BODIES: dict[tuple[str, str], Any] = {
     ("post", "/v1/apps/{app}/grants"): {"types": ["*"], "subjects": ["*"]},
     ("put", "/v1/apps/{app}/grants/{uid}"): {"types": ["*"], "subjects": ["*"]},
     ("post", "/v1/event-types"): {"name": "a.type"},
+    ("put", "/v1/event-types/{name}"): {"description": "x"},
     ("patch", "/v1/event-types/{name}"): {"description": "x"},
+    ("post", "/v1/event-types/{name}/check"): {"schema": {"type": "object"}},
     ("post", "/v1/apps"): {"uid": "new"},
     ("post", "/v1/keys"): {"scope": "admin"},
 }
 # Not of any app: an app's key may not do these at all.
 FORBIDDEN = {
     ("post", "/v1/event-types"),
+    ("put", "/v1/event-types/{name}"),
+    ("post", "/v1/event-types/{name}/check"),
     ("patch", "/v1/event-types/{name}"),
     ("delete", "/v1/event-types/{name}"),
     ("get", "/v1/apps"),
@@ -147,7 +151,7 @@ async def test_of_another_app_every_route_knows_nothing(world: World) -> None:
             reply = await call(client, method, path, theirs | {"app": app})
             if (method, path) in FORBIDDEN:
                 assert (reply.status, reply.code) == (403, "forbidden"), (method, path)
-            elif path.startswith("/v1/event-types"):
+            elif path.startswith(("/v1/event-types", "/v1/asyncapi.json")):
                 assert reply.status == 200, (method, path)
             elif path in EVERYBODYS:
                 assert reply.status == (404 if "{" in path else 200), (method, path)

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from tests.integration.api_world import World, raw, world_over
 
-from posthouse.adapters.postgres import audit, endpoints, inspect, usage
+from posthouse.adapters.postgres import audit, endpoints, event_types, inspect, usage
 from posthouse.adapters.postgres.database import Connection
 from posthouse.domain.ids import APP, ENDPOINT, uuid7
 
@@ -121,6 +121,7 @@ async def test_no_list_scans_a_hot_table(world: World, mode: str) -> None:
         "endpoints": (endpoints.SQL.endpoints, (app, NEWEST, None, 51)),
         "all endpoints": (endpoints.SQL.all_endpoints, (NEWEST, 51)),
         "all endpoints that are enabled": (endpoints.SQL.all_endpoints_enabled, (NEWEST, 51, True)),
+        "recent events of a type": (event_types.SQL.recent, ("type.1", 2_000, 100, 2**20)),
     }
     async with world.database.connection() as connection:
         await connection.execute(f"SET plan_cache_mode = {mode}")

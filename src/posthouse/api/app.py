@@ -11,10 +11,11 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from posthouse import __version__
+from posthouse.api.catalogue_documents import CatalogueDocuments
 from posthouse.api.gate import BODY_BYTES_MAX, App, Gate
 from posthouse.api.openapi import DESCRIPTION, completed
 from posthouse.api.pages import Cursors
@@ -26,7 +27,7 @@ from posthouse.api.problems import (
     problem_bytes,
     status_of,
 )
-from posthouse.api.resources import apps, audit, endpoints, event_types, grants, keys, system, traffic
+from posthouse.api.resources import apps, audit, documents, endpoints, event_types, grants, keys, system, traffic
 from posthouse.api.texts.accepted import language_of
 from posthouse.domain.errors import PosthouseError
 from posthouse.domain.limits import BODY_READ_SECONDS
@@ -132,10 +133,12 @@ def build_app(services: Services) -> App:
     app.include_router(keys.routes(services.keys, cursors))
     app.include_router(audit.routes(services.audit, cursors))
     app.include_router(system.routes(services.metrics, services.ready))
+    app.include_router(documents.routes(lambda: made))
     document = openapi_document(app)
+    made = CatalogueDocuments(services.event_types, services.clock, document)
 
     async def openapi(_request: Request) -> Response:
-        return JSONResponse(document)
+        return Response(await made.openapi(), media_type="application/json")
 
     app.add_route(OPENAPI_PATH, openapi, include_in_schema=False)
     app.add_exception_handler(HTTPException, _no_such_route(document))

@@ -16,3 +16,12 @@ async def _caller(request: Request) -> Principal:
 
 
 Caller = Annotated[Principal, Depends(_caller)]
+
+
+async def _viewer(request: Request) -> Principal | None:
+    principal: Principal | None = request.scope[PRINCIPAL]
+    return principal
+
+
+Viewer = Annotated[Principal | None, Depends(_viewer)]
+"""As `Caller`, on a path that answers without a key too (`gate.WITHOUT_KEY`)."""

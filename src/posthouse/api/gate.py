@@ -27,6 +27,8 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PROTECTED: Final = "/v1/"
+WITHOUT_KEY: Final = frozenset({"/v1/asyncapi.json"})
+"""What answers a request without a key, too; one with a key must be known."""
 PRINCIPAL: Final = "posthouse.principal"
 BODY_BYTES_MAX: Final = 1024 * 1024
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
@@ -60,7 +62,8 @@ class Gate:
         try:
             headers = _single(scope["headers"])
             if scope["path"].startswith(PROTECTED):
-                scope[PRINCIPAL] = await self._principal(headers)
+                stranger = scope["path"] in WITHOUT_KEY and b"authorization" not in headers
+                scope[PRINCIPAL] = None if stranger else await self._principal(headers)
             if scope["method"] in _WITH_BODY:
                 body = await self._body(headers, receive)
                 check_json(body, headers.get(b"content-type"), headers.get(b"content-encoding"))

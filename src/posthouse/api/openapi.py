@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from posthouse.api.gate import WITHOUT_KEY
 from posthouse.api.openapi_publish import publish_operations, publish_schemas
 
 DESCRIPTION: Final = """\
@@ -85,7 +86,7 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
         if path == "/readyz":
             answers |= _refer(503)
         return
-    operation["security"] = [{"apiKey": []}]
+    operation["security"] = [{"apiKey": []}, *([{}] if path in WITHOUT_KEY else [])]
     statuses = [401, 500, 503]
     if method == "get":
         if any(parameter["in"] == "query" for parameter in operation.get("parameters", ())):
@@ -94,7 +95,7 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
         statuses += [400, 408, 409, 413, 415, 422]
     if "{" in path or any(parameter["name"] == "app" for parameter in operation.get("parameters", ())):
         statuses.append(404)
-    if not path.startswith(("/v1/apps/{app}/", "/v1/event-types")) or (
+    if not path.startswith(("/v1/apps/{app}/", "/v1/event-types", *WITHOUT_KEY)) or (
         path.startswith(("/v1/event-types", "/v1/apps/{app}/grants")) and method != "get"
     ):
         statuses.append(403)

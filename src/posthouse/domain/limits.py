@@ -37,6 +37,22 @@ GRANT_ENTRIES_MAX: Final = 1_000  # pairs of a type and a subject in one grant
 PATTERN_LEVELS_MAX: Final = 8  # words before the * of a pattern in a grant
 ENDPOINTS_PER_APP_MAX: Final = 10_000
 SCHEMA_BYTES_MAX: Final = 256 * 1024
+SCHEMA_STEPS_MAX: Final = 1_000_000  # of comparing one schema with another
+SCHEMA_BRANCHES_MAX: Final = 16  # of one anyOf or oneOf that are compared with each other
+SCHEMA_CHANGES_MAX: Final = 200  # told of one comparison
+EVENT_TYPE_VERSIONS_MAX: Final = 1_000  # of one event type that are kept
+
+# What a check of a new schema looks at, and the documents made of the catalogue
+SUBSCRIBERS_SHOWN_MAX: Final = 100
+SUBSCRIBERS_COUNTED_MAX: Final = 10_000
+SAMPLE_EVENTS_MAX: Final = 100
+SAMPLE_SEARCHED_MAX: Final = 20_000  # of all types, newest first
+SAMPLE_BYTES_MAX: Final = 8 * 1024 * 1024
+SAMPLE_ERRORS_MAX: Final = 5
+DOCUMENT_TYPES_MAX: Final = 1_000
+DOCUMENT_BYTES_MAX: Final = 2 * 1024 * 1024  # of schemas and examples, as they are stored
+DOCUMENTS_CACHED_MAX: Final = 8
+DOCUMENT_LOOKED_AT_SECONDS: Final = 1.0  # for callers without a key
 
 # Log and tail
 PARTITIONS: Final = 64

@@ -16,6 +16,7 @@ from posthouse.domain.access import Principal
 from posthouse.domain.endpoint import EndpointConfig, Secret
 from posthouse.domain.ids import AppId, EndpointId
 from posthouse.domain.quota import UNLIMITED, Quotas
+from posthouse.ports.event_types import EventTypeStore
 
 SYSTEM: Final = "system"
 """The actor of what Posthouse does by itself."""
@@ -52,19 +53,6 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
     object: str | None = None
     kind: str | None = None
     action: str | None = None
-
-
-class EventType(msgspec.Struct, frozen=True, kw_only=True):
-    """A catalogue entry. `schema` is JSON Schema text; `version` counts the changes of the schema."""
-
-    name: str
-    description: str = ""
-    schema: str | None = None
-    examples: tuple[Any, ...] = ()
-    version: int = 1
-    created_at: float = 0.0
-    updated_at: float = 0.0
-    archived_at: float | None = None
 
 
 class App(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,26 +126,10 @@ class Sealer(Protocol):
     def open(self, sealed: bytes, owner: bytes, kind: str, version: int) -> bytes: ...
 
 
-class Directory(Protocol):
+class Directory(EventTypeStore, Protocol):
     async def installation_id(self) -> bytes:
         """Sixteen random bytes, the same for all processes, made with the installation."""
         ...
-
-    # Event types, by name
-
-    async def event_types(self, *, after: str, limit: int, archived: bool) -> list[EventType]:
-        """By name; `archived` includes those that are."""
-        ...
-
-    async def get_event_type(self, name: str) -> EventType | None: ...
-
-    async def create_event_type(self, entry: EventType, audit: Audit) -> EventType:
-        """Raises Conflict where the name is taken."""
-        ...
-
-    async def change_event_type(
-        self, name: str, change: Callable[[EventType], EventType], audit: Audit
-    ) -> EventType | None: ...
 
     # Apps, newest first
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.asgi import Client
 
-from posthouse.api.gate import PRINCIPAL, Gate
+from posthouse.api.gate import PRINCIPAL, WITHOUT_KEY, Gate
 from posthouse.domain.access import Principal
 from posthouse.domain.errors import NotFound, StoreUnavailable, Unauthorised
 
@@ -51,6 +51,18 @@ def behind() -> Behind:
 @pytest.fixture
 def client(behind: Behind) -> Client:
     return Client(Gate(behind, Keys(), body_bytes_max=100, body_seconds=0.05), key="good")
+
+
+async def test_what_is_everybodys_needs_no_key_but_a_given_one_must_be_known(client: Client, behind: Behind) -> None:
+    for path in WITHOUT_KEY:
+        for asking in (client.with_key(None), client):
+            assert (await asking.get(path)).status == 200
+        assert [scope[PRINCIPAL] for scope in behind.scopes] == [None, ADMIN]
+        assert (await client.with_key("bad").get(path)).code == "unauthorised"
+        assert (await client.with_key(None).get(path + "/below")).code == "unauthorised"
+        empty = await client.with_key(None).request("GET", path, headers={"authorization": ""})
+        assert empty.code == "unauthorised"
+    assert len(WITHOUT_KEY) == 1
 
 
 async def test_a_body_in_pieces_arrives_whole(client: Client, behind: Behind) -> None:

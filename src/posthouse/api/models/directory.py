@@ -1,4 +1,4 @@
-"""Event types, apps and keys."""
+"""Apps and keys."""
 
 from __future__ import annotations
 
@@ -11,99 +11,13 @@ from posthouse.api.models.common import Answer, Body, Metadata, Time, Uid, optio
 from posthouse.domain.ids import APP, KEY, format_id
 from posthouse.domain.limits import (
     ENDPOINTS_PER_APP_MAX,
-    EXAMPLES_MAX,
     NAME_LENGTH_MAX,
     QUOTA_PUBLISH_PER_SECOND_MAX,
     QUOTA_STORED_BYTES_MAX,
-    TEXT_LENGTH_MAX,
 )
 from posthouse.domain.quota import UNLIMITED, Quotas
 from posthouse.manage.apps import AppChange
-from posthouse.manage.catalogue import EventTypeChange
-from posthouse.ports.directory import ApiKey, App, EventType
-
-TypeName = Annotated[
-    str,
-    Field(
-        description="Words of letters, digits and _, joined by . or -.",
-        json_schema_extra={"maxLength": NAME_LENGTH_MAX},
-        examples=["order.created"],
-    ),
-]
-
-
-class EventTypeFields(Body):
-    """What can be changed of an event type."""
-
-    description: Annotated[str | None, Field(max_length=TEXT_LENGTH_MAX)] = None
-    schema_: Annotated[
-        dict[str, Any] | None,
-        Field(
-            alias="schema", description="JSON Schema (2020-12) that the data of each event must fit; null: anything."
-        ),
-    ] = None
-    examples: Annotated[list[Any] | None, Field(max_length=EXAMPLES_MAX, description="Data that fit the schema.")] = (
-        None
-    )
-
-    def change(self) -> EventTypeChange:
-        given = self.model_fields_set
-        return EventTypeChange(
-            description=(self.description or "") if "description" in given else msgspec.UNSET,
-            schema=self.schema_ if "schema_" in given else msgspec.UNSET,
-            examples=tuple(self.examples or ()) if "examples" in given else msgspec.UNSET,
-        )
-
-
-class EventTypeCreate(EventTypeFields):
-    """A new event type."""
-
-    name: TypeName
-
-
-class EventTypePatch(EventTypeFields):
-    """Fields that are left out stay as they are."""
-
-    archived: Annotated[bool | None, Field(description="true does as DELETE does; false brings it back.")] = None
-
-    def change(self) -> EventTypeChange:
-        change = super().change()
-        if "archived" in self.model_fields_set:
-            change = msgspec.structs.replace(change, archived=bool(self.archived))
-        return change
-
-
-class EventTypeAnswer(Answer):
-    """An event type."""
-
-    name: str
-    description: str
-    schema_: Annotated[dict[str, Any] | bool | None, Field(alias="schema")]
-    examples: list[Any]
-    version: Annotated[int, Field(description="Counts the changes of the schema.")]
-    archived: bool
-    created_at: Time
-    updated_at: Time
-
-    @classmethod
-    def of(cls, entry: EventType) -> EventTypeAnswer:
-        return cls(
-            name=entry.name,
-            description=entry.description,
-            schema_=None if entry.schema is None else msgspec.json.decode(entry.schema),
-            examples=list(entry.examples),
-            version=entry.version,
-            archived=entry.archived_at is not None,
-            created_at=time_of(entry.created_at),
-            updated_at=time_of(entry.updated_at),
-        )
-
-
-class EventTypePage(Answer):
-    """Event types by name."""
-
-    data: list[EventTypeAnswer]
-    next: str | None
+from posthouse.ports.directory import ApiKey, App
 
 
 class QuotasBody(Body):

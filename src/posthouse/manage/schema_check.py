@@ -1,0 +1,97 @@
+"""What another schema of an event type would break, and whom: in words, in receivers, and in events of late."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from posthouse.domain.errors import Invalid
+from posthouse.domain.evolution import Evolution, compare
+from posthouse.domain.ids import EventId
+from posthouse.domain.limits import (
+    SAMPLE_BYTES_MAX,
+    SAMPLE_ERRORS_MAX,
+    SAMPLE_EVENTS_MAX,
+    SAMPLE_SEARCHED_MAX,
+    SUBSCRIBERS_COUNTED_MAX,
+    SUBSCRIBERS_SHOWN_MAX,
+)
+from posthouse.intake.catalogue import compile_schema
+from posthouse.ports.event_types import EventType, EventTypeStore, Subscriber
+
+MESSAGE_LENGTH_MAX = 200
+
+
+class Misfit(msgspec.Struct, frozen=True):
+    """A stored event that the new schema refuses, and its first fault: where in the data, and what."""
+
+    event_id: EventId
+    path: str
+    detail: str
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """How many of the newest stored events of the type would fit, and the first few that would not."""
+
+    events: int
+    fit: int
+    misfits: tuple[Misfit, ...]
+
+
+class SchemaCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """`subscribers` are the first of `subscribers_counted`, which ends at a bound."""
+
+    entry: EventType  # as it is now
+    evolution: Evolution
+    subscribers: list[Subscriber]
+    subscribers_counted: int
+    sample: Sample
+
+
+async def check_schema(store: EventTypeStore, entry: EventType, schema: dict[str, Any] | None) -> SchemaCheck:
+    """Raises Invalid where it is no JSON Schema."""
+    validator = None if schema is None else compiled(msgspec.json.encode(schema).decode())
+    subscribers, counted = await store.subscribers(
+        entry.name, limit=SUBSCRIBERS_SHOWN_MAX, counted_max=SUBSCRIBERS_COUNTED_MAX
+    )
+    payloads = await store.recent_payloads(
+        entry.name, searched_max=SAMPLE_SEARCHED_MAX, limit=SAMPLE_EVENTS_MAX, bytes_max=SAMPLE_BYTES_MAX
+    )
+    known = None if entry.schema is None else msgspec.json.decode(entry.schema)
+    # Off the loop: large schemas and events take their time, and others are being delivered to.
+    evolution = await asyncio.to_thread(compare, known, schema)
+    sample = await asyncio.to_thread(_sampled, validator, payloads)
+    return SchemaCheck(
+        entry=entry,
+        evolution=evolution,
+        subscribers=subscribers,
+        subscribers_counted=counted,
+        sample=sample,
+    )
+
+
+def compiled(schema: str) -> Any:
+    """A validator for JSON Schema text. Raises Invalid."""
+    try:
+        return compile_schema(schema)
+    except ValueError as error:
+        told = str(error).partition("\n")[0][:300]
+        raise Invalid(f"this is not a JSON Schema: {told}", path="schema", code="invalid_schema") from None
+
+
+def _sampled(validator: Any, payloads: list[tuple[EventId, bytes]]) -> Sample:
+    if validator is None:
+        return Sample(len(payloads), len(payloads), ())
+    misfits: list[Misfit] = []
+    fit = 0
+    for event_id, payload in payloads:
+        data = msgspec.json.decode(payload)
+        if validator.is_valid(data):
+            fit += 1
+        elif len(misfits) < SAMPLE_ERRORS_MAX:
+            error = next(iter(validator.iter_errors(data)))
+            path = "data" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.instance_path)
+            misfits.append(Misfit(event_id, path, str(error.message)[:MESSAGE_LENGTH_MAX]))
+    return Sample(len(payloads), fit, tuple(misfits))
