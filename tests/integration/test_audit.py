@@ -13,10 +13,10 @@ from posthouse.domain.delivery import Effect, EffectKind
 from posthouse.domain.ids import ENDPOINT, EVENT, AttemptId, EndpointId, format_id
 
 URL: Final = "https://example.com/hooks"
-# Publishing is no change of the configuration: an event is its own record.
+# Publishing is no change of the configuration: an event is its own record. A check changes nothing.
 NOT_AUDITED: Final = {
     ("post", f"{prefix}/events{batch}") for prefix in ("/v1", "/v1/apps/{app}") for batch in ("", "/batch")
-}
+} | {("post", "/v1/event-types/{name}/check")}
 REVEALING: Final = {("get", "/v1/apps/{app}/endpoints/{endpoint}/secret")}
 # What to send, which action that is, and what it is done to.
 CHANGES: Final[dict[tuple[str, str], tuple[Any, str, str]]] = {
@@ -47,6 +47,7 @@ CHANGES: Final[dict[tuple[str, str], tuple[Any, str, str]]] = {
     ("post", "/v1/keys"): ({"scope": "admin", "name": "another"}, "key.created", "key_"),
     ("delete", "/v1/keys/{key}"): (None, "key.revoked", "{key}"),
     ("post", "/v1/event-types"): ({"name": "order.paid"}, "event_type.created", "order.paid"),
+    ("put", "/v1/event-types/{name}"): ({"description": "y"}, "event_type.replaced", "{name}"),
     ("patch", "/v1/event-types/{name}"): ({"description": "x"}, "event_type.changed", "{name}"),
     ("delete", "/v1/event-types/{name}"): (None, "event_type.changed", "{name}"),
 }

@@ -7,7 +7,6 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -119,8 +118,7 @@ class Recorded(bootstrap.Posthouse):
 class History:
     """Drives a server and the model alike."""
 
-    def __init__(self, server: Recorded, dsn: str) -> None:
-        self.dsn = dsn
+    def __init__(self, server: Recorded) -> None:
         self.server = server
         self.port = server.port
         self.model = Model()
@@ -129,10 +127,8 @@ class History:
 
     async def run(self, steps: list[tuple[Any, ...]]) -> None:
         for name in TYPES:
-            await call(self.port, "POST", "/v1/event-types", {"name": name})
-        connection = await asyncpg.connect(self.dsn)
-        await connection.execute("UPDATE event_type SET visibility = 'private' WHERE name = 'secret'")
-        await connection.close()
+            visibility = "private" if name == "secret" else "granted" if name == "user" else "public"
+            await call(self.port, "POST", "/v1/event-types", {"name": name, "visibility": visibility})
         for app in APPS:
             await call(self.port, "POST", "/v1/apps", {"uid": app})
             for number, listens in enumerate(LISTENS):
@@ -229,9 +225,8 @@ class History:
 @pytest.mark.usefixtures("postgres_server")
 def test_everybody_hears_of_what_was_granted_and_of_nothing_else(steps: list[tuple[Any, ...]]) -> None:
     async def run() -> None:
-        dsn = await fresh_database()
-        async with serving(dsn, kind=Recorded) as server:
+        async with serving(await fresh_database(), kind=Recorded) as server:
             assert isinstance(server, Recorded)
-            await History(server, dsn).run(steps)
+            await History(server).run(steps)
 
     asyncio.run(run())

@@ -13,8 +13,9 @@ from typing import Any, Final, Literal, NamedTuple
 from pydantic import BaseModel, ValidationError
 
 from posthouse.api.models.common import optional_time
-from posthouse.api.models.directory import AppAnswer, AppFields, EventTypeAnswer, EventTypeCreate
+from posthouse.api.models.directory import AppAnswer, AppFields
 from posthouse.api.models.endpoint import EndpointAnswer, EndpointCreate
+from posthouse.api.models.event_types import EventTypeAnswer, EventTypeCreate
 from posthouse.api.models.grant import GrantPut
 from posthouse.api.problems import fields_of
 from posthouse.cli.platform.documents import Path_, steps
@@ -27,7 +28,8 @@ from posthouse.intake.parse import check_type
 from posthouse.manage.access import check_uid
 from posthouse.manage.endpoint_change import changed, check_change
 from posthouse.manage.grants import check_grant
-from posthouse.ports.directory import App, EventType, StoredEndpoint
+from posthouse.ports.directory import App, StoredEndpoint
+from posthouse.ports.event_types import EventType
 
 Fields = dict[str, Any]
 KindName = Literal["event type", "app", "grant", "endpoint"]
