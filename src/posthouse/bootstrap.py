@@ -6,7 +6,7 @@ import asyncio
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -27,22 +27,23 @@ from posthouse.adapters.postgres.migrate import migrate
 from posthouse.adapters.postgres.routing import PostgresRoutingView
 from posthouse.adapters.postgres.session import ProcessSession
 from posthouse.adapters.postgres.store import PostgresStore
+from posthouse.adapters.postgres.stream import PostgresStreamSource
 from posthouse.adapters.postgres.upkeep import PostgresUpkeep
 from posthouse.adapters.postgres.usage import PostgresUsage
 from posthouse.adapters.system.clock import SystemClock
 from posthouse.adapters.system.datadir import DataDir, default_data_dir
-from posthouse.adapters.system.keyring import Keyring, load_keyring
+from posthouse.adapters.system.keyring import Keyring, Sealer, load_keyring
 from posthouse.adapters.system.telemetry import PrometheusTelemetry
 from posthouse.adapters.system.telemetry import configure_logging as telemetry_logging
 from posthouse.api.app import Services, build_app
 from posthouse.api.models.routing import explanation_body
 from posthouse.api.publish import PublishRoutes
-from posthouse.api.server import Server
+from posthouse.api.server import Connection, Server
 from posthouse.config import Settings
 from posthouse.dispatch.engine import Engine
 from posthouse.dispatch.janitor import Janitor
 from posthouse.domain.errors import Invalid, SetupError
-from posthouse.domain.event import Draft
+from posthouse.domain.event import Draft, Event
 from posthouse.domain.limits import PUBLISH_CLASSES
 from posthouse.intake.catalogue import CatalogueCache
 from posthouse.intake.publisher import Publisher
@@ -52,7 +53,6 @@ from posthouse.manage.explain import Explainer
 from posthouse.ports.log import EventLog
 from posthouse.ports.store import Store
 from posthouse.ports.transport import Transport
-from posthouse.wire.sealing import binding
 
 log = structlog.get_logger()
 
@@ -60,6 +60,7 @@ T = TypeVar("T")
 
 READING_CONNECTIONS: Final = 6
 API_CONNECTIONS: Final = 8
+STREAM_CONNECTIONS: Final = 4
 READING_SETTINGS: Final = {"plan_cache_mode": "force_custom_plan"}  # a generic plan locks every day's partition
 API_STATEMENT_SECONDS: Final = 10.0
 
@@ -79,6 +80,7 @@ class Posthouse:
         self._ready = False
         self._stopping = False
         self._server: Server | None = None
+        self._end_streams: Callable[[], None] = lambda: None
         self._listening: socket.socket
         self._engine: Engine
         self._app: Any
@@ -128,6 +130,9 @@ class Posthouse:
         managing = await self._open(
             Database(dsn, size=API_CONNECTIONS, statement_seconds=API_STATEMENT_SECONDS, settings=READING_SETTINGS)
         )
+        streaming = await self._open(
+            Database(dsn, size=STREAM_CONNECTIONS, statement_seconds=API_STATEMENT_SECONDS, settings=READING_SETTINGS)
+        )
         upkeep = PostgresUpkeep(reading)
 
         async def anchor() -> None:
@@ -138,14 +143,10 @@ class Posthouse:
         await upkeep.install(settings.partitions)
         await upkeep.ensure_days(clock.now())
 
-        keyring = self._keyring(data_dir, create=not await upkeep.has_secrets())
+        sealer = Sealer(self._keyring(data_dir, create=not await upkeep.has_secrets()))
         telemetry = PrometheusTelemetry()
         event_log = self.wrap_log(PostgresLog(publishing, reading))
-        store = self.wrap_store(
-            PostgresStore(
-                journalling, reading, lambda sealed, at, kind, v: keyring.open(sealed, bound_to=binding(at, kind, v))
-            )
-        )
+        store = self.wrap_store(PostgresStore(journalling, reading, sealer.open))
         http = HttpTransport(
             GuardPolicy(
                 allow_private=settings.allow_private_targets,
@@ -176,13 +177,18 @@ class Posthouse:
         await engine.start()
         self._stack.push_async_callback(engine.stop, seconds=settings.shutdown_seconds)
 
-        directory = PostgresDirectory(managing, _Sealer(keyring))
+        directory = PostgresDirectory(managing, sealer)
         catalogue = CatalogueCache(directory, clock, auto_create=settings.auto_create_event_types)
+
+        def appended(events: Sequence[Event]) -> None:
+            session.notify(engine.offer(events))
+            services.streams.lookout.hint()
+
         publisher = Publisher(
             event_log,
             clock,
             telemetry,
-            appended=lambda events: session.notify(engine.offer(events)),
+            appended=appended,
             pending_events_max=settings.pending_events_max,
             pending_bytes_max=settings.pending_bytes_max,
         )
@@ -210,6 +216,8 @@ class Posthouse:
             PostgresGrants(managing),
             PostgresInspector(managing),
             clock,
+            stream_source=PostgresStreamSource(streaming),
+            retention_days=settings.retention_days,
             check_target=check_target,
             cursor_key=sha256(b"cursor" + await directory.installation_id()).digest(),
             metrics=telemetry.render,
@@ -228,6 +236,8 @@ class Posthouse:
             ),
             body_seconds=settings.body_seconds,
         )
+        self._end_streams = services.streams.lookout.end
+        self._stack.push_async_callback(services.streams.lookout.close)
         given = settings.admin_key
         self.first_key = await services.keys.ensure_first_key(None if given is None else given.get_secret_value())
         self._app = build_app(services)
@@ -307,7 +317,7 @@ class Posthouse:
         server = self._server = Server(
             uvicorn.Config(
                 self._app,
-                http="httptools",
+                http=Connection,
                 lifespan="off",
                 log_config=None,
                 log_level="warning",
@@ -329,9 +339,10 @@ class Posthouse:
             self._engine.failed.result()
 
     def stop(self) -> None:
-        """Begin to end: not ready any more, no new connections."""
+        """Begin to end: not ready any more, no new connections, no live streams."""
         self._ready = False
         self._stopping = True
+        self._end_streams()
         if self._server is not None:
             self._server.should_exit = True
 
@@ -381,16 +392,3 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     except ImportError:
         return asyncio.run(work)
     return uvloop.run(work)
-
-
-class _Sealer:
-    """Secrets of the directory, sealed to their owner, kind and version."""
-
-    def __init__(self, keyring: Keyring) -> None:
-        self._keyring = keyring
-
-    def seal(self, plaintext: bytes, owner: bytes, kind: str, version: int) -> bytes:
-        return self._keyring.seal(plaintext, bound_to=binding(owner, kind, version))
-
-    def open(self, sealed: bytes, owner: bytes, kind: str, version: int) -> bytes:
-        return self._keyring.open(sealed, bound_to=binding(owner, kind, version))

@@ -20,8 +20,9 @@ from posthouse.adapters.postgres.grants import PostgresGrants
 from posthouse.adapters.postgres.inspect import PostgresInspector
 from posthouse.adapters.postgres.log import PostgresLog
 from posthouse.adapters.postgres.store import PostgresStore
+from posthouse.adapters.postgres.stream import PostgresStreamSource
 from posthouse.adapters.system.clock import SystemClock
-from posthouse.adapters.system.keyring import Keyring
+from posthouse.adapters.system.keyring import Keyring, Sealer
 from posthouse.adapters.system.telemetry import PrometheusTelemetry
 from posthouse.api.app import Services, build_app
 from posthouse.domain.delivery import Attempt, AttemptOutcome, Cursor, DeliveryClass, JournalBatch, Owed, OwedReason
@@ -29,24 +30,15 @@ from posthouse.domain.event import Draft, Event
 from posthouse.domain.exchange import Timings
 from posthouse.domain.ids import APP, ENDPOINT, AppId, AttemptId, EndpointId, EventId, parse_id
 from posthouse.ports.log import Appended
-from posthouse.wire.sealing import binding
 
 OWNER: Final = b"o" * 16
 PARTITIONS: Final = 4
 REFUSED_HOST: Final = "10.0.0.1"
 
 
-class Sealer:
+def sealer() -> Sealer:
     """Secrets sealed as in production."""
-
-    def __init__(self) -> None:
-        self._keyring = Keyring([b"k" * 32])
-
-    def seal(self, plaintext: bytes, owner: bytes, kind: str, version: int) -> bytes:
-        return self._keyring.seal(plaintext, bound_to=binding(owner, kind, version))
-
-    def open(self, sealed: bytes, owner: bytes, kind: str, version: int) -> bytes:
-        return self._keyring.open(sealed, bound_to=binding(owner, kind, version))
+    return Sealer(Keyring([b"k" * 32]))
 
 
 class World:
@@ -57,10 +49,10 @@ class World:
         self.services = services
         self.admin = client
         self.clock = clock
-        self.directory = PostgresDirectory(database, Sealer())
+        self.directory = PostgresDirectory(database, sealer())
         self.inspector = PostgresInspector(database)
         self.log = PostgresLog(database, database)
-        self.store = PostgresStore(database, database, Sealer().open)
+        self.store = PostgresStore(database, database, sealer().open)
         self._epochs: dict[int, int] = {}
 
     async def app(self, uid: str) -> str:
@@ -240,13 +232,14 @@ async def world_over(dsn: str, **services: Any) -> AsyncIterator[World]:
         await database.execute("SELECT install($1)", PARTITIONS)
         await ensure_days(database, now=time.time(), ahead=1)
         clock = SystemClock()
-        directory = PostgresDirectory(database, Sealer())
+        directory = PostgresDirectory(database, sealer())
         given: dict[str, Any] = {"ready": ready} | services
         made = Services.over(
             directory,
             PostgresGrants(database),
             PostgresInspector(database),
             clock,
+            stream_source=PostgresStreamSource(database),
             check_target=check_target,
             cursor_key=await directory.installation_id(),
             metrics=PrometheusTelemetry().render,

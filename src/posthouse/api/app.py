@@ -27,10 +27,10 @@ from posthouse.api.problems import (
     problem_bytes,
     status_of,
 )
-from posthouse.api.resources import apps, audit, documents, endpoints, event_types, grants, keys, system, traffic
+from posthouse.api.resources import apps, audit, documents, endpoints, event_types, grants, keys, stream, system, traffic
 from posthouse.api.texts.accepted import language_of
 from posthouse.domain.errors import PosthouseError
-from posthouse.domain.limits import BODY_READ_SECONDS
+from posthouse.domain.limits import BODY_READ_SECONDS, RETENTION_DAYS
 from posthouse.manage.apps import Apps
 from posthouse.manage.audit import AuditTrail
 from posthouse.manage.authenticator import Authenticator
@@ -39,10 +39,12 @@ from posthouse.manage.deliveries import Deliveries
 from posthouse.manage.endpoints import CheckTarget, Endpoints
 from posthouse.manage.grants import GrantBook
 from posthouse.manage.keys import Keys
+from posthouse.manage.stream import Streams
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Directory
 from posthouse.ports.grants import Grants
 from posthouse.ports.inspect import Inspector
+from posthouse.ports.stream import StreamSource
 
 log = structlog.get_logger()
 
@@ -62,6 +64,7 @@ class Services:
     grants: GrantBook
     endpoints: Endpoints
     deliveries: Deliveries
+    streams: Streams
     keys: Keys
     audit: AuditTrail
     authenticator: Authenticator
@@ -81,6 +84,7 @@ class Services:
         inspector: Inspector,
         clock: Clock,
         *,
+        stream_source: StreamSource,
         check_target: CheckTarget,
         cursor_key: bytes,
         metrics: Callable[[], tuple[bytes, str]],
@@ -88,6 +92,7 @@ class Services:
         front: Callable[[App], App] | None = None,
         body_bytes_max: int = BODY_BYTES_MAX,
         body_seconds: float = BODY_READ_SECONDS,
+        retention_days: int = RETENTION_DAYS,
     ) -> Services:
         """Every use case over these ports."""
         authenticator = Authenticator(directory, clock)
@@ -97,6 +102,7 @@ class Services:
             grants=GrantBook(directory, grants, clock),
             endpoints=Endpoints(directory, clock, check_target=check_target),
             deliveries=Deliveries(directory, inspector, clock),
+            streams=Streams(stream_source, directory, authenticator, clock, retention_days=retention_days),
             keys=Keys(directory, clock, authenticator),
             audit=AuditTrail(directory),
             authenticator=authenticator,
@@ -130,6 +136,7 @@ def build_app(services: Services) -> App:
     app.include_router(endpoints.routes(services.endpoints, services.deliveries, cursors, services.clock))
     app.include_router(endpoints.platform_routes(services.endpoints, cursors))
     app.include_router(traffic.routes(services.deliveries, cursors))
+    app.include_router(stream.routes(services.streams, cursors))
     app.include_router(keys.routes(services.keys, cursors))
     app.include_router(audit.routes(services.audit, cursors))
     app.include_router(system.routes(services.metrics, services.ready))

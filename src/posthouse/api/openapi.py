@@ -99,7 +99,7 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
         path.startswith(("/v1/event-types", "/v1/apps/{app}/grants")) and method != "get"
     ):
         statuses.append(403)
-    if (path, method) in (("/v1/keys", "post"), ("/v1/endpoints", "get")):
+    if (path, method) in (("/v1/keys", "post"), ("/v1/endpoints", "get"), ("/v1/stream", "get")):
         statuses.append(404)  # the app
     if path.startswith("/v1/apps/{app}/endpoints") and operation["operationId"] in _MAKES_ENDPOINTS:
         statuses.append(403)

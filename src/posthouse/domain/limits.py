@@ -112,6 +112,26 @@ ACCEPT_LANGUAGE_LENGTH_MAX: Final = 1_000
 ACCEPT_LANGUAGE_RANGES_MAX: Final = 32
 TRANSLATED_LENGTH_MAX: Final = 4_096  # of a message; a longer one stays in English
 
+# Live streams
+STREAMS_MAX: Final = 100  # of one process
+STREAMS_PER_APP_MAX: Final = 10  # of those, held by the keys of one app
+STREAM_PAGE_ROWS_MAX: Final = 100  # read at once of one partition and kind
+STREAM_BATCH_ROWS_MAX: Final = 256  # read at once of one kind
+STREAM_EXAMINED_ROWS_MAX: Final = 1_000  # looked at in a partition for those that a filter lets pass
+STREAM_PAYLOAD_BYTES_MAX: Final = 1024 * 1024  # fetched at once, unless one payload is larger
+STREAM_CHUNK_BYTES: Final = 64 * 1024
+STREAM_REMEMBERED_EVENTS_MAX: Final = 10_000
+STREAM_POSITION_LENGTH_MAX: Final = 128 * 1024
+STREAM_POLL_SECONDS: Final = 0.25
+STREAM_HINT_SECONDS: Final = 0.05  # at least so long between two looks
+STREAM_FAILED_SECONDS: Final = 1.0  # until a read that failed is tried again
+STREAM_SLACK_SECONDS: Final = 86_400.0
+STREAM_KEEP_ALIVE_SECONDS: Final = 15.0
+STREAM_SEND_SECONDS_MAX: Final = 60.0  # for a client to take what it was sent
+STREAM_CLOSE_SECONDS_MAX: Final = 0.5
+STREAM_KEY_SECONDS: Final = 1.0  # between two looks at whether the key still holds
+STREAM_RETRY_MS: Final = 2_000
+
 # What an endpoint, a catalogue entry and a key may be
 DELAY_SECONDS_MAX: Final = 7 * 86_400.0
 EXPONENTIAL_FACTOR_MAX: Final = 100.0

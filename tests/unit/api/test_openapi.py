@@ -35,6 +35,7 @@ async def document() -> dict[str, Any]:
         nothing,
         nothing,
         SystemClock(),
+        stream_source=nothing,
         check_target=nothing,
         cursor_key=b"",
         metrics=lambda: (b"", "text/plain"),

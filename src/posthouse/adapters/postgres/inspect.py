@@ -53,11 +53,11 @@ class PostgresInspector:
             rows = await self._database.read(
                 SQL.events, where.app_id, where.partition, span.before, span.since, type, subject, span.limit
             )
-        return [_event(row) for row in rows]
+        return [event_facts(row) for row in rows]
 
     async def event(self, where: Where | None, event_id: EventId) -> tuple[EventFacts, Event] | None:
         row = await self._database.fetchrow(SQL.event, event_id, *_of(where))
-        return None if row is None else (_event(row), event_of(row))
+        return None if row is None else (event_facts(row), event_of(row))
 
     async def event_routes(self, where: Where | None, event_id: EventId, *, limit: int) -> Routes:
         rows = await self._database.read(SQL.event_routes, event_id, *_of(where), _earliest_attempt(event_id), limit)
@@ -67,7 +67,7 @@ class PostgresInspector:
     async def event_attempts(self, where: Where | None, event_id: EventId, span: Span) -> list[AttemptFacts]:
         since = max(span.since, _earliest_attempt(event_id))
         rows = await self._database.read(SQL.event_attempts, event_id, *_of(where), span.before, since, span.limit)
-        return [_attempt(row) for row in rows]
+        return [attempt_facts(row) for row in rows]
 
     async def attempts(
         self,
@@ -93,13 +93,13 @@ class PostgresInspector:
                 type,
                 span.limit,
             )
-        return [_attempt(row) for row in rows]
+        return [attempt_facts(row) for row in rows]
 
     async def attempt(self, where: Where | None, attempt_id: AttemptId) -> AttemptRecord | None:
         row = await self._database.fetchrow(SQL.attempt, attempt_id, *_of(where))
         if row is None:
             return None
-        facts = _attempt(row)
+        facts = attempt_facts(row)
         found = await self.event(where, facts.event_id)
         return AttemptRecord(
             facts=facts,
@@ -184,7 +184,8 @@ def _route(row: asyncpg.Record) -> Route:
     )
 
 
-def _event(row: asyncpg.Record) -> EventFacts:
+def event_facts(row: asyncpg.Record) -> EventFacts:
+    """An event without its payload, from a row that holds the columns of the `events` query."""
     return EventFacts(
         id=EventId(row["id"]),
         app_id=row["app_id"],
@@ -201,7 +202,8 @@ def _event(row: asyncpg.Record) -> EventFacts:
     )
 
 
-def _attempt(row: asyncpg.Record) -> AttemptFacts:
+def attempt_facts(row: asyncpg.Record) -> AttemptFacts:
+    """An attempt, from a row that holds the columns of the `attempts` query."""
     return AttemptFacts(
         id=AttemptId(row["id"]),
         app_id=AppId(row["app_id"]),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from posthouse.domain.errors import SetupError
-from posthouse.wire.sealing import KEY_BYTES, KEY_ID_LENGTH, NONCE_BYTES, open_sealed, seal
+from posthouse.wire.sealing import KEY_BYTES, KEY_ID_LENGTH, NONCE_BYTES, binding, open_sealed, seal
 
 MASTER_KEY_FILE: Final = "master.key"
 KEY_FILE_BYTES_MAX: Final = 64 * 1024
@@ -63,6 +63,19 @@ class Keyring:
 def key_id(key: bytes) -> str:
     """The first eight hexadecimal digits of the key's SHA-256: says which key it is and nothing about it."""
     return hashlib.sha256(key).hexdigest()[:KEY_ID_LENGTH]
+
+
+class Sealer:
+    """`ports.directory.Sealer` with a keyring: secrets sealed to their owner, kind and version."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    def seal(self, plaintext: bytes, owner: bytes, kind: str, version: int) -> bytes:
+        return self._keyring.seal(plaintext, bound_to=binding(owner, kind, version))
+
+    def open(self, sealed: bytes, owner: bytes, kind: str, version: int) -> bytes:
+        return self._keyring.open(sealed, bound_to=binding(owner, kind, version))
 
 
 def load_keyring(
