@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -52,7 +53,8 @@ class Following:
             self.chunked += (await self.reader.readexactly(size + 2))[:-2]
             if size == 0:
                 return None
-        raw, _, self.chunked = self.chunked.partition(b"\n\n")
+        end = self.chunked.index(b"\n\n")
+        raw, self.chunked = self.chunked[:end], self.chunked[end + 2 :]
         event, data, comment = "", [], ""
         found: str | None = None
         for line in raw.decode().split("\n"):
@@ -93,10 +95,15 @@ class Following:
 
 @asynccontextmanager
 async def following(
-    port: int, *, key: str | None = KEY, last_id: str | None = None, buffer: int | None = None, **query: str
+    port: int, *, key: str | None = KEY, last_id: str | None = None, small: bool = False, **query: str
 ) -> AsyncIterator[Following]:
-    """Open a stream; where it was opened, its first block has been read."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, **({} if buffer is None else {"limit": buffer}))
+    """Open a stream; where it was opened, its first block has been read. A `small` client holds little that it has not read."""
+    connection = socket.socket()
+    if small:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
+    reader, writer = await asyncio.open_connection(sock=connection, limit=4096 if small else 2**20)
     try:
         path = "/v1/stream" + (f"?{urlencode(query)}" if query else "")
         headers = {} if last_id is None else {"Last-Event-ID": last_id}

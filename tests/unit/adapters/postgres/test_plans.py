@@ -21,11 +21,13 @@ from posthouse.adapters.postgres.database import Connection, Database
 from posthouse.adapters.postgres.days import ensure_days
 from posthouse.adapters.postgres.log import PostgresLog
 from posthouse.adapters.postgres.store import PostgresStore
+from posthouse.adapters.postgres.stream import PostgresStreamSource
 from posthouse.domain.delivery import Attempt, Cursor, JournalBatch, Owed, OwedReason, Rollup
 from posthouse.domain.event import Event
-from posthouse.domain.ids import AppId
+from posthouse.domain.ids import AppId, AttemptId, lower_bound
 from posthouse.ports.log import Announced, Appended, AppMissing, Repeated
 from posthouse.ports.store import Want
+from posthouse.ports.stream import Wanted
 
 if TYPE_CHECKING:
     from tests.postgres import PostgresServer
@@ -113,6 +115,7 @@ class Probe:
 
     log: PostgresLog
     store: PostgresStore
+    stream: PostgresStreamSource
     connection: Connection
     first_day: float  # unix seconds: the midnight with which the data begin
     before: dict[str, Touched] = field(default_factory=dict)
@@ -172,7 +175,11 @@ async def probe(filled: tuple[str, float], request: pytest.FixtureRequest) -> As
             await transaction.start()
             one = _OneConnection(connection)
             yield Probe(
-                PostgresLog(one, one), PostgresStore(one, one, lambda sealed, *_: sealed), connection, first_day
+                PostgresLog(one, one),
+                PostgresStore(one, one, lambda sealed, *_: sealed),
+                PostgresStreamSource(one),
+                connection,
+                first_day,
             )
             await transaction.rollback()
     finally:
@@ -401,3 +408,69 @@ def _rollup(made: Attempt) -> Rollup:
     return Rollup(
         partition=made.partition, minute=minute, app_id=made.app_id, endpoint_id=made.endpoint_id, delivered=1
     )
+
+
+# The live stream
+
+
+async def test_the_ends_of_partitions_take_one_row_each(probe: Probe) -> None:
+    ends = await probe.stream.ends(since=probe.at(SEQ_MAX))
+    touched = await probe.touched()
+    assert ends.events == dict.fromkeys(range(PARTITIONS), SEQ_MAX)
+    assert len(ends.attempts) == PARTITIONS
+    assert rows_of(touched, "attempt") <= PARTITIONS + PROBES
+    assert days_of(touched, "attempt") <= 3
+    assert touched.keys() <= {"log_head"} | {name for name in touched if name.startswith("attempt_")}
+
+
+async def test_the_ends_of_quiet_partitions_search_no_old_days(probe: Probe) -> None:
+    ends = await probe.stream.ends(since=probe.first_day + (DAYS + 2) * DAY)
+    assert ends.attempts == {}
+    assert days_of(await probe.touched(), "attempt") == 0
+
+
+APP = "SELECT id FROM app WHERE partition = $1"
+
+
+@pytest.mark.parametrize("filtered", [False, True])
+async def test_a_stream_reads_the_events_after_a_position(probe: Probe, filtered: bool) -> None:
+    wanted = Wanted(AppId(await probe.connection.fetchval(APP, 1)), ("order.*", "user")) if filtered else Wanted()
+    after = SEQ_MAX - 100
+    await probe.touched()
+    page = await probe.stream.events(
+        dict.fromkeys(range(PARTITIONS), (after, after + 60)), wanted, since=probe.at(after), limit=30
+    )
+    touched = await probe.touched()
+    rows = 30 if filtered else 30 * PARTITIONS
+    assert len(page.rows) == rows
+    assert page.read == {p: after + (30 if p == 1 or not filtered else 60) for p in range(PARTITIONS)}
+    assert not page.missing
+    # No more is looked at than the spans hold.
+    assert rows_of(touched, "event") <= 2 * 60 * PARTITIONS + PROBES
+    assert days_of(touched, "event") <= 3
+
+
+@pytest.mark.parametrize("filtered", [False, True])
+async def test_a_stream_reads_the_attempts_after_a_position(probe: Probe, filtered: bool) -> None:
+    wanted = Wanted(AppId(await probe.connection.fetchval(APP, 1)), ("order.*", "user")) if filtered else Wanted()
+    at = probe.at(SEQ_MAX - SEQS_A_DAY // 2)
+    await probe.touched()
+    after = dict.fromkeys(range(PARTITIONS), AttemptId(lower_bound(int(at * 1000))))
+    page = await probe.stream.attempts(after, wanted, since=at, limit=30)
+    touched = await probe.touched()
+    assert len(page.rows) == (30 if filtered else 30 * PARTITIONS)
+    assert page.read.keys() == after.keys()
+    # Where none is wanted, the position moves past those that were looked at.
+    assert (page.read[0] > page.read[1]) is filtered
+    # As many are looked at as may be: STREAM_EXAMINED_ROWS_MAX of each partition, here half a day.
+    looked_at = SEQS_A_DAY // 2 * PARTITIONS if filtered else 30 * PARTITIONS
+    assert rows_of(touched, "attempt") <= 2 * looked_at + PROBES
+    assert rows_of(touched, "event") <= 2 * looked_at
+    assert days_of(touched, "attempt") <= 3
+
+
+async def test_payloads_are_fetched_by_key(probe: Probe) -> None:
+    page = await probe.stream.events({2: (10, 50)}, Wanted(), since=None, limit=40)
+    await probe.touched()
+    assert len(await probe.stream.payloads(page.rows)) == 40
+    assert rows_of(await probe.touched(), "event") == 40
