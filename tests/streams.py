@@ -57,8 +57,8 @@ class Following:
         raw, self.chunked = self.chunked[:end], self.chunked[end + 2 :]
         event, data, comment = "", [], ""
         found: str | None = None
-        for line in raw.decode().split("\n"):
-            name, _, value = line.partition(": ")
+        for told in raw.decode().split("\n"):
+            name, _, value = told.partition(": ")
             match name:
                 case "":
                     comment = value
@@ -95,7 +95,7 @@ class Following:
 
 @asynccontextmanager
 async def following(
-    port: int, *, key: str | None = KEY, last_id: str | None = None, small: bool = False, **query: str
+    port: int, *, key: str | None = KEY, last_id: str | None = None, small: bool = False, **query: Any
 ) -> AsyncIterator[Following]:
     """Open a stream; where it was opened, its first block has been read. A `small` client holds little that it has not read."""
     connection = socket.socket()

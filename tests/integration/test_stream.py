@@ -46,7 +46,7 @@ def ids(told: list[Told]) -> list[str]:
     return [one.data["id"] for one in told]
 
 
-async def refused(port: int, *, key: str | None = KEY, last_id: str | None = None, **query: str) -> tuple[int, str]:
+async def refused(port: int, *, key: str | None = KEY, last_id: str | None = None, **query: Any) -> tuple[int, str]:
     """The status and code of a stream that is refused."""
     async with following(port, key=key, last_id=last_id, **query) as followed:
         assert followed.status != 200
@@ -147,7 +147,7 @@ async def test_filters(database: str) -> None:
             await call(port, "POST", f"/v1/apps/{app}/endpoints", {"url": f"http://127.0.0.1:{served.port}/"})
         async with contextlib.AsyncExitStack() as stack:
 
-            async def follow(**query: str) -> Following:
+            async def follow(**query: Any) -> Following:
                 return await stack.enter_async_context(following(port, **query))
 
             orders = await follow(types="order.*,user_register", kinds="events")
@@ -181,7 +181,7 @@ async def test_filters(database: str) -> None:
         ({"since": "now"}, "?since"),
     ],
 )
-async def test_what_cannot_be_asked_for_is_named(database: str, query: dict[str, str], path: str) -> None:
+async def test_what_cannot_be_asked_for_is_named(database: str, query: dict[str, Any], path: str) -> None:
     async with serving(database) as server, following(server.port, **query) as followed:
         assert followed.status == 422
         assert (await followed.problem())["path"] == path
@@ -276,7 +276,7 @@ async def test_a_client_that_comes_and_goes_misses_nothing(database: str) -> Non
         runs: list[list[str]] = []
         connected = asyncio.Semaphore(0)
 
-        async def client(**query: str) -> set[str]:
+        async def client(**query: Any) -> set[str]:
             seen: set[str] = set()
             last: str | None = None
             ended = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import urllib.error
@@ -74,6 +75,24 @@ class Client:
                 return
             asked["cursor"] = page["next"]
 
+    def stream(
+        self, *path: str, query: dict[str, str], headers: dict[str, str], seconds: float
+    ) -> http.client.HTTPResponse:
+        """An answer that has no end, to be read as it comes; `seconds` is how long it may be silent."""
+        if self._key is None:
+            raise _no_key()
+        request = urllib.request.Request(  # noqa: S310 - the scheme is the operator's choice
+            self.url + "/v1/" + "/".join(quote(part, safe="") for part in path) + "?" + urlencode(query),
+            headers={"Authorization": f"Bearer {self._key}", "Accept": "text/event-stream"} | headers,
+        )
+        try:
+            answer: http.client.HTTPResponse = _PROXY_FREE.open(request, timeout=seconds)
+        except urllib.error.HTTPError as error:
+            raise _refusal(error) from None
+        except (urllib.error.URLError, OSError, ValueError) as error:
+            raise StoreUnavailable(f"no server at {self.url}: {getattr(error, 'reason', error)}") from None
+        return answer
+
     def ask(
         self,
         method: str,
@@ -85,10 +104,7 @@ class Client:
     ) -> Answer:
         """One request below /v1."""
         if self._key is None:
-            raise _next(
-                Unauthorised("no API key"),
-                "set POSTHOUSE_KEY, or give --key; `posthouse serve` prints the first key as it starts",
-            )
+            raise _no_key()
         url = self.url + "/v1/" + "/".join(quote(part, safe="") for part in path)
         if query:
             url += "?" + urlencode(query)
@@ -108,6 +124,13 @@ class Client:
                 StoreUnavailable(f"no server at {self.url} ({reason})"),
                 "start one with `posthouse serve`, or set POSTHOUSE_URL or --url",
             ) from None
+
+
+def _no_key() -> PosthouseError:
+    return _next(
+        Unauthorised("no API key"),
+        "set POSTHOUSE_KEY, or give --key; `posthouse serve` prints the first key as it starts",
+    )
 
 
 def _next(error: PosthouseError, step: str) -> PosthouseError:
