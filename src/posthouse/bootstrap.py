@@ -237,6 +237,7 @@ class Posthouse:
             body_seconds=settings.body_seconds,
         )
         self._end_streams = services.streams.lookout.end
+        telemetry.watch("streams", lambda: services.streams.count)
         self._stack.push_async_callback(services.streams.lookout.close)
         given = settings.admin_key
         self.first_key = await services.keys.ensure_first_key(None if given is None else given.get_secret_value())

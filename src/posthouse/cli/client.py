@@ -90,7 +90,8 @@ class Client:
         except urllib.error.HTTPError as error:
             raise _refusal(error) from None
         except (urllib.error.URLError, OSError, ValueError) as error:
-            raise StoreUnavailable(f"no server at {self.url}: {getattr(error, 'reason', error)}") from None
+            reason = getattr(error, "reason", error)
+            raise StoreUnavailable(f"no server there: {getattr(reason, 'strerror', None) or reason}") from None
         return answer
 
     def ask(

@@ -38,6 +38,7 @@ GAUGES: Final = {
     "journal_unwritten_results": "Results in memory that are not in the store yet.",
     "event_loop_lag_seconds": "How late the event loop last woke up.",
     "oldest_snapshot_seconds": "Age of the oldest open snapshot in the database; a long one slows publishing.",
+    "streams": "Live streams that are open here.",
 }
 
 _BATCH_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
