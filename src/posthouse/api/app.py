@@ -27,7 +27,18 @@ from posthouse.api.problems import (
     problem_bytes,
     status_of,
 )
-from posthouse.api.resources import apps, audit, documents, endpoints, event_types, grants, keys, stream, system, traffic
+from posthouse.api.resources import (
+    apps,
+    audit,
+    documents,
+    endpoints,
+    event_types,
+    grants,
+    keys,
+    stream,
+    system,
+    traffic,
+)
 from posthouse.api.texts.accepted import language_of
 from posthouse.domain.errors import PosthouseError
 from posthouse.domain.limits import BODY_READ_SECONDS, RETENTION_DAYS
