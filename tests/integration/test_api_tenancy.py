@@ -67,6 +67,7 @@ EVERYBODYS = {
     "/v1/attempts",
     "/v1/attempts/{attempt}",
     "/v1/deliveries",
+    "/v1/stream",
 }
 
 

@@ -17,8 +17,8 @@ from tests.streams import Following, Told, following
 from tests.targets import answer_ok, target
 
 from posthouse.api.pages import Cursors
-from posthouse.domain.ids import EVENT, AttemptId, format_id, parse_id
-from posthouse.domain.limits import STREAMS_MAX, STREAMS_PER_APP_MAX
+from posthouse.domain.ids import ATTEMPT, EVENT, AttemptId, format_id, parse_id
+from posthouse.domain.limits import STREAM_ID_MESSAGES_MAX, STREAMS_MAX, STREAMS_PER_APP_MAX
 from posthouse.domain.position import Position, pack, unpack
 
 PARTITIONS: Final = 4
@@ -315,6 +315,88 @@ async def test_a_client_that_comes_and_goes_misses_nothing(database: str) -> Non
             for partition in range(PARTITIONS):
                 seqs = [places[one][1] for one in run if places[one][0] == partition]
                 assert seqs == list(range(seqs[0], seqs[0] + len(seqs))) if seqs else True, "in order, without a gap"
+
+
+async def test_a_client_that_takes_a_few_at_a_time_gets_on(database: str) -> None:
+    """However much there is at once, and however soon it always goes."""
+    async with serving(database, partitions=PARTITIONS) as server:
+        port = server.port
+        apps = ("app0", "app1", "app2", "app3")
+        await make(port, *apps)
+        async with following(port, kinds="events") as followed:
+            last = followed.last_id
+        published = set()
+        for app in apps:
+            events = [{"type": "order.created", "data": 1}] * 50
+            reply = await call(port, "POST", f"/v1/apps/{app}/events/batch", events)
+            published |= {one["id"] for one in reply["data"]}
+        seen: set[str] = set()
+        for _ in range(len(published) // STREAM_ID_MESSAGES_MAX):
+            async with following(port, kinds="events", last_id=last) as followed:
+                seen.update(ids(await followed.messages(STREAM_ID_MESSAGES_MAX)))
+                last = followed.last_id
+        assert seen == published
+
+
+async def test_attempts_are_not_missed_either(database: str) -> None:
+    """While results are recorded, of retries too, a client comes and goes."""
+    async with target(answer_ok) as served, serving(database, partitions=PARTITIONS) as server:
+        port = server.port
+        await make(port, "app0", "app1", "app2")
+        for number in range(3):
+            await call(port, "POST", f"/v1/apps/app{number}/endpoints", {"url": f"http://127.0.0.1:{served.port}/"})
+        draw = random.Random(3)
+        seen: set[str] = set()
+        last: str | None = None
+
+        async def publishing() -> None:
+            for _ in range(30):
+                events = [{"type": "order.created", "data": 1}] * draw.randint(1, 20)
+                await call(port, "POST", f"/v1/apps/app{draw.randrange(3)}/events/batch", events)
+
+        async with following(port, kinds="attempts") as followed:
+            last = followed.last_id
+        publisher = asyncio.create_task(publishing())
+        recorded: set[str] = set()
+        async with asyncio.timeout(60):
+            while not publisher.done() or seen != recorded:
+                async with following(port, kinds="attempts", last_id=last) as followed:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(0.3):
+                            for _ in range(draw.randint(1, 80)):
+                                block = await followed.block()
+                                assert block is not None
+                                if block.event:
+                                    seen.add(block.data["id"])
+                    last = followed.last_id
+                if publisher.done():
+                    await publisher
+                    recorded = await attempts_of(database)
+        assert len(seen) > 100
+
+
+async def attempts_of(dsn: str) -> set[str]:
+    """All attempts, once there is one for each event."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        rows = await connection.fetch("SELECT id FROM attempt")
+        events = await connection.fetchval("SELECT count(*) FROM event")
+    finally:
+        await connection.close()
+    return {format_id(ATTEMPT, row["id"].bytes) for row in rows} if len(rows) == events else set()
+
+
+async def test_what_another_server_writes_is_told_too_and_a_position_serves_everywhere(database: str) -> None:
+    shared = base64.b64encode(bytes(32)).decode()
+    async with serving(database, master_key=shared) as one, serving(database, master_key=shared) as other:
+        await make(one.port, "shop")
+        async with following(one.port, kinds="events") as followed:
+            sent = [await publish(other.port, "shop")]
+            assert ids(await followed.messages(1)) == sent
+            last = followed.last_id
+        sent = [await publish(one.port, "shop"), await publish(other.port, "shop")]
+        async with following(other.port, kinds="events", last_id=last) as followed:
+            assert ids(await followed.messages(2)) == sent
 
 
 async def places_of(dsn: str) -> dict[str, tuple[int, int]]:

@@ -119,6 +119,7 @@ STREAM_PAGE_ROWS_MAX: Final = 100  # read at once of one partition and kind
 STREAM_BATCH_ROWS_MAX: Final = 256  # read at once of one kind
 STREAM_EXAMINED_ROWS_MAX: Final = 1_000  # looked at in a partition for those that a filter lets pass
 STREAM_PAYLOAD_BYTES_MAX: Final = 1024 * 1024  # fetched at once, unless one payload is larger
+STREAM_ID_MESSAGES_MAX: Final = 10  # without a position: so many may come again, and a client that reads more gets on
 STREAM_CHUNK_BYTES: Final = 64 * 1024
 STREAM_REMEMBERED_EVENTS_MAX: Final = 10_000
 STREAM_POSITION_LENGTH_MAX: Final = 128 * 1024

@@ -21,6 +21,7 @@ from posthouse.domain.limits import (
     STREAM_BATCH_ROWS_MAX,
     STREAM_EXAMINED_ROWS_MAX,
     STREAM_FAILED_SECONDS,
+    STREAM_ID_MESSAGES_MAX,
     STREAM_KEY_SECONDS,
     STREAM_PAGE_ROWS_MAX,
     STREAM_PAYLOAD_BYTES_MAX,
@@ -43,21 +44,26 @@ class Ended(Exception):
 
 
 class Message(NamedTuple):
-    """A row, and an event's payload where it was asked for."""
+    """A row, and an event's payload where it was asked for. Some messages have the position after them; so has the last one
+    of a batch."""
 
     row: EventRow | AttemptRow
     payload: bytes | None
+    position: Position | None
 
 
 class Batch(NamedTuple):
-    """Rows in the order in which they are told."""
+    """Rows in the order in which they are told, from a position to another one."""
 
     events: Sequence[EventRow]
     attempts: Sequence[AttemptRow]
+    before: Position
+    after: Position
 
 
 class Stream:
-    """`next` gives batches, `messages` what a batch tells; then `position` is after it.
+    """`next` gives batches, `messages` what a batch tells; `position` is after the last batch, or further where nothing more
+    was wanted.
 
     Both raise `Ended`, and Invalid `position_expired` where retention was faster than the client. `may_go_on` says whether
     the client's key still holds; `lasts` whether everything after a position is kept. Whoever opened the stream calls
@@ -114,12 +120,13 @@ class Stream:
 
     async def messages(self, batch: Batch) -> AsyncIterator[Message]:
         """What a batch tells. Payloads are fetched a megabyte at a time, as they are taken."""
+        way = _Way(batch)
         for events in _portions(batch.events, STREAM_PAYLOAD_BYTES_MAX):
             payloads = await self._payloads(events) if self._data else {}
             for event in events:
-                yield Message(event, payloads.get(event.facts.id))
+                yield Message(event, payloads.get(event.facts.id), way.after(event))
         for attempt in batch.attempts:
-            yield Message(attempt, None)
+            yield Message(attempt, None, way.after(attempt))
 
     async def _check(self) -> None:
         """Raises Ended where the stream must not go on."""
@@ -154,7 +161,8 @@ class Stream:
             return None
         if not self._lasts(position):
             raise expired()
-        events, attempts = Batch((), ())
+        events: Sequence[EventRow] = ()
+        attempts: Sequence[AttemptRow] = ()
         if spans:
             events, read = await self._read_events(spans, position.at)
             position = msgspec.structs.replace(position, events={**(position.events or {}), **read})
@@ -164,9 +172,9 @@ class Stream:
             reached = {partition: page.read.get(partition, ends.attempts[partition]) for partition in after}
             position = msgspec.structs.replace(position, attempts={**(position.attempts or {}), **reached})
         # Only now: had one of the reads failed, none would have happened.
-        self.position = position
+        before, self.position = self.position, position
         self._turn += STREAM_BATCH_ROWS_MAX
-        return Batch(_in_order(self._new(events)), sorted(attempts, key=_attempt_id))
+        return Batch(_in_order(self._new(events)), sorted(attempts, key=_attempt_id), before, position)
 
     async def _read_events(
         self, spans: Mapping[int, tuple[int, int]], at: float
@@ -200,6 +208,39 @@ class Stream:
                     self._told.popitem(last=False)
             new.append(event)
         return new
+
+
+class _Way:
+    """From the position before a batch to the one after it: where it is after each message, told for some of them.
+
+    The rows of a partition are told in order, so that after any of them its partition is read up to there.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self._left = len(batch.events) + len(batch.attempts)
+        self._since = 0
+        self._events = dict(batch.before.events or {})
+        self._attempts = dict(batch.before.attempts or {})
+
+    def after(self, row: EventRow | AttemptRow) -> Position | None:
+        if isinstance(row, EventRow):
+            self._events[row.partition] = row.seq
+        else:
+            self._attempts[row.partition] = row.facts.id
+        self._left -= 1
+        self._since += 1
+        if not self._left:
+            return self._batch.after
+        if self._since < STREAM_ID_MESSAGES_MAX:
+            return None
+        self._since = 0
+        before = self._batch.before
+        return Position(
+            events=None if before.events is None else dict(self._events),
+            attempts=None if before.attempts is None else dict(self._attempts),
+            at=before.at,
+        )
 
 
 def expired() -> Invalid:

@@ -37,9 +37,9 @@ Events and attempts as they come: server-sent events (`text/event-stream`) with 
 data the JSON that the lists have. An administrator's key hears of everything, an app's key of its own.
 
 It begins now. A message may carry an `id`; whoever connects again and sends the last one as `Last-Event-ID` goes on after it: \
-nothing is missed, and a few messages may come again (an `id` stands only where a read ended). Events of an app come in the \
-order of its log; between apps there is none, nor between events and attempts. A position is refused (422) once it is older \
-than what is kept, or with other `kinds`.
+nothing is missed, and a few messages may come again (at least every tenth has an `id`, and so has the last for the time \
+being). Events of an app come in the order of its log; between apps there is none, nor between events and attempts. A position \
+is refused (422) once it is older than what is kept, or with other `kinds`.
 
 Data are there with `data=true`: in `data` as they were published where they are JSON, else in `data_base64` (JSON with \
 carriage returns, too). Every 15 seconds without a message there is a comment. A client that takes nothing for a minute is \
@@ -135,7 +135,7 @@ class _Positions:
 
 
 async def _chunks(stream: Stream, positions: _Positions) -> AsyncGenerator[bytes, None]:
-    """The stream as bytes, in pieces of about a buffer. The `id` of a batch is told with the last message of it."""
+    """The stream as bytes, in pieces of about a buffer."""
     yield b"retry: %d\n" % STREAM_RETRY_MS + last_id(positions.seal(stream.position)) + b"\n"
     try:
         while True:
@@ -144,14 +144,14 @@ async def _chunks(stream: Stream, positions: _Positions) -> AsyncGenerator[bytes
                 # With the position: it moves past what is not wanted, and grows no older than the stream.
                 yield KEEP_ALIVE + last_id(positions.seal(stream.position)) + b"\n"
                 continue
-            left = len(batch.events) + len(batch.attempts)
             gathered = bytearray()
             async for one in stream.messages(batch):
-                left -= 1
-                gathered += _message(one, id=None if left else positions.seal(stream.position))
-                if len(gathered) >= STREAM_CHUNK_BYTES or not left:
+                gathered += _message(one, id=None if one.position is None else positions.seal(one.position))
+                if len(gathered) >= STREAM_CHUNK_BYTES:
                     yield bytes(gathered)
                     gathered.clear()
+            if gathered:
+                yield bytes(gathered)
     except Ended:
         return
     except Invalid as error:
