@@ -15,6 +15,7 @@ from posthouse.api.models.traffic import AttemptAnswer, EventAnswer
 from posthouse.api.pages import Cursors
 from posthouse.api.problems import problem_bytes
 from posthouse.api.sse import CONTENT, KEEP_ALIVE, EventStream, last_id, message
+from posthouse.api.texts.accepted import Language, language_of
 from posthouse.domain.access import Principal
 from posthouse.domain.errors import Invalid
 from posthouse.domain.event import JSON_CONTENT
@@ -107,7 +108,8 @@ def routes(streams: Streams, cursors: Cursors) -> APIRouter:
             data=query.data,
             position=positions.open(last_event_id) if last_event_id else None,
         )
-        return EventStream(_chunks(opened, positions), over=streams.lookout.over, release=opened.release)
+        language = language_of(request.scope["headers"])
+        return EventStream(_chunks(opened, positions, language), over=streams.lookout.over, release=opened.release)
 
     return router
 
@@ -134,7 +136,7 @@ class _Positions:
             ) from None
 
 
-async def _chunks(stream: Stream, positions: _Positions) -> AsyncGenerator[bytes, None]:
+async def _chunks(stream: Stream, positions: _Positions, language: Language) -> AsyncGenerator[bytes, None]:
     """The stream as bytes, in pieces of about a buffer."""
     yield b"retry: %d\n" % STREAM_RETRY_MS + last_id(positions.seal(stream.position)) + b"\n"
     try:
@@ -155,7 +157,7 @@ async def _chunks(stream: Stream, positions: _Positions) -> AsyncGenerator[bytes
     except Ended:
         return
     except Invalid as error:
-        _, _, body = problem_bytes(error)
+        _, _, body = problem_bytes(error, language)
         yield message("problem", body)
 
 
