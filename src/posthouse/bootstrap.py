@@ -379,6 +379,8 @@ def _watch(
     telemetry.watch("publish_pending_events", lambda: publisher.pending_events)
     telemetry.watch("publish_pending_bytes", lambda: publisher.pending_bytes)
     telemetry.watch("journal_unwritten_results", lambda: engine.journal.unwritten)
+    telemetry.watch("event_loop_lag_seconds", lambda: janitor.late_seconds)
+    telemetry.watch("oldest_snapshot_seconds", lambda: janitor.oldest_snapshot_seconds)
 
 
 def configure_logging(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""Housekeeping: days ahead and past, the clock's anchor, how much is owed, and how much apps with a quota store."""
+"""Housekeeping: days ahead and past, the clock's anchor, what apps with a quota store, what is owed, snapshots, lateness."""
 
 from __future__ import annotations
 
@@ -37,6 +37,8 @@ class Janitor:
         self._measure = measure
         self._days_due = 0.0
         self.owed = Owed(0, None)
+        self.oldest_snapshot_seconds = 0.0
+        self.late_seconds = 0.0  # how much later than asked for the last round began
 
     async def run(self) -> None:
         """Go round until cancelled."""
@@ -44,6 +46,7 @@ class Janitor:
             for name, work in (
                 ("clock", self._anchor),
                 ("owed", self._count),
+                ("snapshot", self._snapshot),
                 ("days", self._days),
                 ("quotas", self._measure),
             ):
@@ -51,10 +54,15 @@ class Janitor:
                     await work()
                 except PosthouseError as error:
                     log.warning("janitor.failed", work=name, error=str(error))
+            due = self._clock.boot() + TICK_SECONDS
             await self._clock.sleep(TICK_SECONDS)
+            self.late_seconds = max(self._clock.boot() - due, 0.0)
 
     async def _count(self) -> None:
         self.owed = await self._upkeep.owed()
+
+    async def _snapshot(self) -> None:
+        self.oldest_snapshot_seconds = await self._upkeep.oldest_snapshot_seconds()
 
     async def _days(self) -> None:
         if self._clock.boot() < self._days_due:

@@ -43,3 +43,6 @@ class PostgresUpkeep:
         rows = int(await self._database.fetchval(SQL.owed_estimate))
         oldest = await self._database.fetchval(SQL.oldest_owed) if rows else None
         return Owed(rows, None if oldest is None else unix_ms_of(oldest) / 1000)
+
+    async def oldest_snapshot_seconds(self) -> float:
+        return float(await self._database.fetchval(SQL.oldest_snapshot))

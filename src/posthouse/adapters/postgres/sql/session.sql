@@ -23,3 +23,9 @@ SELECT event_id FROM delivery ORDER BY event_id LIMIT 1
 -- name: has_secrets
 -- Whether anything sealed is there: then its master key must be too.
 SELECT EXISTS (SELECT 1 FROM secret)
+
+-- name: oldest_snapshot
+-- Age in seconds of the oldest snapshot that keeps PostgreSQL from pruning: of a session in this database, or of one that sees all.
+SELECT coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::float8
+  FROM pg_stat_activity
+ WHERE backend_xmin IS NOT NULL AND pid <> pg_backend_pid() AND (datname = current_database() OR datname IS NULL)
