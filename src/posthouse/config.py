@@ -1,6 +1,6 @@
 """The only reader of the environment: flag > environment `POSTHOUSE_*` > file > default.
 
-Every setting is described in docs/reference/settings.md; a test compares the two.
+The text under each setting is what docs/en/reference/settings.md says of it (`make reference`).
 """
 
 from __future__ import annotations
@@ -28,36 +28,65 @@ class Settings(BaseSettings):
     """What an operator may set. Sizes are bytes and durations seconds."""
 
     model_config = SettingsConfigDict(
-        env_prefix="POSTHOUSE_", extra="forbid", frozen=True, toml_file="posthouse.toml", env_ignore_empty=True
+        env_prefix="POSTHOUSE_",
+        extra="forbid",
+        frozen=True,
+        toml_file="posthouse.toml",
+        env_ignore_empty=True,
+        use_attribute_docstrings=True,
     )
 
     database_url: SecretStr | None = None
+    """Any PostgreSQL 15 or newer, such as `postgresql://user:password@host/db`; without it one is started for you."""
     data_dir: Path | None = None
+    """Embedded database, master key, lock; by default the platform's folder for user data, `/var/lib/posthouse` for root."""
     host: str = "127.0.0.1"
+    """The address to listen on."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """The port to listen on; 0 takes a free one."""
     admin_key: SecretStr | None = None
+    """The first admin key, for automation; where there is none, one is made and printed once."""
     master_key: SecretStr | None = None
+    """The key that seals secrets in the store: 32 bytes in base64 or hex."""
     master_key_file: Path | None = None
+    """A file that holds it; by default `master.key` in the data directory, made if it is not there."""
 
     allow_private_targets: bool = False
+    """Deliver to private and loopback addresses too."""
     allow_loopback_targets: bool = False
+    """Deliver to this machine too."""
     allowed_networks: Annotated[tuple[Network, ...], NoDecode] = ()
+    """Networks to which deliveries may go whatever they are, such as `10.1.0.0/16,192.168.7.0/24`."""
     ca_file: Path | None = None
+    """Certificate authorities (PEM) trusted besides the system's."""
 
     auto_create_event_types: bool = False
+    """An unknown event type is made as it is first published."""
     payload_bytes_max: Annotated[int, Field(ge=1024, le=16 * 1024 * 1024)] = limits.PAYLOAD_BYTES_MAX
+    """Largest body of one event."""
     batch_bytes_max: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = limits.BATCH_BYTES_MAX
+    """Largest body of a batch."""
     pending_events_max: Annotated[int, Field(ge=1)] = limits.PENDING_EVENTS_MAX
+    """Events waiting for their commit; beyond it publishing answers 503."""
     pending_bytes_max: Annotated[int, Field(ge=1024)] = limits.PENDING_BYTES_MAX
+    """The same in bytes."""
     body_seconds: Annotated[float, Field(gt=0, le=3600)] = limits.BODY_READ_SECONDS
+    """Time that a request's body may take to arrive."""
 
     partitions: Annotated[int, Field(ge=1, le=4096)] = limits.PARTITIONS
+    """Partitions of a new installation; fixed from then on."""
     sockets_max: Annotated[int, Field(ge=1, le=100_000)] = limits.SOCKETS_MAX
+    """Requests to targets at one time, over all endpoints."""
     in_flight_bytes_max: Annotated[int, Field(ge=1024 * 1024)] = limits.IN_FLIGHT_BYTES_MAX
+    """Payload bytes in those requests."""
     retention_days: Annotated[int, Field(ge=2, le=3650)] = limits.RETENTION_DAYS
+    """Days for which events and attempts are kept."""
     shutdown_seconds: Annotated[float, Field(ge=0, le=600)] = 5.0
+    """How long a stop waits for requests under way."""
     log_json: bool | None = None
+    """Logs as lines of JSON; by default not on a terminal, else yes."""
     log_level: str = "info"
+    """`debug`, `info`, `warning` or `error`."""
 
     @field_validator("allowed_networks", mode="before")
     @classmethod

@@ -10,7 +10,7 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[2]
 PACKAGE: Final = ROOT / "src" / "posthouse"
 # What tools make; it is not ours to keep tidy.
-MADE: Final = frozenset({"node_modules", "dist", "build", "__pycache__"})
+MADE: Final = frozenset({"node_modules", "dist", "build", "_build", "__pycache__"})
 
 
 def modules(*folders: Path) -> Iterator[Path]:

@@ -28,7 +28,7 @@ def serve(
 ) -> None:
     """Run a server until it is told to stop (Ctrl-C, SIGTERM).
 
-    Every other setting is an environment variable or a line in posthouse.toml: docs/reference/settings.md.
+    Every other setting is an environment variable or a line in posthouse.toml; the reference in docs/ lists them.
 
     Parameters
     ----------

@@ -1,0 +1,176 @@
+"""The page of the HTTP API, from the OpenAPI document that the server gives out."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import structlog
+from docs.text import Texts, table
+
+from posthouse.adapters.system.clock import SystemClock
+from posthouse.api.app import Services, build_app
+from posthouse.domain.errors import StoreUnavailable
+
+METHODS: Final = ("get", "post", "put", "patch", "delete")
+_SCHEMAS: Final = "#/components/schemas/"
+
+
+class NoDatabase:
+    """Without a catalogue to read, a server tells of its routes all the same."""
+
+    async def catalogue_version(self) -> int:
+        raise StoreUnavailable("the reference is made without a database")
+
+
+def openapi_document() -> dict[str, Any]:
+    """`/openapi.json` as a server without event types answers it; nothing else of the services is used."""
+    wanted = inspect.signature(Services.over).parameters.values()
+    nothing: dict[str, Any] = {each.name: None for each in wanted if each.default is inspect.Parameter.empty}
+    given = {"directory": NoDatabase(), "clock": SystemClock(), "cursor_key": b""}
+    app = build_app(Services.over(**nothing | given))
+    with structlog.testing.capture_logs():
+        document: dict[str, Any] = json.loads(asyncio.run(_get(app, "/openapi.json")))
+    return document
+
+
+async def _get(app: Any, path: str) -> bytes:
+    chunks: list[bytes] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        chunks.append(message.get("body", b""))
+
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [],
+    }
+    await app(scope, receive, send)
+    return b"".join(chunks)
+
+
+def http_page(texts: Texts) -> str:
+    """Routes by tag, then the objects that they take and give."""
+    words = texts["http"]
+    document = openapi_document()
+    by_tag: dict[str, list[str]] = {}
+    for path, operations in document["paths"].items():
+        for method in METHODS:
+            if method in operations:
+                operation = operations[method]
+                tag = (operation.get("tags") or ["system"])[0]
+                by_tag.setdefault(tag, []).append(_operation(words, method, path, operation))
+    parts: list[str] = []
+    for tag in sorted(by_tag, key=lambda tag: (list(words["tags"]).index(tag) if tag in words["tags"] else 99, tag)):
+        parts += [f"## {words['tags'].get(tag, tag)}", *by_tag[tag]]
+    parts += [f"## {words['objects']}"]
+    schemas = document["components"]["schemas"]
+    parts += [_object(words, name, schemas[name]) for name in sorted(schemas)]
+    return texts.page("http", *parts)
+
+
+def _operation(words: Mapping[str, Any], method: str, path: str, operation: Mapping[str, Any]) -> str:
+    parts = [f"### `{method.upper()} {path}`"]
+    if "description" in operation:
+        parts.append(" ".join(operation["description"].split()))
+    parameters = [
+        (
+            f"`{parameter['name']}`",
+            words["places"][parameter["in"]],
+            kind(parameter.get("schema", {})),
+            _told(parameter.get("description") or parameter.get("schema", {}).get("description")),
+        )
+        for parameter in operation.get("parameters", ())
+    ]
+    if parameters:
+        parts.append(table(words["parameter_columns"], parameters))
+    body = operation.get("requestBody")
+    if body is not None:
+        kinds = [f"`{media}`: {kind(content['schema'])}" for media, content in body["content"].items()]
+        parts.append(f"{words['body']} " + "; ".join(kinds))
+    parts.append("\n".join(_answers(words, operation["responses"])))
+    return "\n\n".join(parts)
+
+
+def _answers(words: Mapping[str, Any], responses: Mapping[str, Any]) -> Iterator[str]:
+    problems = []
+    for status, answer in responses.items():
+        if "$ref" in answer:
+            problems.append(status)
+            continue
+        kinds = ", ".join(
+            kind(content["schema"]) if content.get("schema") else f"`{media}`"
+            for media, content in answer.get("content", {}).items()
+        )
+        yield f"- **{status}** {kinds or words['no_body']}"
+    if problems:
+        yield f"- {words['problems']} {', '.join(problems)}"
+
+
+def _object(words: Mapping[str, Any], name: str, schema: Mapping[str, Any]) -> str:
+    parts = [f"### {name}"]
+    if "description" in schema:
+        parts.append(" ".join(str(schema["description"]).split()))
+    required = schema.get("required", ())
+    rows = [
+        (
+            f"`{field}`" + (f" ({words['required']})" if field in required and schema.get("type") == "object" else ""),
+            kind(value),
+            _told(value.get("description")),
+        )
+        for field, value in schema.get("properties", {}).items()
+    ]
+    parts.append(table(words["field_columns"], rows) if rows else kind(schema))
+    return "\n\n".join(parts)
+
+
+def kind(schema: Mapping[str, Any]) -> str:
+    """A schema in a few words: `array of string or null`, with a link for an object and the bounds that it has."""
+    if "$ref" in schema:
+        name = schema["$ref"].removeprefix(_SCHEMAS)
+        return f"[{name}](#{name.lower()})"
+    if "anyOf" in schema or "oneOf" in schema:
+        told = " or ".join(kind(part) for part in schema.get("anyOf") or schema["oneOf"])
+    elif "const" in schema:
+        told = f"`{schema['const']}`"
+    elif "enum" in schema:
+        told = " or ".join(f"`{value}`" for value in schema["enum"])
+    elif schema.get("type") == "array":
+        told = f"array of {kind(schema.get('items', {}))}"
+    elif isinstance(schema.get("type"), list):
+        told = " or ".join(schema["type"])
+    else:
+        told = str(schema.get("type", "any JSON"))
+        if "format" in schema:
+            told += f" ({schema['format']})"
+    bounds = _bounds(schema)
+    return f"{told}, {bounds}" if bounds else told
+
+
+def _bounds(schema: Mapping[str, Any]) -> str:
+    told = []
+    for name, sign in (
+        ("minimum", "≥ "), ("exclusiveMinimum", "> "), ("maximum", "≤ "),
+        ("minLength", "length ≥ "), ("maxLength", "length ≤ "), ("minItems", "items ≥ "), ("maxItems", "items ≤ "),
+    ):  # fmt: skip
+        if name in schema:
+            told.append(f"{sign}{schema[name]:g}")
+    if "default" in schema:
+        told.append(f"default `{json.dumps(schema['default'], ensure_ascii=False)}`")
+    return ", ".join(told)
+
+
+def _told(text: str | None) -> str:
+    return " ".join((text or "").split()).replace("<", "&lt;")
