@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV := .venv/bin/uv
 RUN := .venv/bin/
 
-.PHONY: setup demo serve test check lint types layers tidy bench chaos build clean
+.PHONY: setup demo serve test check lint types layers tidy reference docs pages bench chaos build clean
 
 setup: .venv/.synced
 
@@ -22,7 +22,7 @@ serve: setup ## a server on 127.0.0.1:8080 that accepts loopback targets
 test: setup ## every test
 	$(RUN)python -m pytest
 
-check: lint types layers tidy ## what a reviewer should not have to say
+check: lint types layers tidy pages ## what a reviewer should not have to say
 
 lint: setup
 	$(RUN)ruff check .
@@ -37,6 +37,17 @@ layers: setup
 tidy: setup
 	$(RUN)python -m pytest -q tests/tidy
 
+reference: setup ## docs/{en,zh}/reference from the code; after a change of settings, routes, commands, errors, metrics, limits
+	$(RUN)python -m docs.generate
+
+docs: reference pages ## both languages into docs/_build/{en,zh}
+
+# A warning is an error: a link that leads nowhere, a page that no index names.
+pages: setup
+	@UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --frozen --inexact --quiet --group docs --python .venv/bin/python
+	DOCS_LANGUAGE=en $(RUN)sphinx-build -W --keep-going -q -c docs -d docs/_build/.doctrees/en docs/en docs/_build/en
+	DOCS_LANGUAGE=zh $(RUN)sphinx-build -W --keep-going -q -c docs -d docs/_build/.doctrees/zh docs/zh docs/_build/zh
+
 bench: setup ## one table of measured figures; BENCH_JSON=path writes them
 	$(RUN)python -m bench $(if $(BENCH_JSON),--json $(BENCH_JSON))
 
@@ -47,4 +58,4 @@ build: setup
 	$(UV) build
 
 clean:
-	rm -rf .venv dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv dist docs/_build .pytest_cache .mypy_cache .ruff_cache
