@@ -25,7 +25,7 @@ from posthouse.domain.delivery import (
 )
 from posthouse.domain.errors import StoreRejected
 from posthouse.domain.exchange import Timings
-from posthouse.domain.ids import AttemptId, EndpointId, next_id
+from posthouse.domain.ids import AttemptId, EndpointId, id_beside, next_id
 
 MINUTE = int(time.time() // 60)
 
@@ -340,15 +340,17 @@ async def test_a_late_answer_settles_its_own_row(world: World) -> None:
     assert await world.store.settle_late(failed, retry, sender=sender)
 
     assert await rows(world, 1, endpoint_id) == [retry]
-    # The second goes by the id after the newest: whoever follows attempts by their ids has not passed it.
-    after = replace(failed, id=AttemptId(next_id(delivered.id)))
-    assert await world.attempts() == [delivered, after]
+    # They are given ids that whoever follows attempts by their ids has not passed: what the owner has given already, and not
+    # yet written, is greater.
+    before_all = replace(delivered, id=AttemptId(id_beside(None, delivered.id)))
+    after = replace(failed, id=AttemptId(next_id(before_all.id)))
+    assert await world.attempts() == [before_all, after]
     assert (await world.log.heads([1]))[1].poke > before, "the owner is told"
     # Each of them once.
     assert not await world.store.settle_late(attempt(first, endpoint_id, number=3), None, sender=sender)
     assert not await world.store.settle_late(attempt(second, endpoint_id, number=3), None, sender=sender)
     assert await rows(world, 1, endpoint_id) == [retry]
-    assert await world.attempts() == [delivered, after]
+    assert await world.attempts() == [before_all, after]
 
 
 @pytest.mark.parametrize(

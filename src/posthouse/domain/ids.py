@@ -26,6 +26,9 @@ PROCESS: Final = "proc"
 ID_BYTES: Final = 16
 TEXT_LENGTH: Final = 26
 
+_DAY_MS: Final = 86_400_000
+_UNWRITTEN_MS_MAX: Final = 60_000
+
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS: Final = [a + b for a in _ALPHABET for b in _ALPHABET]
 _SHIFTS: Final = tuple(range(120, -1, -10))
@@ -53,6 +56,16 @@ def lower_bound(unix_ms: int) -> bytes:
 def next_id(raw: bytes) -> bytes:
     """The id right after this one."""
     return (int.from_bytes(raw, "big") + 1).to_bytes(ID_BYTES, "big")
+
+
+def id_beside(newest: bytes | None, made: bytes) -> bytes:
+    """The id for something that is written beside an owner who gives ids in order, and may have given some already that
+    are not yet written: right after the newest that is. Where that is from another day, `made` a minute earlier.
+    """
+    made_ms = unix_ms_of(made)
+    if newest is not None and unix_ms_of(newest) > made_ms - _DAY_MS:
+        return next_id(newest)
+    return (made_ms - _UNWRITTEN_MS_MAX).to_bytes(6, "big") + made[6:]
 
 
 def format_id(prefix: str, raw: bytes) -> str:

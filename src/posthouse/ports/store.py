@@ -105,7 +105,7 @@ class Store(Protocol):
 
         It applies only while the row is still marked in flight for this attempt by `sender`; `owed` is the row's new
         state, None where nothing is owed any more. Whether it applied; then the partition's `poke` tells its owner. The
-        attempt is stored under the id after the partition's newest one, whatever its own.
+        attempt is stored under an id that keeps the order in which attempts become visible (`ids.id_beside`).
         """
         ...
 

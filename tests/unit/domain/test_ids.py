@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posthouse.domain.ids import format_id, lower_bound, parse_id, unix_ms_of, uuid7
+from posthouse.domain.ids import format_id, id_beside, lower_bound, next_id, parse_id, unix_ms_of, uuid7
 
 raw_ids = st.binary(min_size=16, max_size=16)
 
@@ -51,3 +51,15 @@ def test_a_greater_number_makes_a_greater_id(unix_ms: int, random_bits: int) -> 
 )
 def test_what_is_no_id_is_none(text: str) -> None:
     assert parse_id("evt", text) is None
+
+
+def test_an_id_beside_an_owner_is_below_all_that_it_may_not_have_written_yet() -> None:
+    made = uuid7(10_000_000_000, 5)
+    newest = uuid7(9_999_999_999, 7)
+    assert id_beside(newest, made) == next_id(newest)
+    ahead = uuid7(10_000_000_500, 7)
+    assert id_beside(ahead, made) == next_id(ahead)
+    for long_ago in (None, uuid7(9_000_000_000, 7)):
+        found = id_beside(long_ago, made)
+        assert unix_ms_of(found) == unix_ms_of(made) - 60_000
+        assert found[6:] == made[6:]

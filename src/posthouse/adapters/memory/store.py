@@ -21,7 +21,7 @@ from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.errors import StoreRejected
 from posthouse.domain.event import Event
 from posthouse.domain.grant import Shrinkage
-from posthouse.domain.ids import AppId, AttemptId, EndpointId, next_id
+from posthouse.domain.ids import AppId, AttemptId, EndpointId, id_beside
 from posthouse.ports.store import Claim, Page, Want
 
 
@@ -152,8 +152,8 @@ class MemoryStore:
             else:
                 self._database.owed[key] = owed
             mine = [a.id for a in self._database.attempts.values() if a.partition == attempt.partition]
-            if mine:
-                attempt = msgspec.structs.replace(attempt, id=AttemptId(next_id(max(mine))))
+            newest = max(mine, default=None)
+            attempt = msgspec.structs.replace(attempt, id=AttemptId(id_beside(newest, attempt.id)))
             self._database.attempts[attempt.id] = attempt
             self._database.poke(attempt.partition)
         return True

@@ -21,7 +21,7 @@ from posthouse.adapters.postgres.database import Connection, Database, translate
 from posthouse.adapters.postgres.queries import Queries
 from posthouse.adapters.postgres.store import SQL as STORE
 from posthouse.domain.errors import StoreUnavailable
-from posthouse.domain.ids import ID_BYTES, lower_bound, uuid7
+from posthouse.domain.ids import ID_BYTES, id_beside, lower_bound, next_id, uuid7
 from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX, DAYS_AHEAD, OUTSIDE_ROWS_MAX
 
 SQL = Queries("days.sql")
@@ -172,9 +172,12 @@ async def _expire(connection: Connection, below: bytes, now: float) -> None:
     for (partition,) in await connection.fetch(SQL.owed_before, below):
         after: tuple[bytes, bytes] | None = (bytes(ID_BYTES), bytes(ID_BYTES))
         while after is not None:
-            ids = [uuid7(int(now * 1000), secrets.randbits(74)) for _ in range(OUTSIDE_ROWS_MAX)]
             async with connection.transaction():
                 await connection.fetch(STORE.lock_partition, partition)
+                newest = await connection.fetchval(STORE.newest_attempt, [partition])
+                ids = [id_beside(newest, uuid7(int(now * 1000), secrets.randbits(74)))]
+                while len(ids) < OUTSIDE_ROWS_MAX:
+                    ids.append(next_id(ids[-1]))
                 expired = await connection.fetch(SQL.expire, partition, below, *after, ids, now)
             if expired:
                 log.warning("days.expired", partition=partition, deliveries=len(expired))

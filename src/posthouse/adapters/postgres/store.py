@@ -35,8 +35,8 @@ from posthouse.domain.ids import (
     EndpointId,
     EventId,
     format_id,
+    id_beside,
     lower_bound,
-    next_id,
 )
 from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX, OUTSIDE_ROWS_MAX
 from posthouse.ports.directory import SYSTEM, Audit
@@ -120,8 +120,7 @@ class PostgresStore:
                 applied = await connection.fetch(SQL.late_update, *key, owed.number, owed.due_at, owed.reason.value)
             if applied:
                 newest = await connection.fetchval(SQL.newest_attempt, [attempt.partition])
-                if newest is not None:
-                    attempt = msgspec.structs.replace(attempt, id=AttemptId(next_id(newest)))
+                attempt = msgspec.structs.replace(attempt, id=AttemptId(id_beside(newest, attempt.id)))
                 await connection.execute(SQL.late_attempt, *[column[0] for column in _attempt_columns((attempt,))])
                 await connection.execute(SQL.poke, attempt.partition)
         return bool(applied)
