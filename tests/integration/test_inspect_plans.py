@@ -93,6 +93,12 @@ async def test_no_list_scans_a_hot_table(world: World, mode: str) -> None:
     ((event,),) = await world.query(
         "SELECT event_id FROM attempt WHERE endpoint_id = $1 ORDER BY id LIMIT 1 OFFSET 5", endpoint
     )
+    newest = [
+        row[0]
+        for row in await world.query(
+            "SELECT event_id FROM delivery WHERE endpoint_id = $1 ORDER BY event_id DESC LIMIT 3", endpoint
+        )
+    ]
     sql = inspect.SQL
     cases: dict[str, tuple[str, tuple[object, ...]]] = {
         "events": (sql.events, (app, partition, NEWEST, OLDEST, None, None, 51)),
@@ -106,6 +112,8 @@ async def test_no_list_scans_a_hot_table(world: World, mode: str) -> None:
         "attempt": (sql.attempt, (event, partition, app)),
         "owed": (sql.owed, (app, partition, NEWEST, NEWEST, None, 51)),
         "owed to an endpoint": (sql.owed, (app, partition, NEWEST, NEWEST, endpoint, 51)),
+        "paces": (sql.paces, ([endpoint], time.time() - 86_400, 15)),
+        "positions": (sql.positions, ([endpoint] * 3, newest, 500)),
         "stats": (sql.stats, (partition, endpoint, time.time() - 3600, time.time())),
         "owed count": (sql.owed_count, (partition, endpoint, 10_000)),
         "events of all": (sql.all_events, (NEWEST, OLDEST, None, None, 51)),

@@ -168,3 +168,4 @@ EXPLAINED_ENDPOINTS_MAX: Final = 1_000
 # What a process asks of its surroundings
 CONNECTIONS_PER_PROCESS: Final = 25
 FILES_BESIDE_SOCKETS: Final = 200  # database, clients, logs, the programs' own
+OWED_AHEAD_COUNTED_MAX: Final = 100_000  # for a page of owed deliveries, over all of its endpoints

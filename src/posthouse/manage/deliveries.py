@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from posthouse.domain.access import Principal
-from posthouse.domain.delivery import AttemptOutcome, DeliveryClass
+from posthouse.domain.delivery import AttemptOutcome, DeliveryClass, OwedReason
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.errors import Invalid, NotFound
+from posthouse.domain.estimate import PACE_MINUTES, PACE_SECONDS_MAX, Pace, eta_seconds
 from posthouse.domain.event import Event
 from posthouse.domain.ids import (
     APP,
@@ -21,7 +24,7 @@ from posthouse.domain.ids import (
     lower_bound,
     parse_id,
 )
-from posthouse.domain.limits import OWED_COUNTED_MAX, ROUTES_SHOWN_MAX, STATS_SECONDS_MAX
+from posthouse.domain.limits import OWED_AHEAD_COUNTED_MAX, OWED_COUNTED_MAX, ROUTES_SHOWN_MAX, STATS_SECONDS_MAX
 from posthouse.intake.parse import check_type
 from posthouse.manage.access import audit, find_app
 from posthouse.manage.endpoints import endpoint_not_found
@@ -118,7 +121,8 @@ class Deliveries:
     ) -> list[OwedFacts]:
         where = await self._where(principal, app)
         endpoint_id = await self._endpoint_id(where, endpoint)
-        return await self._inspector.owed(where, before=before, limit=limit, endpoint_id=endpoint_id)
+        rows = await self._inspector.owed(where, before=before, limit=limit, endpoint_id=endpoint_id)
+        return await self._estimated(rows)
 
     async def stats(
         self, principal: Principal, app: str, endpoint: str, *, since: float, until: float
@@ -146,7 +150,34 @@ class Deliveries:
             app=format_id(APP, where.app_id),
             endpoint=format_id(ENDPOINT, found.id),
         )
-        return await self._inspector.resend(where, found.id, event_id, now=self._clock.now(), audit=entry)
+        owed = await self._inspector.resend(where, found.id, event_id, now=self._clock.now(), audit=entry)
+        return (await self._estimated([owed]))[0]
+
+    async def _estimated(self, rows: Sequence[OwedFacts]) -> list[OwedFacts]:
+        """Owed rows with their `eta_seconds`: two queries, however many rows and endpoints they are of."""
+        if not rows:
+            return []
+        now = self._clock.now()
+        paces = await self._inspector.paces(
+            {row.endpoint_id for row in rows}, since=now - PACE_SECONDS_MAX, minutes_max=PACE_MINUTES
+        )
+        # What cannot be estimated need not be counted either.
+        asked = [row for row in rows if row.due_at is not None and _pace_of(row, paces).open]
+        counted = await self._inspector.positions(asked, counted_max=OWED_AHEAD_COUNTED_MAX) if asked else []
+        positions = {(row.endpoint_id, row.event_id): at for row, at in zip(asked, counted, strict=True)}
+        return [
+            msgspec.structs.replace(
+                row,
+                eta_seconds=eta_seconds(
+                    _pace_of(row, paces),
+                    position=positions.get((row.endpoint_id, row.event_id)),
+                    due_at=row.due_at,
+                    now=now,
+                    in_flight=row.reason == OwedReason.IN_FLIGHT,
+                ),
+            )
+            for row in rows
+        ]
 
     async def _where(self, principal: Principal, app: str | None) -> Where | None:
         """No app is everything that the principal may see: all (None), or its own app."""
@@ -202,6 +233,10 @@ def request_of(record: AttemptRecord) -> RequestView | None:
         if name.lower() != _SIGNATURE:
             headers.append((name.decode("latin-1"), value.decode("latin-1")))
     return RequestView(first.partition(b" ")[0].decode("ascii"), facts.url, tuple(headers), request.body)
+
+
+def _pace_of(row: OwedFacts, paces: dict[EndpointId, Pace]) -> Pace:
+    return paces.get(row.endpoint_id) or Pace(open=False)
 
 
 def _check_filter(event_type: str | None) -> None:

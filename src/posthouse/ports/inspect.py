@@ -5,6 +5,7 @@ Lists are newest first, from below a position: an id, or for what is owed an eve
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -12,6 +13,7 @@ import msgspec
 
 from posthouse.domain.delivery import AttemptOutcome
 from posthouse.domain.endpoint import EndpointConfig
+from posthouse.domain.estimate import Pace
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import Timings
 from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId
@@ -83,7 +85,8 @@ class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OwedFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery that waits in the store. `due_at` is None for one that waits for another."""
+    """A delivery that waits in the store. `due_at` is None for one that waits for another; `eta_seconds` where there is no
+    saying, and before it was estimated."""
 
     app_id: AppId | None  # None: of an endpoint that was removed
     endpoint_id: EndpointId
@@ -94,6 +97,7 @@ class OwedFacts(msgspec.Struct, frozen=True, kw_only=True):
     due_at: float | None
     reason: str
     expires_at: float | None
+    eta_seconds: float | None = None
 
 
 class RouteState(StrEnum):
@@ -165,6 +169,22 @@ class Inspector(Protocol):
         self, where: Where | None, *, before: tuple[bytes, bytes], limit: int, endpoint_id: EndpointId | None
     ) -> list[OwedFacts]:
         """Below the position (event id, endpoint id). Without an app there is no filter by endpoint."""
+        ...
+
+    async def paces(
+        self, endpoint_ids: Collection[EndpointId], *, since: float, minutes_max: int
+    ) -> dict[EndpointId, Pace]:
+        """How fast endpoints take what they are owed, by the last minutes since then in which there were attempts.
+
+        An endpoint that was deleted is left out.
+        """
+        ...
+
+    async def positions(self, rows: Sequence[OwedFacts], *, counted_max: int) -> list[int | None]:
+        """For each owed row, how many rows of its endpoint are due before it.
+
+        None where more than can be counted are: `counted_max` is shared by the endpoints of these rows.
+        """
         ...
 
     async def stats(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -15,6 +16,7 @@ from posthouse.adapters.postgres.queries import Queries
 from posthouse.domain.delivery import AttemptOutcome, OwedReason
 from posthouse.domain.endpoint import EndpointConfig
 from posthouse.domain.errors import Conflict, NotFound
+from posthouse.domain.estimate import Pace
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import Timings
 from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, lower_bound, unix_ms_of
@@ -117,6 +119,28 @@ class PostgresInspector:
         else:
             rows = await self._database.read(SQL.owed, where.app_id, where.partition, *before, endpoint_id, limit)
         return [_owed(row) for row in rows]
+
+    async def paces(
+        self, endpoint_ids: Collection[EndpointId], *, since: float, minutes_max: int
+    ) -> dict[EndpointId, Pace]:
+        rows = await self._database.read(SQL.paces, list(endpoint_ids), since, minutes_max)
+        return {
+            EndpointId(row["id"]): Pace(
+                open=row["open"],
+                concurrency=_config.decode(row["config"]).concurrency,
+                attempts=row["attempts"],
+                total_us=row["total_us"],
+            )
+            for row in rows
+        }
+
+    async def positions(self, rows: Sequence[OwedFacts], *, counted_max: int) -> list[int | None]:
+        endpoints = [row.endpoint_id for row in rows]
+        each = counted_max // max(len(set(endpoints)), 1)
+        positions: list[int | None] = [None] * len(rows)
+        for found in await self._database.read(SQL.positions, endpoints, [row.event_id for row in rows], each):
+            positions[found["ord"] - 1] = found["position"]
+        return positions
 
     async def stats(
         self, where: Where, endpoint_id: EndpointId, *, since: float, until: float, owed_max: int

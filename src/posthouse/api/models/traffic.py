@@ -205,7 +205,14 @@ class DeliveryAnswer(Answer):
     due_at: Annotated[Time | None, Field(description="null: after another one that it waits for.")]
     reason: Annotated[str, Field(description="Why it waits.", examples=["failed", "paused", "resent"])]
     expires_at: Time | None
-    eta_seconds: Annotated[float | None, Field(description="An estimate of when it will be made.")]
+    eta_seconds: Annotated[
+        float | None,
+        Field(
+            description="An estimate of the seconds until it is made, from the endpoint's recent attempts, its concurrency and "
+            "what is due before it. null where there is no saying: the endpoint is paused or disabled, the delivery waits for "
+            "another, or too many are ahead of it to be counted."
+        ),
+    ]
 
     @classmethod
     def of(cls, owed: OwedFacts) -> DeliveryAnswer:
@@ -219,7 +226,7 @@ class DeliveryAnswer(Answer):
             due_at=optional_time(owed.due_at),
             reason=owed.reason,
             expires_at=optional_time(owed.expires_at),
-            eta_seconds=None,
+            eta_seconds=None if owed.eta_seconds is None else round(owed.eta_seconds, 3),
         )
 
 

@@ -160,6 +160,38 @@ SELECT d.*, n.app_id, (SELECT v.type FROM event v WHERE v.id = d.event_id LIMIT 
   LEFT JOIN endpoint n ON n.id = d.endpoint_id
  ORDER BY d.event_id DESC, d.endpoint_id DESC
 
+-- name: paces
+-- Each endpoint's last minutes with attempts, at most so many and so old: one walk back along an index.
+SELECT n.id, n.enabled AND NOT n.paused AS open, n.config, r.attempts, r.total_us
+  FROM endpoint n
+  JOIN app a ON a.id = n.app_id
+ CROSS JOIN LATERAL (
+    SELECT coalesce(sum(m.attempts), 0)::bigint AS attempts, coalesce(sum(m.total_us), 0)::bigint AS total_us
+      FROM (
+        SELECT r.delivered + r.failed + r.gave_up AS attempts, r.total_us FROM rollup_minute r
+         WHERE r.partition = a.partition AND r.endpoint_id = n.id AND r.minute >= to_timestamp($2)
+         ORDER BY r.minute DESC LIMIT $3
+     ) m
+ ) r
+ WHERE n.id = ANY ($1::uuid[]) AND n.deleted_at IS NULL
+
+-- name: positions
+-- The rows of each endpoint are numbered in the order in which they fall due, up to a bound; one walk of an index each.
+SELECT w.ord, o.position
+  FROM (
+    SELECT e.endpoint_id, a.partition FROM (SELECT DISTINCT unnest($1::uuid[]) AS endpoint_id) e
+      JOIN endpoint n ON n.id = e.endpoint_id JOIN app a ON a.id = n.app_id
+ ) l
+ CROSS JOIN LATERAL (
+    SELECT d.event_id, row_number() OVER (ORDER BY d.due_at, d.event_id) - 1 AS position
+      FROM (
+        SELECT d.event_id, d.due_at FROM delivery d
+         WHERE d.partition = l.partition AND d.endpoint_id = l.endpoint_id ORDER BY d.due_at LIMIT $3
+     ) d
+ ) o
+  JOIN unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS w (endpoint_id, event_id, ord)
+    ON w.endpoint_id = l.endpoint_id AND w.event_id = o.event_id
+
 -- name: stats
 SELECT coalesce(sum(delivered), 0)::bigint AS delivered, coalesce(sum(failed), 0)::bigint AS failed,
        coalesce(sum(gave_up), 0)::bigint AS gave_up, coalesce(sum(total_us), 0)::bigint AS total_us
