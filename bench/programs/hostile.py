@@ -71,8 +71,9 @@ BEHAVIOURS: Final[dict[str, Callable[[Writer], Awaitable[None]]]] = {
 
 
 async def _serve_one(reader: asyncio.StreamReader, writer: Writer) -> None:
-    # Cancelled as the benchmark ends, in whatever it was doing.
-    with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
+    # The sender went, which uvloop tells as a RuntimeError too; or the benchmark ends, in whatever it was doing.
+    gone = (OSError, RuntimeError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
+    with suppress(*gone, asyncio.CancelledError):
         head = await reader.readuntil(b"\r\n\r\n")
         path = head.split(b" ", 2)[1].decode().strip("/")
         await BEHAVIOURS[path](writer)

@@ -1,4 +1,8 @@
-"""A target that costs as little as one in Python can: it counts, times and answers 200."""
+"""A target that costs as little as one in Python can: it counts, times and answers.
+
+The status is 202, as a publisher expects it: so the publisher can also be pointed straight at the target, and what both
+do with nothing between them is seen.
+"""
 
 from __future__ import annotations
 
@@ -11,28 +15,39 @@ from typing import Final, cast
 
 import uvloop
 
-ANSWER: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+ANSWER: Final = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
 LENGTH: Final = b"content-length:"
 
 
 class Received:
-    """What arrived: how often each number, and how long after it was published."""
+    """What arrived in one run: how often each number, and how long after it was published.
+
+    Every event bears the number of its run. One of another run is late: it counts as a repeat, not for this run.
+    """
 
     def __init__(self) -> None:
-        self.reset(0)
+        self.late = 0
+        self.reset(0, 0, 0.0)
 
-    def reset(self, numbers: int) -> None:
+    def reset(self, run: int, numbers: int, delay_seconds: float) -> None:
+        self.run = run
         self.counts = bytearray(numbers)
         self.latencies_us = array("I")
         self.total = 0
         self.last_at = 0.0
+        self.answered = 0
+        self.answered_at = 0.0
+        self.delay_seconds = delay_seconds
 
     def note(self, body: bytes) -> None:
         at = body.find(b'"n":"')
-        number = int(body[at + 5 : at + 13])
-        sent_ns = int(body[at + 20 : at + 39])
+        if int(body[at + 5 : at + 9]) != self.run:
+            self.late += 1
+            return
+        number = int(body[at + 9 : at + 17])
+        sent_ns = int(body[at + 24 : at + 43])
         now_ns = time.time_ns()
-        if number < len(self.counts) and self.counts[number] < 255:
+        if self.counts[number] < 255:
             self.counts[number] += 1
         self.latencies_us.append(max(0, (now_ns - sent_ns) // 1000))
         self.total += 1
@@ -61,12 +76,20 @@ class TargetProtocol(asyncio.Protocol):
                 break
             self._received.note(buffer[end + 4 : end + 4 + length])
             buffer = buffer[end + 4 + length :]
-            self._transport.write(ANSWER)
+            if self._received.delay_seconds:
+                asyncio.get_running_loop().call_later(self._received.delay_seconds, self._answer)
+            else:
+                self._transport.write(ANSWER)
         self._buffer = buffer
+
+    def _answer(self) -> None:
+        self._transport.write(ANSWER)
+        self._received.answered += 1
+        self._received.answered_at = time.time()
 
 
 def run(pipe: Connection) -> None:
-    """Serve until told to stop. Says its port; answers `("reset", n)` and `("report",)`."""
+    """Serve until told to stop. Says its port; answers `("reset", run, numbers, delay)`, `("count",)`, `("report",)`."""
     uvloop.run(_serve(pipe))
 
 
@@ -80,12 +103,14 @@ async def _serve(pipe: Connection) -> None:
         os.set_blocking(pipe.fileno(), True)  # the loop wants it otherwise, and a report is larger than the pipe holds
         message = pipe.recv()
         if message[0] == "reset":
-            received.reset(message[1])
+            received.reset(*message[1:])
             pipe.send(None)
         elif message[0] == "count":
-            pipe.send(received.total)
+            pipe.send(received.answered if received.delay_seconds else received.total)
         elif message[0] == "report":
-            pipe.send((bytes(received.counts), received.latencies_us.tobytes(), received.total, received.last_at))
+            last_at = received.answered_at if received.delay_seconds else received.last_at
+            counts, latencies = bytes(received.counts), received.latencies_us.tobytes()
+            pipe.send((counts, latencies, received.total, last_at, received.late))
         else:
             stopped.set()
 

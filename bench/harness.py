@@ -1,0 +1,299 @@
+"""The system that is measured, started: the server with its PostgreSQL, and the programs beside it.
+
+`Bench.measure` is one run: publish, wait for what must arrive, and count it at the target. A run in which anything is lost
+raises `Broken`: it is a bug, not a figure.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, NamedTuple
+
+from bench import processes
+from bench.programs import floor, generator, hostile, mission, target
+from bench.programs.generator import Load, Published
+
+KEY: Final = "ph_bench_" + "0" * 43
+EVENT_TYPE: Final = "bench.event"
+CONNECTIONS: Final = 64
+PATIENCE_SECONDS: Final = 120  # for an answer of a program of ours
+STILL_SECONDS: Final = 20  # nothing arrived for so long: it is lost
+SETTLE_SECONDS: Final = 0.15  # until the last results are in the journal, and their CPU in the account
+
+
+class Broken(Exception):
+    """The benchmark found a fault, and has no figures to give."""
+
+
+class Worker:
+    """A program in a process of its own, at the other end of a pipe."""
+
+    def __init__(self, program: Callable[[Connection], None]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=program, args=(theirs,), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._name = program.__module__
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def ask(self, message: object) -> Any:
+        self.tell(message)
+        return self.told()
+
+    def tell(self, message: object) -> None:
+        self._pipe.send(message)
+
+    def told(self) -> Any:
+        """What it says next. One that died or hangs ends the benchmark."""
+        if not self._pipe.poll(PATIENCE_SECONDS):
+            raise Broken(f"{self._name} did not answer within {PATIENCE_SECONDS} s")
+        try:
+            return self._pipe.recv()
+        except EOFError as error:
+            raise Broken(f"{self._name} died; what it said is above") from error
+
+    def stop(self, message: object = None, *, seconds: float = 5.0) -> None:
+        try:
+            self._pipe.send(message)
+        except OSError:
+            return  # it is gone already
+        self._process.join(seconds)
+        self._process.kill()
+
+
+class Usage(NamedTuple):
+    """Seconds of CPU so far, of everyone who takes part."""
+
+    at: float
+    server: float
+    postgres: float
+    generator: float
+    target: float
+
+
+class Received(NamedTuple):
+    """What a run brought to the target."""
+
+    deliveries: int
+    lost: int
+    repeated: int
+    latencies_us: list[int]  # in order
+    last_at: float  # unix seconds
+
+
+class Run(NamedTuple):
+    """One run of a load."""
+
+    seconds: float  # from the first publish to the last receipt
+    published_seconds: float
+    received: Received
+    answered_us: list[int]  # how long each publish request took, in order of size
+    cpu_us: float  # of the server, a delivery
+    postgres_us: float
+    shares: dict[str, float]  # of one core, by who took them
+
+    @property
+    def per_second(self) -> float:
+        return self.received.deliveries / self.seconds
+
+
+class Bench:
+    """The processes of a benchmark, started."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cores = os.cpu_count() or 1
+        self.runs = 0
+        self.deliveries = 0
+        self.repeated = 0
+        self.target = Worker(target.run)
+        self.hostile = Worker(hostile.run)
+        self.generator = Worker(generator.run)
+        self.mission = Worker(mission.run)
+        self.floor = Worker(floor.run)
+        self.target_port: int = self.target.told()
+        self.hostile_port: int = self.hostile.told()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", "posthouse.cli.main", "serve", "--port", str(self.port), "--data-dir", str(folder / "data"),
+             "--allow-private-targets"],
+            env=os.environ | {"POSTHOUSE_ADMIN_KEY": KEY, "POSTHOUSE_LOG_LEVEL": "warning"},
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def wait_ready(self) -> None:
+        for _ in range(600):
+            if self._server.poll() is not None:
+                raise Broken("the server did not start; its log is above")
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=1):
+                    break
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.1)
+        else:
+            raise Broken("the server did not become ready within a minute")
+        self.api("POST", "/v1/event-types", {"name": EVENT_TYPE})
+        self.floor.told()
+
+    # The server's API
+
+    def api(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def make_app(self, name: str, endpoints: int = 1, **fields: Any) -> str:
+        """An app, with so many endpoints that point at the target; the first has the uid `main`."""
+        self.api("POST", "/v1/apps", {"uid": name})
+        for path in range(endpoints):
+            uid = "main" if path == 0 else f"also-{path}"
+            url = f"http://127.0.0.1:{self.target_port}/{path}"
+            self.api("POST", f"/v1/apps/{name}/endpoints", {"uid": uid, "url": url} | fields)
+        return name
+
+    def make_apps(self, prefix: str, count: int, endpoints: int = 1) -> list[str]:
+        return [self.make_app(f"{prefix}-{number}", endpoints) for number in range(count)]
+
+    # Runs
+
+    def begin(self, numbers: int, *, delay_seconds: float = 0.0) -> int:
+        """A new run, in which the target expects so many events and answers each after the delay. Its number."""
+        self.runs += 1
+        self.target.ask(("reset", self.runs, numbers, delay_seconds))
+        return self.runs
+
+    def publish(self, load: Load) -> Published:
+        published: Published = self.generator.ask(load)
+        if published.refused:
+            raise Broken(
+                f"{published.refused} of {load.events} publishes were refused, such as: {published.refusal[:1000]}"
+            )
+        return published
+
+    def load(self, run: int, apps: Sequence[str], events: int, **fields: Any) -> Load:
+        defaults: dict[str, Any] = {"port": self.port, "connections": CONNECTIONS}
+        return Load(**{**defaults, "key": KEY, "run": run, "apps": apps, "events": events, **fields})
+
+    def wait_received(self, expected: int) -> None:
+        """Until so many arrived (and were answered), or none any more."""
+        last, since = -1, time.monotonic()
+        while (count := self.target.ask(("count",))) < expected:
+            if count != last:
+                last, since = count, time.monotonic()
+            elif time.monotonic() - since > STILL_SECONDS:
+                break
+            time.sleep(0.02)
+
+    def received(self, what: str, fanout: int = 1) -> Received:
+        """What the run brought. Raises Broken for an event that was answered 202 and did not arrive as often as it should."""
+        counts, latencies, total, last_at, _ = self.target.ask(("report",))
+        times = array("I")
+        times.frombytes(latencies)
+        lost = sum(max(fanout - count, 0) for count in counts)
+        if lost:
+            raise Broken(f"{what}: {lost} of {len(counts) * fanout} deliveries did not arrive: a bug, not a figure")
+        repeated = sum(max(count - fanout, 0) for count in counts)
+        self.deliveries += total
+        self.repeated += repeated
+        return Received(total, lost, repeated, sorted(times), last_at)
+
+    def measure(self, what: str, apps: Sequence[str], events: int, *, fanout: int = 1, **load: Any) -> Run:
+        """Publish, and wait until everything arrived."""
+        run = self.begin(events)
+        before = self.usage()
+        published = self.publish(self.load(run, apps, events, **load))
+        self.wait_received(events * fanout)
+        received = self.received(what, fanout)
+        time.sleep(SETTLE_SECONDS)
+        after = self.usage()
+        answered = array("I")
+        answered.frombytes(published.answered_us)
+        return Run(
+            seconds=received.last_at - published.started,
+            published_seconds=published.ended - published.started,
+            received=received,
+            answered_us=sorted(answered),
+            cpu_us=(after.server - before.server) / received.deliveries * 1e6,
+            postgres_us=(after.postgres - before.postgres) / received.deliveries * 1e6,
+            shares=shares(before, after, received.last_at - published.started),
+        )
+
+    def late(self) -> int:
+        """Deliveries that arrived in a later run than their own: repeats that came late."""
+        late: int = self.target.ask(("report",))[4]
+        return late
+
+    # What the processes cost
+
+    def usage(self) -> Usage:
+        return Usage(
+            at=time.time(),
+            server=processes.cpu(self._server.pid),
+            postgres=processes.postgres_cpu(self._postmaster),
+            generator=processes.cpu(self.generator.pid),
+            target=processes.cpu(self.target.pid),
+        )
+
+    @property
+    def _postmaster(self) -> int:
+        return int((self.folder / "data" / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+
+    def rss_mb(self) -> float:
+        return processes.rss_mb(self._server.pid)
+
+    def stop(self) -> None:
+        self._server.terminate()
+        try:
+            self._server.wait(30)
+        except subprocess.TimeoutExpired:
+            self._server.kill()
+        self.target.stop(("stop",))
+        for worker in (self.hostile, self.generator, self.mission):
+            worker.stop()
+        self.floor.stop(seconds=30)
+
+
+def shares(before: Usage, after: Usage, seconds: float) -> dict[str, float]:
+    """Of one core, by who took them, over so many seconds of work between the two."""
+    return {
+        name: (getattr(after, name) - getattr(before, name)) / seconds
+        for name in ("server", "postgres", "generator", "target")
+    }
+
+
+@contextmanager
+def running() -> Iterator[Bench]:
+    with TemporaryDirectory(prefix="posthouse-bench-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        os.chmod(folder, 0o755)
+        bench = Bench(Path(folder))
+        try:
+            bench.wait_ready()
+            yield bench
+        finally:
+            bench.stop()

@@ -1,0 +1,1 @@
+"""One module a measurement: a function that returns figures with their samples."""

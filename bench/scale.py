@@ -1,0 +1,71 @@
+"""How much is measured: enough for figures, or just enough to see that everything works."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Scale(NamedTuple):
+    """The sizes of all measurements."""
+
+    runs: int
+    apps: int
+    events: int
+    mission_events: int
+    floor_count: int
+    paced_rate: int
+    paced_seconds: int
+    hostile_rate: int
+    hostile_seconds: int
+    batch_sizes: tuple[int, ...]
+    batch_held_out: tuple[int, ...]
+    batch_samples: int
+    drain_delay_ms: int
+    drain_concurrency: tuple[int, ...]
+    drain_rounds: tuple[int, ...]  # an endpoint is owed so many deliveries for each request that may run at once
+    drain_held_out: tuple[tuple[int, int], ...]  # (rounds, concurrency)
+    drain_samples: int
+    drain_beyond: tuple[tuple[int, int, int], ...]  # (deliveries, concurrency, ms until the target answers)
+
+
+FULL: Final = Scale(
+    runs=3,
+    apps=20,
+    events=30_000,
+    mission_events=1_500,
+    floor_count=30_000,
+    paced_rate=2_000,
+    paced_seconds=8,
+    hostile_rate=500,
+    hostile_seconds=5,
+    batch_sizes=(1, 25, 50, 100, 200, 400, 700, 1_000),
+    batch_held_out=(150, 300, 850),
+    batch_samples=15,
+    drain_delay_ms=20,
+    drain_concurrency=(4, 16),
+    drain_rounds=(25, 50, 75, 100, 150, 200),
+    drain_held_out=((60, 4), (125, 4), (60, 16), (125, 16), (100, 8)),
+    drain_samples=2,
+    drain_beyond=((6_400, 64, 20), (9_000, 256, 20), (9_000, 16, 0)),
+)
+
+QUICK: Final = Scale(
+    runs=1,
+    apps=8,
+    events=1_500,
+    mission_events=60,
+    floor_count=1_000,
+    paced_rate=500,
+    paced_seconds=1,
+    hostile_rate=100,
+    hostile_seconds=1,
+    batch_sizes=(1, 10, 25, 50, 100),
+    batch_held_out=(40,),
+    batch_samples=2,
+    drain_delay_ms=20,
+    drain_concurrency=(2, 4),
+    drain_rounds=(5, 10, 15, 20, 25),
+    drain_held_out=((12, 4),),
+    drain_samples=1,
+    drain_beyond=((400, 256, 20),),
+)
