@@ -48,8 +48,9 @@ pages: setup
 	DOCS_LANGUAGE=en $(RUN)sphinx-build -W --keep-going -q -c docs -d docs/_build/.doctrees/en docs/en docs/_build/en
 	DOCS_LANGUAGE=zh $(RUN)sphinx-build -W --keep-going -q -c docs -d docs/_build/.doctrees/zh docs/zh docs/_build/zh
 
-bench: setup ## one table of measured figures; BENCH_JSON=path writes them
-	$(RUN)python -m bench $(if $(BENCH_JSON),--json $(BENCH_JSON))
+bench: setup ## every figure and both cost models, in under ten minutes; BENCH_JSON=path, BENCH_CHART=path.svg, BENCH_ARGS=--quick
+	@UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --frozen --inexact --quiet --group bench --python .venv/bin/python
+	$(RUN)python -m bench $(if $(BENCH_JSON),--json $(BENCH_JSON)) $(if $(BENCH_CHART),--chart $(BENCH_CHART)) $(BENCH_ARGS)
 
 chaos: setup ## kill -9, longer than in the default suite
 	POSTHOUSE_CHAOS_KILLS=60 $(RUN)python -m pytest -q tests/chaos

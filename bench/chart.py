@@ -78,26 +78,35 @@ def _throughput(axes: Axes, told: dict[str, Any]) -> None:
     axes.set_yticks([])
     axes.set_ylim(-0.6, len(bars) - 0.2)
     axes.set_xlim(0, max(max(told["samples"][name]) for name, *_ in bars) * 1.15)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlabel("a second")
 
 
 def _latency(axes: Axes, told: dict[str, Any]) -> None:
     rates = [name.rsplit("_", 1)[1] for name in told["distributions"] if name.startswith("latency_ms_at_")]
-    axes.set_title("Latency: publish to receipt at a steady rate", loc="left")
     if not rates:
+        axes.set_title("Latency, publish to receipt", loc="left")
         _nothing(axes)
         return
     (rate,) = rates
+    axes.set_title(f"Latency at {int(rate):,} events/s, publish to receipt", loc="left")
     percent = told["distributions"]["percent"]
-    for name, label, colour in (
-        (f"latency_ms_at_{rate}", f"Posthouse at {int(rate):,} events/s", OURS),
-        (f"direct_latency_ms_at_{rate}", "generator straight to target: the measuring's own", QUIET),
-    ):
-        axes.plot(told["distributions"][name], percent, color=colour, marker=".", label=label)
+    ours, direct = (told["distributions"][f"{name}_ms_at_{rate}"] for name in ("latency", "direct_latency"))
+    axes.plot(ours, percent, color=OURS, marker=".")
+    axes.plot(direct, percent, color=QUIET, marker=".")
+    note: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8}
+    middle = percent.index(60)
+    axes.annotate(
+        "generator straight to target:\nwhat the measuring adds",
+        (direct[middle], 60),
+        xytext=(8, -8),
+        color=QUIET,
+        **note,
+    )
     for name, at in (("p50", 50), ("p99", 99)):
         value = told[f"latency_{name}_ms_at_{rate}"]
         axes.annotate(
-            f"{name} {value:.1f} ms", (value, at), xytext=(8, -10), textcoords="offset points", fontsize=8, color=OURS
+            f"{name} {value:.1f} ms", (value, at), xytext=(-8, 0), ha="right", va="center", color=OURS, **note
         )
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
@@ -105,7 +114,6 @@ def _latency(axes: Axes, told: dict[str, Any]) -> None:
     axes.set_ylabel("% of events")
     axes.set_ylim(0, 104)
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right", frameon=False, fontsize=8)
 
 
 def _batch(axes: Axes, fits: dict[str, Any]) -> None:
@@ -153,7 +161,7 @@ def _drain(axes: Axes, fits: dict[str, Any]) -> None:
             of_c = [p for p in model[kind] if p["c"] == c]
             label = f"c = {c:.0f}" if kind == "fitted" else f"c = {c:.0f}, held out"
             _points(axes, of_c, colour, held_out=kind == "held_out", x="predicted", label=label)
-    _points(axes, model["beyond"], THEIRS, x="predicted", marker="x", label="past saturation: the model fails")
+    _points(axes, model["beyond"], THEIRS, x="predicted", marker="x", label="near and past saturation (not fitted)")
     for p in model["beyond"]:
         axes.annotate(
             f"c = {p['c']:.0f}, {p['target_ms']:.0f} ms",

@@ -1,0 +1,116 @@
+"""The benchmark from end to end, small: that everything is measured, counted and told. Never how fast anything is."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench.__main__ import MEASURES
+from bench.scale import FULL, QUICK
+from tests.tidy.tree import ROOT
+
+RATE = QUICK.paced_rate
+FIGURES = {
+    # The design's, at the rate of this scale.
+    "events_per_second",
+    "deliveries_per_second_fanout3",
+    f"latency_p50_ms_at_{RATE}",
+    f"latency_p99_ms_at_{RATE}",
+    "cpu_us_per_delivery",
+    "pg_cpu_us_per_delivery",
+    "rss_mb",
+    "floor_ratio",
+    # What they are compared to, and how they were checked.
+    "batched_published_per_second",
+    "mission_events_per_second",
+    "mission_session_events_per_second",
+    "over_mission_ratio",
+    "direct_per_second",
+    "generator_load",
+    "target_load",
+    "hostile_healthy_p99_ratio",
+    "hostile_healthy_max_ms",
+    "eta_ratio",
+}
+
+
+def test_the_names_are_those_of_the_design() -> None:
+    assert FULL.paced_rate == 2_000
+    assert all(len(set(sizes)) >= 5 for scale in (FULL, QUICK) for sizes in (scale.batch_sizes, scale.drain_rounds))
+    assert all(len(scale.drain_concurrency) >= 2 for scale in (FULL, QUICK))
+    assert not set(FULL.batch_sizes) & set(FULL.batch_held_out)
+    assert not {rounds for rounds, c in FULL.drain_held_out if c in FULL.drain_concurrency} & set(FULL.drain_rounds)
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What a quick run wrote."""
+    path = tmp_path_factory.mktemp("bench") / "bench.json"
+    ran = subprocess.run(
+        [sys.executable, "-m", "bench", "--quick", "--json", path],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert all(name in ran.stdout for name in MEASURES)
+    return json.loads(path.read_text())
+
+
+@pytest.mark.timeout(300)
+def test_a_quick_run_measures_everything_and_loses_nothing(told: Any) -> None:
+    assert told.keys() >= FIGURES
+    for name in FIGURES:
+        assert told[name] > 0, name
+        assert len(told["samples"][name]) == 1, name
+        assert told["how"][name]
+    assert told["lost_deliveries"] == told["repeated_deliveries"] == 0
+    assert told["counted_deliveries"] == counted()
+    assert told["machine"]["cores"] >= 1
+    assert told["machine"]["versions"].keys() >= {"posthouse", "python", "postgresql", "commit"}
+
+
+def test_the_models_are_fitted_and_tried_on_sizes_held_out(told: Any) -> None:
+    fits = told["fits"]
+    for name in ("batch", "append"):
+        assert [p["x"] for p in fits[name]["fitted"]] == list(QUICK.batch_sizes)
+        assert [p["x"] for p in fits[name]["held_out"]] == list(QUICK.batch_held_out)
+        predicted = [fits[name]["a"] * p["x"] + fits[name]["b"] for p in fits[name]["held_out"]]
+        assert predicted == pytest.approx([p["predicted"] for p in fits[name]["held_out"]])
+    drain = fits["drain"]
+    assert len(drain["fitted"]) == len(QUICK.drain_rounds) * len(QUICK.drain_concurrency)
+    for p in (*drain["fitted"], *drain["held_out"]):
+        assert p["predicted"] == pytest.approx((drain["a"] * p["x"] + drain["b"]) / p["c"])
+        # Nobody is faster than the target: that is arithmetic, not speed. (Its timer counts whole milliseconds.)
+        assert p["observed"] >= 0.9 * p["x"] / p["c"] * QUICK.drain_delay_ms / 1000
+    assert [(p["x"], p["c"], p["target_ms"]) for p in drain["beyond"]] == list(QUICK.drain_beyond)
+
+
+def test_a_chart_is_drawn_of_whatever_was_measured(told: Any, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the chart needs the dependency group `bench`")
+    from bench import chart
+
+    for name in ("chart.svg", "chart.png"):
+        chart.draw(told, tmp_path / name)
+        assert (tmp_path / name).stat().st_size > 10_000
+    assert "requests.post" in (tmp_path / "chart.svg").read_text()
+    chart.draw(told | {"fits": {}, "distributions": {}}, tmp_path / "little.svg")
+
+
+def counted() -> int:
+    """How many deliveries a quick run makes; each measurement once more than it counts, to warm up."""
+    s = QUICK
+    throughput = s.events * (1 + 1 + 2) + s.events // 2 * 3 + 2 * s.mission_events + s.floor_count
+    paced = 2 * s.paced_rate * s.paced_seconds + 2 * s.hostile_rate * s.hostile_seconds
+    batches = sum((*s.batch_sizes, *s.batch_held_out)) * s.batch_samples + max(*s.batch_sizes, *s.batch_held_out)
+    drains = [r * c for r in s.drain_rounds for c in s.drain_concurrency]
+    drains += [rounds * c for rounds, c in s.drain_held_out] + [x for x, *_ in s.drain_beyond]
+    first = [min(s.drain_rounds[0], 10) * c for c in s.drain_concurrency] + [
+        min(x, 10 * c) for x, c, _ in s.drain_beyond
+    ]
+    return (s.runs + 1) * (throughput + paced) + batches + sum(drains) * s.drain_samples + sum(first)
