@@ -55,7 +55,7 @@ def measured(scale: Scale, names: list[str]) -> dict[str, Any]:
         print("\ncounted at the target", flush=True)
         report.add(
             Figure("counted_deliveries", (float(bench.deliveries),), f"over all {bench.runs} runs, warm-up included"),
-            Figure("lost_deliveries", (0.0,), "a lost one would have ended the benchmark"),
+            Figure("lost_deliveries", (float(bench.lost),), "over all runs; the first would have ended the benchmark"),
             Figure(
                 "repeated_deliveries", (float(bench.repeated),), "over all runs; without a crash there should be none"
             ),

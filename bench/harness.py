@@ -32,6 +32,7 @@ EVENT_TYPE: Final = "bench.event"
 CONNECTIONS: Final = 64
 PATIENCE_SECONDS: Final = 120  # for an answer of a program of ours
 STILL_SECONDS: Final = 20  # nothing arrived for so long: it is lost
+OURS: Final = ("server", "postgres", "generator", "target")
 SETTLE_SECONDS: Final = 0.15  # until the last results are in the journal, and their CPU in the account
 
 
@@ -88,6 +89,7 @@ class Usage(NamedTuple):
     postgres: float
     generator: float
     target: float
+    machine: float  # of everyone there is
 
 
 class Received(NamedTuple):
@@ -124,6 +126,7 @@ class Bench:
         self.cores = os.cpu_count() or 1
         self.runs = 0
         self.deliveries = 0
+        self.lost = 0
         self.repeated = 0
         self.target = Worker(target.run)
         self.hostile = Worker(hostile.run)
@@ -216,6 +219,7 @@ class Bench:
         times = array("I")
         times.frombytes(latencies)
         lost = sum(max(fanout - count, 0) for count in counts)
+        self.lost += lost
         if lost:
             raise Broken(f"{what}: {lost} of {len(counts) * fanout} deliveries did not arrive: a bug, not a figure")
         repeated = sum(max(count - fanout, 0) for count in counts)
@@ -258,6 +262,7 @@ class Bench:
             postgres=processes.postgres_cpu(self._postmaster),
             generator=processes.cpu(self.generator.pid),
             target=processes.cpu(self.target.pid),
+            machine=processes.machine_cpu(),
         )
 
     @property
@@ -280,11 +285,10 @@ class Bench:
 
 
 def shares(before: Usage, after: Usage, seconds: float) -> dict[str, float]:
-    """Of one core, by who took them, over so many seconds of work between the two."""
-    return {
-        name: (getattr(after, name) - getattr(before, name)) / seconds
-        for name in ("server", "postgres", "generator", "target")
-    }
+    """Of one core, by who took them, over so many seconds of work between the two; `others` is who has no part in it."""
+    spent = {name: getattr(after, name) - getattr(before, name) for name in OURS}
+    others = (after.machine - before.machine - sum(spent.values())) * seconds / (after.at - before.at)
+    return {name: took / seconds for name, took in {**spent, "others": max(others, 0.0)}.items()}
 
 
 @contextmanager

@@ -18,6 +18,13 @@ def cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
+def machine_cpu() -> float:
+    """Seconds of CPU that everyone on this machine used, and that its host took from it."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    user, nice, system, _idle, _waiting, irq, softirq, steal = (int(field) for field in fields)
+    return (user + nice + system + irq + softirq + steal) / TICKS
+
+
 def children(pid: int) -> list[int]:
     """The children of a process."""
     found = []

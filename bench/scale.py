@@ -25,6 +25,7 @@ class Scale(NamedTuple):
     drain_rounds: tuple[int, ...]  # an endpoint is owed so many deliveries for each request that may run at once
     drain_held_out: tuple[tuple[int, int], ...]  # (rounds, concurrency)
     drain_samples: int
+    drain_mission_events: int
     drain_beyond: tuple[tuple[int, int, int], ...]  # (deliveries, concurrency, ms until the target answers)
 
 
@@ -40,12 +41,13 @@ FULL: Final = Scale(
     hostile_seconds=5,
     batch_sizes=(1, 25, 50, 100, 200, 400, 700, 1_000),
     batch_held_out=(150, 300, 850),
-    batch_samples=15,
+    batch_samples=25,
     drain_delay_ms=20,
     drain_concurrency=(4, 16),
     drain_rounds=(25, 50, 75, 100, 150, 200),
     drain_held_out=((60, 4), (125, 4), (60, 16), (125, 16), (100, 8)),
     drain_samples=2,
+    drain_mission_events=100,
     drain_beyond=((6_400, 64, 20), (9_000, 256, 20), (9_000, 16, 0)),
 )
 
@@ -67,5 +69,6 @@ QUICK: Final = Scale(
     drain_rounds=(5, 10, 15, 20, 25),
     drain_held_out=((12, 4),),
     drain_samples=1,
+    drain_mission_events=20,
     drain_beyond=((400, 256, 20),),
 )

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from bench import fit
 from bench.figures import Figure, Model, Report
 from bench.harness import Bench, Broken, shares
+from bench.measures.throughput import mission_run
 from bench.scale import Scale
 
 BATCH: Final = 500
@@ -50,7 +51,9 @@ def measure(bench: Bench, scale: Scale, report: Report) -> None:
     fitted = [(rounds * c, c) for rounds in scale.drain_rounds for c in scale.drain_concurrency]
     held_out = [(rounds * c, c) for rounds, c in scale.drain_held_out]
     drains: dict[tuple[int, int], list[Drain]] = {key: [] for key in (*fitted, *held_out)}
+    loops = []
     for _ in range(scale.drain_samples):
+        loops.append(mission_run(bench, scale.drain_mission_events, session=False, delay_seconds=delay / 1000))
         for x, c in drains:
             drains[x, c].append(drain(x, c, delay))
     medians = {key: statistics.median(d.seconds for d in found) for key, found in drains.items()}
@@ -80,6 +83,19 @@ def measure(bench: Bench, scale: Scale, report: Report) -> None:
         Figure(
             "eta_ratio", tuple(ratios), "eta_seconds of the last delivery owed, over what it took; sizes held out", 2
         )
+    )
+    x, c = max(fitted)
+    report.add(
+        Figure(
+            "slow_target_per_second",
+            tuple(x / d.seconds for d in drains[x, c]),
+            f"{x:,} owed deliveries to a target that answers after {delay} ms, {c} at once",
+        ),
+        Figure(
+            "mission_slow_target_per_second",
+            tuple(r.per_second for r in loops),
+            f"a plain loop of `requests.post`, {scale.drain_mission_events} events to the same target; the same minutes",
+        ),
     )
     _say_where_it_fails(report, model, beyond)
 

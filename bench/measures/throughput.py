@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from bench.figures import Figure, Report, interleaved
-from bench.harness import CONNECTIONS, Bench, Run
+from bench.harness import CONNECTIONS, OURS, Bench, Run
 from bench.programs.floor import Insert, Send
 from bench.programs.mission import MissionLoad
 from bench.scale import Scale
@@ -16,6 +16,7 @@ from bench.scale import Scale
 BATCH = 100
 HEAD_ROOM = 1.5  # a program that could do so much more by itself did not hold the server back
 CORE_IS_FULL = 0.9
+OTHERS_ARE_FEW = 0.2
 
 
 class Rival(NamedTuple):
@@ -44,11 +45,11 @@ def measure(bench: Bench, scale: Scale, report: Report) -> None:
         scale.runs,
         {
             "plain": lambda: bench.measure("one endpoint", single, events),
-            "mission": lambda: _mission(bench, scale.mission_events, session=False),
+            "mission": lambda: mission_run(bench, scale.mission_events, session=False),
             "floor": lambda: _floor(bench, scale.floor_count),
             "direct": lambda: bench.measure("generator to target", single, events, port=bench.target_port),
             "fanned": lambda: bench.measure("three endpoints", triple, events // 2, fanout=3),
-            "session": lambda: _mission(bench, scale.mission_events, session=True),
+            "session": lambda: mission_run(bench, scale.mission_events, session=True),
             "batched": lambda: bench.measure("batches", single, events * 2, batch=BATCH),
         },
     )
@@ -81,7 +82,7 @@ def measure(bench: Bench, scale: Scale, report: Report) -> None:
     add("floor_ratio", [(p.cpu_us + p.postgres_us) / f.total for p, f in zip(plain, floors, strict=True)],
         "all CPU of a delivery over the floor's, run by run", 2)  # fmt: skip
     add("direct_per_second", [r.per_second for r in direct], "the generator straight to the target, nothing between")
-    for name in ("server", "postgres", "generator", "target"):
+    for name in (*OURS, "others"):
         add(f"{name}_load", [r.shares[name] for r in plain], "one endpoint, share of one core", 2)
     add("target_load_fanout3", [r.shares["target"] for r in fanned], "three endpoints, share of one core", 2)
     for sentence in verdicts(plain, fanned, direct, cores=bench.cores):
@@ -107,18 +108,25 @@ def verdicts(plain: list[Run], fanned: list[Run], direct: list[Run], *, cores: i
                 f"Generator and target alone do {alone:,.0f} events/s, {alone / fastest:.1f} times the fastest run with the "
                 f"server between them: their own speed {word} the limit."
             )
-        total = [sum(r.shares.values()) for r in runs]
+        total = [sum(r.shares[name] for name in OURS) for r in runs]
         if max(total) > CORE_IS_FULL * cores:
             ours = max(r.shares["generator"] + r.shares["target"] for r in runs)
             sentences.append(
                 f"With {what} everything together took {max(total) / cores:.0%} of {cores} cores, generator and target "
                 f"{ours:.0%} of one: the machine was full, and with cores of its own the server would do more."
             )
+        others = max(r.shares["others"] for r in runs)
+        if others > OTHERS_ARE_FEW:
+            sentences.append(
+                f"With {what} others took up to {others:.0%} of a core from the machine: the figures are lower than they "
+                "would be if it were quiet."
+            )
     return sentences
 
 
-def _mission(bench: Bench, events: int, *, session: bool) -> Rival:
-    run = bench.begin(events)
+def mission_run(bench: Bench, events: int, *, session: bool, delay_seconds: float = 0.0) -> Rival:
+    """The loop that the mission begins with, against a target that answers after a while."""
+    run = bench.begin(events, delay_seconds=delay_seconds)
     load = MissionLoad(f"http://127.0.0.1:{bench.target_port}/", run, events, session)
     started, _, cpu = bench.mission.ask(load)
     bench.wait_received(events)

@@ -68,7 +68,7 @@ def model(*, held_out: tuple[float, float]) -> Model:
 
 
 def run(per_second: float, **shares: float) -> Run:
-    everyone = {"server": 1.0, "postgres": 0.2, "generator": 0.3, "target": 0.2} | shares
+    everyone = {"server": 1.0, "postgres": 0.2, "generator": 0.3, "target": 0.2, "others": 0.1} | shares
     return Run(1.0, 1.0, Received(int(per_second), 0, 0, [], 1.0), [], 100.0, 50.0, everyone)
 
 
@@ -81,12 +81,17 @@ def test_where_the_programs_beside_the_server_had_room_it_is_said() -> None:
     assert "their own speed was not the limit" in told
     assert "bottleneck" not in told
     assert "full" not in told
+    assert "others" not in told
 
 
 def test_where_a_program_was_the_bottleneck_it_is_said() -> None:
     assert "one endpoint the generator took 97%" in said(run(1_000, generator=0.97), run(1_000), run(50_000))
     assert "three endpoints the target took 95%" in said(run(1_000), run(1_000, target=0.95), run(50_000))
     assert "MAY have been the limit" in said(run(1_000), run(1_000), run(1_200))
+
+
+def test_where_others_were_at_work_it_is_said() -> None:
+    assert "With one endpoint others took up to 70% of a core" in said(run(1_000, others=0.7), run(1_000), run(50_000))
 
 
 def test_where_the_machine_was_full_it_is_said() -> None:
