@@ -11,7 +11,7 @@ from tests.integration.api_world import World, raw, world_over
 from posthouse.domain.delivery import OwedReason, Rollup
 from posthouse.domain.estimate import DRAIN_OVERHEAD_SECONDS
 from posthouse.domain.event import Event
-from posthouse.domain.ids import ENDPOINT, EVENT, EndpointId, format_id
+from posthouse.domain.ids import APP, ENDPOINT, EVENT, AppId, EndpointId, format_id
 from posthouse.manage.access import NEWEST
 from posthouse.ports.inspect import Where
 
@@ -61,7 +61,7 @@ async def test_when_what_is_owed_will_be_made(world: World) -> None:
                 Rollup(
                     partition=events[0].partition,
                     minute=at,
-                    app_id=events[0].app_id,
+                    app_id=AppId(raw(APP, app)),
                     endpoint_id=EndpointId(raw(ENDPOINT, name)),
                     delivered=9,
                     gave_up=1,
@@ -81,6 +81,11 @@ async def test_when_what_is_owed_will_be_made(world: World) -> None:
         assert by_event[endpoint, text(event)] == pytest.approx((2 * ahead + own) / 4, abs=0.01)
         assert by_event[single, text(event)] == pytest.approx(0.5 * ahead + own, abs=0.01)
     assert by_event[endpoint, text(events[-1])] == pytest.approx(600 + own / 4, abs=30)
+    # The list of all apps estimates in the same way.
+    everywhere = (await world.admin.get("/v1/deliveries?limit=250")).json()["data"]
+    assert [row["eta_seconds"] for row in everywhere] == pytest.approx(
+        [row["eta_seconds"] for row in await owed(world)], abs=10
+    )
 
 
 async def test_when_there_is_no_saying_when_what_is_owed_will_be_made(world: World) -> None:
@@ -114,7 +119,7 @@ async def test_positions_are_counted_up_to_a_bound(world: World) -> None:
     # All due at the same time: then older events are first.
     await world.owe(events, one, due_at=world.clock.now())
     await world.owe(events[:2], two, due_at=world.clock.now())
-    where = Where(events[0].app_id, events[0].partition)
+    where = Where(AppId(raw(APP, app)), events[0].partition)
     rows = await world.inspector.owed(where, before=(NEWEST, NEWEST), limit=50, endpoint_id=None)
     positions = await world.inspector.positions(rows, counted_max=100)
     order = {event.id: number for number, event in enumerate(events)}
