@@ -17,7 +17,7 @@ from typing import Any, Final
 from bench import machine
 from bench.figures import Figure, Report
 from bench.harness import Bench, Broken, running
-from bench.measures import batch_cost, drain, hostile, latency, memory, throughput
+from bench.measures import audience, batch_cost, drain, hostile, latency, memory, throughput
 from bench.scale import FULL, QUICK, Scale
 
 Measure = Callable[[Bench, Scale, Report], None]
@@ -29,6 +29,7 @@ MEASURES: Final[dict[str, Measure]] = {
     "hostile": hostile.measure,
     "batch-cost": batch_cost.measure,
     "drain": drain.measure,
+    "audience": audience.measure,
 }
 
 

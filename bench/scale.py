@@ -26,6 +26,10 @@ class Scale(NamedTuple):
     drain_held_out: tuple[tuple[int, int], ...]  # (rounds, concurrency)
     drain_samples: int
     drain_mission_events: int
+    audience_events: int
+    crowd_apps: int
+    crowd_grants: int
+    crowd_rate: int
     drain_beyond: tuple[tuple[int, int, int], ...]  # (deliveries, concurrency, ms until the target answers)
 
 
@@ -48,6 +52,10 @@ FULL: Final = Scale(
     drain_held_out=((60, 4), (125, 4), (60, 16), (125, 16), (100, 8)),
     drain_samples=2,
     drain_mission_events=100,
+    audience_events=4_000,
+    crowd_apps=10_000,
+    crowd_grants=1_000_000,
+    crowd_rate=200,
     drain_beyond=((6_400, 64, 20), (9_000, 256, 20), (9_000, 16, 0)),
 )
 
@@ -70,5 +78,9 @@ QUICK: Final = Scale(
     drain_held_out=((12, 4),),
     drain_samples=1,
     drain_mission_events=20,
+    audience_events=200,
+    crowd_apps=200,
+    crowd_grants=2_000,
+    crowd_rate=50,
     drain_beyond=((400, 256, 20),),
 )

@@ -17,7 +17,7 @@ EVENT: Final = b'{"type":"bench.event","data":{"n":"%04d%08d","t":"%019d","f":"'
 
 
 class Load(NamedTuple):
-    """`events` in all, to `apps` in turn, over `connections` that are made before.
+    """`events` in all, to `apps` in turn, over `connections` that are made before; or, with a `subject`, to whom grants cover.
 
     At `rate` a second, evenly; or, where that is 0, as fast as they are answered.
     """
@@ -30,6 +30,7 @@ class Load(NamedTuple):
     connections: int
     rate: float = 0.0
     batch: int = 1
+    subject: str = ""
 
 
 class Published(NamedTuple):
@@ -58,10 +59,13 @@ class _Publisher(asyncio.Protocol):
         self._buffer = b""
         self.refused = 0
         self.refusal = ""
-        app = load.apps[index % len(load.apps)]
+        whom = "" if load.subject else f"/apps/{load.apps[index % len(load.apps)]}"
         suffix = "/batch" if load.batch > 1 else ""
+        self._event = (
+            EVENT.replace(b'"data"', b'"subject":"%b","data"' % load.subject.encode()) if load.subject else EVENT
+        )
         self._head = (
-            f"POST /v1/apps/{app}/events{suffix} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {load.key}\r\n"
+            f"POST /v1{whom}/events{suffix} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {load.key}\r\n"
             "Content-Type: application/json\r\nContent-Length: "
         ).encode()
         self._every = load.connections / load.rate if load.rate else 0.0
@@ -90,7 +94,7 @@ class _Publisher(asyncio.Protocol):
     def _send(self, late: float) -> None:
         bodies = []
         for number in self._numbers:
-            bodies.append(EVENT % (self._load.run, number, time.time_ns() - int(late * 1e9)))
+            bodies.append(self._event % (self._load.run, number, time.time_ns() - int(late * 1e9)))
             if len(bodies) == self._load.batch:
                 break
         if not bodies:
