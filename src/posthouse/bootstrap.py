@@ -157,11 +157,12 @@ class Posthouse:
         )
         self._stack.push_async_callback(http.close)
 
+        transport = self.wrap_transport(http)
         session = ProcessSession(dsn, reading, owner=owner)
         engine = Engine(
             event_log=event_log,
             store=store,
-            transport=self.wrap_transport(http),
+            transport=transport,
             clock=clock,
             telemetry=telemetry,
             owner=owner,
@@ -216,6 +217,8 @@ class Posthouse:
             PostgresGrants(managing),
             PostgresInspector(managing),
             clock,
+            store=store,
+            transport=transport,
             stream_source=PostgresStreamSource(streaming),
             retention_days=settings.retention_days,
             check_target=check_target,

@@ -11,6 +11,7 @@ from typing import Any, Final
 import jsonschema_rs
 import msgspec
 from tests.asgi import Client, Reply
+from tests.fakes import FakeTransport
 from tests.making import app_of
 
 from posthouse.adapters.postgres.database import Database
@@ -239,6 +240,8 @@ async def world_over(dsn: str, **services: Any) -> AsyncIterator[World]:
             PostgresGrants(database),
             PostgresInspector(database),
             clock,
+            store=PostgresStore(database, database, sealer().open),
+            transport=FakeTransport(),
             stream_source=PostgresStreamSource(database),
             check_target=check_target,
             cursor_key=await directory.installation_id(),

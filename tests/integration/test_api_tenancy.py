@@ -25,6 +25,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("post", "/v1/apps/{app}/endpoints"): {"url": "https://example.com/"},
     ("patch", "/v1/apps/{app}/endpoints/{endpoint}"): {"url": "https://evil.example/"},
     ("post", "/v1/apps/{app}/deliveries/resend"): {"event": "{event}", "endpoint": "{endpoint}"},
+    ("post", "/v1/apps/{app}/endpoints/{endpoint}/test"): {},
     ("post", "/v1/apps/{app}/grants"): {"types": ["*"], "subjects": ["*"]},
     ("put", "/v1/apps/{app}/grants/{uid}"): {"types": ["*"], "subjects": ["*"]},
     ("post", "/v1/event-types"): {"name": "a.type"},

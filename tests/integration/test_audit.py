@@ -34,6 +34,7 @@ CHANGES: Final[dict[tuple[str, str], tuple[Any, str, str]]] = {
     ("delete", "/v1/apps/{app}/endpoints/{endpoint}"): (None, "endpoint.deleted", "{endpoint}"),
     ("post", "/v1/apps/{app}/endpoints/{endpoint}/pause"): (None, "endpoint.paused", "{endpoint}"),
     ("post", "/v1/apps/{app}/endpoints/{endpoint}/resume"): (None, "endpoint.resumed", "{endpoint}"),
+    ("post", "/v1/apps/{app}/endpoints/{endpoint}/test"): ({}, "endpoint.tested", "{endpoint}"),
     ("get", "/v1/apps/{app}/endpoints/{endpoint}/secret"): (None, "endpoint.secret_revealed", "{endpoint}"),
     ("post", "/v1/apps/{app}/endpoints/{endpoint}/secret/rotate"): (None, "endpoint.secret_rotated", "{endpoint}"),
     ("post", "/v1/apps/{app}/deliveries/resend"): (

@@ -51,11 +51,14 @@ from posthouse.manage.endpoints import CheckTarget, Endpoints
 from posthouse.manage.grants import GrantBook
 from posthouse.manage.keys import Keys
 from posthouse.manage.stream import Streams
+from posthouse.manage.trial import Trials
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Directory
 from posthouse.ports.grants import Grants
 from posthouse.ports.inspect import Inspector
+from posthouse.ports.store import Store
 from posthouse.ports.stream import StreamSource
+from posthouse.ports.transport import Transport
 
 log = structlog.get_logger()
 
@@ -75,6 +78,7 @@ class Services:
     grants: GrantBook
     endpoints: Endpoints
     deliveries: Deliveries
+    trials: Trials
     streams: Streams
     keys: Keys
     audit: AuditTrail
@@ -95,6 +99,8 @@ class Services:
         inspector: Inspector,
         clock: Clock,
         *,
+        store: Store,
+        transport: Transport,
         stream_source: StreamSource,
         check_target: CheckTarget,
         cursor_key: bytes,
@@ -113,6 +119,7 @@ class Services:
             grants=GrantBook(directory, grants, clock),
             endpoints=Endpoints(directory, clock, check_target=check_target),
             deliveries=Deliveries(directory, inspector, clock),
+            trials=Trials(directory, store, transport, clock),
             streams=Streams(stream_source, directory, authenticator, clock, retention_days=retention_days),
             keys=Keys(directory, clock, authenticator),
             audit=AuditTrail(directory),
@@ -144,7 +151,9 @@ def build_app(services: Services) -> App:
     app.include_router(event_types.routes(services.event_types, cursors))
     app.include_router(apps.routes(services.apps, cursors))
     app.include_router(grants.routes(services.grants, cursors))
-    app.include_router(endpoints.routes(services.endpoints, services.deliveries, cursors, services.clock))
+    app.include_router(
+        endpoints.routes(services.endpoints, services.deliveries, services.trials, cursors, services.clock)
+    )
     app.include_router(endpoints.platform_routes(services.endpoints, cursors))
     app.include_router(traffic.routes(services.deliveries, cursors))
     app.include_router(stream.routes(services.streams, cursors))

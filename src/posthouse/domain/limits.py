@@ -158,6 +158,8 @@ QUOTA_EVENTS_READ_MAX: Final = 10_000  # of one app in one statement
 QUOTA_ROUNDS_MAX: Final = 20  # statements of an app in one measurement
 QUOTA_APPS_MAX: Final = 50_000  # whose use is in memory
 
+TRIALS_AT_ONCE_MAX: Final = 16  # tests of endpoints, in one process
+
 STATS_SECONDS: Final = 86_400.0
 STATS_SECONDS_MAX: Final = 90 * 86_400.0
 OWED_COUNTED_MAX: Final = 10_000

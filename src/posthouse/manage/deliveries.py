@@ -12,6 +12,7 @@ from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.errors import Invalid, NotFound
 from posthouse.domain.estimate import PACE_MINUTES, PACE_SECONDS_MAX, Pace, eta_seconds
 from posthouse.domain.event import Event
+from posthouse.domain.exchange import Request
 from posthouse.domain.ids import (
     APP,
     ATTEMPT,
@@ -225,14 +226,18 @@ def request_of(record: AttemptRecord) -> RequestView | None:
         timeouts=config.timeouts,
     )
     replay = facts.kind == DeliveryClass.REPLAY.value
-    request = Renderer(endpoint).render(event, now=facts.started_at, replay=replay)
+    return view_of(Renderer(endpoint).render(event, now=facts.started_at, replay=replay), facts.url)
+
+
+def view_of(request: Request, url: str) -> RequestView:
+    """A request as people see it."""
     first, *lines = request.head.rstrip(b"\r\n").split(b"\r\n")
     headers = []
     for line in lines:
         name, _, value = line.partition(b": ")
         if name.lower() != _SIGNATURE:
             headers.append((name.decode("latin-1"), value.decode("latin-1")))
-    return RequestView(first.partition(b" ")[0].decode("ascii"), facts.url, tuple(headers), request.body)
+    return RequestView(first.partition(b" ")[0].decode("ascii"), url, tuple(headers), request.body)
 
 
 def _pace_of(row: OwedFacts, paces: dict[EndpointId, Pace]) -> Pace:

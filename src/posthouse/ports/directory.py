@@ -247,4 +247,8 @@ class Directory(EventTypeStore, Protocol):
 
     # The audit
 
+    async def record(self, audit: Audit) -> None:
+        """Put on record what changes nothing here."""
+        ...
+
     async def audit_entries(self, query: AuditQuery, *, limit: int) -> list[AuditEntry]: ...

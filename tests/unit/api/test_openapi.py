@@ -35,6 +35,8 @@ async def document() -> dict[str, Any]:
         nothing,
         nothing,
         SystemClock(),
+        store=nothing,
+        transport=nothing,
         stream_source=nothing,
         check_target=nothing,
         cursor_key=b"",

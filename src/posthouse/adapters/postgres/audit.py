@@ -7,11 +7,11 @@ from typing import Final
 
 import msgspec
 
-from posthouse.adapters.postgres.changes import searchable
+from posthouse.adapters.postgres.changes import searchable, write_audit
 from posthouse.adapters.postgres.configuration import Configuration
 from posthouse.adapters.postgres.queries import Queries
 from posthouse.domain.ids import KEY, parse_id
-from posthouse.ports.directory import AuditEntry, AuditQuery
+from posthouse.ports.directory import Audit, AuditEntry, AuditQuery
 
 SQL = Queries("audit.sql")
 
@@ -20,6 +20,10 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 class PostgresAudit(Configuration):
     """The audit of `ports.directory.Directory`."""
+
+    async def record(self, audit: Audit) -> None:
+        async with self._database.transaction() as connection:
+            await write_audit(connection, audit)
 
     async def audit_entries(self, query: AuditQuery, *, limit: int) -> list[AuditEntry]:
         before_us, before_id = query.before

@@ -16,11 +16,16 @@ from posthouse.api.models.common import (
     text_or_base64,
     time_of,
 )
+from posthouse.domain.callback import CONFIRMED
 from posthouse.domain.event import JSON_CONTENT, Event
+from posthouse.domain.exchange import Answer as ExchangeAnswer
+from posthouse.domain.exchange import Failure, Timings
 from posthouse.domain.ids import APP, ATTEMPT, ENDPOINT, EVENT, format_id
 from posthouse.domain.limits import ROUTES_SHOWN_MAX
 from posthouse.manage.deliveries import RequestView
+from posthouse.manage.trial import Trial
 from posthouse.ports.inspect import AttemptFacts, AttemptRecord, EventFacts, OwedFacts, Route, Routes
+from posthouse.wire.answer import stored_body, stored_headers
 
 DeliveryClass = Literal["live", "replay"]
 
@@ -183,7 +188,11 @@ class AttemptDetail(AttemptAnswer):
 
     @classmethod
     def with_exchange(cls, record: AttemptRecord, request: RequestView | None) -> AttemptDetail:
-        return cls(**_attempt_fields(record.facts), request=_request(request), response=_response(record))
+        return cls(
+            **_attempt_fields(record.facts),
+            request=_request(request),
+            response=_response(record.facts.status, record.response_headers, record.response_body),
+        )
 
 
 class AttemptPage(Answer):
@@ -262,14 +271,18 @@ def _attempt_fields(facts: AttemptFacts) -> dict[str, Any]:
         "revision": facts.revision,
         "address": facts.address,
         "started_at": time_of(facts.started_at),
-        "timings": {
-            "dns_ms": milliseconds(timings.dns_us),
-            "connect_ms": milliseconds(timings.connect_us),
-            "tls_ms": milliseconds(timings.tls_us),
-            "first_byte_ms": milliseconds(timings.first_byte_us),
-            "total_ms": timings.total_us / 1000,
-        },
+        "timings": _timings(timings),
         "error": facts.error,
+    }
+
+
+def _timings(timings: Timings) -> dict[str, Any]:
+    return {
+        "dns_ms": milliseconds(timings.dns_us),
+        "connect_ms": milliseconds(timings.connect_us),
+        "tls_ms": milliseconds(timings.tls_us),
+        "first_byte_ms": milliseconds(timings.first_byte_us),
+        "total_ms": timings.total_us / 1000,
     }
 
 
@@ -286,13 +299,66 @@ def _request(request: RequestView | None) -> RequestAnswer | None:
     )
 
 
-def _response(record: AttemptRecord) -> ResponseAnswer | None:
-    if record.facts.status is None:
+def _response(status: int | None, head: bytes | None, content: bytes | None) -> ResponseAnswer | None:
+    if status is None:
         return None
     headers = []
-    for line in (record.response_headers or b"").split(b"\r\n"):
+    for line in (head or b"").split(b"\r\n"):
         name, colon, value = line.partition(b": ")
         if colon:
             headers.append(HeaderAnswer(name=name.decode("latin-1"), value=value.decode("latin-1")))
-    body, body_base64 = text_or_base64(record.response_body or b"")
-    return ResponseAnswer(status=record.facts.status, headers=headers, body=body, body_base64=body_base64)
+    body, body_base64 = text_or_base64(content or b"")
+    return ResponseAnswer(status=status, headers=headers, body=body, body_base64=body_base64)
+
+
+class TrialRun(Body):
+    """What to send."""
+
+    type: Annotated[str | None, Field(description="An event type; its first example is sent. Else a line of text.")] = (
+        None
+    )
+    data: Annotated[Any, Field(description="The data to send instead.")] = None
+
+    def json_data(self) -> bytes | None:
+        return msgspec.json.encode(self.data) if "data" in self.model_fields_set else None
+
+
+class TrialAnswer(Answer):
+    """A request that was made just now, and the answer to it. It is on no list, and is not tried again."""
+
+    event: Annotated[str, Field(description="The webhook-id that it had.")]
+    type: str
+    outcome: Annotated[
+        Literal["delivered", "failed"],
+        Field(description="As it would be of a delivery: whether the target confirmed it."),
+    ]
+    reason: Annotated[str, Field(examples=["confirmed", "http_status", "address_refused"])]
+    status: int | None
+    url: str
+    address: str
+    started_at: Time
+    timings: TimingsAnswer
+    error: str | None
+    request: RequestAnswer
+    response: ResponseAnswer | None
+
+    @classmethod
+    def of(cls, trial: Trial) -> TrialAnswer:
+        result, timings = trial.result, trial.result.timings
+        answer = result if isinstance(result, ExchangeAnswer) else None
+        request = _request(trial.request)
+        assert request is not None
+        return cls(
+            event=format_id(EVENT, trial.event_id),
+            type=trial.type,
+            outcome="delivered" if trial.reason == CONFIRMED else "failed",
+            reason=trial.reason,
+            status=result.status,
+            url=trial.url,
+            address=result.address,
+            started_at=time_of(trial.at),
+            timings=TimingsAnswer(**_timings(timings)),
+            error=result.detail if isinstance(result, Failure) else None,
+            request=request,
+            response=None if answer is None else _response(answer.status, stored_headers(answer), stored_body(answer)),
+        )

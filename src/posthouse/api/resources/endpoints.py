@@ -22,10 +22,12 @@ from posthouse.api.models.endpoint import (
     StatsAnswer,
 )
 from posthouse.api.models.secret import Rotate, Rotated, SecretAnswer
+from posthouse.api.models.traffic import TrialAnswer, TrialRun
 from posthouse.api.pages import Cursors, PageQuery
 from posthouse.domain.limits import OVERLAP_SECONDS, STATS_SECONDS
 from posthouse.manage.deliveries import Deliveries
 from posthouse.manage.endpoints import Endpoints
+from posthouse.manage.trial import Trials
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import StoredEndpoint
 
@@ -55,7 +57,7 @@ class StatsQuery(BaseModel):
     until: AwareDatetime | None = None
 
 
-def routes(endpoints: Endpoints, deliveries: Deliveries, cursors: Cursors, clock: Clock) -> APIRouter:
+def routes(endpoints: Endpoints, deliveries: Deliveries, trials: Trials, cursors: Cursors, clock: Clock) -> APIRouter:
     router = APIRouter(prefix="/v1/apps/{app}/endpoints", tags=["endpoints"])
 
     @router.post("", status_code=201)
@@ -156,6 +158,11 @@ def routes(endpoints: Endpoints, deliveries: Deliveries, cursors: Cursors, clock
     async def resume_endpoint(caller: Caller, app: str, endpoint: str, response: Response) -> EndpointAnswer:
         """Let deliveries go on."""
         return tagged(response, EndpointAnswer.of(await endpoints.pause(caller, app, endpoint, paused=False)))
+
+    @router.post("/{endpoint}/test")
+    async def test_endpoint(caller: Caller, app: str, endpoint: str, body: TrialRun) -> TrialAnswer:
+        """Send it one signed event now, enabled or not, and see what it answers. Nothing is stored or tried again."""
+        return TrialAnswer.of(await trials.run(caller, app, endpoint, type=body.type, data=body.json_data()))
 
     @router.get("/{endpoint}/stats")
     async def get_stats(caller: Caller, app: str, endpoint: str, query: Annotated[StatsQuery, Query()]) -> StatsAnswer:

@@ -186,6 +186,16 @@ ENDPOINTS: Final = Resource(
             quiet=True,
         ),
         Verb(
+            "test",
+            "Send an endpoint one signed event now, and show what it answers. Nothing is stored or tried again.",
+            f"{ONE_ENDPOINT}/test",
+            "POST",
+            options=(
+                Option("type", "Of this event type: its first example is sent."),
+                Option("data", "Send these data instead, as JSON.", kind="json"),
+            ),
+        ),
+        Verb(
             "secret",
             "Print an endpoint's signing secret. That it was looked at is on record.",
             f"{ONE_ENDPOINT}/secret",

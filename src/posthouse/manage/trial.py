@@ -1,0 +1,105 @@
+"""Trying an endpoint: one signed request now, and what the target answered. Nothing is stored but that it was tried."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import msgspec
+
+from posthouse.domain.access import Principal
+from posthouse.domain.callback import classify
+from posthouse.domain.errors import Conflict, Overloaded
+from posthouse.domain.event import JSON_CONTENT, Event
+from posthouse.domain.exchange import Result
+from posthouse.domain.ids import ENDPOINT, EventId, format_id
+from posthouse.domain.limits import TRIALS_AT_ONCE_MAX
+from posthouse.intake.parse import check_type
+from posthouse.manage.access import audit, find_app
+from posthouse.manage.deliveries import RequestView, view_of
+from posthouse.manage.endpoints import endpoint_not_found
+from posthouse.ports.clock import Clock
+from posthouse.ports.directory import Directory
+from posthouse.ports.store import Store
+from posthouse.ports.transport import Transport
+from posthouse.wire.render import Renderer
+
+TYPE: Final = "endpoint.test"
+DATA: Final = b'{"message":"This is a test. Nothing has happened."}'
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that was made, and what came of it. `reason` is `confirmed`, or why an attempt would have failed."""
+
+    event_id: EventId
+    type: str
+    url: str
+    at: float
+    request: RequestView
+    result: Result
+    reason: str
+
+
+class Trials:
+    """The request is made as a delivery's is, through the same guard, whether or not the endpoint is enabled or paused."""
+
+    def __init__(self, directory: Directory, store: Store, transport: Transport, clock: Clock) -> None:
+        self._directory = directory
+        self._store = store
+        self._transport = transport
+        self._clock = clock
+        self._turns = asyncio.Semaphore(TRIALS_AT_ONCE_MAX)
+
+    async def run(
+        self, principal: Principal, app: str, reference: str, *, type: str | None, data: bytes | None
+    ) -> Trial:
+        """Send an event of a type: with these data (JSON), else the first example of the type, else a line that says so.
+
+        Raises Invalid, NotFound, Overloaded, Conflict (the endpoint cannot be spoken to as it is stored).
+        """
+        owner = await find_app(self._directory, principal, app)
+        found = await self._directory.get_endpoint(owner.id, reference)
+        if found is None:
+            raise endpoint_not_found(reference)
+        if type is not None:
+            check_type(type, path="type")
+        if self._turns.locked():
+            raise Overloaded(f"{TRIALS_AT_ONCE_MAX} tests run already; try again shortly", retry_after=2)
+        async with self._turns:
+            configs = await self._store.apps([owner.id])
+            endpoints = [e for config in configs for e in config.endpoints if e.id == found.id]
+            if not endpoints:
+                raise endpoint_not_found(reference)
+            now = self._clock.now()
+            event = Event(
+                id=EventId(self._clock.new_id()),
+                partition=owner.partition,
+                seq=0,
+                app_id=owner.id,
+                type=type or TYPE,
+                payload=data if data is not None else await self._sample(principal, type),
+                content_type=JSON_CONTENT,
+                created_at=now,
+                config_version=0,
+            )
+            try:
+                request = Renderer(endpoints[0]).render(event, now=now, replay=False)
+            except ValueError as error:
+                raise Conflict(f"the endpoint cannot be spoken to: {error}", code="endpoint_unusable") from error
+            await self._directory.record(audit(principal, "endpoint.tested", format_id(ENDPOINT, found.id)))
+            result = await self._transport.send(request)
+        return Trial(
+            event_id=event.id,
+            type=event.type,
+            url=endpoints[0].url,
+            at=now,
+            request=view_of(request, endpoints[0].url),
+            result=result,
+            reason=classify(result),
+        )
+
+    async def _sample(self, principal: Principal, type: str | None) -> bytes:
+        """The first example of a type that the principal sees."""
+        entry = None if type is None else await self._directory.get_event_type(principal, type, now=self._clock.now())
+        examples: tuple[Any, ...] = () if entry is None else entry.examples
+        return msgspec.json.encode(examples[0]) if examples else DATA
