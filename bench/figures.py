@@ -72,7 +72,7 @@ class Report:
             f"\n  {model.formula}: a = {model.a:.4g}, b = {model.b:.4g}, R² = {model.r_squared:.4f}   {model.how}\n"
             f"  {'x':>8} {'c':>5} {'observed':>10} {'predicted':>10} {'off by':>8}"
         )
-        for kind, points in (("", model.fitted), ("held out", model.held_out), ("beyond the model", model.beyond)):
+        for kind, points in (("", model.fitted), ("held out", model.held_out), ("not fitted", model.beyond)):
             for p in points:
                 off = f"{p['predicted'] / p['observed'] - 1:+.0%}"
                 note = f"{kind}, server at {p['server_load']:.0%} of a core" if kind and "server_load" in p else kind

@@ -13,7 +13,7 @@ import msgspec
 
 from posthouse.domain.limits import LANE_CONCURRENCY
 
-DRAIN_OVERHEAD_SECONDS: Final = 0.2
+DRAIN_OVERHEAD_SECONDS: Final = 0.25
 """`b`, as `make bench` fits it (`fits.drain.b`): the change is noticed, the first page is read, the last result is written."""
 
 ATTEMPT_SECONDS_DEFAULT: Final = 0.2
