@@ -15,6 +15,8 @@ OURS: Final = "#0969da"
 THEIRS: Final = "#bc4c00"
 SHADES: Final = ("#0969da", "#1a7f37", "#8250df", "#bf3989")
 
+BEYOND: Final = ("x", "+", "*", "1", "2")
+
 BARS: Final = (
     ("deliveries_per_second_fanout3", "deliveries/s, three endpoints an event", OURS),
     ("events_per_second", "events/s, published and delivered", OURS),
@@ -161,16 +163,9 @@ def _drain(axes: Axes, fits: dict[str, Any]) -> None:
             of_c = [p for p in model[kind] if p["c"] == c]
             label = f"c = {c:.0f}" if kind == "fitted" else f"c = {c:.0f}, held out"
             _points(axes, of_c, colour, held_out=kind == "held_out", x="predicted", label=label)
-    _points(axes, model["beyond"], THEIRS, x="predicted", marker="x", label="near and past saturation (not fitted)")
-    for p in model["beyond"]:
-        axes.annotate(
-            f"c = {p['c']:.0f}, {p['target_ms']:.0f} ms",
-            (p["predicted"], p["observed"]),
-            xytext=(6, -3),
-            textcoords="offset points",
-            fontsize=7,
-            color=THEIRS,
-        )
+    for p, marker in zip(model["beyond"], BEYOND, strict=False):
+        label = f"c = {p['c']:.0f}, a target of {p['target_ms']:.0f} ms: not fitted"
+        _points(axes, [p], THEIRS, x="predicted", marker=marker, label=label)
     axes.text(
         0.98,
         0.04,

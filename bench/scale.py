@@ -30,6 +30,7 @@ class Scale(NamedTuple):
     crowd_apps: int
     crowd_grants: int
     crowd_rate: int
+    crowd_seconds: int
     drain_beyond: tuple[tuple[int, int, int], ...]  # (deliveries, concurrency, ms until the target answers)
 
 
@@ -56,6 +57,7 @@ FULL: Final = Scale(
     crowd_apps=10_000,
     crowd_grants=1_000_000,
     crowd_rate=200,
+    crowd_seconds=4,
     drain_beyond=((6_400, 64, 20), (9_000, 256, 20), (9_000, 16, 0)),
 )
 
@@ -82,5 +84,6 @@ QUICK: Final = Scale(
     crowd_apps=200,
     crowd_grants=2_000,
     crowd_rate=50,
+    crowd_seconds=1,
     drain_beyond=((400, 256, 20),),
 )

@@ -25,7 +25,6 @@ NEWS: Final = "bench.news"
 AUDIENCE: Final = 5
 GRANTS_A_STATEMENT: Final = 10_000
 BEFORE_SECONDS: Final = 0.5
-AROUND_SECONDS: Final = 4
 PATIENCE_SECONDS: Final = 60
 
 
@@ -68,7 +67,7 @@ def _cost(run: Run) -> float:
 def _everybody(bench: Bench, scale: Scale, report: Report, crowd: Worker) -> None:
     """One event for every app, while others publish to apps of their own."""
     others = bench.make_apps("others", 4)
-    events = scale.crowd_rate * AROUND_SECONDS
+    events = scale.crowd_rate * scale.crowd_seconds
     alone: list[Run] = []
     beside: list[Run] = []
     accepted: list[float] = []
@@ -101,7 +100,7 @@ def _everybody(bench: Bench, scale: Scale, report: Report, crowd: Worker) -> Non
         Figure(
             "crowd_others_p99_ms",
             tuple(percentile(run.received.latencies_us, 0.99) for run in beside[1:]),
-            f"p99 of other apps' events ({scale.crowd_rate}/s for {AROUND_SECONDS} s) around it",
+            f"p99 of other apps' events ({scale.crowd_rate}/s for {scale.crowd_seconds} s) around it",
             1,
         ),
         Figure(

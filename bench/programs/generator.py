@@ -53,7 +53,7 @@ class _Publisher(asyncio.Protocol):
     def __init__(self, load: Load, index: int, answered_us: array[int], done: asyncio.Future[None]) -> None:
         self._load = load
         self._index = index
-        self._numbers = iter(range(index, load.events, load.connections))
+        self._numbers = range(index, load.events, load.connections)
         self._answered_us = answered_us
         self._done = done
         self._buffer = b""
@@ -81,7 +81,11 @@ class _Publisher(asyncio.Protocol):
         self._next()
 
     def _next(self) -> None:
-        if self._every:
+        if not self._numbers:
+            self._transport.close()
+            if not self._done.done():
+                self._done.set_result(None)
+        elif self._every:
             self._due += self._every
             late = time.monotonic() - self._due
             if late < 0:
@@ -92,16 +96,9 @@ class _Publisher(asyncio.Protocol):
             self._send(0.0)
 
     def _send(self, late: float) -> None:
-        bodies = []
-        for number in self._numbers:
-            bodies.append(self._event % (self._load.run, number, time.time_ns() - int(late * 1e9)))
-            if len(bodies) == self._load.batch:
-                break
-        if not bodies:
-            self._transport.close()
-            if not self._done.done():
-                self._done.set_result(None)
-            return
+        numbers, self._numbers = self._numbers[: self._load.batch], self._numbers[self._load.batch :]
+        at = time.time_ns() - int(late * 1e9)
+        bodies = [self._event % (self._load.run, number, at) for number in numbers]
         body = bodies[0] if self._load.batch == 1 else b"[%b]" % b",".join(bodies)
         self._sent = time.perf_counter() - late
         self._transport.write(b"%b%d\r\n\r\n%b" % (self._head, len(body), body))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from bench.__main__ import MEASURES
+from bench.measures.audience import AUDIENCE
 from bench.scale import FULL, QUICK
 from tests.tidy.tree import ROOT
 
@@ -35,6 +36,9 @@ FIGURES = {
     "hostile_healthy_p99_ratio",
     "hostile_healthy_max_ms",
     "eta_ratio",
+    "audience5_cost_ratio",
+    "crowd_accepted_ms",
+    "crowd_others_p99_ms",
     "slow_target_per_second",
     "mission_slow_target_per_second",
 }
@@ -115,8 +119,9 @@ def counted() -> int:
     first = [min(s.drain_rounds[0], 10) * c for c in s.drain_concurrency] + [
         min(x, 10 * c) for x, c, _ in s.drain_beyond
     ]
+    audience = 2 * s.audience_events * AUDIENCE + 2 * s.crowd_rate * s.crowd_seconds
     return (
-        (s.runs + 1) * (throughput + paced)
+        (s.runs + 1) * (throughput + paced + audience)
         + batches
         + s.drain_samples * (sum(drains) + s.drain_mission_events)
         + sum(first)
