@@ -163,6 +163,7 @@ TRIALS_AT_ONCE_MAX: Final = 16  # tests of endpoints, in one process
 STATS_SECONDS: Final = 86_400.0
 STATS_SECONDS_MAX: Final = 90 * 86_400.0
 OWED_COUNTED_MAX: Final = 10_000
+OWED_AHEAD_COUNTED_MAX: Final = 100_000  # for a page of owed deliveries, over all of its endpoints
 ROUTES_SHOWN_MAX: Final = 100
 EXPLAINED_APPS_MAX: Final = 100
 EXPLAINED_ENDPOINTS_MAX: Final = 1_000
@@ -170,4 +171,3 @@ EXPLAINED_ENDPOINTS_MAX: Final = 1_000
 # What a process asks of its surroundings
 CONNECTIONS_PER_PROCESS: Final = 25
 FILES_BESIDE_SOCKETS: Final = 200  # database, clients, logs, the programs' own
-OWED_AHEAD_COUNTED_MAX: Final = 100_000  # for a page of owed deliveries, over all of its endpoints
