@@ -20,6 +20,7 @@ from posthouse.domain.errors import StoreRejected
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import Answer, Failure, Fault, Request, Result, Timings
 from posthouse.domain.ids import EVENT, AppId, EndpointId, EventId, parse_id, unix_ms_of, uuid7
+from posthouse.ports.store import Journalled
 
 P = ParamSpec("P")
 
@@ -245,7 +246,9 @@ class ScriptedStore(MemoryStore):
         self.open = asyncio.Event()
         self.open.set()
 
-    async def journal(self, batch: JournalBatch, *, lease_seconds: float, again: bool = False) -> set[int]:
+    async def journal(
+        self, batch: JournalBatch, *, now: float, lease_seconds: float, again: bool = False
+    ) -> Journalled:
         self.batches.append(batch)
         self.again.append(again)
         await self.open.wait()
@@ -255,7 +258,7 @@ class ScriptedStore(MemoryStore):
         if self.refuses(batch):
             raise StoreRejected("the data are refused")
         self.written.append(batch)
-        return set(batch.epochs) - self.lost
+        return Journalled(set(batch.epochs) - self.lost)
 
 
 def a_delivery(seq: int = 1, endpoint: int = 1, *, partition: int = 0, size: int = 7, **fields: Any) -> Delivery:

@@ -17,7 +17,7 @@ from posthouse.domain.delivery import JournalBatch
 from posthouse.domain.event import Draft
 from posthouse.domain.exchange import Request, Result
 from posthouse.ports.log import AppendResult, EventLog
-from posthouse.ports.store import Store
+from posthouse.ports.store import Journalled, Store
 from posthouse.ports.transport import Transport
 
 POINTS = ("before_append", "after_append", "before_send", "after_send", "before_journal", "after_journal")
@@ -57,13 +57,13 @@ class CrashingLog(_Through):
 
 
 class CrashingStore(_Through):
-    async def journal(self, batch: JournalBatch, **options: Any) -> set[int]:
+    async def journal(self, batch: JournalBatch, **options: Any) -> Journalled:
         if batch.attempts:
             self._crash.at("before_journal")
-        held: set[int] = await self._inner.journal(batch, **options)
+        written: Journalled = await self._inner.journal(batch, **options)
         if batch.attempts:
             self._crash.at("after_journal")
-        return held
+        return written
 
 
 class CrashingTransport(_Through):

@@ -31,7 +31,7 @@ async def test_a_journal_that_waited_for_a_takeover_changes_nothing(postgres_wor
     endpoint_id, owner, successor = new_endpoint(), new_owner(), new_owner()
     mine = await owns(world, owner, lease=-1.0)
     row = owed(first, endpoint_id)
-    await world.store.journal(JournalBatch(owner=owner, epochs=mine, owed=(row,)), lease_seconds=-1.0)
+    await world.store.journal(JournalBatch(owner=owner, epochs=mine, owed=(row,)), now=0.0, lease_seconds=-1.0)
     stale = JournalBatch(
         owner=owner,
         epochs={1: mine[1], 2: mine[2]},
@@ -45,11 +45,11 @@ async def test_a_journal_that_waited_for_a_takeover_changes_nothing(postgres_wor
         await transaction.start()
         claims = await taking.fetch(STORE.claim, successor, 1000, LEASE, [], False)
         assert len(claims) == len(mine)
-        journalling = asyncio.create_task(world.store.journal(stale, lease_seconds=LEASE))
+        journalling = asyncio.create_task(world.store.journal(stale, now=0.0, lease_seconds=LEASE))
         await until_blocked(world, taking.get_server_pid())
         # Its statement began before the takeover was committed: a condition alone would still see the old epoch.
         await transaction.commit()
-    assert await journalling == set()
+    assert (await journalling).held == set()
     assert await rows(world, 1, endpoint_id) == [row]
     assert await world.attempts() == []
     assert await world.store.owners() == {successor: len(mine)}

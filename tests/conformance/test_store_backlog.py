@@ -24,7 +24,7 @@ BYTES = 1 << 30
 async def store_rows(world: World, *owed_rows: Owed) -> None:
     owner = new_owner()
     mine = await owns(world, owner)
-    await world.store.journal(JournalBatch(owner=owner, epochs=mine, owed=owed_rows), lease_seconds=LEASE)
+    await world.store.journal(JournalBatch(owner=owner, epochs=mine, owed=owed_rows), now=0.0, lease_seconds=LEASE)
     await world.store.release(owner, mine)
 
 
@@ -60,7 +60,7 @@ async def test_rows_and_terminal_attempts_are_homes(world: World) -> None:
         ),
         owed=(owed(events[0], other), owed(events[5], endpoint_id), owed(events[6], other), owed(elsewhere, other)),
     )
-    await world.store.journal(batch, lease_seconds=LEASE)
+    await world.store.journal(batch, now=0.0, lease_seconds=LEASE)
     after = Cursor(1, 2, events[1].created_at)
     assert await world.store.recorded(1, after=after, until=7) == {
         (endpoint_id, events[3].id),
@@ -79,7 +79,7 @@ async def test_an_attempt_just_after_the_cursor_s_event_is_a_home(world: World) 
     endpoint_id, owner = new_endpoint(), new_owner()
     early = attempt(second, endpoint_id, id=new_id(at=first.created_at - CLOCK_SKEW_SECONDS_MAX + 5))
     batch = JournalBatch(owner=owner, epochs=await owns(world, owner), attempts=(early,))
-    await world.store.journal(batch, lease_seconds=LEASE)
+    await world.store.journal(batch, now=0.0, lease_seconds=LEASE)
     assert await world.store.recorded(1, after=Cursor(1, 1, first.created_at), until=2) == {early.key}
 
 

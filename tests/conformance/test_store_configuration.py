@@ -52,7 +52,7 @@ async def test_an_app_comes_with_its_endpoints_as_configured(world: World) -> No
     assert (found.app_id, found.partition, found.refresh_at) == (app_id, 9, None)
     plain, other = found.endpoints
     assert (plain.url, plain.enabled, plain.paused, plain.revision) == ("https://example.com/hook", True, False, 1)
-    assert (plain.retry, plain.timeouts, plain.secrets, plain.failing_since) == (Retry(), Timeouts(), (), None)
+    assert (plain.retry, plain.timeouts, plain.secrets, plain.health.failing_since) == (Retry(), Timeouts(), (), None)
     assert (other.id, other.app_id, other.partition) == (full, app_id, 9)
     assert (other.url, other.enabled, other.paused) == ("https://例え.example/hook?q=1", False, True)
     assert (other.events, other.channels, other.concurrency) == (("order.*", "user_register"), ("eu",), 3)
@@ -199,7 +199,7 @@ def disable(endpoint_id: EndpointId, partition: int, *, reason: str = "gone") ->
 async def record(world: World, *effects: Effect) -> None:
     owner = new_owner()
     mine = await owns(world, owner)
-    await world.store.journal(JournalBatch(owner=owner, epochs=mine, effects=effects), lease_seconds=LEASE)
+    await world.store.journal(JournalBatch(owner=owner, epochs=mine, effects=effects), now=0.0, lease_seconds=LEASE)
     await world.store.release(owner, mine)
 
 
@@ -263,7 +263,7 @@ async def test_an_effect_is_recorded_once(world: World) -> None:
     )
     mine = await owns(world, owner)
     batch = JournalBatch(owner=owner, epochs=mine, attempts=(made,), effects=(effect,))
-    await world.store.journal(batch, lease_seconds=LEASE)
+    await world.store.journal(batch, now=0.0, lease_seconds=LEASE)
     await world.store.disable_endpoint(effect)
-    await world.store.journal(batch, lease_seconds=LEASE, again=True)
+    await world.store.journal(batch, now=0.0, lease_seconds=LEASE, again=True)
     assert await world.store.effects([1], limit=10) == []

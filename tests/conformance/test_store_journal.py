@@ -10,6 +10,7 @@ from tests.making import app_of, attempt, config, new_endpoint, new_owner, owed
 from tests.world_steps import LEASE, SOON, owns, publish, rows
 from tests.worlds import World
 
+from posthouse.domain.circuit import Health
 from posthouse.domain.delivery import (
     Attempt,
     AttemptOutcome,
@@ -17,7 +18,7 @@ from posthouse.domain.delivery import (
     DeliveryClass,
     Effect,
     EffectKind,
-    Health,
+    HealthTurn,
     JournalBatch,
     Owed,
     OwedReason,
@@ -62,7 +63,7 @@ async def test_an_attempt_is_on_record_as_it_was_made(world: World) -> None:
             attempt(event, new_endpoint(), outcome=AttemptOutcome.GAVE_UP, reason="expired", sent=False, address=""),
         ),
     )
-    assert await world.store.journal(batch, lease_seconds=LEASE) == batch.epochs.keys()
+    assert (await world.store.journal(batch, now=0.0, lease_seconds=LEASE)).held == batch.epochs.keys()
     assert await world.attempts() == list(batch.attempts)
 
 
@@ -74,6 +75,7 @@ async def test_rows_come_change_and_go(world: World) -> None:
     async def journal(**written: tuple[object, ...]) -> None:
         await world.store.journal(
             JournalBatch(owner=owner, epochs=mine, **written),  # type: ignore[arg-type]
+            now=0.0,
             lease_seconds=LEASE,
         )
 
@@ -109,7 +111,7 @@ async def test_a_row_is_kept_whole(world: World) -> None:
         payload_bytes=123,
     )
     batch = JournalBatch(owner=owner, epochs=await owns(world, owner), owed=(row,))
-    await world.store.journal(batch, lease_seconds=LEASE)
+    await world.store.journal(batch, now=0.0, lease_seconds=LEASE)
     assert await rows(world, 1, endpoint_id) == [row]
 
 
@@ -119,7 +121,7 @@ async def test_the_cursor_never_goes_back(world: World) -> None:
     at = time.time()
     for seq, when in ((10, at + 10), (4, at + 4), (12, at + 3)):
         batch = JournalBatch(owner=owner, epochs=mine, cursors=(Cursor(1, seq, when),))
-        await world.store.journal(batch, lease_seconds=LEASE)
+        await world.store.journal(batch, now=0.0, lease_seconds=LEASE)
     await world.store.release(owner, mine)
     (claim,) = [
         c
@@ -145,7 +147,7 @@ async def everything(world: World, owner: bytes, partition: int, epoch: int) -> 
         settled=((partition, *made.key),),
         cursors=(Cursor(partition, later.seq, later.created_at),),
         effects=(Effect(id=made.id, partition=partition, endpoint_id=endpoint_id, kind=kind, reason="gone"),),
-        health=(Health(partition, endpoint_id, 1_700_000_000.0),),
+        health=(HealthTurn(partition, endpoint_id, Health(1_700_000_000.0)),),
         rollups=(rollup(made, delivered=1, total_us=10),),
     )
     return batch, endpoint_id
@@ -160,7 +162,7 @@ async def written(world: World, batch: JournalBatch, endpoint_id: EndpointId) ->
         made in await world.attempts(),
         await rows(world, partition, endpoint_id) == list(batch.owed),
         list(batch.effects) == [e for e in await world.store.effects([partition], limit=10) if e.id == made.id],
-        app.endpoints[0].failing_since == 1_700_000_000.0,
+        app.endpoints[0].health.failing_since == 1_700_000_000.0,
         batch.rollups[0] in await world.rollups(),
     ]
 
@@ -183,7 +185,7 @@ async def test_a_batch_is_written_for_the_partitions_held_and_for_no_other(world
         health=lost.health + held.health,
         rollups=lost.rollups + held.rollups,
     )
-    assert await world.store.journal(both, lease_seconds=LEASE) == {2}
+    assert (await world.store.journal(both, now=0.0, lease_seconds=LEASE)).held == {2}
     assert await written(world, held, held_endpoint) == [True] * 5
     assert await written(world, lost, lost_endpoint) == [False] * 5
     assert await world.store.owners() == {successor: 2, owner: len(old) - 2}
@@ -204,8 +206,8 @@ async def test_a_batch_of_another_owner_or_epoch_changes_nothing(world: World, w
             batch = replace(batch, owner=new_owner())
         case _:
             batch = replace(batch, epochs={2: mine[2]})
-    held = await world.store.journal(batch, lease_seconds=LEASE)
-    assert held == ({2} if wrong == "partition not named" else set())
+    held = await world.store.journal(batch, now=0.0, lease_seconds=LEASE)
+    assert held.held == ({2} if wrong == "partition not named" else set())
     assert await written(world, batch, endpoint_id) == [False] * 5
     claims = await world.store.claim(new_owner(), limit=1000, lease_seconds=LEASE, exclusive=True)
     assert {claim.cursor.seq for claim in claims} == {0}
@@ -216,12 +218,12 @@ async def test_a_batch_sent_again_is_written_once(world: World) -> None:
     mine = await owns(world, owner)
     batch, endpoint_id = await everything(world, owner, 1, mine[1])
     for again in (False, True, True):
-        assert await world.store.journal(batch, lease_seconds=LEASE, again=again) == {1}
+        assert (await world.store.journal(batch, now=0.0, lease_seconds=LEASE, again=again)).held == {1}
         assert await written(world, batch, endpoint_id) == [True] * 5
     # What happened since is not undone by it.
     settled = tuple((row.partition, *row.key) for row in batch.owed)
-    await world.store.journal(JournalBatch(owner=owner, epochs=mine, settled=settled), lease_seconds=LEASE)
-    await world.store.journal(batch, lease_seconds=LEASE, again=True)
+    await world.store.journal(JournalBatch(owner=owner, epochs=mine, settled=settled), now=0.0, lease_seconds=LEASE)
+    await world.store.journal(batch, now=0.0, lease_seconds=LEASE, again=True)
     assert await rows(world, 1, endpoint_id) == []
 
 
@@ -229,7 +231,7 @@ async def test_a_batch_sent_again_that_was_never_written_is_written(world: World
     owner = new_owner()
     mine = await owns(world, owner)
     batch, endpoint_id = await everything(world, owner, 1, mine[1])
-    assert await world.store.journal(batch, lease_seconds=LEASE, again=True) == {1}
+    assert (await world.store.journal(batch, now=0.0, lease_seconds=LEASE, again=True)).held == {1}
     assert await written(world, batch, endpoint_id) == [True] * 5
 
 
@@ -240,9 +242,9 @@ async def test_a_batch_sent_again_is_known_by_any_of_its_attempts(world: World) 
     lost, _ = await everything(world, owner, 1, mine[1])
     kept, _ = await everything(world, owner, 2, mine[2])
     both = replace(lost, epochs=lost.epochs | kept.epochs, rollups=kept.rollups)
-    assert await world.store.journal(both, lease_seconds=LEASE) == {1, 2}
+    assert (await world.store.journal(both, now=0.0, lease_seconds=LEASE)).held == {1, 2}
     await world.store.release(owner, {1: mine[1]})
-    assert await world.store.journal(both, lease_seconds=LEASE, again=True) == {2}
+    assert (await world.store.journal(both, now=0.0, lease_seconds=LEASE, again=True)).held == {2}
     assert await world.rollups() == list(kept.rollups)
 
 
@@ -255,7 +257,9 @@ async def test_counters_are_added_up(world: World) -> None:
         (rollup(first, delivered=1, total_us=100), rollup(second, failed=2)),
         (rollup(first, gave_up=1, total_us=50), replace(rollup(second, failed=5), minute=MINUTE + 1)),
     ):
-        await world.store.journal(JournalBatch(owner=owner, epochs=mine, rollups=counters), lease_seconds=LEASE)
+        await world.store.journal(
+            JournalBatch(owner=owner, epochs=mine, rollups=counters), now=0.0, lease_seconds=LEASE
+        )
     assert await world.rollups() == [
         rollup(first, delivered=1, gave_up=1, total_us=150),
         rollup(second, failed=2),
@@ -270,10 +274,10 @@ async def test_an_endpoint_fails_since_the_first_time_until_it_is_confirmed(worl
     mine = await owns(world, owner)
 
     async def after(failing_since: float | None) -> float | None:
-        batch = JournalBatch(owner=owner, epochs=mine, health=(Health(1, endpoint_id, failing_since),))
-        await world.store.journal(batch, lease_seconds=LEASE)
+        batch = JournalBatch(owner=owner, epochs=mine, health=(HealthTurn(1, endpoint_id, Health(failing_since)),))
+        await world.store.journal(batch, now=0.0, lease_seconds=LEASE)
         (app,) = await world.store.apps([app_of(event)])
-        return app.endpoints[0].failing_since
+        return app.endpoints[0].health.failing_since
 
     assert await after(2000.0) == 2000.0
     assert await after(3000.0) == 2000.0
@@ -290,10 +294,11 @@ async def test_refused_data_write_nothing(world: World, bad: dict[str, str]) -> 
     with pytest.raises(StoreRejected):
         await world.store.journal(
             replace(batch, attempts=(*batch.attempts, replace(batch.attempts[0], id=new_owner(), **bad))),
+            now=0.0,
             lease_seconds=LEASE,
         )
     assert await written(world, batch, endpoint_id) == [False] * 5
-    assert await world.store.journal(batch, lease_seconds=LEASE) == {1}
+    assert (await world.store.journal(batch, now=0.0, lease_seconds=LEASE)).held == {1}
     assert await written(world, batch, endpoint_id) == [True] * 5
 
 
@@ -302,9 +307,9 @@ async def test_an_attempt_is_on_record_once(world: World) -> None:
     owner = new_owner()
     mine = await owns(world, owner)
     batch, _ = await everything(world, owner, 1, mine[1])
-    await world.store.journal(batch, lease_seconds=LEASE)
+    await world.store.journal(batch, now=0.0, lease_seconds=LEASE)
     with pytest.raises(StoreRejected):
-        await world.store.journal(batch, lease_seconds=LEASE)
+        await world.store.journal(batch, now=0.0, lease_seconds=LEASE)
     assert await world.attempts() == list(batch.attempts)
     assert await world.rollups() == list(batch.rollups)
 
@@ -312,8 +317,10 @@ async def test_an_attempt_is_on_record_once(world: World) -> None:
 async def test_an_empty_batch_tells_what_is_held(world: World) -> None:
     owner = new_owner()
     mine = await owns(world, owner)
-    assert await world.store.journal(JournalBatch(owner=owner, epochs=mine), lease_seconds=LEASE) == mine.keys()
-    assert await world.store.journal(JournalBatch(owner=owner, epochs={}), lease_seconds=LEASE) == set()
+    assert (
+        await world.store.journal(JournalBatch(owner=owner, epochs=mine), now=0.0, lease_seconds=LEASE)
+    ).held == mine.keys()
+    assert (await world.store.journal(JournalBatch(owner=owner, epochs={}), now=0.0, lease_seconds=LEASE)).held == set()
 
 
 # The late answer
@@ -328,16 +335,16 @@ async def test_a_late_answer_settles_its_own_row(world: World) -> None:
         owed(event, endpoint_id, number=3, reason=OwedReason.IN_FLIGHT, sender=sender, due_at=SOON)
         for event in (first, second)
     ]
-    await world.store.journal(JournalBatch(owner=sender, epochs=mine, owed=tuple(marked)), lease_seconds=LEASE)
+    await world.store.journal(JournalBatch(owner=sender, epochs=mine, owed=tuple(marked)), now=0.0, lease_seconds=LEASE)
     await world.store.release(sender, mine)
     await owns(world, new_owner())
     before = (await world.log.heads([1]))[1].poke
 
     delivered = attempt(first, endpoint_id, number=3)
-    assert await world.store.settle_late(delivered, None, sender=sender)
+    assert await world.store.settle_late(delivered, None, sender=sender, now=0.0)
     failed = attempt(second, endpoint_id, number=3, outcome=AttemptOutcome.FAILED, reason="http_status")
     retry = replace(marked[1], number=4, due_at=SOON + 5, reason=OwedReason.FAILED, sender=None)
-    assert await world.store.settle_late(failed, retry, sender=sender)
+    assert await world.store.settle_late(failed, retry, sender=sender, now=0.0)
 
     assert await rows(world, 1, endpoint_id) == [retry]
     # They are given ids that whoever follows attempts by their ids has not passed: what the owner has given already, and not
@@ -347,8 +354,8 @@ async def test_a_late_answer_settles_its_own_row(world: World) -> None:
     assert await world.attempts() == [before_all, after]
     assert (await world.log.heads([1]))[1].poke > before, "the owner is told"
     # Each of them once.
-    assert not await world.store.settle_late(attempt(first, endpoint_id, number=3), None, sender=sender)
-    assert not await world.store.settle_late(attempt(second, endpoint_id, number=3), None, sender=sender)
+    assert not await world.store.settle_late(attempt(first, endpoint_id, number=3), None, sender=sender, now=0.0)
+    assert not await world.store.settle_late(attempt(second, endpoint_id, number=3), None, sender=sender, now=0.0)
     assert await rows(world, 1, endpoint_id) == [retry]
     assert await world.attempts() == [before_all, after]
 
@@ -369,16 +376,16 @@ async def test_a_late_answer_settles_no_other_row(world: World, row: dict[str, o
     endpoint_id = new_endpoint()
     kept = replace(owed(event, endpoint_id, number=3, reason=OwedReason.IN_FLIGHT, sender=sender), **row)
     mine = await owns(world, owner)
-    await world.store.journal(JournalBatch(owner=owner, epochs=mine, owed=(kept,)), lease_seconds=LEASE)
+    await world.store.journal(JournalBatch(owner=owner, epochs=mine, owed=(kept,)), now=0.0, lease_seconds=LEASE)
     late = attempt(event, endpoint_id, number=3)
     retry = replace(kept, number=4, reason=OwedReason.FAILED, sender=None, due_at=5.0)
-    assert not await world.store.settle_late(late, None, sender=sender)
-    assert not await world.store.settle_late(late, retry, sender=sender)
+    assert not await world.store.settle_late(late, None, sender=sender, now=0.0)
+    assert not await world.store.settle_late(late, retry, sender=sender, now=0.0)
     assert await rows(world, 1, endpoint_id) == [kept]
     assert await world.attempts() == []
 
 
 async def test_a_late_answer_without_a_row_is_dropped(world: World) -> None:
     (event,) = await publish(world, 1)
-    assert not await world.store.settle_late(attempt(event, new_endpoint()), None, sender=new_owner())
+    assert not await world.store.settle_late(attempt(event, new_endpoint()), None, sender=new_owner(), now=0.0)
     assert await world.attempts() == []

@@ -61,7 +61,9 @@ async def test_a_claim_starts_at_the_cursor_that_was_journalled(world: World) ->
     owner, next_owner = new_owner(), new_owner()
     mine = epochs(await claim(world, owner))
     at = time.time() + 100
-    await world.store.journal(JournalBatch(owner=owner, epochs=mine, cursors=(Cursor(3, 41, at),)), lease_seconds=LEASE)
+    await world.store.journal(
+        JournalBatch(owner=owner, epochs=mine, cursors=(Cursor(3, 41, at),)), now=0.0, lease_seconds=LEASE
+    )
     await world.store.release(owner, mine)
     taken = await claim(world, next_owner)
     assert taken[3].cursor.seq == 41
@@ -144,5 +146,5 @@ async def test_a_journal_extends_the_lease_of_what_it_was_written_for(world: Wor
     owner, other = new_owner(), new_owner()
     mine = epochs(await claim(world, owner, lease=EXPIRED))
     batch = JournalBatch(owner=owner, epochs={2: mine[2], 3: mine[3]}, cursors=(Cursor(2, 1, time.time()),))
-    assert await world.store.journal(batch, lease_seconds=LEASE) == {2, 3}
+    assert (await world.store.journal(batch, now=0.0, lease_seconds=LEASE)).held == {2, 3}
     assert (await claim(world, other)).keys() == mine.keys() - {2, 3}

@@ -152,7 +152,7 @@ class World:
         if not self._epochs:
             claims = await self.store.claim(OWNER, limit=PARTITIONS, lease_seconds=600, exclusive=True)
             self._epochs = {claim.partition: claim.epoch for claim in claims}
-        await self.store.journal(JournalBatch(owner=OWNER, epochs=self._epochs, **fields), lease_seconds=600)
+        await self.store.journal(JournalBatch(owner=OWNER, epochs=self._epochs, **fields), now=0.0, lease_seconds=600)
 
     async def query(self, sql: str, *arguments: object) -> list[Any]:
         return [tuple(row) for row in await self.database.fetch(sql, *arguments)]

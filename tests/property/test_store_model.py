@@ -20,6 +20,7 @@ from tests.making import attempt, config, draft, grant, new_app, new_endpoint, n
 from tests.world_steps import ALL_DUE
 from tests.worlds import MemoryWorld, PostgresWorld, World
 
+from posthouse.domain.circuit import Health
 from posthouse.domain.delivery import (
     Attempt,
     AttemptOutcome,
@@ -27,7 +28,7 @@ from posthouse.domain.delivery import (
     DeliveryClass,
     Effect,
     EffectKind,
-    Health,
+    HealthTurn,
     JournalBatch,
     Owed,
     OwedReason,
@@ -216,12 +217,12 @@ class History:
         )
         self.journals.append(batch)
         self.told[-1] += f" {len(attempts)}+{len(made) - len(attempts)}"
-        await self.same(lambda w: w.store.journal(batch, lease_seconds=lease))
+        await self.same(lambda w: w.store.journal(batch, now=0.0, lease_seconds=lease))
 
     async def journal_again(self) -> None:
         if self.journals:
             batch, again = self.rng.choice(self.journals[-4:]), self.rng.random() < 0.7
-            await self.same(lambda w: w.store.journal(batch, lease_seconds=LEASE, again=again))
+            await self.same(lambda w: w.store.journal(batch, now=0.0, lease_seconds=LEASE, again=again))
 
     def fate(self, owner: int) -> tuple[tuple[int, EndpointId, EventId], tuple[Attempt | None, Owed | None]]:
         """What becomes of some delivery: its key, the attempt that was made, and what remains owed."""
@@ -262,7 +263,7 @@ class History:
         made = attempt(event, row.endpoint_id, number=number, started_at=LATER, app_id=app_id)
         retry = replace(row, number=row.number + 1, reason=OwedReason.FAILED, sender=None)
         left = retry if self.rng.random() < 0.5 else None
-        await self.same(lambda w: w.store.settle_late(made, left, sender=sender))
+        await self.same(lambda w: w.store.settle_late(made, left, sender=sender, now=0.0))
 
     async def recover(self) -> None:
         owner, previous = self.owner(), self.owner()
@@ -422,9 +423,9 @@ def _effect(made: Attempt) -> Effect:
     )
 
 
-def _health(made: Attempt) -> Health:
+def _health(made: Attempt) -> HealthTurn:
     confirmed = made.outcome is AttemptOutcome.DELIVERED
-    return Health(made.partition, made.endpoint_id, None if confirmed else LATER - made.number)
+    return HealthTurn(made.partition, made.endpoint_id, Health(None if confirmed else LATER - made.number))
 
 
 def _rollup(made: Attempt) -> Rollup:

@@ -31,6 +31,7 @@ from posthouse.domain.retry import RetrySettings
 from posthouse.intake.publisher import Publisher
 from posthouse.lane.budget import Budget
 from posthouse.ports.log import Appended
+from posthouse.ports.store import Journalled
 from posthouse.settle.journal import Released
 
 PARTITIONS: Final = 3
@@ -54,9 +55,9 @@ class CountingEngine(Engine):
             self.world.repeats_allowed += self.lanes.in_flight
         super()._lost(partitions)
 
-    def _written(self, batch: JournalBatch, held: set[int], released: Released) -> None:
-        self.world.repeats_allowed += sum(attempt.partition not in held for attempt in batch.attempts)
-        super()._written(batch, held, released)
+    def _written(self, batch: JournalBatch, result: Journalled, released: Released) -> None:
+        self.world.repeats_allowed += sum(attempt.partition not in result.held for attempt in batch.attempts)
+        super()._written(batch, result, released)
 
 
 class Process:

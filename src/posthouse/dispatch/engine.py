@@ -23,7 +23,7 @@ from posthouse.lane.lane import Lane
 from posthouse.lane.lanes import Lanes
 from posthouse.ports.clock import Clock
 from posthouse.ports.log import EventLog, Head
-from posthouse.ports.store import Claim, Store
+from posthouse.ports.store import Claim, Journalled, Store
 from posthouse.ports.telemetry import Telemetry
 from posthouse.ports.transport import Transport
 from posthouse.send.peer import Peer
@@ -339,9 +339,9 @@ class Engine:
             reason=EXPIRED if event is None else CANCELLED,
         )  # fmt: skip
 
-    def _written(self, batch: JournalBatch, held: set[int], released: Released) -> None:
+    def _written(self, batch: JournalBatch, result: Journalled, released: Released) -> None:
         epochs = self.ownership.epochs
-        self.ownership.drop([p for p, epoch in batch.epochs.items() if p not in held and epochs.get(p) == epoch])
+        self.ownership.drop([p for p, epoch in batch.epochs.items() if p not in result.held and epochs.get(p) == epoch])
         # Of a partition that was lost and taken again meanwhile, memory begins anew: what was released is not its own.
         ours = {p for p, epoch in batch.epochs.items() if epochs.get(p) == epoch}
         for partition, key in released:

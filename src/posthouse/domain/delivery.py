@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
+from posthouse.domain.circuit import Health
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import NO_TIMINGS, Timings
 from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId
@@ -32,6 +33,12 @@ class OwedReason(StrEnum):
     RECOVERED = "recovered"  # its owner died while the request ran
     OUR_FAULT = "our_fault"  # something broke on our side; no attempt was spent
     DISABLED = "disabled"
+    RATE_LIMITED = "rate_limited"  # in its lane for too long, which its rate limit holds back
+    HELD = "held"  # the target asked to be left alone for a while
+    CIRCUIT_OPEN = "circuit_open"
+    BEHIND = "behind"  # another delivery of its line comes first
+    BLOCKED = "blocked"  # the first of its line, without an attempt left; the line stands
+    REPLAYED = "replayed"  # a replay asks for it
 
 
 class Delivery(msgspec.Struct, gc=False):
@@ -39,7 +46,9 @@ class Delivery(msgspec.Struct, gc=False):
 
     `number` is the attempt to be made next, from 1. `offered_at` is on the boot clock. `row` says that `delivery` has, or
     is about to have, a row for it. `fresh` says that the partition's cursor still waits for it. `epoch` is the one under
-    which it was taken on: what is recorded under another is not written.
+    which it was taken on: what is recorded under another is not written. Deliveries of the same `line` go one after the
+    other, in the order of their events; those of line 0 wait for nobody. `tried` has a bit for each of the endpoint's URLs
+    that this attempt was already made at.
     """
 
     event: Event
@@ -50,6 +59,8 @@ class Delivery(msgspec.Struct, gc=False):
     offered_at: float
     fresh: bool
     row: bool
+    line: int = 0
+    tried: int = 0
 
     @property
     def key(self) -> DeliveryKey:
@@ -64,9 +75,10 @@ class Owed(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     event_id: EventId
     seq: int
     number: int  # the attempt to be made next, from 1
-    due_at: float  # unix seconds
+    due_at: float  # unix seconds; infinity: when those before it in its line are settled
     reason: OwedReason
     kind: DeliveryClass = DeliveryClass.LIVE
+    line: int = 0  # 0: it waits for nobody
     sender: bytes | None = None  # the process whose request runs, where the reason is in_flight
     expires_at: float | None = None
     payload_bytes: int = 0
@@ -111,6 +123,7 @@ class Attempt(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     response_headers: bytes | None = None  # as an HTTP head: "name: value\r\n" lines
     response_body: bytes | None = None  # at most RESPONSE_STORED_BYTES_MAX
     error: str | None = None
+    request_id: bytes | None = None  # of the request, where several events shared it
 
     @property
     def key(self) -> DeliveryKey:
@@ -121,24 +134,30 @@ class EffectKind(StrEnum):
     """Follow-ups of a callback, recorded with the attempt that caused them and done once."""
 
     DISABLE_ENDPOINT = "disable_endpoint"
+    EMIT = "emit"  # publish an operational event: `reason` is its type, `data` its payload
 
 
 class Effect(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """A follow-up. Its id is the attempt's, so that it is recorded once."""
+    """A follow-up. Its id is derived from the attempt's (`ids.effect_id`), so that it is recorded once."""
 
     id: AttemptId
     partition: int
     endpoint_id: EndpointId
     kind: EffectKind
     reason: str
+    data: bytes | None = None  # JSON
 
 
-class Health(msgspec.Struct, frozen=True, gc=False):
-    """An endpoint turned: failing since a time (unix seconds), or confirmed again (None)."""
+class HealthTurn(msgspec.Struct, frozen=True, gc=False):
+    """An endpoint's health turned into this."""
 
     partition: int
     endpoint_id: EndpointId
-    failing_since: float | None
+    health: Health
+
+
+Line = tuple[int, EndpointId, int]
+"""(partition, endpoint, line): deliveries that go one after the other."""
 
 
 class Rollup(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -172,5 +191,6 @@ class JournalBatch(msgspec.Struct, frozen=True, kw_only=True):
     settled: tuple[tuple[int, EndpointId, EventId], ...] = ()  # rows that are no longer owed
     cursors: tuple[Cursor, ...] = ()
     effects: tuple[Effect, ...] = ()
-    health: tuple[Health, ...] = ()
+    health: tuple[HealthTurn, ...] = ()
+    lines: tuple[Line, ...] = ()  # ordered lines that this batch changes
     rollups: tuple[Rollup, ...] = ()

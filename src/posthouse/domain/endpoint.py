@@ -6,8 +6,12 @@ events are routed by, loaded in one snapshot.
 
 from __future__ import annotations
 
+import math
+from enum import StrEnum
+
 import msgspec
 
+from posthouse.domain.circuit import HEALTHY, Health
 from posthouse.domain.grant import NO_SHRINKAGE, Shrinkage
 from posthouse.domain.ids import AppId, EndpointId
 from posthouse.domain.limits import LANE_CONCURRENCY
@@ -32,6 +36,62 @@ class Secret(msgspec.Struct, frozen=True, gc=False):
         return f"Secret(kind={self.kind!r}, key=<hidden>)"
 
 
+class Ordering(StrEnum):
+    """Which deliveries of an endpoint wait for each other."""
+
+    NONE = "none"
+    ENDPOINT = "endpoint"  # all of them: one line
+    KEY = "key"  # those of events with the same key; events without one wait for nobody
+
+
+class OnExhausted(StrEnum):
+    """What becomes of an ordered line whose first delivery has no attempt left."""
+
+    SKIP = "skip"  # it is given up, and the line goes on
+    BLOCK = "block"  # the line stands until it is sent again or cancelled by hand
+
+
+class Format(StrEnum):
+    """How an event is written into a request."""
+
+    JSON = "json"  # the standard envelope; other content as it was published
+    CLOUDEVENTS = "cloudevents"  # CloudEvents 1.0, structured; in a batch the batched mode
+
+
+class Balance(StrEnum):
+    """How one of several equal URLs is chosen."""
+
+    WEIGHTED = "weighted"  # by chance, as their weights say
+    STICKY = "sticky"  # events with the same key (else subject, else the event itself) go to the same one
+
+
+class RateLimit(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """At most `per_second · w + burst` requests in any span of `w` seconds. Fractions are meant: 1/60 is one a minute."""
+
+    per_second: float
+    burst: int | None = None  # None: what a second allows, at least one
+
+    @property
+    def capacity(self) -> int:
+        """Requests that may follow each other at once."""
+        return max(1, math.ceil(self.per_second)) if self.burst is None else self.burst
+
+
+class Batch(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """Several events in one request: it goes when it has this many, or this large a body, or when the first has waited."""
+
+    max_events: int = 100
+    max_bytes: int = 262_144
+    max_wait_ms: int = 200
+
+
+class EqualUrl(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """One of several URLs that are as good as the endpoint's own (whose weight is 1)."""
+
+    url: str
+    weight: int = 1
+
+
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """One revision of an endpoint."""
 
@@ -48,8 +108,17 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     retry: Retry = Retry()
     timeouts: Timeouts = Timeouts()
     concurrency: int = LANE_CONCURRENCY
+    rate_limit: RateLimit | None = None
+    ordering: Ordering = Ordering.NONE
+    on_exhausted: OnExhausted = OnExhausted.SKIP
+    batch: Batch | None = None
+    fallback_urls: tuple[str, ...] = ()
+    equal_urls: tuple[EqualUrl, ...] = ()
+    balance: Balance = Balance.WEIGHTED
+    max_age: float | None = None  # seconds after its creation in which an event is worth sending
+    format: Format = Format.JSON
     secrets: tuple[Secret, ...] = ()  # newest first; each one signs
-    failing_since: float | None = None  # unix seconds: no confirmed delivery since
+    health: Health = HEALTHY  # as it was stored
     grants: Shrinkage = NO_SHRINKAGE  # of its app
 
 
@@ -64,6 +133,57 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     retry: RetrySettings = RetrySettings()
     timeouts: Timeouts = Timeouts()
     concurrency: int = LANE_CONCURRENCY
+    rate_limit: RateLimit | None = None
+    ordering: Ordering = Ordering.NONE
+    on_exhausted: OnExhausted = OnExhausted.SKIP
+    batch: Batch | None = None
+    fallback_urls: tuple[str, ...] = ()
+    equal_urls: tuple[EqualUrl, ...] = ()
+    balance: Balance = Balance.WEIGHTED
+    max_age: float | None = None
+    format: Format = Format.JSON
+
+    def endpoint(
+        self,
+        *,
+        id: EndpointId,
+        app_id: AppId,
+        partition: int,
+        revision: int,
+        enabled: bool = True,
+        paused: bool = False,
+        secrets: tuple[Secret, ...] = (),
+        health: Health = HEALTHY,
+        grants: Shrinkage = NO_SHRINKAGE,
+    ) -> Endpoint:
+        """This configuration as the engine sees it."""
+        return Endpoint(
+            id=id,
+            app_id=app_id,
+            partition=partition,
+            revision=revision,
+            url=self.url,
+            enabled=enabled,
+            paused=paused,
+            events=self.events,
+            channels=self.channels,
+            headers=tuple(self.headers.items()),
+            retry=self.retry.policy(),
+            timeouts=self.timeouts,
+            concurrency=self.concurrency,
+            rate_limit=self.rate_limit,
+            ordering=self.ordering,
+            on_exhausted=self.on_exhausted,
+            batch=self.batch,
+            fallback_urls=self.fallback_urls,
+            equal_urls=self.equal_urls,
+            balance=self.balance,
+            max_age=self.max_age,
+            format=self.format,
+            secrets=secrets,
+            health=health,
+            grants=grants,
+        )
 
 
 class AppConfig(msgspec.Struct, frozen=True, kw_only=True):

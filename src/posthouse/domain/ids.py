@@ -68,6 +68,12 @@ def id_beside(newest: bytes | None, made: bytes) -> bytes:
     return (made_ms - _UNWRITTEN_MS_MAX).to_bytes(6, "big") + made[6:]
 
 
+def effect_id(attempt: bytes, ordinal: int) -> bytes:
+    """The id of an attempt's follow-up: one for each ordinal, the same whenever it is asked for; the first is the attempt's
+    own."""
+    return attempt if ordinal == 0 else attempt[:8] + (int.from_bytes(attempt[8:], "big") ^ ordinal).to_bytes(8, "big")
+
+
 def format_id(prefix: str, raw: bytes) -> str:
     """The text form: `evt_` and 26 characters; sorts as the bytes do."""
     number = int.from_bytes(raw, "big") << 2  # 128 bits and two zero bits: 26 characters of five

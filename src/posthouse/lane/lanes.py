@@ -306,7 +306,7 @@ class Lanes:
         for endpoint_id, lane in list(self._lanes.items()):
             if len(self._lanes) <= enough:
                 break
-            recovered = lane.peer.failing_since is None and lane.endpoint.failing_since is not None
+            recovered = lane.peer.failing_since is None and lane.endpoint.health.failing_since is not None
             if endpoint_id not in self._active and not recovered:
                 del self._lanes[endpoint_id]
         # Where too few are idle, the next look is worth its cost only after as many more were made.

@@ -8,7 +8,6 @@ import msgspec
 
 from posthouse.domain.access import Principal
 from posthouse.domain.delivery import AttemptOutcome, DeliveryClass, OwedReason
-from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.errors import Invalid, NotFound
 from posthouse.domain.estimate import PACE_MINUTES, PACE_SECONDS_MAX, Pace, eta_seconds
 from posthouse.domain.event import Event
@@ -216,14 +215,8 @@ def request_of(record: AttemptRecord) -> RequestView | None:
     facts, event, config = record.facts, record.event, record.config
     if not facts.sent or event is None or config is None:
         return None
-    endpoint = Endpoint(
-        id=facts.endpoint_id,
-        app_id=facts.app_id,
-        partition=event.partition,
-        revision=facts.revision,
-        url=config.url,
-        headers=tuple(config.headers.items()),
-        timeouts=config.timeouts,
+    endpoint = config.endpoint(
+        id=facts.endpoint_id, app_id=facts.app_id, partition=event.partition, revision=facts.revision
     )
     replay = facts.kind == DeliveryClass.REPLAY.value
     return view_of(Renderer(endpoint).render(event, now=facts.started_at, replay=replay), facts.url)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from posthouse.domain.delivery import Attempt, Cursor, DeliveryKey, Effect, JournalBatch, Owed
+from posthouse.domain.delivery import Attempt, Cursor, DeliveryKey, Effect, JournalBatch, Line, Owed
 from posthouse.domain.endpoint import AppConfig
 from posthouse.domain.event import Event
 from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId
@@ -27,24 +27,37 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
 
 
 class Want(msgspec.Struct, frozen=True, gc=False):
-    """A request for up to `limit` owed rows of one endpoint that are due, without those `held` in memory already."""
+    """A request for up to `limit` owed rows of one endpoint that are due, without those `held` in memory already.
+
+    With the first of an ordered line come those behind it, in order. `every` asks for any row, due or not.
+    """
 
     partition: int
     endpoint_id: EndpointId
     limit: int
     held: tuple[EventId, ...] = ()
+    every: bool = False
 
 
 class Page(msgspec.Struct, frozen=True):
     """Answer to a `Want`: due rows by due time, and when the next one after these is due (None: no further row).
 
-    Rows that are due at the same time come in any order. `next_due` may be early, when the next page is empty, and is never
-    late. A row without its event is of one that retention dropped: nothing can be delivered any more. Events come without
-    their audience, which the row has settled.
+    Rows that are due at the same time come in any order, but those of a line in that of their events. `next_due` may be
+    early, when the next page is empty, and is never late; it is infinite where all that are left wait for others. A row
+    without its event is of one that retention dropped: nothing can be delivered any more. Events come without their
+    audience, which the row has settled.
     """
 
     rows: tuple[tuple[Owed, Event | None], ...]
     next_due: float | None
+
+
+class Journalled(msgspec.Struct, frozen=True):
+    """For which partitions a batch was written (the others are not ours any more), and what came of its lines: when the
+    first row of each is due, infinity for one that is blocked, None for one that has no row left."""
+
+    held: set[int]
+    lines: Mapping[Line, float | None] = {}
 
 
 class Store(Protocol):
@@ -73,12 +86,15 @@ class Store(Protocol):
         """Every owner and how many partitions it holds."""
         ...
 
-    async def journal(self, batch: JournalBatch, *, lease_seconds: float, again: bool = False) -> set[int]:
-        """Write a batch in one transaction; the partitions for which it was written (the others are not ours any more).
+    async def journal(
+        self, batch: JournalBatch, *, now: float, lease_seconds: float, again: bool = False
+    ) -> Journalled:
+        """Write a batch in one transaction.
 
-        It extends the leases of those partitions. `again` says that the same batch was sent before and its fate is unknown:
-        it is then written at most once, for which it must hold an attempt. An endpoint's health keeps the earliest time
-        since which it fails, until it is confirmed.
+        Of each line that it changes the first row is due (at `now` if it was waiting for another, unless it is blocked), the
+        others at infinity. It extends the leases of the partitions for which it was written. `again` says that the same
+        batch was sent before and its fate is unknown: it is then written at most once, for which it must hold an attempt.
+        An endpoint's health keeps the earliest time since which it fails, until it is confirmed.
 
         Raises: InDoubt, StoreUnavailable, StoreRejected.
         """
@@ -97,10 +113,11 @@ class Store(Protocol):
         ...
 
     async def recover_in_flight(self, owner: bytes, epochs: Mapping[int, int], *, previous: bytes, now: float) -> None:
-        """Rows whose request ran in the dead process `previous` are due at `now` (fenced)."""
+        """Rows of no line whose request ran in the dead process `previous` are due at `now` (fenced). Those of a line wait
+        until the request cannot arrive any more."""
         ...
 
-    async def settle_late(self, attempt: Attempt, owed: Owed | None, *, sender: bytes) -> bool:
+    async def settle_late(self, attempt: Attempt, owed: Owed | None, *, sender: bytes, now: float) -> bool:
         """The one write without ownership: the answer of a request that outlived our ownership settles its own row.
 
         It applies only while the row is still marked in flight for this attempt by `sender`; `owed` is the row's new
@@ -134,6 +151,10 @@ class Store(Protocol):
         self, owner: bytes, epoch: int, partition: int, app_id: AppId, endpoint_id: EndpointId, *, now: float
     ) -> None:
         """What an endpoint is owed of platform events that no grant of its app covers any more is due at `now` (fenced)."""
+        ...
+
+    async def owed_lines(self, partition: int, endpoint_id: EndpointId, *, limit: int) -> list[int]:
+        """Ordered lines of an endpoint that have rows; at most so many."""
         ...
 
     async def endpoint_apps(self, endpoint_ids: Collection[EndpointId]) -> dict[EndpointId, AppId]:

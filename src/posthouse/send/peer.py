@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import structlog
 
-from posthouse.domain.delivery import Health
+from posthouse.domain.circuit import Health
+from posthouse.domain.delivery import HealthTurn
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.errors import Invalid
 from posthouse.wire.render import Renderer
@@ -24,7 +25,7 @@ class Peer:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.renderer = _compiled(endpoint)
-        self.failing_since = endpoint.failing_since
+        self.failing_since = endpoint.health.failing_since
 
     def configure(self, endpoint: Endpoint) -> None:
         """Go on with another revision; requests under way finish with the one they began with."""
@@ -34,12 +35,12 @@ class Peer:
             self.failing_since = None
         self.endpoint = endpoint
 
-    def answered(self, *, confirmed: bool, now: float) -> Health | None:
+    def answered(self, *, confirmed: bool, now: float) -> HealthTurn | None:
         """Note an attempt's end; the turn, where the endpoint began to fail or confirms again."""
         if confirmed == (self.failing_since is None):
             return None
         self.failing_since = None if confirmed else now
-        return Health(self.endpoint.partition, self.endpoint.id, self.failing_since)
+        return HealthTurn(self.endpoint.partition, self.endpoint.id, Health(failing_since=self.failing_since))
 
 
 def _compiled(endpoint: Endpoint) -> Renderer | None:

@@ -108,7 +108,7 @@ class Sender:
         if not ours and delivery.row:
             # The partition moved on while the request ran. Its row, if it still says that we are sending, is ours to settle.
             try:
-                await self._store.settle_late(attempt, owed, sender=self._owner)
+                await self._store.settle_late(attempt, owed, sender=self._owner, now=now)
             except StoreUnavailable as error:
                 log.warning("sender.late_answer_lost", error=str(error))  # the row falls due: a repeat, no loss
 

@@ -21,7 +21,7 @@ from posthouse.domain.delivery import (
     Delivery,
     DeliveryKey,
     Effect,
-    Health,
+    HealthTurn,
     JournalBatch,
     Owed,
     Rollup,
@@ -35,7 +35,7 @@ from posthouse.domain.limits import (
     UNWRITTEN_RESULTS_MAX,
 )
 from posthouse.ports.clock import Clock
-from posthouse.ports.store import Store
+from posthouse.ports.store import Journalled, Store
 from posthouse.ports.telemetry import Telemetry
 from posthouse.settle.progress import Progress
 
@@ -46,8 +46,8 @@ ROLLUP_SECONDS: Final = 5.0
 RETRY_SECONDS_MAX: Final = 2.0
 
 Released = list[tuple[int, DeliveryKey]]
-Written = Callable[[JournalBatch, set[int], Released], None]
-"""(batch, partitions for which it was written, keys by partition whose rows memory no longer speaks for)"""
+Written = Callable[[JournalBatch, Journalled, Released], None]
+"""(batch, what of it was written, keys by partition whose rows memory no longer speaks for)"""
 
 
 class _Buffer:
@@ -61,7 +61,7 @@ class _Buffer:
         self.settled: list[tuple[int, int]] = []
         self.released: Released = []
         self.effects: list[Effect] = []
-        self.health: dict[EndpointId, Health] = {}
+        self.health: dict[EndpointId, HealthTurn] = {}
 
     def __len__(self) -> int:
         return max(len(self.attempts), len(self.rows), len(self.settled))
@@ -117,7 +117,7 @@ class Journal:
         owed: Owed | None,
         *,
         effect: Effect | None = None,
-        health: Health | None = None,
+        health: HealthTurn | None = None,
     ) -> bool:
         """An attempt ended: `owed` is what remains owed, None for nothing. False where the partition is not ours any more."""
         if self._epochs.get(attempt.partition) != delivery.epoch:
@@ -273,16 +273,16 @@ class Journal:
     async def _write(self, batch: JournalBatch, released: Released) -> None:
         self._writing = max(len(batch.attempts), len(batch.owed) + len(batch.settled))
         started = self._clock.boot()
-        held = await self._insist(batch)
+        result = await self._insist(batch)
         self._telemetry.journal_batch(len(batch.attempts), self._clock.boot() - started)
         full = not self.has_room
         self._writing = 0
-        self._written(batch, held, released)
+        self._written(batch, result, released)
         if full and self.has_room:
             self._room()
 
-    async def _insist(self, batch: JournalBatch) -> set[int]:
-        """Write a batch, however long the store is away. Its own partitions that others took meanwhile are left out.
+    async def _insist(self, batch: JournalBatch) -> Journalled:
+        """Write a batch, however long the store is away.
 
         One result that the store refuses never holds up its neighbours: it is found by halves, and stored without what may
         be at fault. What the store refuses even then (there is no table for this day, say) is tried until it can be
@@ -292,11 +292,12 @@ class Journal:
         delay = 0.05
         while True:
             try:
-                return await self._store.journal(batch, lease_seconds=LEASE_SECONDS, again=again)
+                return await self._store.journal(batch, now=self._clock.now(), lease_seconds=LEASE_SECONDS, again=again)
             except StoreRejected as error:
                 if len(batch.attempts) > 1:
                     early, late = _halves(batch)
-                    return await self._insist(early) & await self._insist(late)
+                    before, after = await self._insist(early), await self._insist(late)
+                    return Journalled(before.held & after.held, {**before.lines, **after.lines})
                 less = _reduced(batch)
                 if less is None:
                     log.critical(

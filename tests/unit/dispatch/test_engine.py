@@ -34,6 +34,7 @@ from posthouse.domain.limits import IN_FLIGHT_GRACE_SECONDS, LANE_FRESH_MAX, UNW
 from posthouse.domain.retry import RetrySettings
 from posthouse.intake.publisher import Publisher
 from posthouse.ports.log import Appended
+from posthouse.ports.store import Journalled
 
 APP = AppId(uuid7(1, 1))
 ONE, TWO = EndpointId(uuid7(2, 1)), EndpointId(uuid7(2, 2))
@@ -202,7 +203,7 @@ async def test_a_failure_is_tried_again_until_it_is_confirmed() -> None:
         first, second, third = (sent.at for sent in world.sent)
         assert 1.0 <= second - first < 1.2
         assert 1.0 <= third - second < 1.2
-        assert world.database.failing_since[ONE] is None
+        assert world.database.health[ONE].failing_since is None
 
 
 @virtual_time
@@ -460,7 +461,7 @@ async def test_a_fault_of_ours_spends_no_attempt() -> None:
         await until(world.quiet)
         assert world.outcomes() == [(1, OUTCOMES.DELIVERED, "confirmed")]
         assert [a.number for a in world.database.attempts.values()] == [1]
-        assert ONE not in world.database.failing_since
+        assert ONE not in world.database.health
 
 
 @virtual_time
@@ -660,7 +661,7 @@ async def test_a_batch_of_an_older_epoch_releases_nothing_of_the_new_one() -> No
         process.engine.backlog.hold(0, key)
         epoch = process.engine.ownership.epochs[0]
         for epochs, held in (({0: epoch - 1}, True), ({0: epoch}, False)):
-            process.engine._written(JournalBatch(owner=process.owner, epochs=epochs), {0}, [(0, key)])
+            process.engine._written(JournalBatch(owner=process.owner, epochs=epochs), Journalled({0}), [(0, key)])
             assert bool(process.engine.backlog._held) is held
 
 

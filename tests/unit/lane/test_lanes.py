@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 from tests.fakes import BOOT, a_delivery, an_endpoint, until, virtual_time
 
+from posthouse.domain.circuit import Health
 from posthouse.domain.delivery import Delivery, DeliveryKey, OwedReason
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.ids import EndpointId
@@ -446,7 +447,7 @@ async def test_idle_lanes_are_bounded_and_what_they_learnt_is_not_unlearnt(monke
     monkeypatch.setattr(lanes_module, "LANES_IDLE_MAX", 100)
     desk = Desk()
     desk.lanes._evict_at = 100
-    recovered = an_endpoint(1, failing_since=5.0)
+    recovered = an_endpoint(1, health=Health(5.0))
     desk.lanes.lane(recovered).peer.answered(confirmed=True, now=9.0)
     desk.offer(an_endpoint(2), 1)
     for n in range(3, 1_000):

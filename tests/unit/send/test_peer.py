@@ -6,7 +6,8 @@ import pytest
 from structlog.testing import capture_logs
 from tests.fakes import an_endpoint
 
-from posthouse.domain.delivery import Health
+from posthouse.domain.circuit import HEALTHY, Health
+from posthouse.domain.delivery import HealthTurn
 from posthouse.domain.endpoint import Endpoint, Secret
 from posthouse.send.peer import Peer
 
@@ -14,15 +15,15 @@ from posthouse.send.peer import Peer
 def test_only_a_turn_is_told() -> None:
     peer = Peer(an_endpoint(partition=3))
     assert peer.answered(confirmed=True, now=1.0) is None
-    assert peer.answered(confirmed=False, now=2.0) == Health(3, peer.endpoint.id, 2.0)
+    assert peer.answered(confirmed=False, now=2.0) == HealthTurn(3, peer.endpoint.id, Health(2.0))
     assert peer.answered(confirmed=False, now=3.0) is None
     assert peer.failing_since == 2.0
-    assert peer.answered(confirmed=True, now=4.0) == Health(3, peer.endpoint.id, None)
+    assert peer.answered(confirmed=True, now=4.0) == HealthTurn(3, peer.endpoint.id, HEALTHY)
     assert peer.failing_since is None
 
 
 def test_what_the_store_knows_is_where_it_begins() -> None:
-    peer = Peer(an_endpoint(failing_since=7.0))
+    peer = Peer(an_endpoint(health=Health(7.0)))
     assert peer.answered(confirmed=False, now=9.0) is None
     assert peer.failing_since == 7.0
 
@@ -42,8 +43,8 @@ def test_a_renderer_serves_until_what_it_is_made_of_changes() -> None:
 
 
 def test_an_endpoint_that_is_enabled_again_begins_anew() -> None:
-    peer = Peer(an_endpoint(failing_since=1.0))
-    peer.configure(an_endpoint(failing_since=1.0))
+    peer = Peer(an_endpoint(health=Health(1.0)))
+    peer.configure(an_endpoint(health=Health(1.0)))
     assert peer.failing_since == 1.0
     peer.configure(an_endpoint(enabled=False))
     assert peer.failing_since == 1.0

@@ -23,12 +23,13 @@ from tests.fakes import (
 from tests.making import owed as owed_of
 
 from posthouse.adapters.memory import MemoryDatabase
+from posthouse.domain.circuit import Health
 from posthouse.domain.delivery import (
     AttemptOutcome,
     Delivery,
     DeliveryClass,
     EffectKind,
-    Health,
+    HealthTurn,
     OwedReason,
 )
 from posthouse.domain.endpoint import Endpoint
@@ -135,7 +136,7 @@ async def test_a_failure_leaves_a_row_for_the_next_attempt() -> None:
     assert (attempt.outcome, attempt.reason) == (AttemptOutcome.FAILED, "connect_timeout")
     assert (attempt.error, attempt.response_body, attempt.response_headers) == ("refused", None, None)
     assert (row.number, row.due_at, row.reason, row.sender) == (2, EPOCH + 60, OwedReason.FAILED, None)
-    assert health == Health(0, ENDPOINT.id, EPOCH)
+    assert health == HealthTurn(0, ENDPOINT.id, Health(EPOCH))
     assert peer.failing_since == EPOCH
 
 
@@ -167,7 +168,7 @@ async def test_gone_disables_at_once_and_on_record() -> None:
 @virtual_time
 async def test_five_days_of_failures_disable() -> None:
     desk = Desk(replying(answer(500)))
-    endpoint = an_endpoint(failing_since=EPOCH - FAILING_DAYS_MAX * 86_400)
+    endpoint = an_endpoint(health=Health(EPOCH - FAILING_DAYS_MAX * 86_400))
     await desk.sender.attempt(Peer(endpoint), desk.dispatched())
     await desk.written()
     assert [e.reason for e in desk.store.written[0].effects] == ["failing_for_days"]

@@ -11,6 +11,7 @@ from tests.fakes import EPOCH, FakeClock, FakeTelemetry, ScriptedStore, a_delive
 from tests.making import attempt
 
 from posthouse.adapters.memory import MemoryDatabase
+from posthouse.domain.circuit import Health
 from posthouse.domain.delivery import (
     Attempt,
     AttemptOutcome,
@@ -18,12 +19,13 @@ from posthouse.domain.delivery import (
     DeliveryKey,
     Effect,
     EffectKind,
-    Health,
+    HealthTurn,
     JournalBatch,
     OwedReason,
 )
 from posthouse.domain.errors import InDoubt, StoreUnavailable
 from posthouse.domain.limits import UNWRITTEN_RESULTS_MAX
+from posthouse.ports.store import Journalled
 from posthouse.send.sender import owed_row
 from posthouse.settle.journal import CURSOR_SECONDS, RETRY_SECONDS_MAX, ROLLUP_SECONDS, Journal, Released
 from posthouse.settle.progress import Progress
@@ -55,8 +57,8 @@ class Desk:
             room=self.room,
         )
 
-    def written(self, batch: JournalBatch, held: set[int], released: Released) -> None:
-        self.answers.append((batch, held, released))
+    def written(self, batch: JournalBatch, result: Journalled, released: Released) -> None:
+        self.answers.append((batch, result.held, released))
         self.held -= {key for _, key in released}
 
     def room(self) -> None:
@@ -286,7 +288,7 @@ async def test_a_lost_partition_is_told_and_its_results_are_forgotten() -> None:
                     kind=EffectKind.DISABLE_ENDPOINT,
                     reason="gone",
                 ),
-                health=Health(partition, delivery.endpoint_id, EPOCH),
+                health=HealthTurn(partition, delivery.endpoint_id, Health(EPOCH)),
             )
         del desk.epochs[1]
         desk.journal.forget({1})

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from posthouse.domain.circuit import Health
 from posthouse.domain.delivery import Attempt, Effect, Owed, Rollup
 from posthouse.domain.endpoint import EndpointConfig, Secret
 from posthouse.domain.errors import StoreRejected
@@ -115,7 +116,7 @@ class MemoryDatabase:
         self.owed: dict[OwedKey, Owed] = {}
         self.attempts: dict[AttemptId, Attempt] = {}
         self.effects: dict[AttemptId, Effect] = {}
-        self.failing_since: dict[EndpointId, float | None] = {}
+        self.health: dict[EndpointId, Health] = {}
         self.rollups: dict[tuple[int, EndpointId, int], Rollup] = {}
 
     async def reading(self, operation: str) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
 from posthouse.adapters.memory.database import EndpointState, MemoryDatabase, PartitionState, refuse_nul
+from posthouse.domain.circuit import HEALTHY
 from posthouse.domain.delivery import (
     Attempt,
     Cursor,
     DeliveryKey,
     Effect,
     JournalBatch,
+    Line,
     Owed,
     OwedReason,
     Rollup,
@@ -22,7 +25,7 @@ from posthouse.domain.errors import StoreRejected
 from posthouse.domain.event import Event
 from posthouse.domain.grant import Shrinkage
 from posthouse.domain.ids import AppId, AttemptId, EndpointId, id_beside
-from posthouse.ports.store import Claim, Page, Want
+from posthouse.ports.store import Claim, Journalled, Page, Want
 
 
 class MemoryStore:
@@ -82,7 +85,9 @@ class MemoryStore:
 
     # The journal
 
-    async def journal(self, batch: JournalBatch, *, lease_seconds: float, again: bool = False) -> set[int]:
+    async def journal(
+        self, batch: JournalBatch, *, now: float, lease_seconds: float, again: bool = False
+    ) -> Journalled:
         keys = [(o.partition, *o.key) for o in batch.owed] + list(batch.settled)
         assert len(keys) == len(set(keys)), "changes to one key are folded before they are written"
         async with self._database.commit("journal"):
@@ -94,8 +99,31 @@ class MemoryStore:
                 if any(a.id in self._database.attempts for a in batch.attempts if a.partition in held):
                     raise StoreRejected("an attempt is on record already")
                 self._write(batch, held)
+            lines = self._order([line for line in batch.lines if line[0] in held], now)
             self._extend(held, lease_seconds)
-        return held
+        return Journalled(held, lines)
+
+    def _order(self, lines: Collection[Line], now: float) -> dict[Line, float | None]:
+        """Put lines in order: the first of each is due, the others wait."""
+        states: dict[Line, float | None] = {}
+        for line in lines:
+            rows = sorted(
+                (row for row in self._database.owed.values() if (row.partition, row.endpoint_id, row.line) == line),
+                key=lambda row: row.seq,
+            )
+            states[line] = None
+            for place, row in enumerate(rows):
+                due_at = row.due_at
+                if place > 0:
+                    due_at = math.inf
+                elif due_at == math.inf and row.reason is not OwedReason.BLOCKED:
+                    due_at = now
+                if place == 0:
+                    states[line] = due_at
+                self._database.owed[row.partition, row.endpoint_id, row.event_id] = msgspec.structs.replace(
+                    row, due_at=due_at
+                )
+        return states
 
     def _write(self, batch: JournalBatch, held: set[int]) -> None:
         database = self._database
@@ -111,13 +139,13 @@ class MemoryStore:
         for effect in batch.effects:
             if effect.partition in held:
                 database.effects.setdefault(effect.id, effect)
-        for health in batch.health:
-            if health.partition in held:
+        for turn in batch.health:
+            if turn.partition in held:
                 # It fails since the first time it did, until it is confirmed again.
-                since, known = health.failing_since, database.failing_since.get(health.endpoint_id)
+                since, known = turn.health.failing_since, database.health.get(turn.endpoint_id, HEALTHY).failing_since
                 if since is not None and known is not None:
                     since = min(since, known)
-                database.failing_since[health.endpoint_id] = since
+                database.health[turn.endpoint_id] = msgspec.structs.replace(turn.health, failing_since=since)
         for rollup in batch.rollups:
             if rollup.partition in held:
                 self._count(rollup)
@@ -140,7 +168,7 @@ class MemoryStore:
             )
         self._database.rollups[key] = rollup
 
-    async def settle_late(self, attempt: Attempt, owed: Owed | None, *, sender: bytes) -> bool:
+    async def settle_late(self, attempt: Attempt, owed: Owed | None, *, sender: bytes, now: float) -> bool:
         key = (attempt.partition, attempt.endpoint_id, attempt.event_id)
         async with self._database.commit("settle_late"):
             refuse_nul(_texts(attempt))
@@ -155,6 +183,8 @@ class MemoryStore:
             newest = max(mine, default=None)
             attempt = msgspec.structs.replace(attempt, id=AttemptId(id_beside(newest, attempt.id)))
             self._database.attempts[attempt.id] = attempt
+            if row.line:
+                self._order([(row.partition, row.endpoint_id, row.line)], now)
             self._database.poke(attempt.partition)
         return True
 
@@ -174,7 +204,8 @@ class MemoryStore:
         async with self._database.commit("recover_in_flight"):
             held = self._held(owner, epochs)
             for key, row in self._database.owed.items():
-                if row.partition in held and row.reason is OwedReason.IN_FLIGHT and row.sender == previous:
+                running = row.reason is OwedReason.IN_FLIGHT and row.sender == previous
+                if row.partition in held and running and not row.line:
                     self._database.owed[key] = msgspec.structs.replace(
                         row, due_at=now, reason=OwedReason.RECOVERED, sender=None
                     )
@@ -199,16 +230,34 @@ class MemoryStore:
                 and row.event_id not in want.held
             ]
             rows.sort(key=lambda row: row.due_at)
+            until = math.inf if want.every else now
+            due = [row for row in rows if row.due_at <= until][: want.limit]
             taken: list[tuple[Owed, Event | None]] = []
-            for row in rows:
-                if row.due_at > now or len(taken) == want.limit or bytes_max <= 0:
+            for row in self._runs(due, want.limit):
+                if bytes_max <= 0:
                     break
                 event = self._event_of(row)
                 taken.append((row, None if event is None else msgspec.structs.replace(event, audience=())))
                 bytes_max -= row.payload_bytes
-            rest = rows[len(taken) :]
-            pages.append(Page(tuple(taken), rest[0].due_at if rest else None))
+            ids = {row.event_id for row, _ in taken}
+            rest = [row.due_at for row in rows if row.event_id not in ids]
+            pages.append(Page(tuple(taken), min(rest, default=None)))
         return pages
+
+    def _runs(self, due: Sequence[Owed], limit: int) -> list[Owed]:
+        """Due rows, and behind the firsts of lines those that follow."""
+        found = [(0, row) for row in due]
+        for first in due:
+            if first.line and first.due_at < math.inf:
+                behind = [
+                    row
+                    for row in self._database.owed.values()
+                    if (row.partition, row.endpoint_id, row.line) == (first.partition, first.endpoint_id, first.line)
+                    and row.seq > first.seq
+                ]
+                behind.sort(key=lambda row: row.seq)
+                found += list(enumerate(behind, 1))[: limit // len(due) - 1]
+        return [row for _, row in sorted(found, key=lambda entry: entry[0])]
 
     def _event_of(self, row: Owed) -> Event | None:
         return self._partition(row.partition).events.get(row.seq)
@@ -244,24 +293,16 @@ class MemoryStore:
         )
 
     def _endpoint(self, state: EndpointState, now: float, grants: Shrinkage) -> Endpoint:
-        config = state.config
         valid = [s.secret for s in reversed(state.secrets) if s.expires_at is None or s.expires_at > now]
-        return Endpoint(
+        return state.config.endpoint(
             id=state.id,
             app_id=state.app_id,
             partition=self._database.apps[state.app_id].partition,
             revision=state.revision,
-            url=config.url,
             enabled=state.enabled,
             paused=state.paused,
-            events=config.events,
-            channels=config.channels,
-            headers=tuple(config.headers.items()),
-            retry=config.retry.policy(),
-            timeouts=config.timeouts,
-            concurrency=config.concurrency,
             secrets=tuple(valid),
-            failing_since=self._database.failing_since.get(state.id),
+            health=self._database.health.get(state.id, HEALTHY),
             grants=grants,
         )
 
@@ -292,6 +333,12 @@ class MemoryStore:
                     and not self._database.covered(app_id, event.type, event.subject)
                 ):
                     self._database.owed[key] = msgspec.structs.replace(row, due_at=now)
+
+    async def owed_lines(self, partition: int, endpoint_id: EndpointId, *, limit: int) -> list[int]:
+        await self._database.reading("owed_lines")
+        rows = self._database.owed.values()
+        lines = {row.line for row in rows if (row.partition, row.endpoint_id) == (partition, endpoint_id) and row.line}
+        return sorted(lines)[:limit]
 
     async def endpoint_apps(self, endpoint_ids: Collection[EndpointId]) -> dict[EndpointId, AppId]:
         await self._database.reading("endpoint_apps")

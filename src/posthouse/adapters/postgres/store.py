@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import groupby
 
@@ -13,6 +14,7 @@ from posthouse.adapters.postgres.changes import write_audit
 from posthouse.adapters.postgres.database import Database
 from posthouse.adapters.postgres.log import event_of
 from posthouse.adapters.postgres.queries import Queries
+from posthouse.domain.circuit import CircuitState, Health
 from posthouse.domain.delivery import (
     Attempt,
     Cursor,
@@ -20,7 +22,9 @@ from posthouse.domain.delivery import (
     DeliveryKey,
     Effect,
     EffectKind,
+    HealthTurn,
     JournalBatch,
+    Line,
     Owed,
     OwedReason,
 )
@@ -40,7 +44,7 @@ from posthouse.domain.ids import (
 )
 from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX, OUTSIDE_ROWS_MAX
 from posthouse.ports.directory import SYSTEM, Audit
-from posthouse.ports.store import Claim, Page, Want
+from posthouse.ports.store import Claim, Journalled, Page, Want
 
 log = structlog.get_logger()
 
@@ -85,20 +89,24 @@ class PostgresStore:
 
     # The journal
 
-    async def journal(self, batch: JournalBatch, *, lease_seconds: float, again: bool = False) -> set[int]:
-        held = await self._journalling.fetchval(
+    async def journal(
+        self, batch: JournalBatch, *, now: float, lease_seconds: float, again: bool = False
+    ) -> Journalled:
+        row = await self._journalling.fetchrow(
             SQL.journal,
             batch.owner,
             lease_seconds,
             again,
+            now,
             list(batch.epochs),
             list(batch.epochs.values()),
             *_attempt_columns(batch.attempts),
             *_owed_columns(batch.owed),
             *_turn(batch.settled, 3),
             *_turn([(c.partition, c.seq, c.at) for c in batch.cursors], 3),
-            *_turn([(e.partition, e.id, e.endpoint_id, e.kind.value, e.reason) for e in batch.effects], 5),
-            *_turn([(h.partition, h.endpoint_id, h.failing_since) for h in batch.health], 3),
+            *_turn([_effect_columns(effect) for effect in batch.effects], 6),
+            *_turn([_health_columns(turn) for turn in batch.health], 8),
+            *_turn(batch.lines, 3),
             *_turn(
                 [
                     (r.partition, r.minute, r.app_id, r.endpoint_id, r.delivered, r.failed, r.gave_up, r.total_us)
@@ -108,9 +116,14 @@ class PostgresStore:
             ),
             writing=True,
         )
-        return set(held)
+        assert row is not None, "the function answers one row"
+        lines: dict[Line, float | None] = {}
+        if batch.lines and row["lines_line"]:
+            dues = dict(zip(zip(row["lines_endpoint"], row["lines_line"], strict=True), row["lines_due"], strict=True))
+            lines = {line: dues[line[1:]] for line in batch.lines if line[1:] in dues}
+        return Journalled(set(row["held"]), lines)
 
-    async def settle_late(self, attempt: Attempt, owed: Owed | None, *, sender: bytes) -> bool:
+    async def settle_late(self, attempt: Attempt, owed: Owed | None, *, sender: bytes, now: float) -> bool:
         key = (attempt.partition, attempt.endpoint_id, attempt.event_id, attempt.number, sender)
         async with self._journalling.transaction() as connection:
             await connection.fetch(SQL.lock_partition, attempt.partition)
@@ -122,6 +135,8 @@ class PostgresStore:
                 newest = await connection.fetchval(SQL.newest_attempt, [attempt.partition])
                 attempt = msgspec.structs.replace(attempt, id=AttemptId(id_beside(newest, attempt.id)))
                 await connection.execute(SQL.late_attempt, *[column[0] for column in _attempt_columns((attempt,))])
+                if line := applied[0]["key_hash"]:
+                    await connection.execute(SQL.order_line, now, *key[:2], line)
                 await connection.execute(SQL.poke, attempt.partition)
         return bool(applied)
 
@@ -146,19 +161,20 @@ class PostgresStore:
     async def page(self, wants: Sequence[Want], *, now: float, bytes_max: int) -> list[Page]:
         partitions = [w.partition for w in wants]
         endpoints = [w.endpoint_id for w in wants]
+        untils = [math.inf if w.every else now for w in wants]
         held = [(ord_, event) for ord_, want in enumerate(wants, 1) for event in want.held]
         rows = await self._reading.fetch(
             SQL.page,
             partitions,
             endpoints,
             [w.limit for w in wants],
-            now,
+            untils,
             bytes_max,
             [ord_ for ord_, _ in held],
             [event for _, event in held],
         )
         later = {
-            row["ord"]: row["due_at"] for row in await self._reading.fetch(SQL.next_due, partitions, endpoints, now)
+            row["ord"]: row["due_at"] for row in await self._reading.fetch(SQL.next_due, partitions, endpoints, untils)
         }
         found: dict[int, list[asyncpg.Record]] = {}
         for row in rows:
@@ -200,28 +216,20 @@ class PostgresStore:
         )
 
     def _endpoint(self, row: asyncpg.Record, grants: Shrinkage) -> Endpoint:
-        config = _CONFIG.decode(row["config"])
         secrets = []
         for kind, version, sealed in zip(
             row["secret_kinds"] or (), row["secret_versions"] or (), row["secrets"] or (), strict=True
         ):
             secrets.append(Secret(kind, self._opened(sealed, row["id"], kind, version)))
-        return Endpoint(
+        return _CONFIG.decode(row["config"]).endpoint(
             id=EndpointId(row["id"]),
             app_id=AppId(row["app_id"]),
             partition=row["partition"],
             revision=row["revision"],
-            url=config.url,
             enabled=row["enabled"],
             paused=row["paused"],
-            events=config.events,
-            channels=config.channels,
-            headers=tuple(config.headers.items()),
-            retry=config.retry.policy(),
-            timeouts=config.timeouts,
-            concurrency=config.concurrency,
             secrets=tuple(secrets),
-            failing_since=row["failing_since"],
+            health=health_of(row),
             grants=grants,
         )
 
@@ -260,6 +268,9 @@ class PostgresStore:
                 writing=True,
             )
 
+    async def owed_lines(self, partition: int, endpoint_id: EndpointId, *, limit: int) -> list[int]:
+        return [row[0] for row in await self._reading.fetch(SQL.owed_lines, partition, endpoint_id, limit)]
+
     async def endpoint_apps(self, endpoint_ids: Collection[EndpointId]) -> dict[EndpointId, AppId]:
         rows = await self._reading.fetch(SQL.endpoint_apps, list(endpoint_ids))
         return {EndpointId(endpoint): AppId(app) for endpoint, app in rows}
@@ -275,6 +286,7 @@ class PostgresStore:
                 endpoint_id=EndpointId(r["endpoint_id"]),
                 kind=EffectKind(r["kind"]),
                 reason=r["reason"],
+                data=None if r["data"] is None else r["data"].encode(),
             )
             for r in rows
         ]
@@ -301,11 +313,11 @@ def _attempt_columns(attempts: Sequence[Attempt]) -> list[tuple[object, ...]]:
                 a.partition, a.id, a.app_id, a.endpoint_id, a.event_id, a.seq, a.number, a.kind.value, a.outcome.value,
                 a.reason, a.sent, a.revision, a.url, a.address, a.started_at, a.status, a.timings.dns_us,
                 a.timings.connect_us, a.timings.tls_us, a.timings.first_byte_us, a.timings.total_us,
-                a.response_headers, a.response_body, a.error,
+                a.response_headers, a.response_body, a.error, a.request_id,
             )
             for a in attempts
         ],
-        24,
+        25,
     )  # fmt: skip
 
 
@@ -314,12 +326,37 @@ def _owed_columns(owed: Sequence[Owed]) -> list[tuple[object, ...]]:
         [
             (
                 o.partition, o.endpoint_id, o.event_id, o.seq, o.kind.value, o.number, o.due_at, o.reason.value,
-                o.sender, o.expires_at, o.payload_bytes,
+                o.sender, o.expires_at, o.payload_bytes, o.line,
             )
             for o in owed
         ],
-        11,
+        12,
     )  # fmt: skip
+
+
+def _effect_columns(effect: Effect) -> tuple[object, ...]:
+    data = None if effect.data is None else effect.data.decode()
+    return (effect.partition, effect.id, effect.endpoint_id, effect.kind.value, effect.reason, data)
+
+
+def _health_columns(turn: HealthTurn) -> tuple[object, ...]:
+    health = turn.health
+    return (
+        turn.partition, turn.endpoint_id, health.failing_since, health.circuit.value, health.opened_at, health.probe_at,
+        health.trips, health.held_until,
+    )  # fmt: skip
+
+
+def health_of(row: asyncpg.Record) -> Health:
+    """The health that a row of `endpoint` joined with `endpoint_health` tells of."""
+    return Health(
+        failing_since=row["failing_since"],
+        circuit=CircuitState(row["circuit"] or CircuitState.CLOSED),
+        opened_at=row["opened_at"],
+        probe_at=row["probe_at"],
+        trips=row["trips"] or 0,
+        held_until=row["held_until"],
+    )
 
 
 def _owed_of(row: asyncpg.Record) -> Owed:
@@ -332,6 +369,7 @@ def _owed_of(row: asyncpg.Record) -> Owed:
         due_at=row["due_at"],
         reason=OwedReason(row["reason"]),
         kind=DeliveryClass(row["kind"]),
+        line=row["key_hash"],
         sender=row["sender"],
         expires_at=row["owed_expires_at"],
         payload_bytes=row["payload_bytes"],

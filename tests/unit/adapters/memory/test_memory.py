@@ -71,9 +71,9 @@ async def test_a_journal_in_doubt_is_written_once(world: World, step: Step, writ
     batch = JournalBatch(owner=owner, epochs={1: 1}, attempts=(attempt(event, new_endpoint()),))
     world.faults.raise_at = ("journal", step)
     with pytest.raises(InDoubt):
-        await world.store.journal(batch, lease_seconds=10)
+        await world.store.journal(batch, now=0.0, lease_seconds=10)
     assert len(world.database.attempts) == written
-    assert await world.store.journal(batch, lease_seconds=10, again=True) == {1}
+    assert (await world.store.journal(batch, now=0.0, lease_seconds=10, again=True)).held == {1}
     assert len(world.database.attempts) == 1
 
 

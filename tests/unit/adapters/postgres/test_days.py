@@ -67,7 +67,7 @@ async def owe(postgres: Installed, *events: Event) -> EndpointId:
     await world.put_endpoint(endpoint_id, app_of(events[0]), config("https://example.com/old"))
     mine = await owns(world, owner)
     batch = JournalBatch(owner=owner, epochs=mine, owed=tuple(owed(event, endpoint_id) for event in events))
-    await world.store.journal(batch, lease_seconds=LEASE)
+    await world.store.journal(batch, now=0.0, lease_seconds=LEASE)
     await world.store.release(owner, mine)
     return endpoint_id
 

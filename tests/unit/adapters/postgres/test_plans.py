@@ -376,9 +376,9 @@ async def test_a_journal_writes_by_key(probe: Probe) -> None:
     for part in range(0, 400, 50):
         batch = _batch(owner, epochs, rows[part : part + 50])
         await probe.touched()
-        held = await probe.store.journal(batch, lease_seconds=60, again=part % 100 == 0)
+        held = await probe.store.journal(batch, now=0.0, lease_seconds=60, again=part % 100 == 0)
         touched = await probe.touched()
-        assert held == epochs.keys()
+        assert held.held == epochs.keys()
         assert rows_of(touched, "delivery") <= 2 * 50
         assert rows_of(touched, "attempt") == 0
         assert rows_of(touched, "rollup_minute") <= 50

@@ -34,10 +34,11 @@ UPDATE partition p SET owner = NULL, lease_until = '-infinity'
 SELECT owner, count(*)::int AS partitions FROM partition WHERE owner IS NOT NULL GROUP BY owner
 
 -- name: journal
--- Write a batch of results (migrations/0002_functions.sql).
-SELECT journal($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
-               $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44, $45, $46,
-               $47, $48, $49, $50, $51, $52, $53, $54, $55, $56, $57, $58, $59, $60, $61, $62)
+-- Write a batch of results (migrations/0006_flow.sql).
+SELECT * FROM journal($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+                      $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40,
+                      $41, $42, $43, $44, $45, $46, $47, $48, $49, $50, $51, $52, $53, $54, $55, $56, $57, $58, $59,
+                      $60, $61, $62, $63, $64, $65, $66, $67, $68, $69, $70, $71, $72, $73, $74)
 
 -- name: newest_attempt
 SELECT max_id.id FROM unnest($1::int[]) p (id)
@@ -53,32 +54,36 @@ SELECT endpoint_id, event_id FROM attempt
  WHERE partition = $1 AND id >= $4 AND seq > $2 AND seq <= $3 AND outcome <> 'failed'
 
 -- name: recover_in_flight
--- The requests of a dead process will not answer: their rows are due now.
+-- The requests of a dead process will not answer: their rows are due now. On an ordered line one that is still under way
+-- must not arrive after the next: it waits until it cannot be any more.
 UPDATE delivery d SET due_at = to_timestamp($5), reason = 'recovered', sender = NULL
   FROM (
     SELECT p.id FROM partition p JOIN unnest($2::int[], $3::bigint[]) u (id, epoch) USING (id)
      WHERE p.epoch = u.epoch AND p.owner = $1 ORDER BY p.id FOR NO KEY UPDATE OF p
   ) held
- WHERE d.partition = held.id AND d.reason = 'in_flight' AND d.sender = $4
+ WHERE d.partition = held.id AND d.reason = 'in_flight' AND d.sender = $4 AND d.key_hash = 0
 
 -- name: lock_partition
 SELECT id FROM partition WHERE id = $1 FOR NO KEY UPDATE
 
 -- name: late_delete
 DELETE FROM delivery WHERE partition = $1 AND endpoint_id = $2 AND event_id = $3 AND number = $4 AND sender = $5
-   AND reason = 'in_flight' RETURNING 1
+   AND reason = 'in_flight' RETURNING key_hash
 
 -- name: late_update
 UPDATE delivery SET number = $6, due_at = to_timestamp($7), reason = $8, sender = NULL
  WHERE partition = $1 AND endpoint_id = $2 AND event_id = $3 AND number = $4 AND sender = $5 AND reason = 'in_flight'
-RETURNING 1
+RETURNING key_hash
+
+-- name: order_line
+SELECT order_lines($1, ARRAY[$2::int], ARRAY[$2::int], ARRAY[$3::uuid], ARRAY[$4::bigint])
 
 -- name: late_attempt
 INSERT INTO attempt (partition, id, app_id, endpoint_id, event_id, seq, number, kind, outcome, reason, sent, revision, url,
                      address, started_at, status, dns_us, connect_us, tls_us, first_byte_us, total_us, response_headers,
-                     response_body, error)
+                     response_body, error, request_id)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, to_timestamp($15), $16, $17, $18, $19, $20, $21, $22,
-        $23, $24)
+        $23, $24, $25)
 
 -- name: poke
 -- Tell the partition's owner that somebody wrote beside it.
@@ -101,23 +106,36 @@ SELECT p.id, s.endpoint_id, extract(epoch FROM s.due_at)::float8 AS due_at
  ) s
 
 -- name: page
--- Due rows of many endpoints at once, with their events. Payload sizes are summed before a payload is fetched.
+-- Due rows of many endpoints at once, with their events; with the first of an ordered line those behind it, as far as its share
+-- of the room goes. Payload sizes are summed before a payload is fetched.
 WITH want AS (
     SELECT w.*, coalesce((SELECT array_agg(h.event_id) FROM unnest($6::int[], $7::uuid[]) h (ord, event_id) WHERE h.ord = w.ord),
                          '{}') AS held
-      FROM unnest($1::int[], $2::uuid[], $3::int[]) WITH ORDINALITY AS w (partition, endpoint_id, n, ord)
+      FROM unnest($1::int[], $2::uuid[], $3::int[], $4::float8[]) WITH ORDINALITY AS w (partition, endpoint_id, n, until, ord)
 ), due AS (
-    SELECT w.ord, d.* FROM want w CROSS JOIN LATERAL (
+    SELECT w.ord, w.n, 1::bigint AS place, count(*) OVER (PARTITION BY w.ord) AS firsts, d.*
+      FROM want w CROSS JOIN LATERAL (
         SELECT * FROM delivery d
-         WHERE d.partition = w.partition AND d.endpoint_id = w.endpoint_id AND d.due_at <= to_timestamp($4)
+         WHERE d.partition = w.partition AND d.endpoint_id = w.endpoint_id AND d.due_at <= to_timestamp(w.until)
            AND d.event_id <> ALL (w.held)
          ORDER BY d.due_at LIMIT w.n
     ) d
+), run AS (
+    SELECT * FROM due
+    UNION ALL
+    SELECT h.ord, h.n, 1 + row_number() OVER (PARTITION BY h.ord, h.key_hash ORDER BY f.seq), h.firsts, f.*
+      FROM due h CROSS JOIN LATERAL (
+        SELECT * FROM delivery f
+         WHERE f.partition = h.partition AND f.endpoint_id = h.endpoint_id AND f.key_hash = h.key_hash AND f.key_hash <> 0
+           AND f.seq > h.seq
+         ORDER BY f.seq LIMIT h.n / h.firsts - 1
+      ) f
+     WHERE h.key_hash <> 0 AND h.due_at < 'infinity'
 ), sized AS (
-    SELECT *, sum(payload_bytes) OVER (ORDER BY ord, due_at, event_id) - payload_bytes AS before FROM due
+    SELECT *, sum(payload_bytes) OVER (ORDER BY ord, place, due_at, event_id) - payload_bytes AS before FROM run
 )
 SELECT s.ord::int AS ord, s.partition, s.endpoint_id, s.event_id, s.seq, s.kind, s.number,
-       extract(epoch FROM s.due_at)::float8 AS due_at, s.reason, s.sender,
+       extract(epoch FROM s.due_at)::float8 AS due_at, s.reason, s.sender, s.key_hash, s.place,
        extract(epoch FROM s.expires_at)::float8 AS owed_expires_at, s.payload_bytes, e.id, e.app_id, e.type, e.payload, e.content_type,
        extract(epoch FROM e.created_at)::float8 AS created_at, e.config_version, e.subject, e.key, e.channels,
        extract(epoch FROM e.expires_at)::float8 AS expires_at, e.depth,
@@ -127,22 +145,37 @@ SELECT s.ord::int AS ord, s.partition, s.endpoint_id, s.event_id, s.seq, s.kind,
     SELECT * FROM event e WHERE s.before < $5 AND e.id = s.event_id AND e.partition = s.partition OFFSET 0
   ) e ON true
  WHERE s.before < $5
- ORDER BY s.ord, s.due_at, s.event_id
+ ORDER BY s.ord, s.place, s.due_at, s.event_id
 
 -- name: next_due
--- When each endpoint's next row after now is due.
+-- When each endpoint's next row after now is due; infinity where all that are left wait for others.
 SELECT w.ord::int AS ord, extract(epoch FROM n.due_at)::float8 AS due_at
-  FROM unnest($1::int[], $2::uuid[]) WITH ORDINALITY AS w (partition, endpoint_id, ord)
+  FROM unnest($1::int[], $2::uuid[], $3::float8[]) WITH ORDINALITY AS w (partition, endpoint_id, until, ord)
  CROSS JOIN LATERAL (
     SELECT d.due_at FROM delivery d
-     WHERE d.partition = w.partition AND d.endpoint_id = w.endpoint_id AND d.due_at > to_timestamp($3)
+     WHERE d.partition = w.partition AND d.endpoint_id = w.endpoint_id AND d.due_at > to_timestamp(w.until)
      ORDER BY d.due_at LIMIT 1
  ) n
+
+-- name: owed_lines
+-- The ordered lines of an endpoint that have rows: a loose index scan.
+WITH RECURSIVE scan AS (
+    (SELECT d.key_hash FROM delivery d WHERE d.partition = $1 AND d.endpoint_id = $2 AND d.key_hash <> 0
+      ORDER BY d.key_hash LIMIT 1)
+    UNION ALL
+    SELECT n.key_hash FROM scan s CROSS JOIN LATERAL (
+        SELECT d.key_hash FROM delivery d
+         WHERE d.partition = $1 AND d.endpoint_id = $2 AND d.key_hash > s.key_hash AND d.key_hash <> 0
+         ORDER BY d.key_hash LIMIT 1
+    ) n
+)
+SELECT key_hash FROM scan LIMIT $3
 
 -- name: apps
 -- The routing configuration of apps: one statement, hence one snapshot.
 SELECT a.id AS app_id, a.partition, a.config_version, a.shrunk_version, g.expired_at, g.expires_at AS grants_expire_at, e.id, e.revision, e.config, e.enabled, e.paused,
-       extract(epoch FROM h.failing_since)::float8 AS failing_since,
+       extract(epoch FROM h.failing_since)::float8 AS failing_since, h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at,
+       extract(epoch FROM h.probe_at)::float8 AS probe_at, h.trips, extract(epoch FROM h.held_until)::float8 AS held_until,
        k.secret_kinds, k.secret_versions, k.secrets, k.secret_expiries
   FROM app a
   LEFT JOIN endpoint e ON e.app_id = a.id AND e.deleted_at IS NULL
@@ -192,7 +225,7 @@ SELECT event_id FROM page ORDER BY event_id OFFSET $8 - 1
 SELECT id, app_id FROM endpoint WHERE id = ANY ($1::uuid[]) AND deleted_at IS NULL
 
 -- name: effects
-SELECT id, partition, endpoint_id, kind, reason FROM effect WHERE partition = ANY ($1::int[]) ORDER BY id LIMIT $2
+SELECT id, partition, endpoint_id, kind, reason, data FROM effect WHERE partition = ANY ($1::int[]) ORDER BY id LIMIT $2
 
 -- name: effect_done
 DELETE FROM effect WHERE partition = $1 AND id = $2 RETURNING endpoint_id, reason
