@@ -296,7 +296,9 @@ class Sender:
             endpoint = Endpoint(
                 id=owed.endpoint_id, app_id=event.app_id or NOBODY, partition=owed.partition, revision=0, url=""
             )
-        delivery = Delivery(event, epoch, owed.endpoint_id, owed.number, owed.kind, 0.0, fresh=False, row=True)
+        delivery = Delivery(
+            event, epoch, owed.endpoint_id, owed.number, owed.kind, 0.0, fresh=False, row=True, line=owed.line
+        )
         self.give_up(delivery, endpoint, reason)
 
     def give_up(self, delivery: Delivery, endpoint: Endpoint, reason: str) -> None:

@@ -32,21 +32,17 @@ OUT_OF_TURN_SECONDS: Final = 0.05
 
 
 class _Line:
-    """One endpoint's rows: when the next is due (None: none but those that are held), and whether they wait for room.
-
-    A line that waits knows its app.
+    """One endpoint's rows: when the next is due (None: none but those that are held; infinity: they wait for each other), and
+    whether they wait for room. Its app is known once they were looked at.
     """
 
-    __slots__ = ("app_id", "due_at", "partition")
+    __slots__ = ("app_id", "due_at", "partition", "waits")
 
     def __init__(self, partition: int) -> None:
         self.partition = partition
         self.due_at: float | None = None
         self.app_id: AppId | None = None
-
-    @property
-    def waits(self) -> bool:
-        return self.app_id is not None
+        self.waits = False
 
 
 class Backlog:
@@ -83,7 +79,7 @@ class Backlog:
         self._in_turn = in_turn
         self._lines: dict[EndpointId, _Line] = {}
         self._held: dict[EndpointId, set[EventId]] = {}
-        self._waiting: dict[AppId, set[EndpointId]] = {}
+        self._by_app: dict[AppId, set[EndpointId]] = {}
         self._heap: list[tuple[float, EndpointId]] = []  # a line's entry is the one at its `due_at`; others are stale
         self._wake = asyncio.Event()
         self._full = False
@@ -92,12 +88,13 @@ class Backlog:
         """Learn what is owed in partitions that were just claimed, or poked from outside."""
         for partition, endpoint_id, due_at in await self._store.owed_endpoints(partitions):
             if partition in self._epochs:
-                self.owe(partition, endpoint_id, due_at)
+                # Rows that all wait for each other are looked at, too: their endpoint may be gone.
+                self.owe(partition, endpoint_id, min(due_at, self._clock.now()) if due_at == math.inf else due_at)
 
     def drop(self, partitions: Collection[int]) -> None:
         """Forget partitions that are no longer ours."""
         for endpoint_id in [e for e, line in self._lines.items() if line.partition in partitions]:
-            self._wait_no_more(endpoint_id, self._lines.pop(endpoint_id))
+            self._forget(endpoint_id, self._lines.pop(endpoint_id))
             self._held.pop(endpoint_id, None)
 
     def owe(self, partition: int, endpoint_id: EndpointId, due_at: float) -> None:
@@ -110,7 +107,7 @@ class Backlog:
         """The endpoint's lane has room again, or was opened."""
         line = self._lines.get(endpoint_id)
         if line is not None and line.waits:
-            self._wait_no_more(endpoint_id, line)
+            line.waits = False
             if line.due_at is not None:
                 self._schedule(endpoint_id, line, line.due_at)
         self.roomier()
@@ -118,8 +115,10 @@ class Backlog:
     def keep_only(self, app_ids: Collection[AppId], endpoint_ids: Collection[EndpointId]) -> None:
         """These are all the endpoints that the apps have: the rows of others need no room to be settled."""
         for app_id in app_ids:
-            for endpoint_id in [e for e in self._waiting.get(app_id, ()) if e not in endpoint_ids]:
-                self.drained(endpoint_id)
+            for endpoint_id in [e for e in self._by_app.get(app_id, ()) if e not in endpoint_ids]:
+                line = self._lines[endpoint_id]
+                line.waits = False
+                self._schedule(endpoint_id, line, self._clock.now())
 
     def roomier(self) -> None:
         """There may be memory again."""
@@ -168,22 +167,22 @@ class Backlog:
             line = self._lines[endpoint_id] = _Line(partition)
         return line
 
-    def _let_wait(self, endpoint_id: EndpointId, line: _Line, app_id: AppId) -> None:
-        line.app_id = app_id
-        self._waiting.setdefault(app_id, set()).add(endpoint_id)
+    def _belongs(self, endpoint_id: EndpointId, line: _Line, app_id: AppId) -> None:
+        if line.app_id is None:
+            line.app_id = app_id
+            self._by_app.setdefault(app_id, set()).add(endpoint_id)
 
-    def _wait_no_more(self, endpoint_id: EndpointId, line: _Line) -> None:
+    def _forget(self, endpoint_id: EndpointId, line: _Line) -> None:
         if line.app_id is not None:
-            waiting = self._waiting[line.app_id]
-            waiting.discard(endpoint_id)
-            if not waiting:
-                del self._waiting[line.app_id]
-            line.app_id = None
+            endpoints = self._by_app[line.app_id]
+            endpoints.discard(endpoint_id)
+            if not endpoints:
+                del self._by_app[line.app_id]
 
     def _tidy(self, endpoint_id: EndpointId) -> None:
         line = self._lines.get(endpoint_id)
         if line is not None and line.due_at is None and endpoint_id not in self._held:
-            del self._lines[endpoint_id]
+            self._forget(endpoint_id, self._lines.pop(endpoint_id))
 
     def _schedule(self, endpoint_id: EndpointId, line: _Line, due_at: float) -> None:
         line.due_at = due_at
@@ -267,6 +266,8 @@ class Backlog:
             if line is None:
                 continue  # its partition was lost
             endpoint = endpoints[endpoint_id]
+            if endpoint is not None:
+                self._belongs(endpoint_id, line, endpoint.app_id)
             room = orphans if endpoint is None else self._room(endpoint)
             if room > 0:
                 held = tuple(self._held.get(endpoint_id, ()))
@@ -275,7 +276,7 @@ class Backlog:
             elif endpoint is None:
                 self._schedule(endpoint_id, line, self._clock.now())  # at the next page
             else:
-                self._let_wait(endpoint_id, line, endpoint.app_id)
+                line.waits = True
         return wants
 
     def _deliver(self, want: Want, page: Page, endpoint: Endpoint | None, epoch: int) -> None:

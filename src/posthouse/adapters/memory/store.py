@@ -99,11 +99,11 @@ class MemoryStore:
                 if any(a.id in self._database.attempts for a in batch.attempts if a.partition in held):
                     raise StoreRejected("an attempt is on record already")
                 self._write(batch, held)
-            lines = self._order([line for line in batch.lines if line[0] in held], now)
+            lines = self.order([line for line in batch.lines if line[0] in held], now)
             self._extend(held, lease_seconds)
         return Journalled(held, lines)
 
-    def _order(self, lines: Collection[Line], now: float) -> dict[Line, float | None]:
+    def order(self, lines: Collection[Line], now: float) -> dict[Line, float | None]:
         """Put lines in order: the first of each is due, the others wait."""
         states: dict[Line, float | None] = {}
         for line in lines:
@@ -184,7 +184,7 @@ class MemoryStore:
             attempt = msgspec.structs.replace(attempt, id=AttemptId(id_beside(newest, attempt.id)))
             self._database.attempts[attempt.id] = attempt
             if row.line:
-                self._order([(row.partition, row.endpoint_id, row.line)], now)
+                self.order([(row.partition, row.endpoint_id, row.line)], now)
             self._database.poke(attempt.partition)
         return True
 
