@@ -22,6 +22,7 @@ EVENT: Final = "evt"
 GRANT: Final = "grant"
 KEY: Final = "key"
 PROCESS: Final = "proc"
+REQUEST: Final = "req"
 
 ID_BYTES: Final = 16
 TEXT_LENGTH: Final = 26

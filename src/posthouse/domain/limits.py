@@ -143,6 +143,18 @@ OVERLAP_SECONDS: Final = 86_400
 OVERLAP_SECONDS_MAX: Final = 30 * 86_400
 SECRETS_MAX: Final = 4  # of one endpoint that sign at the same time: each adds a signature to every request
 
+RATE_PER_SECOND_MAX: Final = 1_000_000.0
+RATE_INTERVAL_SECONDS_MAX: Final = 7 * 86_400.0  # of the slowest rate, between two requests
+RATE_BURST_REQUESTS_MAX: Final = 1_000_000
+REQUEST_EVENTS_MAX: Final = 1_000  # in one request of an endpoint that takes batches
+REQUEST_BYTES_MIN: Final = 1_024
+REQUEST_BYTES_MAX: Final = 1024 * 1024
+REQUEST_WAIT_MS_MAX: Final = 10_000
+FALLBACK_URLS_MAX: Final = 5
+EQUAL_URLS_MAX: Final = 8  # beside the endpoint's own
+URL_WEIGHT_MAX: Final = 1_000
+MAX_AGE_SECONDS_MAX: Final = 365 * 86_400.0
+
 KEY_LENGTH_MIN: Final = 16
 KEY_LENGTH_MAX: Final = 256
 KEYS_CACHED_MAX: Final = 10_000
