@@ -8,6 +8,7 @@ import msgspec
 from pydantic import Field
 
 from posthouse.api.models.common import Answer, Body, Metadata, Time, Uid, optional_time, time_of
+from posthouse.api.models.flow import CircuitAnswer, FlowAnswer, FlowFields, TargetUrl, flow_fields
 from posthouse.api.models.secret import GivenSecret, public_key, secret_text
 from posthouse.domain.endpoint import EndpointConfig, Secret, Timeouts
 from posthouse.domain.ids import APP, ENDPOINT, format_id
@@ -20,7 +21,6 @@ from posthouse.domain.limits import (
     LANE_CONCURRENCY,
     TEXT_LENGTH_MAX,
     TIMEOUT_SECONDS_MAX,
-    URL_LENGTH_MAX,
 )
 from posthouse.domain.retry import ATTEMPTS_MAX, DEFAULT_SCHEDULE, Exponential, RetrySettings
 from posthouse.manage.endpoint_change import EndpointChange
@@ -87,7 +87,7 @@ class TimeoutsBody(Body):
     total: Timeout = _TIMEOUTS.total
 
 
-class EndpointFields(Body):
+class EndpointFields(FlowFields):
     """What an endpoint and a change of one have in common."""
 
     description: Annotated[str | None, Field(json_schema_extra={"maxLength": TEXT_LENGTH_MAX})] = None
@@ -132,18 +132,10 @@ class EndpointFields(Body):
             given["retry"] = self.retry.settings()
         if self.timeouts is not None:
             given["timeouts"] = Timeouts(self.timeouts.connect, self.timeouts.first_byte, self.timeouts.total)
-        return EndpointChange(**given)
+        return EndpointChange(**(given | self.flow_change()))
 
 
 _CHANGES = set(EndpointChange.__struct_fields__)
-TargetUrl = Annotated[
-    str,
-    Field(
-        description="An http or https URL, without credentials and fragment.",
-        json_schema_extra={"format": "uri", "maxLength": URL_LENGTH_MAX},
-        examples=["https://example.com/webhooks"],
-    ),
-]
 
 
 class EndpointCreate(EndpointFields):
@@ -200,7 +192,7 @@ class TimeoutsAnswer(Answer):
     total: float
 
 
-class EndpointAnswer(Answer):
+class EndpointAnswer(FlowAnswer):
     """An endpoint: a target URL, with all that describes how to speak to it."""
 
     id: Annotated[str, Field(examples=["ep_06b1v8k3m5x7q2n9r4t6w8y0aa"])]
@@ -216,6 +208,10 @@ class EndpointAnswer(Answer):
     disabled_at: Time | None
     paused: bool
     failing_since: Annotated[Time | None, Field(description="Since when it has confirmed nothing.")]
+    held_until: Annotated[
+        Time | None, Field(description="Nothing is sent before: it asked so (Retry-After with 429 or 503).")
+    ]
+    circuit: CircuitAnswer
     events: list[str]
     channels: list[str]
     headers: dict[str, str]
@@ -242,7 +238,7 @@ class EndpointCreated(EndpointAnswer):
         return cls(**_fields(endpoint), secret=secret_text(secret), public_key=public_key(secret))
 
 
-class ConfigAnswer(Answer):
+class ConfigAnswer(FlowAnswer):
     """What requests are made with."""
 
     url: str
@@ -322,7 +318,9 @@ def _fields(endpoint: StoredEndpoint) -> dict[str, Any]:
         "disabled_reason": endpoint.disabled_reason,
         "disabled_at": optional_time(endpoint.disabled_at),
         "paused": endpoint.paused,
-        "failing_since": optional_time(endpoint.failing_since),
+        "failing_since": optional_time(endpoint.health.failing_since),
+        "held_until": optional_time(endpoint.health.held_until),
+        "circuit": CircuitAnswer.of(endpoint.health),
         **_config_fields(endpoint.config),
         "revision": endpoint.revision,
         "created_at": time_of(endpoint.created_at),
@@ -345,4 +343,5 @@ def _config_fields(config: EndpointConfig) -> dict[str, Any]:
         },
         "timeouts": msgspec.to_builtins(config.timeouts),
         "concurrency": config.concurrency,
+        **flow_fields(config),
     }
