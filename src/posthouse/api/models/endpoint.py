@@ -87,8 +87,8 @@ class TimeoutsBody(Body):
     total: Timeout = _TIMEOUTS.total
 
 
-class EndpointFields(FlowFields):
-    """What an endpoint and a change of one have in common."""
+class BasicFields(Body):
+    """What it is, what it hears of, and how it is spoken to."""
 
     description: Annotated[str | None, Field(json_schema_extra={"maxLength": TEXT_LENGTH_MAX})] = None
     uid: Uid = None
@@ -122,6 +122,10 @@ class EndpointFields(FlowFields):
             json_schema_extra={"minimum": 1, "maximum": CONCURRENCY_MAX},
         ),
     ] = None
+
+
+class EndpointFields(FlowFields, BasicFields):  # the fields of the last base come first
+    """What an endpoint and a change of one have in common."""
 
     def change(self) -> EndpointChange:
         given: dict[str, Any] = {name: getattr(self, name) for name in self.model_fields_set & _CHANGES}
@@ -192,8 +196,8 @@ class TimeoutsAnswer(Answer):
     total: float
 
 
-class EndpointAnswer(FlowAnswer):
-    """An endpoint: a target URL, with all that describes how to speak to it."""
+class BasicAnswer(Answer):
+    """What it is, how it has been doing, what it hears of and how it is spoken to."""
 
     id: Annotated[str, Field(examples=["ep_06b1v8k3m5x7q2n9r4t6w8y0aa"])]
     app: Annotated[str, Field(description="Id of its app.")]
@@ -218,6 +222,11 @@ class EndpointAnswer(FlowAnswer):
     retry: RetryAnswer
     timeouts: TimeoutsAnswer
     concurrency: int
+
+
+class EndpointAnswer(FlowAnswer, BasicAnswer):
+    """An endpoint: a target URL, with all that describes how to speak to it."""
+
     revision: Annotated[int, Field(description="Counts the changes of what its requests are made with.")]
     created_at: Time
     updated_at: Time
@@ -238,8 +247,8 @@ class EndpointCreated(EndpointAnswer):
         return cls(**_fields(endpoint), secret=secret_text(secret), public_key=public_key(secret))
 
 
-class ConfigAnswer(FlowAnswer):
-    """What requests are made with."""
+class BasicConfigAnswer(Answer):
+    """What it hears of, and how it is spoken to."""
 
     url: str
     description: str
@@ -249,6 +258,10 @@ class ConfigAnswer(FlowAnswer):
     retry: RetryAnswer
     timeouts: TimeoutsAnswer
     concurrency: int
+
+
+class ConfigAnswer(FlowAnswer, BasicConfigAnswer):
+    """What requests are made with."""
 
 
 class RevisionAnswer(Answer):
