@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 
@@ -12,15 +13,17 @@ from posthouse.dispatch.configs import Configs
 from posthouse.dispatch.dispatcher import Dispatcher
 from posthouse.dispatch.ownership import Ownership
 from posthouse.dispatch.tail import Tails
-from posthouse.domain.delivery import Delivery, DeliveryKey, Effect, JournalBatch, Owed, OwedReason
+from posthouse.domain.circuit import DEFAULT_POLICY, CircuitPolicy
+from posthouse.domain.delivery import Delivery, DeliveryKey, Effect, JournalBatch, Line, Owed, OwedReason
 from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.errors import PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
 from posthouse.domain.ids import AppId, EndpointId
-from posthouse.domain.limits import IN_FLIGHT_GRACE_SECONDS, PAGED_BYTES_MAX
+from posthouse.domain.limits import IN_FLIGHT_GRACE_SECONDS, LANE_LINES_OWED_MAX, PAGED_BYTES_MAX
 from posthouse.lane.budget import Budget
 from posthouse.lane.lane import Lane
 from posthouse.lane.lanes import Lanes
+from posthouse.lane.pace import Bucket
 from posthouse.ports.clock import Clock
 from posthouse.ports.log import EventLog, Head
 from posthouse.ports.store import Claim, Journalled, Store
@@ -37,6 +40,16 @@ log = structlog.get_logger()
 SWEEP_SECONDS: Final = 0.25
 OUR_FAULT_SECONDS: Final = 5.0
 EFFECTS_AT_ONCE: Final = 100
+SLOW_RATE_SECONDS: Final = 1.0  # a rate whose first request would wait for longer is worth a query
+LEARN_SECONDS: Final = 1.0
+
+
+class _Owned(NamedTuple):
+    """Since when a partition is ours, on both clocks, and whether its last owner left in order."""
+
+    boot: float
+    now: float
+    planned: bool
 
 
 class Engine:
@@ -58,6 +71,7 @@ class Engine:
         exclusive: bool,
         dead: Callable[[Collection[bytes]], Awaitable[set[bytes]]] | None = None,
         budget: Budget | None = None,
+        circuits: CircuitPolicy = DEFAULT_POLICY,
     ) -> None:
         self._log = event_log
         self._store = store
@@ -79,15 +93,32 @@ class Engine:
             written=self._written,
             room=self._room,
         )
-        self.sender = Sender(transport, self.journal, store, clock, telemetry, owner=owner, disabled=self._disabled)
+        self.sender = Sender(
+            transport,
+            self.journal,
+            store,
+            clock,
+            telemetry,
+            owner=owner,
+            disabled=self._disabled,
+            may_write=lambda: self.ownership.valid,
+        )
+        self._owned: dict[int, _Owned] = {}
         self.lanes = Lanes(
             budget or Budget(),
+            clock,
             send=self.sender.attempt,
             may_start=self._may_start,
             may_spill=lambda: self.journal.has_room,
             spill=self._spill,
+            release=self._release,
             mark_in_flight=self._mark_in_flight,
             drained=self._drained,
+            owned_since=self._owned_since,
+            owes=lambda endpoint_id: self.backlog.owes(endpoint_id),  # noqa: PLW0108 - it is made after the lanes
+            made=self._lane_made,
+            learn=lambda lane: self._chore(self._learn_lines(lane)),
+            circuits=circuits,
         )
         self.configs = Configs(store, clock, changed=self._configured, only=self._only, shrunk=self._shrunk)
         self.backlog = Backlog(
@@ -99,6 +130,7 @@ class Engine:
             memory=self._paging_memory,
             page_in=self.lanes.page_in,
             orphaned=self._orphaned,
+            in_turn=self._in_turn,
         )
         self.dispatcher = Dispatcher(self.configs, self.lanes, self.progress, clock)
         self.tails = Tails(
@@ -202,6 +234,8 @@ class Engine:
     async def _taken(self, claims: Sequence[Claim]) -> None:
         """Derive what the predecessors left. The claim was a statement of its own: what follows sees all they wrote."""
         partitions = [claim.partition for claim in claims]
+        for claim in claims:
+            self._owned[claim.partition] = _Owned(self._clock.boot(), self._clock.now(), claim.previous is None)
         heads = await self._log.heads(partitions)
         self.configs.take({partition: heads[partition].config_version for partition in partitions})
         for previous in {claim.previous for claim in claims} - {None, self._owner}:
@@ -220,6 +254,7 @@ class Engine:
                 recorded = await self._store.recorded(claim.partition, after=claim.cursor, until=head.seq)
             self.dispatcher.take(claim.partition, head.seq, recorded)
         await self.backlog.take(partitions)
+        self.lanes.taken(partitions)
         for claim in claims:
             if self.ownership.epochs.get(claim.partition) == claim.epoch:
                 self.tails.take(claim)
@@ -318,19 +353,82 @@ class Engine:
     def _disabled(self, peer: Peer) -> None:
         self.lanes.disable(peer.endpoint.id)
 
-    def _spill(self, delivery: Delivery, reason: OwedReason) -> None:
-        delay = OUR_FAULT_SECONDS if reason is OwedReason.OUR_FAULT else 0.0
-        self.journal.owe(
-            delivery,
-            owed_row(delivery, number=delivery.number, due_at=self._clock.now() + delay, reason=reason),
-        )
+    def _spill(self, delivery: Delivery, endpoint: Endpoint, reason: OwedReason) -> None:
+        due_at = self._clock.now()
+        if reason is OwedReason.OUR_FAULT:
+            due_at += OUR_FAULT_SECONDS
+        elif reason is OwedReason.BEHIND:
+            due_at = math.inf
+        row = owed_row(delivery, endpoint, number=delivery.number, due_at=due_at, reason=reason)
+        self.journal.owe(delivery, row)
+
+    def _release(self, delivery: Delivery) -> None:
+        partition = delivery.event.partition
+        if self.ownership.epochs.get(partition) == delivery.epoch:
+            self.backlog.leave(partition, delivery.key)
 
     def _mark_in_flight(self, lane: Lane, delivery: Delivery) -> None:
-        due_at = self._clock.now() + lane.endpoint.timeouts.total + IN_FLIGHT_GRACE_SECONDS
-        self.journal.mark_in_flight(
+        endpoint = lane.endpoint
+        due_at = self._clock.now() + endpoint.timeouts.total + IN_FLIGHT_GRACE_SECONDS
+        row = owed_row(
             delivery,
-            owed_row(delivery, number=delivery.number, due_at=due_at, reason=OwedReason.IN_FLIGHT, sender=self._owner),
+            endpoint,
+            number=delivery.number,
+            due_at=due_at,
+            reason=OwedReason.IN_FLIGHT,
+            sender=self._owner,
         )
+        self.journal.mark_in_flight(delivery, row)
+
+    # What lanes ask
+
+    def _owned_since(self, partition: int) -> float:
+        owned = self._owned.get(partition)
+        return self._clock.boot() if owned is None else owned.boot
+
+    def _lane_made(self, lane: Lane) -> None:
+        """A slow rate need not begin anew with each owner: after a planned hand-over the last attempt is on record."""
+        owned = self._owned.get(lane.endpoint.partition)
+        bucket = lane.bucket
+        if bucket is not None and owned is not None and owned.planned:
+            wait = bucket.wait(self._clock.boot())
+            if wait > SLOW_RATE_SECONDS:
+                self._chore(self._credit(lane, bucket, owned))
+
+    async def _credit(self, lane: Lane, bucket: Bucket, owned: _Owned) -> None:
+        endpoint = lane.endpoint
+        try:
+            last = await self._store.last_sent(endpoint.partition, endpoint.id)
+        except StoreUnavailable as error:
+            log.warning("rate.not_seeded", endpoint=endpoint.id.hex(), error=str(error))  # it waits a little longer
+            return
+        bucket.credit(max(owned.now - (last or 0.0), 0.0))
+        self.lanes.look(lane)
+
+    def _in_turn(self, owed: Owed) -> bool:
+        """Whether a row of an ordered line that the store calls due is: all before it were dispatched, and none of them is on
+        its way into the store."""
+        if owed.seq > self.tails.position(owed.partition):
+            return False
+        unwritten = self.journal.unwritten_row((owed.partition, owed.endpoint_id, owed.line))
+        return unwritten is None or unwritten >= owed.seq
+
+    async def _learn_lines(self, lane: Lane) -> None:
+        """Find out which lines of a lane have rows, so that the others need not go through the store."""
+        endpoint = lane.endpoint
+        lane.learning = set()
+        try:
+            await self.journal.caught_up()
+            lines = await self._store.owed_lines(endpoint.partition, endpoint.id, limit=LANE_LINES_OWED_MAX)
+            if len(lines) < LANE_LINES_OWED_MAX:
+                lane.know_lines(lines)
+            else:
+                await self._clock.sleep(LEARN_SECONDS)
+        except StoreUnavailable as error:
+            log.warning("lines.not_learnt", endpoint=endpoint.id.hex(), error=str(error))
+            await self._clock.sleep(LEARN_SECONDS)
+        finally:
+            lane.learning = None
 
     def _orphaned(self, owed: Owed, event: Event | None, endpoint: Endpoint | None) -> None:
         """A row whose endpoint was deleted, or whose event retention dropped: settle it as given up."""
@@ -348,11 +446,23 @@ class Engine:
             if partition in ours:
                 self.backlog.release(key)
         for owed in batch.owed:
-            if owed.partition in ours and owed.reason is not OwedReason.IN_FLIGHT:
+            if owed.partition in ours and owed.reason is not OwedReason.IN_FLIGHT and not owed.line:
                 self.backlog.owe(owed.partition, owed.endpoint_id, owed.due_at)
+        for line, due_at in result.lines.items():
+            if line[0] in ours:
+                self._line_written(line, due_at)
         if batch.effects:
             self._effects_due.set()
         self.tails.roomier()
+
+    def _line_written(self, line: Line, due_at: float | None) -> None:
+        """An ordered line is in order in the store: its first row is due then, or there is none."""
+        partition, endpoint_id, number = line
+        if due_at is not None:
+            self.backlog.owe(partition, endpoint_id, due_at)
+        elif self.journal.unwritten_row(line) is None:
+            self.lanes.line_emptied(endpoint_id, number)
+            self.backlog.emptied(endpoint_id)
 
     async def _sweep(self) -> None:
         while True:

@@ -13,6 +13,7 @@ PosthouseError
 ├── StoreUnavailable  the database did not answer: our fault, never a target's     (503, exit 7)
 │   └── InDoubt       the connection died inside a commit: it may have happened
 ├── StoreRejected     the database refused these data (SQLSTATE class 22 or 23)
+├── NotOwner          a request was not begun: its partition may be another process's by now; never a target's fault
 ├── LogRewound        the log is not the one that was read (a failover lost its end)
 └── SetupError        the installation cannot start as it is; the text says what to do (exit 1)
 """
@@ -97,6 +98,10 @@ class StoreRejected(PosthouseError):
     """The store refused the data themselves; trying the same again cannot help."""
 
     code = "rejected_by_store"
+
+
+class NotOwner(PosthouseError):
+    code = "not_owner"
 
 
 class LogRewound(PosthouseError):

@@ -153,6 +153,11 @@ class Store(Protocol):
         """What an endpoint is owed of platform events that no grant of its app covers any more is due at `now` (fenced)."""
         ...
 
+    async def last_sent(self, partition: int, endpoint_id: EndpointId) -> float | None:
+        """When (unix seconds) the endpoint's last attempt went on record; None: none did. Infinity where a request of a
+        former owner may still be under way."""
+        ...
+
     async def owed_lines(self, partition: int, endpoint_id: EndpointId, *, limit: int) -> list[int]:
         """Ordered lines of an endpoint that have rows; at most so many."""
         ...

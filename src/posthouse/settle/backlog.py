@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final
 
@@ -27,6 +28,7 @@ PAGE_ENDPOINTS_MAX: Final = 100
 PAGE_BYTES_MAX: Final = 16 * 1024 * 1024
 POLL_SECONDS: Final = 1.0
 ORPHANS_PER_PAGE: Final = 500
+OUT_OF_TURN_SECONDS: Final = 0.05
 
 
 class _Line:
@@ -53,7 +55,8 @@ class Backlog:
     `find` gives the current endpoints for ids (None: deleted); `room` how many rows an endpoint's lane takes (0: closed or
     full; the lanes call `drained` when that changes); `memory` how many bytes of rows may be paged in at all, nothing
     while it is 0; `page_in` hands rows over; `orphaned` settles rows that can never be sent: their endpoint or their event
-    is gone.
+    is gone. `in_turn` says whether what the store says of a row of an ordered line is the last word: nothing that comes
+    before it is on its way into the store.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Backlog:
         memory: Callable[[], int],
         page_in: Callable[[Endpoint, list[Delivery]], None],
         orphaned: Callable[[Owed, Event | None, Endpoint | None], None],
+        in_turn: Callable[[Owed], bool] = lambda owed: True,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -76,6 +80,7 @@ class Backlog:
         self._memory = memory
         self._page_in = page_in
         self._orphaned = orphaned
+        self._in_turn = in_turn
         self._lines: dict[EndpointId, _Line] = {}
         self._held: dict[EndpointId, set[EventId]] = {}
         self._waiting: dict[AppId, set[EndpointId]] = {}
@@ -135,6 +140,22 @@ class Backlog:
             if not held:
                 del self._held[endpoint_id]
                 self._tidy(endpoint_id)
+
+    def leave(self, partition: int, key: DeliveryKey) -> None:
+        """Memory speaks no more for this row, which is as it was: it may be due."""
+        self.release(key)
+        if partition in self._epochs:
+            self.owe(partition, key[0], self._clock.now())
+
+    def emptied(self, endpoint_id: EndpointId) -> None:
+        """A line of the endpoint has no row left; perhaps the endpoint has none."""
+        line = self._lines.get(endpoint_id)
+        if line is not None and line.due_at == math.inf:
+            self._schedule(endpoint_id, line, self._clock.now())
+
+    def owes(self, endpoint_id: EndpointId) -> bool:
+        """Whether the endpoint has rows, or may have."""
+        return endpoint_id in self._lines
 
     @property
     def endpoints(self) -> int:
@@ -248,7 +269,8 @@ class Backlog:
             endpoint = endpoints[endpoint_id]
             room = orphans if endpoint is None else self._room(endpoint)
             if room > 0:
-                wants.append(Want(line.partition, endpoint_id, room, tuple(self._held.get(endpoint_id, ()))))
+                held = tuple(self._held.get(endpoint_id, ()))
+                wants.append(Want(line.partition, endpoint_id, room, held, every=endpoint is None))
                 orphans -= room if endpoint is None else 0
             elif endpoint is None:
                 self._schedule(endpoint_id, line, self._clock.now())  # at the next page
@@ -258,9 +280,19 @@ class Backlog:
 
     def _deliver(self, want: Want, page: Page, endpoint: Endpoint | None, epoch: int) -> None:
         deliveries = []
+        stopped: set[int] = set()  # lines whose rows, from some on, are not to be sent yet
         for owed, event in page.rows:
+            if owed.line in stopped:
+                continue
             if owed.event_id in self._held.get(want.endpoint_id, ()):
-                continue  # memory took it while the page was being read
+                # Memory took it while the page was being read, or it is not the first of its line.
+                if owed.line:
+                    stopped.add(owed.line)
+                continue
+            if owed.line and endpoint is not None and not self._in_turn(owed):
+                stopped.add(owed.line)
+                self.owe(want.partition, want.endpoint_id, self._clock.now() + OUT_OF_TURN_SECONDS)
+                continue
             self.hold(want.partition, owed.key)
             if endpoint is None or event is None:
                 self._orphaned(owed, event, endpoint)
@@ -275,6 +307,7 @@ class Backlog:
                         offered_at=self._clock.boot(),
                         fresh=False,
                         row=True,
+                        line=owed.line,
                     )
                 )
         if page.next_due is not None:

@@ -8,7 +8,7 @@ the lanes start nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -23,6 +23,7 @@ from posthouse.domain.delivery import (
     Effect,
     HealthTurn,
     JournalBatch,
+    Line,
     Owed,
     Rollup,
 )
@@ -53,7 +54,7 @@ Written = Callable[[JournalBatch, Journalled, Released], None]
 class _Buffer:
     """Results on their way into the next batch; changes to one key are folded here."""
 
-    __slots__ = ("attempts", "effects", "health", "released", "rows", "settled")
+    __slots__ = ("attempts", "effects", "health", "lines", "released", "rows", "settled")
 
     def __init__(self) -> None:
         self.attempts: list[Attempt] = []
@@ -62,6 +63,9 @@ class _Buffer:
         self.released: Released = []
         self.effects: list[Effect] = []
         self.health: dict[EndpointId, HealthTurn] = {}
+        self.lines: dict[
+            Line, int | None
+        ] = {}  # those that change, with the first `seq` that becomes a row (None: none)
 
     def __len__(self) -> int:
         return max(len(self.attempts), len(self.rows), len(self.settled))
@@ -99,10 +103,13 @@ class Journal:
         self._room = room
         self._buffer = _Buffer()
         self._writing = 0
+        self._writing_lines: Mapping[Line, int | None] = {}
         self._rollups: dict[tuple[int, int, EndpointId], list[int]] = {}
         self._rollup_apps: dict[EndpointId, AppId] = {}
         self._rollups_due = 0.0
         self._cursors_due = 0.0
+        self._built = 0
+        self._wrote = 0
         self._wake = asyncio.Event()
         self._urgent = asyncio.Event()
         self._idle = asyncio.Event()  # not set while a `flush` waits
@@ -116,7 +123,7 @@ class Journal:
         attempt: Attempt,
         owed: Owed | None,
         *,
-        effect: Effect | None = None,
+        effects: Sequence[Effect] = (),
         health: HealthTurn | None = None,
     ) -> bool:
         """An attempt ended: `owed` is what remains owed, None for nothing. False where the partition is not ours any more."""
@@ -125,12 +132,20 @@ class Journal:
         buffer = self._buffer
         buffer.attempts.append(attempt)
         self._settle(delivery, owed)
-        if effect is not None:
-            buffer.effects.append(effect)
+        buffer.effects += effects
         if health is not None:
             buffer.health[health.endpoint_id] = health
         self._count(attempt)
         return True
+
+    def note(self, delivery: Delivery, attempt: Attempt, *, health: HealthTurn | None = None) -> None:
+        """An attempt ended, and the delivery goes on in memory: at another URL."""
+        if self._epochs.get(attempt.partition) == delivery.epoch:
+            self._buffer.attempts.append(attempt)
+            if health is not None:
+                self._buffer.health[health.endpoint_id] = health
+            self._count(attempt)
+            self._nudge()
 
     def owe(self, delivery: Delivery, owed: Owed) -> None:
         """A delivery leaves memory for a row, without an attempt."""
@@ -141,8 +156,7 @@ class Journal:
         """The cursor shall pass a delivery whose request still runs: its row says so, and memory goes on speaking for it."""
         if self._epochs.get(owed.partition) != delivery.epoch:
             return
-        self._buffer.rows[delivery.key] = (owed.partition, owed)
-        self._hold(owed.partition, delivery.key)
+        self._change(delivery, owed)
         if delivery.fresh:
             self._buffer.settled.append((owed.partition, owed.seq))
         delivery.row = True
@@ -153,13 +167,32 @@ class Journal:
         buffer = self._buffer
         event = delivery.event
         if owed is not None or delivery.row:
-            key = (delivery.endpoint_id, event.id)
-            buffer.rows[key] = (event.partition, owed)
-            buffer.released.append((event.partition, key))
-            self._hold(event.partition, key)
+            self._change(delivery, owed)
+            buffer.released.append((event.partition, (delivery.endpoint_id, event.id)))
         if delivery.fresh:
             buffer.settled.append((event.partition, event.seq))
         self._nudge()
+
+    def _change(self, delivery: Delivery, owed: Owed | None) -> None:
+        """Its row comes, changes or goes."""
+        event = delivery.event
+        key = (delivery.endpoint_id, event.id)
+        self._buffer.rows[key] = (event.partition, owed)
+        self._hold(event.partition, key)
+        if delivery.line:
+            line = (event.partition, delivery.endpoint_id, delivery.line)
+            first = self._buffer.lines.get(line)
+            if owed is not None:
+                first = event.seq if first is None else min(first, event.seq)
+            self._buffer.lines[line] = first
+
+    def unwritten_row(self, line: Line) -> int | None:
+        """The `seq` of the first row of a line that is not written yet: what the store says of later ones is not the last
+        word. None: there is none."""
+        building, writing = self._buffer.lines.get(line), self._writing_lines.get(line)
+        if building is None or writing is None:
+            return writing if building is None else building
+        return min(building, writing)
 
     def _nudge(self) -> None:
         self._wake.set()
@@ -178,6 +211,7 @@ class Journal:
         buffer.settled = [s for s in buffer.settled if s[0] not in partitions]
         buffer.released = [r for r in buffer.released if r[0] not in partitions]
         buffer.effects = [e for e in buffer.effects if e.partition not in partitions]
+        buffer.lines = {k: first for k, first in buffer.lines.items() if k[0] not in partitions}
         buffer.health = {k: h for k, h in buffer.health.items() if h.partition not in partitions}
         self._rollups = {k: v for k, v in self._rollups.items() if k[0] not in partitions}
 
@@ -198,6 +232,12 @@ class Journal:
         self._urgent.set()
         self._wake.set()
         await self._idle.wait()
+
+    async def caught_up(self) -> None:
+        """Return when what was recorded before this call is written, however much comes meanwhile."""
+        last = self._built + (1 if len(self._buffer) else 0)
+        while self._wrote < last:
+            await self._clock.sleep(JOURNAL_LINGER_SECONDS)
 
     async def run(self) -> None:
         """Write until cancelled. Cancel only after `flush`: an interrupted batch is in doubt."""
@@ -256,6 +296,7 @@ class Journal:
         partitions = {a.partition for a in buffer.attempts}
         partitions.update(p for p, _ in buffer.rows.values())
         partitions.update(c.partition for c in cursors)
+        partitions.update(h.partition for h in buffer.health.values())
         partitions.update(r.partition for r in rollups)
         batch = JournalBatch(
             owner=self._owner,
@@ -266,8 +307,11 @@ class Journal:
             cursors=tuple(cursors),
             effects=tuple(buffer.effects),
             health=tuple(buffer.health.values()),
+            lines=tuple(buffer.lines),
             rollups=tuple(rollups),
         )
+        self._writing_lines = buffer.lines
+        self._built += 1
         return batch, buffer.released
 
     async def _write(self, batch: JournalBatch, released: Released) -> None:
@@ -277,6 +321,8 @@ class Journal:
         self._telemetry.journal_batch(len(batch.attempts), self._clock.boot() - started)
         full = not self.has_room
         self._writing = 0
+        self._writing_lines = {}
+        self._wrote = self._built
         self._written(batch, result, released)
         if full and self.has_room:
             self._room()
@@ -373,6 +419,7 @@ def _halves(batch: JournalBatch) -> tuple[JournalBatch, JournalBatch]:
         attempts=first,
         owed=tuple(o for o in batch.owed if o.key in keys),
         settled=tuple(s for s in batch.settled if s[1:] in keys),
+        lines=batch.lines,
     )
     late = replace(
         batch,

@@ -24,7 +24,7 @@ from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.errors import StoreRejected
 from posthouse.domain.event import Event
 from posthouse.domain.grant import Shrinkage
-from posthouse.domain.ids import AppId, AttemptId, EndpointId, id_beside
+from posthouse.domain.ids import AppId, AttemptId, EndpointId, id_beside, unix_ms_of
 from posthouse.ports.store import Claim, Journalled, Page, Want
 
 
@@ -333,6 +333,18 @@ class MemoryStore:
                     and not self._database.covered(app_id, event.type, event.subject)
                 ):
                     self._database.owed[key] = msgspec.structs.replace(row, due_at=now)
+
+    async def last_sent(self, partition: int, endpoint_id: EndpointId) -> float | None:
+        await self._database.reading("last_sent")
+        rows = self._database.owed.values()
+        if any(
+            (r.endpoint_id, r.reason) == (endpoint_id, OwedReason.IN_FLIGHT) for r in rows if r.partition == partition
+        ):
+            return math.inf
+        made = [
+            a.id for a in self._database.attempts.values() if (a.partition, a.endpoint_id) == (partition, endpoint_id)
+        ]
+        return unix_ms_of(max(made)) / 1000 if made else None
 
     async def owed_lines(self, partition: int, endpoint_id: EndpointId, *, limit: int) -> list[int]:
         await self._database.reading("owed_lines")

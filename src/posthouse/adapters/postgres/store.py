@@ -41,6 +41,7 @@ from posthouse.domain.ids import (
     format_id,
     id_beside,
     lower_bound,
+    unix_ms_of,
 )
 from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX, OUTSIDE_ROWS_MAX
 from posthouse.ports.directory import SYSTEM, Audit
@@ -267,6 +268,13 @@ class PostgresStore:
                 OUTSIDE_ROWS_MAX,
                 writing=True,
             )
+
+    async def last_sent(self, partition: int, endpoint_id: EndpointId) -> float | None:
+        row = await self._reading.fetchrow(SQL.last_sent, partition, endpoint_id)
+        assert row is not None, "it asks for two values"
+        if row["running"]:
+            return math.inf
+        return None if row["last"] is None else unix_ms_of(row["last"]) / 1000
 
     async def owed_lines(self, partition: int, endpoint_id: EndpointId, *, limit: int) -> list[int]:
         return [row[0] for row in await self._reading.fetch(SQL.owed_lines, partition, endpoint_id, limit)]

@@ -157,6 +157,10 @@ SELECT w.ord::int AS ord, extract(epoch FROM n.due_at)::float8 AS due_at
      ORDER BY d.due_at LIMIT 1
  ) n
 
+-- name: last_sent
+SELECT EXISTS (SELECT 1 FROM delivery d WHERE d.partition = $1 AND d.endpoint_id = $2 AND d.reason = 'in_flight') AS running,
+       (SELECT a.id FROM attempt a WHERE a.partition = $1 AND a.endpoint_id = $2 ORDER BY a.id DESC LIMIT 1) AS last
+
 -- name: owed_lines
 -- The ordered lines of an endpoint that have rows: a loose index scan.
 WITH RECURSIVE scan AS (
