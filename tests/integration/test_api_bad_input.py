@@ -119,6 +119,47 @@ ENDPOINT_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"concurrency": 10**30}, "concurrency"),
     ({"concurrency": 1.5}, "concurrency"),
     ({"concurrency": True}, "concurrency"),
+    ({"rate_limit": 5}, "rate_limit"),
+    ({"rate_limit": {}}, "rate_limit.per_second"),
+    ({"rate_limit": {"per_second": -1}}, "rate_limit.per_second"),
+    ({"rate_limit": {"per_second": 0}}, "rate_limit.per_second"),
+    ({"rate_limit": {"per_second": 10**9}}, "rate_limit.per_second"),
+    ({"rate_limit": {"per_second": "50"}}, "rate_limit.per_second"),
+    ({"rate_limit": {"per_second": 5, "burst": 0}}, "rate_limit.burst"),
+    ({"rate_limit": {"per_second": 5, "burst": 1.5}}, "rate_limit.burst"),
+    ({"rate_limit": {"per_minute": 5, "per_second": 1}}, "rate_limit.per_minute"),
+    ({"ordering": "strict"}, "ordering"),
+    ({"ordering": True}, "ordering"),
+    ({"on_exhausted": "stop", "ordering": "key"}, "on_exhausted"),
+    ({"on_exhausted": "block"}, "on_exhausted"),
+    ({"batch": 10}, "batch"),
+    ({"batch": {"max_events": 0}}, "batch.max_events"),
+    ({"batch": {"max_events": 1001}}, "batch.max_events"),
+    ({"batch": {"max_bytes": 100}}, "batch.max_bytes"),
+    ({"batch": {"max_bytes": 2_000_000}}, "batch.max_bytes"),
+    ({"batch": {"max_wait_ms": 60_000}}, "batch.max_wait_ms"),
+    ({"batch": {"max_wait": 1}}, "batch.max_wait"),
+    ({"fallback_urls": "https://b.example/"}, "fallback_urls"),
+    ({"fallback_urls": ["https://b.example/", "nowhere"]}, "fallback_urls[1]"),
+    ({"fallback_urls": ["https://b.example/", f"http://{REFUSED_HOST}/"]}, "fallback_urls[1]"),
+    ({"fallback_urls": ["https://b.example/", "https://b.example"]}, "fallback_urls[1]"),
+    ({"fallback_urls": ["https://EXAMPLE.com:443/hooks"], "url": URL}, "fallback_urls[0]"),
+    ({"fallback_urls": [f"https://{n}.example/" for n in range(6)]}, "fallback_urls"),
+    ({"equal_urls": ["https://b.example/"]}, "equal_urls[0]"),
+    ({"equal_urls": [{"weight": 2}]}, "equal_urls[0].url"),
+    ({"equal_urls": [{"url": "https://b.example/"}, {"url": f"http://{REFUSED_HOST}/"}]}, "equal_urls[1].url"),
+    ({"equal_urls": [{"url": URL}], "url": URL}, "equal_urls[0].url"),
+    ({"equal_urls": [{"url": "https://b.example/", "weight": 0}]}, "equal_urls[0].weight"),
+    ({"equal_urls": [{"url": "https://b.example/"}], "fallback_urls": ["https://b.example/"]}, "fallback_urls[0]"),
+    ({"balance": "random"}, "balance"),
+    ({"balance": "sticky"}, "balance"),
+    ({"max_age": 0}, "max_age"),
+    ({"max_age": -5}, "max_age"),
+    ({"max_age": 10**12}, "max_age"),
+    ({"max_age": "1h"}, "max_age"),
+    ({"format": "xml"}, "format"),
+    ({"format": {"kind": "json"}}, "format"),
+    ({"circuit": "closed"}, "circuit"),
     ({"color": "red"}, "color"),
     ({"id": "ep_x"}, "id"),
     ({"paused": "yes"}, "paused"),
@@ -137,6 +178,28 @@ async def test_fields_of_endpoints(world: World) -> None:
     assert refused.code == "target_refused"
     assert "not to be spoken to" in refused.json()["detail"]
     await nothing_changed(world)
+
+
+async def test_fields_that_contradict_what_is_stored(world: World) -> None:
+    made = {
+        "ordering": "key",
+        "on_exhausted": "block",
+        "fallback_urls": ["https://b.example/"],
+        "equal_urls": [{"url": "https://c.example/"}],
+        "balance": "sticky",
+    }
+    assert (await world.admin.patch("/v1/apps/shop/endpoints/main", made)).status == 200
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"ordering": "none"}, "ordering"),
+        ({"ordering": None}, "ordering"),
+        ({"equal_urls": []}, "equal_urls"),
+        ({"url": "https://b.example/"}, "url"),
+        ({"url": "https://c.example/"}, "url"),
+        ({"fallback_urls": ["https://c.example/"]}, "fallback_urls[0]"),
+    ]
+    for fields, path in cases:
+        is_problem(await world.admin.patch("/v1/apps/shop/endpoints/main", fields), 422, path, fields)
+    assert await world.query("SELECT revision FROM endpoint") == [(2,)]
 
 
 async def test_secrets_are_refused_and_not_repeated(world: World) -> None:

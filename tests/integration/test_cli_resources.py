@@ -16,6 +16,17 @@ from posthouse.cli.client import Client
 from posthouse.cli.resources import RESOURCES
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+FLOW = (
+    "rate_limit",
+    "ordering",
+    "on_exhausted",
+    "max_age",
+    "fallback_urls",
+    "equal_urls",
+    "balance",
+    "batch",
+    "format",
+)
 
 
 @pytest.fixture(scope="module")
@@ -121,8 +132,24 @@ def test_endpoints_are_looked_after(server: Served) -> None:
     assert rows(run("endpoints", "update", *at, "--description", "books", **reach))[0]["description"] == "books"
     assert rows(run("endpoints", "update", *at, "--no-enabled", **reach))[0]["enabled"] is False
     assert rows(run("endpoints", "update", *at, "--enabled", **reach))[0]["enabled"] is True
+    words = ("--rate-limit", '{"per_second": 5}', "--ordering", "key", "--on-exhausted", "block", "--max-age", "60")
+    others = ("--fallback-url", "http://127.0.0.1:9/b", "--fallback-url", "http://127.0.0.1:9/c", "--format", "json")
+    equal = ("--equal-urls", '[{"url": "http://127.0.0.1:9/d"}]', "--balance", "sticky", "--batch", '{"max_events": 9}')
+    (flow,) = rows(run("endpoints", "update", *at, *words, *others, *equal, **reach))
+    assert flow["rate_limit"] == {"per_second": 5.0, "burst": 5}
+    assert (flow["ordering"], flow["on_exhausted"], flow["max_age"], flow["balance"]) == (
+        "key",
+        "block",
+        60.0,
+        "sticky",
+    )
+    assert flow["fallback_urls"] == ["http://127.0.0.1:9/b", "http://127.0.0.1:9/c"]
+    assert (flow["equal_urls"][0]["weight"], flow["batch"]["max_events"]) == (1, 9)
+    refused = run("endpoints", "update", *at, "--ordering", "none", **reach)
+    assert (refused.returncode, "ordering" in refused.stderr) == (2, True)
+    assert rows(run("endpoints", "update", *at, "--data", json.dumps(dict.fromkeys(FLOW)), **reach))[0]["batch"] is None
     revisions = rows(run("endpoints", "revisions", *at, **reach))
-    assert [row["revision"] for row in revisions] == [2, 1]
+    assert [row["revision"] for row in revisions] == [4, 3, 2, 1]
     assert [row["uid"] for row in rows(run("endpoints", "list", "--enabled", "true", **reach))] == ["ledger"]
 
 

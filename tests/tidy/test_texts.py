@@ -31,6 +31,7 @@ OPAQUE: Final = {
     "src/posthouse/intake/cloudevents.py:_json_payload": "another Invalid's own",
     "src/posthouse/intake/parse.py:_not_as_expected": "msgspec",
     "src/posthouse/manage/endpoints.py:_check": "adapters/http/addresses.py, which raises it first",
+    "src/posthouse/manage/flow_check.py:_target": "wire/target.py, which raises it first",
     "src/posthouse/manage/endpoints.py:secret_of": "the SDK's SecretError",
 }
 # What pydantic finds wrong with Python objects, or with kinds of fields that no model has.

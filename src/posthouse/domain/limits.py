@@ -145,7 +145,7 @@ OVERLAP_SECONDS: Final = 86_400
 OVERLAP_SECONDS_MAX: Final = 30 * 86_400
 SECRETS_MAX: Final = 4  # of one endpoint that sign at the same time: each adds a signature to every request
 
-RATE_PER_SECOND_MAX: Final = 1_000_000.0
+RATE_PER_SECOND_MAX: Final = 1_000_000
 RATE_INTERVAL_SECONDS_MAX: Final = 7 * 86_400.0  # of the slowest rate, between two requests
 RATE_BURST_REQUESTS_MAX: Final = 1_000_000
 REQUEST_EVENTS_MAX: Final = 1_000  # in one request of an endpoint that takes batches

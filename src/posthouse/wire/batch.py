@@ -17,7 +17,7 @@ An event that is not named is confirmed. A body of any other shape says nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -48,7 +48,7 @@ def added_bytes(event: Event, format: Format) -> int:
     return len(_head_of(format)(event)) + cloudevents.data_bytes(event) + _BRACKET_AND_COMMA
 
 
-def _head_of(format: Format) -> Any:
+def _head_of(format: Format) -> Callable[[Event], bytes]:
     return cloudevents.before_data if format is Format.CLOUDEVENTS else _before_data
 
 
