@@ -169,6 +169,7 @@ class Posthouse:
             exclusive=data_dir is not None,
             dead=session.dead,
             budget=Budget(sockets_max=settings.sockets_max, bytes_max=settings.in_flight_bytes_max),
+            circuits=settings.circuit_policy(),
         )
         session.tell(appended=engine.tails.nudge, lost=engine.suspend)
         await session.start()
