@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import structlog
 
 from posthouse.dispatch.configs import Configs
 from posthouse.dispatch.dispatcher import Dispatcher
+from posthouse.dispatch.lane_facts import LaneFacts
 from posthouse.dispatch.ownership import Ownership
 from posthouse.dispatch.tail import Tails
 from posthouse.domain.circuit import DEFAULT_POLICY, CircuitPolicy
@@ -19,18 +20,18 @@ from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.errors import PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
 from posthouse.domain.ids import AppId, EndpointId
-from posthouse.domain.limits import IN_FLIGHT_GRACE_SECONDS, LANE_LINES_OWED_MAX, PAGED_BYTES_MAX
+from posthouse.domain.limits import IN_FLIGHT_GRACE_SECONDS, PAGED_BYTES_MAX
 from posthouse.lane.budget import Budget
 from posthouse.lane.lane import Lane
 from posthouse.lane.lanes import Lanes
-from posthouse.lane.pace import Bucket
 from posthouse.ports.clock import Clock
 from posthouse.ports.log import EventLog, Head
 from posthouse.ports.store import Claim, Journalled, Store
 from posthouse.ports.telemetry import Telemetry
 from posthouse.ports.transport import Transport
+from posthouse.send.owing import owed_row
 from posthouse.send.peer import Peer
-from posthouse.send.sender import CANCELLED, EXPIRED, Sender, owed_row
+from posthouse.send.sender import CANCELLED, EXPIRED, Sender
 from posthouse.settle.backlog import Backlog
 from posthouse.settle.journal import Journal, Released
 from posthouse.settle.progress import Progress
@@ -40,16 +41,6 @@ log = structlog.get_logger()
 SWEEP_SECONDS: Final = 0.25
 OUR_FAULT_SECONDS: Final = 5.0
 EFFECTS_AT_ONCE: Final = 100
-SLOW_RATE_SECONDS: Final = 1.0  # a rate whose first request would wait for longer is worth a query
-LEARN_SECONDS: Final = 1.0
-
-
-class _Owned(NamedTuple):
-    """Since when a partition is ours, on both clocks, and whether its last owner left in order."""
-
-    boot: float
-    now: float
-    planned: bool
 
 
 class Engine:
@@ -103,7 +94,14 @@ class Engine:
             disabled=self._disabled,
             may_write=lambda: self.ownership.valid,
         )
-        self._owned: dict[int, _Owned] = {}
+        self.facts = LaneFacts(
+            store,
+            clock,
+            self.journal,
+            position=lambda partition: self.tails.position(partition),  # noqa: PLW0108 - made after this
+            spawn=self._chore,
+            start=lambda lane: self.lanes.start(lane),  # noqa: PLW0108 - made after this
+        )
         self.lanes = Lanes(
             budget or Budget(),
             clock,
@@ -114,10 +112,10 @@ class Engine:
             release=self._release,
             mark_in_flight=self._mark_in_flight,
             drained=self._drained,
-            owned_since=self._owned_since,
-            owes=lambda endpoint_id: self.backlog.owes(endpoint_id),  # noqa: PLW0108 - it is made after the lanes
-            made=self._lane_made,
-            learn=lambda lane: self._chore(self._learn_lines(lane)),
+            owned_since=self.facts.owned_since,
+            owes=lambda endpoint_id: self.backlog.owes(endpoint_id),  # noqa: PLW0108 - made after this
+            made=self.facts.made,
+            learn=self.facts.learn,
             circuits=circuits,
         )
         self.configs = Configs(store, clock, changed=self._configured, only=self._only, shrunk=self._shrunk)
@@ -130,7 +128,7 @@ class Engine:
             memory=self._paging_memory,
             page_in=self.lanes.page_in,
             orphaned=self._orphaned,
-            in_turn=self._in_turn,
+            in_turn=self.facts.in_turn,
         )
         self.dispatcher = Dispatcher(self.configs, self.lanes, self.progress, clock)
         self.tails = Tails(
@@ -234,8 +232,7 @@ class Engine:
     async def _taken(self, claims: Sequence[Claim]) -> None:
         """Derive what the predecessors left. The claim was a statement of its own: what follows sees all they wrote."""
         partitions = [claim.partition for claim in claims]
-        for claim in claims:
-            self._owned[claim.partition] = _Owned(self._clock.boot(), self._clock.now(), claim.previous is None)
+        self.facts.take(claims)
         heads = await self._log.heads(partitions)
         self.configs.take({partition: heads[partition].config_version for partition in partitions})
         for previous in {claim.previous for claim in claims} - {None, self._owner}:
@@ -379,56 +376,6 @@ class Engine:
             sender=self._owner,
         )
         self.journal.mark_in_flight(delivery, row)
-
-    # What lanes ask
-
-    def _owned_since(self, partition: int) -> float:
-        owned = self._owned.get(partition)
-        return self._clock.boot() if owned is None else owned.boot
-
-    def _lane_made(self, lane: Lane) -> None:
-        """A slow rate need not begin anew with each owner: after a planned hand-over the last attempt is on record."""
-        owned = self._owned.get(lane.endpoint.partition)
-        bucket = lane.bucket
-        if bucket is not None and owned is not None and owned.planned:
-            wait = bucket.wait(self._clock.boot())
-            if wait > SLOW_RATE_SECONDS:
-                self._chore(self._credit(lane, bucket, owned))
-
-    async def _credit(self, lane: Lane, bucket: Bucket, owned: _Owned) -> None:
-        endpoint = lane.endpoint
-        try:
-            last = await self._store.last_sent(endpoint.partition, endpoint.id)
-        except StoreUnavailable as error:
-            log.warning("rate.not_seeded", endpoint=endpoint.id.hex(), error=str(error))  # it waits a little longer
-            return
-        bucket.credit(max(owned.now - (last or 0.0), 0.0))
-        self.lanes.look(lane)
-
-    def _in_turn(self, owed: Owed) -> bool:
-        """Whether a row of an ordered line that the store calls due is: all before it were dispatched, and none of them is on
-        its way into the store."""
-        if owed.seq > self.tails.position(owed.partition):
-            return False
-        unwritten = self.journal.unwritten_row((owed.partition, owed.endpoint_id, owed.line))
-        return unwritten is None or unwritten >= owed.seq
-
-    async def _learn_lines(self, lane: Lane) -> None:
-        """Find out which lines of a lane have rows, so that the others need not go through the store."""
-        endpoint = lane.endpoint
-        lane.learning = set()
-        try:
-            await self.journal.caught_up()
-            lines = await self._store.owed_lines(endpoint.partition, endpoint.id, limit=LANE_LINES_OWED_MAX)
-            if len(lines) < LANE_LINES_OWED_MAX:
-                lane.know_lines(lines)
-            else:
-                await self._clock.sleep(LEARN_SECONDS)
-        except StoreUnavailable as error:
-            log.warning("lines.not_learnt", endpoint=endpoint.id.hex(), error=str(error))
-            await self._clock.sleep(LEARN_SECONDS)
-        finally:
-            lane.learning = None
 
     def _orphaned(self, owed: Owed, event: Event | None, endpoint: Endpoint | None) -> None:
         """A row whose endpoint was deleted, or whose event retention dropped: settle it as given up."""

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from posthouse.domain.circuit import DEFAULT_POLICY, CircuitPolicy
-from posthouse.domain.delivery import Delivery, DeliveryKey, OwedReason
+from posthouse.domain.delivery import Delivery, DeliveryKey, Fate, OwedReason
 from posthouse.domain.endpoint import Endpoint
-from posthouse.domain.limits import LANE_FRESH_MAX, LANE_PAGED_MAX
+from posthouse.domain.limits import LANE_FRESH_MAX, LANE_LINES_OWED_MAX, LANE_PAGED_MAX
+from posthouse.domain.order import UNORDERED
 from posthouse.lane.order import Queue
 from posthouse.lane.pace import Bucket, Concurrency
 from posthouse.send.peer import Peer
+from posthouse.send.sender import Told
 from posthouse.wire.batch import FRAME_BYTES, added_bytes
 
 Load = list[Delivery]
 """What goes in one request: one delivery, or a batch."""
 
+_NONE: Final[tuple[Load, Load]] = ([], [])
+_WAIT_SECONDS_MIN: Final = 0.001  # of its timer
 _ROOM_IN_BATCHES: Final = 2  # rows are paged in for so many requests ahead
 
 
@@ -122,13 +126,13 @@ class Lane:
         """Whether a fresh delivery of this line must become a row, behind those that are there."""
         return line in self.owed_lines or self.all_owed
 
-    def owe_line(self, line: int, lines_max: int) -> None:
+    def owe_line(self, line: int) -> None:
         """A row of this line is on its way into the store."""
         if self.learning is not None:
             self.learning.add(line)
         if not self.all_owed:
             self.owed_lines.add(line)
-            if len(self.owed_lines) > lines_max:
+            if len(self.owed_lines) > LANE_LINES_OWED_MAX:
                 self.owed_lines.clear()
                 self.all_owed = True
 
@@ -171,6 +175,24 @@ class Lane:
                     return first.offered_at + batch.max_wait_ms / 1000 - boot
         return 0.0
 
+    def wake_in(self, woken: Callable[[Lane], None], seconds: float) -> None:
+        """Have somebody look at it then. It has one timer: the earliest. Infinity: whoever ends a request looks at it."""
+        if seconds == math.inf:
+            return
+        loop = asyncio.get_running_loop()
+        at = loop.time() + max(seconds, _WAIT_SECONDS_MIN)
+        if self.timer is not None:
+            if self.timer.when() <= at:
+                return
+            self.timer.cancel()
+        self.timer = loop.call_at(at, woken, self)
+
+    def wake_never(self) -> None:
+        """Nobody needs to look at it any more."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
     def next_size(self, first: Delivery) -> int:
         """At most so many bytes of payloads go into the next request, which begins with this one."""
         size = len(first.event.payload)
@@ -210,6 +232,38 @@ class Lane:
             del self.in_flight[(delivery.endpoint_id, delivery.event.id)]
             self.bytes_in_flight -= len(delivery.event.payload)
 
+    def note(self, told: Told, running: int, started_at: float, boot: float) -> None:
+        """What a request told of the target's pace: it began at `started_at` (boot clock) as the `running`-th."""
+        if told.seconds is None:
+            if self.bucket is not None:
+                self.bucket.give_back()
+            return
+        was_calm, self.calm = self.calm, self.peer.calm
+        if self.calm and not was_calm:
+            self.concurrency.restart()
+        self.concurrency.answered(
+            told.seconds, overloaded=told.overloaded, running=running, started_at=started_at, boot=boot
+        )
+
+    def settle(self, load: Load, fates: Sequence[Fate]) -> tuple[Load, Load]:
+        """Let the lines of a load go on. What goes again, and is first in the queue; and what leaves the queue, since one
+        before it in its line is a row now."""
+        if len(load) == 1 and not load[0].line and fates[0] is not Fate.AGAIN:
+            return _NONE
+        again = [delivery for delivery, fate in zip(load, fates, strict=True) if fate is Fate.AGAIN]
+        if again:
+            self.queue.back(again)
+        behind: Load = []
+        lines = {delivery.line for delivery in load} - {delivery.line for delivery in again}
+        for line in lines - {UNORDERED}:
+            if any(d.line == line and fate is Fate.OWED for d, fate in zip(load, fates, strict=True)):
+                self.owe_line(line)
+                if self.queue.has(line):
+                    behind += self.queue.leave(line)
+            elif self.queue.has(line):
+                self.queue.done(line)
+        return again, behind
+
     def adopt(self, delivery: Delivery) -> bool:
         """Whether a request for this delivery still runs, from before its partition was lost and taken again.
 
@@ -233,3 +287,8 @@ class Lane:
         recovered = self.peer.failing_since is None and self.endpoint.health.failing_since is not None
         lines = self.owed_lines or self.all_owed
         return not (recovered or lines) and self.peer.calm and (self.bucket is None or self.bucket.full(boot))
+
+
+def load_bytes(load: Load) -> int:
+    """The payloads that go in one request."""
+    return len(load[0].event.payload) if len(load) == 1 else sum([len(d.event.payload) for d in load])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Final
 
@@ -14,15 +13,13 @@ from posthouse.domain.circuit import DEFAULT_POLICY, CircuitPolicy
 from posthouse.domain.delivery import Delivery, Fate, OwedReason
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.ids import AppId, EndpointId
-from posthouse.domain.limits import (
-    CROWD_STARTS_MAX,
-    LANE_LINES_OWED_MAX,
-    LANE_SECONDS_MAX,
-    LANES_IDLE_MAX,
-    PAGED_BYTES_MAX,
-)
+from posthouse.domain.limits import LANE_SECONDS_MAX, PAGED_BYTES_MAX
 from posthouse.lane.budget import Budget
-from posthouse.lane.lane import Lane, Load
+from posthouse.lane.crowd import Crowd
+from posthouse.lane.faults import FaultLog
+from posthouse.lane.lane import Lane, Load, load_bytes
+from posthouse.lane.registry import Registry
+from posthouse.lane.stalled import Stalled
 from posthouse.ports.clock import Clock
 from posthouse.send.peer import Peer
 from posthouse.send.sender import Told
@@ -33,8 +30,6 @@ Send = Callable[[Peer, Load], Awaitable[Told]]
 Spill = Callable[[Delivery, Endpoint, OwedReason], None]
 
 PROMPT_STALLED_MAX: Final = 16  # lanes looked at when one request ends; the rest at the next sweep
-TELL_SECONDS: Final = 1.0
-WAIT_SECONDS_MIN: Final = 0.001  # of a lane's timer
 
 
 class Lanes:
@@ -42,8 +37,7 @@ class Lanes:
 
     A lane runs as many workers as it has requests in flight; a worker takes the next load of its lane when it is done
     with one, so that a busy lane costs no task an event. `may_start` is asked before every send (the lease holds, the
-    journal has room). The deliveries of an event for very many endpoints, a crowd, are started a few in each turn of the
-    event loop and from one half of the sockets, so that others pass between them. A lane that must wait (for its rate, its
+    journal has room). A lane that must wait (for its rate, its
     circuit, its target's `Retry-After`, or more events for a batch) has one timer.
 
     What a lane cannot hold, or has held for two seconds, is spilled to a row, the latter while `may_spill` (the journal has
@@ -84,16 +78,12 @@ class Lanes:
         self._made = made
         self._learn = learn
         self._circuits = circuits
-        self._lanes: dict[EndpointId, Lane] = {}
-        self._by_app: dict[AppId, set[EndpointId]] = {}
+        self._lanes = Registry(self._idle)
         self._active: dict[EndpointId, Lane] = {}  # with something waiting or in flight
-        self._stalled: OrderedDict[EndpointId, Lane] = OrderedDict()  # refused by the budget or the gate, oldest first
-        self._crowd: deque[Lane] = deque()  # offered a delivery of a crowd, oldest first
-        self._pumping = False
+        self._stalled = Stalled(budget, may_start, self.start)
+        self._crowd = Crowd(budget, self.start)
         self._workers: set[asyncio.Task[None]] = set()
-        self._evict_at = LANES_IDLE_MAX
-        self._tell_at = 0.0
-        self._untold = 0
+        self._faults = FaultLog()
         self.paged_bytes = 0  # payloads of rows that wait in lanes
 
     # Offering
@@ -102,29 +92,19 @@ class Lanes:
         """The lane of an endpoint, made where there is none, in the endpoint's newest form."""
         lane = self._lanes.get(endpoint.id)
         if lane is None:
-            if len(self._lanes) >= self._evict_at:
-                self._evict()
-            lane = self._lanes[endpoint.id] = Lane(
+            lane = Lane(
                 endpoint,
                 self._circuits,
                 boot=self._owned_since(endpoint.partition),
                 all_owed=endpoint.ordered and self._owes(endpoint.id),
             )
-            self._by_app.setdefault(endpoint.app_id, set()).add(endpoint.id)
+            self._lanes.add(lane)
             self._made(lane)
             if not lane.peer.calm:
-                self._wake_in(lane, lane.peer.wait(self._clock.now()))
+                lane.wake_in(self._woken, lane.peer.wait(self._clock.now()))
         elif lane.peer.endpoint is not endpoint:
             self._configure(lane, endpoint)
         return lane
-
-    def look(self, lane: Lane) -> None:
-        """The lane may start something earlier than it thought."""
-        self._start(lane)
-
-    def get(self, endpoint_id: EndpointId) -> Lane | None:
-        """The lane of an endpoint, if it has one."""
-        return self._lanes.get(endpoint_id)
 
     def offer(self, endpoint: Endpoint, delivery: Delivery, *, crowd: bool = False) -> None:
         """A fresh delivery, perhaps one of a crowd: it waits in its lane, or is spilled where that is closed or full, or where
@@ -145,10 +125,9 @@ class Lanes:
             lane.queue.add(delivery)
             if crowd:
                 self._active[endpoint.id] = lane
-                self._crowd.append(lane)
-                self._pump_soon()
+                self._crowd.add(lane)
             else:
-                self._start(lane)
+                self.start(lane)
         else:
             self._spill(lane, delivery, OwedReason.LANE_FULL)
 
@@ -176,11 +155,12 @@ class Lanes:
         if lane.closed:
             self.close(lane)
         else:
-            self._start(lane)
+            self.start(lane)
 
     # Starting
 
-    def _start(self, lane: Lane) -> None:
+    def start(self, lane: Lane) -> None:
+        """Let the lane send what it may."""
         if not len(lane.queue):
             return
         self._active[lane.endpoint.id] = lane
@@ -188,20 +168,6 @@ class Lanes:
             task = asyncio.get_running_loop().create_task(self._work(lane, load))
             self._workers.add(task)
             task.add_done_callback(self._workers.discard)
-
-    def _pump_soon(self) -> None:
-        if not self._pumping and self._crowd and not self._budget.half_full:
-            self._pumping = True
-            asyncio.get_running_loop().call_soon(self._pump)
-
-    def _pump(self) -> None:
-        """Start a few lanes of a crowd, and come again in the next turn of the loop."""
-        self._pumping = False
-        for _ in range(min(CROWD_STARTS_MAX, len(self._crowd))):
-            if self._budget.half_full:
-                return  # whoever ends a request comes here again
-            self._start(self._crowd.popleft())
-        self._pump_soon()
 
     def _take(self, lane: Lane) -> Load | None:
         if lane.closed or lane.requests >= lane.concurrency.limit:
@@ -212,37 +178,25 @@ class Lanes:
         if lane.bucket is not None or not lane.peer.calm or lane.endpoint.batch is not None:
             wait = lane.wait(self._clock.boot(), self._clock.now())
             if wait > 0:
-                self._wake_in(lane, wait)
+                lane.wake_in(self._woken, wait)
                 return None
         size = lane.next_size(first)
         if not self._may_start() or not self._budget.admits(
             size, lane_sockets=lane.requests, lane_bytes=lane.bytes_in_flight
         ):
-            self._stalled[lane.endpoint.id] = lane
+            self._stalled.add(lane)
             return None
         paged = lane.queue.paged_bytes
         load = lane.take()
         self.paged_bytes -= paged - lane.queue.paged_bytes
-        self._budget.take(_size(load))
+        self._budget.take(load_bytes(load))
         return load
-
-    def _wake_in(self, lane: Lane, seconds: float) -> None:
-        """Look at the lane again then. It has one timer: the earliest."""
-        if seconds == math.inf:
-            return  # whoever ends a request looks at it
-        loop = asyncio.get_running_loop()
-        at = loop.time() + max(seconds, WAIT_SECONDS_MIN)
-        if lane.timer is not None:
-            if lane.timer.when() <= at:
-                return
-            lane.timer.cancel()
-        lane.timer = loop.call_at(at, self._woken, lane)
 
     def _woken(self, lane: Lane) -> None:
         lane.timer = None
         if self._lanes.get(lane.endpoint.id) is not lane:
             return
-        self._start(lane)
+        self.start(lane)
         if not lane.closed:
             self._drained(lane.endpoint.id)
 
@@ -255,52 +209,35 @@ class Lanes:
             try:
                 told = await self._send(lane.peer, current)
             except Exception as error:  # noqa: BLE001 - it is logged, though not each time
-                self._tell(error, lane)
+                self._faults.tell(error, lane.endpoint.id)
             finally:
                 lane.ended(current)
-                self._budget.give_back(_size(current))
+                self._budget.give_back(load_bytes(current))
             if told is None:
                 # Ours, not the target's: no attempt is spent, and the deliveries are owed a little later.
                 for delivery in current:
                     self._spill_row(delivery, lane.endpoint, OwedReason.OUR_FAULT)
-                self._settle(lane, current, [Fate.OWED] * len(current))
+                told = Told([Fate.OWED] * len(current))
             else:
-                self._note(lane, told, running, started_at)
-                self._settle(lane, current, told.fates)
+                lane.note(told, running, started_at, self._clock.boot())
+                if not lane.calm:
+                    self._quieten(lane)
+            again, behind = lane.settle(current, told.fates)
+            self.paged_bytes += sum([len(delivery.event.payload) for delivery in again if delivery.row])
+            self._leave(lane, behind, OwedReason.BEHIND)
             # Before the next one is taken: a lane that never runs dry has room for rows too.
             if lane.paged_room(0.0 if lane.peer.calm else self._clock.now()):
                 self._drained(lane.endpoint.id)
             current = self._take(lane)
-            if self._stalled:
-                self._restart_stalled(PROMPT_STALLED_MAX)
-            if self._crowd:
-                self._pump_soon()
+            self._stalled.restart(PROMPT_STALLED_MAX)
+            self._crowd.pump_soon()
             if current is not None and lane.concurrency.limit > lane.requests and len(lane.queue):
-                self._start(lane)  # it may have more at once than before
+                self.start(lane)  # it may have more at once than before
         if lane.in_flight or len(lane.queue):
             return
         self._active.pop(lane.endpoint.id, None)
         if lane.adrift:
-            self._forget(lane)  # its partition may be another owner's: what it knows grows old
-
-    def _note(self, lane: Lane, told: Told, running: int, started_at: float) -> None:
-        """What a request told of the target's pace."""
-        if told.seconds is None:
-            if lane.bucket is not None:
-                lane.bucket.give_back()
-            return
-        was_calm, lane.calm = lane.calm, lane.peer.calm
-        if not lane.calm:
-            self._quieten(lane)
-        elif not was_calm:
-            lane.concurrency.restart()
-        lane.concurrency.answered(
-            told.seconds,
-            overloaded=told.overloaded,
-            running=running,
-            started_at=started_at,
-            boot=self._clock.boot(),
-        )
+            self._lanes.remove(lane)  # its partition may be another owner's: what it knows grows old
 
     def _quieten(self, lane: Lane) -> None:
         """Nothing is sent for a while: what waits need not wait in memory."""
@@ -309,47 +246,11 @@ class Lanes:
             return
         if wait > LANE_SECONDS_MAX:
             self._leave(lane, lane.queue.clear(), lane.peer.quiet_reason)
-        self._wake_in(lane, wait)
-
-    def _settle(self, lane: Lane, load: Load, fates: Sequence[Fate]) -> None:
-        """Let the lines of a load go on, or leave memory where one of their deliveries is a row now."""
-        again = [delivery for delivery, fate in zip(load, fates, strict=True) if fate is Fate.AGAIN]
-        if again:
-            self.paged_bytes += sum(len(d.event.payload) for d in again if d.row)
-            lane.queue.back(again)
-        seen = {delivery.line for delivery in again}
-        for delivery, fate in zip(load, fates, strict=True):
-            line = delivery.line
-            if not line:
-                continue
-            if fate is Fate.OWED:
-                lane.owe_line(line, LANE_LINES_OWED_MAX)
-                if lane.queue.has(line):
-                    self._leave(lane, lane.queue.leave(line), OwedReason.BEHIND)
-            elif line not in seen and delivery is _last_of(load, line) and lane.queue.has(line):
-                lane.queue.done(line)
-
-    def _tell(self, error: Exception, lane: Lane) -> None:
-        """Log a fault of ours, but not each of thousands a second (no file descriptor is left, say)."""
-        now = asyncio.get_running_loop().time()
-        if now >= self._tell_at:
-            self._tell_at = now + TELL_SECONDS
-            log.error("lane.send_failed", endpoint=lane.endpoint.id.hex(), untold=self._untold, exc_info=error)
-            self._untold = 0
-        else:
-            self._untold += 1
+        lane.wake_in(self._woken, wait)
 
     def resume(self) -> None:
         """The gate opened: let every lane that was refused try again."""
-        self._restart_stalled(len(self._stalled))
-
-    def _restart_stalled(self, most: int) -> None:
-        """Let the lanes that were refused try again, in turn; one that is refused again goes to the end."""
-        for _ in range(min(most, len(self._stalled))):
-            if self._budget.full or not self._may_start():
-                return
-            _, lane = self._stalled.popitem(last=False)
-            self._start(lane)
+        self._stalled.restart(len(self._stalled))
 
     # Leaving memory
 
@@ -359,7 +260,7 @@ class Lanes:
             self._release(delivery)
         else:
             if delivery.line:
-                lane.owe_line(delivery.line, LANE_LINES_OWED_MAX)
+                lane.owe_line(delivery.line)
             self._spill_row(delivery, lane.endpoint, reason)
 
     def _leave(self, lane: Lane, deliveries: Sequence[Delivery], reason: OwedReason) -> None:
@@ -382,7 +283,7 @@ class Lanes:
             for delivery in lane.in_flight.values():
                 if delivery.fresh and delivery.offered_at <= oldest:
                     if delivery.line:
-                        lane.owe_line(delivery.line, LANE_LINES_OWED_MAX)
+                        lane.owe_line(delivery.line)
                     self._mark_in_flight(lane, delivery)
             if lane.all_owed and lane.learning is None and lane.endpoint.ordered:
                 self._learn(lane)
@@ -418,15 +319,14 @@ class Lanes:
         if lane.closed:
             self.close(lane)
         else:
-            self._start(lane)
+            self.start(lane)
             self._drained(endpoint.id)
 
     def keep_only(self, app_ids: Collection[AppId], endpoint_ids: Collection[EndpointId]) -> None:
         """These are all the endpoints that the apps have: the lanes of others stop."""
-        for app_id in app_ids:
-            for endpoint_id in self._by_app.get(app_id, ()):
-                if endpoint_id not in endpoint_ids:
-                    self.close(self._lanes[endpoint_id])
+        for lane in self._lanes.of_apps(app_ids):
+            if lane.endpoint.id not in endpoint_ids:
+                self.close(lane)
 
     def line_emptied(self, endpoint_id: EndpointId, line: int) -> None:
         """No row of this line is left, written or not: what is fresh of it need not become one."""
@@ -436,7 +336,7 @@ class Lanes:
 
     def taken(self, partitions: Collection[int]) -> None:
         """Partitions are ours again: what their lanes knew of others' doing is old."""
-        for lane in self._lanes.values():
+        for lane in self._lanes:
             if lane.adrift and lane.endpoint.partition in partitions:
                 lane.taken(
                     self._owned_since(lane.endpoint.partition),
@@ -445,17 +345,18 @@ class Lanes:
 
     def drop(self, partitions: Collection[int]) -> None:
         """Partitions are no longer ours: forget what waits; what is in flight ends by itself."""
-        for endpoint_id, lane in list(self._lanes.items()):
+        for lane in self._lanes:
             if lane.endpoint.partition not in partitions:
                 continue
+            endpoint_id = lane.endpoint.id
             self.paged_bytes -= lane.queue.paged_bytes
             lane.queue.clear()
-            self._stalled.pop(endpoint_id, None)
+            self._stalled.remove(endpoint_id)
             if lane.in_flight:
                 lane.adrift = True
             else:
                 self._active.pop(endpoint_id, None)
-                self._forget(lane)
+                self._lanes.remove(lane)
 
     def mark_all_in_flight(self) -> None:
         """Before a planned hand-over: every request that still runs gets its row."""
@@ -470,33 +371,11 @@ class Lanes:
         for task in list(self._workers):
             task.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
-        for lane in self._lanes.values():
-            if lane.timer is not None:
-                lane.timer.cancel()
+        for lane in self._lanes:
+            lane.wake_never()
 
-    def _forget(self, lane: Lane) -> None:
-        endpoint = lane.endpoint
-        if lane.timer is not None:
-            lane.timer.cancel()
-            lane.timer = None
-        if self._lanes.get(endpoint.id) is lane:
-            del self._lanes[endpoint.id]
-            ids = self._by_app[endpoint.app_id]
-            ids.discard(endpoint.id)
-            if not ids:
-                del self._by_app[endpoint.app_id]
-
-    def _evict(self) -> None:
-        """Let a tenth of the lanes go, if so many are idle and have nothing to remember."""
-        enough = len(self._lanes) * 9 // 10
-        boot = self._clock.boot()
-        for endpoint_id, lane in list(self._lanes.items()):
-            if len(self._lanes) <= enough:
-                break
-            if endpoint_id not in self._active and lane.forgettable(boot):
-                self._forget(lane)
-        # Where too few are idle, the next look is worth its cost only after as many more were made.
-        self._evict_at = max(LANES_IDLE_MAX, len(self._lanes) * 11 // 10)
+    def _idle(self, lane: Lane) -> bool:
+        return lane.endpoint.id not in self._active and lane.forgettable(self._clock.boot())
 
     # For metrics
 
@@ -514,11 +393,3 @@ class Lanes:
 
     def __len__(self) -> int:
         return len(self._lanes)
-
-
-def _size(load: Load) -> int:
-    return len(load[0].event.payload) if len(load) == 1 else sum([len(d.event.payload) for d in load])
-
-
-def _last_of(load: Load, line: int) -> Delivery:
-    return next(delivery for delivery in reversed(load) if delivery.line == line)

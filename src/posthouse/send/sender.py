@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Final, assert_never
 
@@ -11,12 +10,8 @@ import structlog
 
 from posthouse.domain.callback import (
     CONFIRMED,
-    Block,
-    Confirm,
     Decision,
     Disable,
-    GiveUp,
-    RetryAt,
     classify,
     decide,
     held_until,
@@ -33,7 +28,6 @@ from posthouse.domain.delivery import (
     Fate,
     HealthTurn,
     Owed,
-    OwedReason,
 )
 from posthouse.domain.endpoint import Endpoint, OnExhausted
 from posthouse.domain.errors import PosthouseError, StoreUnavailable
@@ -44,6 +38,7 @@ from posthouse.ports.clock import Clock
 from posthouse.ports.store import Store
 from posthouse.ports.telemetry import Telemetry
 from posthouse.ports.transport import Transport
+from posthouse.send.owing import expiry, outcome_of, owed_after, owed_row
 from posthouse.send.peer import Peer
 from posthouse.settle.journal import Journal
 from posthouse.wire.answer import stored_body, stored_headers
@@ -355,66 +350,3 @@ class Sender:
             error=error,
             request_id=None if made is None else made.request_id,
         )
-
-
-def outcome_of(decision: Decision) -> AttemptOutcome:
-    """How an attempt that was followed by this decision ended."""
-    match decision:
-        case Confirm():
-            return AttemptOutcome.DELIVERED
-        case RetryAt() | Block():
-            return AttemptOutcome.FAILED
-        case GiveUp() | Disable():
-            return AttemptOutcome.GAVE_UP
-        case _:
-            assert_never(decision)
-
-
-def expiry(event: Event, endpoint: Endpoint) -> float | None:
-    """When a live delivery is not worth making any more (unix seconds): by the event, or by the endpoint."""
-    if endpoint.max_age is None:
-        return event.expires_at
-    aged = event.created_at + endpoint.max_age
-    return aged if event.expires_at is None else min(event.expires_at, aged)
-
-
-def owed_after(delivery: Delivery, endpoint: Endpoint, decision: Decision) -> Owed | None:
-    """The row that remains after an attempt; None where nothing is owed any more."""
-    number = delivery.number + 1
-    match decision:
-        case RetryAt(at=at):
-            return owed_row(delivery, endpoint, number=number, due_at=at, reason=OwedReason.FAILED)
-        case Block():
-            return owed_row(delivery, endpoint, number=number, due_at=math.inf, reason=OwedReason.BLOCKED)
-        case _:
-            return None
-
-
-def owed_row(
-    delivery: Delivery,
-    endpoint: Endpoint,
-    *,
-    number: int,
-    due_at: float,
-    reason: OwedReason,
-    sender: bytes | None = None,
-) -> Owed:
-    """A delivery as a row of `delivery`; where it expires before it would be due, it is looked at then."""
-    event = delivery.event
-    expires_at = expiry(event, endpoint) if delivery.kind is DeliveryClass.LIVE else None
-    if expires_at is not None and sender is None and due_at != math.inf:
-        due_at = min(due_at, expires_at)
-    return Owed(
-        partition=event.partition,
-        endpoint_id=delivery.endpoint_id,
-        event_id=event.id,
-        seq=event.seq,
-        number=number,
-        due_at=due_at,
-        reason=reason,
-        kind=delivery.kind,
-        line=delivery.line,
-        sender=sender,
-        expires_at=expires_at,
-        payload_bytes=len(event.payload),
-    )

@@ -16,7 +16,6 @@ from msgspec.structs import replace
 
 from posthouse.domain.delivery import (
     Attempt,
-    AttemptOutcome,
     Cursor,
     Delivery,
     DeliveryKey,
@@ -28,7 +27,7 @@ from posthouse.domain.delivery import (
     Rollup,
 )
 from posthouse.domain.errors import InDoubt, StoreRejected, StoreUnavailable
-from posthouse.domain.ids import AppId, EndpointId
+from posthouse.domain.ids import EndpointId
 from posthouse.domain.limits import (
     JOURNAL_LINGER_SECONDS,
     JOURNAL_RESULTS_MAX,
@@ -38,7 +37,9 @@ from posthouse.domain.limits import (
 from posthouse.ports.clock import Clock
 from posthouse.ports.store import Journalled, Store
 from posthouse.ports.telemetry import Telemetry
+from posthouse.settle.batches import halves, reduced
 from posthouse.settle.progress import Progress
+from posthouse.settle.rollups import Rollups
 
 log = structlog.get_logger()
 
@@ -104,8 +105,7 @@ class Journal:
         self._buffer = _Buffer()
         self._writing = 0
         self._writing_lines: Mapping[Line, int | None] = {}
-        self._rollups: dict[tuple[int, int, EndpointId], list[int]] = {}
-        self._rollup_apps: dict[EndpointId, AppId] = {}
+        self._rollups = Rollups()
         self._rollups_due = 0.0
         self._cursors_due = 0.0
         self._built = 0
@@ -135,7 +135,7 @@ class Journal:
         buffer.effects += effects
         if health is not None:
             buffer.health[health.endpoint_id] = health
-        self._count(attempt)
+        self._rollups.count(attempt)
         return True
 
     def note(self, delivery: Delivery, attempt: Attempt, *, health: HealthTurn | None = None) -> None:
@@ -144,7 +144,7 @@ class Journal:
             self._buffer.attempts.append(attempt)
             if health is not None:
                 self._buffer.health[health.endpoint_id] = health
-            self._count(attempt)
+            self._rollups.count(attempt)
             self._nudge()
 
     def owe(self, delivery: Delivery, owed: Owed) -> None:
@@ -213,7 +213,7 @@ class Journal:
         buffer.effects = [e for e in buffer.effects if e.partition not in partitions]
         buffer.lines = {k: first for k, first in buffer.lines.items() if k[0] not in partitions}
         buffer.health = {k: h for k, h in buffer.health.items() if h.partition not in partitions}
-        self._rollups = {k: v for k, v in self._rollups.items() if k[0] not in partitions}
+        self._rollups.forget(partitions)
 
     @property
     def unwritten(self) -> int:
@@ -264,7 +264,7 @@ class Journal:
     def _due(self) -> float | None:
         """When cursors or counters alone are worth a commit (boot clock); None where none has moved."""
         due = [self._cursors_due] if self._progress.moved else []
-        if self._rollups:
+        if len(self._rollups):
             due.append(self._rollups_due)
         return min(due, default=None)
 
@@ -284,8 +284,8 @@ class Journal:
         for partition, seq in buffer.settled:
             self._progress.settled(partition, seq)
         rollups: list[Rollup] = []
-        if self._rollups and (flushing or now >= self._rollups_due):
-            rollups = self._take_rollups()
+        if len(self._rollups) and (flushing or now >= self._rollups_due):
+            rollups = self._rollups.take()
             self._rollups_due = now + ROLLUP_SECONDS
         cursors: list[Cursor] = []
         if len(buffer) or rollups or flushing or now >= self._cursors_due:
@@ -341,10 +341,10 @@ class Journal:
                 return await self._store.journal(batch, now=self._clock.now(), lease_seconds=LEASE_SECONDS, again=again)
             except StoreRejected as error:
                 if len(batch.attempts) > 1:
-                    early, late = _halves(batch)
+                    early, late = halves(batch)
                     before, after = await self._insist(early), await self._insist(late)
                     return Journalled(before.held & after.held, {**before.lines, **after.lines})
-                less = _reduced(batch)
+                less = reduced(batch)
                 if less is None:
                     log.critical(
                         "journal.refused", error=str(error), attempts=len(batch.attempts), owed=len(batch.owed)
@@ -360,71 +360,3 @@ class Journal:
                     batch = replace(batch, rollups=())  # without an attempt nothing would tell that they were counted
                 await self._clock.sleep(delay)
                 delay = min(delay * 2, RETRY_SECONDS_MAX)
-
-    # Counters
-
-    def _count(self, attempt: Attempt) -> None:
-        key = (attempt.partition, int(attempt.started_at // 60), attempt.endpoint_id)
-        counters = self._rollups.get(key)
-        if counters is None:
-            counters = self._rollups[key] = [0, 0, 0, 0]
-            self._rollup_apps[attempt.endpoint_id] = attempt.app_id
-        outcome = attempt.outcome
-        if outcome is AttemptOutcome.DELIVERED:
-            counters[0] += 1
-        elif outcome is AttemptOutcome.FAILED:
-            counters[1] += 1
-        else:
-            counters[2] += 1
-        counters[3] += attempt.timings.total_us
-
-    def _take_rollups(self) -> list[Rollup]:
-        taken, self._rollups = self._rollups, {}
-        apps, self._rollup_apps = self._rollup_apps, {}
-        return [
-            Rollup(
-                partition=partition,
-                minute=minute,
-                app_id=apps[endpoint_id],
-                endpoint_id=endpoint_id,
-                delivered=counters[0],
-                failed=counters[1],
-                gave_up=counters[2],
-                total_us=counters[3],
-            )
-            for (partition, minute, endpoint_id), counters in taken.items()
-        ]
-
-
-def _reduced(batch: JournalBatch) -> JournalBatch | None:
-    """A batch of one attempt at most without what can be spared: its counters, then the answer; None if it has neither."""
-    if batch.rollups:
-        return replace(batch, rollups=())
-    bare = tuple(
-        replace(a, response_headers=None, response_body=None, error="the store refused this answer")
-        for a in batch.attempts
-    )
-    return None if bare == batch.attempts else replace(batch, attempts=bare)
-
-
-def _halves(batch: JournalBatch) -> tuple[JournalBatch, JournalBatch]:
-    """Two batches, to be written in this order: the first half of the attempts with their own rows, then all the rest,
-    the cursors too. A crash between them is like one before a result was written: recovery derives the rest."""
-    middle = len(batch.attempts) // 2
-    first, second = batch.attempts[:middle], batch.attempts[middle:]
-    keys = {a.key for a in first} - {a.key for a in second}
-    early = JournalBatch(
-        owner=batch.owner,
-        epochs=batch.epochs,
-        attempts=first,
-        owed=tuple(o for o in batch.owed if o.key in keys),
-        settled=tuple(s for s in batch.settled if s[1:] in keys),
-        lines=batch.lines,
-    )
-    late = replace(
-        batch,
-        attempts=second,
-        owed=tuple(o for o in batch.owed if o.key not in keys),
-        settled=tuple(s for s in batch.settled if s[1:] not in keys),
-    )
-    return early, late

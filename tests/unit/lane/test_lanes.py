@@ -16,6 +16,7 @@ from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.ids import EndpointId
 from posthouse.domain.limits import CROWD_STARTS_MAX, LANE_FRESH_MAX, LANE_PAGED_MAX, LANES_IDLE_MAX
 from posthouse.lane import lanes as lanes_module
+from posthouse.lane import registry
 from posthouse.lane.budget import Budget
 from posthouse.lane.lane import Lane, Load
 from posthouse.lane.lanes import PROMPT_STALLED_MAX, Lanes
@@ -454,9 +455,9 @@ async def test_rows_that_wait_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPat
 
 @virtual_time
 async def test_idle_lanes_are_bounded_and_what_they_learnt_is_not_unlearnt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes_module, "LANES_IDLE_MAX", 100)
+    monkeypatch.setattr(registry, "LANES_IDLE_MAX", 100)
     desk = Desk()
-    desk.lanes._evict_at = 100
+    desk.lanes._lanes._evict_at = 100
     recovered = an_endpoint(1, health=Health(5.0))
     desk.lanes.lane(recovered).peer.failing_since = None
     desk.offer(an_endpoint(2), 1)
@@ -472,14 +473,14 @@ async def test_many_busy_lanes_are_not_looked_through_for_each_new_one(monkeypat
     desk = Desk()
     desk.may_start = False
     looks = 0
-    evict = desk.lanes._evict
+    evict = desk.lanes._lanes._evict
 
     def counted() -> None:
         nonlocal looks
         looks += 1
         evict()
 
-    monkeypatch.setattr(desk.lanes, "_evict", counted)
+    monkeypatch.setattr(desk.lanes._lanes, "_evict", counted)
     for n in range(1, LANES_IDLE_MAX * 3 // 2):
         desk.offer(an_endpoint(n), 1)
     assert looks < 10

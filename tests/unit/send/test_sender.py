@@ -37,8 +37,9 @@ from posthouse.domain.errors import PosthouseError, StoreUnavailable
 from posthouse.domain.exchange import Fault, Result
 from posthouse.domain.limits import FAILING_DAYS_MAX, RESPONSE_STORED_BYTES_MAX
 from posthouse.domain.retry import Retry
+from posthouse.send.owing import owed_row
 from posthouse.send.peer import Peer
-from posthouse.send.sender import Sender, owed_row
+from posthouse.send.sender import Sender
 from posthouse.settle.journal import Journal
 from posthouse.settle.progress import Progress
 

@@ -26,7 +26,7 @@ from posthouse.domain.delivery import (
 from posthouse.domain.errors import InDoubt, StoreUnavailable
 from posthouse.domain.limits import UNWRITTEN_RESULTS_MAX
 from posthouse.ports.store import Journalled
-from posthouse.send.sender import owed_row
+from posthouse.send.owing import owed_row
 from posthouse.settle.journal import CURSOR_SECONDS, RETRY_SECONDS_MAX, ROLLUP_SECONDS, Journal, Released
 from posthouse.settle.progress import Progress
 
