@@ -11,6 +11,7 @@ import structlog
 from posthouse.dispatch.configs import Configs
 from posthouse.dispatch.dispatcher import Dispatcher
 from posthouse.dispatch.ownership import Ownership
+from posthouse.dispatch.replays import Replays
 from posthouse.dispatch.tail import Tails
 from posthouse.domain.delivery import Delivery, DeliveryKey, Effect, JournalBatch, Owed, OwedReason
 from posthouse.domain.endpoint import AppConfig, Endpoint
@@ -22,6 +23,7 @@ from posthouse.lane.budget import Budget
 from posthouse.lane.lane import Lane
 from posthouse.lane.lanes import Lanes
 from posthouse.ports.clock import Clock
+from posthouse.ports.jobs import Jobs
 from posthouse.ports.log import EventLog, Head
 from posthouse.ports.store import Claim, Journalled, Store
 from posthouse.ports.telemetry import Telemetry
@@ -58,6 +60,7 @@ class Engine:
         exclusive: bool,
         dead: Callable[[Collection[bytes]], Awaitable[set[bytes]]] | None = None,
         budget: Budget | None = None,
+        jobs: Jobs | None = None,
     ) -> None:
         self._log = event_log
         self._store = store
@@ -113,6 +116,7 @@ class Engine:
             heads_seen=self._heads_seen,
             ended=self._ended,
         )
+        self.replays = None if jobs is None else Replays(jobs, clock, owner=owner, epochs=epochs)
         self._pokes: dict[int, int] = {}
         self._reloading: set[int] = set()
         self._effects_due = asyncio.Event()
@@ -137,6 +141,8 @@ class Engine:
             raise
         self._spawn("ownership", self.ownership.run())
         self._spawn("tails", self.tails.run())
+        if self.replays is not None:
+            self._spawn("replays", self.replays.run())
 
     def suspend(self) -> None:
         """The process's session with the store was lost: start nothing until it is back, and trust nothing that was read."""
@@ -146,7 +152,7 @@ class Engine:
     async def stop(self, *, seconds: float = 5.0) -> None:
         """Planned hand-over: start nothing, journal, mark what still runs, release; then wait a while for late answers."""
         self._stopping = True
-        await self._end("tails", "backlog")
+        await self._end("tails", "backlog", "replays")
         try:
             async with asyncio.timeout(seconds):
                 await self.ownership.close()
