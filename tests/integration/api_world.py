@@ -19,6 +19,7 @@ from posthouse.adapters.postgres.days import ensure_days
 from posthouse.adapters.postgres.directory import PostgresDirectory
 from posthouse.adapters.postgres.grants import PostgresGrants
 from posthouse.adapters.postgres.inspect import PostgresInspector
+from posthouse.adapters.postgres.jobs import PostgresJobs
 from posthouse.adapters.postgres.log import PostgresLog
 from posthouse.adapters.postgres.store import PostgresStore
 from posthouse.adapters.postgres.stream import PostgresStreamSource
@@ -241,6 +242,7 @@ async def world_over(dsn: str, **services: Any) -> AsyncIterator[World]:
             PostgresInspector(database),
             clock,
             store=PostgresStore(database, database, sealer().open),
+            replay_book=PostgresJobs(database),
             transport=FakeTransport(),
             stream_source=PostgresStreamSource(database),
             check_target=check_target,
