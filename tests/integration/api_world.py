@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import jsonschema_rs
@@ -70,6 +71,14 @@ class World:
         assert reply.status == 201, reply.body
         endpoint_id: str = reply.json()["id"]
         return endpoint_id
+
+    async def replay(self, app: str, endpoint: str, **fields: Any) -> str:
+        """A new replay; its id."""
+        body = {"endpoint": endpoint, "since": ago(3600), "select": "all"} | fields
+        reply = await self.admin.post(f"/v1/apps/{app}/replays", body)
+        assert reply.status == 202, reply.body
+        replay_id: str = reply.json()["id"]
+        return replay_id
 
     async def client_of(self, app: str) -> Client:
         """A client with a new key of an app."""
@@ -210,6 +219,11 @@ def raw(prefix: str, text: str) -> bytes:
     found = parse_id(prefix, text)
     assert found is not None, text
     return found
+
+
+def ago(seconds: float) -> str:
+    """A time so long ago, as the API reads it."""
+    return datetime.fromtimestamp(time.time() - seconds, UTC).isoformat()
 
 
 def cursors(events: Sequence[Event]) -> tuple[Cursor, ...]:

@@ -84,22 +84,28 @@ class PostgresJobs:
         # The cursor first: what it had passed then has a row or an attempt in whatever is seen later.
         cursor = await self._database.fetchval(SQL.cursor, wanted.partition)
         end = min(until, cursor, after + REPLAY_STEP_POSITIONS_MAX)
-        if end <= after:
-            return Scan((), after)
+        found: list[Candidate] = []
+        reached = after
+        while reached < end and 4 * len(found) < 3 * limit:
+            # No more positions than events are wanted: where all are the app's, none is read in vain.
+            last = min(reached + limit - len(found), end)
+            found += await self._stretch(wanted, reached, last)
+            reached = last
+        return Scan(tuple(found), reached)
+
+    async def _stretch(self, wanted: Wanted, after: int, until: int) -> list[Candidate]:
         rows = await self._database.read(
-            SQL.scan,
+            SQL.stretch,
             wanted.partition,
             after,
-            end,
+            until,
             _id_at(wanted.since),
             _id_at(wanted.until),
             wanted.app_id,
             wanted.endpoint_id,
             _id_at(wanted.since - _SKEW_SECONDS),
-            limit,
         )
-        found = tuple(_candidate(row) for row in rows)
-        return Scan(found, found[-1].seq if len(found) == limit else end)
+        return [_candidate(row) for row in rows]
 
     # The steps of the one who carries it out
 
@@ -256,7 +262,7 @@ async def _owe(
 
 
 async def _take_back(connection: Connection, wanted: Wanted, *, now: float) -> int:
-    rows = await connection.fetch(SQL.take_back, wanted.partition, wanted.endpoint_id)
+    rows = await connection.fetch(SQL.take_back, wanted.partition, wanted.endpoint_id, OUTSTANDING_COUNTED_MAX)
     await _put_in_order(connection, wanted, rows, now=now)
     return len(rows)
 

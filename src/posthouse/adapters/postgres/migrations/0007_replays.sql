@@ -13,8 +13,8 @@ CREATE INDEX job_app ON job (app_id, id);
 CREATE INDEX job_live ON job (partition, endpoint_id, created_at) WHERE state IN ('pending', 'running', 'paused');
 CREATE INDEX job_ended ON job (finished_at) WHERE finished_at IS NOT NULL;
 
--- What a replay has put in and nobody has tried yet.
-CREATE INDEX delivery_replayed ON delivery (partition, endpoint_id) WHERE reason = 'replayed';
+-- What a replay has put in and nobody has tried yet. (Asked for in the order of `seq`, which only this index has.)
+CREATE INDEX delivery_replayed ON delivery (partition, endpoint_id, seq) WHERE reason = 'replayed';
 
 -- The position right before the first event of a partition that was appended at a time or later; right before the oldest that
 -- is kept where that is later. A binary search: positions and times of appending rise together.

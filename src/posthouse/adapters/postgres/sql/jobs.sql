@@ -17,7 +17,7 @@ SELECT j.*, o.outstanding, j.state = 'pending' AND EXISTS (
     SELECT count(*) AS outstanding FROM (
         SELECT 1 FROM delivery d
          WHERE j.first_seq IS NOT NULL AND j.finished_at IS NULL AND d.partition = j.partition AND d.endpoint_id = j.endpoint_id
-           AND d.reason = 'replayed' LIMIT $5
+           AND d.reason = 'replayed' ORDER BY d.seq LIMIT $5
     ) counted
  ) o
  ORDER BY j.id DESC
@@ -39,7 +39,7 @@ SELECT j.*, o.outstanding, p.cursor, n.config, n.enabled
  CROSS JOIN LATERAL (
     SELECT count(*) AS outstanding FROM (
         SELECT 1 FROM delivery d
-         WHERE d.partition = j.partition AND d.endpoint_id = j.endpoint_id AND d.reason = 'replayed' LIMIT $4
+         WHERE d.partition = j.partition AND d.endpoint_id = j.endpoint_id AND d.reason = 'replayed' ORDER BY d.seq LIMIT $4
     ) counted
  ) o
  ORDER BY j.id
@@ -51,9 +51,9 @@ SELECT position_at($1, to_timestamp($2)) AS first, position_at($1, to_timestamp(
 -- name: cursor
 SELECT cursor FROM partition WHERE id = $1
 
--- name: scan
--- The stretch is walked by position; each event's attempts at the endpoint are found by event (the aggregate leaves no other
--- way: walking the endpoint's newest attempts back could pass millions).
+-- name: stretch
+-- A stretch of positions (CASE: not the app's events of the whole span); each event's attempts at the endpoint are found by event
+-- (the aggregate leaves no other way: walking the endpoint's newest attempts back could pass millions).
 SELECT e.*, e.of_app OR covered($6, e.type, e.subject) AS permitted,
        EXISTS (SELECT 1 FROM delivery d WHERE d.partition = $1 AND d.endpoint_id = $7 AND d.event_id = e.event_id) AS owed,
        (SELECT (array_agg(a.outcome ORDER BY a.id DESC))[1] FROM attempt a
@@ -63,8 +63,8 @@ SELECT e.*, e.of_app OR covered($6, e.type, e.subject) AS permitted,
            e.app_id IS NOT NULL AS of_app
       FROM event e
      WHERE e.partition = $1 AND e.seq > $2 AND e.seq <= $3 AND e.id >= $4 AND e.id < $5
-       AND (e.app_id = $6 OR (e.app_id IS NULL AND $6 = ANY (e.audience)))
-     ORDER BY e.seq LIMIT $9
+       AND CASE WHEN e.app_id IS NULL THEN $6 = ANY (e.audience) ELSE e.app_id = $6 END
+     OFFSET 0
   ) e
  ORDER BY e.seq
 
@@ -115,13 +115,16 @@ UPDATE job SET state = $2, progress = $3::jsonb, reason = $4, updated_at = clock
 
 -- name: outstanding
 SELECT count(*) FROM (
-    SELECT 1 FROM delivery WHERE partition = $1 AND endpoint_id = $2 AND reason = 'replayed' LIMIT $3
+    SELECT 1 FROM delivery WHERE partition = $1 AND endpoint_id = $2 AND reason = 'replayed' ORDER BY seq LIMIT $3
 ) counted
 
 -- name: take_back
 -- What was put in and not tried yet. No attempt tells of it: the last one stays what it was, so that what was delivered
 -- before does not become something that was given up.
-DELETE FROM delivery WHERE partition = $1 AND endpoint_id = $2 AND reason = 'replayed' RETURNING key_hash
+DELETE FROM delivery d
+ USING (SELECT event_id FROM delivery WHERE partition = $1 AND endpoint_id = $2 AND reason = 'replayed' ORDER BY seq LIMIT $3) b
+ WHERE d.partition = $1 AND d.endpoint_id = $2 AND d.event_id = b.event_id
+RETURNING d.key_hash
 
 -- name: drop_ended
 DELETE FROM job WHERE id IN (SELECT id FROM job WHERE finished_at < to_timestamp($1) ORDER BY finished_at LIMIT $2) RETURNING id
