@@ -144,9 +144,7 @@ class Replays:
         found: App = await find_app(self._directory, principal, app)
         endpoint = await self._directory.get_endpoint(found.id, fields.endpoint)
         if endpoint is None:
-            raise NotFound(
-                f"there is no endpoint {fields.endpoint[:80]!r} in this app", code="endpoint_not_found", path="endpoint"
-            )
+            raise NotFound(f"there is no endpoint {fields.endpoint[:80]!r}", code="endpoint_not_found", path="endpoint")
         now = self._clock.now()
         until = now if fields.until is None else min(fields.until, now)
         if fields.since >= now:
