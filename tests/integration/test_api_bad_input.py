@@ -309,6 +309,7 @@ async def test_bodies_that_are_no_json(world: World) -> None:
         ("PATCH", "/v1/apps/shop/endpoints/main"),
         ("POST", "/v1/apps/shop/endpoints/main/secret/rotate"),
         ("POST", "/v1/apps/shop/deliveries/resend"),
+        ("POST", "/v1/apps/shop/replays"),
     ):
         for body, headers, status, told in cases:
             reply = await world.admin.request(method, url, body=body, headers=headers)

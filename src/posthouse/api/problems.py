@@ -96,7 +96,7 @@ def problem_bytes(error: BaseException, language: Language = ENGLISH) -> tuple[i
             detail = "the database did not answer, and nothing was changed; try again shortly"
         case StoreRejected():
             detail = "the store cannot hold these data; look for numbers out of range and for unusual characters"
-        case Invalid(path=path) if path:
+        case Invalid(path=path) | NotFound(path=path) | Conflict(path=path) if path:
             extra["path"] = shown(path)
     if isinstance(error, InvalidFields) and len(error.fields) > 1:
         told = error.fields[:ERRORS_TOLD_MAX]

@@ -244,6 +244,8 @@ def _next_step(error: PosthouseError, resource: Resource, verb: Verb, given: dic
             listed = _MISSING.get(error.code, resource.name)
             within = f" --app {given['app']}" if given.get("app") and listed != "apps" else ""
             return f"`posthouse {listed} list{within}` shows those that there are"
+        case Conflict() if error.code in _ENDED:
+            return f"`posthouse replays list --app {given['app']}` shows those that there are"
         case Conflict():
             return f"`posthouse {resource.name} list` shows those that there are; update changes one"
         case _:
@@ -251,6 +253,7 @@ def _next_step(error: PosthouseError, resource: Resource, verb: Verb, given: dic
 
 
 _MISSING: Final = {"app_not_found": "apps", "endpoint_not_found": "endpoints", "event_not_found": "events"}
+_ENDED: Final = {"replay_ended", "too_many_replays"}
 
 
 # From flags to fields

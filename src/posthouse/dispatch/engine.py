@@ -14,6 +14,7 @@ from posthouse.dispatch.dispatcher import Dispatcher
 from posthouse.dispatch.lane_facts import LaneFacts
 from posthouse.dispatch.overflow import Overflow
 from posthouse.dispatch.ownership import Ownership
+from posthouse.dispatch.replays import Replays
 from posthouse.dispatch.tail import Tails
 from posthouse.domain.circuit import DEFAULT_POLICY, CircuitPolicy
 from posthouse.domain.delivery import Delivery, DeliveryKey, Effect, JournalBatch, Line, Owed, OwedReason
@@ -26,6 +27,7 @@ from posthouse.lane.budget import Budget
 from posthouse.lane.lane import Lane
 from posthouse.lane.lanes import Lanes
 from posthouse.ports.clock import Clock
+from posthouse.ports.jobs import Jobs
 from posthouse.ports.log import EventLog, Head
 from posthouse.ports.store import Claim, Journalled, Store
 from posthouse.ports.telemetry import Telemetry
@@ -65,6 +67,7 @@ class Engine:
         budget: Budget | None = None,
         circuits: CircuitPolicy = DEFAULT_POLICY,
         owed_max: int = OWED_PER_ENDPOINT_MAX,
+        jobs: Jobs | None = None,
     ) -> None:
         self._log = event_log
         self._store = store
@@ -147,6 +150,7 @@ class Engine:
             heads_seen=self._heads_seen,
             ended=self._ended,
         )
+        self.replays = None if jobs is None else Replays(jobs, clock, owner=owner, epochs=epochs)
         self._pokes: dict[int, int] = {}
         self._reloading: set[int] = set()
         self._effects_due = asyncio.Event()
@@ -172,6 +176,8 @@ class Engine:
             raise
         self._spawn("ownership", self.ownership.run())
         self._spawn("tails", self.tails.run())
+        if self.replays is not None:
+            self._spawn("replays", self.replays.run())
 
     def suspend(self) -> None:
         """The process's session with the store was lost: start nothing until it is back, and trust nothing that was read."""
@@ -181,7 +187,7 @@ class Engine:
     async def stop(self, *, seconds: float = 5.0) -> None:
         """Planned hand-over: start nothing, journal, mark what still runs, release; then wait a while for late answers."""
         self._stopping = True
-        await self._end("tails", "backlog")
+        await self._end("tails", "backlog", "replays")
         try:
             async with asyncio.timeout(seconds):
                 await self.ownership.close()
