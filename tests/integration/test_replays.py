@@ -324,7 +324,6 @@ async def test_live_events_do_not_wait_for_it(server: bootstrap.Posthouse) -> No
         await finished(port, replay)
 
 
-@pytest.mark.skip(reason="to be enabled with ordered lines in the engine")
 async def test_on_an_ordered_endpoint_it_goes_in_order(database: str, server: bootstrap.Posthouse) -> None:
     hook, port = Target(), server.port
     async with target(hook) as served:
