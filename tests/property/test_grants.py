@@ -61,7 +61,12 @@ class Steps:
         events = draw(st.lists(Steps.announce, min_size=2, max_size=4))
         goes = [("grant", *grant), *events, ("revoke", -1)]
         ends = [("brief", *grant), *events, ("end",)]
-        return [("pause", (app, 0)), *draw(st.sampled_from((goes, ends))), draw(Steps.announce), ("resume", (app, 0))]
+        return [
+            ("pause", (app, 0)),
+            *(goes if draw(st.booleans()) else ends),
+            draw(Steps.announce),
+            ("resume", (app, 0)),
+        ]
 
     @classmethod
     def history(cls) -> st.SearchStrategy[list[tuple[Any, ...]]]:
