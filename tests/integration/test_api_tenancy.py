@@ -12,7 +12,7 @@ from tests.integration.api_world import World, ago, raw, world_over
 from posthouse.domain.ids import ATTEMPT, EVENT, format_id
 
 METHODS = ("get", "post", "put", "patch", "delete")
-# Publishing stands in front of this application, and has its own tests.
+# Publishing stands in front of this application: see test_tenancy_served.py.
 ELSEWHERE = {("post", f"{prefix}/events{batch}") for prefix in ("/v1", "/v1/apps/{app}") for batch in ("", "/batch")}
 TABLES = (
     "app", "endpoint", "secret", "event_type", "app_grant", "grant_entry", "api_key", "audit", "delivery", "job", "config_head",
