@@ -121,7 +121,7 @@ class Target:
             else:
                 self.live[found[1]] += 1
             await self.gate.wait()
-            await peer.send(OK if self.status == 200 else b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n")
+            await peer.send(OK if self.status == 200 else b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
 
 
 async def arrived(target: Target, count: int) -> None:
@@ -145,7 +145,7 @@ async def test_what_was_given_up_is_sent_again_and_nothing_else(server: bootstra
         good = await publish(port, 5)
         await arrived(hook, 5)
         await settled(port)
-        hook.status = 500
+        hook.status = 404
         lost = await publish(port, 7)
         await until_gave_up(port, 7)
         hook.status = 200
@@ -328,9 +328,15 @@ async def test_on_an_ordered_endpoint_it_goes_in_order(database: str, server: bo
     hook, port = Target(), server.port
     async with target(hook) as served:
         ids = await publish(port, REPLAY_OUTSTANDING_ROWS_MAX + 100)
-        await add(port, served)
         connection = await asyncpg.connect(database)
         try:
+
+            async def dispatched() -> bool:
+                passed = "SELECT bool_and(p.cursor >= h.seq) FROM partition p JOIN log_head h ON h.partition = p.id"
+                return bool(await connection.fetchval(passed))
+
+            await until(dispatched, "the cursors, so that nobody was there to hear of it")
+            await add(port, served)
             await connection.execute('UPDATE endpoint SET config = config || \'{"ordering": "endpoint"}\'')
             await connection.execute("SELECT bump_config(app_id) FROM endpoint")
         finally:
