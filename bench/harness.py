@@ -28,6 +28,7 @@ CONNECTIONS: Final = 64
 PATIENCE_SECONDS: Final = 120  # for an answer of a program of ours
 STILL_SECONDS: Final = 20  # nothing arrived for so long: it is lost
 OURS: Final = ("server", "postgres", "generator", "target")
+OTHERS_ARE_FEW: Final = 0.2  # of a core
 SETTLE_SECONDS: Final = 0.15  # until the last results are in the journal, and their CPU in the account
 
 
@@ -275,6 +276,17 @@ def shares(before: Usage, after: Usage, seconds: float) -> dict[str, float]:
     spent = {name: getattr(after, name) - getattr(before, name) for name in OURS}
     others = (after.machine - before.machine - sum(spent.values())) * seconds / (after.at - before.at)
     return {name: took / seconds for name, took in {**spent, "others": max(others, 0.0)}.items()}
+
+
+def busy(what: str, runs: Sequence[Run]) -> list[str]:
+    """A sentence, where others were at work on the machine."""
+    others = max(run.shares["others"] for run in runs)
+    if others <= OTHERS_ARE_FEW:
+        return []
+    return [
+        f"With {what} others took up to {others:.0%} of a core from the machine: the figures are worse than they would be if "
+        "it were quiet."
+    ]
 
 
 @contextmanager

@@ -45,6 +45,7 @@ class Scale(NamedTuple):
     backlog_events: int  # owed to each of those ten
     backlog_rate: int
     backlog_seconds: int
+    backlog_calm_seconds: float  # in which nobody publishes
     backlog_pages: int
 
 
@@ -86,6 +87,7 @@ FULL: Final = Scale(
     backlog_events=100,
     backlog_rate=500,
     backlog_seconds=5,
+    backlog_calm_seconds=4.0,
     backlog_pages=100,
 )
 
@@ -127,5 +129,6 @@ QUICK: Final = Scale(
     backlog_events=10,
     backlog_rate=100,
     backlog_seconds=1,
+    backlog_calm_seconds=0.3,
     backlog_pages=5,
 )

@@ -35,7 +35,12 @@ class Server:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "posthouse.cli.main", "serve", "--port", str(self.port), "--data-dir", str(data),
              "--allow-private-targets"],
-            env=os.environ | {"POSTHOUSE_ADMIN_KEY": KEY, "POSTHOUSE_LOG_LEVEL": "warning"},
+            env=os.environ
+            | {
+                "POSTHOUSE_ADMIN_KEY": KEY,
+                "POSTHOUSE_LOG_LEVEL": "warning",
+                "POSTHOUSE_SHUTDOWN_SECONDS": "0.5",  # what hangs need not be waited for
+            },
             stdout=subprocess.DEVNULL,
         )  # fmt: skip
 

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 from bench import bulk
 from bench.bulk import NewEndpoint
 from bench.figures import Figure, Report, percentile
-from bench.harness import Bench, Run, Usage, Worker
+from bench.harness import Bench, Run, Usage, Worker, busy
 from bench.programs import target
 from bench.programs.generator import EVENT
 from bench.scale import Scale
@@ -43,7 +43,6 @@ CLAIM_ROWS: Final = 64  # a page of one endpoint
 CLAIM_BYTES_MAX: Final = 16 * 1024 * 1024
 ROWS_SECONDS_MAX: Final = 30
 FIRST_SECONDS_MAX: Final = 60
-CALM_SECONDS: Final = 3.0
 DEAD_RUN: Final = 1
 
 _FILL: Final = (
@@ -118,7 +117,7 @@ def _measure(bench: Bench, scale: Scale, report: Report, dead: Worker, port: int
             0,
         )
     )
-    _drain(bench, scale, report, dead, healthy, empty)
+    _drain(bench, scale, report, dead, healthy, empty, full)
 
 
 def _tell(scale: Scale, report: Report, empty: State, full: State) -> None:
@@ -186,7 +185,7 @@ def _state(bench: Bench, scale: Scale, healthy: list[str]) -> State:
     """Start the server, and measure."""
     seconds = _first_delivery(bench, healthy[0])
     before = bench.usage()
-    time.sleep(CALM_SECONDS)
+    time.sleep(scale.backlog_calm_seconds)
     idle = _a_second(before, bench.usage())
     runs = [_healthy(bench, scale, healthy) for _ in range(scale.runs + 1)][1:]
     return State(runs, asyncio.run(_page(bench, scale)), idle, seconds)
@@ -298,7 +297,9 @@ async def _fill(bench: Bench, scale: Scale, port: int) -> None:
         await postgres.stop()
 
 
-def _drain(bench: Bench, scale: Scale, report: Report, dead: Worker, healthy: list[str], empty: State) -> None:
+def _drain(
+    bench: Bench, scale: Scale, report: Report, dead: Worker, healthy: list[str], empty: State, full: State
+) -> None:
     """The targets are there again: what that does to the others, as far as it is watched."""
     dead.tell(("recover",))
     began = time.monotonic()
@@ -328,5 +329,7 @@ def _drain(bench: Bench, scale: Scale, report: Report, dead: Worker, healthy: li
             0,
         ),
     )
+    for sentence in busy("a backlog", [*empty.runs, *full.runs, *runs]):
+        report.remark(sentence)
     if drained == 0:
         report.remark("Nothing of the backlog was delivered while it was watched.")

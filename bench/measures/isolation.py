@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from bench import bulk
 from bench.bulk import NewEndpoint
 from bench.figures import Figure, Report, percentile
-from bench.harness import Bench, Run, Worker
+from bench.harness import Bench, Run, Worker, busy
 from bench.programs import ailing
 from bench.programs.ailing import DRIP, FAIL, HANG
 from bench.programs.generator import Route
@@ -94,6 +94,8 @@ def measure(bench: Bench, scale: Scale, report: Report) -> None:
     )
     seen = ", ".join(f"{requests.get(name, 0):,} that {verb}" for name, verb in VERBS.items())
     report.remark(f"All in all the ill targets were asked {seen}.")
+    for sentence in busy("isolation", [run for pair in pairs for run in pair]):
+        report.remark(sentence)
     _say_pace(report, "the last run", large, scale.isolation_large_seconds)
     for number, pair in enumerate(pairs, 1):
         _say_pace(report, f"control run {number}", pair.control, scale.isolation_control_seconds)

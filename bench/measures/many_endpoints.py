@@ -13,7 +13,7 @@ from typing import Final
 from bench import bulk
 from bench.bulk import NewEndpoint
 from bench.figures import Figure, Report
-from bench.harness import EVENT_TYPE, Bench, Run
+from bench.harness import EVENT_TYPE, Bench, Run, busy
 from bench.programs.generator import Route
 from bench.scale import Scale
 
@@ -61,6 +61,8 @@ def measure(bench: Bench, scale: Scale, report: Report) -> None:
             0,
         ),
     )
+    for sentence in busy("many endpoints", [*alone, *beside]):
+        report.remark(sentence)
 
 
 def _runs(bench: Bench, scale: Scale, app: str) -> list[Run]:
