@@ -56,7 +56,7 @@ async def publish(port: int, count: int, **more: Any) -> list[bytes]:
 
 async def unheard(port: int, count: int) -> list[bytes]:
     """Events that were dispatched before anybody was there to hear of them; their ids, in order."""
-    ids = await unheard(port, count)
+    ids = await publish(port, count)
 
     async def dispatched() -> bool:
         return not (await call(port, "GET", f"{APP}/events/{ids[-1].decode()}"))["pending"]
