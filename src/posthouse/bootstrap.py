@@ -46,6 +46,7 @@ from posthouse.domain.errors import Invalid, SetupError
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.limits import PUBLISH_CLASSES
 from posthouse.intake.catalogue import CatalogueCache
+from posthouse.intake.operations import Operators
 from posthouse.intake.publisher import Publisher
 from posthouse.intake.quotas import QuotaGate
 from posthouse.lane.budget import Budget
@@ -81,6 +82,7 @@ class Posthouse:
         self._stopping = False
         self._server: Server | None = None
         self._end_streams: Callable[[], None] = lambda: None
+        self._hint_streams: Callable[[], None] = lambda: None
         self._listening: socket.socket
         self._engine: Engine
         self._app: Any
@@ -159,6 +161,10 @@ class Posthouse:
 
         transport = self.wrap_transport(http)
         session = ProcessSession(dsn, reading, owner=owner)
+
+        def published(events: list[Event]) -> None:
+            publisher.hand_off(events)
+
         engine = Engine(
             event_log=event_log,
             store=store,
@@ -169,6 +175,20 @@ class Posthouse:
             exclusive=data_dir is not None,
             dead=session.dead,
             budget=Budget(sockets_max=settings.sockets_max, bytes_max=settings.in_flight_bytes_max),
+            published=published,
+        )
+
+        def appended(events: Sequence[Event]) -> None:
+            session.notify(engine.offer(events))
+            self._hint_streams()
+
+        publisher = Publisher(
+            event_log,
+            clock,
+            telemetry,
+            appended=appended,
+            pending_events_max=settings.pending_events_max,
+            pending_bytes_max=settings.pending_bytes_max,
         )
         session.tell(appended=engine.tails.nudge, lost=engine.suspend)
         await session.start()
@@ -180,22 +200,13 @@ class Posthouse:
 
         directory = PostgresDirectory(managing, sealer)
         catalogue = CatalogueCache(directory, clock, auto_create=settings.auto_create_event_types)
-
-        def appended(events: Sequence[Event]) -> None:
-            session.notify(engine.offer(events))
-            services.streams.lookout.hint()
-
-        publisher = Publisher(
-            event_log,
-            clock,
-            telemetry,
-            appended=appended,
-            pending_events_max=settings.pending_events_max,
-            pending_bytes_max=settings.pending_bytes_max,
-        )
         self._stack.push_async_callback(publisher.close)
+        operators = Operators(publisher, clock)
+        self._stack.push_async_callback(operators.close)
         retention_days = settings.retention_days
-        quotas = QuotaGate(PostgresUsage(managing), clock, retention_days=retention_days)
+        quotas = QuotaGate(
+            PostgresUsage(managing), clock, retention_days=retention_days, refused=operators.quota_refused
+        )
         janitor = Janitor(upkeep, clock, retention_days=retention_days, anchor=anchor, measure=quotas.measure)
         self._task(janitor.run())
         _watch(telemetry, engine, publisher, janitor, clock)
@@ -221,6 +232,7 @@ class Posthouse:
             transport=transport,
             stream_source=PostgresStreamSource(streaming),
             retention_days=settings.retention_days,
+            quota_refused=operators.quota_refused,
             check_target=check_target,
             cursor_key=sha256(b"cursor" + await directory.installation_id()).digest(),
             metrics=telemetry.render,
@@ -239,7 +251,7 @@ class Posthouse:
             ),
             body_seconds=settings.body_seconds,
         )
-        self._end_streams = services.streams.lookout.end
+        self._end_streams, self._hint_streams = services.streams.lookout.end, services.streams.lookout.hint
         telemetry.watch("streams", lambda: services.streams.count)
         self._stack.push_async_callback(services.streams.lookout.close)
         given = settings.admin_key

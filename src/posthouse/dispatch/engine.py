@@ -12,7 +12,7 @@ from posthouse.dispatch.configs import Configs
 from posthouse.dispatch.dispatcher import Dispatcher
 from posthouse.dispatch.ownership import Ownership
 from posthouse.dispatch.tail import Tails
-from posthouse.domain.delivery import Delivery, DeliveryKey, Effect, JournalBatch, Owed, OwedReason
+from posthouse.domain.delivery import Delivery, DeliveryKey, JournalBatch, Owed, OwedReason
 from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.errors import PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
@@ -29,6 +29,7 @@ from posthouse.ports.transport import Transport
 from posthouse.send.peer import Peer
 from posthouse.send.sender import CANCELLED, EXPIRED, Sender, owed_row
 from posthouse.settle.backlog import Backlog
+from posthouse.settle.effects import Effects
 from posthouse.settle.journal import Journal, Released
 from posthouse.settle.progress import Progress
 
@@ -36,13 +37,13 @@ log = structlog.get_logger()
 
 SWEEP_SECONDS: Final = 0.25
 OUR_FAULT_SECONDS: Final = 5.0
-EFFECTS_AT_ONCE: Final = 100
 
 
 class Engine:
     """Owns partitions and delivers their events.
 
-    `start` takes partitions and begins; `stop` hands them over. `offer` is the publisher's short cut. `failed` is completed
+    `start` takes partitions and begins; `stop` hands them over. `offer` is the publisher's short cut; `published` is told of
+    the events that follow-ups made (by default they are offered). `failed` is completed
     with an exception should one of the engine's own tasks die, which is a bug: the process should then end.
     """
 
@@ -58,6 +59,7 @@ class Engine:
         exclusive: bool,
         dead: Callable[[Collection[bytes]], Awaitable[set[bytes]]] | None = None,
         budget: Budget | None = None,
+        published: Callable[[list[Event]], object] | None = None,
     ) -> None:
         self._log = event_log
         self._store = store
@@ -79,6 +81,7 @@ class Engine:
             written=self._written,
             room=self._room,
         )
+        self.effects = Effects(store, clock, epochs=epochs, published=published or self.offer)
         self.sender = Sender(transport, self.journal, store, clock, telemetry, owner=owner, disabled=self._disabled)
         self.lanes = Lanes(
             budget or Budget(),
@@ -115,7 +118,6 @@ class Engine:
         )
         self._pokes: dict[int, int] = {}
         self._reloading: set[int] = set()
-        self._effects_due = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._chores: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -126,7 +128,7 @@ class Engine:
         for name, work in (
             ("journal", self.journal.run()),
             ("backlog", self.backlog.run()),
-            ("effects", self._run_effects()),
+            ("effects", self.effects.run()),
             ("sweep", self._sweep()),
         ):
             self._spawn(name, work)
@@ -224,7 +226,7 @@ class Engine:
             if self.ownership.epochs.get(claim.partition) == claim.epoch:
                 self.tails.take(claim)
         self.tails.nudge(partitions)
-        self._effects_due.set()
+        self.effects.wake()
 
     def _lost(self, partitions: Collection[int]) -> None:
         partitions = set(partitions)
@@ -351,32 +353,10 @@ class Engine:
             if owed.partition in ours and owed.reason is not OwedReason.IN_FLIGHT:
                 self.backlog.owe(owed.partition, owed.endpoint_id, owed.due_at)
         if batch.effects:
-            self._effects_due.set()
+            self.effects.wake()
         self.tails.roomier()
 
     async def _sweep(self) -> None:
         while True:
             await self._clock.sleep(SWEEP_SECONDS)
             self.lanes.sweep(self._clock.boot())
-
-    # Effects
-
-    async def _run_effects(self) -> None:
-        """Do the follow-ups that the journal recorded, each once."""
-        while True:
-            await self._effects_due.wait()
-            self._effects_due.clear()
-            try:
-                effects = await self._store.effects(list(self.ownership.epochs), limit=EFFECTS_AT_ONCE)
-                for effect in effects:
-                    await self._do(effect)
-                if len(effects) == EFFECTS_AT_ONCE:
-                    self._effects_due.set()
-            except PosthouseError as error:
-                log.warning("effects.failed", error=str(error))
-                await self._clock.sleep(1.0)
-                self._effects_due.set()
-
-    async def _do(self, effect: Effect) -> None:
-        await self._store.disable_endpoint(effect)
-        log.info("endpoint.disabled", endpoint=effect.endpoint_id.hex(), reason=effect.reason)

@@ -42,6 +42,10 @@ class Unauthorised(PosthouseError):
 class Forbidden(PosthouseError):
     code = "forbidden"
 
+    def __init__(self, message: str, *, code: str = "forbidden") -> None:
+        super().__init__(message)
+        self.code = code
+
 
 class NotFound(PosthouseError):
     code = "not_found"
@@ -68,11 +72,15 @@ class TooLarge(PosthouseError):
 
 
 class QuotaExceeded(PosthouseError):
-    """An app is over one of its quotas: `code` and the text name it. With `retry_after` (seconds) waiting helps."""
+    """An app is over one of its quotas: `code` and the text name it, `limit` is what it is. With `retry_after` (seconds)
+    waiting helps."""
 
-    def __init__(self, message: str, *, code: str = "quota_exceeded", retry_after: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, code: str = "quota_exceeded", limit: float = 0.0, retry_after: int | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
+        self.limit = limit
         self.retry_after = retry_after
 
 
