@@ -25,6 +25,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("post", "/v1/apps/{app}/endpoints"): {"url": "https://example.com/"},
     ("patch", "/v1/apps/{app}/endpoints/{endpoint}"): {"url": "https://evil.example/"},
     ("post", "/v1/apps/{app}/deliveries/resend"): {"event": "{event}", "endpoint": "{endpoint}"},
+    ("post", "/v1/apps/{app}/deliveries/cancel"): {"event": "{event}", "endpoint": "{endpoint}"},
     ("post", "/v1/apps/{app}/endpoints/{endpoint}/test"): {},
     ("post", "/v1/apps/{app}/grants"): {"types": ["*"], "subjects": ["*"]},
     ("put", "/v1/apps/{app}/grants/{uid}"): {"types": ["*"], "subjects": ["*"]},
@@ -176,12 +177,12 @@ async def test_another_apps_things_do_not_hide_behind_ones_own_name(world: World
         named = [
             name
             for name in ("endpoint", "event", "attempt", "grant")
-            if f"{{{name}}}" in path or path.endswith("resend")
+            if f"{{{name}}}" in path or path.endswith(("resend", "cancel"))
         ]
         if not path.startswith("/v1/apps/{app}/") or not named:
             continue
         for name in named:
-            if path.endswith("resend") and name in ("attempt", "grant"):
+            if path.endswith(("resend", "cancel")) and name in ("attempt", "grant"):
                 continue
             reply = await call(client, method, path, mine | {name: theirs[name]})
             assert reply.status == 404, (method, path, name, reply.body)
@@ -213,6 +214,7 @@ async def fresh(world: World) -> dict[str, str]:
     endpoint = await world.endpoint("mine")
     (event,) = await world.publish(app["id"])
     (attempt,) = await world.record([event], endpoint)
+    await world.owe([event], endpoint, due_at=2_000_000_000.0)
     granted = await world.admin.post("/v1/apps/mine/grants", {"types": ["*"], "subjects": ["fresh"]})
     return {
         "grant": granted.json()["id"],
