@@ -41,6 +41,7 @@ from posthouse.api.publish import PublishRoutes
 from posthouse.api.server import Connection, Server
 from posthouse.config import Settings
 from posthouse.dispatch.engine import Engine
+from posthouse.dispatch.gauges import watch
 from posthouse.dispatch.janitor import Janitor
 from posthouse.domain.errors import Invalid, SetupError
 from posthouse.domain.event import Draft, Event
@@ -162,22 +163,6 @@ class Posthouse:
         transport = self.wrap_transport(http)
         session = ProcessSession(dsn, reading, owner=owner)
 
-        def published(events: list[Event]) -> None:
-            publisher.hand_off(events)
-
-        engine = Engine(
-            event_log=event_log,
-            store=store,
-            transport=transport,
-            clock=clock,
-            telemetry=telemetry,
-            owner=owner,
-            exclusive=data_dir is not None,
-            dead=session.dead,
-            budget=Budget(sockets_max=settings.sockets_max, bytes_max=settings.in_flight_bytes_max),
-            published=published,
-        )
-
         def appended(events: Sequence[Event]) -> None:
             session.notify(engine.offer(events))
             self._hint_streams()
@@ -189,6 +174,18 @@ class Posthouse:
             appended=appended,
             pending_events_max=settings.pending_events_max,
             pending_bytes_max=settings.pending_bytes_max,
+        )
+        engine = Engine(
+            event_log=event_log,
+            store=store,
+            transport=transport,
+            clock=clock,
+            telemetry=telemetry,
+            owner=owner,
+            exclusive=data_dir is not None,
+            dead=session.dead,
+            budget=Budget(sockets_max=settings.sockets_max, bytes_max=settings.in_flight_bytes_max),
+            published=publisher.hand_off,
         )
         session.tell(appended=engine.tails.nudge, lost=engine.suspend)
         await session.start()
@@ -209,7 +206,7 @@ class Posthouse:
         )
         janitor = Janitor(upkeep, clock, retention_days=retention_days, anchor=anchor, measure=quotas.measure)
         self._task(janitor.run())
-        _watch(telemetry, engine, publisher, janitor, clock)
+        watch(telemetry, engine, publisher, janitor, clock)
 
         async def check_target(host: str, port: int) -> str | None:
             try:
@@ -373,29 +370,6 @@ class Posthouse:
         """End everything, in the opposite order of its beginning."""
         self._ready = False
         await self._stack.aclose()
-
-
-def _watch(
-    telemetry: PrometheusTelemetry, engine: Engine, publisher: Publisher, janitor: Janitor, clock: SystemClock
-) -> None:
-    """The gauges, read whenever somebody scrapes."""
-
-    def oldest_owed_seconds() -> float:
-        oldest_at = janitor.owed.oldest_at
-        return 0.0 if oldest_at is None else max(clock.now() - oldest_at, 0.0)
-
-    telemetry.watch("deliveries_owed", lambda: janitor.owed.rows)
-    telemetry.watch("oldest_owed_seconds", oldest_owed_seconds)
-    telemetry.watch("deliveries_in_flight", lambda: engine.lanes.in_flight)
-    telemetry.watch("in_flight_bytes", lambda: engine.lanes.bytes_in_flight)
-    telemetry.watch("lanes", lambda: len(engine.lanes))
-    telemetry.watch("owed_endpoints", lambda: engine.backlog.endpoints)
-    telemetry.watch("partitions_owned", lambda: len(engine.ownership.epochs))
-    telemetry.watch("publish_pending_events", lambda: publisher.pending_events)
-    telemetry.watch("publish_pending_bytes", lambda: publisher.pending_bytes)
-    telemetry.watch("journal_unwritten_results", lambda: engine.journal.unwritten)
-    telemetry.watch("event_loop_lag_seconds", lambda: janitor.late_seconds)
-    telemetry.watch("oldest_snapshot_seconds", lambda: janitor.oldest_snapshot_seconds)
 
 
 def configure_logging(settings: Settings) -> None:
