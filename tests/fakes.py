@@ -158,7 +158,7 @@ class FakeTransport:
         self.running: list[Sent] = []
         self.closed = False
 
-    async def send(self, request: Request) -> Result:
+    async def send(self, request: Request, *, may_write: Callable[[], bool] | None = None) -> Result:
         sent = Sent(request, asyncio.get_running_loop().time())
         self.sent.append(sent)
         self.running.append(sent)

@@ -9,7 +9,8 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -19,7 +20,10 @@ from pydantic_settings import (
 )
 
 from posthouse.domain import limits
+from posthouse.domain.circuit import CircuitPolicy
 from posthouse.domain.errors import SetupError
+
+_CIRCUIT = CircuitPolicy()
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -79,6 +83,16 @@ class Settings(BaseSettings):
     """Requests to targets at one time, over all endpoints."""
     in_flight_bytes_max: Annotated[int, Field(ge=1024 * 1024)] = limits.IN_FLIGHT_BYTES_MAX
     """Payload bytes in those requests."""
+    circuit_failure_ratio: Annotated[float, Field(gt=0, le=1)] = _CIRCUIT.failure_ratio
+    """Share of a target's requests in a window that must fail for its circuit to open."""
+    circuit_requests_min: Annotated[int, Field(ge=1, le=1_000_000)] = _CIRCUIT.requests_min
+    """Requests in the window before that share means anything."""
+    circuit_window_seconds: Annotated[float, Field(ge=1, le=3600)] = _CIRCUIT.window_seconds
+    """The window."""
+    circuit_probe_seconds: Annotated[float, Field(ge=0.1, le=86_400)] = _CIRCUIT.probe_seconds
+    """How long an open circuit waits for its first probe; each probe that fails doubles it."""
+    circuit_probe_seconds_max: Annotated[float, Field(ge=0.1, le=86_400)] = _CIRCUIT.probe_seconds_max
+    """The longest wait between two probes."""
     retention_days: Annotated[int, Field(ge=2, le=3650)] = limits.RETENTION_DAYS
     """Days for which events and attempts are kept."""
     shutdown_seconds: Annotated[float, Field(ge=0, le=600)] = 5.0
@@ -95,6 +109,26 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(ipaddress.ip_network(part.strip()) for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("circuit_probe_seconds_max")
+    @classmethod
+    def _not_below_the_first(cls, value: float, info: ValidationInfo) -> float:
+        first = info.data.get("circuit_probe_seconds")
+        if first is not None and value < first:
+            raise PydanticCustomError(
+                "below", "must be at least circuit_probe_seconds, which is {first}", {"first": first}
+            )
+        return value
+
+    def circuit_policy(self) -> CircuitPolicy:
+        """When the circuit of a target opens, and how it is tried again."""
+        return CircuitPolicy(
+            failure_ratio=self.circuit_failure_ratio,
+            requests_min=self.circuit_requests_min,
+            window_seconds=self.circuit_window_seconds,
+            probe_seconds=self.circuit_probe_seconds,
+            probe_seconds_max=self.circuit_probe_seconds_max,
+        )
 
     @classmethod
     def settings_customise_sources(

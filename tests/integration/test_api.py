@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from standardwebhooks import Webhook
-from tests.integration.api_world import World, raw, world_over
+from tests.integration.api_world import REFUSED_HOST, World, raw, world_over
 
 from posthouse.domain.ids import APP, ENDPOINT, AppId, format_id
 from posthouse.domain.limits import SECRETS_MAX
@@ -79,6 +79,8 @@ ENDPOINT_DEFAULTS: dict[str, Any] = {
     "disabled_at": None,
     "paused": False,
     "failing_since": None,
+    "held_until": None,
+    "circuit": {"state": "closed", "opened_at": None, "next_probe_at": None},
     "events": [],
     "channels": [],
     "headers": {},
@@ -89,6 +91,15 @@ ENDPOINT_DEFAULTS: dict[str, Any] = {
     },
     "timeouts": {"connect": 5.0, "first_byte": 10.0, "total": 15.0},
     "concurrency": 16,
+    "rate_limit": None,
+    "ordering": "none",
+    "on_exhausted": "skip",
+    "batch": None,
+    "fallback_urls": [],
+    "equal_urls": [],
+    "balance": "weighted",
+    "max_age": None,
+    "format": "json",
 }
 
 
@@ -118,6 +129,15 @@ async def test_an_endpoint_with_everything(world: World) -> None:
         "retry": {"exponential": {"base": 1, "factor": 3, "max": 100, "attempts": 5}, "jitter": 0},
         "timeouts": {"total": 30},
         "concurrency": 2,
+        "rate_limit": {"per_second": 2.5},
+        "ordering": "key",
+        "on_exhausted": "block",
+        "batch": {"max_events": 10},
+        "fallback_urls": ["https://standby.example.com/hooks"],
+        "equal_urls": [{"url": "https://node-2.example.com/hooks"}],
+        "balance": "sticky",
+        "max_age": 3600,
+        "format": "cloudevents",
     }
     made = (await world.admin.post("/v1/apps/shop/endpoints", wanted)).json()
     expected = wanted | {
@@ -127,6 +147,10 @@ async def test_an_endpoint_with_everything(world: World) -> None:
             "jitter": 0.0,
         },
         "timeouts": {"connect": 5.0, "first_byte": 10.0, "total": 30.0},
+        "rate_limit": {"per_second": 2.5, "burst": 3},
+        "batch": {"max_events": 10, "max_bytes": 262_144, "max_wait_ms": 200},
+        "equal_urls": [{"url": "https://node-2.example.com/hooks", "weight": 1}],
+        "max_age": 3600.0,
         "disabled_reason": "by_hand",
     }
     assert {name: made[name] for name in expected} == expected
@@ -217,6 +241,43 @@ async def test_enabling_again_clears_why_it_was_disabled_and_that_it_failed(worl
     assert shown["failing_since"] == "1970-01-01T00:16:40.000Z"
     on = (await world.admin.patch(url, {"enabled": True})).json()
     assert (on["enabled"], on["disabled_reason"], on["disabled_at"], on["failing_since"]) == (True, None, None, None)
+
+
+async def test_the_circuit_and_a_hold_are_shown(world: World) -> None:
+    app = await world.app("shop")
+    endpoint = await world.endpoint("shop")
+    await world.query(
+        "INSERT INTO endpoint_health (partition, endpoint_id, circuit, opened_at, probe_at, trips, held_until)"
+        " SELECT partition, $2, 'open', to_timestamp(1000), to_timestamp(1005), 1, to_timestamp(1060) FROM app WHERE id = $1"
+        " RETURNING 1",
+        raw(APP, app),
+        raw(ENDPOINT, endpoint),
+    )
+    open_circuit = {
+        "state": "open",
+        "opened_at": "1970-01-01T00:16:40.000Z",
+        "next_probe_at": "1970-01-01T00:16:45.000Z",
+    }
+    for url in (f"/v1/apps/shop/endpoints/{endpoint}", "/v1/apps/shop/endpoints", "/v1/endpoints?enabled=true"):
+        shown = (await world.admin.get(url)).json()
+        shown = shown["data"][0] if "data" in shown else shown
+        assert shown["circuit"] == open_circuit
+        assert shown["held_until"] == "1970-01-01T00:17:40.000Z"
+    await world.admin.patch(f"/v1/apps/shop/endpoints/{endpoint}", {"concurrency": 3})
+    assert (await world.admin.get("/v1/endpoints")).json()["data"][0]["circuit"] == open_circuit
+
+
+async def test_only_urls_that_are_new_are_judged(world: World) -> None:
+    await world.app("shop")
+    await world.endpoint("shop", uid="main")
+    url = "/v1/apps/shop/endpoints/main"
+    assert (await world.admin.patch(url, {"fallback_urls": ["https://b.example/"]})).status == 200
+    await world.query(
+        "UPDATE endpoint SET config = jsonb_set(config, '{fallback_urls,0}', to_jsonb($1::text)) RETURNING 1",
+        f"http://{REFUSED_HOST}/",
+    )
+    kept = [f"http://{REFUSED_HOST}/", "https://c.example/"]
+    assert (await world.admin.patch(url, {"fallback_urls": kept})).status == 200
 
 
 async def test_a_deleted_endpoint_is_gone_with_its_secrets(world: World) -> None:

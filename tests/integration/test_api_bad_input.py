@@ -119,6 +119,47 @@ ENDPOINT_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"concurrency": 10**30}, "concurrency"),
     ({"concurrency": 1.5}, "concurrency"),
     ({"concurrency": True}, "concurrency"),
+    ({"rate_limit": 5}, "rate_limit"),
+    ({"rate_limit": {}}, "rate_limit.per_second"),
+    ({"rate_limit": {"per_second": -1}}, "rate_limit.per_second"),
+    ({"rate_limit": {"per_second": 0}}, "rate_limit.per_second"),
+    ({"rate_limit": {"per_second": 10**9}}, "rate_limit.per_second"),
+    ({"rate_limit": {"per_second": "50"}}, "rate_limit.per_second"),
+    ({"rate_limit": {"per_second": 5, "burst": 0}}, "rate_limit.burst"),
+    ({"rate_limit": {"per_second": 5, "burst": 1.5}}, "rate_limit.burst"),
+    ({"rate_limit": {"per_minute": 5, "per_second": 1}}, "rate_limit.per_minute"),
+    ({"ordering": "strict"}, "ordering"),
+    ({"ordering": True}, "ordering"),
+    ({"on_exhausted": "stop", "ordering": "key"}, "on_exhausted"),
+    ({"on_exhausted": "block"}, "on_exhausted"),
+    ({"batch": 10}, "batch"),
+    ({"batch": {"max_events": 0}}, "batch.max_events"),
+    ({"batch": {"max_events": 1001}}, "batch.max_events"),
+    ({"batch": {"max_bytes": 100}}, "batch.max_bytes"),
+    ({"batch": {"max_bytes": 2_000_000}}, "batch.max_bytes"),
+    ({"batch": {"max_wait_ms": 60_000}}, "batch.max_wait_ms"),
+    ({"batch": {"max_wait": 1}}, "batch.max_wait"),
+    ({"fallback_urls": "https://b.example/"}, "fallback_urls"),
+    ({"fallback_urls": ["https://b.example/", "nowhere"]}, "fallback_urls[1]"),
+    ({"fallback_urls": ["https://b.example/", f"http://{REFUSED_HOST}/"]}, "fallback_urls[1]"),
+    ({"fallback_urls": ["https://b.example/", "https://b.example"]}, "fallback_urls[1]"),
+    ({"fallback_urls": ["https://EXAMPLE.com:443/hooks"], "url": URL}, "fallback_urls[0]"),
+    ({"fallback_urls": [f"https://{n}.example/" for n in range(6)]}, "fallback_urls"),
+    ({"equal_urls": ["https://b.example/"]}, "equal_urls[0]"),
+    ({"equal_urls": [{"weight": 2}]}, "equal_urls[0].url"),
+    ({"equal_urls": [{"url": "https://b.example/"}, {"url": f"http://{REFUSED_HOST}/"}]}, "equal_urls[1].url"),
+    ({"equal_urls": [{"url": URL}], "url": URL}, "equal_urls[0].url"),
+    ({"equal_urls": [{"url": "https://b.example/", "weight": 0}]}, "equal_urls[0].weight"),
+    ({"equal_urls": [{"url": "https://b.example/"}], "fallback_urls": ["https://b.example/"]}, "fallback_urls[0]"),
+    ({"balance": "random"}, "balance"),
+    ({"balance": "sticky"}, "balance"),
+    ({"max_age": 0}, "max_age"),
+    ({"max_age": -5}, "max_age"),
+    ({"max_age": 10**12}, "max_age"),
+    ({"max_age": "1h"}, "max_age"),
+    ({"format": "xml"}, "format"),
+    ({"format": {"kind": "json"}}, "format"),
+    ({"circuit": "closed"}, "circuit"),
     ({"color": "red"}, "color"),
     ({"id": "ep_x"}, "id"),
     ({"paused": "yes"}, "paused"),
@@ -137,6 +178,28 @@ async def test_fields_of_endpoints(world: World) -> None:
     assert refused.code == "target_refused"
     assert "not to be spoken to" in refused.json()["detail"]
     await nothing_changed(world)
+
+
+async def test_fields_that_contradict_what_is_stored(world: World) -> None:
+    made = {
+        "ordering": "key",
+        "on_exhausted": "block",
+        "fallback_urls": ["https://b.example/"],
+        "equal_urls": [{"url": "https://c.example/"}],
+        "balance": "sticky",
+    }
+    assert (await world.admin.patch("/v1/apps/shop/endpoints/main", made)).status == 200
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"ordering": "none"}, "ordering"),
+        ({"ordering": None}, "ordering"),
+        ({"equal_urls": []}, "equal_urls"),
+        ({"url": "https://b.example/"}, "url"),
+        ({"url": "https://c.example/"}, "url"),
+        ({"fallback_urls": ["https://c.example/"]}, "fallback_urls[0]"),
+    ]
+    for fields, path in cases:
+        is_problem(await world.admin.patch("/v1/apps/shop/endpoints/main", fields), 422, path, fields)
+    assert await world.query("SELECT revision FROM endpoint") == [(2,)]
 
 
 async def test_secrets_are_refused_and_not_repeated(world: World) -> None:
@@ -247,12 +310,23 @@ async def test_bodies_that_are_no_json(world: World) -> None:
         ("POST", "/v1/apps/shop/endpoints/main/secret/rotate"),
         ("POST", "/v1/apps/shop/deliveries/resend"),
         ("POST", "/v1/apps/shop/deliveries/cancel"),
+        ("POST", "/v1/apps/shop/replays"),
     ):
         for body, headers, status, told in cases:
             reply = await world.admin.request(method, url, body=body, headers=headers)
             assert reply.status == status, (url, body[:40], reply.body)
             assert told in reply.json()["detail"], (url, body[:40], reply.body)
     await nothing_changed(world)
+
+
+async def test_no_body_at_all_is_told_apart_from_a_missing_field(world: World) -> None:
+    for method, url in (
+        ("POST", "/v1/apps/shop/endpoints"),
+        ("PATCH", "/v1/apps/shop"),
+        ("POST", "/v1/apps/shop/grants"),
+    ):
+        reply = await world.admin.request(method, url)
+        assert (reply.status, reply.json()["detail"]) == (422, "the body is missing; send a JSON object"), url
 
 
 async def test_nul_is_refused_wherever_it_is(world: World) -> None:
@@ -291,6 +365,9 @@ async def test_queries(world: World) -> None:
         ("/v1/apps/shop/endpoints?status=on", "?status"),
         ("/v1/apps/shop/events?since=yesterday", "?since"),
         ("/v1/apps/shop/events?since=2026-01-01T00:00:00", "?since"),
+        ("/v1/apps/shop/events?since=1767225600", "?since"),
+        ("/v1/apps/shop/events?until=0.5", "?until"),
+        ("/v1/apps/shop/events?until=2026-01-01T00:00:00+08:00", "?until"),
         ("/v1/apps/shop/events?type=bad%20name", "?type"),
         ("/v1/apps/shop/attempts?outcome=lost", "?outcome"),
         ("/v1/apps/shop/attempts?type=*", "?type"),

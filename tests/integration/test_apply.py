@@ -164,6 +164,18 @@ def test_what_is_exported_changes_nothing_and_makes_it_anew(server: Served, clie
     )
     client.post("apps", "beta", "grants", body={"types": ["*"], "subjects": ["*"]})
     client.ask("PATCH", ("apps", "acme", "endpoints", "mailer"), body={"enabled": False, "retry": {"jitter": 0.3}})
+    flow = {
+        "rate_limit": {"per_second": 2.5, "burst": 3},  # which is the default of the burst
+        "ordering": "key",
+        "on_exhausted": "block",
+        "batch": {"max_events": 10, "max_wait_ms": 200},
+        "equal_urls": [{"url": "https://93.184.215.14/second", "weight": 2}],
+        "balance": "sticky",
+        "fallback_urls": ["https://93.184.215.14/third"],
+        "max_age": 3600,
+        "format": "cloudevents",
+    }
+    client.ask("PATCH", ("apps", "acme", "endpoints", "ledger"), body=flow)
     out = tmp_path / "exported.yaml"
     told = run("export", "-o", str(out), **server.reach)
     assert told.returncode == 0, told.stderr
@@ -171,6 +183,8 @@ def test_what_is_exported_changes_nothing_and_makes_it_anew(server: Served, clie
     assert "whsec_" not in text
     assert "secret" not in text
     assert "阿克梅" in text, "text stays legible"
+    assert "per_second: 2.5" in text
+    assert "burst" not in text, "it is the default"
     assert applied(server, "-f", str(out), "--prune")[0] == []
     assert run("export", **server.reach).stdout == text, "the same each time"
 
@@ -182,6 +196,9 @@ def test_what_is_exported_changes_nothing_and_makes_it_anew(server: Served, clie
     assert planned == ["+ app acme", "+ grant acme/orders", "+ endpoint acme/ledger", "+ endpoint acme/mailer"]
     assert run("export", "--app", "acme", **server.reach).stdout == one
     assert client.get("apps", "acme", "endpoints", "mailer")["enabled"] is False
+    made = client.get("apps", "acme", "endpoints", "ledger")
+    assert {name: made[name] for name in flow} == flow | {"batch": made["batch"]}
+    assert made["batch"] == {"max_events": 10, "max_bytes": 262_144, "max_wait_ms": 200}
 
 
 def test_pruning_deletes_what_the_files_do_not_hold(server: Served, client: Client, tmp_path: Path) -> None:

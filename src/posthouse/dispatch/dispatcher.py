@@ -10,6 +10,7 @@ from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.event import Event
 from posthouse.domain.ids import AppId
 from posthouse.domain.limits import CROWD_ENDPOINTS_MIN
+from posthouse.domain.order import UNORDERED, line_of
 from posthouse.lane.lanes import Lanes
 from posthouse.ports.clock import Clock
 from posthouse.settle.progress import Progress
@@ -86,5 +87,6 @@ class Dispatcher:
                 offered_at=boot,
                 fresh=True,
                 row=False,
+                line=line_of(endpoint.ordering, event.key, DeliveryClass.LIVE) if endpoint.ordered else UNORDERED,
             )
             self._lanes.offer(endpoint, delivery, crowd=crowd)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from typing import Any, Final
 
@@ -10,24 +11,30 @@ import structlog
 
 from posthouse.dispatch.configs import Configs
 from posthouse.dispatch.dispatcher import Dispatcher
+from posthouse.dispatch.lane_facts import LaneFacts
+from posthouse.dispatch.overflow import Overflow
 from posthouse.dispatch.ownership import Ownership
+from posthouse.dispatch.replays import Replays
 from posthouse.dispatch.tail import Tails
-from posthouse.domain.delivery import Delivery, DeliveryKey, JournalBatch, Owed, OwedReason
+from posthouse.domain.circuit import DEFAULT_POLICY, CircuitPolicy
+from posthouse.domain.delivery import Delivery, DeliveryKey, JournalBatch, Line, Owed, OwedReason
 from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.errors import PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
 from posthouse.domain.ids import AppId, EndpointId
-from posthouse.domain.limits import IN_FLIGHT_GRACE_SECONDS, PAGED_BYTES_MAX
+from posthouse.domain.limits import IN_FLIGHT_GRACE_SECONDS, OWED_PER_ENDPOINT_MAX, PAGED_BYTES_MAX
 from posthouse.lane.budget import Budget
 from posthouse.lane.lane import Lane
 from posthouse.lane.lanes import Lanes
 from posthouse.ports.clock import Clock
+from posthouse.ports.jobs import Jobs
 from posthouse.ports.log import EventLog, Head
 from posthouse.ports.store import Claim, Journalled, Store
 from posthouse.ports.telemetry import Telemetry
 from posthouse.ports.transport import Transport
+from posthouse.send.owing import owed_row
 from posthouse.send.peer import Peer
-from posthouse.send.sender import CANCELLED, EXPIRED, Sender, owed_row
+from posthouse.send.sender import CANCELLED, EXPIRED, Sender
 from posthouse.settle.backlog import Backlog
 from posthouse.settle.effects import Effects
 from posthouse.settle.journal import Journal, Released
@@ -60,6 +67,9 @@ class Engine:
         dead: Callable[[Collection[bytes]], Awaitable[set[bytes]]] | None = None,
         budget: Budget | None = None,
         published: Callable[[list[Event]], object] | None = None,
+        circuits: CircuitPolicy = DEFAULT_POLICY,
+        owed_max: int = OWED_PER_ENDPOINT_MAX,
+        jobs: Jobs | None = None,
     ) -> None:
         self._log = event_log
         self._store = store
@@ -82,15 +92,39 @@ class Engine:
             room=self._room,
         )
         self.effects = Effects(store, clock, epochs=epochs, published=published or self.offer)
-        self.sender = Sender(transport, self.journal, store, clock, telemetry, owner=owner, disabled=self._disabled)
+        self.sender = Sender(
+            transport,
+            self.journal,
+            store,
+            clock,
+            telemetry,
+            owner=owner,
+            disabled=self._disabled,
+            may_write=lambda: self.ownership.valid,
+        )
+        self.facts = LaneFacts(
+            store,
+            clock,
+            self.journal,
+            position=lambda partition: self.tails.position(partition),  # noqa: PLW0108 - made after this
+            spawn=self._chore,
+            start=lambda lane: self.lanes.start(lane),  # noqa: PLW0108 - made after this
+        )
         self.lanes = Lanes(
             budget or Budget(),
+            clock,
             send=self.sender.attempt,
             may_start=self._may_start,
             may_spill=lambda: self.journal.has_room,
             spill=self._spill,
+            release=self._release,
             mark_in_flight=self._mark_in_flight,
             drained=self._drained,
+            owned_since=self.facts.owned_since,
+            owes=lambda endpoint_id: self.backlog.owes(endpoint_id),  # noqa: PLW0108 - made after this
+            made=self.facts.made,
+            learn=self.facts.learn,
+            circuits=circuits,
         )
         self.configs = Configs(store, clock, changed=self._configured, only=self._only, shrunk=self._shrunk)
         self.backlog = Backlog(
@@ -102,7 +136,10 @@ class Engine:
             memory=self._paging_memory,
             page_in=self.lanes.page_in,
             orphaned=self._orphaned,
+            in_turn=self.facts.in_turn,
+            many=lambda *counted: self.overflow.look(*counted),  # noqa: PLW0108 - made after this
         )
+        self.overflow = Overflow(store, clock, self.backlog, owner=owner, epochs=epochs, rows_max=owed_max)
         self.dispatcher = Dispatcher(self.configs, self.lanes, self.progress, clock)
         self.tails = Tails(
             event_log,
@@ -116,6 +153,7 @@ class Engine:
             heads_seen=self._heads_seen,
             ended=self._ended,
         )
+        self.replays = None if jobs is None else Replays(jobs, clock, owner=owner, epochs=epochs)
         self._pokes: dict[int, int] = {}
         self._reloading: set[int] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -130,6 +168,7 @@ class Engine:
             ("backlog", self.backlog.run()),
             ("effects", self.effects.run()),
             ("sweep", self._sweep()),
+            ("overflow", self.overflow.run()),
         ):
             self._spawn(name, work)
         try:
@@ -139,6 +178,8 @@ class Engine:
             raise
         self._spawn("ownership", self.ownership.run())
         self._spawn("tails", self.tails.run())
+        if self.replays is not None:
+            self._spawn("replays", self.replays.run())
 
     def suspend(self) -> None:
         """The process's session with the store was lost: start nothing until it is back, and trust nothing that was read."""
@@ -148,7 +189,7 @@ class Engine:
     async def stop(self, *, seconds: float = 5.0) -> None:
         """Planned hand-over: start nothing, journal, mark what still runs, release; then wait a while for late answers."""
         self._stopping = True
-        await self._end("tails", "backlog")
+        await self._end("tails", "backlog", "replays")
         try:
             async with asyncio.timeout(seconds):
                 await self.ownership.close()
@@ -204,6 +245,7 @@ class Engine:
     async def _taken(self, claims: Sequence[Claim]) -> None:
         """Derive what the predecessors left. The claim was a statement of its own: what follows sees all they wrote."""
         partitions = [claim.partition for claim in claims]
+        self.facts.take(claims)
         heads = await self._log.heads(partitions)
         self.configs.take({partition: heads[partition].config_version for partition in partitions})
         for previous in {claim.previous for claim in claims} - {None, self._owner}:
@@ -222,11 +264,20 @@ class Engine:
                 recorded = await self._store.recorded(claim.partition, after=claim.cursor, until=head.seq)
             self.dispatcher.take(claim.partition, head.seq, recorded)
         await self.backlog.take(partitions)
+        self.lanes.taken(partitions)
         for claim in claims:
             if self.ownership.epochs.get(claim.partition) == claim.epoch:
                 self.tails.take(claim)
         self.tails.nudge(partitions)
         self.effects.wake()
+        if self.backlog.endpoints:
+            self._chore(self._count_owed(partitions))
+
+    async def _count_owed(self, partitions: Sequence[int]) -> None:
+        try:
+            self.backlog.counted(partitions, await self._store.count_owed(partitions))
+        except StoreUnavailable as error:
+            log.warning("owed.not_counted", error=str(error))  # what is there already does not count towards the cap
 
     def _lost(self, partitions: Collection[int]) -> None:
         partitions = set(partitions)
@@ -311,8 +362,10 @@ class Engine:
     def _paging_memory(self) -> int:
         return max(PAGED_BYTES_MAX - self.lanes.paged_bytes, 0) if self.journal.has_room else 0
 
-    def _hold(self, partition: int, key: DeliveryKey) -> None:
+    def _hold(self, partition: int, key: DeliveryKey, rows: int) -> None:
         self.backlog.hold(partition, key)
+        if rows:
+            self.backlog.count(partition, key[0], rows)
 
     def _drained(self, endpoint_id: EndpointId) -> None:
         self.backlog.drained(endpoint_id)
@@ -320,19 +373,32 @@ class Engine:
     def _disabled(self, peer: Peer) -> None:
         self.lanes.disable(peer.endpoint.id)
 
-    def _spill(self, delivery: Delivery, reason: OwedReason) -> None:
-        delay = OUR_FAULT_SECONDS if reason is OwedReason.OUR_FAULT else 0.0
-        self.journal.owe(
-            delivery,
-            owed_row(delivery, number=delivery.number, due_at=self._clock.now() + delay, reason=reason),
-        )
+    def _spill(self, delivery: Delivery, endpoint: Endpoint, reason: OwedReason) -> None:
+        due_at = self._clock.now()
+        if reason is OwedReason.OUR_FAULT:
+            due_at += OUR_FAULT_SECONDS
+        elif reason is OwedReason.BEHIND:
+            due_at = math.inf
+        row = owed_row(delivery, endpoint, number=delivery.number, due_at=due_at, reason=reason)
+        self.journal.owe(delivery, row)
+
+    def _release(self, delivery: Delivery) -> None:
+        partition = delivery.event.partition
+        if self.ownership.epochs.get(partition) == delivery.epoch:
+            self.backlog.leave(partition, delivery.key)
 
     def _mark_in_flight(self, lane: Lane, delivery: Delivery) -> None:
-        due_at = self._clock.now() + lane.endpoint.timeouts.total + IN_FLIGHT_GRACE_SECONDS
-        self.journal.mark_in_flight(
+        endpoint = lane.endpoint
+        due_at = self._clock.now() + endpoint.timeouts.total + IN_FLIGHT_GRACE_SECONDS
+        row = owed_row(
             delivery,
-            owed_row(delivery, number=delivery.number, due_at=due_at, reason=OwedReason.IN_FLIGHT, sender=self._owner),
+            endpoint,
+            number=delivery.number,
+            due_at=due_at,
+            reason=OwedReason.IN_FLIGHT,
+            sender=self._owner,
         )
+        self.journal.mark_in_flight(delivery, row)
 
     def _orphaned(self, owed: Owed, event: Event | None, endpoint: Endpoint | None) -> None:
         """A row whose endpoint was deleted, or whose event retention dropped: settle it as given up."""
@@ -350,11 +416,23 @@ class Engine:
             if partition in ours:
                 self.backlog.release(key)
         for owed in batch.owed:
-            if owed.partition in ours and owed.reason is not OwedReason.IN_FLIGHT:
+            if owed.partition in ours and owed.reason is not OwedReason.IN_FLIGHT and not owed.line:
                 self.backlog.owe(owed.partition, owed.endpoint_id, owed.due_at)
+        for line, due_at in result.lines.items():
+            if line[0] in ours:
+                self._line_written(line, due_at)
         if batch.effects:
             self.effects.wake()
         self.tails.roomier()
+
+    def _line_written(self, line: Line, due_at: float | None) -> None:
+        """An ordered line is in order in the store: its first row is due then, or there is none."""
+        partition, endpoint_id, number = line
+        if due_at is not None:
+            self.backlog.owe(partition, endpoint_id, due_at)
+        elif self.journal.unwritten_row(line) is None:
+            self.lanes.line_emptied(endpoint_id, number)
+            self.backlog.emptied(endpoint_id)
 
     async def _sweep(self) -> None:
         while True:

@@ -128,6 +128,11 @@ class Tails:
                 tail.seen_head = max(tail.seen_head, event.seq)  # it is read from the log later
             self._catch_up(tail)
 
+    def position(self, partition: int) -> int:
+        """The last `seq` of a partition that was handed on; 0 for one that is not ours."""
+        tail = self._tails.get(partition)
+        return 0 if tail is None else tail.position
+
     def nudge(self, partitions: Sequence[int]) -> None:
         """Somebody says that there is something new in these partitions."""
         for partition in partitions:

@@ -8,7 +8,7 @@ from typing import Final, assert_never
 
 import msgspec
 
-from posthouse.domain.exchange import Answer, Failure, Result
+from posthouse.domain.exchange import Answer, Failure, Fault, Result
 from posthouse.domain.limits import FAILING_DAYS_MAX, RETRY_AFTER_SECONDS_MAX
 from posthouse.domain.retry import Retry
 
@@ -36,13 +36,19 @@ class GiveUp(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
+class Block(msgspec.Struct, frozen=True, gc=False):
+    """No attempt is left, and the line behind it stands until somebody decides."""
+
+    reason: str
+
+
 class Disable(msgspec.Struct, frozen=True, gc=False):
     """Give up, and disable the endpoint: it said, or showed, that it wants no more."""
 
     reason: str
 
 
-Decision = Confirm | RetryAt | GiveUp | Disable
+Decision = Confirm | RetryAt | GiveUp | Block | Disable
 
 
 def classify(result: Result) -> str:
@@ -63,6 +69,33 @@ def classify(result: Result) -> str:
             assert_never(result)
 
 
+_OVERLOADED_STATUSES: Final = frozenset({429, 502, 503, 504})
+_OVERLOADED_FAULTS: Final = frozenset(
+    {Fault.CONNECT_TIMEOUT, Fault.TLS_TIMEOUT, Fault.FIRST_BYTE_TIMEOUT, Fault.TOTAL_TIMEOUT}
+)
+_HOLDING_STATUSES: Final = frozenset({429, 503})
+
+
+def is_down(result: Result) -> bool:
+    """Whether the URL does not work: no complete answer came, or one that says so (5xx). Other answers are about the event."""
+    return isinstance(result, Failure) or result.status >= 500
+
+
+def is_overloaded(result: Result) -> bool:
+    """Whether the target shows that it has too much to do (Standard Webhooks: 429, 502 and 504 throttle; and time-outs)."""
+    if isinstance(result, Failure):
+        return result.fault in _OVERLOADED_FAULTS
+    return result.status in _OVERLOADED_STATUSES
+
+
+def held_until(result: Result, *, now: float) -> float | None:
+    """Until when (unix seconds) the target asks to be left alone by everything: 429 or 503 with a `Retry-After`."""
+    if isinstance(result, Failure) or result.status not in _HOLDING_STATUSES:
+        return None
+    seconds = retry_after(result.header(b"retry-after"), now=now)
+    return now + seconds if seconds else None
+
+
 def retry_after(value: bytes | None, *, now: float) -> float | None:
     """Seconds that a `Retry-After` header asks for (RFC 9110, section 10.2.3), within 0 and a day; None if unreadable."""
     if value is None:
@@ -81,13 +114,23 @@ def retry_after(value: bytes | None, *, now: float) -> float | None:
 
 
 def decide(
-    result: Result, retry: Retry, *, number: int, failing_since: float | None, now: float, draw: float
+    result: Result,
+    retry: Retry,
+    *,
+    number: int,
+    failing_since: float | None,
+    now: float,
+    draw: float,
+    blocks: bool = False,
+    reason: str | None = None,
 ) -> Decision:
     """What follows attempt `number` (from 1).
 
-    `failing_since` (unix seconds) is since when the endpoint has confirmed nothing: after five days it is disabled.
+    `failing_since` (unix seconds) is since when the endpoint has confirmed nothing: after five days it is disabled. `blocks`
+    says that the line stands where no attempt is left. `reason` is what `classify` says, unless the answer says something
+    of its own of this event.
     """
-    reason = classify(result)
+    reason = reason or classify(result)
     if reason == CONFIRMED:
         return Confirm()
     if reason == GONE:
@@ -96,4 +139,6 @@ def decide(
         return Disable("failing_for_days")
     floor = retry_after(result.header(b"retry-after"), now=now) if isinstance(result, Answer) else None
     delay = retry.delay(number, draw=draw, floor=floor)
-    return GiveUp(EXHAUSTED) if delay is None else RetryAt(now + delay, reason)
+    if delay is None:
+        return Block(EXHAUSTED) if blocks else GiveUp(EXHAUSTED)
+    return RetryAt(now + delay, reason)

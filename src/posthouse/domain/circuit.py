@@ -63,6 +63,9 @@ class CircuitPolicy(msgspec.Struct, frozen=True, gc=False):
     recovery_requests: int = 5  # confirmed in a row while half open
 
 
+DEFAULT_POLICY: Final = CircuitPolicy()
+
+
 class Health(msgspec.Struct, frozen=True, gc=False):
     """How an endpoint has been doing, as it is stored and shown. Times are unix seconds."""
 

@@ -88,6 +88,14 @@ class Owed(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         return (self.endpoint_id, self.event_id)
 
 
+class Fate(StrEnum):
+    """What became of a delivery that was sent, as far as its lane is concerned."""
+
+    SETTLED = "settled"  # nothing is owed any more
+    OWED = "owed"  # it is a row now
+    AGAIN = "again"  # at once, at another of its URLs
+
+
 class AttemptOutcome(StrEnum):
     """How an attempt ended."""
 

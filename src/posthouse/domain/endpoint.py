@@ -121,6 +121,11 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     health: Health = HEALTHY  # as it was stored
     grants: Shrinkage = NO_SHRINKAGE  # of its app
 
+    @property
+    def ordered(self) -> bool:
+        """Whether its deliveries may have to wait for each other."""
+        return self.ordering is not Ordering.NONE
+
 
 class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The stored form of an endpoint: what an attempt is made with, as it was configured. One per revision."""

@@ -13,6 +13,7 @@ PosthouseError
 ├── StoreUnavailable  the database did not answer: our fault, never a target's     (503, exit 7)
 │   └── InDoubt       the connection died inside a commit: it may have happened
 ├── StoreRejected     the database refused these data (SQLSTATE class 22 or 23)
+├── NotOwner          a request was not begun: its partition may be another process's by now; never a target's fault
 ├── LogRewound        the log is not the one that was read (a failover lost its end)
 └── SetupError        the installation cannot start as it is; the text says what to do (exit 1)
 """
@@ -48,16 +49,22 @@ class Forbidden(PosthouseError):
 
 
 class NotFound(PosthouseError):
+    """`path` names the field of the body that asked for it, where it was one."""
+
     code = "not_found"
 
-    def __init__(self, message: str, *, code: str = "not_found") -> None:
+    def __init__(self, message: str, *, code: str = "not_found", path: str = "") -> None:
         super().__init__(message)
+        self.path = path
         self.code = code
 
 
 class Conflict(PosthouseError):
-    def __init__(self, message: str, *, code: str = "conflict") -> None:
+    """`path` as in `NotFound`."""
+
+    def __init__(self, message: str, *, code: str = "conflict", path: str = "") -> None:
         super().__init__(message)
+        self.path = path
         self.code = code
 
 
@@ -105,6 +112,10 @@ class StoreRejected(PosthouseError):
     """The store refused the data themselves; trying the same again cannot help."""
 
     code = "rejected_by_store"
+
+
+class NotOwner(PosthouseError):
+    code = "not_owner"
 
 
 class LogRewound(PosthouseError):

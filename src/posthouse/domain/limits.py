@@ -76,6 +76,8 @@ LANE_PAGED_MAX: Final = 64
 PAGED_BYTES_MAX: Final = 64 * 1024 * 1024
 LANE_CONCURRENCY: Final = 16
 LANE_SECONDS_MAX: Final = 2.0
+LANE_LINES_OWED_MAX: Final = 1_000  # of one lane; beyond, it does not know which of its lines have rows
+HELD_TURN_SECONDS: Final = 1.0  # a target that asks for so little more is not put on record anew
 LANES_IDLE_MAX: Final = 20_000
 SOCKETS_MAX: Final = 1_000
 IN_FLIGHT_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -86,6 +88,16 @@ UNWRITTEN_RESULTS_MAX: Final = 2_000
 JOURNAL_RESULTS_MAX: Final = 1_000
 JOURNAL_LINGER_SECONDS: Final = 0.02
 OUTSIDE_ROWS_MAX: Final = 1_000
+
+# Replays
+REPLAYS_LIVE_PER_APP_MAX: Final = 20
+REPLAY_SPAN_SECONDS_MAX: Final = 90 * 86_400.0
+REPLAY_OUTSTANDING_ROWS_MAX: Final = 500  # owed to an endpoint by its replay; more are added below half of it
+REPLAY_STEP_EVENTS_MAX: Final = 500  # of the app, looked at in one step
+REPLAY_STEP_POSITIONS_MAX: Final = 5_000  # of the partition, passed in one step
+REPLAYS_READ_MAX: Final = 100  # in one statement
+REPLAY_COUNTED_MAX: Final = 10_000  # by a dry run
+REPLAY_DRY_RUN_SECONDS_MAX: Final = 5.0
 
 # Ownership
 LEASE_SECONDS: Final = 10.0
@@ -142,6 +154,18 @@ EXAMPLES_MAX: Final = 20
 OVERLAP_SECONDS: Final = 86_400
 OVERLAP_SECONDS_MAX: Final = 30 * 86_400
 SECRETS_MAX: Final = 4  # of one endpoint that sign at the same time: each adds a signature to every request
+
+RATE_PER_SECOND_MAX: Final = 1_000_000
+RATE_INTERVAL_SECONDS_MAX: Final = 7 * 86_400.0  # of the slowest rate, between two requests
+RATE_BURST_REQUESTS_MAX: Final = 1_000_000
+REQUEST_EVENTS_MAX: Final = 1_000  # in one request of an endpoint that takes batches
+REQUEST_BYTES_MIN: Final = 1_024
+REQUEST_BYTES_MAX: Final = 1024 * 1024
+REQUEST_WAIT_MS_MAX: Final = 10_000
+FALLBACK_URLS_MAX: Final = 5
+EQUAL_URLS_MAX: Final = 8  # beside the endpoint's own
+URL_WEIGHT_MAX: Final = 1_000
+MAX_AGE_SECONDS_MAX: Final = 365 * 86_400.0
 
 KEY_LENGTH_MIN: Final = 16
 KEY_LENGTH_MAX: Final = 256

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 import structlog
 
 from posthouse.domain.errors import Conflict, PosthouseError, QuotaExceeded
-from posthouse.domain.ids import APP, AppId, EventId, format_id
+from posthouse.domain.ids import APP, REPLAY, AppId, EventId, format_id
 from posthouse.domain.limits import NEWS_PENDING_MAX, QUOTA_APPS_MAX, QUOTA_TOLD_SECONDS
-from posthouse.domain.operations import News, draft_of_news, is_told, quota_reached
+from posthouse.domain.operations import News, draft_of_news, is_told, quota_reached, replay_finished
+from posthouse.domain.replay import Replay
 from posthouse.intake.publisher import Publisher
 from posthouse.ports.clock import Clock
 
@@ -23,7 +25,7 @@ PARTITION: Final = 0
 class Operators:
     """Publishes operational events.
 
-    `tell` has published when it returns. `quota_refused` is for those who cannot wait: it never raises, and what the publisher
+    `tell` has published when it returns. The others are for those who cannot wait: they never raise, and what the publisher
     does not take is lost.
     """
 
@@ -52,24 +54,43 @@ class Operators:
         last = self._told.get(key)
         if not is_told(app_id) or (last is not None and now - last < QUOTA_TOLD_SECONDS):
             return
-        if len(self._telling) >= NEWS_PENDING_MAX:
-            return
         if len(self._told) >= QUOTA_APPS_MAX:
             self._told.clear()
-        self._told[key] = now
         at = self._clock.now()
         news = quota_reached(app_id, quota=refusal.code, limit=refusal.limit, at=at)
         # Other processes refuse the same app: of those who say so in one hour, one is heard.
         once = f"{news.type}/{format_id(APP, app_id)}/{refusal.code}/{int(at // QUOTA_TOLD_SECONDS)}"
-        task = asyncio.get_running_loop().create_task(self._tell_of(key, news, once))
+        if self._tell_soon(news, once, failed=lambda: self._told.pop(key, None)):
+            self._told[key] = now
+
+    def replay_ended(self, replay: Replay) -> None:
+        """A replay came to its end."""
+        wanted, name = replay.wanted, format_id(REPLAY, replay.id)
+        news = replay_finished(
+            wanted.app_id,
+            wanted.endpoint_id,
+            replay=name,
+            state=replay.state.value,
+            deliveries=replay.selected,
+            at=self._clock.now() if replay.finished_at is None else replay.finished_at,
+        )
+        self._tell_soon(news, f"{news.type}/{name}")
+
+    def _tell_soon(self, news: News, once: str, *, failed: Callable[[], object] = lambda: None) -> bool:
+        """False where too much is being told already, and this will not be."""
+        if len(self._telling) >= NEWS_PENDING_MAX:
+            log.warning("operations.not_told", type=news.type, error="too much at once")
+            return False
+        task = asyncio.get_running_loop().create_task(self._try(news, once, failed))
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
+        return True
 
-    async def _tell_of(self, key: tuple[AppId, str], news: News, once: str) -> None:
+    async def _try(self, news: News, once: str, failed: Callable[[], object]) -> None:
         try:
             await self.tell(news, once=once)
         except PosthouseError as error:
-            self._told.pop(key, None)
+            failed()
             log.warning("operations.not_told", type=news.type, error=str(error))
 
     async def close(self) -> None:

@@ -1,103 +1,277 @@
-"""A lane: the deliveries of one endpoint that are in memory."""
+"""A lane: the deliveries of one endpoint that are in memory, and when the next request may start."""
 
 from __future__ import annotations
 
-from collections import deque
+import asyncio
+import math
+from collections.abc import Callable, Collection, Sequence
+from typing import Final
 
-from posthouse.domain.delivery import Delivery, DeliveryKey, OwedReason
+from posthouse.domain.circuit import DEFAULT_POLICY, CircuitPolicy
+from posthouse.domain.delivery import Delivery, DeliveryKey, Fate, OwedReason
 from posthouse.domain.endpoint import Endpoint
-from posthouse.domain.limits import LANE_FRESH_MAX, LANE_PAGED_MAX
+from posthouse.domain.limits import LANE_FRESH_MAX, LANE_LINES_OWED_MAX, LANE_PAGED_MAX
+from posthouse.domain.order import UNORDERED
+from posthouse.lane.order import Queue
+from posthouse.lane.pace import Bucket, Concurrency
 from posthouse.send.peer import Peer
+from posthouse.send.sender import Told
+from posthouse.wire.batch import FRAME_BYTES, added_bytes
+
+Load = list[Delivery]
+"""What goes in one request: one delivery, or a batch."""
+
+_NONE: Final[tuple[Load, Load]] = ([], [])
+_WAIT_SECONDS_MIN: Final = 0.001  # of its timer
+_ROOM_IN_BATCHES: Final = 2  # rows are paged in for so many requests ahead
 
 
 class Lane:
-    """Two bounded queues, served in turn: fresh deliveries from the log, and rows paged in from the backlog.
+    """What waits is in `queue`, what is under way in `in_flight`; `requests` counts the latter by request.
 
-    A closed lane starts nothing: its endpoint is disabled, paused, or cannot be spoken to. `adrift`: among the requests in
-    flight may be some that began before their partition was lost.
+    A closed lane starts nothing: its endpoint is disabled, paused, or cannot be spoken to. `owed_lines` are the ordered lines
+    that have rows in the store, or are about to: what is fresh joins them there; `all_owed` stands for all of them, until
+    it is known which ones (`learning` then collects those that are added meanwhile). `adrift`: among the requests in flight
+    may be some that began before their partition was lost.
     """
 
     __slots__ = (
         "adrift",
+        "all_owed",
+        "bucket",
         "bytes_in_flight",
+        "calm",
         "closed",
-        "fresh",
+        "concurrency",
         "in_flight",
-        "paged",
+        "learning",
+        "owed_lines",
         "peer",
-        "took_fresh",
+        "queue",
+        "requests",
+        "timer",
     )
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.peer = Peer(endpoint)
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        circuits: CircuitPolicy = DEFAULT_POLICY,
+        *,
+        boot: float = -math.inf,
+        all_owed: bool = False,
+    ) -> None:
+        """`boot`: since when (boot clock) nobody else can have sent anything for it."""
+        self.peer = Peer(endpoint, circuits)
         self.closed = self._is_closed()
-        self.fresh: deque[Delivery] = deque()
-        self.paged: deque[Delivery] = deque()
+        self.calm = self.peer.calm  # as it was when a request last ended
+        self.queue = Queue()
         self.in_flight: dict[DeliveryKey, Delivery] = {}
         self.bytes_in_flight = 0
-        self.took_fresh = False
+        self.requests = 0
+        self.concurrency = Concurrency(endpoint.concurrency)
+        self.bucket = None if endpoint.rate_limit is None else Bucket(endpoint.rate_limit, at=boot)
+        self.owed_lines: set[int] = set()
+        self.all_owed = all_owed
+        self.learning: set[int] | None = None
+        self.timer: asyncio.TimerHandle | None = None
         self.adrift = False
 
     @property
     def endpoint(self) -> Endpoint:
         return self.peer.endpoint
 
-    def configure(self, endpoint: Endpoint) -> None:
+    def configure(self, endpoint: Endpoint, boot: float) -> None:
         """Go on with another revision of the endpoint."""
+        limit = endpoint.rate_limit
+        if limit is None:
+            self.bucket = None
+        elif self.bucket is None:
+            self.bucket = Bucket(limit, at=boot)
+        elif limit != self.endpoint.rate_limit:
+            self.bucket.configure(limit, boot)
+        if endpoint.concurrency != self.endpoint.concurrency:
+            self.concurrency.configure(endpoint.concurrency)
         self.peer.configure(endpoint)
         self.closed = self._is_closed()
 
+    def taken(self, boot: float, *, all_owed: bool) -> None:
+        """Its partition was lost and is ours again: others may have sent meanwhile, and left rows."""
+        if self.endpoint.rate_limit is not None:
+            self.bucket = Bucket(self.endpoint.rate_limit, at=boot)
+        self.owed_lines.clear()
+        self.all_owed = all_owed
+
     def _is_closed(self) -> bool:
-        return self.endpoint.paused or not self.endpoint.enabled or self.peer.renderer is None
+        return self.endpoint.paused or not self.endpoint.enabled or not self.peer.usable
 
     @property
     def closed_reason(self) -> OwedReason:
         """Why what is offered to the closed lane becomes a row."""
-        if self.endpoint.enabled and self.peer.renderer is None:
+        if self.endpoint.enabled and not self.peer.usable:
             return OwedReason.OUR_FAULT
         return OwedReason.PAUSED if self.endpoint.enabled and self.endpoint.paused else OwedReason.DISABLED
 
     @property
-    def waiting(self) -> int:
-        return len(self.fresh) + len(self.paged)
+    def waited_reason(self) -> OwedReason:
+        """Why what has waited for too long did."""
+        if not self.peer.calm:
+            return self.peer.quiet_reason
+        return OwedReason.WAITED if self.bucket is None else OwedReason.RATE_LIMITED
 
     @property
     def has_fresh_room(self) -> bool:
-        return len(self.fresh) < LANE_FRESH_MAX
+        return self.queue.fresh < LANE_FRESH_MAX
 
-    @property
-    def paged_room(self) -> int:
+    def joins_rows(self, line: int) -> bool:
+        """Whether a fresh delivery of this line must become a row, behind those that are there."""
+        return line in self.owed_lines or self.all_owed
+
+    def owe_line(self, line: int) -> None:
+        """A row of this line is on its way into the store."""
+        if self.learning is not None:
+            self.learning.add(line)
+        if not self.all_owed:
+            self.owed_lines.add(line)
+            if len(self.owed_lines) > LANE_LINES_OWED_MAX:
+                self.owed_lines.clear()
+                self.all_owed = True
+
+    def know_lines(self, lines: Collection[int]) -> None:
+        """These lines have rows, and those that were owed since `learning` began."""
+        self.owed_lines.update(lines, self.learning or ())
+        self.all_owed = False
+
+    def paged_room(self, now: float) -> int:
         """How many rows may be paged in; none before half the room is free, so that a page is worth its query."""
-        room = LANE_PAGED_MAX - len(self.paged)
-        return room if room >= LANE_PAGED_MAX // 2 and not self.closed else 0
+        if self.closed:
+            return 0
+        if not self.peer.calm:
+            # A probe takes one row; while the target is to be left alone none is taken.
+            return 1 if self.peer.wait(now) <= 0 and not len(self.queue) else 0
+        batch = self.endpoint.batch
+        most = LANE_PAGED_MAX if batch is None else max(LANE_PAGED_MAX, _ROOM_IN_BATCHES * batch.max_events)
+        room = most - self.queue.paged
+        return room if room >= most // 2 else 0
 
-    def next_size(self) -> int | None:
-        """Payload bytes of what `take` would return; None where it would return nothing."""
-        if self.closed or len(self.in_flight) >= self.endpoint.concurrency:
-            return None
-        queue = self._next_queue()
-        return len(queue[0].event.payload) if queue else None
+    # Starting
 
-    def take(self) -> Delivery:
-        """The next delivery to send; only after `next_size` gave a size. Fresh ones and rows take turns."""
-        queue = self._next_queue()
-        self.took_fresh = queue is self.fresh
-        delivery = queue.popleft()
-        self.in_flight[(delivery.endpoint_id, delivery.event.id)] = delivery
-        self.bytes_in_flight += len(delivery.event.payload)
-        return delivery
+    def wait(self, boot: float, now: float) -> float:
+        """Seconds until the next request may start: 0 now, infinity when one under way has ended. Asked where something waits
+        and `requests` is below `concurrency.limit`."""
+        if not self.peer.calm:
+            wait = self.peer.wait(now)
+            if wait > 0:
+                return wait
+        if self.bucket is not None:
+            wait = self.bucket.wait(boot)
+            if wait > 0:
+                return wait
+        batch = self.endpoint.batch
+        if batch is not None:
+            queue = self.queue
+            if not queue.paged and queue.fresh < batch.max_events and queue.fresh_bytes < batch.max_bytes:
+                first = queue.first()
+                if first is not None:
+                    return first.offered_at + batch.max_wait_ms / 1000 - boot
+        return 0.0
 
-    def finished(self, delivery: Delivery) -> None:
-        del self.in_flight[(delivery.endpoint_id, delivery.event.id)]
-        self.bytes_in_flight -= len(delivery.event.payload)
+    def wake_in(self, woken: Callable[[Lane], None], seconds: float) -> None:
+        """Have somebody look at it then. It has one timer: the earliest. Infinity: whoever ends a request looks at it."""
+        if seconds == math.inf:
+            return
+        loop = asyncio.get_running_loop()
+        at = loop.time() + max(seconds, _WAIT_SECONDS_MIN)
+        if self.timer is not None:
+            if self.timer.when() <= at:
+                return
+            self.timer.cancel()
+        self.timer = loop.call_at(at, woken, self)
+
+    def wake_never(self) -> None:
+        """Nobody needs to look at it any more."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+    def next_size(self, first: Delivery) -> int:
+        """At most so many bytes of payloads go into the next request, which begins with this one."""
+        size = len(first.event.payload)
+        batch = self.endpoint.batch
+        if batch is None:
+            return size
+        return max(size, min(batch.max_bytes, self.queue.fresh_bytes + self.queue.paged_bytes))
+
+    def take(self) -> Load:
+        """What goes into the next request, after `queue.first` gave its beginning."""
+        first = self.queue.take()
+        load = [first]
+        if (batch := self.endpoint.batch) is not None and not first.tried:
+            size = FRAME_BYTES + added_bytes(first.event, self.endpoint.format)
+            last = first
+            while len(load) < batch.max_events:
+                following = self.queue.also(last)
+                if following is None or following.kind is not first.kind or following.tried:
+                    break
+                size += added_bytes(following.event, self.endpoint.format)
+                if size > batch.max_bytes:
+                    break
+                last = self.queue.take_also(last)
+                load.append(last)
+        if self.bucket is not None:
+            self.bucket.take()
+        self.requests += 1
+        for delivery in load:
+            self.in_flight[(delivery.endpoint_id, delivery.event.id)] = delivery
+            self.bytes_in_flight += len(delivery.event.payload)
+        return load
+
+    def ended(self, load: Load) -> None:
+        """The request with these has ended."""
+        self.requests -= 1
+        for delivery in load:
+            del self.in_flight[(delivery.endpoint_id, delivery.event.id)]
+            self.bytes_in_flight -= len(delivery.event.payload)
+
+    def note(self, told: Told, running: int, started_at: float, boot: float) -> None:
+        """What a request told of the target's pace: it began at `started_at` (boot clock) as the `running`-th."""
+        if told.seconds is None:
+            if self.bucket is not None:
+                self.bucket.give_back()
+            return
+        was_calm, self.calm = self.calm, self.peer.calm
+        if self.calm and not was_calm:
+            self.concurrency.restart()
+        self.concurrency.answered(
+            told.seconds, overloaded=told.overloaded, running=running, started_at=started_at, boot=boot
+        )
+
+    def settle(self, load: Load, fates: Sequence[Fate]) -> tuple[Load, Load]:
+        """Let the lines of a load go on. What goes again, and is first in the queue; and what leaves the queue, since one
+        before it in its line is a row now."""
+        if len(load) == 1 and not load[0].line and fates[0] is not Fate.AGAIN:
+            return _NONE
+        again = [delivery for delivery, fate in zip(load, fates, strict=True) if fate is Fate.AGAIN]
+        if again:
+            self.queue.back(again)
+        behind: Load = []
+        lines = {delivery.line for delivery in load} - {delivery.line for delivery in again}
+        for line in lines - {UNORDERED}:
+            if any(d.line == line and fate is Fate.OWED for d, fate in zip(load, fates, strict=True)):
+                self.owe_line(line)
+                if self.queue.has(line):
+                    behind += self.queue.leave(line)
+            elif self.queue.has(line):
+                self.queue.done(line)
+        return again, behind
 
     def adopt(self, delivery: Delivery) -> bool:
         """Whether a request for this delivery still runs, from before its partition was lost and taken again.
 
-        Then it is not sent a second time: that request speaks for it from now on.
+        Then it is not sent a second time: that request speaks for it from now on. One of an ordered line is sent again, after
+        those before it: the line waits for the request to end.
         """
         running = self.in_flight.get(delivery.key)
-        if running is None:
+        if running is None or running.line:
             return False
         running.epoch = delivery.epoch
         running.number = delivery.number
@@ -105,7 +279,16 @@ class Lane:
         running.row = delivery.row
         return True
 
-    def _next_queue(self) -> deque[Delivery]:
-        if self.took_fresh and self.paged:
-            return self.paged
-        return self.fresh or self.paged
+    def forgettable(self, boot: float) -> bool:
+        """Whether a new lane would know all that this one does.
+
+        One whose endpoint has confirmed since it was configured is not: a new lane would take it for failing still.
+        """
+        recovered = self.peer.failing_since is None and self.endpoint.health.failing_since is not None
+        lines = self.owed_lines or self.all_owed
+        return not (recovered or lines) and self.peer.calm and (self.bucket is None or self.bucket.full(boot))
+
+
+def load_bytes(load: Load) -> int:
+    """The payloads that go in one request."""
+    return len(load[0].event.payload) if len(load) == 1 else sum([len(d.event.payload) for d in load])

@@ -3,67 +3,87 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Collection, Iterable
+import math
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Final
 
 import structlog
 
-from posthouse.domain.delivery import Delivery, OwedReason
+from posthouse.domain.circuit import DEFAULT_POLICY, CircuitPolicy
+from posthouse.domain.delivery import Delivery, Fate, OwedReason
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.ids import AppId, EndpointId
-from posthouse.domain.limits import CROWD_STARTS_MAX, LANE_SECONDS_MAX, LANES_IDLE_MAX, PAGED_BYTES_MAX
+from posthouse.domain.limits import LANE_SECONDS_MAX, PAGED_BYTES_MAX
 from posthouse.lane.budget import Budget
-from posthouse.lane.lane import Lane
+from posthouse.lane.crowd import Crowd
+from posthouse.lane.faults import FaultLog
+from posthouse.lane.lane import Lane, Load, load_bytes
+from posthouse.lane.registry import Registry
+from posthouse.lane.stalled import Stalled
+from posthouse.ports.clock import Clock
 from posthouse.send.peer import Peer
+from posthouse.send.sender import Told
 
 log = structlog.get_logger()
 
-Send = Callable[[Peer, Delivery], Awaitable[None]]
-Spill = Callable[[Delivery, OwedReason], None]
+Send = Callable[[Peer, Load], Awaitable[Told]]
+Spill = Callable[[Delivery, Endpoint, OwedReason], None]
 
 PROMPT_STALLED_MAX: Final = 16  # lanes looked at when one request ends; the rest at the next sweep
-TELL_SECONDS: Final = 1.0
 
 
 class Lanes:
     """Offers deliveries to their lanes and keeps each lane sending while it may.
 
-    A lane runs as many workers as it has requests in flight; a worker takes the next delivery of its lane when it is done
+    A lane runs as many workers as it has requests in flight; a worker takes the next load of its lane when it is done
     with one, so that a busy lane costs no task an event. `may_start` is asked before every send (the lease holds, the
-    journal has room). The deliveries of an event for very many endpoints, a crowd, are started a few in each turn of the
-    event loop and from one half of the sockets, so that others pass between them. What a lane cannot hold, or has held for
-    two seconds, is spilled to a row, the latter while `may_spill` (the journal has room). `drained` is told when a lane may
-    have room for rows.
+    journal has room). A lane that must wait (for its rate, its
+    circuit, its target's `Retry-After`, or more events for a batch) has one timer.
+
+    What a lane cannot hold, or has held for two seconds, is spilled to a row, the latter while `may_spill` (the journal has
+    room); a row that cannot be sent now is left in the store (`release`). `drained` is told when a lane may have room for
+    rows. `owned_since` says since when (boot clock) a partition is ours, `owes` whether an endpoint has rows at all; `made` is
+    told each new lane, and `learn` each that is in use and does not know which of its lines have rows.
     """
 
     def __init__(
         self,
         budget: Budget,
+        clock: Clock,
         *,
         send: Send,
         may_start: Callable[[], bool],
         may_spill: Callable[[], bool],
         spill: Spill,
+        release: Callable[[Delivery], None],
         mark_in_flight: Callable[[Lane, Delivery], None],
         drained: Callable[[EndpointId], None],
+        owned_since: Callable[[int], float] = lambda partition: -math.inf,
+        owes: Callable[[EndpointId], bool] = lambda endpoint_id: False,
+        made: Callable[[Lane], None] = lambda lane: None,
+        learn: Callable[[Lane], None] = lambda lane: None,
+        circuits: CircuitPolicy = DEFAULT_POLICY,
     ) -> None:
         self._budget = budget
+        self._clock = clock
         self._send = send
         self._may_start = may_start
         self._may_spill = may_spill
-        self._spill = spill
+        self._spill_row = spill
+        self._release = release
         self._mark_in_flight = mark_in_flight
         self._drained = drained
-        self._lanes: dict[EndpointId, Lane] = {}
+        self._owned_since = owned_since
+        self._owes = owes
+        self._made = made
+        self._learn = learn
+        self._circuits = circuits
+        self._lanes = Registry(self._idle)
         self._active: dict[EndpointId, Lane] = {}  # with something waiting or in flight
-        self._stalled: OrderedDict[EndpointId, Lane] = OrderedDict()  # refused by the budget or the gate, oldest first
-        self._crowd: deque[Lane] = deque()  # offered a delivery of a crowd, oldest first
-        self._pumping = False
+        self._stalled = Stalled(budget, may_start, self.start)
+        self._crowd = Crowd(budget, self.start)
         self._workers: set[asyncio.Task[None]] = set()
-        self._evict_at = LANES_IDLE_MAX
-        self._tell_at = 0.0
-        self._untold = 0
+        self._faults = FaultLog()
         self.paged_bytes = 0  # payloads of rows that wait in lanes
 
     # Offering
@@ -72,32 +92,44 @@ class Lanes:
         """The lane of an endpoint, made where there is none, in the endpoint's newest form."""
         lane = self._lanes.get(endpoint.id)
         if lane is None:
-            if len(self._lanes) >= self._evict_at:
-                self._evict()
-            lane = self._lanes[endpoint.id] = Lane(endpoint)
+            lane = Lane(
+                endpoint,
+                self._circuits,
+                boot=self._owned_since(endpoint.partition),
+                all_owed=endpoint.ordered and self._owes(endpoint.id),
+            )
+            self._lanes.add(lane)
+            self._made(lane)
+            if not lane.peer.calm:
+                lane.wake_in(self._woken, lane.peer.wait(self._clock.now()))
         elif lane.peer.endpoint is not endpoint:
             self._configure(lane, endpoint)
         return lane
 
     def offer(self, endpoint: Endpoint, delivery: Delivery, *, crowd: bool = False) -> None:
-        """A fresh delivery, perhaps one of a crowd: it waits in its lane, or is spilled where that is closed or full."""
+        """A fresh delivery, perhaps one of a crowd: it waits in its lane, or is spilled where that is closed or full, or where
+        rows come before it."""
         lane = self._lanes.get(endpoint.id)
         if lane is None or lane.peer.endpoint is not endpoint:
             lane = self.lane(endpoint)
         if lane.adrift and lane.adopt(delivery):
             return
-        if lane.closed:
-            self._spill(delivery, lane.closed_reason)
+        if delivery.line and lane.joins_rows(delivery.line):
+            self._active[endpoint.id] = lane
+            self._spill(lane, delivery, OwedReason.BEHIND)
+        elif lane.closed:
+            self._spill(lane, delivery, lane.closed_reason)
+        elif not lane.peer.calm and lane.peer.wait(self._clock.now()) not in (0.0, math.inf):
+            self._spill(lane, delivery, lane.peer.quiet_reason)
         elif lane.has_fresh_room:
-            lane.fresh.append(delivery)
+            lane.queue.add(delivery)
             if crowd:
                 self._active[endpoint.id] = lane
-                self._crowd.append(lane)
-                self._pump_soon()
+                self._crowd.add(lane)
             else:
-                self._start(lane)
+                self.start(lane)
         else:
-            self._spill(delivery, OwedReason.LANE_FULL)
+            self._spill(lane, delivery, OwedReason.LANE_FULL)
 
     def room(self, endpoint: Endpoint) -> int:
         """How many rows the endpoint's lane would take now.
@@ -107,10 +139,10 @@ class Lanes:
         if endpoint.paused or not endpoint.enabled:
             return 0
         lane = self.lane(endpoint)
-        room = lane.paged_room
+        room = lane.paged_room(self._clock.now())
         if self.paged_bytes >= PAGED_BYTES_MAX // 2:
-            idle = max(lane.endpoint.concurrency - len(lane.in_flight), 0)
-            room = 0 if lane.paged else min(room, idle)
+            idle = max(lane.concurrency.limit - lane.requests, 0)
+            room = 0 if lane.queue.paged else min(room, idle)
         return room
 
     def page_in(self, endpoint: Endpoint, deliveries: Iterable[Delivery]) -> None:
@@ -118,113 +150,144 @@ class Lanes:
         lane = self._lanes.get(endpoint.id) or self.lane(endpoint)
         for delivery in deliveries:
             if not (lane.adrift and lane.adopt(delivery)):
-                lane.paged.append(delivery)
+                lane.queue.add(delivery)
                 self.paged_bytes += len(delivery.event.payload)
         if lane.closed:
             self.close(lane)
         else:
-            self._start(lane)
+            self.start(lane)
 
     # Starting
 
-    def _start(self, lane: Lane) -> None:
-        if not lane.waiting:
+    def start(self, lane: Lane) -> None:
+        """Let the lane send what it may."""
+        if not len(lane.queue):
             return
         self._active[lane.endpoint.id] = lane
-        while (delivery := self._take(lane)) is not None:
-            task = asyncio.get_running_loop().create_task(self._work(lane, delivery))
+        while (load := self._take(lane)) is not None:
+            task = asyncio.get_running_loop().create_task(self._work(lane, load))
             self._workers.add(task)
             task.add_done_callback(self._workers.discard)
 
-    def _pump_soon(self) -> None:
-        if not self._pumping and self._crowd and not self._budget.half_full:
-            self._pumping = True
-            asyncio.get_running_loop().call_soon(self._pump)
-
-    def _pump(self) -> None:
-        """Start a few lanes of a crowd, and come again in the next turn of the loop."""
-        self._pumping = False
-        for _ in range(min(CROWD_STARTS_MAX, len(self._crowd))):
-            if self._budget.half_full:
-                return  # whoever ends a request comes here again
-            self._start(self._crowd.popleft())
-        self._pump_soon()
-
-    def _take(self, lane: Lane) -> Delivery | None:
-        size = lane.next_size()
-        if size is None:
+    def _take(self, lane: Lane) -> Load | None:
+        if lane.closed or lane.requests >= lane.concurrency.limit:
             return None
+        first = lane.queue.first()
+        if first is None:
+            return None
+        if lane.bucket is not None or not lane.peer.calm or lane.endpoint.batch is not None:
+            wait = lane.wait(self._clock.boot(), self._clock.now())
+            if wait > 0:
+                lane.wake_in(self._woken, wait)
+                return None
+        size = lane.next_size(first)
         if not self._may_start() or not self._budget.admits(
-            size, lane_sockets=len(lane.in_flight), lane_bytes=lane.bytes_in_flight
+            size, lane_sockets=lane.requests, lane_bytes=lane.bytes_in_flight
         ):
-            self._stalled[lane.endpoint.id] = lane
+            self._stalled.add(lane)
             return None
-        self._budget.take(size)
-        delivery = lane.take()
-        if not lane.took_fresh:
-            self.paged_bytes -= size
-        return delivery
+        paged = lane.queue.paged_bytes
+        load = lane.take()
+        self.paged_bytes -= paged - lane.queue.paged_bytes
+        self._budget.take(load_bytes(load))
+        return load
 
-    async def _work(self, lane: Lane, delivery: Delivery) -> None:
-        current: Delivery | None = delivery
+    def _woken(self, lane: Lane) -> None:
+        lane.timer = None
+        if self._lanes.get(lane.endpoint.id) is not lane:
+            return
+        self.start(lane)
+        if not lane.closed:
+            self._drained(lane.endpoint.id)
+
+    async def _work(self, lane: Lane, load: Load) -> None:
+        current: Load | None = load
         while current is not None:
+            started_at = self._clock.boot()
+            running = lane.requests
+            told: Told | None = None
             try:
-                await self._send(lane.peer, current)
+                told = await self._send(lane.peer, current)
             except Exception as error:  # noqa: BLE001 - it is logged, though not each time
-                # Ours, not the target's: no attempt is spent, and the delivery is owed a little later.
-                self._tell(error, lane)
-                self._spill(current, OwedReason.OUR_FAULT)
+                self._faults.tell(error, lane.endpoint.id)
             finally:
-                lane.finished(current)
-                self._budget.give_back(len(current.event.payload))
+                lane.ended(current)
+                self._budget.give_back(load_bytes(current))
+            if told is None:
+                # Ours, not the target's: no attempt is spent, and the deliveries are owed a little later.
+                for delivery in current:
+                    self._spill_row(delivery, lane.endpoint, OwedReason.OUR_FAULT)
+                told = Told([Fate.OWED] * len(current))
+            else:
+                lane.note(told, running, started_at, self._clock.boot())
+                if not lane.calm:
+                    self._quieten(lane)
+            again, behind = lane.settle(current, told.fates)
+            self.paged_bytes += sum([len(delivery.event.payload) for delivery in again if delivery.row])
+            self._leave(lane, behind, OwedReason.BEHIND)
             # Before the next one is taken: a lane that never runs dry has room for rows too.
-            if lane.paged_room:
+            if lane.paged_room(0.0 if lane.peer.calm else self._clock.now()):
                 self._drained(lane.endpoint.id)
             current = self._take(lane)
-            if self._stalled:
-                self._restart_stalled(PROMPT_STALLED_MAX)
-            if self._crowd:
-                self._pump_soon()
-        if lane.in_flight or lane.waiting:
+            self._stalled.restart(PROMPT_STALLED_MAX)
+            self._crowd.pump_soon()
+            if current is not None and lane.concurrency.limit > lane.requests and len(lane.queue):
+                self.start(lane)  # it may have more at once than before
+        if lane.in_flight or len(lane.queue):
             return
         self._active.pop(lane.endpoint.id, None)
         if lane.adrift:
-            del self._lanes[lane.endpoint.id]  # its partition may be another owner's: what it knows grows old
+            self._lanes.remove(lane)  # its partition may be another owner's: what it knows grows old
 
-    def _tell(self, error: Exception, lane: Lane) -> None:
-        """Log a fault of ours, but not each of thousands a second (no file descriptor is left, say)."""
-        now = asyncio.get_running_loop().time()
-        if now >= self._tell_at:
-            self._tell_at = now + TELL_SECONDS
-            log.error("lane.send_failed", endpoint=lane.endpoint.id.hex(), untold=self._untold, exc_info=error)
-            self._untold = 0
-        else:
-            self._untold += 1
+    def _quieten(self, lane: Lane) -> None:
+        """Nothing is sent for a while: what waits need not wait in memory."""
+        wait = lane.peer.wait(self._clock.now())
+        if wait in (0.0, math.inf):
+            return
+        if wait > LANE_SECONDS_MAX:
+            self._leave(lane, lane.queue.clear(), lane.peer.quiet_reason)
+        lane.wake_in(self._woken, wait)
 
     def resume(self) -> None:
         """The gate opened: let every lane that was refused try again."""
-        self._restart_stalled(len(self._stalled))
-
-    def _restart_stalled(self, most: int) -> None:
-        """Let the lanes that were refused try again, in turn; one that is refused again goes to the end."""
-        for _ in range(min(most, len(self._stalled))):
-            if self._budget.full or not self._may_start():
-                return
-            _, lane = self._stalled.popitem(last=False)
-            self._start(lane)
+        self._stalled.restart(len(self._stalled))
 
     # Leaving memory
+
+    def _spill(self, lane: Lane, delivery: Delivery, reason: OwedReason) -> None:
+        """A delivery that waits nowhere any more: it becomes a row, or its row is left alone until it is due again."""
+        if delivery.row:
+            self._release(delivery)
+        else:
+            if delivery.line:
+                lane.owe_line(delivery.line)
+            self._spill_row(delivery, lane.endpoint, reason)
+
+    def _leave(self, lane: Lane, deliveries: Sequence[Delivery], reason: OwedReason) -> None:
+        """These were taken out of the lane's queue. Of a line all but the first wait for it, wherever they are."""
+        lines: set[int] = set()
+        for delivery in deliveries:
+            if delivery.row:
+                self.paged_bytes -= len(delivery.event.payload)
+            behind = delivery.line and (delivery.line in lines or lane.queue.has(delivery.line))
+            lines.add(delivery.line)
+            self._spill(lane, delivery, OwedReason.BEHIND if behind else reason)
 
     def sweep(self, boot: float) -> None:
         """Spill what has waited for two seconds, and let the cursor pass requests that have run for as long."""
         oldest = boot - LANE_SECONDS_MAX
         for lane in list(self._active.values()):
-            while lane.fresh and lane.fresh[0].offered_at <= oldest and self._may_spill():
-                self._spill(lane.fresh.popleft(), OwedReason.WAITED)
+            if lane.queue.fresh:
+                for waited in lane.queue.waited(oldest, self._may_spill):
+                    self._leave(lane, waited, lane.waited_reason)
             for delivery in lane.in_flight.values():
                 if delivery.fresh and delivery.offered_at <= oldest:
+                    if delivery.line:
+                        lane.owe_line(delivery.line)
                     self._mark_in_flight(lane, delivery)
-            if not lane.waiting and not lane.in_flight:
+            if lane.all_owed and lane.learning is None and lane.endpoint.ordered:
+                self._learn(lane)
+            if not len(lane.queue) and not lane.in_flight:
                 self._active.pop(lane.endpoint.id, None)
         self.resume()
 
@@ -237,13 +300,7 @@ class Lanes:
     def close(self, lane: Lane) -> None:
         """Stop a lane at once: what waits in it becomes rows."""
         lane.closed = True
-        reason = lane.closed_reason
-        while lane.fresh:
-            self._spill(lane.fresh.popleft(), reason)
-        while lane.paged:
-            delivery = lane.paged.popleft()
-            self.paged_bytes -= len(delivery.event.payload)
-            self._spill(delivery, reason)
+        self._leave(lane, lane.queue.clear(), lane.closed_reason)
 
     def configure(self, endpoints: Iterable[Endpoint]) -> None:
         """Endpoints as they are now; lanes that exist follow, and rows that waited for an open lane are paged."""
@@ -255,33 +312,51 @@ class Lanes:
                 self._drained(endpoint.id)
 
     def _configure(self, lane: Lane, endpoint: Endpoint) -> None:
-        lane.configure(endpoint)
+        if endpoint.ordered and not lane.endpoint.ordered and not lane.owed_lines:
+            lane.all_owed = self._owes(endpoint.id)
+        lane.configure(endpoint, self._clock.boot())
+        lane.calm = lane.peer.calm
         if lane.closed:
             self.close(lane)
         else:
-            self._start(lane)
+            self.start(lane)
             self._drained(endpoint.id)
 
     def keep_only(self, app_ids: Collection[AppId], endpoint_ids: Collection[EndpointId]) -> None:
         """These are all the endpoints that the apps have: the lanes of others stop."""
-        for lane in self._lanes.values():
-            if lane.endpoint.app_id in app_ids and lane.endpoint.id not in endpoint_ids:
+        for lane in self._lanes.of_apps(app_ids):
+            if lane.endpoint.id not in endpoint_ids:
                 self.close(lane)
+
+    def line_emptied(self, endpoint_id: EndpointId, line: int) -> None:
+        """No row of this line is left, written or not: what is fresh of it need not become one."""
+        lane = self._lanes.get(endpoint_id)
+        if lane is not None:
+            lane.owed_lines.discard(line)
+
+    def taken(self, partitions: Collection[int]) -> None:
+        """Partitions are ours again: what their lanes knew of others' doing is old."""
+        for lane in self._lanes:
+            if lane.adrift and lane.endpoint.partition in partitions:
+                lane.taken(
+                    self._owned_since(lane.endpoint.partition),
+                    all_owed=lane.endpoint.ordered and self._owes(lane.endpoint.id),
+                )
 
     def drop(self, partitions: Collection[int]) -> None:
         """Partitions are no longer ours: forget what waits; what is in flight ends by itself."""
-        for endpoint_id, lane in list(self._lanes.items()):
+        for lane in self._lanes:
             if lane.endpoint.partition not in partitions:
                 continue
-            lane.fresh.clear()
-            self.paged_bytes -= sum(len(delivery.event.payload) for delivery in lane.paged)
-            lane.paged.clear()
-            self._stalled.pop(endpoint_id, None)
+            endpoint_id = lane.endpoint.id
+            self.paged_bytes -= lane.queue.paged_bytes
+            lane.queue.clear()
+            self._stalled.remove(endpoint_id)
             if lane.in_flight:
                 lane.adrift = True
             else:
                 self._active.pop(endpoint_id, None)
-                del self._lanes[endpoint_id]
+                self._lanes.remove(lane)
 
     def mark_all_in_flight(self) -> None:
         """Before a planned hand-over: every request that still runs gets its row."""
@@ -296,21 +371,11 @@ class Lanes:
         for task in list(self._workers):
             task.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
+        for lane in self._lanes:
+            lane.wake_never()
 
-    def _evict(self) -> None:
-        """Let a tenth of the lanes go, if so many are idle.
-
-        One whose endpoint has confirmed since it was configured stays: a new lane would take it for failing still.
-        """
-        enough = len(self._lanes) * 9 // 10
-        for endpoint_id, lane in list(self._lanes.items()):
-            if len(self._lanes) <= enough:
-                break
-            recovered = lane.peer.failing_since is None and lane.endpoint.health.failing_since is not None
-            if endpoint_id not in self._active and not recovered:
-                del self._lanes[endpoint_id]
-        # Where too few are idle, the next look is worth its cost only after as many more were made.
-        self._evict_at = max(LANES_IDLE_MAX, len(self._lanes) * 11 // 10)
+    def _idle(self, lane: Lane) -> bool:
+        return lane.endpoint.id not in self._active and lane.forgettable(self._clock.boot())
 
     # For metrics
 
@@ -324,7 +389,7 @@ class Lanes:
 
     @property
     def waiting(self) -> int:
-        return sum(lane.waiting for lane in self._active.values())
+        return sum(len(lane.queue) for lane in self._active.values())
 
     def __len__(self) -> int:
         return len(self._lanes)

@@ -245,7 +245,8 @@ def request_of(record: AttemptRecord) -> RequestView | None:
         id=facts.endpoint_id, app_id=facts.app_id, partition=event.partition, revision=facts.revision
     )
     replay = facts.kind == DeliveryClass.REPLAY.value
-    return view_of(Renderer(endpoint).render(event, now=facts.started_at, replay=replay), facts.url)
+    renderer = Renderer(endpoint, url=facts.url)
+    return view_of(renderer.render(event, now=facts.started_at, replay=replay), facts.url)
 
 
 def view_of(request: Request, url: str) -> RequestView:

@@ -9,7 +9,17 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from posthouse.domain.endpoint import EndpointConfig, Timeouts
+from posthouse.domain.endpoint import (
+    Balance,
+    Batch,
+    EndpointConfig,
+    EqualUrl,
+    Format,
+    OnExhausted,
+    Ordering,
+    RateLimit,
+    Timeouts,
+)
 from posthouse.domain.errors import Invalid
 from posthouse.domain.exchange import Target
 from posthouse.domain.ids import ENDPOINT
@@ -26,6 +36,14 @@ from posthouse.domain.limits import (
 from posthouse.domain.retry import ATTEMPTS_MAX, RetrySettings
 from posthouse.domain.routing import is_pattern
 from posthouse.manage.access import check_metadata, check_uid
+from posthouse.manage.flow_check import (
+    check_batch,
+    check_max_age,
+    check_rate,
+    check_whole,
+    equal_targets,
+    fallback_targets,
+)
 from posthouse.ports.directory import StoredEndpoint
 from posthouse.wire.headers import check_headers
 from posthouse.wire.target import parse_target
@@ -51,6 +69,15 @@ class EndpointChange(msgspec.Struct, frozen=True, kw_only=True):
     retry: RetrySettings | UnsetType | None = UNSET
     timeouts: Timeouts | UnsetType | None = UNSET
     concurrency: int | UnsetType | None = UNSET
+    rate_limit: RateLimit | UnsetType | None = UNSET
+    ordering: Ordering | UnsetType | None = UNSET
+    on_exhausted: OnExhausted | UnsetType | None = UNSET
+    batch: Batch | UnsetType | None = UNSET
+    fallback_urls: tuple[str, ...] | UnsetType | None = UNSET
+    equal_urls: tuple[EqualUrl, ...] | UnsetType | None = UNSET
+    balance: Balance | UnsetType | None = UNSET
+    max_age: float | UnsetType | None = UNSET
+    format: Format | UnsetType | None = UNSET
 
     def given(self) -> dict[str, Any]:
         """What is set."""
@@ -64,9 +91,17 @@ class EndpointChange(msgspec.Struct, frozen=True, kw_only=True):
         return EndpointChange(**(defaults | self.given()))
 
 
-def check_change(change: EndpointChange) -> Target | None:
-    """Raises Invalid with the path of the field that is wrong. The new target, if there is one."""
-    target = None if change.url is UNSET else parse_target(change.url)
+class NewTarget(msgspec.Struct, frozen=True):
+    """A URL that a change sets, taken apart, and its path in the change."""
+
+    path: str
+    url: str
+    target: Target
+
+
+def check_change(change: EndpointChange) -> list[NewTarget]:
+    """Raises Invalid with the path of the field that is wrong. The targets that it sets, each of which has to be judged."""
+    targets = [] if change.url is UNSET else [NewTarget("url", change.url, parse_target(change.url))]
     if change.uid is not UNSET:
         check_uid(change.uid, prefix=ENDPOINT)
     if change.metadata:
@@ -86,11 +121,26 @@ def check_change(change: EndpointChange) -> Target | None:
             _between(getattr(change.timeouts, name), 0.0, TIMEOUT_SECONDS_MAX, f"timeouts.{name}", "seconds")
     if change.concurrency is not UNSET and change.concurrency is not None:
         _between(change.concurrency, 0, CONCURRENCY_MAX, "concurrency", "requests at the same time")
-    return target
+    if change.rate_limit:
+        check_rate(change.rate_limit)
+    if change.batch:
+        check_batch(change.batch)
+    if change.max_age is not UNSET and change.max_age is not None:
+        check_max_age(change.max_age)
+    if change.equal_urls:
+        found = zip(change.equal_urls, equal_targets(change.equal_urls), strict=True)
+        targets += [NewTarget(path, equal.url, target) for equal, (path, target) in found]
+    if change.fallback_urls:
+        others = zip(change.fallback_urls, fallback_targets(change.fallback_urls), strict=True)
+        targets += [NewTarget(path, url, target) for url, (path, target) in others]
+    return targets
 
 
 def changed(old: StoredEndpoint, change: EndpointChange, *, now: float) -> StoredEndpoint:
-    """The endpoint after a change that was checked. Its revision goes up where requests will be made differently."""
+    """The endpoint after a change that was checked. Its revision goes up where requests will be made differently.
+
+    Raises Invalid where the fields together are wrong, whether they were there before or come with the change.
+    """
     given = change.given()
     defaults = EndpointConfig(url="")
     config = msgspec.structs.replace(
@@ -101,6 +151,8 @@ def changed(old: StoredEndpoint, change: EndpointChange, *, now: float) -> Store
             if name in given
         },
     )
+    if config != old.config:
+        check_whole(config, given)
     new = msgspec.structs.replace(old, config=config, revision=old.revision + (config != old.config))
     if "uid" in given:
         new = msgspec.structs.replace(new, uid=given["uid"])

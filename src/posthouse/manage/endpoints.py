@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final
 
 import msgspec
 from msgspec import UNSET
 
 from posthouse.domain.access import Principal
+from posthouse.domain.balance import urls_of
 from posthouse.domain.endpoint import EndpointConfig, Secret
 from posthouse.domain.errors import Conflict, Invalid, NotFound, QuotaExceeded
-from posthouse.domain.exchange import Target
 from posthouse.domain.ids import ENDPOINT, AppId, EndpointId, format_id, parse_id
 from posthouse.domain.limits import ENDPOINTS_PER_APP_MAX, OVERLAP_SECONDS_MAX, SECRETS_MAX
 from posthouse.manage.access import (
@@ -26,7 +27,7 @@ from posthouse.manage.access import (
     uid_of_path,
     unsteady,
 )
-from posthouse.manage.endpoint_change import EndpointChange, changed, check_change
+from posthouse.manage.endpoint_change import EndpointChange, NewTarget, changed, check_change
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import App, Directory, EndpointRevision, StoredEndpoint, StoredSecret
 from posthouse_sdk.errors import SecretError
@@ -93,11 +94,11 @@ class Endpoints:
         """The endpoint and its signing secret: the one given, or a new one. Raises Invalid, NotFound, Conflict,
         QuotaExceeded."""
         owner = await find_app(self._directory, principal, app)
-        target = check_change(change)
-        if target is None:
+        targets = check_change(change)
+        if change.url is UNSET:
             raise Invalid("this field is missing", path="url")
         key = self._new_secret() if secret is None else secret_of(secret)
-        await self._check(target)
+        await self._check(targets)
         return await self._create(principal, owner, app, change, key), key
 
     async def put(
@@ -123,8 +124,7 @@ class Endpoints:
         if not by_id:
             assert whole.uid is not UNSET
             whole = msgspec.structs.replace(whole, uid=uid_of_path(reference, whole.uid))
-        target = check_change(whole)
-        assert target is not None, "a whole change has a URL"
+        targets = check_change(whole)
         given = None if secret is None else secret_of(secret)
         now = self._clock.now()
 
@@ -139,8 +139,7 @@ class Endpoints:
             found = await self._directory.get_endpoint(owner.id, reference)
             if found is None and by_id:
                 break
-            if found is None or whole.url != found.config.url:
-                await self._check(target)
+            await self._check(targets, known=() if found is None else urls_of(found.config))
             if found is None:
                 if check is not None:
                     check(None)
@@ -177,9 +176,7 @@ class Endpoints:
     ) -> StoredEndpoint:
         """Raises Invalid, NotFound, Conflict (the uid is taken), and what `check` does."""
         owner, endpoint = await self._find(principal, app, reference)
-        target = check_change(change)
-        if target is not None and change.url != endpoint.config.url:
-            await self._check(target)
+        await self._check(check_change(change), known=urls_of(endpoint.config))
         now = self._clock.now()
         entry = audit(
             principal, f"{_ENDPOINT}.changed", format_id(ENDPOINT, endpoint.id), fields=sorted(change.given())
@@ -277,10 +274,13 @@ class Endpoints:
             raise endpoint_not_found(reference)
         return endpoint
 
-    async def _check(self, target: Target) -> None:
-        refused = await self._check_target(target.host, target.port)
-        if refused is not None:
-            raise Invalid(refused, path="url", code="target_refused")
+    async def _check(self, targets: Sequence[NewTarget], *, known: Collection[str] = ()) -> None:
+        """Judge the addresses of all that are not known already. Raises Invalid for the first that is refused."""
+        new = [each for each in targets if each.url not in known]
+        verdicts = await asyncio.gather(*(self._check_target(each.target.host, each.target.port) for each in new))
+        for each, refused in zip(new, verdicts, strict=True):
+            if refused is not None:
+                raise Invalid(refused, path=each.path, code="target_refused")
 
     def _new_secret(self) -> Secret:
         key = generate_hmac_key(self._random(HMAC_KEY_BYTES))

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from posthouse.domain.access import Principal
+from posthouse.domain.circuit import HEALTHY, Health
 from posthouse.domain.endpoint import EndpointConfig, Secret
 from posthouse.domain.ids import AppId, EndpointId
 from posthouse.domain.quota import UNLIMITED, Quotas
@@ -81,7 +82,7 @@ class StoredEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     disabled_reason: str | None = None
     disabled_at: float | None = None
     paused: bool = False
-    failing_since: float | None = None
+    health: Health = HEALTHY
     created_at: float = 0.0
     updated_at: float = 0.0
 

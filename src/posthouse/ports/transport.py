@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from posthouse.domain.exchange import Request, Result
 
 
 class Transport(Protocol):
-    async def send(self, request: Request) -> Result:
+    async def send(self, request: Request, *, may_write: Callable[[], bool] | None = None) -> Result:
         """Make one request. Whatever the target does ends in an `Answer` or a `Failure` within its timeouts.
 
-        Raises only for our own faults (no file descriptor left, a bug): they never cost the target an attempt.
+        `may_write` is asked once more right before the first byte is written, however long it took to get a connection.
+
+        Raises only for our own faults (no file descriptor left, a bug, NotOwner where `may_write` said no): they never cost
+        the target an attempt.
         """
         ...
 

@@ -1,51 +1,158 @@
-"""An endpoint as we speak to it: its current revision, compiled, and how it has been doing."""
+"""An endpoint as we speak to it: its current revision, compiled, its URLs with their circuits, and how it has been doing."""
 
 from __future__ import annotations
 
+import math
+
 import structlog
 
-from posthouse.domain.circuit import Health
-from posthouse.domain.delivery import HealthTurn
+from posthouse.domain.balance import order_of, urls_of
+from posthouse.domain.circuit import DEFAULT_POLICY, Circuit, CircuitPolicy, CircuitState, Health
+from posthouse.domain.delivery import Delivery, HealthTurn, OwedReason
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.errors import Invalid
+from posthouse.domain.limits import HELD_TURN_SECONDS
 from posthouse.wire.render import Renderer
 
 log = structlog.get_logger()
 
 
-class Peer:
-    """`failing_since` (unix seconds) is since when the endpoint has confirmed nothing, None while it confirms.
+class Route:
+    """One URL of an endpoint. `renderer` is None where it cannot be spoken to (the URL or a secret is refused by now)."""
 
-    `renderer` is None where the stored endpoint cannot be spoken to (a URL or a secret that is refused by now): that is for
-    us to mend, so its deliveries wait.
+    __slots__ = ("circuit", "renderer", "url")
+
+    def __init__(self, endpoint: Endpoint, url: str, circuit: Circuit) -> None:
+        self.url = url
+        self.circuit = circuit
+        self.renderer = _compiled(endpoint, url)
+
+
+class Peer:
+    """`failing_since` (unix seconds) is since when the endpoint has confirmed nothing, None while it confirms; `held_until`
+    how long it asked to be left alone; `calm` says that neither that nor a circuit is in the way of a request.
+
+    `usable` is false where none of its URLs can be spoken to: that is for us to mend, so its deliveries wait.
     """
 
-    __slots__ = ("endpoint", "failing_since", "renderer")
+    __slots__ = ("_policy", "calm", "endpoint", "failing_since", "held_until", "routes", "usable")
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, circuits: CircuitPolicy = DEFAULT_POLICY) -> None:
+        self._policy = circuits
         self.endpoint = endpoint
-        self.renderer = _compiled(endpoint)
-        self.failing_since = endpoint.health.failing_since
+        health = endpoint.health
+        self.failing_since = health.failing_since
+        self.held_until = health.held_until or 0.0
+        self.routes = tuple([Route(endpoint, url, Circuit(circuits, health)) for url in urls_of(endpoint)])
+        self._look()
 
     def configure(self, endpoint: Endpoint) -> None:
-        """Go on with another revision; requests under way finish with the one they began with."""
-        if endpoint.revision != self.endpoint.revision or endpoint.secrets != self.endpoint.secrets:
-            self.renderer = _compiled(endpoint)
-        if endpoint.enabled and not self.endpoint.enabled:
+        """Go on with another revision; requests under way finish with the one they began with. What is known of a URL stays
+        with it."""
+        before = self.endpoint
+        if endpoint.enabled and not before.enabled:
             self.failing_since = None
+            self.held_until = 0.0
         self.endpoint = endpoint
+        if endpoint.revision != before.revision or endpoint.secrets != before.secrets:
+            circuits = {route.url: route.circuit for route in self.routes}
+            self.routes = tuple(
+                [Route(endpoint, url, circuits.get(url) or Circuit(self._policy)) for url in urls_of(endpoint)]
+            )
+        if endpoint.enabled and not before.enabled:
+            for route in self.routes:
+                route.circuit = Circuit(self._policy)
+        self._look()
 
-    def answered(self, *, confirmed: bool, now: float) -> HealthTurn | None:
-        """Note an attempt's end; the turn, where the endpoint began to fail or confirms again."""
-        if confirmed == (self.failing_since is None):
+    def _look(self) -> None:
+        self.usable = any(route.renderer is not None for route in self.routes)
+        self.calm = not self.held_until and all(route.circuit.closed for route in self.routes)
+
+    # When it may be spoken to, and where
+
+    def wait(self, now: float) -> float:
+        """Seconds until a request may begin: 0 now, infinity when one under way has ended."""
+        if self.held_until:
+            if now < self.held_until:
+                return self.held_until - now
+            self.held_until = 0.0
+            self._look()
+        best = math.inf
+        for route in self.routes:
+            circuit = route.circuit
+            if route.renderer is None:
+                continue
+            if circuit.admits(now):
+                return 0.0
+            if circuit.state is CircuitState.OPEN:
+                best = min(best, circuit.probe_at - now)
+        return best
+
+    @property
+    def quiet_reason(self) -> OwedReason:
+        """Why nothing is sent."""
+        return OwedReason.HELD if self.held_until else OwedReason.CIRCUIT_OPEN
+
+    def choose(self, delivery: Delivery, now: float, draw: float) -> int | None:
+        """The URL for this delivery: the first in its order that was not tried and may be spoken to; None: there is none."""
+        routes = self.routes
+        if len(routes) == 1:
+            route = routes[0]
+            usable = route.renderer is not None and route.circuit.admits(now) and not delivery.tried
+            return 0 if usable else None
+        for index in order_of(self.endpoint, delivery.event, draw):
+            route = routes[index]
+            if not delivery.tried >> index & 1 and route.renderer is not None and route.circuit.admits(now):
+                return index
+        return None
+
+    # How it does
+
+    def ended(
+        self,
+        circuit: Circuit,
+        token: int,
+        *,
+        confirmed: bool | None,
+        down: bool,
+        held_until: float | None,
+        now: float,
+    ) -> HealthTurn | None:
+        """Note a request's end; `confirmed` is None where another URL is to say. The turn, where the endpoint began to fail,
+        confirms again, asked for time, or its circuit moved."""
+        turned = circuit.ended(token, failed=down, now=now)
+        if confirmed is not None and confirmed is not (self.failing_since is None):
+            self.failing_since = None if confirmed else now
+            turned = True
+        if held_until is not None and held_until > self.held_until:
+            turned = turned or held_until > self.held_until + HELD_TURN_SECONDS
+            self.held_until = held_until
+            self.calm = False
+        if not turned:
             return None
-        self.failing_since = None if confirmed else now
-        return HealthTurn(self.endpoint.partition, self.endpoint.id, Health(failing_since=self.failing_since))
+        self._look()
+        return HealthTurn(self.endpoint.partition, self.endpoint.id, self.health)
+
+    @property
+    def health(self) -> Health:
+        """As it is stored. Where there are several URLs, the endpoint is as well as the best of them."""
+        circuit = min((route.circuit for route in self.routes), key=lambda c: (_ORDER[c.state], c.probe_at))
+        return Health(
+            failing_since=self.failing_since,
+            circuit=circuit.state,
+            opened_at=circuit.opened_at,
+            probe_at=circuit.probe_at if circuit.state is CircuitState.OPEN else None,
+            trips=circuit.trips,
+            held_until=self.held_until or None,
+        )
 
 
-def _compiled(endpoint: Endpoint) -> Renderer | None:
+_ORDER = {CircuitState.CLOSED: 0, CircuitState.HALF_OPEN: 1, CircuitState.OPEN: 2}
+
+
+def _compiled(endpoint: Endpoint, url: str) -> Renderer | None:
     try:
-        return Renderer(endpoint)
+        return Renderer(endpoint, url=url)
     except (Invalid, ValueError) as error:
         log.error("endpoint.unusable", endpoint=endpoint.id.hex(), revision=endpoint.revision, error=str(error))
         return None

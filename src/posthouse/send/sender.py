@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, assert_never
 
+import msgspec
 import structlog
 
-from posthouse.domain.callback import Confirm, Decision, Disable, GiveUp, RetryAt, classify, decide
+from posthouse.domain.callback import (
+    CONFIRMED,
+    Decision,
+    Disable,
+    classify,
+    decide,
+    held_until,
+    is_down,
+    is_overloaded,
+)
 from posthouse.domain.delivery import (
     Attempt,
     AttemptOutcome,
@@ -15,10 +25,11 @@ from posthouse.domain.delivery import (
     DeliveryClass,
     Effect,
     EffectKind,
+    Fate,
+    HealthTurn,
     Owed,
-    OwedReason,
 )
-from posthouse.domain.endpoint import Endpoint
+from posthouse.domain.endpoint import Endpoint, OnExhausted
 from posthouse.domain.errors import PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Result
@@ -27,20 +38,49 @@ from posthouse.ports.clock import Clock
 from posthouse.ports.store import Store
 from posthouse.ports.telemetry import Telemetry
 from posthouse.ports.transport import Transport
+from posthouse.send.owing import expiry, outcome_of, owed_after, owed_row
 from posthouse.send.peer import Peer
 from posthouse.settle.journal import Journal
 from posthouse.wire.answer import stored_body, stored_headers
+from posthouse.wire.batch import results_of
 
 log = structlog.get_logger()
 
 EXPIRED: Final = "expired"
 CANCELLED: Final = "cancelled"
 REVOKED: Final = "revoked"
+BEHIND: Final = "behind"
+REFUSED: Final = "refused"
 NOBODY: Final = AppId(bytes(16))  # the app of a delivery whose event and endpoint are gone
 
 
+class _Made(msgspec.Struct, frozen=True, gc=False):
+    """A request that was made."""
+
+    url: str
+    result: Result
+    request_id: bytes | None
+    started_at: float
+    ended_at: float
+    failing_since: float | None  # of the endpoint, before it ended
+
+
+class Told(msgspec.Struct, gc=False):
+    """What a lane is told of a request: the fate of each of its deliveries, in order. `seconds` is how long the target took,
+    None where nothing was asked of it."""
+
+    fates: Sequence[Fate]
+    seconds: float | None = None
+    overloaded: bool = False
+
+
+_SETTLED: Final = (Fate.SETTLED,)
+_OWED: Final = (Fate.OWED,)
+
+
 class Sender:
-    """Makes attempts and records what came of them. `disabled` is told at once when a target ended it."""
+    """Makes attempts and records what came of them. `disabled` is told at once when a target ended it; `may_write` says
+    whether what belongs to an ordered line may still be sent."""
 
     def __init__(
         self,
@@ -52,6 +92,7 @@ class Sender:
         *,
         owner: bytes,
         disabled: Callable[[Peer], None],
+        may_write: Callable[[], bool] = lambda: True,
     ) -> None:
         self._transport = transport
         self._journal = journal
@@ -60,50 +101,127 @@ class Sender:
         self._telemetry = telemetry
         self._owner = owner
         self._disabled = disabled
+        self._may_write = may_write
 
-    async def attempt(self, peer: Peer, delivery: Delivery) -> None:
-        """Send once and record it. Raises only for faults of our own, and then nothing is recorded."""
-        endpoint, event = peer.endpoint, delivery.event
-        started_at = self._clock.now()
-        if event.expires_at is not None and event.expires_at <= started_at and delivery.kind is DeliveryClass.LIVE:
-            self.give_up(delivery, endpoint, EXPIRED)
-            return
-        if event.app_id is None and not await self._permitted(delivery, endpoint, started_at):
-            self.give_up(delivery, endpoint, REVOKED)
-            return
-        renderer = peer.renderer
-        if renderer is None:
-            raise PosthouseError("the endpoint was changed into one that cannot be spoken to")
-        request = renderer.render(event, now=started_at, replay=delivery.kind is DeliveryClass.REPLAY)
-        result = await self._transport.send(request)
+    async def attempt(self, peer: Peer, load: Sequence[Delivery]) -> Told:
+        """Send these in one request and record what came of it, or first give up those that are not to be sent any more. Raises
+        only for faults of our own, and then nothing is recorded."""
+        endpoint = peer.endpoint
         now = self._clock.now()
+        if len(load) == 1:
+            over = await self._over(load[0], endpoint, now)
+            if over is not None:
+                self.give_up(load[0], endpoint, over)
+                return Told(_SETTLED)
+        else:
+            reasons = [await self._over(delivery, endpoint, now) for delivery in load]
+            if any(reasons):
+                fates = []
+                for delivery, over in zip(load, reasons, strict=True):
+                    if over is not None:
+                        self.give_up(delivery, endpoint, over)
+                    fates.append(Fate.AGAIN if over is None else Fate.SETTLED)
+                return Told(fates)
+        if not peer.usable:
+            raise PosthouseError("the endpoint was changed into one that cannot be spoken to")
+        index = peer.choose(load[0], now, self._clock.draw())
+        if index is None:
+            # What could be spoken to when it was taken cannot any more: a circuit opened meanwhile.
+            for delivery in load:
+                row = owed_row(delivery, endpoint, number=delivery.number, due_at=now, reason=peer.quiet_reason)
+                self._journal.owe(delivery, row)
+            return Told([Fate.OWED] * len(load))
+        return await self._request(peer, load, index, now)
+
+    async def _request(self, peer: Peer, load: Sequence[Delivery], index: int, started_at: float) -> Told:
+        endpoint, route, first = peer.endpoint, peer.routes[index], load[0]
+        circuit, renderer = route.circuit, route.renderer
+        assert renderer is not None, "such a route is not chosen"
+        replay = first.kind is DeliveryClass.REPLAY
+        request_id = None
+        if endpoint.batch is None:
+            request = renderer.render(first.event, now=started_at, replay=replay)
+        else:
+            request_id = self._clock.new_id()
+            events = [delivery.event for delivery in load]
+            request = renderer.render_batch(events, now=started_at, replay=replay, request_id=request_id)
+        token = circuit.began(started_at)
+        try:
+            result = await self._transport.send(request, may_write=self._may_write if first.line else None)
+        except BaseException:
+            circuit.ended(token, failed=None, now=self._clock.now())
+            raise
+        now = self._clock.now()
+        down = is_down(result)
+        confirmed = classify(result) == CONFIRMED
+        again = False
+        if down and len(peer.routes) > 1:
+            for delivery in load:
+                delivery.tried |= 1 << index
+            again = peer.choose(first, now, 0.0) is not None
+        failing_since = peer.failing_since
+        turn = peer.ended(
+            circuit,
+            token,
+            confirmed=None if again else confirmed,
+            down=down,
+            held_until=held_until(result, now=now),
+            now=now,
+        )
+        made = _Made(route.url, result, request_id, started_at, now, failing_since)
+        if again:
+            for delivery in load:
+                attempt = self._record_of(delivery, endpoint, AttemptOutcome.FAILED, classify(result), made)
+                self._journal.note(delivery, attempt, health=turn)
+                self._tell(attempt, delivery, now)
+            return Told([Fate.AGAIN] * len(load), result.timings.total_us / 1e6, is_overloaded(result))
+        if request_id is None:
+            fate = await self._settle(peer, first, made, None, turn)
+            fates: Sequence[Fate] = _SETTLED if fate is Fate.SETTLED else _OWED
+        else:
+            body = result.body if isinstance(result, Answer) and confirmed else b""
+            results = results_of(200, body, [delivery.event.id for delivery in load])
+            behind: set[int] = set()
+            fates = []
+            for delivery, told in zip(load, results, strict=True):
+                reason = None if told.confirmed else REFUSED
+                if reason is None and delivery.line in behind:
+                    reason = BEHIND  # of an ordered line, what follows one that is sent again is sent again, too
+                fate = await self._settle(peer, delivery, made, reason, turn, told.reason or None)
+                turn = None
+                if fate is Fate.OWED and delivery.line:
+                    behind.add(delivery.line)
+                fates.append(fate)
+        return Told(fates, result.timings.total_us / 1e6, is_overloaded(result))
+
+    async def _settle(
+        self,
+        peer: Peer,
+        delivery: Delivery,
+        made: _Made,
+        refused: str | None,
+        health: HealthTurn | None,
+        words: str | None = None,
+    ) -> Fate:
+        """Record what an attempt brought to a delivery; `refused` is why it is not delivered though the answer as a whole
+        confirms, `words` what the target said of it."""
+        endpoint, result, now = peer.endpoint, made.result, made.ended_at
         decision = decide(
             result,
             endpoint.retry,
             number=delivery.number,
-            failing_since=peer.failing_since,
+            failing_since=made.failing_since,
             now=now,
             draw=self._clock.draw(),
+            blocks=endpoint.on_exhausted is OnExhausted.BLOCK and delivery.line != 0,
+            reason=refused,
         )
-        attempt = self._record_of(delivery, endpoint, outcome_of(decision), classify(result), started_at, result)
-        owed = owed_after(delivery, decision)
-        health = peer.answered(confirmed=isinstance(decision, Confirm), now=now)
-        effect = None
+        attempt = self._record_of(delivery, endpoint, outcome_of(decision), refused or classify(result), made, words)
+        owed = owed_after(delivery, endpoint, decision)
+        effects = self._effects(peer, delivery, attempt, decision, health)
+        ours = self._journal.record(delivery, attempt, owed, effects=effects, health=health)
+        self._tell(attempt, delivery, now)
         if isinstance(decision, Disable):
-            effect = Effect(
-                id=attempt.id,
-                partition=event.partition,
-                endpoint_id=endpoint.id,
-                kind=EffectKind.DISABLE_ENDPOINT,
-                reason=decision.reason,
-            )
-        ours = self._journal.record(delivery, attempt, owed, effect=effect, health=health)
-        self._telemetry.attempt(
-            attempt.outcome.value, attempt.reason, delivery.kind.value, attempt.timings.total_us / 1e6
-        )
-        if attempt.outcome is AttemptOutcome.DELIVERED:
-            self._telemetry.delivered_after(now - event.created_at)
-        if effect is not None:
             self._disabled(peer)
         if not ours and delivery.row:
             # The partition moved on while the request ran. Its row, if it still says that we are sending, is ours to settle.
@@ -111,6 +229,41 @@ class Sender:
                 await self._store.settle_late(attempt, owed, sender=self._owner, now=now)
             except StoreUnavailable as error:
                 log.warning("sender.late_answer_lost", error=str(error))  # the row falls due: a repeat, no loss
+        return Fate.SETTLED if owed is None else Fate.OWED
+
+    def _effects(
+        self, peer: Peer, delivery: Delivery, attempt: Attempt, decision: Decision, health: HealthTurn | None
+    ) -> tuple[Effect, ...]:
+        """What else follows."""
+        if not isinstance(decision, Disable):
+            return ()
+        return (
+            Effect(
+                id=attempt.id,
+                partition=attempt.partition,
+                endpoint_id=attempt.endpoint_id,
+                kind=EffectKind.DISABLE_ENDPOINT,
+                reason=decision.reason,
+            ),
+        )
+
+    def _tell(self, attempt: Attempt, delivery: Delivery, now: float) -> None:
+        self._telemetry.attempt(
+            attempt.outcome.value, attempt.reason, delivery.kind.value, attempt.timings.total_us / 1e6
+        )
+        if attempt.outcome is AttemptOutcome.DELIVERED:
+            self._telemetry.delivered_after(now - delivery.event.created_at)
+
+    async def _over(self, delivery: Delivery, endpoint: Endpoint, now: float) -> str | None:
+        """Why it is not sent any more. Raises StoreUnavailable."""
+        event = delivery.event
+        if delivery.kind is DeliveryClass.LIVE:
+            expires_at = expiry(event, endpoint)
+            if expires_at is not None and expires_at <= now:
+                return EXPIRED
+        if event.app_id is None and not await self._permitted(delivery, endpoint, now):
+            return REVOKED
+        return None
 
     async def _permitted(self, delivery: Delivery, endpoint: Endpoint, now: float) -> bool:
         """Whether the endpoint's app may still have a platform event. Raises StoreUnavailable."""
@@ -138,12 +291,14 @@ class Sender:
             endpoint = Endpoint(
                 id=owed.endpoint_id, app_id=event.app_id or NOBODY, partition=owed.partition, revision=0, url=""
             )
-        delivery = Delivery(event, epoch, owed.endpoint_id, owed.number, owed.kind, 0.0, fresh=False, row=True)
+        delivery = Delivery(
+            event, epoch, owed.endpoint_id, owed.number, owed.kind, 0.0, fresh=False, row=True, line=owed.line
+        )
         self.give_up(delivery, endpoint, reason)
 
     def give_up(self, delivery: Delivery, endpoint: Endpoint, reason: str) -> None:
         """Settle a delivery without a request: expired, cancelled, …"""
-        attempt = self._record_of(delivery, endpoint, AttemptOutcome.GAVE_UP, reason, self._clock.now(), None)
+        attempt = self._record_of(delivery, endpoint, AttemptOutcome.GAVE_UP, reason, None)
         self._journal.record(delivery, attempt, None)
         self._telemetry.attempt(AttemptOutcome.GAVE_UP.value, reason, delivery.kind.value, 0.0)
 
@@ -153,22 +308,23 @@ class Sender:
         endpoint: Endpoint,
         outcome: AttemptOutcome,
         reason: str,
-        started_at: float,
-        result: Result | None,
+        made: _Made | None,
+        words: str | None = None,
     ) -> Attempt:
-        """The record of an attempt; `result` is None for a delivery that was given up without a request."""
+        """The record of an attempt; `made` is None for a delivery that was given up without a request."""
         event = delivery.event
+        result = None if made is None else made.result
         headers: bytes | None = None
         body: bytes | None = None
-        error: str | None = None
+        error = words
         match result:
             case None:
                 pass
             case Answer():
                 headers = stored_headers(result)
                 body = stored_body(result) or None
-            case Failure(detail=error):
-                pass
+            case Failure():
+                error = result.detail
             case _:
                 assert_never(result)
         return Attempt(
@@ -183,8 +339,8 @@ class Sender:
             outcome=outcome,
             reason=reason,
             revision=endpoint.revision,
-            url=endpoint.url,
-            started_at=started_at,
+            url=endpoint.url if made is None else made.url,
+            started_at=self._clock.now() if made is None else made.started_at,
             sent=result is not None,
             status=None if result is None else result.status,
             address="" if result is None else result.address,
@@ -192,44 +348,5 @@ class Sender:
             response_headers=headers,
             response_body=body,
             error=error,
+            request_id=None if made is None else made.request_id,
         )
-
-
-def outcome_of(decision: Decision) -> AttemptOutcome:
-    """How an attempt that was followed by this decision ended."""
-    match decision:
-        case Confirm():
-            return AttemptOutcome.DELIVERED
-        case RetryAt():
-            return AttemptOutcome.FAILED
-        case GiveUp() | Disable():
-            return AttemptOutcome.GAVE_UP
-        case _:
-            assert_never(decision)
-
-
-def owed_after(delivery: Delivery, decision: Decision) -> Owed | None:
-    """The row that remains after an attempt; None where nothing is owed any more."""
-    if not isinstance(decision, RetryAt):
-        return None
-    return owed_row(delivery, number=delivery.number + 1, due_at=decision.at, reason=OwedReason.FAILED)
-
-
-def owed_row(
-    delivery: Delivery, *, number: int, due_at: float, reason: OwedReason, sender: bytes | None = None
-) -> Owed:
-    """A delivery as a row of `delivery`."""
-    event: Event = delivery.event
-    return Owed(
-        partition=event.partition,
-        endpoint_id=delivery.endpoint_id,
-        event_id=event.id,
-        seq=event.seq,
-        number=number,
-        due_at=due_at,
-        reason=reason,
-        kind=delivery.kind,
-        sender=sender,
-        expires_at=event.expires_at,
-        payload_bytes=len(event.payload),
-    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final
 
@@ -27,24 +28,22 @@ PAGE_ENDPOINTS_MAX: Final = 100
 PAGE_BYTES_MAX: Final = 16 * 1024 * 1024
 POLL_SECONDS: Final = 1.0
 ORPHANS_PER_PAGE: Final = 500
+OUT_OF_TURN_SECONDS: Final = 0.05
 
 
 class _Line:
-    """One endpoint's rows: when the next is due (None: none but those that are held), and whether they wait for room.
-
-    A line that waits knows its app.
+    """One endpoint's rows: when the next is due (None: none but those that are held; infinity: they wait for each other), and
+    whether they wait for room. Its app is known once they were looked at.
     """
 
-    __slots__ = ("app_id", "due_at", "partition")
+    __slots__ = ("app_id", "due_at", "partition", "rows", "waits")
 
     def __init__(self, partition: int) -> None:
         self.partition = partition
         self.due_at: float | None = None
         self.app_id: AppId | None = None
-
-    @property
-    def waits(self) -> bool:
-        return self.app_id is not None
+        self.waits = False
+        self.rows = 0  # about so many
 
 
 class Backlog:
@@ -53,7 +52,8 @@ class Backlog:
     `find` gives the current endpoints for ids (None: deleted); `room` how many rows an endpoint's lane takes (0: closed or
     full; the lanes call `drained` when that changes); `memory` how many bytes of rows may be paged in at all, nothing
     while it is 0; `page_in` hands rows over; `orphaned` settles rows that can never be sent: their endpoint or their event
-    is gone.
+    is gone. `in_turn` says whether what the store says of a row of an ordered line is the last word: nothing that comes
+    before it is on its way into the store. `many` is told an endpoint whose rows have become more, and how many they are.
     """
 
     def __init__(
@@ -67,6 +67,8 @@ class Backlog:
         memory: Callable[[], int],
         page_in: Callable[[Endpoint, list[Delivery]], None],
         orphaned: Callable[[Owed, Event | None, Endpoint | None], None],
+        in_turn: Callable[[Owed], bool] = lambda owed: True,
+        many: Callable[[int, EndpointId, int], None] = lambda partition, endpoint_id, rows: None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -76,9 +78,11 @@ class Backlog:
         self._memory = memory
         self._page_in = page_in
         self._orphaned = orphaned
+        self._in_turn = in_turn
+        self._many = many
         self._lines: dict[EndpointId, _Line] = {}
         self._held: dict[EndpointId, set[EventId]] = {}
-        self._waiting: dict[AppId, set[EndpointId]] = {}
+        self._by_app: dict[AppId, set[EndpointId]] = {}
         self._heap: list[tuple[float, EndpointId]] = []  # a line's entry is the one at its `due_at`; others are stale
         self._wake = asyncio.Event()
         self._full = False
@@ -87,12 +91,13 @@ class Backlog:
         """Learn what is owed in partitions that were just claimed, or poked from outside."""
         for partition, endpoint_id, due_at in await self._store.owed_endpoints(partitions):
             if partition in self._epochs:
-                self.owe(partition, endpoint_id, due_at)
+                # Rows that all wait for each other are looked at, too: their endpoint may be gone.
+                self.owe(partition, endpoint_id, min(due_at, self._clock.now()) if due_at == math.inf else due_at)
 
     def drop(self, partitions: Collection[int]) -> None:
         """Forget partitions that are no longer ours."""
         for endpoint_id in [e for e, line in self._lines.items() if line.partition in partitions]:
-            self._wait_no_more(endpoint_id, self._lines.pop(endpoint_id))
+            self._forget(endpoint_id, self._lines.pop(endpoint_id))
             self._held.pop(endpoint_id, None)
 
     def owe(self, partition: int, endpoint_id: EndpointId, due_at: float) -> None:
@@ -105,7 +110,7 @@ class Backlog:
         """The endpoint's lane has room again, or was opened."""
         line = self._lines.get(endpoint_id)
         if line is not None and line.waits:
-            self._wait_no_more(endpoint_id, line)
+            line.waits = False
             if line.due_at is not None:
                 self._schedule(endpoint_id, line, line.due_at)
         self.roomier()
@@ -113,8 +118,10 @@ class Backlog:
     def keep_only(self, app_ids: Collection[AppId], endpoint_ids: Collection[EndpointId]) -> None:
         """These are all the endpoints that the apps have: the rows of others need no room to be settled."""
         for app_id in app_ids:
-            for endpoint_id in [e for e in self._waiting.get(app_id, ()) if e not in endpoint_ids]:
-                self.drained(endpoint_id)
+            for endpoint_id in [e for e in self._by_app.get(app_id, ()) if e not in endpoint_ids]:
+                line = self._lines[endpoint_id]
+                line.waits = False
+                self._schedule(endpoint_id, line, self._clock.now())
 
     def roomier(self) -> None:
         """There may be memory again."""
@@ -136,6 +143,40 @@ class Backlog:
                 del self._held[endpoint_id]
                 self._tidy(endpoint_id)
 
+    def held(self, endpoint_id: EndpointId) -> list[EventId]:
+        """The rows of an endpoint that memory speaks for."""
+        return list(self._held.get(endpoint_id, ()))
+
+    def count(self, partition: int, endpoint_id: EndpointId, by: int) -> None:
+        """Rows of an endpoint came or went."""
+        line = self._line(partition, endpoint_id)
+        line.rows += by
+        if by > 0:
+            self._many(partition, endpoint_id, line.rows)
+
+    def counted(self, partitions: Collection[int], counts: Mapping[EndpointId, int]) -> None:
+        """The store has counted the rows of these partitions."""
+        for endpoint_id, line in self._lines.items():
+            if line.partition in partitions:
+                line.rows = counts.get(endpoint_id, 0)
+                self._many(line.partition, endpoint_id, line.rows)
+
+    def leave(self, partition: int, key: DeliveryKey) -> None:
+        """Memory speaks no more for this row, which is as it was: it may be due."""
+        self.release(key)
+        if partition in self._epochs:
+            self.owe(partition, key[0], self._clock.now())
+
+    def emptied(self, endpoint_id: EndpointId) -> None:
+        """A line of the endpoint has no row left; perhaps the endpoint has none."""
+        line = self._lines.get(endpoint_id)
+        if line is not None and line.due_at == math.inf:
+            self._schedule(endpoint_id, line, self._clock.now())
+
+    def owes(self, endpoint_id: EndpointId) -> bool:
+        """Whether the endpoint has rows, or may have."""
+        return endpoint_id in self._lines
+
     @property
     def endpoints(self) -> int:
         """How many endpoints are owed something."""
@@ -147,22 +188,22 @@ class Backlog:
             line = self._lines[endpoint_id] = _Line(partition)
         return line
 
-    def _let_wait(self, endpoint_id: EndpointId, line: _Line, app_id: AppId) -> None:
-        line.app_id = app_id
-        self._waiting.setdefault(app_id, set()).add(endpoint_id)
+    def _belongs(self, endpoint_id: EndpointId, line: _Line, app_id: AppId) -> None:
+        if line.app_id is None:
+            line.app_id = app_id
+            self._by_app.setdefault(app_id, set()).add(endpoint_id)
 
-    def _wait_no_more(self, endpoint_id: EndpointId, line: _Line) -> None:
+    def _forget(self, endpoint_id: EndpointId, line: _Line) -> None:
         if line.app_id is not None:
-            waiting = self._waiting[line.app_id]
-            waiting.discard(endpoint_id)
-            if not waiting:
-                del self._waiting[line.app_id]
-            line.app_id = None
+            endpoints = self._by_app[line.app_id]
+            endpoints.discard(endpoint_id)
+            if not endpoints:
+                del self._by_app[line.app_id]
 
     def _tidy(self, endpoint_id: EndpointId) -> None:
         line = self._lines.get(endpoint_id)
         if line is not None and line.due_at is None and endpoint_id not in self._held:
-            del self._lines[endpoint_id]
+            self._forget(endpoint_id, self._lines.pop(endpoint_id))
 
     def _schedule(self, endpoint_id: EndpointId, line: _Line, due_at: float) -> None:
         line.due_at = due_at
@@ -246,21 +287,34 @@ class Backlog:
             if line is None:
                 continue  # its partition was lost
             endpoint = endpoints[endpoint_id]
+            if endpoint is not None:
+                self._belongs(endpoint_id, line, endpoint.app_id)
             room = orphans if endpoint is None else self._room(endpoint)
             if room > 0:
-                wants.append(Want(line.partition, endpoint_id, room, tuple(self._held.get(endpoint_id, ()))))
+                held = tuple(self._held.get(endpoint_id, ()))
+                wants.append(Want(line.partition, endpoint_id, room, held, every=endpoint is None))
                 orphans -= room if endpoint is None else 0
             elif endpoint is None:
                 self._schedule(endpoint_id, line, self._clock.now())  # at the next page
             else:
-                self._let_wait(endpoint_id, line, endpoint.app_id)
+                line.waits = True
         return wants
 
     def _deliver(self, want: Want, page: Page, endpoint: Endpoint | None, epoch: int) -> None:
         deliveries = []
+        stopped: set[int] = set()  # lines whose rows, from some on, are not to be sent yet
         for owed, event in page.rows:
+            if owed.line in stopped:
+                continue
             if owed.event_id in self._held.get(want.endpoint_id, ()):
-                continue  # memory took it while the page was being read
+                # Memory took it while the page was being read, or it is not the first of its line.
+                if owed.line:
+                    stopped.add(owed.line)
+                continue
+            if owed.line and endpoint is not None and not self._in_turn(owed):
+                stopped.add(owed.line)
+                self.owe(want.partition, want.endpoint_id, self._clock.now() + OUT_OF_TURN_SECONDS)
+                continue
             self.hold(want.partition, owed.key)
             if endpoint is None or event is None:
                 self._orphaned(owed, event, endpoint)
@@ -275,6 +329,7 @@ class Backlog:
                         offered_at=self._clock.boot(),
                         fresh=False,
                         row=True,
+                        line=owed.line,
                     )
                 )
         if page.next_due is not None:

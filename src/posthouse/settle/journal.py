@@ -8,7 +8,7 @@ the lanes start nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -16,18 +16,18 @@ from msgspec.structs import replace
 
 from posthouse.domain.delivery import (
     Attempt,
-    AttemptOutcome,
     Cursor,
     Delivery,
     DeliveryKey,
     Effect,
     HealthTurn,
     JournalBatch,
+    Line,
     Owed,
     Rollup,
 )
 from posthouse.domain.errors import InDoubt, StoreRejected, StoreUnavailable
-from posthouse.domain.ids import AppId, EndpointId
+from posthouse.domain.ids import EndpointId
 from posthouse.domain.limits import (
     JOURNAL_LINGER_SECONDS,
     JOURNAL_RESULTS_MAX,
@@ -37,7 +37,9 @@ from posthouse.domain.limits import (
 from posthouse.ports.clock import Clock
 from posthouse.ports.store import Journalled, Store
 from posthouse.ports.telemetry import Telemetry
+from posthouse.settle.batches import halves, reduced
 from posthouse.settle.progress import Progress
+from posthouse.settle.rollups import Rollups
 
 log = structlog.get_logger()
 
@@ -53,7 +55,7 @@ Written = Callable[[JournalBatch, Journalled, Released], None]
 class _Buffer:
     """Results on their way into the next batch; changes to one key are folded here."""
 
-    __slots__ = ("attempts", "effects", "health", "released", "rows", "settled")
+    __slots__ = ("attempts", "effects", "health", "lines", "released", "rows", "settled")
 
     def __init__(self) -> None:
         self.attempts: list[Attempt] = []
@@ -62,6 +64,9 @@ class _Buffer:
         self.released: Released = []
         self.effects: list[Effect] = []
         self.health: dict[EndpointId, HealthTurn] = {}
+        self.lines: dict[
+            Line, int | None
+        ] = {}  # those that change, with the first `seq` that becomes a row (None: none)
 
     def __len__(self) -> int:
         return max(len(self.attempts), len(self.rows), len(self.settled))
@@ -71,8 +76,9 @@ class Journal:
     """Gathers results and writes them, fenced by the epochs under which they were made.
 
     `epochs` is the live map of owned partitions, kept by the ownership. `hold` is told each key whose row is about to
-    change: until `written` hands it back, memory speaks for that row, whatever the table says. `written` is called after
-    each batch; `room` when lanes may start again after the cap was reached.
+    change, and whether that is a row more (1), one less (-1) or neither: until `written` hands it back, memory speaks for that
+    row, whatever the table says. `written` is called after each batch; `room` when lanes may start again after the cap was
+    reached.
     """
 
     def __init__(
@@ -84,7 +90,7 @@ class Journal:
         *,
         owner: bytes,
         epochs: dict[int, int],
-        hold: Callable[[int, DeliveryKey], None],
+        hold: Callable[[int, DeliveryKey, int], None],
         written: Written,
         room: Callable[[], None],
     ) -> None:
@@ -99,10 +105,12 @@ class Journal:
         self._room = room
         self._buffer = _Buffer()
         self._writing = 0
-        self._rollups: dict[tuple[int, int, EndpointId], list[int]] = {}
-        self._rollup_apps: dict[EndpointId, AppId] = {}
+        self._writing_lines: Mapping[Line, int | None] = {}
+        self._rollups = Rollups()
         self._rollups_due = 0.0
         self._cursors_due = 0.0
+        self._built = 0
+        self._wrote = 0
         self._wake = asyncio.Event()
         self._urgent = asyncio.Event()
         self._idle = asyncio.Event()  # not set while a `flush` waits
@@ -116,7 +124,7 @@ class Journal:
         attempt: Attempt,
         owed: Owed | None,
         *,
-        effect: Effect | None = None,
+        effects: Sequence[Effect] = (),
         health: HealthTurn | None = None,
     ) -> bool:
         """An attempt ended: `owed` is what remains owed, None for nothing. False where the partition is not ours any more."""
@@ -125,12 +133,20 @@ class Journal:
         buffer = self._buffer
         buffer.attempts.append(attempt)
         self._settle(delivery, owed)
-        if effect is not None:
-            buffer.effects.append(effect)
+        buffer.effects += effects
         if health is not None:
             buffer.health[health.endpoint_id] = health
-        self._count(attempt)
+        self._rollups.count(attempt)
         return True
+
+    def note(self, delivery: Delivery, attempt: Attempt, *, health: HealthTurn | None = None) -> None:
+        """An attempt ended, and the delivery goes on in memory: at another URL."""
+        if self._epochs.get(attempt.partition) == delivery.epoch:
+            self._buffer.attempts.append(attempt)
+            if health is not None:
+                self._buffer.health[health.endpoint_id] = health
+            self._rollups.count(attempt)
+            self._nudge()
 
     def owe(self, delivery: Delivery, owed: Owed) -> None:
         """A delivery leaves memory for a row, without an attempt."""
@@ -141,8 +157,7 @@ class Journal:
         """The cursor shall pass a delivery whose request still runs: its row says so, and memory goes on speaking for it."""
         if self._epochs.get(owed.partition) != delivery.epoch:
             return
-        self._buffer.rows[delivery.key] = (owed.partition, owed)
-        self._hold(owed.partition, delivery.key)
+        self._change(delivery, owed)
         if delivery.fresh:
             self._buffer.settled.append((owed.partition, owed.seq))
         delivery.row = True
@@ -153,13 +168,32 @@ class Journal:
         buffer = self._buffer
         event = delivery.event
         if owed is not None or delivery.row:
-            key = (delivery.endpoint_id, event.id)
-            buffer.rows[key] = (event.partition, owed)
-            buffer.released.append((event.partition, key))
-            self._hold(event.partition, key)
+            self._change(delivery, owed)
+            buffer.released.append((event.partition, (delivery.endpoint_id, event.id)))
         if delivery.fresh:
             buffer.settled.append((event.partition, event.seq))
         self._nudge()
+
+    def _change(self, delivery: Delivery, owed: Owed | None) -> None:
+        """Its row comes, changes or goes."""
+        event = delivery.event
+        key = (delivery.endpoint_id, event.id)
+        self._buffer.rows[key] = (event.partition, owed)
+        self._hold(event.partition, key, (owed is not None) - delivery.row)
+        if delivery.line:
+            line = (event.partition, delivery.endpoint_id, delivery.line)
+            first = self._buffer.lines.get(line)
+            if owed is not None:
+                first = event.seq if first is None else min(first, event.seq)
+            self._buffer.lines[line] = first
+
+    def unwritten_row(self, line: Line) -> int | None:
+        """The `seq` of the first row of a line that is not written yet: what the store says of later ones is not the last
+        word. None: there is none."""
+        building, writing = self._buffer.lines.get(line), self._writing_lines.get(line)
+        if building is None or writing is None:
+            return writing if building is None else building
+        return min(building, writing)
 
     def _nudge(self) -> None:
         self._wake.set()
@@ -178,8 +212,9 @@ class Journal:
         buffer.settled = [s for s in buffer.settled if s[0] not in partitions]
         buffer.released = [r for r in buffer.released if r[0] not in partitions]
         buffer.effects = [e for e in buffer.effects if e.partition not in partitions]
+        buffer.lines = {k: first for k, first in buffer.lines.items() if k[0] not in partitions}
         buffer.health = {k: h for k, h in buffer.health.items() if h.partition not in partitions}
-        self._rollups = {k: v for k, v in self._rollups.items() if k[0] not in partitions}
+        self._rollups.forget(partitions)
 
     @property
     def unwritten(self) -> int:
@@ -198,6 +233,12 @@ class Journal:
         self._urgent.set()
         self._wake.set()
         await self._idle.wait()
+
+    async def caught_up(self) -> None:
+        """Return when what was recorded before this call is written, however much comes meanwhile."""
+        last = self._built + (1 if len(self._buffer) else 0)
+        while self._wrote < last:
+            await self._clock.sleep(JOURNAL_LINGER_SECONDS)
 
     async def run(self) -> None:
         """Write until cancelled. Cancel only after `flush`: an interrupted batch is in doubt."""
@@ -224,7 +265,7 @@ class Journal:
     def _due(self) -> float | None:
         """When cursors or counters alone are worth a commit (boot clock); None where none has moved."""
         due = [self._cursors_due] if self._progress.moved else []
-        if self._rollups:
+        if len(self._rollups):
             due.append(self._rollups_due)
         return min(due, default=None)
 
@@ -244,8 +285,8 @@ class Journal:
         for partition, seq in buffer.settled:
             self._progress.settled(partition, seq)
         rollups: list[Rollup] = []
-        if self._rollups and (flushing or now >= self._rollups_due):
-            rollups = self._take_rollups()
+        if len(self._rollups) and (flushing or now >= self._rollups_due):
+            rollups = self._rollups.take()
             self._rollups_due = now + ROLLUP_SECONDS
         cursors: list[Cursor] = []
         if len(buffer) or rollups or flushing or now >= self._cursors_due:
@@ -256,6 +297,7 @@ class Journal:
         partitions = {a.partition for a in buffer.attempts}
         partitions.update(p for p, _ in buffer.rows.values())
         partitions.update(c.partition for c in cursors)
+        partitions.update(h.partition for h in buffer.health.values())
         partitions.update(r.partition for r in rollups)
         batch = JournalBatch(
             owner=self._owner,
@@ -266,8 +308,11 @@ class Journal:
             cursors=tuple(cursors),
             effects=tuple(buffer.effects),
             health=tuple(buffer.health.values()),
+            lines=tuple(buffer.lines),
             rollups=tuple(rollups),
         )
+        self._writing_lines = buffer.lines
+        self._built += 1
         return batch, buffer.released
 
     async def _write(self, batch: JournalBatch, released: Released) -> None:
@@ -277,6 +322,8 @@ class Journal:
         self._telemetry.journal_batch(len(batch.attempts), self._clock.boot() - started)
         full = not self.has_room
         self._writing = 0
+        self._writing_lines = {}
+        self._wrote = self._built
         self._written(batch, result, released)
         if full and self.has_room:
             self._room()
@@ -295,10 +342,10 @@ class Journal:
                 return await self._store.journal(batch, now=self._clock.now(), lease_seconds=LEASE_SECONDS, again=again)
             except StoreRejected as error:
                 if len(batch.attempts) > 1:
-                    early, late = _halves(batch)
+                    early, late = halves(batch)
                     before, after = await self._insist(early), await self._insist(late)
                     return Journalled(before.held & after.held, {**before.lines, **after.lines})
-                less = _reduced(batch)
+                less = reduced(batch)
                 if less is None:
                     log.critical(
                         "journal.refused", error=str(error), attempts=len(batch.attempts), owed=len(batch.owed)
@@ -314,70 +361,3 @@ class Journal:
                     batch = replace(batch, rollups=())  # without an attempt nothing would tell that they were counted
                 await self._clock.sleep(delay)
                 delay = min(delay * 2, RETRY_SECONDS_MAX)
-
-    # Counters
-
-    def _count(self, attempt: Attempt) -> None:
-        key = (attempt.partition, int(attempt.started_at // 60), attempt.endpoint_id)
-        counters = self._rollups.get(key)
-        if counters is None:
-            counters = self._rollups[key] = [0, 0, 0, 0]
-            self._rollup_apps[attempt.endpoint_id] = attempt.app_id
-        outcome = attempt.outcome
-        if outcome is AttemptOutcome.DELIVERED:
-            counters[0] += 1
-        elif outcome is AttemptOutcome.FAILED:
-            counters[1] += 1
-        else:
-            counters[2] += 1
-        counters[3] += attempt.timings.total_us
-
-    def _take_rollups(self) -> list[Rollup]:
-        taken, self._rollups = self._rollups, {}
-        apps, self._rollup_apps = self._rollup_apps, {}
-        return [
-            Rollup(
-                partition=partition,
-                minute=minute,
-                app_id=apps[endpoint_id],
-                endpoint_id=endpoint_id,
-                delivered=counters[0],
-                failed=counters[1],
-                gave_up=counters[2],
-                total_us=counters[3],
-            )
-            for (partition, minute, endpoint_id), counters in taken.items()
-        ]
-
-
-def _reduced(batch: JournalBatch) -> JournalBatch | None:
-    """A batch of one attempt at most without what can be spared: its counters, then the answer; None if it has neither."""
-    if batch.rollups:
-        return replace(batch, rollups=())
-    bare = tuple(
-        replace(a, response_headers=None, response_body=None, error="the store refused this answer")
-        for a in batch.attempts
-    )
-    return None if bare == batch.attempts else replace(batch, attempts=bare)
-
-
-def _halves(batch: JournalBatch) -> tuple[JournalBatch, JournalBatch]:
-    """Two batches, to be written in this order: the first half of the attempts with their own rows, then all the rest,
-    the cursors too. A crash between them is like one before a result was written: recovery derives the rest."""
-    middle = len(batch.attempts) // 2
-    first, second = batch.attempts[:middle], batch.attempts[middle:]
-    keys = {a.key for a in first} - {a.key for a in second}
-    early = JournalBatch(
-        owner=batch.owner,
-        epochs=batch.epochs,
-        attempts=first,
-        owed=tuple(o for o in batch.owed if o.key in keys),
-        settled=tuple(s for s in batch.settled if s[1:] in keys),
-    )
-    late = replace(
-        batch,
-        attempts=second,
-        owed=tuple(o for o in batch.owed if o.key not in keys),
-        settled=tuple(s for s in batch.settled if s[1:] not in keys),
-    )
-    return early, late

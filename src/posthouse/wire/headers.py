@@ -13,6 +13,7 @@ from posthouse.domain.errors import Invalid
 from posthouse.domain.limits import HEADER_BYTES_MAX, HEADERS_MAX, NAME_LENGTH_MAX
 
 CONTENT_TYPE_LENGTH_MAX: Final = 255
+UNKNOWN_CONTENT: Final = "application/octet-stream"
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # HTAB, SP, VCHAR and obs-text without the C1 controls; ends are checked apart.

@@ -1,39 +1,46 @@
-"""From an event and an endpoint to the bytes of a request, under the standard profile.
+"""From an event, or a batch of events, and an endpoint to the bytes of a request, under the standard profile.
 
-Sources: Standard Webhooks 1.0.0, section "Webhook headers"; RFC 9112 sections 2 and 3.
+Sources: Standard Webhooks 1.0.0, section "Webhook headers"; RFC 9112 sections 2 and 3; CloudEvents 1.0.2, HTTP binding.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
 from posthouse import __version__
-from posthouse.domain.endpoint import Endpoint
+from posthouse.domain.endpoint import Endpoint, Format
 from posthouse.domain.event import JSON_CONTENT, Event
 from posthouse.domain.exchange import Request
-from posthouse.domain.ids import EVENT, format_id
-from posthouse.wire.headers import check_headers, is_content_type
+from posthouse.domain.ids import EVENT, REQUEST, format_id
+from posthouse.wire import cloudevents
+from posthouse.wire.batch import batch_body
+from posthouse.wire.headers import UNKNOWN_CONTENT, check_headers, is_content_type
 from posthouse.wire.standard import envelope
 from posthouse.wire.target import parse_target
 from posthouse_sdk.signatures import signing_key
 
 USER_AGENT: Final = f"Posthouse/{__version__}"
-UNKNOWN_CONTENT: Final = b"application/octet-stream"
+_JSON: Final = JSON_CONTENT.encode()
 _DEFAULT_HEADERS: Final = (("User-Agent", USER_AGENT), ("Accept", "*/*"))
 
 
 class Renderer:
     """Makes the requests of one endpoint revision; what does not depend on the event is made once, here.
 
+    They go to the endpoint's own URL, or to `url`, another one of its URLs.
+
     Raises: Invalid for a URL or a header that cannot be sent, SecretError for a secret of a wrong size. All are checked
     when an endpoint is written, and here again: nothing in the store can put a line of its own into a head.
     """
 
-    __slots__ = ("_prefix", "_signers", "_timeouts", "target")
+    __slots__ = ("_format", "_prefix", "_signers", "_structured", "_timeouts", "target")
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.target: Final = parse_target(endpoint.url)
+    def __init__(self, endpoint: Endpoint, *, url: str | None = None) -> None:
+        self.target: Final = parse_target(endpoint.url if url is None else url)
+        self._format: Final = endpoint.format
+        self._structured: Final = endpoint.format is Format.CLOUDEVENTS
         self._timeouts: Final = endpoint.timeouts
         self._signers: Final = tuple(signing_key(secret.kind, secret.key) for secret in endpoint.secrets)
         own = check_headers(endpoint.headers)
@@ -47,30 +54,44 @@ class Renderer:
     def render(self, event: Event, *, now: float, replay: bool, body: bytes | None = None) -> Request:
         """The request that brings an event to the endpoint at `now` (unix seconds), signed with every secret.
 
-        `body` is `envelope(event)` where the caller has it already. The signature covers exactly the bytes of
-        `Request.body`; `replay` adds `webhook-replay: true`, which is not signed.
+        `body` is what the endpoint's format makes of the event (`envelope`, `cloudevent`) where the caller has it already.
+        The signature covers exactly the bytes of `Request.body`; `replay` adds `webhook-replay: true`, which is not signed.
         """
-        if body is None:
-            body = envelope(event)
-        content_type = b"application/json" if event.content_type == JSON_CONTENT else _content_type(event.content_type)
-        message_id = format_id(EVENT, event.id).encode("ascii")
+        if self._structured:
+            content_type = cloudevents.CONTENT
+            if body is None:
+                body = cloudevents.cloudevent(event)
+        else:
+            content_type = _JSON if event.content_type == JSON_CONTENT else _content_type(event.content_type)
+            if body is None:
+                body = envelope(event)
+        return self._request(content_type, body, format_id(EVENT, event.id).encode("ascii"), now, replay)
+
+    def render_batch(self, events: Sequence[Event], *, now: float, replay: bool, request_id: bytes) -> Request:
+        """The request that brings several events at once; its `webhook-id` is its own: `req_…`."""
+        content_type = cloudevents.BATCH_CONTENT if self._structured else _JSON
+        message_id = format_id(REQUEST, request_id).encode("ascii")
+        return self._request(content_type, batch_body(events, self._format), message_id, now, replay)
+
+    def _request(self, content_type: bytes, body: bytes, message_id: bytes, now: float, replay: bool) -> Request:
         timestamp = int(now)
-        head = b"%b%b\r\nContent-Length: %d\r\nwebhook-id: %b\r\nwebhook-timestamp: %d\r\n" % (
+        end = b"webhook-replay: true\r\n\r\n" if replay else b"\r\n"
+        if self._signers:
+            signed = b"%b.%d." % (message_id, timestamp)
+            signatures = [signer.sign(signed, body) for signer in self._signers]
+            end = b"webhook-signature: %b\r\n%b" % (b" ".join(signatures), end)
+        head = b"%b%b\r\nContent-Length: %d\r\nwebhook-id: %b\r\nwebhook-timestamp: %d\r\n%b" % (
             self._prefix,
             content_type,
             len(body),
             message_id,
             timestamp,
+            end,
         )
-        if self._signers:
-            signed = b"%b.%d." % (message_id, timestamp)
-            signatures = [signer.sign(signed, body) for signer in self._signers]
-            head += b"webhook-signature: %b\r\n" % b" ".join(signatures)
-        head += b"webhook-replay: true\r\n\r\n" if replay else b"\r\n"
         return Request(self.target, head, body, self._timeouts)
 
 
 @lru_cache(maxsize=256)
 def _content_type(text: str) -> bytes:
     # Intake refuses what cannot be sent. Should one be in the log all the same, the event is still delivered.
-    return text.encode("ascii") if is_content_type(text) else UNKNOWN_CONTENT
+    return (text if is_content_type(text) else UNKNOWN_CONTENT).encode("ascii")

@@ -9,10 +9,13 @@ from posthouse.adapters.memory import MemoryDatabase, Step
 from posthouse.dispatch.configs import Configs
 from posthouse.dispatch.dispatcher import Dispatcher
 from posthouse.domain.delivery import Delivery, DeliveryClass, OwedReason
+from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.event import Event
 from posthouse.lane.budget import Budget
+from posthouse.lane.lane import Load
 from posthouse.lane.lanes import Lanes
 from posthouse.send.peer import Peer
+from posthouse.send.sender import Told
 from posthouse.settle.progress import Progress
 
 ONE, TWO = an_endpoint(1).id, an_endpoint(2).id
@@ -34,19 +37,21 @@ class Desk:
         configs = Configs(ScriptedStore(self.database), clock, changed=lambda _: None)
         lanes = Lanes(
             Budget(),
+            clock,
             send=self.send,
             may_start=lambda: True,
             may_spill=lambda: True,
             spill=self.spill,
+            release=self.offered.append,
             mark_in_flight=lambda *_: None,
             drained=lambda _: None,
         )
         self.dispatcher = Dispatcher(configs, lanes, self.progress, clock)
 
-    async def send(self, _: Peer, delivery: Delivery) -> None:
-        raise AssertionError(delivery)
+    async def send(self, _: Peer, load: Load) -> Told:
+        raise AssertionError(load)
 
-    def spill(self, delivery: Delivery, _: OwedReason) -> None:
+    def spill(self, delivery: Delivery, _: Endpoint, reason: OwedReason) -> None:
         self.offered.append(delivery)
 
     def event(self, seq: int) -> Event:

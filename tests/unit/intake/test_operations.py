@@ -7,13 +7,14 @@ from typing import Final
 
 import msgspec
 import pytest
-from tests.fakes import FakeClock, FakeTelemetry, virtual_time
+from tests.fakes import EPOCH, FakeClock, FakeTelemetry, virtual_time
 
 from posthouse.adapters.memory import MemoryDatabase, MemoryLog, Step
 from posthouse.domain.errors import QuotaExceeded, StoreUnavailable
-from posthouse.domain.ids import AppId, uuid7
+from posthouse.domain.ids import REPLAY, AppId, EndpointId, JobId, format_id, uuid7
 from posthouse.domain.limits import NEWS_PENDING_MAX
 from posthouse.domain.operations import OPERATIONS_APP, replay_finished
+from posthouse.domain.replay import Replay, ReplayState, Select, Wanted
 from posthouse.intake.operations import Operators
 from posthouse.intake.publisher import Publisher
 
@@ -82,6 +83,22 @@ async def test_what_could_not_be_told_is_told_the_next_time() -> None:
     desk.database.hook = None
     desk.operators.quota_refused(APP, RATE)
     assert await desk.told() == [("quota_publish_rate", 5)]
+
+
+@virtual_time
+async def test_the_end_of_a_replay_is_told_once() -> None:
+    desk = Desk()
+    wanted = Wanted(
+        partition=1, app_id=APP, endpoint_id=EndpointId(uuid7(2, 1)), select=Select.ALL, since=0.0, until=1.0
+    )
+    replay = Replay(id=JobId(uuid7(3, 1)), wanted=wanted, state=ReplayState.FINISHED, selected=7, finished_at=EPOCH)
+    for _ in range(2):
+        desk.operators.replay_ended(replay)
+        await desk.operators.close()
+    (event,) = desk.database.partitions[0].events.values()
+    assert event.type == "replay.finished"
+    told = msgspec.json.decode(event.payload)
+    assert (told["replay"], told["state"], told["deliveries"]) == (format_id(REPLAY, replay.id), "finished", 7)
 
 
 @virtual_time

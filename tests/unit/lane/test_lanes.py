@@ -8,18 +8,20 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
-from tests.fakes import BOOT, a_delivery, an_endpoint, until, virtual_time
+from tests.fakes import BOOT, FakeClock, a_delivery, an_endpoint, until, virtual_time
 
 from posthouse.domain.circuit import Health
-from posthouse.domain.delivery import Delivery, DeliveryKey, OwedReason
+from posthouse.domain.delivery import Delivery, DeliveryKey, Fate, OwedReason
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.ids import EndpointId
 from posthouse.domain.limits import CROWD_STARTS_MAX, LANE_FRESH_MAX, LANE_PAGED_MAX, LANES_IDLE_MAX
 from posthouse.lane import lanes as lanes_module
+from posthouse.lane import registry
 from posthouse.lane.budget import Budget
-from posthouse.lane.lane import Lane
+from posthouse.lane.lane import Lane, Load
 from posthouse.lane.lanes import PROMPT_STALLED_MAX, Lanes
 from posthouse.send.peer import Peer
+from posthouse.send.sender import Told
 
 
 class Desk:
@@ -36,27 +38,33 @@ class Desk:
         self.may_start = True
         self.may_spill = True
         self.budget = Budget(**budget)
+        self.released: list[Delivery] = []
+        self.clock = FakeClock()
         self.lanes = Lanes(
             self.budget,
+            self.clock,
             send=self.send,
             may_start=lambda: self.may_start,
             may_spill=lambda: self.may_spill,
-            spill=lambda delivery, reason: self.spilled.append((delivery, reason)),
+            spill=lambda delivery, _, reason: self.spilled.append((delivery, reason)),
+            release=self.released.append,
             mark_in_flight=self.mark,
             drained=lambda endpoint_id: self.drained.update([endpoint_id]),
         )
 
-    async def send(self, _: Peer, delivery: Delivery) -> None:
+    async def send(self, _: Peer, load: Load) -> Told:
+        (delivery,) = load
         assert delivery.key not in self.running, "sent twice at once"
         self.started.append(delivery)
         if delivery.endpoint_id in self.quick:
             await asyncio.sleep(self.seconds)
-            return
+            return Told([Fate.SETTLED], self.seconds)
         future = self.running[delivery.key] = asyncio.get_running_loop().create_future()
         try:
             await future
         finally:
             del self.running[delivery.key]
+        return Told([Fate.SETTLED], 0.001)
 
     def mark(self, _: Lane, delivery: Delivery) -> None:
         self.marked.append(delivery)
@@ -132,7 +140,8 @@ def test_a_closed_lane_starts_nothing(fields: dict[str, Any], reason: OwedReason
         desk = Desk()
         desk.offer(an_endpoint(**fields), 1)
         desk.page_in(an_endpoint(**fields), 2)
-        assert [(d.event.seq, r) for d, r in desk.spilled] == [(1, reason), (2, reason)]
+        assert [(d.event.seq, r) for d, r in desk.spilled] == [(1, reason)]
+        assert [d.event.seq for d in desk.released] == [2], "its row is as it was"
         assert desk.lanes.room(an_endpoint(**fields)) == 0
         await asyncio.sleep(1)
         assert desk.started == []
@@ -301,7 +310,8 @@ async def test_another_revision_closes_opens_and_wakes_a_lane() -> None:
     desk.page_in(an_endpoint(concurrency=1), 3)
     await asyncio.sleep(0.001)
     desk.lanes.configure([an_endpoint(paused=True)])
-    assert [(d.event.seq, r) for d, r in desk.spilled] == [(2, OwedReason.PAUSED), (3, OwedReason.PAUSED)]
+    assert [(d.event.seq, r) for d, r in desk.spilled] == [(2, OwedReason.PAUSED)]
+    assert [d.event.seq for d in desk.released] == [3]
     assert desk.lanes.paged_bytes == 0
     before = desk.drained[an_endpoint().id]
     desk.lanes.configure([an_endpoint()])
@@ -327,7 +337,8 @@ async def test_a_page_of_an_older_revision_does_not_reopen_a_lane() -> None:
     desk.lanes.room(older)
     desk.lanes.configure([an_endpoint(paused=True)])  # while the page was read
     desk.page_in(older, 1)
-    assert desk.reasons() == {OwedReason.PAUSED: 1}
+    assert [d.event.seq for d in desk.released] == [1]
+    assert desk.reasons() == {}
     await asyncio.sleep(1)
     assert desk.started == []
 
@@ -444,11 +455,11 @@ async def test_rows_that_wait_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPat
 
 @virtual_time
 async def test_idle_lanes_are_bounded_and_what_they_learnt_is_not_unlearnt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes_module, "LANES_IDLE_MAX", 100)
+    monkeypatch.setattr(registry, "LANES_IDLE_MAX", 100)
     desk = Desk()
-    desk.lanes._evict_at = 100
+    desk.lanes._lanes._evict_at = 100
     recovered = an_endpoint(1, health=Health(5.0))
-    desk.lanes.lane(recovered).peer.answered(confirmed=True, now=9.0)
+    desk.lanes.lane(recovered).peer.failing_since = None
     desk.offer(an_endpoint(2), 1)
     for n in range(3, 1_000):
         desk.lanes.room(an_endpoint(n))
@@ -462,14 +473,14 @@ async def test_many_busy_lanes_are_not_looked_through_for_each_new_one(monkeypat
     desk = Desk()
     desk.may_start = False
     looks = 0
-    evict = desk.lanes._evict
+    evict = desk.lanes._lanes._evict
 
     def counted() -> None:
         nonlocal looks
         looks += 1
         evict()
 
-    monkeypatch.setattr(desk.lanes, "_evict", counted)
+    monkeypatch.setattr(desk.lanes._lanes, "_evict", counted)
     for n in range(1, LANES_IDLE_MAX * 3 // 2):
         desk.offer(an_endpoint(n), 1)
     assert looks < 10

@@ -8,7 +8,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from posthouse.domain.endpoint import EndpointConfig, Timeouts
+from posthouse.domain.endpoint import (
+    Balance,
+    Batch,
+    EndpointConfig,
+    EqualUrl,
+    Format,
+    OnExhausted,
+    Ordering,
+    RateLimit,
+    Timeouts,
+)
 from posthouse.domain.errors import Invalid
 from posthouse.domain.ids import ENDPOINT, AppId, EndpointId, format_id
 from posthouse.domain.retry import Exponential, RetrySettings
@@ -87,6 +97,39 @@ def test_what_is_wrong_is_named(change: dict[str, Any], path: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        *(
+            ({"rate_limit": RateLimit(rate)}, "rate_limit.per_second")
+            for rate in (0.0, -1.0, math.nan, math.inf, -math.inf, 1e9, 1e-9)
+        ),
+        ({"rate_limit": RateLimit(1.0, 0)}, "rate_limit.burst"),
+        ({"rate_limit": RateLimit(1.0, 10**9)}, "rate_limit.burst"),
+        ({"batch": Batch(0)}, "batch.max_events"),
+        ({"batch": Batch(1001)}, "batch.max_events"),
+        ({"batch": Batch(10, 1023)}, "batch.max_bytes"),
+        ({"batch": Batch(10, 1024 * 1024 + 1)}, "batch.max_bytes"),
+        ({"batch": Batch(10, 1024, -1)}, "batch.max_wait_ms"),
+        ({"batch": Batch(10, 1024, 10_001)}, "batch.max_wait_ms"),
+        ({"max_age": 0.0}, "max_age"),
+        ({"max_age": math.nan}, "max_age"),
+        ({"max_age": math.inf}, "max_age"),
+        ({"max_age": 366 * 86_400.0}, "max_age"),
+        ({"fallback_urls": ("https://a.example/", "ftp://b.example/")}, "fallback_urls[1]"),
+        ({"fallback_urls": tuple(f"https://{n}.example/" for n in range(6))}, "fallback_urls"),
+        ({"equal_urls": (EqualUrl("https://u:p@example.com/"),)}, "equal_urls[0].url"),
+        ({"equal_urls": (EqualUrl("https://a.example/"), EqualUrl("https://b.example/", 0))}, "equal_urls[1].weight"),
+        ({"equal_urls": (EqualUrl("https://a.example/", 1001),)}, "equal_urls[0].weight"),
+        ({"equal_urls": tuple(EqualUrl(f"https://{n}.example/") for n in range(9))}, "equal_urls"),
+    ],
+)
+def test_what_is_wrong_with_flow_control(change: dict[str, Any], path: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        check_change(EndpointChange(**change))
+    assert caught.value.path == path
+
+
+@pytest.mark.parametrize(
     "change",
     [
         {},
@@ -99,13 +142,93 @@ def test_what_is_wrong_is_named(change: dict[str, Any], path: str) -> None:
     ],
 )
 def test_what_is_right_passes(change: dict[str, Any]) -> None:
-    assert check_change(EndpointChange(**change)) is None
+    assert check_change(EndpointChange(**change)) == []
 
 
-def test_a_new_url_is_taken_apart() -> None:
-    target = check_change(EndpointChange(url="https://Example.com:8443/x"))
-    assert target is not None
-    assert (target.host, target.port) == ("example.com", 8443)
+def test_every_new_url_is_taken_apart_with_its_path() -> None:
+    found = check_change(
+        EndpointChange(
+            url="https://Example.com:8443/x",
+            equal_urls=(EqualUrl("https://b.example/"),),
+            fallback_urls=("https://c.example/", "http://d.example/"),
+        )
+    )
+    assert [(each.path, each.target.host, each.target.port) for each in found] == [
+        ("url", "example.com", 8443),
+        ("equal_urls[0].url", "b.example", 443),
+        ("fallback_urls[0]", "c.example", 443),
+        ("fallback_urls[1]", "d.example", 80),
+    ]
+    assert found[0].url == "https://Example.com:8443/x", "as it was written: so it is known again"
+
+
+@pytest.mark.parametrize(
+    ("stored", "change", "path"),
+    [
+        ({}, {"on_exhausted": OnExhausted.BLOCK}, "on_exhausted"),
+        ({}, {"on_exhausted": OnExhausted.BLOCK, "ordering": Ordering.NONE}, "on_exhausted"),
+        ({"ordering": Ordering.KEY, "on_exhausted": OnExhausted.BLOCK}, {"ordering": None}, "ordering"),
+        ({}, {"balance": Balance.STICKY}, "balance"),
+        (
+            {"equal_urls": (EqualUrl("https://b.example/"),), "balance": Balance.STICKY},
+            {"equal_urls": None},
+            "equal_urls",
+        ),
+        ({}, {"fallback_urls": ("https://b.example/", "https://EXAMPLE.com:443")}, "fallback_urls[1]"),
+        ({}, {"fallback_urls": ("https://b.example/", "https://b.example")}, "fallback_urls[1]"),
+        ({}, {"equal_urls": (EqualUrl("https://example.com/", 2),)}, "equal_urls[0].url"),
+        ({"fallback_urls": ("https://a.example/", "https://b.example/")}, {"url": "https://b.example/"}, "url"),
+        (
+            {"fallback_urls": ("https://b.example/",)},
+            {"equal_urls": (EqualUrl("https://c.example/"), EqualUrl("https://b.example/"))},
+            "equal_urls[1].url",
+        ),
+        (
+            {"equal_urls": (EqualUrl("https://b.example/"),)},
+            {"fallback_urls": ("https://b.example/",)},
+            "fallback_urls[0]",
+        ),
+    ],
+)
+def test_fields_are_judged_together_with_those_that_stay(
+    stored: dict[str, Any], change: dict[str, Any], path: str
+) -> None:
+    old = msgspec.structs.replace(OLD, config=msgspec.structs.replace(OLD.config, **stored))
+    with pytest.raises(Invalid) as caught:
+        changed(old, EndpointChange(**change), now=5.0)
+    assert caught.value.path == path
+
+
+def test_the_other_one_of_two_equal_urls_is_named() -> None:
+    with pytest.raises(Invalid, match=r"is the same URL as fallback_urls\[0\]"):
+        changed(
+            msgspec.structs.replace(
+                OLD, config=EndpointConfig(url="https://a.example/", fallback_urls=("https://b.example/",))
+            ),
+            EndpointChange(url="https://b.example"),
+            now=5.0,
+        )
+
+
+def test_everything_of_flow_control_is_kept_and_goes_back_to_its_default() -> None:
+    given: dict[str, Any] = {
+        "rate_limit": RateLimit(1 / 60, 1),
+        "ordering": Ordering.KEY,
+        "on_exhausted": OnExhausted.BLOCK,
+        "batch": Batch(1, 1024, 0),
+        "fallback_urls": ("https://c.example/",),
+        "equal_urls": (EqualUrl("https://b.example/", 1000),),
+        "balance": Balance.STICKY,
+        "max_age": 0.5,
+        "format": Format.CLOUDEVENTS,
+    }
+    check_change(EndpointChange(**given))
+    new = changed(OLD, EndpointChange(**given), now=5.0)
+    assert {name: getattr(new.config, name) for name in given} == given
+    assert msgspec.json.decode(msgspec.json.encode(new.config), type=EndpointConfig) == new.config
+    defaults: dict[str, Any] = dict.fromkeys(given)
+    back = changed(new, EndpointChange(**defaults), now=5.0)
+    assert back.config == OLD.config
 
 
 def test_what_is_not_set_stays_and_none_brings_the_default_back() -> None:

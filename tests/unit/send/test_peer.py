@@ -12,34 +12,39 @@ from posthouse.domain.endpoint import Endpoint, Secret
 from posthouse.send.peer import Peer
 
 
+def ended(peer: Peer, *, confirmed: bool, now: float) -> HealthTurn | None:
+    circuit = peer.routes[0].circuit
+    return peer.ended(circuit, circuit.began(now), confirmed=confirmed, down=False, held_until=None, now=now)
+
+
 def test_only_a_turn_is_told() -> None:
     peer = Peer(an_endpoint(partition=3))
-    assert peer.answered(confirmed=True, now=1.0) is None
-    assert peer.answered(confirmed=False, now=2.0) == HealthTurn(3, peer.endpoint.id, Health(2.0))
-    assert peer.answered(confirmed=False, now=3.0) is None
+    assert ended(peer, confirmed=True, now=1.0) is None
+    assert ended(peer, confirmed=False, now=2.0) == HealthTurn(3, peer.endpoint.id, Health(2.0))
+    assert ended(peer, confirmed=False, now=3.0) is None
     assert peer.failing_since == 2.0
-    assert peer.answered(confirmed=True, now=4.0) == HealthTurn(3, peer.endpoint.id, HEALTHY)
+    assert ended(peer, confirmed=True, now=4.0) == HealthTurn(3, peer.endpoint.id, HEALTHY)
     assert peer.failing_since is None
 
 
 def test_what_the_store_knows_is_where_it_begins() -> None:
     peer = Peer(an_endpoint(health=Health(7.0)))
-    assert peer.answered(confirmed=False, now=9.0) is None
+    assert ended(peer, confirmed=False, now=9.0) is None
     assert peer.failing_since == 7.0
 
 
 def test_a_renderer_serves_until_what_it_is_made_of_changes() -> None:
     peer = Peer(an_endpoint())
-    first = peer.renderer
+    first = peer.routes[0].renderer
     peer.configure(an_endpoint(paused=True))
-    assert peer.renderer is first
+    assert peer.routes[0].renderer is first
     assert peer.endpoint.paused
     peer.configure(an_endpoint(revision=2, url="https://example.com/other"))
-    assert peer.renderer is not None
-    assert peer.renderer.target.path == "/other"
-    second = peer.renderer
+    assert peer.routes[0].renderer is not None
+    assert peer.routes[0].renderer.target.path == "/other"
+    second = peer.routes[0].renderer
     peer.configure(an_endpoint(revision=2, url="https://example.com/other", secrets=(Secret("v1", b"k" * 32),)))
-    assert peer.renderer is not second, "a rotated secret is no new revision"
+    assert peer.routes[0].renderer is not second, "a rotated secret is no new revision"
 
 
 def test_an_endpoint_that_is_enabled_again_begins_anew() -> None:
@@ -65,8 +70,8 @@ def test_an_endpoint_that_is_enabled_again_begins_anew() -> None:
 def test_what_cannot_be_spoken_to_is_told_and_raises_nothing(endpoint: Endpoint) -> None:
     with capture_logs() as logs:
         peer = Peer(endpoint)
-    assert peer.renderer is None
+    assert peer.routes[0].renderer is None
     assert [entry["event"] for entry in logs] == ["endpoint.unusable"]
     assert "user:secret" not in str(logs)
     peer.configure(an_endpoint(revision=2))
-    assert peer.renderer is not None
+    assert peer.routes[0].renderer is not None

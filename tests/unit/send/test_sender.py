@@ -37,8 +37,9 @@ from posthouse.domain.errors import PosthouseError, StoreUnavailable
 from posthouse.domain.exchange import Fault, Result
 from posthouse.domain.limits import FAILING_DAYS_MAX, RESPONSE_STORED_BYTES_MAX
 from posthouse.domain.retry import Retry
+from posthouse.send.owing import owed_row
 from posthouse.send.peer import Peer
-from posthouse.send.sender import Sender, owed_row
+from posthouse.send.sender import Sender
 from posthouse.settle.journal import Journal
 from posthouse.settle.progress import Progress
 
@@ -105,7 +106,7 @@ async def test_a_confirmed_delivery_is_one_attempt_and_no_row() -> None:
 
     desk = Desk(reply)
     delivery = desk.dispatched()
-    await desk.sender.attempt(Peer(ENDPOINT), delivery)
+    await desk.sender.attempt(Peer(ENDPOINT), [delivery])
     await desk.written()
     (batch,) = desk.store.written
     (attempt,) = batch.attempts
@@ -129,7 +130,7 @@ async def test_a_confirmed_delivery_is_one_attempt_and_no_row() -> None:
 async def test_a_failure_leaves_a_row_for_the_next_attempt() -> None:
     desk = Desk(replying(failure(Fault.CONNECT_TIMEOUT)))
     peer = Peer(ENDPOINT)
-    await desk.sender.attempt(peer, desk.dispatched())
+    await desk.sender.attempt(peer, [desk.dispatched()])
     await desk.written()
     (batch,) = desk.store.written
     (attempt,), (row,), (health,) = batch.attempts, batch.owed, batch.health
@@ -143,7 +144,7 @@ async def test_a_failure_leaves_a_row_for_the_next_attempt() -> None:
 @virtual_time
 async def test_the_last_attempt_gives_up_and_its_row_goes() -> None:
     desk = Desk(replying(answer(500)))
-    await desk.sender.attempt(Peer(ENDPOINT), desk.dispatched(number=2, fresh=False, row=True))
+    await desk.sender.attempt(Peer(ENDPOINT), [desk.dispatched(number=2, fresh=False, row=True)])
     await desk.written()
     (batch,) = desk.store.written
     assert [(a.outcome, a.reason) for a in batch.attempts] == [(AttemptOutcome.GAVE_UP, "http_status")]
@@ -155,7 +156,7 @@ async def test_the_last_attempt_gives_up_and_its_row_goes() -> None:
 async def test_gone_disables_at_once_and_on_record() -> None:
     desk = Desk(replying(answer(410)))
     peer = Peer(ENDPOINT)
-    await desk.sender.attempt(peer, desk.dispatched())
+    await desk.sender.attempt(peer, [desk.dispatched()])
     assert desk.disabled == [peer]
     await desk.written()
     (batch,) = desk.store.written
@@ -169,7 +170,7 @@ async def test_gone_disables_at_once_and_on_record() -> None:
 async def test_five_days_of_failures_disable() -> None:
     desk = Desk(replying(answer(500)))
     endpoint = an_endpoint(health=Health(EPOCH - FAILING_DAYS_MAX * 86_400))
-    await desk.sender.attempt(Peer(endpoint), desk.dispatched())
+    await desk.sender.attempt(Peer(endpoint), [desk.dispatched()])
     await desk.written()
     assert [e.reason for e in desk.store.written[0].effects] == ["failing_for_days"]
 
@@ -180,7 +181,7 @@ async def test_an_expired_event_is_given_up_without_a_request() -> None:
     event = an_event(1, expires_at=EPOCH - 1)
     delivery = a_delivery(event=event)
     desk.progress.opened(event, 1)
-    await desk.sender.attempt(Peer(ENDPOINT), delivery)
+    await desk.sender.attempt(Peer(ENDPOINT), [delivery])
     assert desk.transport.sent == []
     await desk.written()
     (attempt,) = desk.store.written[0].attempts
@@ -193,7 +194,7 @@ async def test_an_expired_event_is_sent_again_on_request() -> None:
     desk = Desk()
     event = an_event(1, expires_at=EPOCH - 1)
     delivery = a_delivery(event=event, kind=DeliveryClass.REPLAY, fresh=False, row=True)
-    await desk.sender.attempt(Peer(ENDPOINT), delivery)
+    await desk.sender.attempt(Peer(ENDPOINT), [delivery])
     (sent,) = desk.transport.sent
     assert sent.headers["webhook-replay"] == "true"
 
@@ -208,7 +209,7 @@ def test_a_fault_of_ours_is_raised_and_nothing_is_recorded(endpoint: Endpoint) -
         desk = Desk(reply)
         peer = Peer(endpoint)
         with pytest.raises((OSError, PosthouseError)):
-            await desk.sender.attempt(peer, desk.dispatched())
+            await desk.sender.attempt(peer, [desk.dispatched()])
         await desk.written()
         assert desk.store.batches == []
         assert desk.telemetry.attempts == []
@@ -222,11 +223,11 @@ async def test_the_answer_of_a_lost_partition_settles_its_own_row_and_nothing_el
     desk = Desk(replying(answer(500)))
     marked, other = desk.dispatched(seq=1, fresh=False, row=True), desk.dispatched(seq=2, fresh=False, row=True)
     for delivery, reason in ((marked, OwedReason.IN_FLIGHT), (other, OwedReason.FAILED)):
-        row = owed_row(delivery, number=1, due_at=EPOCH + 20, reason=reason, sender=OWNER)
+        row = owed_row(delivery, ENDPOINT, number=1, due_at=EPOCH + 20, reason=reason, sender=OWNER)
         desk.database.owed[0, *delivery.key] = row
     del desk.epochs[0]
     for delivery in (marked, other):
-        await desk.sender.attempt(Peer(ENDPOINT), delivery)
+        await desk.sender.attempt(Peer(ENDPOINT), [delivery])
     assert desk.store.batches == []
     assert [a.key for a in desk.database.attempts.values()] == [marked.key]
     row = desk.database.owed[0, *marked.key]
@@ -240,7 +241,7 @@ async def test_a_late_answer_of_a_fresh_delivery_writes_nothing() -> None:
     desk = Desk()
     delivery = desk.dispatched()
     del desk.epochs[0]
-    await desk.sender.attempt(Peer(ENDPOINT), delivery)
+    await desk.sender.attempt(Peer(ENDPOINT), [delivery])
     assert desk.database.attempts == {}
 
 
@@ -256,7 +257,7 @@ async def test_a_late_answer_that_the_store_does_not_take_is_no_fault_of_the_sen
     monkeypatch.setattr(desk.store, "settle_late", away)
     delivery = desk.dispatched(fresh=False, row=True)
     del desk.epochs[0]
-    await desk.sender.attempt(Peer(ENDPOINT), delivery)
+    await desk.sender.attempt(Peer(ENDPOINT), [delivery])
 
 
 @virtual_time

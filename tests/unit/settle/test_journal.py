@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tests.fakes import EPOCH, FakeClock, FakeTelemetry, ScriptedStore, a_delivery, until, virtual_time
+from tests.fakes import EPOCH, FakeClock, FakeTelemetry, ScriptedStore, a_delivery, an_endpoint, until, virtual_time
 from tests.making import attempt
 
 from posthouse.adapters.memory import MemoryDatabase
@@ -26,7 +26,7 @@ from posthouse.domain.delivery import (
 from posthouse.domain.errors import InDoubt, StoreUnavailable
 from posthouse.domain.limits import UNWRITTEN_RESULTS_MAX
 from posthouse.ports.store import Journalled
-from posthouse.send.sender import owed_row
+from posthouse.send.owing import owed_row
 from posthouse.settle.journal import CURSOR_SECONDS, RETRY_SECONDS_MAX, ROLLUP_SECONDS, Journal, Released
 from posthouse.settle.progress import Progress
 
@@ -52,7 +52,7 @@ class Desk:
             self.progress,
             owner=b"o" * 16,
             epochs=self.epochs,
-            hold=lambda _, key: self.held.add(key),
+            hold=lambda _, key, __: self.held.add(key),
             written=self.written,
             room=self.room,
         )
@@ -73,13 +73,15 @@ class Desk:
         return self.journal.record(delivery, made(delivery, **fields), None)
 
     def fail(self, delivery: Delivery, due_at: float = EPOCH + 60) -> bool:
-        row = owed_row(delivery, number=delivery.number + 1, due_at=due_at, reason=OwedReason.FAILED)
+        row = owed_row(delivery, an_endpoint(), number=delivery.number + 1, due_at=due_at, reason=OwedReason.FAILED)
         return self.journal.record(delivery, made(delivery, outcome=AttemptOutcome.FAILED), row)
 
     def mark(self, delivery: Delivery) -> None:
         self.journal.mark_in_flight(
             delivery,
-            owed_row(delivery, number=1, due_at=EPOCH + 20, reason=OwedReason.IN_FLIGHT, sender=b"o" * 16),
+            owed_row(
+                delivery, an_endpoint(), number=1, due_at=EPOCH + 20, reason=OwedReason.IN_FLIGHT, sender=b"o" * 16
+            ),
         )
 
 
@@ -123,7 +125,7 @@ async def test_what_was_done_under_another_epoch_is_not_recorded() -> None:
         assert not desk.fail(a_delivery(2))
         desk.mark(a_delivery(3))
         stranger = a_delivery(4, partition=3)
-        desk.journal.owe(stranger, owed_row(stranger, number=1, due_at=0, reason=OwedReason.WAITED))
+        desk.journal.owe(stranger, owed_row(stranger, an_endpoint(), number=1, due_at=0, reason=OwedReason.WAITED))
         await desk.journal.flush()
         assert desk.store.batches == []
         assert desk.held == set(), "nor does memory speak for it"
@@ -134,7 +136,7 @@ async def test_a_row_is_held_from_its_change_until_that_is_written() -> None:
     async with running() as desk:
         desk.store.open.clear()
         spilled, failed, confirmed = desk.dispatched(1), desk.dispatched(2), desk.dispatched(3)
-        desk.journal.owe(spilled, owed_row(spilled, number=1, due_at=EPOCH, reason=OwedReason.LANE_FULL))
+        desk.journal.owe(spilled, owed_row(spilled, an_endpoint(), number=1, due_at=EPOCH, reason=OwedReason.LANE_FULL))
         desk.fail(failed)
         desk.deliver(confirmed)
         await until(lambda: len(desk.store.batches) == 1)
@@ -280,13 +282,15 @@ async def test_a_lost_partition_is_told_and_its_results_are_forgotten() -> None:
             desk.journal.record(
                 delivery,
                 made(delivery),
-                owed_row(delivery, number=2, due_at=0, reason=OwedReason.FAILED),
-                effect=Effect(
-                    id=made(delivery).id,
-                    partition=partition,
-                    endpoint_id=delivery.endpoint_id,
-                    kind=EffectKind.DISABLE_ENDPOINT,
-                    reason="gone",
+                owed_row(delivery, an_endpoint(), number=2, due_at=0, reason=OwedReason.FAILED),
+                effects=(
+                    Effect(
+                        id=made(delivery).id,
+                        partition=partition,
+                        endpoint_id=delivery.endpoint_id,
+                        kind=EffectKind.DISABLE_ENDPOINT,
+                        reason="gone",
+                    ),
                 ),
                 health=HealthTurn(partition, delivery.endpoint_id, Health(EPOCH)),
             )

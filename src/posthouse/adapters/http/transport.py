@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -15,6 +16,7 @@ from posthouse.adapters.http.pool import IDLE_MAX, IDLE_PER_KEY_MAX, IDLE_SECOND
 from posthouse.adapters.http.reasons import short
 from posthouse.adapters.http.resolver import AresResolver, Resolver
 from posthouse.adapters.http.tls import client_context
+from posthouse.domain.errors import NotOwner
 from posthouse.domain.exchange import Answer, Failure, Fault, Request, Result, Target, Timings
 
 SWEEP_SECONDS: Final = 0.05
@@ -64,10 +66,10 @@ class HttpTransport:
 
     # The port.
 
-    async def send(self, request: Request) -> Result:
+    async def send(self, request: Request, *, may_write: Callable[[], bool] | None = None) -> Result:
         """Make one request; see `posthouse.ports.transport`.
 
-        Raises: OSError, MemoryError and the like for our own faults; RuntimeError once closed.
+        Raises: OSError, MemoryError and the like for our own faults; NotOwner; RuntimeError once closed.
         """
         if self._closed:
             raise RuntimeError("the transport is closed")
@@ -84,11 +86,11 @@ class HttpTransport:
         for address in addresses:
             connection = self._pool.take(PoolKey(target.scheme, target.host, target.port, address))
             if connection is not None:
-                result = await self._exchange(connection, request, started, dns_us, None, None)
+                result = await self._exchange(connection, request, started, dns_us, None, None, may_write)
                 if result is not None:
                     return result
                 break
-        return await self._send_anew(request, started, addresses, dns_us)
+        return await self._send_anew(request, started, addresses, dns_us, may_write)
 
     async def close(self) -> None:
         """Close every connection. Requests under way raise RuntimeError."""
@@ -116,11 +118,15 @@ class HttpTransport:
         dns_us: int | None,
         connect_us: int | None,
         tls_us: int | None,
+        may_write: Callable[[], bool] | None,
     ) -> Result | None:
         """Send a request over a connection that is ours alone; None where a kept connection turned out to be dead.
 
         `connect_us` is None for a kept connection.
         """
+        if may_write is not None and not may_write():
+            connection.abort()
+            raise NotOwner("this process may not send for the endpoint any more")
         now = monotonic()
         timeouts = request.timeouts
         try:
@@ -169,7 +175,12 @@ class HttpTransport:
             return Unusable(Fault.DNS_TIMEOUT, f"cannot resolve {request.target.host}: no answer within {seconds:g} s")
 
     async def _send_anew(
-        self, request: Request, started: float, addresses: tuple[str, ...], dns_us: int | None
+        self,
+        request: Request,
+        started: float,
+        addresses: tuple[str, ...],
+        dns_us: int | None,
+        may_write: Callable[[], bool] | None,
     ) -> Result:
         """Send over a new connection to one of these judged addresses."""
         target = request.target
@@ -190,7 +201,9 @@ class HttpTransport:
             raise RuntimeError("the transport was closed during the request")
         if connection.key.address != addresses[0]:
             self.addresses.prefer(target.host, connection.key.address)
-        result = await self._exchange(connection, request, started, dns_us, dialled.connect_us, dialled.tls_us)
+        result = await self._exchange(
+            connection, request, started, dns_us, dialled.connect_us, dialled.tls_us, may_write
+        )
         assert result is not None  # a new connection is not replaced
         return result
 

@@ -13,6 +13,8 @@ from posthouse.adapters.postgres.changes import write_audit
 from posthouse.adapters.postgres.configuration import Configuration, bump_app, encode, names, one
 from posthouse.adapters.postgres.database import Connection
 from posthouse.adapters.postgres.queries import Queries
+from posthouse.adapters.postgres.store import health_of
+from posthouse.domain.circuit import Health
 from posthouse.domain.endpoint import EndpointConfig, Secret
 from posthouse.domain.errors import Conflict
 from posthouse.domain.ids import ENDPOINT, AppId, EndpointId
@@ -193,8 +195,10 @@ class PostgresEndpoints(Configuration):
 
 
 def _endpoint(row: asyncpg.Record) -> StoredEndpoint:
-    decoded = {"config": _config.decode(row["config"]), "metadata": msgspec.json.decode(row["metadata"])}
-    return StoredEndpoint(**{**row, **decoded})
+    columns = {name: value for name, value in row.items() if name not in Health.__struct_fields__}
+    columns["config"] = _config.decode(row["config"])
+    columns["metadata"] = msgspec.json.decode(row["metadata"])
+    return StoredEndpoint(**columns, health=health_of(row))
 
 
 def _revision(row: asyncpg.Record) -> EndpointRevision:

@@ -8,6 +8,7 @@ import msgspec
 from pydantic import Field
 
 from posthouse.api.models.common import Answer, Body, Metadata, Time, Uid, optional_time, time_of
+from posthouse.api.models.flow import CircuitAnswer, FlowAnswer, FlowFields, TargetUrl, flow_fields
 from posthouse.api.models.secret import GivenSecret, public_key, secret_text
 from posthouse.domain.endpoint import EndpointConfig, Secret, Timeouts
 from posthouse.domain.ids import APP, ENDPOINT, format_id
@@ -20,7 +21,6 @@ from posthouse.domain.limits import (
     LANE_CONCURRENCY,
     TEXT_LENGTH_MAX,
     TIMEOUT_SECONDS_MAX,
-    URL_LENGTH_MAX,
 )
 from posthouse.domain.retry import ATTEMPTS_MAX, DEFAULT_SCHEDULE, Exponential, RetrySettings
 from posthouse.manage.endpoint_change import EndpointChange
@@ -87,8 +87,8 @@ class TimeoutsBody(Body):
     total: Timeout = _TIMEOUTS.total
 
 
-class EndpointFields(Body):
-    """What an endpoint and a change of one have in common."""
+class BasicFields(Body):
+    """What it is, what it hears of, and how it is spoken to."""
 
     description: Annotated[str | None, Field(json_schema_extra={"maxLength": TEXT_LENGTH_MAX})] = None
     uid: Uid = None
@@ -123,6 +123,10 @@ class EndpointFields(Body):
         ),
     ] = None
 
+
+class EndpointFields(FlowFields, BasicFields):  # the fields of the last base come first
+    """What an endpoint and a change of one have in common."""
+
     def change(self) -> EndpointChange:
         given: dict[str, Any] = {name: getattr(self, name) for name in self.model_fields_set & _CHANGES}
         for name in ("events", "channels"):
@@ -132,18 +136,10 @@ class EndpointFields(Body):
             given["retry"] = self.retry.settings()
         if self.timeouts is not None:
             given["timeouts"] = Timeouts(self.timeouts.connect, self.timeouts.first_byte, self.timeouts.total)
-        return EndpointChange(**given)
+        return EndpointChange(**(given | self.flow_change()))
 
 
 _CHANGES = set(EndpointChange.__struct_fields__)
-TargetUrl = Annotated[
-    str,
-    Field(
-        description="An http or https URL, without credentials and fragment.",
-        json_schema_extra={"format": "uri", "maxLength": URL_LENGTH_MAX},
-        examples=["https://example.com/webhooks"],
-    ),
-]
 
 
 class EndpointCreate(EndpointFields):
@@ -200,8 +196,8 @@ class TimeoutsAnswer(Answer):
     total: float
 
 
-class EndpointAnswer(Answer):
-    """An endpoint: a target URL, with all that describes how to speak to it."""
+class BasicAnswer(Answer):
+    """What it is, how it has been doing, what it hears of and how it is spoken to."""
 
     id: Annotated[str, Field(examples=["ep_06b1v8k3m5x7q2n9r4t6w8y0aa"])]
     app: Annotated[str, Field(description="Id of its app.")]
@@ -216,12 +212,21 @@ class EndpointAnswer(Answer):
     disabled_at: Time | None
     paused: bool
     failing_since: Annotated[Time | None, Field(description="Since when it has confirmed nothing.")]
+    held_until: Annotated[
+        Time | None, Field(description="Nothing is sent before: it asked so (Retry-After with 429 or 503).")
+    ]
+    circuit: CircuitAnswer
     events: list[str]
     channels: list[str]
     headers: dict[str, str]
     retry: RetryAnswer
     timeouts: TimeoutsAnswer
     concurrency: int
+
+
+class EndpointAnswer(FlowAnswer, BasicAnswer):
+    """An endpoint: a target URL, with all that describes how to speak to it."""
+
     revision: Annotated[int, Field(description="Counts the changes of what its requests are made with.")]
     created_at: Time
     updated_at: Time
@@ -242,8 +247,8 @@ class EndpointCreated(EndpointAnswer):
         return cls(**_fields(endpoint), secret=secret_text(secret), public_key=public_key(secret))
 
 
-class ConfigAnswer(Answer):
-    """What requests are made with."""
+class BasicConfigAnswer(Answer):
+    """What it hears of, and how it is spoken to."""
 
     url: str
     description: str
@@ -253,6 +258,10 @@ class ConfigAnswer(Answer):
     retry: RetryAnswer
     timeouts: TimeoutsAnswer
     concurrency: int
+
+
+class ConfigAnswer(FlowAnswer, BasicConfigAnswer):
+    """What requests are made with."""
 
 
 class RevisionAnswer(Answer):
@@ -322,7 +331,9 @@ def _fields(endpoint: StoredEndpoint) -> dict[str, Any]:
         "disabled_reason": endpoint.disabled_reason,
         "disabled_at": optional_time(endpoint.disabled_at),
         "paused": endpoint.paused,
-        "failing_since": optional_time(endpoint.failing_since),
+        "failing_since": optional_time(endpoint.health.failing_since),
+        "held_until": optional_time(endpoint.health.held_until),
+        "circuit": CircuitAnswer.of(endpoint.health),
         **_config_fields(endpoint.config),
         "revision": endpoint.revision,
         "created_at": time_of(endpoint.created_at),
@@ -345,4 +356,5 @@ def _config_fields(config: EndpointConfig) -> dict[str, Any]:
         },
         "timeouts": msgspec.to_builtins(config.timeouts),
         "concurrency": config.concurrency,
+        **flow_fields(config),
     }

@@ -3,6 +3,8 @@
 -- name: endpoints
 SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.disabled_reason, e.paused,
        extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
+       h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at, extract(epoch FROM h.probe_at)::float8 AS probe_at,
+       h.trips, extract(epoch FROM h.held_until)::float8 AS held_until,
        extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at
   FROM endpoint e JOIN app a ON a.id = e.app_id
   LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
@@ -13,6 +15,8 @@ SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.dis
 -- Of all apps. The page is cut before anything is joined to it.
 SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.disabled_reason, e.paused,
        extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
+       h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at, extract(epoch FROM h.probe_at)::float8 AS probe_at,
+       h.trips, extract(epoch FROM h.held_until)::float8 AS held_until,
        extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at
   FROM (SELECT * FROM endpoint WHERE id < $1 AND deleted_at IS NULL ORDER BY id DESC LIMIT $2) e
   JOIN app a ON a.id = e.app_id
@@ -23,6 +27,8 @@ SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.dis
 -- The same, of those that are enabled, or are not.
 SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.disabled_reason, e.paused,
        extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
+       h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at, extract(epoch FROM h.probe_at)::float8 AS probe_at,
+       h.trips, extract(epoch FROM h.held_until)::float8 AS held_until,
        extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at
   FROM (SELECT * FROM endpoint WHERE enabled = $3 AND id < $1 AND deleted_at IS NULL ORDER BY id DESC LIMIT $2) e
   JOIN app a ON a.id = e.app_id
@@ -32,6 +38,8 @@ SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.dis
 -- name: endpoint
 SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.disabled_reason, e.paused,
        extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
+       h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at, extract(epoch FROM h.probe_at)::float8 AS probe_at,
+       h.trips, extract(epoch FROM h.held_until)::float8 AS held_until,
        extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at
   FROM endpoint e JOIN app a ON a.id = e.app_id
   LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
@@ -40,6 +48,8 @@ SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.dis
 -- name: endpoint_locked
 SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.disabled_reason, e.paused,
        extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
+       h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at, extract(epoch FROM h.probe_at)::float8 AS probe_at,
+       h.trips, extract(epoch FROM h.held_until)::float8 AS held_until,
        extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at
   FROM endpoint e JOIN app a ON a.id = e.app_id
   LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id

@@ -1,0 +1,110 @@
+"""What lanes must know of the store: when they last sent, which of their lines have rows, whose turn it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, NamedTuple
+
+import structlog
+
+from posthouse.domain.delivery import Owed
+from posthouse.domain.errors import StoreUnavailable
+from posthouse.domain.limits import LANE_LINES_OWED_MAX
+from posthouse.lane.lane import Lane
+from posthouse.lane.pace import Bucket
+from posthouse.ports.clock import Clock
+from posthouse.ports.store import Claim, Store
+from posthouse.settle.journal import Journal
+
+log = structlog.get_logger()
+
+SLOW_RATE_SECONDS: Final = 1.0  # a rate whose first request would wait for longer is worth a query
+LEARN_SECONDS: Final = 1.0
+
+
+class _Owned(NamedTuple):
+    """Since when a partition is ours, on both clocks, and whether its last owner left in order."""
+
+    boot: float
+    now: float
+    planned: bool
+
+
+class LaneFacts:
+    """`spawn` runs a query beside everything else; `position` says up to which `seq` a partition was dispatched; `start` lets a
+    lane go that may do so earlier than it thought."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        journal: Journal,
+        *,
+        position: Callable[[int], int],
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+        start: Callable[[Lane], None],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._journal = journal
+        self._position = position
+        self._spawn = spawn
+        self._start = start
+        self._owned: dict[int, _Owned] = {}
+
+    def take(self, claims: Sequence[Claim]) -> None:
+        """Partitions were claimed just now."""
+        for claim in claims:
+            self._owned[claim.partition] = _Owned(self._clock.boot(), self._clock.now(), claim.previous is None)
+
+    def owned_since(self, partition: int) -> float:
+        """Since when (boot clock) nobody else sends anything of this partition."""
+        owned = self._owned.get(partition)
+        return self._clock.boot() if owned is None else owned.boot
+
+    def made(self, lane: Lane) -> None:
+        """A slow rate need not begin anew with each owner: after a planned hand-over the last attempt is on record."""
+        owned = self._owned.get(lane.endpoint.partition)
+        bucket = lane.bucket
+        if bucket is not None and owned is not None and owned.planned:
+            wait = bucket.wait(self._clock.boot())
+            if wait > SLOW_RATE_SECONDS:
+                self._spawn(self._credit(lane, bucket, owned))
+
+    async def _credit(self, lane: Lane, bucket: Bucket, owned: _Owned) -> None:
+        endpoint = lane.endpoint
+        try:
+            last = await self._store.last_sent(endpoint.partition, endpoint.id)
+        except StoreUnavailable as error:
+            log.warning("rate.not_seeded", endpoint=endpoint.id.hex(), error=str(error))  # it waits a little longer
+            return
+        bucket.credit(max(owned.now - (last or 0.0), 0.0))
+        self._start(lane)
+
+    def in_turn(self, owed: Owed) -> bool:
+        """Whether a row of an ordered line that the store calls due is: all before it were dispatched, and none of them is on
+        its way into the store."""
+        if owed.seq > self._position(owed.partition):
+            return False
+        unwritten = self._journal.unwritten_row((owed.partition, owed.endpoint_id, owed.line))
+        return unwritten is None or unwritten >= owed.seq
+
+    def learn(self, lane: Lane) -> None:
+        """Find out which lines of a lane have rows, so that the others need not go through the store."""
+        lane.learning = set()
+        self._spawn(self._learn(lane))
+
+    async def _learn(self, lane: Lane) -> None:
+        endpoint = lane.endpoint
+        try:
+            await self._journal.caught_up()
+            lines = await self._store.owed_lines(endpoint.partition, endpoint.id, limit=LANE_LINES_OWED_MAX)
+            if len(lines) < LANE_LINES_OWED_MAX:
+                lane.know_lines(lines)
+            else:
+                await self._clock.sleep(LEARN_SECONDS)
+        except StoreUnavailable as error:
+            log.warning("lines.not_learnt", endpoint=endpoint.id.hex(), error=str(error))
+            await self._clock.sleep(LEARN_SECONDS)
+        finally:
+            lane.learning = None

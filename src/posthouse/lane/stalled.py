@@ -1,0 +1,37 @@
+"""Lanes that may not start what they could: the budget or the gate refused them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from posthouse.domain.ids import EndpointId
+from posthouse.lane.budget import Budget
+from posthouse.lane.lane import Lane
+
+
+class Stalled:
+    """They try again in turn, the oldest first; one that is refused again goes to the end."""
+
+    def __init__(self, budget: Budget, may_start: Callable[[], bool], start: Callable[[Lane], None]) -> None:
+        self._budget = budget
+        self._may_start = may_start
+        self._start = start
+        self._lanes: OrderedDict[EndpointId, Lane] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._lanes)
+
+    def add(self, lane: Lane) -> None:
+        self._lanes[lane.endpoint.id] = lane
+
+    def remove(self, endpoint_id: EndpointId) -> None:
+        self._lanes.pop(endpoint_id, None)
+
+    def restart(self, most: int) -> None:
+        """Let so many try again, while there is any use."""
+        for _ in range(min(most, len(self._lanes))):
+            if self._budget.full or not self._may_start():
+                return
+            _, lane = self._lanes.popitem(last=False)
+            self._start(lane)
