@@ -100,8 +100,6 @@ class Lanes:
             )
             self._lanes.add(lane)
             self._made(lane)
-            if not lane.peer.calm:
-                lane.wake_in(self._woken, lane.peer.wait(self._clock.now()))
         elif lane.peer.endpoint is not endpoint:
             self._configure(lane, endpoint)
         return lane
@@ -139,7 +137,10 @@ class Lanes:
         if endpoint.paused or not endpoint.enabled:
             return 0
         lane = self.lane(endpoint)
-        room = lane.paged_room(self._clock.now())
+        now = self._clock.now()
+        room = lane.paged_room(now)
+        if room <= 0 and not lane.peer.calm:
+            lane.wake_in(self._woken, lane.peer.wait(now))  # whatever woke it before may have come a moment too early
         if self.paged_bytes >= PAGED_BYTES_MAX // 2:
             idle = max(lane.concurrency.limit - lane.requests, 0)
             room = 0 if lane.queue.paged else min(room, idle)

@@ -10,14 +10,19 @@ import structlog
 
 from posthouse.domain.callback import (
     CONFIRMED,
+    Block,
+    Confirm,
     Decision,
     Disable,
+    GiveUp,
+    RetryAt,
     classify,
     decide,
     held_until,
     is_down,
     is_overloaded,
 )
+from posthouse.domain.circuit import HEALTHY, Health
 from posthouse.domain.delivery import (
     Attempt,
     AttemptOutcome,
@@ -34,6 +39,16 @@ from posthouse.domain.errors import PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Result
 from posthouse.domain.ids import AppId, AttemptId
+from posthouse.domain.limits import RECOVERED_SECONDS_MIN
+from posthouse.domain.operations import (
+    News,
+    circuit_closed,
+    circuit_opened,
+    delivery_exhausted,
+    endpoint_disabled,
+    endpoint_recovered,
+    follow_ups,
+)
 from posthouse.ports.clock import Clock
 from posthouse.ports.store import Store
 from posthouse.ports.telemetry import Telemetry
@@ -62,7 +77,7 @@ class _Made(msgspec.Struct, frozen=True, gc=False):
     request_id: bytes | None
     started_at: float
     ended_at: float
-    failing_since: float | None  # of the endpoint, before it ended
+    before: Health  # of the endpoint, as the request began to end
 
 
 class Told(msgspec.Struct, gc=False):
@@ -159,7 +174,7 @@ class Sender:
             for delivery in load:
                 delivery.tried |= 1 << index
             again = peer.choose(first, now, 0.0) is not None
-        failing_since = peer.failing_since
+        before = HEALTHY if confirmed and peer.calm and peer.failing_since is None else peer.health
         turn = peer.ended(
             circuit,
             token,
@@ -168,7 +183,7 @@ class Sender:
             held_until=held_until(result, now=now),
             now=now,
         )
-        made = _Made(route.url, result, request_id, started_at, now, failing_since)
+        made = _Made(route.url, result, request_id, started_at, now, before)
         if again:
             for delivery in load:
                 attempt = self._record_of(delivery, endpoint, AttemptOutcome.FAILED, classify(result), made)
@@ -210,7 +225,7 @@ class Sender:
             result,
             endpoint.retry,
             number=delivery.number,
-            failing_since=made.failing_since,
+            failing_since=made.before.failing_since,
             now=now,
             draw=self._clock.draw(),
             blocks=endpoint.on_exhausted is OnExhausted.BLOCK and delivery.line != 0,
@@ -218,7 +233,9 @@ class Sender:
         )
         attempt = self._record_of(delivery, endpoint, outcome_of(decision), refused or classify(result), made, words)
         owed = owed_after(delivery, endpoint, decision)
-        effects = self._effects(peer, delivery, attempt, decision, health)
+        effects: tuple[Effect, ...] = ()
+        if health is not None or not isinstance(decision, Confirm | RetryAt):
+            effects = self._effects(attempt, delivery.event.type, decision, made.before, health, now)
         ours = self._journal.record(delivery, attempt, owed, effects=effects, health=health)
         self._tell(attempt, delivery, now)
         if isinstance(decision, Disable):
@@ -232,20 +249,34 @@ class Sender:
         return Fate.SETTLED if owed is None else Fate.OWED
 
     def _effects(
-        self, peer: Peer, delivery: Delivery, attempt: Attempt, decision: Decision, health: HealthTurn | None
+        self,
+        attempt: Attempt,
+        event_type: str,
+        decision: Decision,
+        before: Health,
+        health: HealthTurn | None,
+        now: float,
     ) -> tuple[Effect, ...]:
-        """What else follows."""
-        if not isinstance(decision, Disable):
-            return ()
-        return (
-            Effect(
-                id=attempt.id,
-                partition=attempt.partition,
-                endpoint_id=attempt.endpoint_id,
-                kind=EffectKind.DISABLE_ENDPOINT,
-                reason=decision.reason,
-            ),
-        )
+        """What else follows: the endpoint is disabled, the operators are told."""
+        news = [] if health is None else _turned(attempt, before, health.health, now)
+        effects: tuple[Effect, ...] = ()
+        match decision:
+            case Disable(reason=reason):
+                news.append(endpoint_disabled(attempt.app_id, attempt.endpoint_id, reason=reason, at=now))
+                effects = (
+                    Effect(
+                        id=attempt.id,
+                        partition=attempt.partition,
+                        endpoint_id=attempt.endpoint_id,
+                        kind=EffectKind.DISABLE_ENDPOINT,
+                        reason=reason,
+                    ),
+                )
+            case GiveUp() | Block():
+                news.append(delivery_exhausted(attempt, event_type, at=now))
+            case _:
+                pass
+        return effects + follow_ups(attempt, news) if news else effects
 
     def _tell(self, attempt: Attempt, delivery: Delivery, now: float) -> None:
         self._telemetry.attempt(
@@ -350,3 +381,17 @@ class Sender:
             error=error,
             request_id=None if made is None else made.request_id,
         )
+
+
+def _turned(attempt: Attempt, before: Health, after: Health, now: float) -> list[News]:
+    """What there is to tell of an endpoint's turn."""
+    app_id, endpoint_id = attempt.app_id, attempt.endpoint_id
+    news = []
+    was, since = before.failing_since, before.opened_at
+    if was is not None and after.failing_since is None and now - was >= RECOVERED_SECONDS_MIN:
+        news.append(endpoint_recovered(app_id, endpoint_id, failing_since=was, at=now))
+    if since is None and after.opened_at is not None:
+        news.append(circuit_opened(app_id, endpoint_id, probe_at=after.probe_at or now, at=now))
+    elif since is not None and after.opened_at is None:
+        news.append(circuit_closed(app_id, endpoint_id, opened_at=since, at=now))
+    return news

@@ -139,8 +139,9 @@ class MemoryStore:
             if key[0] in held:
                 database.owed.pop(key, None)
         for owed in batch.owed:
-            if owed.partition in held:
-                database.owed[owed.partition, owed.endpoint_id, owed.event_id] = owed
+            key = (owed.partition, owed.endpoint_id, owed.event_id)
+            if owed.partition in held and (key in database.owed or not owed.known):
+                database.owed[key] = msgspec.structs.replace(owed, known=False)
         for effect in batch.effects:
             if effect.partition in held:
                 database.effects.setdefault(effect.id, effect)

@@ -390,11 +390,11 @@ def _owed_columns(owed: Sequence[Owed]) -> list[tuple[object, ...]]:
         [
             (
                 o.partition, o.endpoint_id, o.event_id, o.seq, o.kind.value, o.number, o.due_at, o.reason.value,
-                o.sender, o.expires_at, o.payload_bytes, o.line,
+                o.sender, o.expires_at, o.payload_bytes, o.line, o.known,
             )
             for o in owed
         ],
-        12,
+        13,
     )  # fmt: skip
 
 
