@@ -16,9 +16,21 @@ from typing import Any, Final
 
 from bench import machine
 from bench.figures import Figure, Report
-from bench.harness import Bench, Broken, running
-from bench.measures import audience, batch_cost, drain, hostile, latency, memory, throughput
+from bench.harness import Bench, running
+from bench.measures import (
+    audience,
+    backlog,
+    batch_cost,
+    drain,
+    hostile,
+    isolation,
+    latency,
+    many_endpoints,
+    memory,
+    throughput,
+)
 from bench.scale import FULL, QUICK, Scale
+from bench.server import Broken
 
 Measure = Callable[[Bench, Scale, Report], None]
 
@@ -30,10 +42,16 @@ MEASURES: Final[dict[str, Measure]] = {
     "batch-cost": batch_cost.measure,
     "drain": drain.measure,
     "audience": audience.measure,
+    # Each of these begins with an empty platform of its own.
+    "isolation": isolation.measure,
+    "many-endpoints": many_endpoints.measure,
+    "backlog": backlog.measure,
 }
+EXTRA: Final = ("backlog",)
+"""Measured only where it is asked for, or in a quick run: with it, everything would take more than ten minutes."""
 
 
-def measured(scale: Scale, names: list[str]) -> dict[str, Any]:
+def measured(scale: Scale, wanted: list[str]) -> dict[str, Any]:
     """Everything that was asked for, as it is written to the file. Raises Broken."""
     facts = machine.facts()
     versions = facts["versions"]
@@ -47,7 +65,7 @@ def measured(scale: Scale, names: list[str]) -> dict[str, Any]:
         report.remark("The machine was busy with something else as this began; take no figure from it.")
     began = time.monotonic()
     with running() as bench:
-        for name in names:
+        for name in wanted:
             print(f"\n{name}", flush=True)
             started = time.monotonic()
             MEASURES[name](bench, scale, report)
@@ -67,19 +85,39 @@ def measured(scale: Scale, names: list[str]) -> dict[str, Any]:
     return {"machine": facts, **report.as_json()}
 
 
+def default(*, quick: bool) -> list[str]:
+    """What is measured where nothing is named."""
+    return [name for name in MEASURES if quick or name not in EXTRA]
+
+
+def names(text: str) -> list[str]:
+    """Of measurements, with commas between. Raises ArgumentTypeError for one that is not there."""
+    found = text.split(",")
+    for name in found:
+        if name not in MEASURES:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(MEASURES)}")
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument("--chart", type=Path, help="draw them there (.svg or .png)")
     parser.add_argument("--quick", action="store_true", help="see that everything works: its figures mean nothing")
-    parser.add_argument("--only", action="append", choices=list(MEASURES), help="this measurement; may be repeated")
+    parser.add_argument(
+        "--only",
+        action="extend",
+        type=names,
+        metavar="NAME[,NAME]",
+        help=f"these measurements, of: {', '.join(MEASURES)}; without it all but {', '.join(EXTRA)}",
+    )
     parser.add_argument("--from-json", type=Path, help="measure nothing: draw the chart of figures written before")
     options = parser.parse_args()
     if options.from_json is not None:
         told = json.loads(options.from_json.read_text())
     else:
         try:
-            told = measured(QUICK if options.quick else FULL, options.only or list(MEASURES))
+            told = measured(QUICK if options.quick else FULL, options.only or default(quick=options.quick))
         except Broken as error:
             sys.exit(f"The benchmark is broken: {error}")
         if options.json is not None:

@@ -6,15 +6,10 @@ raises `Broken`: it is a bug, not a figure.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
-import socket
-import subprocess
-import sys
+import shutil
 import time
-import urllib.error
-import urllib.request
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,19 +20,16 @@ from typing import Any, Final, NamedTuple
 
 from bench import processes
 from bench.programs import floor, generator, hostile, mission, target
-from bench.programs.generator import Load, Published
+from bench.programs.generator import Load, Published, counted
+from bench.server import KEY, Broken, Server
 
-KEY: Final = "ph_bench_" + "0" * 43
 EVENT_TYPE: Final = "bench.event"
 CONNECTIONS: Final = 64
 PATIENCE_SECONDS: Final = 120  # for an answer of a program of ours
 STILL_SECONDS: Final = 20  # nothing arrived for so long: it is lost
 OURS: Final = ("server", "postgres", "generator", "target")
+OTHERS_ARE_FEW: Final = 0.2  # of a core
 SETTLE_SECONDS: Final = 0.15  # until the last results are in the journal, and their CPU in the account
-
-
-class Broken(Exception):
-    """The benchmark found a fault, and has no figures to give."""
 
 
 class Worker:
@@ -135,41 +127,43 @@ class Bench:
         self.floor = Worker(floor.run)
         self.target_port: int = self.target.told()
         self.hostile_port: int = self.hostile.told()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-        self._server = subprocess.Popen(
-            [sys.executable, "-m", "posthouse.cli.main", "serve", "--port", str(self.port), "--data-dir", str(folder / "data"),
-             "--allow-private-targets"],
-            env=os.environ | {"POSTHOUSE_ADMIN_KEY": KEY, "POSTHOUSE_LOG_LEVEL": "warning"},
-            stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+        self._folders = 0
+        self.server = self._new_server()
+
+    # The server
 
     def wait_ready(self) -> None:
-        for _ in range(600):
-            if self._server.poll() is not None:
-                raise Broken("the server did not start; its log is above")
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=1):
-                    break
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.1)
-        else:
-            raise Broken("the server did not become ready within a minute")
+        self.server.wait_ready()
         self.api("POST", "/v1/event-types", {"name": EVENT_TYPE})
         self.floor.told()
 
-    # The server's API
+    def renew(self) -> None:
+        """From here on an empty platform: the server stops, and one is started on a data directory of its own."""
+        self.server.stop()
+        shutil.rmtree(self.server.data, ignore_errors=True)
+        self.server = self._new_server()
+        self.server.wait_ready()
+        self.api("POST", "/v1/event-types", {"name": EVENT_TYPE})
+
+    def restart(self) -> None:
+        """Start a server on the data directory of the one that was stopped. It is not ready yet."""
+        self.server = Server(self.server.data)
+
+    def _new_server(self) -> Server:
+        self._folders += 1
+        return Server(self.folder / f"data-{self._folders}")
+
+    @property
+    def port(self) -> int:
+        return self.server.port
+
+    @property
+    def data(self) -> Path:
+        """The server's data directory."""
+        return self.server.data
 
     def api(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}{path}",
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+        return self.server.api(method, path, body)
 
     def make_app(self, name: str, endpoints: int = 1, **fields: Any) -> str:
         """An app, with so many endpoints that point at the target; the first has the uid `main`."""
@@ -229,10 +223,11 @@ class Bench:
 
     def measure(self, what: str, apps: Sequence[str], events: int, *, fanout: int = 1, **load: Any) -> Run:
         """Publish, and wait until everything arrived."""
-        run = self.begin(events)
+        numbers = counted(events, load.get("routes", ()))
+        run = self.begin(numbers)
         before = self.usage()
         published = self.publish(self.load(run, apps, events, **load))
-        self.wait_received(events * fanout)
+        self.wait_received(numbers * fanout)
         received = self.received(what, fanout)
         time.sleep(SETTLE_SECONDS)
         after = self.usage()
@@ -258,26 +253,18 @@ class Bench:
     def usage(self) -> Usage:
         return Usage(
             at=time.time(),
-            server=processes.cpu(self._server.pid),
-            postgres=processes.postgres_cpu(self._postmaster),
+            server=processes.cpu(self.server.pid),
+            postgres=processes.postgres_cpu(self.server.postmaster),
             generator=processes.cpu(self.generator.pid),
             target=processes.cpu(self.target.pid),
             machine=processes.machine_cpu(),
         )
 
-    @property
-    def _postmaster(self) -> int:
-        return int((self.folder / "data" / "postgres" / "postmaster.pid").read_text().splitlines()[0])
-
     def rss_mb(self) -> float:
-        return processes.rss_mb(self._server.pid)
+        return self.server.rss_mb()
 
     def stop(self) -> None:
-        self._server.terminate()
-        try:
-            self._server.wait(30)
-        except subprocess.TimeoutExpired:
-            self._server.kill()
+        self.server.stop()
         self.target.stop(("stop",))
         for worker in (self.hostile, self.generator, self.mission):
             worker.stop()
@@ -289,6 +276,17 @@ def shares(before: Usage, after: Usage, seconds: float) -> dict[str, float]:
     spent = {name: getattr(after, name) - getattr(before, name) for name in OURS}
     others = (after.machine - before.machine - sum(spent.values())) * seconds / (after.at - before.at)
     return {name: took / seconds for name, took in {**spent, "others": max(others, 0.0)}.items()}
+
+
+def busy(what: str, runs: Sequence[Run]) -> list[str]:
+    """A sentence, where others were at work on the machine."""
+    others = max(run.shares["others"] for run in runs)
+    if others <= OTHERS_ARE_FEW:
+        return []
+    return [
+        f"With {what} others took up to {others:.0%} of a core from the machine: the figures are worse than they would be if "
+        "it were quiet."
+    ]
 
 
 @contextmanager

@@ -32,6 +32,21 @@ class Scale(NamedTuple):
     crowd_rate: int
     crowd_seconds: int
     drain_beyond: tuple[tuple[int, int, int], ...]  # (deliveries, concurrency, ms until the target answers)
+    isolation_apps: int  # of ten endpoints each
+    isolation_rate: int
+    isolation_control_seconds: int
+    isolation_seconds: int
+    isolation_large_seconds: int
+    many_apps: int
+    many_endpoints: int  # in each of them
+    many_rate: int
+    many_seconds: int
+    backlog_apps: int  # of ten dead endpoints each
+    backlog_events: int  # owed to each of those ten
+    backlog_rate: int
+    backlog_seconds: int
+    backlog_calm_seconds: float  # in which nobody publishes
+    backlog_pages: int
 
 
 FULL: Final = Scale(
@@ -59,6 +74,21 @@ FULL: Final = Scale(
     crowd_rate=200,
     crowd_seconds=4,
     drain_beyond=((6_400, 64, 20), (9_000, 256, 20), (9_000, 16, 0)),
+    isolation_apps=200,
+    isolation_rate=1_000,
+    isolation_control_seconds=6,
+    isolation_seconds=14,
+    isolation_large_seconds=12,
+    many_apps=1_000,
+    many_endpoints=100,
+    many_rate=500,
+    many_seconds=3,
+    backlog_apps=1_000,
+    backlog_events=100,
+    backlog_rate=500,
+    backlog_seconds=5,
+    backlog_calm_seconds=4.0,
+    backlog_pages=100,
 )
 
 QUICK: Final = Scale(
@@ -86,4 +116,19 @@ QUICK: Final = Scale(
     crowd_rate=50,
     crowd_seconds=1,
     drain_beyond=((400, 256, 20),),
+    isolation_apps=10,
+    isolation_rate=200,
+    isolation_control_seconds=1,
+    isolation_seconds=2,
+    isolation_large_seconds=1,
+    many_apps=20,
+    many_endpoints=50,
+    many_rate=100,
+    many_seconds=1,
+    backlog_apps=10,
+    backlog_events=10,
+    backlog_rate=100,
+    backlog_seconds=1,
+    backlog_calm_seconds=0.3,
+    backlog_pages=5,
 )

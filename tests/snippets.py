@@ -33,7 +33,7 @@ import pytest
 
 PATIENCE_SECONDS: Final = 30
 _COMMENT: Final = re.compile(r"<!-- (run|file|output|press|not run)(?:: (.*?))? -->\Z")
-_COPIED: Final = re.compile(r"\b(ph|whsec|whsk|evt|att|grant|app|ep)_…")
+_COPIED: Final = re.compile(r"\b(ph|whsec|whsk|evt|att|grant|app|ep|rpl)_…")
 _KINDS: Final = ("sh", "python", "json", "text")
 
 

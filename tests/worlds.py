@@ -153,6 +153,7 @@ _TABLES: Final = (
     "effect",
     "endpoint_health",
     "rollup_minute",
+    "job",
     "secret",
     "endpoint_revision",
     "endpoint",

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 import threading
 import time
-import urllib.request
 from typing import Final
 
+from bench import bulk
+from bench.bulk import NewEndpoint
 from bench.figures import Figure, Report, percentile
-from bench.harness import EVENT_TYPE, KEY, Bench, Broken, Run, Worker
+from bench.harness import EVENT_TYPE, Bench, Run, Worker
 from bench.programs import target
 from bench.programs.generator import EVENT
 from bench.scale import Scale
+from bench.server import Broken
 from posthouse.adapters.postgres.database import Database
-from posthouse.adapters.postgres.examine import embedded_dsn
-from posthouse.adapters.system.keyring import Sealer, load_keyring
-from posthouse.domain.ids import uuid7
 
 SUBJECT: Final = "shop:audience"
 NEWS: Final = "bench.news"
@@ -117,14 +115,8 @@ def _announce(bench: Bench, scale: Scale, crowd: Worker, number: int) -> tuple[f
     crowd.ask(("reset", number, 1, 0.0))
     time.sleep(BEFORE_SECONDS)
     body = (EVENT % (number, 0, time.time_ns())).replace(EVENT_TYPE.encode(), NEWS.encode())
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{bench.port}/v1/events",
-        data=body,
-        headers={"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"},
-    )
     began = time.monotonic()
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        apps = json.load(answer)["apps"]
+    apps = json.loads(bench.server.send("POST", "/v1/events", body))["apps"]
     accepted = time.monotonic() - began
     if apps != scale.crowd_apps:
         raise Broken(f"the event was for {apps} apps, not for {scale.crowd_apps}")
@@ -136,53 +128,23 @@ def _announce(bench: Bench, scale: Scale, crowd: Worker, number: int) -> tuple[f
 
 
 async def _fill(bench: Bench, scale: Scale, port: int) -> None:
-    """Apps with an endpoint each, and grants. Beside the API, for which it would be minutes."""
-    dsn = embedded_dsn(bench.folder / "data")
-    if not isinstance(dsn, str):
-        raise Broken(f"the database of the server cannot be reached: {dsn}")
-    sealer = Sealer(load_keyring(data_dir=bench.folder / "data", create=False))
-    now = int(time.time() * 1000)
-
-    def new_ids(count: int) -> list[bytes]:
-        return [uuid7(now, secrets.randbits(74)) for _ in range(count)]
-
-    apps, endpoints = new_ids(scale.crowd_apps), new_ids(scale.crowd_apps)
-    sealed = [sealer.seal(secrets.token_bytes(32), endpoint, "v1", 1) for endpoint in endpoints]
-    database = Database(dsn, size=1, statement_seconds=300)
-    await database.open()
-    try:
-        await database.execute(
-            "INSERT INTO app (id, partition, config_version) SELECT i, n % (SELECT partitions FROM installation), 1"
-            " FROM unnest($1::uuid[]) WITH ORDINALITY u (i, n)",
-            apps,
+    """Apps with an endpoint each, and grants."""
+    uids = [f"crowd-{number}" for number in range(scale.crowd_apps)]
+    async with bulk.writing(bench.data) as platform:
+        database = platform.database
+        apps = await platform.apps(uids)
+        await platform.endpoints(
+            [NewEndpoint(uid, f"http://127.0.0.1:{port}/{number}") for number, uid in enumerate(uids)]
         )
-        await database.execute(
-            "WITH made AS (INSERT INTO endpoint (id, app_id, config) SELECT e, a, jsonb_build_object('url', $3::text || n)"
-            " FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY u (e, a, n) RETURNING id, config)"
-            " INSERT INTO endpoint_revision (endpoint_id, revision, config) SELECT id, 1, config FROM made",
-            endpoints,
-            apps,
-            f"http://127.0.0.1:{port}/",
-        )
-        await database.execute(
-            "INSERT INTO secret (owner_id, kind, version, ciphertext)"
-            " SELECT e, 'v1', 1, s FROM unnest($1::uuid[], $2::bytea[]) u (e, s)",
-            endpoints,
-            sealed,
-        )
-        await _grant(database, apps, new_ids(len(apps)), "'bench.news'", "'*'", 0)
+        await _grant(database, apps, bulk.new_ids(len(apps)), "'bench.news'", "'*'", 0)
         # Of many shops, by type and by prefix: an app is granted a few of them, and a shop grants a few apps.
         done = 0
         while done < scale.crowd_grants:
             count = min(GRANTS_A_STATEMENT, scale.crowd_grants - done, len(apps))
             types = "(ARRAY['*', 'bench.*', 'order.created'])[1 + n % 3]"
-            await _grant(database, apps[:count], new_ids(count), types, "'shop:' || ($3 + n) / 5", done)
+            await _grant(database, apps[:count], bulk.new_ids(count), types, "'shop:' || ($3 + n) / 5", done)
             done += count
-        # Else it would do this by itself while we measure, and count as work of the events.
-        for table in ("app", "endpoint", "endpoint_revision", "secret", "app_grant", "grant_entry"):
-            await database.execute(f"VACUUM ANALYZE {table}")
-    finally:
-        await database.close()
+        await platform.tidy("app_grant", "grant_entry")
 
 
 async def _grant(

@@ -14,9 +14,10 @@ from typing import Final, NamedTuple
 
 from bench import fit
 from bench.figures import Figure, Model, Report
-from bench.harness import Bench, Broken, shares
+from bench.harness import Bench, shares
 from bench.measures.throughput import mission_run
 from bench.scale import Scale
+from bench.server import Broken
 
 BATCH: Final = 500
 ROWS_SECONDS_MAX: Final = 60

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from bench.figures import Figure, Report, interleaved
-from bench.harness import CONNECTIONS, OURS, Bench, Run
+from bench.harness import CONNECTIONS, OURS, Bench, Run, busy
 from bench.programs.floor import Insert, Send
 from bench.programs.mission import MissionLoad
 from bench.scale import Scale
@@ -16,7 +16,6 @@ from bench.scale import Scale
 BATCH = 100
 HEAD_ROOM = 1.5  # a program that could do so much more by itself did not hold the server back
 CORE_IS_FULL = 0.9
-OTHERS_ARE_FEW = 0.2
 
 
 class Rival(NamedTuple):
@@ -115,12 +114,7 @@ def verdicts(plain: list[Run], fanned: list[Run], direct: list[Run], *, cores: i
                 f"With {what} everything together took {max(total) / cores:.0%} of {cores} cores, generator and target "
                 f"{ours:.0%} of one: the machine was full, and with cores of its own the server would do more."
             )
-        others = max(r.shares["others"] for r in runs)
-        if others > OTHERS_ARE_FEW:
-            sentences.append(
-                f"With {what} others took up to {others:.0%} of a core from the machine: the figures are lower than they "
-                "would be if it were quiet."
-            )
+        sentences += busy(what, runs)
     return sentences
 
 

@@ -16,8 +16,22 @@ EVENT: Final = b'{"type":"bench.event","data":{"n":"%04d%08d","t":"%019d","f":"'
 """Of a run, a number in it, and the nanosecond at which it was published: what the target reads."""
 
 
+UNCOUNTED: Final = 99_999_999
+"""The number of an event that does not go to the target that counts."""
+
+
+class Route(NamedTuple):
+    """An app, and the type by which one of its endpoints is reached. `counted`: it is the target that counts which gets it."""
+
+    app: str
+    type: str
+    counted: bool = True
+    body_bytes: int = 0  # of the request; 0: about 350
+
+
 class Load(NamedTuple):
     """`events` in all, to `apps` in turn, over `connections` that are made before; or, with a `subject`, to whom grants cover.
+    Or each to the next of the `routes`, one at a time.
 
     At `rate` a second, evenly; or, where that is 0, as fast as they are answered.
     """
@@ -31,6 +45,7 @@ class Load(NamedTuple):
     rate: float = 0.0
     batch: int = 1
     subject: str = ""
+    routes: Sequence[Route] = ()
 
 
 class Published(NamedTuple):
@@ -43,6 +58,54 @@ class Published(NamedTuple):
     answered_us: bytes  # array("I")
 
 
+class Turns:
+    """The requests of a load with routes. What is counted is numbered apart from what is not, without gaps."""
+
+    def __init__(self, load: Load) -> None:
+        self._run = load.run
+        self._length = len(load.routes)
+        self._counted = sum(route.counted for route in load.routes)
+        forms: dict[tuple[str, int], bytes] = {}
+        self._turns: list[tuple[bytes, bytes, int]] = []  # a head, the form of a body, and which of the counted it is
+        place = 0
+        for route in load.routes:
+            kind = (route.type, route.body_bytes)
+            if kind not in forms:
+                forms[kind] = _form(route)
+            head = _head(f"/apps/{route.app}/events", load.key)
+            self._turns.append((head, forms[kind], place if route.counted else -1))
+            place += route.counted
+
+    def request(self, index: int, at: int) -> bytes:
+        """That of one event of the load, published at `at` (nanoseconds)."""
+        cycle, turn = divmod(index, self._length)
+        head, form, place = self._turns[turn]
+        number = UNCOUNTED if place < 0 else cycle * self._counted + place
+        body = form % (self._run, number, at)
+        return b"%b%d\r\n\r\n%b" % (head, len(body), body)
+
+
+def counted(events: int, routes: Sequence[Route]) -> int:
+    """How many of so many events go to the target that counts."""
+    if not routes:
+        return events
+    cycles, rest = divmod(events, len(routes))
+    return cycles * sum(route.counted for route in routes) + sum(route.counted for route in routes[:rest])
+
+
+def _form(route: Route) -> bytes:
+    form = EVENT.replace(b"bench.event", route.type.encode())
+    missing = route.body_bytes - len(form % (0, 0, 0))
+    return form.replace(FILLER, FILLER + b"x" * missing) if missing > 0 else form
+
+
+def _head(path: str, key: str) -> bytes:
+    return (
+        f"POST /v1{path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {key}\r\n"
+        "Content-Type: application/json\r\nContent-Length: "
+    ).encode()
+
+
 class _Publisher(asyncio.Protocol):
     """One connection: sends a request, and the next when it is answered, or when it is due.
 
@@ -50,7 +113,9 @@ class _Publisher(asyncio.Protocol):
     would hide themselves), and from when it was sent where it is this program's timer that was late.
     """
 
-    def __init__(self, load: Load, index: int, answered_us: array[int], done: asyncio.Future[None]) -> None:
+    def __init__(
+        self, load: Load, turns: Turns | None, index: int, answered_us: array[int], done: asyncio.Future[None]
+    ) -> None:
         self._load = load
         self._index = index
         self._numbers = range(index, load.events, load.connections)
@@ -59,15 +124,13 @@ class _Publisher(asyncio.Protocol):
         self._buffer = b""
         self.refused = 0
         self.refusal = ""
-        whom = "" if load.subject else f"/apps/{load.apps[index % len(load.apps)]}"
+        whom = "" if load.subject or turns else f"/apps/{load.apps[index % len(load.apps)]}"
         suffix = "/batch" if load.batch > 1 else ""
         self._event = (
             EVENT.replace(b'"data"', b'"subject":"%b","data"' % load.subject.encode()) if load.subject else EVENT
         )
-        self._head = (
-            f"POST /v1{whom}/events{suffix} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {load.key}\r\n"
-            "Content-Type: application/json\r\nContent-Length: "
-        ).encode()
+        self._head = _head(f"{whom}/events{suffix}", load.key)
+        self._turns = turns
         self._every = load.connections / load.rate if load.rate else 0.0
         self._due = 0.0
         self._sent = 0.0
@@ -98,9 +161,12 @@ class _Publisher(asyncio.Protocol):
     def _send(self, late: float) -> None:
         numbers, self._numbers = self._numbers[: self._load.batch], self._numbers[self._load.batch :]
         at = time.time_ns() - int(late * 1e9)
+        self._sent = time.perf_counter() - late
+        if self._turns is not None:
+            self._transport.write(self._turns.request(numbers[0], at))
+            return
         bodies = [self._event % (self._load.run, number, at) for number in numbers]
         body = bodies[0] if self._load.batch == 1 else b"[%b]" % b",".join(bodies)
-        self._sent = time.perf_counter() - late
         self._transport.write(b"%b%d\r\n\r\n%b" % (self._head, len(body), body))
 
     def data_received(self, data: bytes) -> None:
@@ -134,10 +200,11 @@ def run(pipe: Connection) -> None:
 async def _publish(load: Load) -> Published:
     loop = asyncio.get_running_loop()
     answered_us = array("I")
+    turns = Turns(load) if load.routes else None
     publishers, waits = [], []
     for index in range(load.connections):
         done: asyncio.Future[None] = loop.create_future()
-        publisher = _Publisher(load, index, answered_us, done)
+        publisher = _Publisher(load, turns, index, answered_us, done)
         await loop.create_connection(lambda p=publisher: p, "127.0.0.1", load.port)  # type: ignore[misc]
         publishers.append(publisher)
         waits.append(done)

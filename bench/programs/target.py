@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import time
 from array import array
 from multiprocessing.connection import Connection
@@ -90,14 +91,24 @@ class TargetProtocol(asyncio.Protocol):
 
 def run(pipe: Connection) -> None:
     """Serve until told to stop. Says its port; answers `("reset", run, numbers, delay)`, `("count",)`, `("report",)`."""
-    uvloop.run(_serve(pipe))
+    uvloop.run(_serve(pipe, dead=False))
 
 
-async def _serve(pipe: Connection) -> None:
+def run_dead(pipe: Connection) -> None:
+    """The same, but whoever connects is refused until it is told to `("recover",)`."""
+    uvloop.run(_serve(pipe, dead=True))
+
+
+async def _serve(pipe: Connection, *, dead: bool) -> None:
     loop = asyncio.get_running_loop()
     received = Received()
-    server = await loop.create_server(lambda: TargetProtocol(received), "127.0.0.1", 0, backlog=2048)
+    bound = socket.socket()  # its port is ours, and as long as nobody listens whoever connects is refused
+    bound.bind(("127.0.0.1", 0))
+    server = await loop.create_server(
+        lambda: TargetProtocol(received), sock=bound, backlog=2048, start_serving=not dead
+    )
     stopped = asyncio.Event()
+    tasks: list[asyncio.Task[None]] = []
 
     def command() -> None:
         os.set_blocking(pipe.fileno(), True)  # the loop wants it otherwise, and a report is larger than the pipe holds
@@ -111,10 +122,12 @@ async def _serve(pipe: Connection) -> None:
             last_at = received.answered_at if received.delay_seconds else received.last_at
             counts, latencies = bytes(received.counts), received.latencies_us.tobytes()
             pipe.send((counts, latencies, received.total, last_at, received.late))
+        elif message[0] == "recover":
+            tasks.append(loop.create_task(server.start_serving()))
         else:
             stopped.set()
 
     loop.add_reader(pipe.fileno(), command)
-    pipe.send(server.sockets[0].getsockname()[1])
+    pipe.send(bound.getsockname()[1])
     await stopped.wait()
     server.close()

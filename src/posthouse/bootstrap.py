@@ -22,6 +22,7 @@ from posthouse.adapters.postgres.directory import PostgresDirectory
 from posthouse.adapters.postgres.embedded import EmbeddedPostgres
 from posthouse.adapters.postgres.grants import PostgresGrants
 from posthouse.adapters.postgres.inspect import PostgresInspector
+from posthouse.adapters.postgres.jobs import PostgresJobs
 from posthouse.adapters.postgres.log import PostgresLog
 from posthouse.adapters.postgres.migrate import migrate
 from posthouse.adapters.postgres.routing import PostgresRoutingView
@@ -55,7 +56,6 @@ from posthouse.ports.store import Store
 from posthouse.ports.transport import Transport
 
 log = structlog.get_logger()
-
 T = TypeVar("T")
 
 READING_CONNECTIONS: Final = 6
@@ -142,7 +142,6 @@ class Posthouse:
         await anchor()
         await upkeep.install(settings.partitions)
         await upkeep.ensure_days(clock.now())
-
         sealer = Sealer(self._keyring(data_dir, create=not await upkeep.has_secrets()))
         telemetry = PrometheusTelemetry()
         event_log = self.wrap_log(PostgresLog(publishing, reading))
@@ -156,7 +155,6 @@ class Posthouse:
             ca_file=settings.ca_file,
         )
         self._stack.push_async_callback(http.close)
-
         transport = self.wrap_transport(http)
         session = ProcessSession(dsn, reading, owner=owner)
         engine = Engine(
@@ -170,6 +168,7 @@ class Posthouse:
             dead=session.dead,
             budget=Budget(sockets_max=settings.sockets_max, bytes_max=settings.in_flight_bytes_max),
             circuits=settings.circuit_policy(),
+            jobs=PostgresJobs(reading),
         )
         session.tell(appended=engine.tails.nudge, lost=engine.suspend)
         await session.start()
@@ -195,9 +194,9 @@ class Posthouse:
             pending_bytes_max=settings.pending_bytes_max,
         )
         self._stack.push_async_callback(publisher.close)
-        retention_days = settings.retention_days
-        quotas = QuotaGate(PostgresUsage(managing), clock, retention_days=retention_days)
-        janitor = Janitor(upkeep, clock, retention_days=retention_days, anchor=anchor, measure=quotas.measure)
+        days = settings.retention_days
+        quotas = QuotaGate(PostgresUsage(managing), clock, retention_days=days)
+        janitor = Janitor(upkeep, clock, retention_days=days, anchor=anchor, measure=quotas.measure)
         self._task(janitor.run())
         _watch(telemetry, engine, publisher, janitor, clock)
 
@@ -219,9 +218,10 @@ class Posthouse:
             PostgresInspector(managing),
             clock,
             store=store,
+            replay_book=PostgresJobs(managing),
             transport=transport,
             stream_source=PostgresStreamSource(streaming),
-            retention_days=settings.retention_days,
+            retention_days=days,
             check_target=check_target,
             cursor_key=sha256(b"cursor" + await directory.installation_id()).digest(),
             metrics=telemetry.render,

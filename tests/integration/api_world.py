@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import jsonschema_rs
@@ -19,6 +20,7 @@ from posthouse.adapters.postgres.days import ensure_days
 from posthouse.adapters.postgres.directory import PostgresDirectory
 from posthouse.adapters.postgres.grants import PostgresGrants
 from posthouse.adapters.postgres.inspect import PostgresInspector
+from posthouse.adapters.postgres.jobs import PostgresJobs
 from posthouse.adapters.postgres.log import PostgresLog
 from posthouse.adapters.postgres.store import PostgresStore
 from posthouse.adapters.postgres.stream import PostgresStreamSource
@@ -69,6 +71,14 @@ class World:
         assert reply.status == 201, reply.body
         endpoint_id: str = reply.json()["id"]
         return endpoint_id
+
+    async def replay(self, app: str, endpoint: str, **fields: Any) -> str:
+        """A new replay; its id."""
+        body = {"endpoint": endpoint, "since": ago(3600), "select": "all"} | fields
+        reply = await self.admin.post(f"/v1/apps/{app}/replays", body)
+        assert reply.status == 202, reply.body
+        replay_id: str = reply.json()["id"]
+        return replay_id
 
     async def client_of(self, app: str) -> Client:
         """A client with a new key of an app."""
@@ -211,6 +221,11 @@ def raw(prefix: str, text: str) -> bytes:
     return found
 
 
+def ago(seconds: float) -> str:
+    """A time so long ago, as the API reads it."""
+    return datetime.fromtimestamp(time.time() - seconds, UTC).isoformat()
+
+
 def cursors(events: Sequence[Event]) -> tuple[Cursor, ...]:
     last = {event.partition: event for event in events}
     return tuple(Cursor(event.partition, event.seq, event.created_at) for event in last.values())
@@ -241,6 +256,7 @@ async def world_over(dsn: str, **services: Any) -> AsyncIterator[World]:
             PostgresInspector(database),
             clock,
             store=PostgresStore(database, database, sealer().open),
+            replay_book=PostgresJobs(database),
             transport=FakeTransport(),
             stream_source=PostgresStreamSource(database),
             check_target=check_target,

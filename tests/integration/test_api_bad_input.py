@@ -309,12 +309,23 @@ async def test_bodies_that_are_no_json(world: World) -> None:
         ("PATCH", "/v1/apps/shop/endpoints/main"),
         ("POST", "/v1/apps/shop/endpoints/main/secret/rotate"),
         ("POST", "/v1/apps/shop/deliveries/resend"),
+        ("POST", "/v1/apps/shop/replays"),
     ):
         for body, headers, status, told in cases:
             reply = await world.admin.request(method, url, body=body, headers=headers)
             assert reply.status == status, (url, body[:40], reply.body)
             assert told in reply.json()["detail"], (url, body[:40], reply.body)
     await nothing_changed(world)
+
+
+async def test_no_body_at_all_is_told_apart_from_a_missing_field(world: World) -> None:
+    for method, url in (
+        ("POST", "/v1/apps/shop/endpoints"),
+        ("PATCH", "/v1/apps/shop"),
+        ("POST", "/v1/apps/shop/grants"),
+    ):
+        reply = await world.admin.request(method, url)
+        assert (reply.status, reply.json()["detail"]) == (422, "the body is missing; send a JSON object"), url
 
 
 async def test_nul_is_refused_wherever_it_is(world: World) -> None:
@@ -352,6 +363,9 @@ async def test_queries(world: World) -> None:
         ("/v1/apps/shop/endpoints?status=on", "?status"),
         ("/v1/apps/shop/events?since=yesterday", "?since"),
         ("/v1/apps/shop/events?since=2026-01-01T00:00:00", "?since"),
+        ("/v1/apps/shop/events?since=1767225600", "?since"),
+        ("/v1/apps/shop/events?until=0.5", "?until"),
+        ("/v1/apps/shop/events?until=2026-01-01T00:00:00+08:00", "?until"),
         ("/v1/apps/shop/events?type=bad%20name", "?type"),
         ("/v1/apps/shop/attempts?outcome=lost", "?outcome"),
         ("/v1/apps/shop/attempts?type=*", "?type"),

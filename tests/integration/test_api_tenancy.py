@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 from tests.asgi import Client, Reply
-from tests.integration.api_world import World, raw, world_over
+from tests.integration.api_world import World, ago, raw, world_over
 
 from posthouse.domain.ids import ATTEMPT, EVENT, format_id
 
 METHODS = ("get", "post", "put", "patch", "delete")
-# Publishing stands in front of this application, and has its own tests.
+# Publishing stands in front of this application: see test_tenancy_served.py.
 ELSEWHERE = {("post", f"{prefix}/events{batch}") for prefix in ("/v1", "/v1/apps/{app}") for batch in ("", "/batch")}
 TABLES = (
-    "app", "endpoint", "secret", "event_type", "app_grant", "grant_entry", "api_key", "audit", "delivery", "config_head",
+    "app", "endpoint", "secret", "event_type", "app_grant", "grant_entry", "api_key", "audit", "delivery", "job", "config_head",
 )  # fmt: skip
 OPEN = {"/healthz", "/readyz", "/metrics"}
 BODIES: dict[tuple[str, str], Any] = {
@@ -25,6 +25,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("post", "/v1/apps/{app}/endpoints"): {"url": "https://example.com/"},
     ("patch", "/v1/apps/{app}/endpoints/{endpoint}"): {"url": "https://evil.example/"},
     ("post", "/v1/apps/{app}/deliveries/resend"): {"event": "{event}", "endpoint": "{endpoint}"},
+    ("post", "/v1/apps/{app}/replays"): {"endpoint": "{endpoint}", "since": "{since}", "select": "all"},
     ("post", "/v1/apps/{app}/endpoints/{endpoint}/test"): {},
     ("post", "/v1/apps/{app}/grants"): {"types": ["*"], "subjects": ["*"]},
     ("put", "/v1/apps/{app}/grants/{uid}"): {"types": ["*"], "subjects": ["*"]},
@@ -92,6 +93,8 @@ async def things_of(world: World, uid: str) -> dict[str, str]:
         "uid": "all",
         "app": app,
         "endpoint": endpoint,
+        "since": ago(3600),
+        "replay": await world.replay(uid, endpoint),
         "event": format_id(EVENT, event.id),
         "attempt": format_id(ATTEMPT, attempt.id),
     }
@@ -135,6 +138,7 @@ async def snapshot(world: World) -> list[Any]:
             "api_key",
             "audit",
             "delivery",
+            "job",
             "config_head",
         )
     ]
@@ -175,13 +179,15 @@ async def test_another_apps_things_do_not_hide_behind_ones_own_name(world: World
     for method, path in await routes(world.admin):
         named = [
             name
-            for name in ("endpoint", "event", "attempt", "grant")
-            if f"{{{name}}}" in path or path.endswith("resend")
+            for name in ("endpoint", "event", "attempt", "grant", "replay")
+            if f"{{{name}}}" in path or path.endswith("resend") or (path.endswith("replays") and name == "endpoint")
         ]
         if not path.startswith("/v1/apps/{app}/") or not named:
             continue
         for name in named:
-            if path.endswith("resend") and name in ("attempt", "grant"):
+            if (path.endswith("resend") and name in ("attempt", "grant", "replay")) or (
+                path.endswith("replays") and method == "get"
+            ):
                 continue
             reply = await call(client, method, path, mine | {name: theirs[name]})
             assert reply.status == 404, (method, path, name, reply.body)
@@ -210,6 +216,8 @@ async def test_on_ones_own_app_every_route_works(world: World) -> None:
 async def fresh(world: World) -> dict[str, str]:
     """The app "mine" with a new endpoint, since a route may have taken the one before."""
     (app,) = [app for app in (await world.admin.get("/v1/apps")).json()["data"] if app["uid"] == "mine"]
+    for replay in (await world.admin.get("/v1/apps/mine/replays")).json()["data"]:
+        await world.admin.post(f"/v1/apps/mine/replays/{replay['id']}/cancel")
     endpoint = await world.endpoint("mine")
     (event,) = await world.publish(app["id"])
     (attempt,) = await world.record([event], endpoint)
@@ -219,6 +227,8 @@ async def fresh(world: World) -> dict[str, str]:
         "uid": "all",
         "app": app["id"],
         "endpoint": endpoint,
+        "since": ago(3600),
+        "replay": await world.replay("mine", endpoint),
         "event": format_id(EVENT, event.id),
         "attempt": format_id(ATTEMPT, attempt.id),
     }

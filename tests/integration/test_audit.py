@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 from tests.asgi import Client
-from tests.integration.api_world import World, raw, world_over
+from tests.integration.api_world import World, ago, raw, world_over
 
 from posthouse.domain.delivery import Effect, EffectKind
 from posthouse.domain.ids import ENDPOINT, EVENT, AttemptId, EndpointId, format_id
@@ -42,6 +42,14 @@ CHANGES: Final[dict[tuple[str, str], tuple[Any, str, str]]] = {
         "delivery.resent",
         "{event}",
     ),
+    ("post", "/v1/apps/{app}/replays"): (
+        {"endpoint": "{endpoint}", "since": "{since}", "select": "all"},
+        "replay.created",
+        "rpl_",
+    ),
+    ("post", "/v1/apps/{app}/replays/{replay}/pause"): (None, "replay.paused", "{replay}"),
+    ("post", "/v1/apps/{app}/replays/{replay}/resume"): (None, "replay.resumed", "{replay}"),
+    ("post", "/v1/apps/{app}/replays/{replay}/cancel"): (None, "replay.cancelled", "{replay}"),
     ("post", "/v1/apps/{app}/grants"): ({"types": ["*"], "subjects": ["*"]}, "grant.created", "grant_"),
     ("put", "/v1/apps/{app}/grants/{uid}"): ({"types": ["*"], "subjects": ["*"]}, "grant.put", "main"),
     ("delete", "/v1/apps/{app}/grants/{grant}"): (None, "grant.deleted", "{grant}"),
@@ -76,6 +84,8 @@ async def things(world: World) -> dict[str, str]:
         "uid": "main",
         "endpoint": endpoint,
         "event": format_id(EVENT, event.id),
+        "since": ago(3600),
+        "replay": await world.replay("shop", endpoint),
         "name": "order.created",
         "key": key,
     }
@@ -103,13 +113,16 @@ async def test_what_is_done_is_on_record_once(world: World, route: tuple[str, st
     known = await things(world)
     made = (await world.admin.post("/v1/keys", {"scope": "admin", "name": "the one who does it"})).json()
     doer = world.admin.with_key(made["key"])
-    if route[1].endswith("/pause"):
+    if route[1].endswith("/{endpoint}/pause"):
         await world.admin.post(f"/v1/apps/shop/endpoints/{known['endpoint']}/resume")
+    if route[1].endswith("/replays/{replay}/resume"):
+        await world.admin.post(f"/v1/apps/shop/replays/{known['replay']}/pause")
     method, path = route
     body, action, thing = CHANGES[route]
     before = await entries(world)
     url = path.format(**known)
-    sent = {name: value.format(**known) for name, value in body.items()} if path.endswith("resend") else body
+    named = path.endswith(("resend", "replays"))
+    sent = {name: value.format(**known) for name, value in body.items()} if named else body
     reply = await doer.request(method.upper(), url, json=sent)
     assert reply.status < 300, reply.body
     entry, *others = await entries(world)

@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 from bench.__main__ import MEASURES
 from bench.measures.audience import AUDIENCE
+from bench.measures.isolation import LARGE_PACE, PER_APP, beset_routes
+from bench.measures.many_endpoints import FEW
+from bench.programs.generator import counted as routed
 from bench.scale import FULL, QUICK
 from tests.tidy.tree import ROOT
 
@@ -41,6 +44,20 @@ FIGURES = {
     "crowd_others_p99_ms",
     "slow_target_per_second",
     "mission_slow_target_per_second",
+    "isolation_healthy_p99_ratio",
+    "many_endpoints_cost_ratio",
+    "backlog_publish_p50_ratio",
+    "backlog_p99_ratio",
+}
+ONE_SAMPLE = {
+    "isolation_rss_mb",
+    "isolation_large_rss_mb",
+    "isolation_ill_open",
+    "many_endpoints_rss_mb",
+    "backlog_rss_mb",
+    "backlog_peak_rss_mb",
+    "backlog_startup_seconds",
+    "backlog_claim_ms",
 }
 
 
@@ -74,6 +91,9 @@ def test_a_quick_run_measures_everything_and_loses_nothing(told: Any) -> None:
     for name in FIGURES:
         assert told[name] > 0, name
         assert len(told["samples"][name]) == (len(QUICK.drain_held_out) if name == "eta_ratio" else QUICK.runs), name
+        assert told["how"][name]
+    for name in ONE_SAMPLE:
+        assert told[name] > 0, name
         assert told["how"][name]
     assert told["lost_deliveries"] == told["repeated_deliveries"] == 0
     assert told["counted_deliveries"] == counted()
@@ -120,9 +140,22 @@ def counted() -> int:
         min(x, 10 * c) for x, c, _ in s.drain_beyond
     ]
     audience = 2 * s.audience_events * AUDIENCE + 2 * s.crowd_rate * s.crowd_seconds
+    beset, large = beset_routes("beset", s.isolation_apps), int(s.isolation_rate * LARGE_PACE)
+    isolation = (
+        s.isolation_apps * PER_APP
+        + len({route for route in beset if route.counted})
+        + s.isolation_rate * s.isolation_control_seconds
+        + routed(s.isolation_rate * s.isolation_seconds, beset)
+    )
+    many = s.many_apps + 2 * (s.runs + 1) * s.many_rate * s.many_seconds * FEW
+    backlog = 2 + (2 * (s.runs + 1) + s.runs) * s.backlog_rate * s.backlog_seconds
     return (
         (s.runs + 1) * (throughput + paced + audience)
         + batches
         + s.drain_samples * (sum(drains) + s.drain_mission_events)
         + sum(first)
+        + s.runs * isolation
+        + routed(large * s.isolation_large_seconds, beset)
+        + many
+        + backlog
     )

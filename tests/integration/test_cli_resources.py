@@ -95,6 +95,61 @@ def test_an_event_addressed_by_grants_is_seen_everywhere(server: Served) -> None
     assert stats["owed"] == 0
 
 
+def test_what_was_sent_is_sent_again_as_a_job(server: Served) -> None:
+    reach = server.reach
+    words = ("replay", "ledger", "--app", "acme", "--since", "1h", "--select", "all", "--type", "order.*")
+    dry = run(*words, "--dry-run", **reach)
+    [counted] = rows(dry)
+    assert counted["dry_run"]
+    assert counted["selected"] >= 1
+    assert f"{counted['selected']} events would be sent again" in dry.stderr
+    watched = run(*words, **reach)
+    [ended] = rows(watched)
+    assert (ended["state"], ended["progress"]["sent"]) == ("finished", counted["selected"])
+    assert f"{ended['id']}  finished  {counted['selected']} of {counted['selected']} sent" in watched.stderr
+    code, shown = on_terminal(words, reach, width=120)
+    assert code == 0, shown
+    assert "finished" in shown
+    app = ("--app", "acme")
+    made = run(
+        "replays", "create", "ledger", *app, "--since", "1h", "--select", "missing", "--type", "order.*", **reach
+    )
+    [started] = rows(made)
+    assert "is under way" in made.stderr
+    assert started["types"] == ["order.*"]
+    until(lambda: rows(run("replays", "get", started["id"], *app, **reach))[0]["state"] == "finished", "the end")
+    assert [row["id"] for row in rows(run("replays", "list", *app, "--limit", "1", **reach))] == [started["id"]]
+    for verb in ("pause", "resume", "cancel"):
+        told = run("replays", verb, started["id"], *app, **reach)
+        assert told.returncode == 5
+        assert "posthouse replays list --app acme" in told.stderr
+
+
+def test_a_replay_that_does_not_get_on_is_told(server: Served) -> None:
+    reach, app = server.reach, ("--app", "acme")
+    url = rows(run("endpoints", "get", "ledger", *app, **reach))[0]["url"]
+    rows(run("endpoints", "create", url, *app, "--uid", "shut", **reach))
+    assert run("endpoints", "pause", "shut", *app, **reach).returncode == 0
+    words = ("replay", "shut", *app, "--since", "1h", "--select", "missing")
+    with running(*words, **reach) as watching:
+        replay = watching.until(r"(rpl_\S+)  running  0 of 1 sent")[1]
+        assert run("replays", "pause", replay, *app, **reach).returncode == 0
+        watching.until("replays resume")
+        assert watching.process.wait(PATIENCE_SECONDS) == 6
+    assert rows(run("replays", "resume", replay, *app, **reach))[0]["state"] == "pending"
+    assert rows(run("replays", "cancel", replay, *app, **reach))[0]["state"] == "cancelled"
+    assert run("endpoints", "update", "shut", *app, "--no-enabled", **reach).returncode == 0
+    refused = run(*words, **reach)
+    assert refused.returncode == 5
+    assert "endpoints update shut" in refused.stderr
+    assert run("replay", "nobody", *app, "--since", "1h", **reach).returncode == 4
+    assert run("replay", "ledger", *app, "--since", "yesterday", **reach).returncode == 2
+    wrong = run("replay", "ledger", *app, "--since", "1h", "--until", "2h", **reach)
+    assert wrong.returncode == 2
+    assert "until" in wrong.stderr
+    assert run("endpoints", "delete", "shut", *app, **reach).returncode == 0
+
+
 def test_whom_an_event_would_reach_is_explained(server: Served) -> None:
     words = ("trigger", "order.created", "--subject", "shop:42", "--data", "{}", "--dry-run")
     before = rows(run("events", "list", "--all", **server.reach))
@@ -235,6 +290,7 @@ def test_keys_decide_what_may_be_done(server: Served) -> None:
         ("attempts", "list"),
         ("keys", "list"),
         ("audit", "list"),
+        ("replays", "list", "--app", "acme"),
         ("apps", "get", "acme"),
         ("endpoints", "get", "ledger", "--app", "acme"),
     ],
@@ -293,6 +349,7 @@ def test_every_command_that_reads_is_answered(server: Served, resource: str, ver
         "grant": "orders",
         "event": next(iter(rows(run("events", "list", "--subject", "shop:42", "--limit", "1", **server.reach))))["id"],
         "attempt": next(iter(rows(run("attempts", "list", "--limit", "1", **server.reach))))["id"],
+        "replay": next(iter(rows(run("replays", "list", "--app", "acme", "--limit", "1", **server.reach))))["id"],
     }
     own = [found[place] for place in declared[1].places if place == declared[0].own]
     around = [word for place in declared[1].places if place != declared[0].own for word in (f"--{place}", found[place])]

@@ -12,11 +12,11 @@ import msgspec
 import pytest
 from tests.integration.api_world import World, raw, world_over
 
-from posthouse.adapters.postgres import audit, endpoints, event_types, inspect, usage
+from posthouse.adapters.postgres import audit, endpoints, event_types, inspect, jobs, usage
 from posthouse.adapters.postgres.database import Connection
 from posthouse.domain.ids import APP, ENDPOINT, uuid7
 
-HOT = ("event", "attempt", "delivery", "rollup_minute", "endpoint_health")
+HOT = ("event", "attempt", "delivery", "rollup_minute", "endpoint_health", "job")
 ROWS = 20_000
 APPS = 10
 NEWEST = b"\xff" * 16
@@ -70,6 +70,13 @@ async def fill(world: World) -> tuple[bytes, bytes, int]:
         " SELECT p, date_trunc('minute', now()) - m * interval '1 minute', a, e, 1"
         " FROM unnest($1::uuid[], $2::uuid[], $3::int[]) u (a, e, p), generate_series(1, 500) m",
         *[list(column) for column in zip(*owners, strict=True)],
+    )
+    await world.database.execute(
+        "INSERT INTO job (id, partition, app_id, endpoint_id, kind, state, request, first_seq, last_seq, finished_at)"
+        " SELECT i, p, a, e, 'replay', CASE WHEN n % 100 = 0 THEN 'running' ELSE 'finished' END,"
+        ' \'{"select": "all", "since": 0, "until": 1}\', 0, 1, CASE WHEN n % 100 > 0 THEN now() END'
+        " FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[]) WITH ORDINALITY u (i, a, e, p, n)",
+        *columns,
     )
     await world.database.execute("ANALYZE")
     return owners[0]
@@ -126,6 +133,12 @@ async def test_no_list_scans_a_hot_table(world: World, mode: str) -> None:
         "any attempt": (sql.attempt, (event, None, None)),
         "owed of all": (sql.all_owed, (NEWEST, NEWEST, 51)),
         "resend": (sql.resend_facts, (partition, event, endpoint, app)),
+        "replays": (jobs.SQL.replays, (app, NEWEST, OLDEST, 51, 1_000)),
+        "replays to get on with": (jobs.SQL.live, ([partition], OLDEST, 100, 1_000)),
+        "the stretch of a replay": (jobs.SQL.stretch, (partition, 100, 600, OLDEST, NEWEST, app, endpoint, OLDEST)),
+        "what became of the chosen": (jobs.SQL.facts, (partition, endpoint, newest, OLDEST)),
+        "rows of a replay": (jobs.SQL.outstanding, (partition, endpoint, 1_000)),
+        "live replays": (jobs.SQL.count_live, (partition, app)),
         "endpoints": (endpoints.SQL.endpoints, (app, NEWEST, None, 51)),
         "all endpoints": (endpoints.SQL.all_endpoints, (NEWEST, 51)),
         "all endpoints that are enabled": (endpoints.SQL.all_endpoints_enabled, (NEWEST, 51, True)),

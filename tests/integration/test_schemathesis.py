@@ -41,6 +41,7 @@ class Running:
 
     def __init__(self) -> None:
         self.port = 0
+        self.keys = {"administrator": KEY}
         self._up = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._down = asyncio.Event()
@@ -66,6 +67,8 @@ class Running:
         attempts: list[Any] = []
         while not attempts:
             attempts = (await call(self.port, "GET", "/v1/attempts"))["data"]
+        made = await call(self.port, "POST", "/v1/keys", {"scope": "app", "app": "acme"})
+        self.keys |= {"app": made["key"], "nobody": "ph_nobody"}
         THERE.update(
             app="acme",
             endpoint=endpoint["id"],
@@ -106,7 +109,8 @@ def map_path_parameters(_context: object, path_parameters: dict[str, Any] | None
 
 @pytest.mark.timeout(500)
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["fitting", "not fitting"])
-def test_no_answer_is_a_surprise(running: Running, mode: GenerationMode) -> None:
+@pytest.mark.parametrize(("who", "examples"), [("app", 5), ("nobody", 1), ("administrator", 15)])
+def test_no_answer_is_a_surprise(running: Running, mode: GenerationMode, who: str, examples: int) -> None:
     schema = schemathesis.openapi.from_url(f"http://127.0.0.1:{running.port}/openapi.json")
     told = []
     tried = 0
@@ -116,7 +120,7 @@ def test_no_answer_is_a_surprise(running: Running, mode: GenerationMode) -> None
         if operation.path == "/v1/stream":
             continue  # it never ends, and has its own tests
         try:
-            attack(running, operation, mode)
+            attack(running, operation, mode, running.keys[who], examples)
             tried += 1
         except Unsatisfiable:
             assert mode is GenerationMode.NEGATIVE, "there is nothing in it that could be wrong"
@@ -126,9 +130,9 @@ def test_no_answer_is_a_surprise(running: Running, mode: GenerationMode) -> None
     assert tried > 30
 
 
-def attack(running: Running, operation: Any, mode: GenerationMode) -> None:
+def attack(running: Running, operation: Any, mode: GenerationMode, key: str, examples: int) -> None:
     @settings(
-        max_examples=15,
+        max_examples=examples,
         deadline=None,
         derandomize=True,
         database=None,
@@ -140,7 +144,7 @@ def attack(running: Running, operation: Any, mode: GenerationMode) -> None:
         if (operation.method, operation.path) in KEPT:
             case.path_parameters = {name: f"{value}-not" for name, value in case.path_parameters.items()}
         case.call_and_validate(
-            base_url=f"http://127.0.0.1:{running.port}", headers={"Authorization": f"Bearer {KEY}"}, checks=CHECKS
+            base_url=f"http://127.0.0.1:{running.port}", headers={"Authorization": f"Bearer {key}"}, checks=CHECKS
         )
 
     check()

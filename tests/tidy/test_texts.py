@@ -12,7 +12,8 @@ import pytest
 from pydantic_core._pydantic_core import list_all_errors
 from tests.tidy.messages import Messages, Text, answers
 
-from posthouse.api.problems import _INVALID_STATUS, _STATUS, _TITLES, fields_of
+from posthouse.api.models.common import NOT_A_TIME
+from posthouse.api.problems import _INVALID_STATUS, _MESSAGES, _STATUS, _TITLES, NO_BODY, fields_of
 from posthouse.api.texts.catalogue import HOLE, LISTS, TAKEN, WHOLE, chinese, read_sections
 
 SECTIONS: Final = read_sections("zh_cn")
@@ -118,6 +119,11 @@ def pydantic_messages() -> Iterator[tuple[str, str]]:
 def test_whatever_pydantic_finds_has_its_chinese(kind: str, message: str) -> None:
     said = str(fields_of([{"loc": ("body", "a"), "type": kind, "msg": message}]))
     assert re.search(r"[\u4e00-\u9fff]", chinese().message(said)), said
+
+
+@pytest.mark.parametrize("message", [*_MESSAGES.values(), NO_BODY, NOT_A_TIME])
+def test_what_is_said_of_fields_has_its_chinese(message: str) -> None:
+    assert re.search(r"[\u4e00-\u9fff]", chinese().message(message)), message
 
 
 SOURCE: Final = """

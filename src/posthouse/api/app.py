@@ -35,6 +35,7 @@ from posthouse.api.resources import (
     event_types,
     grants,
     keys,
+    replays,
     stream,
     system,
     traffic,
@@ -50,12 +51,14 @@ from posthouse.manage.deliveries import Deliveries
 from posthouse.manage.endpoints import CheckTarget, Endpoints
 from posthouse.manage.grants import GrantBook
 from posthouse.manage.keys import Keys
+from posthouse.manage.replays import Replays
 from posthouse.manage.stream import Streams
 from posthouse.manage.trial import Trials
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Directory
 from posthouse.ports.grants import Grants
 from posthouse.ports.inspect import Inspector
+from posthouse.ports.jobs import ReplayBook
 from posthouse.ports.store import Store
 from posthouse.ports.stream import StreamSource
 from posthouse.ports.transport import Transport
@@ -78,6 +81,7 @@ class Services:
     grants: GrantBook
     endpoints: Endpoints
     deliveries: Deliveries
+    replays: Replays
     trials: Trials
     streams: Streams
     keys: Keys
@@ -100,6 +104,7 @@ class Services:
         clock: Clock,
         *,
         store: Store,
+        replay_book: ReplayBook,
         transport: Transport,
         stream_source: StreamSource,
         check_target: CheckTarget,
@@ -119,6 +124,7 @@ class Services:
             grants=GrantBook(directory, grants, clock),
             endpoints=Endpoints(directory, clock, check_target=check_target),
             deliveries=Deliveries(directory, inspector, clock),
+            replays=Replays(directory, replay_book, inspector, clock),
             trials=Trials(directory, store, transport, clock),
             streams=Streams(stream_source, directory, authenticator, clock, retention_days=retention_days),
             keys=Keys(directory, clock, authenticator),
@@ -156,6 +162,7 @@ def build_app(services: Services) -> App:
     )
     app.include_router(endpoints.platform_routes(services.endpoints, cursors))
     app.include_router(traffic.routes(services.deliveries, cursors))
+    app.include_router(replays.routes(services.replays, cursors))
     app.include_router(stream.routes(services.streams, cursors))
     app.include_router(keys.routes(services.keys, cursors))
     app.include_router(audit.routes(services.audit, cursors))

@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Annotated, Final, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from posthouse.api.models.common import Instant
 from posthouse.domain.errors import Invalid
 from posthouse.domain.limits import PAGE_ROWS, PAGE_ROWS_MAX
 from posthouse.manage.access import NEWEST
@@ -39,8 +40,8 @@ class PageQuery(BaseModel):
 class SpanQuery(PageQuery):
     """What every list over time takes."""
 
-    since: Annotated[AwareDatetime | None, Field(description="From this time on.")] = None
-    until: Annotated[AwareDatetime | None, Field(description="Before this time.")] = None
+    since: Annotated[Instant | None, Field(description="From this time on.")] = None
+    until: Annotated[Instant | None, Field(description="Before this time.")] = None
 
     @property
     def since_seconds(self) -> float | None:

@@ -96,7 +96,7 @@ def problem_bytes(error: BaseException, language: Language = ENGLISH) -> tuple[i
             detail = "the database did not answer, and nothing was changed; try again shortly"
         case StoreRejected():
             detail = "the store cannot hold these data; look for numbers out of range and for unusual characters"
-        case Invalid(path=path) if path:
+        case Invalid(path=path) | NotFound(path=path) | Conflict(path=path) if path:
             extra["path"] = shown(path)
     if isinstance(error, InvalidFields) and len(error.fields) > 1:
         told = error.fields[:ERRORS_TOLD_MAX]
@@ -161,6 +161,7 @@ def _path(location: Sequence[str | int]) -> str:
     return f"?{path}" if where == "query" else path
 
 
+NO_BODY: Final = "the body is missing; send a JSON object"
 _MESSAGES: Final = {
     "extra_forbidden": "this field is not known",
     "missing": "this field is missing",
@@ -172,6 +173,8 @@ _MESSAGES: Final = {
 
 
 def _message(error: Mapping[str, Any]) -> str:
+    if error["type"] == "missing" and len(error["loc"]) == 1:
+        return NO_BODY
     known = _MESSAGES.get(error["type"])
     if known is not None:
         return known

@@ -48,6 +48,8 @@ COMMANDS: Final = (
     ("events", "resources:events", LOOK, "What was published."),
     ("attempts", "resources:attempts", LOOK, "What was tried, and what came of it."),
     ("deliveries", "resources:deliveries", LOOK, "What is still owed."),
+    ("replay", "replay:replay", LOOK, "Send past events to an endpoint again, and watch."),
+    ("replays", "resources:replays", LOOK, "Past events that are sent again, in the background."),
     ("audit", "resources:audit", LOOK, "Who changed or revealed what."),
 )
 

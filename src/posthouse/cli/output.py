@@ -20,12 +20,14 @@ COLOURS: Final = {
     "confirmed": "green",
     "done": "green",
     "ok": "green",
+    "finished": "green",
     "failed": "yellow",
     "owed": "yellow",
     "paused": "yellow",
     "warn": "yellow",
     "gave_up": "red",
     "disabled": "red",
+    "cancelled": "red",
     "fail": "red",
 }
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?Z\Z")

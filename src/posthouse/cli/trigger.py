@@ -103,6 +103,10 @@ def explained(routing: dict[str, Any]) -> Iterator[Text]:
     about = f" about {routing['subject']}" if routing.get("subject") else ""
     whom = f"{_count(endpoints, 'endpoint')} of {_count(len(reached), 'app')}" if reached else "nobody"
     yield line((routing["type"], "bold"), about, f" would reach {whom}")
+    if not reached and not others:
+        yield line(
+            "  ", "no app has a grant for this type or this subject, or had one; `posthouse grants add` gives one"
+        )
     for one in reached:
         yield line("  ", (_name(one, "app"), "bold"))
         for endpoint in one["endpoints"]:

@@ -25,7 +25,7 @@ from posthouse.cli.output import Column, as_json, note, show, show_record
 from posthouse.domain.errors import Conflict, Invalid, NotFound, PosthouseError
 from posthouse.domain.limits import PAGE_ROWS
 
-Kind = Literal["text", "number", "whole", "flag", "texts", "pairs", "json", "time"]
+Kind = Literal["text", "number", "whole", "flag", "texts", "pairs", "json", "time", "deadline"]
 
 _TYPES: Final[Mapping[Kind, Any]] = {
     "text": str,
@@ -36,9 +36,10 @@ _TYPES: Final[Mapping[Kind, Any]] = {
     "pairs": list[str],
     "json": str,
     "time": str,
+    "deadline": str,
 }
 _PLACE: Final = re.compile(r"{(\w+)}")
-_AGO: Final = re.compile(r"(\d+)([smhd])\Z")
+_SPAN: Final = re.compile(r"(\d+)([smhd])\Z")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 SERVER: Final = cyclopts.Group("Server", sort_key=9)
@@ -91,6 +92,10 @@ class Verb:
     @property
     def lists(self) -> bool:
         return bool(self.columns)
+
+    @property
+    def has_body(self) -> bool:
+        return self.method != "DELETE" and bool(self.options or self.takes_data)
 
     @property
     def places(self) -> list[str]:
@@ -197,7 +202,11 @@ def _run(resource: Resource, verb: Verb, given: dict[str, Any]) -> None:
     client = Client(given.pop("url", None), given.pop("api_key", None))
     json_wanted = given.pop("json_wanted", False)
     limit = None if given.pop("all", False) else given.pop("limit", PAGE_ROWS)
+    if limit is not None and limit < 1:
+        raise Invalid("--limit is a whole number from 1 on; --all shows every one")
     fields = _fields(verb, given)
+    if verb.method == "PATCH" and not fields:
+        raise Invalid(f"nothing to change; `posthouse {resource.name} {verb.name} --help` says what can be")
     template = verb.everywhere if verb.everywhere and given.get("app") is None else verb.path
     path = tuple(_PLACE.sub(lambda found: str(given[found[1]]), part) for part in template.split("/"))
     try:
@@ -212,7 +221,7 @@ def _run(resource: Resource, verb: Verb, given: dict[str, Any]) -> None:
             verb.method,
             path,
             query={name: _as_query(value) for name, value in fields.items()} if reads else None,
-            body=None if reads or verb.method == "DELETE" else (fields or None),
+            body=fields if not reads and verb.has_body else None,
         )
     except (NotFound, Conflict, Invalid) as error:
         if not getattr(error, "__notes__", ()):
@@ -238,12 +247,14 @@ def _tell(verb: Verb, given: dict[str, Any], body: Any, json_wanted: bool) -> No
 def _next_step(error: PosthouseError, resource: Resource, verb: Verb, given: dict[str, Any]) -> str:
     """What to do about a refusal, where the server did not say."""
     match error:
-        case NotFound(code="no_route"):
+        case NotFound(code="route_not_found"):
             return "this server does not know that: is it of the same version as this program?"
         case NotFound():
             listed = _MISSING.get(error.code, resource.name)
             within = f" --app {given['app']}" if given.get("app") and listed != "apps" else ""
             return f"`posthouse {listed} list{within}` shows those that there are"
+        case Conflict() if error.code in _ENDED:
+            return f"`posthouse replays list --app {given['app']}` shows those that there are"
         case Conflict():
             return f"`posthouse {resource.name} list` shows those that there are; update changes one"
         case _:
@@ -251,6 +262,7 @@ def _next_step(error: PosthouseError, resource: Resource, verb: Verb, given: dic
 
 
 _MISSING: Final = {"app_not_found": "apps", "endpoint_not_found": "endpoints", "event_not_found": "events"}
+_ENDED: Final = {"replay_ended", "too_many_replays"}
 
 
 # From flags to fields
@@ -275,6 +287,8 @@ def _converted(option: Option, value: Any) -> Any:
             return decoded(value, f"--{option.name}")
         case "time":
             return instant(value, f"--{option.name}", now=time.time())
+        case "deadline":
+            return instant(value, f"--{option.name}", now=time.time(), ahead=True)
         case "pairs":
             return dict(_pair(one, option) for one in value)
         case _:
@@ -292,17 +306,20 @@ def _as_query(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def instant(text: str, flag: str, *, now: float) -> str:
-    """A time of a flag as RFC 3339: given so, or as long ago: 30m, 2h, 7d. Raises Invalid."""
-    ago = _AGO.match(text)
-    if ago is not None:
-        at = datetime.fromtimestamp(now - int(ago[1]) * _SECONDS[ago[2]], UTC)
-    else:
-        try:
+def instant(text: str, flag: str, *, now: float, ahead: bool = False) -> str:
+    """A time of a flag as RFC 3339: given so, or as long ago (`ahead`: from now): 30m, 2h, 7d. Raises Invalid."""
+    span = _SPAN.match(text)
+    try:
+        if span is not None:
+            seconds = int(span[1]) * _SECONDS[span[2]]
+            at = datetime.fromtimestamp(now + seconds if ahead else now - seconds, UTC)
+        else:
             at = datetime.fromisoformat(text)
-        except ValueError:
-            raise Invalid(f"{flag} is a time such as 2026-11-24T22:54:03Z, or how long ago: 30m, 2h, 7d") from None
-    return (at if at.tzinfo else at.astimezone()).astimezone(UTC).isoformat().replace("+00:00", "Z")
+        at = (at if at.tzinfo else at.astimezone()).astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        how = "in how long" if ahead else "how long ago"
+        raise Invalid(f"{flag} is a time such as 2026-11-24T22:54:03Z, or {how}: 30m, 2h, 7d") from None
+    return at.isoformat().replace("+00:00", "Z")
 
 
 def given_text(text: str, flag: str) -> str:

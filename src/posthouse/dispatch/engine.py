@@ -12,7 +12,9 @@ import structlog
 from posthouse.dispatch.configs import Configs
 from posthouse.dispatch.dispatcher import Dispatcher
 from posthouse.dispatch.lane_facts import LaneFacts
+from posthouse.dispatch.overflow import Overflow
 from posthouse.dispatch.ownership import Ownership
+from posthouse.dispatch.replays import Replays
 from posthouse.dispatch.tail import Tails
 from posthouse.domain.circuit import DEFAULT_POLICY, CircuitPolicy
 from posthouse.domain.delivery import Delivery, DeliveryKey, Effect, JournalBatch, Line, Owed, OwedReason
@@ -20,11 +22,12 @@ from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.errors import PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
 from posthouse.domain.ids import AppId, EndpointId
-from posthouse.domain.limits import IN_FLIGHT_GRACE_SECONDS, PAGED_BYTES_MAX
+from posthouse.domain.limits import IN_FLIGHT_GRACE_SECONDS, OWED_PER_ENDPOINT_MAX, PAGED_BYTES_MAX
 from posthouse.lane.budget import Budget
 from posthouse.lane.lane import Lane
 from posthouse.lane.lanes import Lanes
 from posthouse.ports.clock import Clock
+from posthouse.ports.jobs import Jobs
 from posthouse.ports.log import EventLog, Head
 from posthouse.ports.store import Claim, Journalled, Store
 from posthouse.ports.telemetry import Telemetry
@@ -63,6 +66,8 @@ class Engine:
         dead: Callable[[Collection[bytes]], Awaitable[set[bytes]]] | None = None,
         budget: Budget | None = None,
         circuits: CircuitPolicy = DEFAULT_POLICY,
+        owed_max: int = OWED_PER_ENDPOINT_MAX,
+        jobs: Jobs | None = None,
     ) -> None:
         self._log = event_log
         self._store = store
@@ -129,7 +134,9 @@ class Engine:
             page_in=self.lanes.page_in,
             orphaned=self._orphaned,
             in_turn=self.facts.in_turn,
+            many=lambda *counted: self.overflow.look(*counted),  # noqa: PLW0108 - made after this
         )
+        self.overflow = Overflow(store, clock, self.backlog, owner=owner, epochs=epochs, rows_max=owed_max)
         self.dispatcher = Dispatcher(self.configs, self.lanes, self.progress, clock)
         self.tails = Tails(
             event_log,
@@ -143,6 +150,7 @@ class Engine:
             heads_seen=self._heads_seen,
             ended=self._ended,
         )
+        self.replays = None if jobs is None else Replays(jobs, clock, owner=owner, epochs=epochs)
         self._pokes: dict[int, int] = {}
         self._reloading: set[int] = set()
         self._effects_due = asyncio.Event()
@@ -158,6 +166,7 @@ class Engine:
             ("backlog", self.backlog.run()),
             ("effects", self._run_effects()),
             ("sweep", self._sweep()),
+            ("overflow", self.overflow.run()),
         ):
             self._spawn(name, work)
         try:
@@ -167,6 +176,8 @@ class Engine:
             raise
         self._spawn("ownership", self.ownership.run())
         self._spawn("tails", self.tails.run())
+        if self.replays is not None:
+            self._spawn("replays", self.replays.run())
 
     def suspend(self) -> None:
         """The process's session with the store was lost: start nothing until it is back, and trust nothing that was read."""
@@ -176,7 +187,7 @@ class Engine:
     async def stop(self, *, seconds: float = 5.0) -> None:
         """Planned hand-over: start nothing, journal, mark what still runs, release; then wait a while for late answers."""
         self._stopping = True
-        await self._end("tails", "backlog")
+        await self._end("tails", "backlog", "replays")
         try:
             async with asyncio.timeout(seconds):
                 await self.ownership.close()
@@ -257,6 +268,14 @@ class Engine:
                 self.tails.take(claim)
         self.tails.nudge(partitions)
         self._effects_due.set()
+        if self.backlog.endpoints:
+            self._chore(self._count_owed(partitions))
+
+    async def _count_owed(self, partitions: Sequence[int]) -> None:
+        try:
+            self.backlog.counted(partitions, await self._store.count_owed(partitions))
+        except StoreUnavailable as error:
+            log.warning("owed.not_counted", error=str(error))  # what is there already does not count towards the cap
 
     def _lost(self, partitions: Collection[int]) -> None:
         partitions = set(partitions)
@@ -341,8 +360,10 @@ class Engine:
     def _paging_memory(self) -> int:
         return max(PAGED_BYTES_MAX - self.lanes.paged_bytes, 0) if self.journal.has_room else 0
 
-    def _hold(self, partition: int, key: DeliveryKey) -> None:
+    def _hold(self, partition: int, key: DeliveryKey, rows: int) -> None:
         self.backlog.hold(partition, key)
+        if rows:
+            self.backlog.count(partition, key[0], rows)
 
     def _drained(self, endpoint_id: EndpointId) -> None:
         self.backlog.drained(endpoint_id)

@@ -75,4 +75,6 @@ class Janitor:
         # A grant that ended is kept as long as an event may be there that it covered.
         while dropped := await self._upkeep.drop_grants(before=now - (self._retention_days + 1) * DAY_SECONDS):
             log.info("grants.dropped", ended=dropped)
+        while dropped := await self._upkeep.drop_jobs(before=now - self._retention_days * DAY_SECONDS):
+            log.info("jobs.dropped", ended=dropped)
         self._days_due = self._clock.boot() + DAYS_SECONDS

@@ -45,16 +45,22 @@ class Forbidden(PosthouseError):
 
 
 class NotFound(PosthouseError):
+    """`path` names the field of the body that asked for it, where it was one."""
+
     code = "not_found"
 
-    def __init__(self, message: str, *, code: str = "not_found") -> None:
+    def __init__(self, message: str, *, code: str = "not_found", path: str = "") -> None:
         super().__init__(message)
+        self.path = path
         self.code = code
 
 
 class Conflict(PosthouseError):
-    def __init__(self, message: str, *, code: str = "conflict") -> None:
+    """`path` as in `NotFound`."""
+
+    def __init__(self, message: str, *, code: str = "conflict", path: str = "") -> None:
         super().__init__(message)
+        self.path = path
         self.code = code
 
 

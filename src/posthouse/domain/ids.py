@@ -13,6 +13,7 @@ AppId = NewType("AppId", bytes)
 EndpointId = NewType("EndpointId", bytes)
 AttemptId = NewType("AttemptId", bytes)
 GrantId = NewType("GrantId", bytes)
+JobId = NewType("JobId", bytes)
 
 APP: Final = "app"
 ATTEMPT: Final = "att"
@@ -22,6 +23,7 @@ EVENT: Final = "evt"
 GRANT: Final = "grant"
 KEY: Final = "key"
 PROCESS: Final = "proc"
+REPLAY: Final = "rpl"
 REQUEST: Final = "req"
 
 ID_BYTES: Final = 16

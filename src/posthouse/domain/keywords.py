@@ -90,7 +90,8 @@ def types(old: dict[str, Any], new: dict[str, Any], before: frozenset[str], afte
         kind = "nullable_added"
     elif gone == NULL and not come:
         kind = "nullable_removed"
-    told = [f"{word} {_names(some)}" for word, some in (("now also", come), ("no longer", gone)) if some]
+    now = "now also" if before & after else "now"
+    told = [f"{word} {_names(some)}" for word, some in ((now, come), ("no longer", gone)) if some]
     yield Finding(kind, ", ".join(told), wider=bool(come), narrower=bool(gone))
 
 

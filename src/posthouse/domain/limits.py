@@ -89,6 +89,16 @@ JOURNAL_RESULTS_MAX: Final = 1_000
 JOURNAL_LINGER_SECONDS: Final = 0.02
 OUTSIDE_ROWS_MAX: Final = 1_000
 
+# Replays
+REPLAYS_LIVE_PER_APP_MAX: Final = 20
+REPLAY_SPAN_SECONDS_MAX: Final = 90 * 86_400.0
+REPLAY_OUTSTANDING_ROWS_MAX: Final = 500  # owed to an endpoint by its replay; more are added below half of it
+REPLAY_STEP_EVENTS_MAX: Final = 500  # of the app, looked at in one step
+REPLAY_STEP_POSITIONS_MAX: Final = 5_000  # of the partition, passed in one step
+REPLAYS_READ_MAX: Final = 100  # in one statement
+REPLAY_COUNTED_MAX: Final = 10_000  # by a dry run
+REPLAY_DRY_RUN_SECONDS_MAX: Final = 5.0
+
 # Ownership
 LEASE_SECONDS: Final = 10.0
 LEASE_MARGIN_SECONDS: Final = 2.0

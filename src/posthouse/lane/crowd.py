@@ -1,40 +1,61 @@
-"""A crowd: the deliveries of an event for very many endpoints, which others must not wait for."""
+"""What others must not wait for: the deliveries of an event for very many endpoints, and rows, of which there may be millions."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 
+from posthouse.domain.ids import EndpointId
 from posthouse.domain.limits import CROWD_STARTS_MAX
 from posthouse.lane.budget import Budget
 from posthouse.lane.lane import Lane
 
 
 class Crowd:
-    """Lanes that were offered one, oldest first: a few are started in each turn of the event loop, and from one half of the
-    sockets, so that others pass between them."""
+    """Lanes that wait to start such a delivery, oldest first: a few are started in each turn of the event loop, and from one
+    half of the sockets, so that what comes singly passes between them."""
 
     def __init__(self, budget: Budget, start: Callable[[Lane], None]) -> None:
         self._budget = budget
         self._start = start
-        self._lanes: deque[Lane] = deque()
-        self._pumping = False
+        self._lanes: OrderedDict[EndpointId, Lane] = OrderedDict()
+        self._left = CROWD_STARTS_MAX  # in this turn
+        self._turning = False
 
     def add(self, lane: Lane) -> None:
-        self._lanes.append(lane)
+        """Its turn will come."""
+        self._lanes[lane.endpoint.id] = lane
         self.pump_soon()
+
+    def remove(self, endpoint_id: EndpointId) -> None:
+        self._lanes.pop(endpoint_id, None)
+
+    def admits(self, lane: Lane) -> bool:
+        """Whether one may start now; otherwise the lane's turn will come."""
+        if self._left > 0 and not self._budget.half_full:
+            self._left -= 1
+            self._next_turn()
+            return True
+        self.add(lane)
+        return False
 
     def pump_soon(self) -> None:
         """Start some in the next turn of the loop, if there are any and room for them."""
-        if self._lanes and not self._pumping and not self._budget.half_full:
-            self._pumping = True
-            asyncio.get_running_loop().call_soon(self._pump)
+        if self._lanes and not self._budget.half_full:
+            self._next_turn()
 
-    def _pump(self) -> None:
-        self._pumping = False
+    def _next_turn(self) -> None:
+        if not self._turning:
+            self._turning = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turning = False
+        self._left = CROWD_STARTS_MAX
         for _ in range(min(CROWD_STARTS_MAX, len(self._lanes))):
-            if self._budget.half_full:
-                return  # whoever ends a request comes here again
-            self._start(self._lanes.popleft())
+            if self._left <= 0 or self._budget.half_full:
+                break  # whoever ends a request comes here again
+            _, lane = self._lanes.popitem(last=False)
+            self._start(lane)
         self.pump_soon()

@@ -180,6 +180,10 @@ class Lanes:
             if wait > 0:
                 lane.wake_in(self._woken, wait)
                 return None
+        if first.row and not self._crowd.admits(lane):
+            first = lane.queue.fresh_first()
+            if first is None:
+                return None
         size = lane.next_size(first)
         if not self._may_start() or not self._budget.admits(
             size, lane_sockets=lane.requests, lane_bytes=lane.bytes_in_flight
@@ -352,6 +356,7 @@ class Lanes:
             self.paged_bytes -= lane.queue.paged_bytes
             lane.queue.clear()
             self._stalled.remove(endpoint_id)
+            self._crowd.remove(endpoint_id)
             if lane.in_flight:
                 lane.adrift = True
             else:

@@ -67,6 +67,13 @@ class Queue:
             return self._fresh[0]
         return self._paged[0] if self._paged else None
 
+    def fresh_first(self) -> Delivery | None:
+        """A fresh one of no line, if there is any, is next: `first` is a row, which may not go yet."""
+        if not self._fresh:
+            return None
+        self._turn = 0
+        return self._fresh[0]
+
     def take(self) -> Delivery:
         """The next one, after `first` gave it. Its line is busy until `done` or `back`."""
         turn = self._turn

@@ -153,6 +153,26 @@ class Store(Protocol):
         """What an endpoint is owed of platform events that no grant of its app covers any more is due at `now` (fenced)."""
         ...
 
+    async def count_owed(self, partitions: Collection[int]) -> dict[EndpointId, int]:
+        """How many rows each endpoint of these partitions is owed. It takes a while where they are many."""
+        ...
+
+    async def expire_oldest(
+        self,
+        owner: bytes,
+        epoch: int,
+        partition: int,
+        endpoint_id: EndpointId,
+        *,
+        count: int,
+        held: Collection[EventId],
+        now: float,
+        error: str,
+    ) -> int:
+        """Give up the oldest of what an endpoint is owed as `expired`, so many at most, without those that memory speaks for or
+        that are under way (fenced); how many it was. `error` says why, on record."""
+        ...
+
     async def last_sent(self, partition: int, endpoint_id: EndpointId) -> float | None:
         """When (unix seconds) the endpoint's last attempt went on record; None: none did. Infinity where a request of a
         former owner may still be under way."""

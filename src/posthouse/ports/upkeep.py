@@ -31,6 +31,10 @@ class Upkeep(Protocol):
         """Drop grants that ended before a time; how many, of a bounded number at once."""
         ...
 
+    async def drop_jobs(self, *, before: float) -> int:
+        """Drop jobs that ended before a time; how many, of a bounded number at once."""
+        ...
+
     async def owed(self) -> Owed: ...
 
     async def oldest_snapshot_seconds(self) -> float:

@@ -36,13 +36,14 @@ class _Line:
     whether they wait for room. Its app is known once they were looked at.
     """
 
-    __slots__ = ("app_id", "due_at", "partition", "waits")
+    __slots__ = ("app_id", "due_at", "partition", "rows", "waits")
 
     def __init__(self, partition: int) -> None:
         self.partition = partition
         self.due_at: float | None = None
         self.app_id: AppId | None = None
         self.waits = False
+        self.rows = 0  # about so many
 
 
 class Backlog:
@@ -52,7 +53,7 @@ class Backlog:
     full; the lanes call `drained` when that changes); `memory` how many bytes of rows may be paged in at all, nothing
     while it is 0; `page_in` hands rows over; `orphaned` settles rows that can never be sent: their endpoint or their event
     is gone. `in_turn` says whether what the store says of a row of an ordered line is the last word: nothing that comes
-    before it is on its way into the store.
+    before it is on its way into the store. `many` is told an endpoint whose rows have become more, and how many they are.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Backlog:
         page_in: Callable[[Endpoint, list[Delivery]], None],
         orphaned: Callable[[Owed, Event | None, Endpoint | None], None],
         in_turn: Callable[[Owed], bool] = lambda owed: True,
+        many: Callable[[int, EndpointId, int], None] = lambda partition, endpoint_id, rows: None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -77,6 +79,7 @@ class Backlog:
         self._page_in = page_in
         self._orphaned = orphaned
         self._in_turn = in_turn
+        self._many = many
         self._lines: dict[EndpointId, _Line] = {}
         self._held: dict[EndpointId, set[EventId]] = {}
         self._by_app: dict[AppId, set[EndpointId]] = {}
@@ -139,6 +142,24 @@ class Backlog:
             if not held:
                 del self._held[endpoint_id]
                 self._tidy(endpoint_id)
+
+    def held(self, endpoint_id: EndpointId) -> list[EventId]:
+        """The rows of an endpoint that memory speaks for."""
+        return list(self._held.get(endpoint_id, ()))
+
+    def count(self, partition: int, endpoint_id: EndpointId, by: int) -> None:
+        """Rows of an endpoint came or went."""
+        line = self._line(partition, endpoint_id)
+        line.rows += by
+        if by > 0:
+            self._many(partition, endpoint_id, line.rows)
+
+    def counted(self, partitions: Collection[int], counts: Mapping[EndpointId, int]) -> None:
+        """The store has counted the rows of these partitions."""
+        for endpoint_id, line in self._lines.items():
+            if line.partition in partitions:
+                line.rows = counts.get(endpoint_id, 0)
+                self._many(line.partition, endpoint_id, line.rows)
 
     def leave(self, partition: int, key: DeliveryKey) -> None:
         """Memory speaks no more for this row, which is as it was: it may be due."""

@@ -76,8 +76,9 @@ class Journal:
     """Gathers results and writes them, fenced by the epochs under which they were made.
 
     `epochs` is the live map of owned partitions, kept by the ownership. `hold` is told each key whose row is about to
-    change: until `written` hands it back, memory speaks for that row, whatever the table says. `written` is called after
-    each batch; `room` when lanes may start again after the cap was reached.
+    change, and whether that is a row more (1), one less (-1) or neither: until `written` hands it back, memory speaks for that
+    row, whatever the table says. `written` is called after each batch; `room` when lanes may start again after the cap was
+    reached.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class Journal:
         *,
         owner: bytes,
         epochs: dict[int, int],
-        hold: Callable[[int, DeliveryKey], None],
+        hold: Callable[[int, DeliveryKey, int], None],
         written: Written,
         room: Callable[[], None],
     ) -> None:
@@ -178,7 +179,7 @@ class Journal:
         event = delivery.event
         key = (delivery.endpoint_id, event.id)
         self._buffer.rows[key] = (event.partition, owed)
-        self._hold(event.partition, key)
+        self._hold(event.partition, key, (owed is not None) - delivery.row)
         if delivery.line:
             line = (event.partition, delivery.endpoint_id, delivery.line)
             first = self._buffer.lines.get(line)

@@ -36,6 +36,7 @@ async def document() -> dict[str, Any]:
         nothing,
         SystemClock(),
         store=nothing,
+        replay_book=nothing,
         transport=nothing,
         stream_source=nothing,
         check_target=nothing,

@@ -110,5 +110,5 @@ def test_what_the_framework_found_is_told_in_our_words() -> None:
         ("retry.schedule[2]", "should be a valid number"),
         ("?limit", "should be greater than 0"),
         ("foo", "this field is not known"),
-        ("", "this field is missing"),
+        ("", "the body is missing; send a JSON object"),
     ]

@@ -29,7 +29,11 @@ def test_times(text: str, at: str) -> None:
     assert instant(text, "--since", now=NOW) == at
 
 
-@pytest.mark.parametrize("text", ["yesterday", "5", "5w", ""])
+def test_a_deadline_is_ahead() -> None:
+    assert instant("7d", "--expires-at", now=NOW, ahead=True) == "2026-12-01T22:54:03Z"
+
+
+@pytest.mark.parametrize("text", ["yesterday", "5", "5w", "", "9" * 30 + "d", "0001-01-01T00:00:00+14:00"])
 def test_times_that_are_none(text: str) -> None:
     with pytest.raises(Invalid, match="--since"):
         instant(text, "--since", now=NOW)

@@ -52,7 +52,7 @@ class Desk:
             self.progress,
             owner=b"o" * 16,
             epochs=self.epochs,
-            hold=lambda _, key: self.held.add(key),
+            hold=lambda _, key, __: self.held.add(key),
             written=self.written,
             room=self.room,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
@@ -11,6 +12,7 @@ from posthouse.adapters.memory.database import EndpointState, MemoryDatabase, Pa
 from posthouse.domain.circuit import HEALTHY
 from posthouse.domain.delivery import (
     Attempt,
+    AttemptOutcome,
     Cursor,
     DeliveryKey,
     Effect,
@@ -24,7 +26,7 @@ from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.errors import StoreRejected
 from posthouse.domain.event import Event
 from posthouse.domain.grant import Shrinkage
-from posthouse.domain.ids import AppId, AttemptId, EndpointId, id_beside, unix_ms_of
+from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, id_beside, unix_ms_of, uuid7
 from posthouse.ports.store import Claim, Journalled, Page, Want
 
 
@@ -328,11 +330,69 @@ class MemoryStore:
                     key[:2] == (partition, endpoint_id)
                     and row.reason is not OwedReason.IN_FLIGHT
                     and row.due_at > now
+                    and not (row.line and row.due_at == math.inf)
                     and event is not None
                     and event.app_id is None
                     and not self._database.covered(app_id, event.type, event.subject)
                 ):
                     self._database.owed[key] = msgspec.structs.replace(row, due_at=now)
+
+    async def count_owed(self, partitions: Collection[int]) -> dict[EndpointId, int]:
+        await self._database.reading("count_owed")
+        return dict(Counter(row.endpoint_id for row in self._database.owed.values() if row.partition in partitions))
+
+    async def expire_oldest(
+        self,
+        owner: bytes,
+        epoch: int,
+        partition: int,
+        endpoint_id: EndpointId,
+        *,
+        count: int,
+        held: Collection[EventId],
+        now: float,
+        error: str,
+    ) -> int:
+        database = self._database
+        async with database.commit("expire_oldest"):
+            if not self._partition(partition).held_by(owner, epoch):
+                return 0
+            rows = [
+                row
+                for row in database.owed.values()
+                if (row.partition, row.endpoint_id) == (partition, endpoint_id)
+                and row.reason is not OwedReason.IN_FLIGHT
+                and row.event_id not in held
+                and row.seq <= self._partition(partition).cursor
+            ]
+            gone = sorted(rows, key=lambda row: row.event_id)[:count]
+            state = database.endpoints.get(endpoint_id)
+            for row in gone:
+                del database.owed[partition, endpoint_id, row.event_id]
+                mine = [a.id for a in database.attempts.values() if a.partition == partition]
+                attempt_id = AttemptId(id_beside(max(mine, default=None), uuid7(int(now * 1000), len(mine))))
+                if state is not None:
+                    database.attempts[attempt_id] = Attempt(
+                        id=attempt_id,
+                        partition=partition,
+                        app_id=state.app_id,
+                        endpoint_id=endpoint_id,
+                        event_id=row.event_id,
+                        seq=row.seq,
+                        number=row.number,
+                        kind=row.kind,
+                        outcome=AttemptOutcome.GAVE_UP,
+                        reason="expired",
+                        revision=state.revision,
+                        url=state.config.url,
+                        started_at=now,
+                        sent=False,
+                        error=error,
+                    )
+            self.order({(partition, endpoint_id, row.line) for row in gone if row.line}, now)
+            if gone:
+                database.poke(partition)
+        return len(gone)
 
     async def last_sent(self, partition: int, endpoint_id: EndpointId) -> float | None:
         await self._database.reading("last_sent")

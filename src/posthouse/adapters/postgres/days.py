@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import secrets
 from collections.abc import Collection
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, NamedTuple
@@ -20,8 +19,9 @@ import structlog
 from posthouse.adapters.postgres.database import Connection, Database, translated
 from posthouse.adapters.postgres.queries import Queries
 from posthouse.adapters.postgres.store import SQL as STORE
+from posthouse.adapters.postgres.store import ids_beside
 from posthouse.domain.errors import StoreUnavailable
-from posthouse.domain.ids import ID_BYTES, id_beside, lower_bound, next_id, uuid7
+from posthouse.domain.ids import ID_BYTES, lower_bound
 from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX, DAYS_AHEAD, OUTSIDE_ROWS_MAX
 
 SQL = Queries("days.sql")
@@ -175,9 +175,7 @@ async def _expire(connection: Connection, below: bytes, now: float) -> None:
             async with connection.transaction():
                 await connection.fetch(STORE.lock_partition, partition)
                 newest = await connection.fetchval(STORE.newest_attempt, [partition])
-                ids = [id_beside(newest, uuid7(int(now * 1000), secrets.randbits(74)))]
-                while len(ids) < OUTSIDE_ROWS_MAX:
-                    ids.append(next_id(ids[-1]))
+                ids = ids_beside(newest, now=now, count=OUTSIDE_ROWS_MAX)
                 expired = await connection.fetch(SQL.expire, partition, below, *after, ids, now)
             if expired:
                 log.warning("days.expired", partition=partition, deliveries=len(expired))

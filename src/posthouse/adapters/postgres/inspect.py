@@ -13,7 +13,7 @@ from posthouse.adapters.postgres.changes import write_audit
 from posthouse.adapters.postgres.database import Database
 from posthouse.adapters.postgres.log import event_of
 from posthouse.adapters.postgres.queries import Queries
-from posthouse.domain.delivery import AttemptOutcome, OwedReason
+from posthouse.domain.delivery import AttemptOutcome, DeliveryClass, OwedReason
 from posthouse.domain.endpoint import EndpointConfig
 from posthouse.domain.errors import Conflict, NotFound
 from posthouse.domain.estimate import Pace
@@ -21,6 +21,7 @@ from posthouse.domain.event import Event
 from posthouse.domain.exchange import Timings
 from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, lower_bound, unix_ms_of
 from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX
+from posthouse.domain.order import UNORDERED, line_of
 from posthouse.ports.directory import Audit
 from posthouse.ports.inspect import (
     AttemptFacts,
@@ -165,7 +166,7 @@ class PostgresInspector:
                 )
             if not facts["enabled"]:
                 raise Conflict("the endpoint is disabled; enable it, then send again", code="endpoint_disabled")
-            row = await connection.fetchrow(
+            line = await connection.fetchval(
                 SQL.resend,
                 where.partition,
                 endpoint_id,
@@ -174,11 +175,14 @@ class PostgresInspector:
                 now,
                 facts["expires_at"],
                 facts["payload_bytes"],
-                where.app_id,
+                line_of(_config.decode(facts["config"]).ordering, facts["key"], DeliveryClass.REPLAY),
             )
+            if line != UNORDERED:
+                await connection.execute(SQL.order_line, now, where.partition, endpoint_id, line)
+            row = await connection.fetchrow(SQL.owed_row, where.partition, endpoint_id, event_id, where.app_id)
             await connection.execute(SQL.poke, where.partition)
             await write_audit(connection, audit)
-        assert row is not None, "RETURNING of a row that was written"
+        assert row is not None, "it was written just now"
         return _owed({**row, "type": facts["type"]})
 
 

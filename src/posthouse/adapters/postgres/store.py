@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import groupby
 
@@ -41,7 +42,9 @@ from posthouse.domain.ids import (
     format_id,
     id_beside,
     lower_bound,
+    next_id,
     unix_ms_of,
+    uuid7,
 )
 from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX, OUTSIDE_ROWS_MAX
 from posthouse.ports.directory import SYSTEM, Audit
@@ -269,6 +272,30 @@ class PostgresStore:
                 writing=True,
             )
 
+    async def count_owed(self, partitions: Collection[int]) -> dict[EndpointId, int]:
+        rows = await self._reading.fetch(SQL.count_owed, list(partitions))
+        return {EndpointId(row["endpoint_id"]): row["rows"] for row in rows}
+
+    async def expire_oldest(
+        self,
+        owner: bytes,
+        epoch: int,
+        partition: int,
+        endpoint_id: EndpointId,
+        *,
+        count: int,
+        held: Collection[EventId],
+        now: float,
+        error: str,
+    ) -> int:
+        async with self._reading.transaction() as connection:
+            if not await connection.fetch(SQL.lock_owned, partition, epoch, owner):
+                return 0
+            newest = await connection.fetchval(SQL.newest_attempt, [partition])
+            ids = ids_beside(newest, now=now, count=min(count, OUTSIDE_ROWS_MAX))
+            gone = await connection.fetch(SQL.expire_oldest, now, partition, endpoint_id, list(held), ids, error)
+        return len(gone)
+
     async def last_sent(self, partition: int, endpoint_id: EndpointId) -> float | None:
         row = await self._reading.fetchrow(SQL.last_sent, partition, endpoint_id)
         assert row is not None, "it asks for two values"
@@ -307,6 +334,14 @@ class PostgresStore:
                 await connection.fetch(SQL.bump_config, row["app_id"])
                 thing = format_id(ENDPOINT, effect.endpoint_id)
                 await write_audit(connection, Audit(SYSTEM, "endpoint.disabled", thing, {"reason": effect.reason}))
+
+
+def ids_beside(newest: bytes | None, *, now: float, count: int) -> list[bytes]:
+    """Ids for attempts that are written beside the owner's own, in the order of a partition's attempts."""
+    ids = [id_beside(newest, uuid7(int(now * 1000), secrets.randbits(74)))]
+    while len(ids) < count:
+        ids.append(next_id(ids[-1]))
+    return ids
 
 
 def _turn(rows: Sequence[tuple[object, ...]], width: int) -> list[tuple[object, ...]]:

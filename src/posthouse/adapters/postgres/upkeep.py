@@ -11,6 +11,7 @@ from posthouse.ports.upkeep import Owed
 
 SQL = Queries("session.sql")
 GRANTS = Queries("grants.sql")
+JOBS = Queries("jobs.sql")
 
 
 class PostgresUpkeep:
@@ -38,6 +39,9 @@ class PostgresUpkeep:
 
     async def drop_grants(self, *, before: float) -> int:
         return len(await self._database.fetch(GRANTS.drop_expired, before, OUTSIDE_ROWS_MAX, writing=True))
+
+    async def drop_jobs(self, *, before: float) -> int:
+        return len(await self._database.fetch(JOBS.drop_ended, before, OUTSIDE_ROWS_MAX, writing=True))
 
     async def owed(self) -> Owed:
         rows = int(await self._database.fetchval(SQL.owed_estimate))

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from posthouse.domain.limits import METADATA_BYTES_MAX, NAME_LENGTH_MAX
 from posthouse.wire.standard import timestamp
+
+NOT_A_TIME: Final = "should be a time as in RFC 3339, such as 2026-01-02T03:04:05Z; in a URL, + is written %2B"
+_RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _written_out(value: object) -> object:
+    if isinstance(value, str) and _RFC_3339.fullmatch(value):
+        return value
+    raise PydanticCustomError("instant", NOT_A_TIME)
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_written_out), Field(strict=False)]
+"""A time in a request. RFC 3339 alone: a number would be taken for seconds or for milliseconds, by its size."""
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-01-02T03:04:05.678Z"])]
 

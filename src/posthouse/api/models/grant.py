@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AwareDatetime, Field, StrictStr
+from pydantic import Field, StrictStr
 
-from posthouse.api.models.common import Answer, Body, Time, Uid, optional_time, time_of
+from posthouse.api.models.common import Answer, Body, Instant, Time, Uid, optional_time, time_of
 from posthouse.domain.grant import Grant
 from posthouse.domain.ids import APP, GRANT, format_id
 from posthouse.domain.limits import EVENT_PATTERNS_MAX, GRANT_SUBJECTS_MAX
@@ -32,9 +32,7 @@ class GrantPut(Body):
             examples=[["shop:42"]],
         ),
     ]
-    expires_at: Annotated[
-        AwareDatetime | None, Field(strict=False, description="When it ends by itself; null: never.")
-    ] = None
+    expires_at: Annotated[Instant | None, Field(description="When it ends by itself; null: never.")] = None
 
     def fields(self, uid: str | None = None) -> GrantFields:
         return GrantFields(

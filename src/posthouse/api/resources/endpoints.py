@@ -6,10 +6,11 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from posthouse.api.caller import Caller
 from posthouse.api.etags import Conditional, etag_of, tagged
+from posthouse.api.models.common import Instant
 from posthouse.api.models.endpoint import (
     EndpointAnswer,
     EndpointCreate,
@@ -53,8 +54,8 @@ class StatsQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Instant | None = None
+    until: Instant | None = None
 
 
 def routes(endpoints: Endpoints, deliveries: Deliveries, trials: Trials, cursors: Cursors, clock: Clock) -> APIRouter:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 from posthouse.cli.resources.configuration import APPS, ENDPOINTS, EVENT_TYPES, GRANTS, KEYS
-from posthouse.cli.resources.traffic import ATTEMPTS, AUDIT, DELIVERIES, EVENTS
+from posthouse.cli.resources.traffic import ATTEMPTS, AUDIT, DELIVERIES, EVENTS, REPLAYS
 from posthouse.cli.verbs import build
 
-RESOURCES: Final = (APPS, GRANTS, ENDPOINTS, EVENT_TYPES, EVENTS, ATTEMPTS, DELIVERIES, KEYS, AUDIT)
+RESOURCES: Final = (APPS, GRANTS, ENDPOINTS, EVENT_TYPES, EVENTS, ATTEMPTS, DELIVERIES, REPLAYS, KEYS, AUDIT)
 
 apps = build(APPS)
 grants = build(GRANTS)
@@ -20,5 +20,6 @@ event_types = build(EVENT_TYPES)
 events = build(EVENTS)
 attempts = build(ATTEMPTS)
 deliveries = build(DELIVERIES)
+replays = build(REPLAYS)
 keys = build(KEYS)
 audit = build(AUDIT)

@@ -87,7 +87,7 @@ GRANTS: Final = Resource(
                     "texts",
                     "subjects",
                 ),
-                Option("expires-at", "Until when, such as 2027-01-01T00:00:00Z.", "time"),
+                Option("expires-at", "Until when: 2027-01-01T00:00:00Z, or in how long: 30m, 2h, 7d.", "deadline"),
                 UID,
             ),
             takes_data=True,

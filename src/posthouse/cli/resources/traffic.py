@@ -8,6 +8,7 @@ from posthouse.cli.output import Column
 from posthouse.cli.resources.words import OF_ENDPOINT, OF_SUBJECT, OF_TYPE, PLACES, SINCE, UNTIL
 from posthouse.cli.verbs import Option, Resource, Verb
 
+ONE_REPLAY: Final = "apps/{app}/replays/{replay}"
 ATTEMPT_COLUMNS: Final = (
     Column("id"),
     Column("attempt", "try"),
@@ -119,6 +120,64 @@ DELIVERIES: Final = Resource(
             ),
             done="{event} will be sent again",
             quiet=True,
+        ),
+    ),
+    PLACES,
+)
+REPLAYS: Final = Resource(
+    "replays",
+    "Past events that are sent again, in the background.",
+    "replay",
+    (
+        Verb(
+            "list",
+            "List the replays of an app, newest first.",
+            "apps/{app}/replays",
+            columns=(
+                Column("id"),
+                Column("state"),
+                Column("select"),
+                Column("progress.sent", "sent"),
+                Column("progress.total", "total"),
+                Column("eta_seconds", "eta", spare=True),
+                Column("created_at", "created", spare=True),
+                Column("endpoint", spare=True),
+            ),
+        ),
+        Verb("get", "Show a replay, and how far it is.", "apps/{app}/replays/{replay}"),
+        Verb(
+            "create",
+            "Start a replay; `posthouse replay` does the same and watches.",
+            "apps/{app}/replays",
+            "POST",
+            options=(
+                Option("endpoint", "To this endpoint: id or uid.", positional=True),
+                Option(
+                    "since",
+                    "Events from this time on: 2026-11-24T22:00:00Z, or as long ago: 30m, 2h, 7d.",
+                    "time",
+                    required=True,
+                ),
+                Option("until", "Events before this time, given likewise (default: now).", "time"),
+                Option("select", "failed (the last attempt gave up), missing (never tried) or all.", required=True),
+                Option("type", "Only of these event types: order.created, order.*; may be repeated.", "texts", "types"),
+            ),
+            done="{id} is under way",
+        ),
+        Verb(
+            "pause",
+            "Put nothing more in; what it has put in is still sent.",
+            f"{ONE_REPLAY}/pause",
+            "POST",
+            done="{id} is {state}",
+        ),
+        Verb("resume", "Let a replay go on where it was.", f"{ONE_REPLAY}/resume", "POST", done="{id} is {state}"),
+        Verb(
+            "cancel",
+            "End a replay, and take back what was not tried yet.",
+            f"{ONE_REPLAY}/cancel",
+            "POST",
+            done="{id} is {state}",
         ),
     ),
     PLACES,

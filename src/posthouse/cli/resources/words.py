@@ -14,6 +14,7 @@ PLACES: Final = {
     "event_type": "The event type's name, such as order.created.",
     "event": "The event's id (evt_…).",
     "attempt": "The attempt's id (att_…).",
+    "replay": "The replay's id (rpl_…).",
     "key": "The key's id, as `posthouse keys list` shows it.",
 }
 UID: Final = Option("uid", "Your own name for it; it can stand for the id everywhere.")

@@ -7,6 +7,7 @@ the statements inside `publish` and `journal` are seen too.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,12 +20,17 @@ from tests.making import attempt, draft, new_endpoint, new_id, new_owner, owed
 
 from posthouse.adapters.postgres.database import Connection, Database
 from posthouse.adapters.postgres.days import ensure_days
+from posthouse.adapters.postgres.jobs import PostgresJobs
 from posthouse.adapters.postgres.log import PostgresLog
 from posthouse.adapters.postgres.store import PostgresStore
 from posthouse.adapters.postgres.stream import PostgresStreamSource
 from posthouse.domain.delivery import Attempt, Cursor, JournalBatch, Owed, OwedReason, Rollup
 from posthouse.domain.event import Event
-from posthouse.domain.ids import AppId, AttemptId, lower_bound
+from posthouse.domain.ids import AppId, AttemptId, EndpointId, JobId, lower_bound
+from posthouse.domain.replay import Replay, ReplayState, Select, Turn
+from posthouse.domain.replay import Wanted as ReplayWanted
+from posthouse.ports.directory import Audit
+from posthouse.ports.jobs import Hold
 from posthouse.ports.log import Announced, Appended, AppMissing, Repeated
 from posthouse.ports.store import Want
 from posthouse.ports.stream import Wanted
@@ -116,6 +122,7 @@ class Probe:
     log: PostgresLog
     store: PostgresStore
     stream: PostgresStreamSource
+    jobs: PostgresJobs
     connection: Connection
     first_day: float  # unix seconds: the midnight with which the data begin
     before: dict[str, Touched] = field(default_factory=dict)
@@ -178,6 +185,7 @@ async def probe(filled: tuple[str, float], request: pytest.FixtureRequest) -> As
                 PostgresLog(one, one),
                 PostgresStore(one, one, lambda sealed, *_: sealed),
                 PostgresStreamSource(one),
+                PostgresJobs(one),
                 connection,
                 first_day,
             )
@@ -408,6 +416,84 @@ def _rollup(made: Attempt) -> Rollup:
     return Rollup(
         partition=made.partition, minute=minute, app_id=made.app_id, endpoint_id=made.endpoint_id, delivered=1
     )
+
+
+# Replays
+
+
+# What a test before put in and rolled back stays in the indexes: each takes another endpoint of the app.
+_endpoints = itertools.count(1, PARTITIONS)
+
+
+async def _wanted(probe: Probe, select: Select, days: tuple[float, float]) -> ReplayWanted:
+    return ReplayWanted(
+        partition=1,
+        app_id=AppId(await probe.connection.fetchval("SELECT id_at(1, 1)")),
+        endpoint_id=EndpointId(await probe.connection.fetchval("SELECT id_at(2, $1)", next(_endpoints))),
+        select=select,
+        since=probe.first_day + days[0] * DAY,
+        until=probe.first_day + days[1] * DAY,
+    )
+
+
+async def test_the_bounds_of_a_replay_are_found_by_halving(probe: Probe) -> None:
+    wanted = await _wanted(probe, Select.ALL, (2, 4))
+    await probe.touched()
+    bounds = await probe.jobs.bounds(wanted)
+    touched = await probe.touched()
+    assert abs(bounds.first - 2 * SEQS_A_DAY) < 20
+    assert abs(bounds.last - 4 * SEQS_A_DAY) < 20
+    # Each step asks each day for one row.
+    assert rows_of(touched, "event") <= 2 * 16 * (DAYS + 2) + PROBES
+    assert touched.keys() <= {"log_head"} | {name for name in touched if name.startswith("event_")}
+
+
+@pytest.mark.parametrize("select", list(Select))
+async def test_a_replay_looks_at_its_stretch_and_at_the_attempts_of_its_events(probe: Probe, select: Select) -> None:
+    wanted = await _wanted(probe, select, (2, 4))
+    await probe.connection.execute("UPDATE partition SET cursor = $1 WHERE id = 1", SEQ_MAX)
+    after = 2 * SEQS_A_DAY + 100
+    for limit in (300, 500):
+        await probe.touched()
+        scan = await probe.jobs.scan(wanted, after=after, until=4 * SEQS_A_DAY, limit=limit)
+        touched = await probe.touched()
+        assert len(scan.candidates) == limit
+        assert scan.reached == after + limit
+        assert any(candidate.last is not None for candidate in scan.candidates)
+        assert rows_of(touched, "event") <= 2 * limit + PROBES
+        assert days_of(touched, "event") <= 3
+        assert rows_of(touched, "attempt") <= 2 * limit + PROBES
+        assert rows_of(touched, "delivery") <= 2 * limit
+
+
+async def test_a_step_of_a_replay_writes_by_key(probe: Probe) -> None:
+    owner = new_owner()
+    claims = await probe.store.claim(owner, limit=100, lease_seconds=60, exclusive=False)
+    hold = Hold(owner, next(claim.epoch for claim in claims if claim.partition == 1))
+    await probe.connection.execute("UPDATE partition SET cursor = $1 WHERE id = 1", SEQ_MAX)
+    wanted = await _wanted(probe, Select.ALL, (2, 4))
+    made = Replay(id=JobId(new_id()), wanted=wanted, state=ReplayState.PENDING)
+    await probe.jobs.create(made, Audit("test", "test", "test"), live_max=10)
+    assert await probe.jobs.begin(hold, made, await probe.jobs.bounds(wanted)) is not None
+    await probe.touched()
+    (work,) = await probe.jobs.live(range(PARTITIONS), after=bytes(16), limit=100)
+    touched = await probe.touched()
+    assert rows_of(touched, "delivery") == 0
+    assert rows_of(touched, "endpoint") == 1
+    scan = await probe.jobs.scan(wanted, after=work.replay.position, until=SEQ_MAX, limit=200)
+    chosen = [candidate for candidate in scan.candidates if not candidate.owed]
+    assert chosen
+    await probe.touched()
+    written = await probe.jobs.advance(hold, work, chosen, scanned=200, position=scan.reached, now=0.0)
+    touched = await probe.touched()
+    assert written is not None
+    assert written.selected == len(chosen)
+    assert rows_of(touched, "delivery") <= 2 * len(chosen)
+    assert rows_of(touched, "attempt") <= 2 * len(chosen) + PROBES
+    assert rows_of(touched, "event") == 0
+    ended = await probe.jobs.turn(written, Turn.CANCEL, Audit("test", "test", "test"), now=0.0)
+    assert ended is not None
+    assert rows_of(await probe.touched(), "delivery") <= 3 * len(chosen)
 
 
 # The live stream

@@ -31,29 +31,5 @@ SELECT p.id FROM partition p
  WHERE EXISTS (SELECT 1 FROM delivery d WHERE d.partition = p.id AND d.event_id < $1) ORDER BY p.id
 
 -- name: expire
--- Give up what is owed of events below an id, a chunk at a time in the order of the key: after a key, and as many rows as
--- there are ids for the attempts that say so. Runs after `lock_partition`, so that the cursor it reads is the last one. The
--- partition's owner learns of it through `poke`.
-WITH chosen AS (
-    SELECT d.endpoint_id, d.event_id, row_number() OVER (ORDER BY d.endpoint_id, d.event_id) AS n
-      FROM delivery d JOIN partition p ON p.id = d.partition
-     WHERE d.partition = $1 AND d.event_id < $2 AND (d.endpoint_id, d.event_id) > ($3, $4) AND d.seq <= p.cursor
-     ORDER BY d.endpoint_id, d.event_id LIMIT cardinality($5::uuid[])
-), gone AS (
-    DELETE FROM delivery d USING chosen c
-     WHERE d.partition = $1 AND d.endpoint_id = c.endpoint_id AND d.event_id = c.event_id
-    RETURNING d.*, c.n
-), given_up AS (
-    INSERT INTO attempt (partition, id, app_id, endpoint_id, event_id, seq, number, kind, outcome, reason, sent, revision,
-                         url, address, started_at, total_us)
-    SELECT g.partition, i.id, coalesce(e.app_id, v.app_id), g.endpoint_id, g.event_id, g.seq, g.number, g.kind,
-           'gave_up', 'expired', false, coalesce(e.revision, 0), coalesce(e.config ->> 'url', ''), '', to_timestamp($6), 0
-      FROM gone g
-      JOIN unnest($5::uuid[]) WITH ORDINALITY i (id, n) ON i.n = g.n
-      LEFT JOIN endpoint e ON e.id = g.endpoint_id
-      LEFT JOIN event v ON v.id = g.event_id AND v.partition = g.partition
-     WHERE coalesce(e.app_id, v.app_id) IS NOT NULL
-), told AS (
-    UPDATE partition SET poke = poke + 1 WHERE id = $1 AND EXISTS (SELECT 1 FROM gone)
-)
-SELECT endpoint_id, event_id FROM gone ORDER BY n
+-- Give up a chunk of what is owed of events below an id (migrations/0009_owed_cap.sql).
+SELECT endpoint_id, event_id FROM expire_owed($6, $1, NULL, $2, $3, $4, '{}', $5, NULL)

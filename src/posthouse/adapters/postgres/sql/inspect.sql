@@ -209,7 +209,7 @@ SELECT id FROM partition WHERE id = $1 FOR NO KEY UPDATE
 
 -- name: resend_facts
 -- In a statement after the lock: the cursor is the last one, and stays.
-SELECT e.seq, octet_length(e.payload) AS payload_bytes, e.type, e.seq <= p.cursor AS dispatched, n.enabled,
+SELECT e.seq, octet_length(e.payload) AS payload_bytes, e.type, e.key, e.seq <= p.cursor AS dispatched, n.enabled, n.config,
        extract(epoch FROM e.expires_at)::float8 AS expires_at
   FROM partition p
   LEFT JOIN event e ON e.id = $2 AND e.partition = p.id
@@ -218,12 +218,21 @@ SELECT e.seq, octet_length(e.payload) AS payload_bytes, e.type, e.seq <= p.curso
  WHERE p.id = $1
 
 -- name: resend
--- A delivery that is owed already is only due sooner; what is in flight stays with whoever sends it.
-INSERT INTO delivery AS d (partition, endpoint_id, event_id, seq, kind, number, due_at, reason, expires_at, payload_bytes)
-VALUES ($1, $2, $3, $4, 'replay', 1, to_timestamp($5), 'resent', to_timestamp($6), $7)
-    ON CONFLICT (partition, endpoint_id, event_id) DO UPDATE SET due_at = least(d.due_at, EXCLUDED.due_at)
-RETURNING $8::uuid AS app_id, d.endpoint_id, d.event_id, d.number, d.kind, extract(epoch FROM d.due_at)::float8 AS due_at, d.reason,
-          extract(epoch FROM d.expires_at)::float8 AS expires_at
+-- A delivery that is owed already is only due sooner; what is in flight stays with whoever sends it. One that blocks its line
+-- is tried again in that line. Its line is put in order afterwards: a delivery behind another one waits as it did.
+INSERT INTO delivery AS d (partition, endpoint_id, event_id, seq, kind, number, due_at, reason, expires_at, payload_bytes, key_hash)
+VALUES ($1, $2, $3, $4, 'replay', 1, to_timestamp($5), 'resent', to_timestamp($6), $7, $8)
+    ON CONFLICT (partition, endpoint_id, event_id) DO UPDATE
+   SET due_at = least(d.due_at, EXCLUDED.due_at), reason = CASE d.reason WHEN 'blocked' THEN 'resent' ELSE d.reason END
+RETURNING d.key_hash
+
+-- name: order_line
+SELECT 1 FROM order_lines($1, ARRAY[$2::int], ARRAY[$2::int], ARRAY[$3::uuid], ARRAY[$4::bigint])
+
+-- name: owed_row
+SELECT $4::uuid AS app_id, d.endpoint_id, d.event_id, d.number, d.kind, extract(epoch FROM d.due_at)::float8 AS due_at, d.reason,
+       extract(epoch FROM d.expires_at)::float8 AS expires_at
+  FROM delivery d WHERE d.partition = $1 AND d.endpoint_id = $2 AND d.event_id = $3
 
 -- name: poke
 UPDATE partition SET poke = poke + 1 WHERE id = $1

@@ -76,7 +76,7 @@ UPDATE delivery SET number = $6, due_at = to_timestamp($7), reason = $8, sender 
 RETURNING key_hash
 
 -- name: order_line
-SELECT order_lines($1, ARRAY[$2::int], ARRAY[$2::int], ARRAY[$3::uuid], ARRAY[$4::bigint])
+SELECT 1 FROM order_lines($1, ARRAY[$2::int], ARRAY[$2::int], ARRAY[$3::uuid], ARRAY[$4::bigint])
 
 -- name: late_attempt
 INSERT INTO attempt (partition, id, app_id, endpoint_id, event_id, seq, number, kind, outcome, reason, sent, revision, url,
@@ -157,6 +157,19 @@ SELECT w.ord::int AS ord, extract(epoch FROM n.due_at)::float8 AS due_at
      ORDER BY d.due_at LIMIT 1
  ) n
 
+-- name: lock_owned
+SELECT id FROM partition WHERE id = $1 AND epoch = $2 AND owner = $3 FOR NO KEY UPDATE
+
+-- name: expire_oldest
+-- Give up the oldest of what an endpoint is owed (migrations/0009_owed_cap.sql).
+SELECT event_id FROM expire_owed($1, $2, $3, 'ffffffff-ffff-ffff-ffff-ffffffffffff', $3, '00000000-0000-0000-0000-000000000000',
+                                 $4, $5, $6)
+
+-- name: count_owed
+-- What each endpoint of these partitions is owed.
+SELECT d.partition, d.endpoint_id, count(*) AS rows FROM delivery d WHERE d.partition = ANY ($1::int[])
+ GROUP BY d.partition, d.endpoint_id
+
 -- name: last_sent
 SELECT EXISTS (SELECT 1 FROM delivery d WHERE d.partition = $1 AND d.endpoint_id = $2 AND d.reason = 'in_flight') AS running,
        (SELECT a.id FROM attempt a WHERE a.partition = $1 AND a.endpoint_id = $2 ORDER BY a.id DESC LIMIT 1) AS last
@@ -220,7 +233,7 @@ WITH held AS (
     UPDATE delivery d SET due_at = to_timestamp($7)
       FROM held, page p, event e
      WHERE d.partition = held.id AND d.endpoint_id = $5 AND d.event_id = p.event_id AND d.reason <> 'in_flight'
-       AND d.due_at > to_timestamp($7)
+       AND d.due_at > to_timestamp($7) AND (d.key_hash = 0 OR d.due_at < 'infinity') -- what stands behind another waits for it
        AND e.id = d.event_id AND e.partition = held.id AND e.app_id IS NULL AND NOT covered($4, e.type, e.subject)
 )
 SELECT event_id FROM page ORDER BY event_id OFFSET $8 - 1
