@@ -170,9 +170,7 @@ class Lane:
         if batch is not None:
             queue = self.queue
             if not queue.paged and queue.fresh < batch.max_events and queue.fresh_bytes < batch.max_bytes:
-                first = queue.first()
-                if first is not None:
-                    return first.offered_at + batch.max_wait_ms / 1000 - boot
+                return queue.ready_since() + batch.max_wait_ms / 1000 - boot
         return 0.0
 
     def wake_in(self, woken: Callable[[Lane], None], seconds: float) -> None:
