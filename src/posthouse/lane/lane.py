@@ -147,7 +147,10 @@ class Lane:
             return 0
         if not self.peer.calm:
             # A probe takes one row; while the target is to be left alone none is taken.
-            return 1 if self.peer.wait(now) <= 0 and not len(self.queue) else 0
+            if self.peer.wait(now) > 0:
+                return 0
+            if self.peer.calm or not self.peer.works:
+                return 0 if len(self.queue) else 1
         batch = self.endpoint.batch
         most = LANE_PAGED_MAX if batch is None else max(LANE_PAGED_MAX, _ROOM_IN_BATCHES * batch.max_events)
         room = most - self.queue.paged
