@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Final, assert_never
 
@@ -12,6 +13,7 @@ from posthouse.domain.callback import (
     CONFIRMED,
     Decision,
     Disable,
+    RetryAt,
     classify,
     decide,
     held_until,
@@ -28,6 +30,7 @@ from posthouse.domain.delivery import (
     Fate,
     HealthTurn,
     Owed,
+    OwedReason,
 )
 from posthouse.domain.endpoint import Endpoint, OnExhausted
 from posthouse.domain.errors import PosthouseError, StoreUnavailable
@@ -216,18 +219,25 @@ class Sender:
         """Record what an attempt brought to a delivery; `refused` is why it is not delivered though the answer as a whole
         confirms, `words` what the target said of it. What is not ours to record any more is added to `late`."""
         endpoint, result, now = peer.endpoint, made.result, made.ended_at
-        decision = decide(
-            result,
-            endpoint.retry,
-            number=delivery.number,
-            failing_since=made.failing_since,
-            now=now,
-            draw=self._clock.draw(),
-            blocks=endpoint.on_exhausted is OnExhausted.BLOCK and delivery.line != 0,
-            reason=refused,
-        )
+        if refused is BEHIND:
+            # Not its own doing: no attempt is spent, and its row waits for the one before it.
+            decision: Decision = RetryAt(now, BEHIND)
+            owed: Owed | None = owed_row(
+                delivery, endpoint, number=delivery.number, due_at=math.inf, reason=OwedReason.BEHIND
+            )
+        else:
+            decision = decide(
+                result,
+                endpoint.retry,
+                number=delivery.number,
+                failing_since=made.failing_since,
+                now=now,
+                draw=self._clock.draw(),
+                blocks=endpoint.on_exhausted is OnExhausted.BLOCK and delivery.line != 0,
+                reason=refused,
+            )
+            owed = owed_after(delivery, endpoint, decision)
         attempt = self._record_of(delivery, endpoint, outcome_of(decision), refused or classify(result), made, words)
-        owed = owed_after(delivery, endpoint, decision)
         effects = self._effects(peer, delivery, attempt, decision, health)
         ours = self._journal.record(delivery, attempt, owed, effects=effects, health=health)
         self._tell(attempt, delivery, now)
