@@ -32,7 +32,7 @@ class Lane:
     A closed lane starts nothing: its endpoint is disabled, paused, or cannot be spoken to. `owed_lines` are the ordered lines
     that have rows in the store, or are about to: what is fresh joins them there; `all_owed` stands for all of them, until
     it is known which ones (`learning` then collects those that are added meanwhile). `adrift`: among the requests in flight
-    may be some that began before their partition was lost.
+    may be some that began before their partition was lost; `ours`: whether it is ours now (again).
     """
 
     __slots__ = (
@@ -45,6 +45,7 @@ class Lane:
         "concurrency",
         "in_flight",
         "learning",
+        "ours",
         "owed_lines",
         "peer",
         "queue",
@@ -75,6 +76,7 @@ class Lane:
         self.learning: set[int] | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.adrift = False
+        self.ours = True
 
     @property
     def endpoint(self) -> Endpoint:
@@ -100,6 +102,7 @@ class Lane:
             self.bucket = Bucket(self.endpoint.rate_limit, at=boot)
         self.owed_lines.clear()
         self.all_owed = all_owed
+        self.ours = True
 
     def _is_closed(self) -> bool:
         return self.endpoint.paused or not self.endpoint.enabled or not self.peer.usable
