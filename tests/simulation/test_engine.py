@@ -185,6 +185,7 @@ class World:
         self.processes: list[Process] = []
         self.trouble = True
         self.repeats_allowed = 0
+        self.largest = 1  # events of one request
         self.accepted: dict[EventId, AppId] = {}
         self.doubtful: set[EventId] = set()
         self.expires: dict[EventId, float] = {}
@@ -219,7 +220,8 @@ class World:
         if chance < 0.005:
             await asyncio.sleep(self.random.random() * 4)
         elif chance < 0.03:
-            self.repeats_allowed += operation == "settle_late"
+            if operation == "settle_late":
+                self.repeats_allowed += self.largest
             if step is Step.AFTER_COMMIT:
                 raise InDoubt("the connection died after the commit")
             if step is Step.BEFORE_COMMIT and chance < 0.02:
@@ -235,10 +237,11 @@ class World:
             if key in process.running:
                 self.violations.append(f"one process sends {key} twice at once")
         process.running.update(keys)
+        self.largest = max(self.largest, len(keys))
         process.requests[endpoint_id] += 1
         if process.requests[endpoint_id] > CONCURRENCY_MAX:
             self.violations.append(f"{process.requests[endpoint_id]} requests at once")
-        self.look_at_pace(process, endpoint_id)
+        self.look_at_pace(process, endpoint_id, sent.path)
         if b"webhook-replay" not in sent.request.head:
             for place, event_id in enumerate(sent.event_ids):
                 self.look_at_order(endpoint_id, event_id, sent.event_ids[:place])
@@ -252,7 +255,7 @@ class World:
         return result
 
     async def answered(self, endpoint_id: EndpointId, sent: Sent) -> Result:
-        mood = (self.second_moods if sent.path.endswith("/second") else self.moods)[endpoint_id]
+        mood = self.mood_of(endpoint_id, sent.path)
         await asyncio.sleep(self.random.random() * 0.05)
         if mood == "slow":
             await asyncio.sleep(3.0)
@@ -276,11 +279,17 @@ class World:
         told = [{"id": format_id(EVENT, event_id), "confirmed": False, "reason": "no"} for event_id in refused]
         return answer(body=json.dumps({"results": told}).encode())
 
-    def look_at_pace(self, process: Process, endpoint_id: EndpointId) -> None:
+    def mood_of(self, endpoint_id: EndpointId, path: str) -> str:
+        return (self.second_moods if path.endswith("/second") else self.moods)[endpoint_id]
+
+    def look_at_pace(self, process: Process, endpoint_id: EndpointId, path: str) -> None:
         """Rate limits hold whoever owns a lane; what a target asks for holds its lane."""
-        if process.session_lost:
-            return  # its successor may send already: nobody can know that of it
-        self.sent_at[endpoint_id].append(self.clock.boot())
+        app_id = self.database.endpoints[endpoint_id].app_id
+        owner = self.database.partitions[self.database.apps[app_id].partition].owner
+        if owner != process.owner:
+            return  # it is taken for dead and does not know yet: nobody can know that of it
+        if self.mood_of(endpoint_id, path) != "broken":  # then nothing was sent
+            self.sent_at[endpoint_id].append(self.clock.boot())
         lane, until = self.held.get((process, endpoint_id), (None, 0.0))
         if (
             lane is not None
@@ -353,7 +362,7 @@ class World:
             concurrency=CONCURRENCY_MAX - 1 + e,
             ordering=ORDERINGS[int.from_bytes(endpoint_id[8:], "big") % 256 % len(ORDERINGS)],
             rate_limit=flow.rate_limit,
-            batch=flow.batch,
+            batch=flow.batch if self.random.random() < 0.8 else None,
             format=flow.format,
             fallback_urls=(f"https://example.com{path}/second",) if flow.fallback else (),
             on_exhausted=flow.exhausts or OnExhausted.SKIP,
@@ -428,7 +437,8 @@ class World:
         key = (row.partition, row.endpoint_id, row.event_id)
         before = self.database.owed.get(key, row)
         if before.reason is not OwedReason.IN_FLIGHT:
-            before = replace(before, due_at=min(before.due_at, self.clock.now()))
+            reason = OwedReason.RESENT if before.reason is OwedReason.BLOCKED else before.reason
+            before = replace(before, due_at=min(before.due_at, self.clock.now()), reason=reason)
         self.database.owed[key] = before
         if before.line:
             MemoryStore(self.database).order([(before.partition, before.endpoint_id, before.line)], self.clock.now())
@@ -437,7 +447,7 @@ class World:
     def release_blocked(self) -> None:
         """An operator sends again what its line stands for."""
         for row in list(self.database.owed.values()):
-            if row.reason is OwedReason.BLOCKED and row.due_at == math.inf:
+            if row.reason is OwedReason.BLOCKED:
                 self.owe(row)
 
     async def step(self) -> None:
