@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import random
 import selectors
 from collections.abc import Awaitable, Callable, Coroutine
@@ -132,7 +133,7 @@ class FakeTelemetry:
 
 
 class Sent:
-    """A request as the fake transport saw it."""
+    """A request as the fake transport saw it; one that brings a batch has several events."""
 
     def __init__(self, request: Request, at: float) -> None:
         self.request = request
@@ -142,8 +143,14 @@ class Sent:
             line.lower().split(": ", 1) for line in request.head.decode("latin-1").split("\r\n")[1:] if line
         )
         raw = parse_id(EVENT, self.headers["webhook-id"])
-        assert raw is not None
-        self.event_id = EventId(raw)
+        self.event_ids = [_event_of(part["id"]) for part in json.loads(request.body)] if raw is None else [EventId(raw)]
+        self.event_id = self.event_ids[0]
+
+
+def _event_of(text: str) -> EventId:
+    raw = parse_id(EVENT, text)
+    assert raw is not None
+    return EventId(raw)
 
 
 Reply = Callable[[Sent], Awaitable[Result]]

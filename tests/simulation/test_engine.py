@@ -1,33 +1,38 @@
 """Several processes on one store, in virtual time, with everything going wrong at random: the invariants hold.
 
 Each seed is one history: processes are killed, taken for dead while they live, and restarted; the store fails before and
-after its commits; targets hang, fail and recover; endpoints are paused, changed and deleted. Then all is mended, and what
-was accepted has arrived, within the bounds that the design gives for repeats.
+after its commits; targets hang, fail, ask for time, refuse parts of a batch and recover; endpoints are paused, changed and
+deleted. Each endpoint has a pace, an order, batches, a second URL and a patience of its own, by chance. Then all is mended,
+and what was accepted has arrived (or was given up where it may be), within the bounds that the design gives for repeats.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import json
+import math
 import os
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Coroutine
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 from tests.fakes import FakeClock, FakeTelemetry, FakeTransport, Sent, VirtualLoop, answer, failure, until
 
 from posthouse.adapters.memory import MemoryDatabase, MemoryLog, MemoryStore, Step
 from posthouse.dispatch.configs import Configs
 from posthouse.dispatch.engine import Engine
-from posthouse.domain.delivery import DeliveryClass, JournalBatch, Owed, OwedReason
-from posthouse.domain.endpoint import EndpointConfig, Ordering
+from posthouse.domain.circuit import CircuitPolicy
+from posthouse.domain.delivery import Attempt, AttemptOutcome, Delivery, DeliveryClass, JournalBatch, Owed, OwedReason
+from posthouse.domain.endpoint import Batch, EndpointConfig, Format, OnExhausted, Ordering, RateLimit
 from posthouse.domain.errors import InDoubt, PosthouseError, StoreUnavailable
 from posthouse.domain.event import Draft, Event
-from posthouse.domain.exchange import Fault, Result
-from posthouse.domain.ids import AppId, EndpointId, EventId, uuid7
+from posthouse.domain.exchange import Answer, Fault, Result
+from posthouse.domain.ids import EVENT, AppId, EndpointId, EventId, format_id, uuid7
 from posthouse.domain.order import UNORDERED, line_of
 from posthouse.domain.retry import RetrySettings
 from posthouse.intake.publisher import Publisher
@@ -43,19 +48,62 @@ STEPS: Final = 60
 SEEDS: Final = int(os.environ.get("POSTHOUSE_SEEDS", "30"))
 ORDERINGS: Final = (Ordering.NONE, Ordering.KEY, Ordering.ENDPOINT)
 RETRY: Final = RetrySettings(schedule=(1.0,) * 100)
+IMPATIENT: Final = RetrySettings(schedule=(0.5, 1.0))
+CIRCUITS: Final = CircuitPolicy(
+    requests_min=4, window_seconds=5.0, probe_seconds=0.5, probe_seconds_max=2.0, recovery_requests=3
+)
+CONCURRENCY_MAX: Final = 3
+MOODS: Final = ("good", "good", "slow", "hanging", "failing", "flaky", "broken", "asking")
 
 _process: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
 
 
+class Flow(NamedTuple):
+    """How an endpoint is served, for a whole history."""
+
+    rate_limit: RateLimit | None
+    batch: Batch | None
+    format: Format
+    fallback: bool
+    exhausts: OnExhausted | None  # None: it has more attempts than any history needs
+
+    @classmethod
+    def drawn(cls, draw: random.Random) -> Flow:
+        return cls(
+            draw.choice((None, None, None, RateLimit(20.0, 1), RateLimit(4.0, 5), RateLimit(0.7))),
+            draw.choice((None, None, Batch(3, 2_000, 300), Batch(100, 700, 50))),
+            draw.choice((Format.JSON, Format.CLOUDEVENTS)),
+            draw.random() < 0.4,
+            draw.choice((None, OnExhausted.SKIP, OnExhausted.BLOCK)),
+        )
+
+
 class CountingEngine(Engine):
-    """Says what may be repeated as partitions are lost: what is in flight, and what is unwritten."""
+    """Says what may be repeated as partitions are lost: what is in flight, and what is unwritten; and what was given up."""
 
     world: World
+    process: Process
+
+    def watch(self, world: World, process: Process) -> None:
+        self.world, self.process = world, process
+        record = self.journal.record
+
+        def watched(delivery: Delivery, attempt: Attempt, owed: Owed | None, **more: Any) -> bool:
+            ours = record(delivery, attempt, owed, **more)
+            if ours and attempt.outcome is AttemptOutcome.GAVE_UP:
+                world.given_up[attempt.key].append(process)
+            return ours
+
+        self.journal.record = watched  # type: ignore[method-assign]
+
+    @property
+    def events_in_flight(self) -> int:
+        return sum(len(lane.in_flight) for lane in self.lanes._lanes)
 
     def _lost(self, partitions: Collection[int]) -> None:
         self.world.repeats_allowed += self.journal.unwritten
         if not self._stopping:
-            self.world.repeats_allowed += self.lanes.in_flight
+            self.world.repeats_allowed += self.events_in_flight
         super()._lost(partitions)
 
     def _written(self, batch: JournalBatch, result: Journalled, released: Released) -> None:
@@ -71,7 +119,8 @@ class Process:
         self.dead = False
         self.session_lost = False
         self.tasks: set[asyncio.Task[Any]] = set()
-        self.running: set[tuple[str, EventId]] = set()
+        self.running: set[tuple[EndpointId, EventId]] = set()
+        self.requests: Counter[EndpointId] = Counter()
         clock = FakeClock(seed=world.next_seed())
         self.owner = clock.new_id()
         log, store = MemoryLog(world.database), MemoryStore(world.database)
@@ -85,8 +134,9 @@ class Process:
             owner=self.owner,
             exclusive=False,
             dead=self.seen_dead,
+            circuits=CIRCUITS,
         )
-        self.engine.world = world
+        self.engine.watch(world, self)
         self.clock = clock
         self.publisher = Publisher(log, clock, FakeTelemetry(), appended=self.appended)
 
@@ -111,7 +161,7 @@ class Process:
                 await asyncio.sleep(0.2)
 
     def kill(self) -> None:
-        self.world.repeats_allowed += self.engine.lanes.in_flight + self.engine.journal.unwritten
+        self.world.repeats_allowed += self.engine.events_in_flight + self.engine.journal.unwritten
         self.dead = True
         self.bury()
 
@@ -122,7 +172,8 @@ class Process:
     async def reply(self, sent: Sent) -> Result:
         if self.dead:
             await asyncio.get_running_loop().create_future()  # a ghost sends nothing
-        self.world.repeats_allowed += self.session_lost  # its successor may send the same
+        if self.session_lost:
+            self.world.repeats_allowed += len(sent.event_ids)  # its successor may send the same
         return await self.world.reply(self, sent)
 
 
@@ -134,13 +185,20 @@ class World:
         self.processes: list[Process] = []
         self.trouble = True
         self.repeats_allowed = 0
+        self.largest = 1  # events of one request
         self.accepted: dict[EventId, AppId] = {}
         self.doubtful: set[EventId] = set()
+        self.expires: dict[EventId, float] = {}
         self.resent: Counter[tuple[EndpointId, EventId]] = Counter()
         self.confirmed: Counter[tuple[EndpointId, EventId]] = Counter()
         self.violations: list[str] = []
         self.endpoints: dict[str, EndpointId] = {}  # by path
+        self.flows: dict[EndpointId, Flow] = {}
         self.moods: dict[EndpointId, str] = {}
+        self.second_moods: dict[EndpointId, str] = {}  # of its other URL
+        self.given_up: defaultdict[tuple[EndpointId, EventId], list[Process]] = defaultdict(list)
+        self.sent_at: defaultdict[EndpointId, list[float]] = defaultdict(list)
+        self.held: dict[tuple[Process, EndpointId], tuple[object, float]] = {}  # in which lane, until when
         self.revisions: Counter[EndpointId] = Counter()
         self.deleted: set[EndpointId] = set()
         self._seeds = 1
@@ -162,7 +220,8 @@ class World:
         if chance < 0.005:
             await asyncio.sleep(self.random.random() * 4)
         elif chance < 0.03:
-            self.repeats_allowed += operation == "settle_late"
+            if operation == "settle_late":
+                self.repeats_allowed += self.largest
             if step is Step.AFTER_COMMIT:
                 raise InDoubt("the connection died after the commit")
             if step is Step.BEFORE_COMMIT and chance < 0.02:
@@ -173,31 +232,84 @@ class World:
 
     async def reply(self, process: Process, sent: Sent) -> Result:
         endpoint_id = self.endpoints[sent.path]
-        key = (sent.path.rpartition("/")[0], sent.event_id)
-        if key in process.running:
-            self.violations.append(f"one process sends {key} twice at once")
-        process.running.add(key)
+        keys = [(endpoint_id, event_id) for event_id in sent.event_ids]
+        for key in keys:
+            if key in process.running:
+                self.violations.append(f"one process sends {key} twice at once")
+        process.running.update(keys)
+        self.largest = max(self.largest, len(keys))
+        process.requests[endpoint_id] += 1
+        if process.requests[endpoint_id] > CONCURRENCY_MAX:
+            self.violations.append(f"{process.requests[endpoint_id]} requests at once")
+        self.look_at_pace(process, endpoint_id, sent.path)
         if b"webhook-replay" not in sent.request.head:
-            self.look_at_order(endpoint_id, sent.event_id)
+            for place, event_id in enumerate(sent.event_ids):
+                self.look_at_order(endpoint_id, event_id, sent.event_ids[:place])
         try:
-            mood = self.moods[endpoint_id]
-            await asyncio.sleep(self.random.random() * 0.05)
-            if mood == "slow":
-                await asyncio.sleep(3.0)
-            elif mood == "hanging":
-                await asyncio.sleep(10.0)
-                return failure(Fault.TOTAL_TIMEOUT)
-            elif mood == "broken":
-                raise OSError("no file descriptor is left")
-            elif mood == "failing" or (mood == "flaky" and self.random.random() < 0.3):
-                return answer(500)
-            self.confirmed[endpoint_id, sent.event_id] += 1
-            return answer()
+            result = await self.answered(endpoint_id, sent)
         finally:
-            process.running.discard(key)
+            process.running.difference_update(keys)
+            process.requests[endpoint_id] -= 1
+        if isinstance(result, Answer) and result.status == 503:
+            self.held[process, endpoint_id] = (process.engine.lanes._lanes.get(endpoint_id), self.clock.now() + 2.0)
+        return result
 
-    def look_at_order(self, endpoint_id: EndpointId, event_id: EventId) -> None:
-        """On an ordered line an event is not sent before all those before it were confirmed."""
+    async def answered(self, endpoint_id: EndpointId, sent: Sent) -> Result:
+        mood = self.mood_of(endpoint_id, sent.path)
+        await asyncio.sleep(self.random.random() * 0.05)
+        if mood == "slow":
+            await asyncio.sleep(3.0)
+        elif mood == "hanging":
+            await asyncio.sleep(10.0)
+            return failure(Fault.TOTAL_TIMEOUT)
+        elif mood == "broken":
+            raise OSError("no file descriptor is left")
+        elif mood == "asking":
+            return answer(503, (b"retry-after", b"2"))
+        elif mood == "failing" or (mood == "flaky" and self.random.random() < 0.3):
+            return answer(500)
+        refused = set()
+        if mood == "flaky" and len(sent.event_ids) > 1:
+            refused = {event_id for event_id in sent.event_ids if self.random.random() < 0.2}
+        ordered = self.database.endpoints[endpoint_id].config.ordering is not Ordering.NONE
+        for event_id in sent.event_ids:
+            if event_id not in refused:
+                self.confirmed[endpoint_id, event_id] += 1
+                self.repeats_allowed += bool(ordered and refused)  # what is behind a refused one comes again
+        told = [{"id": format_id(EVENT, event_id), "confirmed": False, "reason": "no"} for event_id in refused]
+        return answer(body=json.dumps({"results": told}).encode())
+
+    def mood_of(self, endpoint_id: EndpointId, path: str) -> str:
+        return (self.second_moods if path.endswith("/second") else self.moods)[endpoint_id]
+
+    def look_at_pace(self, process: Process, endpoint_id: EndpointId, path: str) -> None:
+        """Rate limits hold whoever owns a lane; what a target asks for holds its lane."""
+        app_id = self.database.endpoints[endpoint_id].app_id
+        owner = self.database.partitions[self.database.apps[app_id].partition].owner
+        if owner != process.owner:
+            return  # it is taken for dead and does not know yet: nobody can know that of it
+        if self.mood_of(endpoint_id, path) != "broken":  # then nothing was sent
+            self.sent_at[endpoint_id].append(self.clock.boot())
+        lane, until = self.held.get((process, endpoint_id), (None, 0.0))
+        if (
+            lane is not None
+            and lane is process.engine.lanes._lanes.get(endpoint_id)
+            and self.clock.now() < until - 0.001
+        ):
+            self.violations.append(f"{endpoint_id.hex()} asked to be left alone for {until - self.clock.now()} s more")
+
+    def look_at_rate(self, endpoint_id: EndpointId) -> None:
+        """In no span of w seconds were there more than rate · w + burst requests."""
+        limit = self.flows[endpoint_id].rate_limit
+        if limit is not None:
+            least = math.inf
+            for n, at in enumerate(sorted(self.sent_at[endpoint_id])):
+                least = min(least, n - limit.per_second * at)
+                if n + 1 - limit.per_second * at - least > limit.capacity + 1e-6:
+                    self.violations.append(f"too many requests to {endpoint_id.hex()} until {at}")
+
+    def look_at_order(self, endpoint_id: EndpointId, event_id: EventId, with_it: Collection[EventId]) -> None:
+        """On an ordered line an event is not sent before all those before it were confirmed, were given up, or are with it."""
         endpoint = self.database.endpoints[endpoint_id]
         ordering = endpoint.config.ordering
         ((partition, seq),) = self.database.positions[event_id]
@@ -212,10 +324,20 @@ class World:
                 and earlier.app_id == event.app_id
                 and line_of(ordering, earlier.key, DeliveryClass.LIVE) == line
                 and not self.confirmed[endpoint_id, earlier.id]
+                and earlier.id not in with_it
+                and not self.is_given_up(endpoint_id, earlier.id)
             ):
                 self.violations.append(
                     f"{seq} of partition {partition} is sent to {endpoint_id.hex()} before {earlier.seq} was confirmed"
                 )
+
+    def is_given_up(self, endpoint_id: EndpointId, event_id: EventId) -> bool:
+        """On record, or in the memory of somebody who lives."""
+        key = (endpoint_id, event_id)
+        if any(not process.dead for process in self.given_up.get(key, ())):
+            return True
+        gave_up = AttemptOutcome.GAVE_UP
+        return any(a.key == key and a.outcome is gave_up for a in self.database.attempts.values())
 
     # What happens
 
@@ -225,18 +347,25 @@ class World:
             self.database.put_app(app_id, partition=a % PARTITIONS)
             for e in range(ENDPOINTS):
                 endpoint_id = EndpointId(uuid7(6, a * 100 + e))
-                self.moods[endpoint_id] = "good"
+                self.moods[endpoint_id] = self.second_moods[endpoint_id] = "good"
+                self.flows[endpoint_id] = Flow.drawn(self.random)
                 self.configure(endpoint_id, app_id, e)
 
     def configure(self, endpoint_id: EndpointId, app_id: AppId, e: int, *, paused: bool = False) -> None:
         self.revisions[endpoint_id] += 1
         path = f"/{endpoint_id.hex()}/{self.revisions[endpoint_id]}"
-        self.endpoints[path] = endpoint_id
+        self.endpoints[path] = self.endpoints[f"{path}/second"] = endpoint_id
+        flow = self.flows[endpoint_id]
         config = EndpointConfig(
             url=f"https://example.com{path}",
-            retry=RETRY,
-            concurrency=2 + e,
+            retry=RETRY if flow.exhausts is None else IMPATIENT,
+            concurrency=CONCURRENCY_MAX - 1 + e,
             ordering=ORDERINGS[int.from_bytes(endpoint_id[8:], "big") % 256 % len(ORDERINGS)],
+            rate_limit=flow.rate_limit,
+            batch=flow.batch if self.random.random() < 0.8 else None,
+            format=flow.format,
+            fallback_urls=(f"https://example.com{path}/second",) if flow.fallback else (),
+            on_exhausted=flow.exhausts or OnExhausted.SKIP,
         )
         self.database.put_endpoint(endpoint_id, app_id, config, paused=paused)
 
@@ -248,6 +377,7 @@ class World:
                 type="order.created",
                 payload=b"{}",
                 key=self.random.choice((None, "a", "b", "c")),
+                expires_at=self.clock.now() + self.random.random() * 20 if self.random.random() < 0.05 else None,
             )
             for _ in range(count)
         ]
@@ -259,6 +389,8 @@ class World:
         for draft, result in zip(drafts, results, strict=True):
             assert isinstance(result, Appended)
             self.accepted[draft.id] = app_id
+            if draft.expires_at is not None:
+                self.expires[draft.id] = draft.expires_at
 
     def begin(self) -> None:
         process = Process(self)
@@ -297,11 +429,26 @@ class World:
                 DeliveryClass.REPLAY,
             ),
         )
-        self.database.owed.setdefault((partition, endpoint_id, event_id), row)
-        if row.line:
-            MemoryStore(self.database).order([(partition, endpoint_id, row.line)], self.clock.now())
-        self.database.poke(partition)
+        self.owe(row)
         self.resent[endpoint_id, event_id] += 1
+
+    def owe(self, row: Owed) -> None:
+        """What is owed already is due now, unless others of its line come first."""
+        key = (row.partition, row.endpoint_id, row.event_id)
+        before = self.database.owed.get(key, row)
+        if before.reason is not OwedReason.IN_FLIGHT:
+            reason = OwedReason.RESENT if before.reason is OwedReason.BLOCKED else before.reason
+            before = replace(before, due_at=min(before.due_at, self.clock.now()), reason=reason)
+        self.database.owed[key] = before
+        if before.line:
+            MemoryStore(self.database).order([(before.partition, before.endpoint_id, before.line)], self.clock.now())
+        self.database.poke(before.partition)
+
+    def release_blocked(self) -> None:
+        """An operator sends again what its line stands for."""
+        for row in list(self.database.owed.values()):
+            if row.reason is OwedReason.BLOCKED:
+                self.owe(row)
 
     async def step(self) -> None:
         for process in self.processes:
@@ -315,10 +462,11 @@ class World:
         if choice < 0.55:
             app_id = self.random.choice(sorted(self.database.apps))
             process.run(self.publish(process, app_id, self.random.choice((1, 1, 2, 40))))
+        elif choice < 0.68:
+            self.moods[endpoint_id] = self.random.choice(MOODS)
+            self.second_moods[endpoint_id] = self.random.choice(MOODS)
         elif choice < 0.70:
-            self.moods[endpoint_id] = self.random.choice(
-                ("good", "good", "slow", "hanging", "failing", "flaky", "broken")
-            )
+            self.release_blocked()
         elif choice < 0.80 and endpoint_id not in self.deleted:
             self.configure(endpoint_id, endpoint.app_id, 0, paused=self.random.random() < 0.5)
         elif choice < 0.82 and len(self.deleted) < 2:
@@ -341,11 +489,12 @@ class World:
     def mend(self) -> None:
         self.trouble = False
         for endpoint_id, endpoint in self.database.endpoints.items():
-            self.moods[endpoint_id] = "good"
+            self.moods[endpoint_id] = self.second_moods[endpoint_id] = "good"
             if endpoint_id not in self.deleted:
                 self.configure(endpoint_id, endpoint.app_id, 1)
 
     def quiet(self) -> bool:
+        self.release_blocked()
         live = [p for p in self.processes if not p.dead]
         return (
             not self.database.owed
@@ -375,6 +524,8 @@ async def history(seed: int) -> None:
     world.mend()
     await until(world.quiet, "everything to be settled", seconds=900.0)
 
+    for endpoint_id in world.flows:
+        world.look_at_rate(endpoint_id)
     assert world.violations == []
     live = [p for p in world.processes if not p.dead]
     for process in live:
@@ -392,12 +543,22 @@ async def history(seed: int) -> None:
     log = {event_id for p in world.database.partitions for event_id in (e.id for e in p.events.values())}
     assert set(world.accepted) <= log, "an accepted event is in the log"
     assert log <= set(world.accepted) | world.doubtful | _unknown(world), "nothing else is"
-    terminal = {a.key for a in world.database.attempts.values() if a.outcome.terminal}
+    live_ends = [a for a in world.database.attempts.values() if a.outcome.terminal and a.kind is DeliveryClass.LIVE]
+    terminal = {a.key: a for a in live_ends}
+    assert len(terminal) == len(live_ends), "a delivery ends once"
     for event_id, app_id in world.accepted.items():
         for endpoint_id, endpoint in world.database.endpoints.items():
             if endpoint.app_id == app_id and endpoint_id not in world.deleted:
-                assert world.confirmed[endpoint_id, event_id] >= 1, "an accepted event arrives"
-                assert (endpoint_id, event_id) in terminal, "and is on record"
+                end = terminal[endpoint_id, event_id]
+                if end.outcome is AttemptOutcome.DELIVERED:
+                    assert world.confirmed[endpoint_id, event_id] >= 1, "an accepted event arrives"
+                elif end.reason == "expired":
+                    assert end.started_at >= world.expires[event_id]
+                else:
+                    assert world.flows[endpoint_id].exhausts is not None
+                    spent = {a.number for a in world.database.attempts.values() if a.key == end.key}
+                    assert spent >= {1, 2, 3}, "it is given up after its attempts, and no other"
+                    assert end.number == 3
     repeats = sum(n - 1 - world.resent[key] for key, n in world.confirmed.items() if n > 1 + world.resent[key])
     assert repeats <= world.repeats_allowed
 

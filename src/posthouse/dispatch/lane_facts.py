@@ -20,6 +20,7 @@ log = structlog.get_logger()
 
 SLOW_RATE_SECONDS: Final = 1.0  # a rate whose first request would wait for longer is worth a query
 LEARN_SECONDS: Final = 1.0
+ID_SECONDS: Final = 0.001  # as exact as the time in an attempt's id is
 
 
 class _Owned(NamedTuple):
@@ -78,7 +79,7 @@ class LaneFacts:
         except StoreUnavailable as error:
             log.warning("rate.not_seeded", endpoint=endpoint.id.hex(), error=str(error))  # it waits a little longer
             return
-        bucket.credit(max(owned.now - (last or 0.0), 0.0))
+        bucket.credit(max(owned.now - (last or 0.0) - ID_SECONDS, 0.0))
         self._start(lane)
 
     def in_turn(self, owed: Owed) -> bool:

@@ -142,14 +142,16 @@ class Ownership:
             self._lost(gone)
 
     async def abandon(self, partitions: Collection[int]) -> None:
-        """Forget partitions and give them up, so that they are taken and derived afresh (by us, or by anybody)."""
+        """Forget partitions and let their leases end, so that they are taken and derived afresh (by us, or by anybody).
+
+        They are not released: whoever takes them must not think that all that was sent is on record."""
         epochs = {partition: self.epochs[partition] for partition in partitions if partition in self.epochs}
         self.drop(epochs)
         try:
             if epochs:
-                await self._store.release(self._owner, epochs)
+                await self._store.renew(self._owner, epochs, lease_seconds=-1.0)  # over already
         except StoreUnavailable as error:
-            log.warning("partitions.release_failed", error=str(error))  # their leases will expire
+            log.warning("partitions.not_given_up", error=str(error))  # their leases will expire
 
     async def close(self) -> None:
         """Claim and renew nothing more; returns when a round that is under way has ended."""

@@ -149,7 +149,7 @@ class Circuit:
         if now >= self._bucket_at + span:
             stale = now >= self._bucket_at + 2 * span
             self._counts = counts = [0, 0, 0, 0] if stale else [0, 0, counts[0], counts[1]]
-            self._bucket_at = now
+            self._bucket_at = now if stale else self._bucket_at + span
         counts[0] += 1
         counts[1] += failed
         requests, failures = counts[0] + counts[2], counts[1] + counts[3]

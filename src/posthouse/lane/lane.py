@@ -32,7 +32,7 @@ class Lane:
     A closed lane starts nothing: its endpoint is disabled, paused, or cannot be spoken to. `owed_lines` are the ordered lines
     that have rows in the store, or are about to: what is fresh joins them there; `all_owed` stands for all of them, until
     it is known which ones (`learning` then collects those that are added meanwhile). `adrift`: among the requests in flight
-    may be some that began before their partition was lost.
+    may be some that began before their partition was lost; `ours`: whether it is ours now (again).
     """
 
     __slots__ = (
@@ -45,6 +45,7 @@ class Lane:
         "concurrency",
         "in_flight",
         "learning",
+        "ours",
         "owed_lines",
         "peer",
         "queue",
@@ -75,6 +76,7 @@ class Lane:
         self.learning: set[int] | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.adrift = False
+        self.ours = True
 
     @property
     def endpoint(self) -> Endpoint:
@@ -100,6 +102,7 @@ class Lane:
             self.bucket = Bucket(self.endpoint.rate_limit, at=boot)
         self.owed_lines.clear()
         self.all_owed = all_owed
+        self.ours = True
 
     def _is_closed(self) -> bool:
         return self.endpoint.paused or not self.endpoint.enabled or not self.peer.usable
@@ -147,7 +150,10 @@ class Lane:
             return 0
         if not self.peer.calm:
             # A probe takes one row; while the target is to be left alone none is taken.
-            return 1 if self.peer.wait(now) <= 0 and not len(self.queue) else 0
+            if self.peer.wait(now) > 0:
+                return 0
+            if self.peer.calm or not self.peer.works:
+                return 0 if len(self.queue) else 1
         batch = self.endpoint.batch
         most = LANE_PAGED_MAX if batch is None else max(LANE_PAGED_MAX, _ROOM_IN_BATCHES * batch.max_events)
         room = most - self.queue.paged
@@ -170,9 +176,7 @@ class Lane:
         if batch is not None:
             queue = self.queue
             if not queue.paged and queue.fresh < batch.max_events and queue.fresh_bytes < batch.max_bytes:
-                first = queue.first()
-                if first is not None:
-                    return first.offered_at + batch.max_wait_ms / 1000 - boot
+                return queue.ready_since() + batch.max_wait_ms / 1000 - boot
         return 0.0
 
     def wake_in(self, woken: Callable[[Lane], None], seconds: float) -> None:

@@ -230,6 +230,8 @@ class Lanes:
             again, behind = lane.settle(current, told.fates)
             self.paged_bytes += sum([len(delivery.event.payload) for delivery in again if delivery.row])
             self._leave(lane, behind, OwedReason.BEHIND)
+            if again and lane.closed:
+                self.close(lane)  # it goes nowhere from here
             # Before the next one is taken: a lane that never runs dry has room for rows too.
             if lane.paged_room(0.0 if lane.peer.calm else self._clock.now()):
                 self._drained(lane.endpoint.id)
@@ -241,7 +243,9 @@ class Lanes:
         if lane.in_flight or len(lane.queue):
             return
         self._active.pop(lane.endpoint.id, None)
-        if lane.adrift:
+        if lane.ours:
+            lane.adrift = False
+        else:
             self._lanes.remove(lane)  # its partition may be another owner's: what it knows grows old
 
     def _quieten(self, lane: Lane) -> None:
@@ -360,6 +364,7 @@ class Lanes:
             self._crowd.remove(endpoint_id)
             if lane.in_flight:
                 lane.adrift = True
+                lane.ours = False
             else:
                 self._active.pop(endpoint_id, None)
                 self._lanes.remove(lane)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 
@@ -66,6 +67,12 @@ class Queue:
         if self._fresh:
             return self._fresh[0]
         return self._paged[0] if self._paged else None
+
+    def ready_since(self) -> float:
+        """When (boot clock) the oldest of those that could go now was offered; infinity where none could."""
+        since = [queue[0].offered_at for queue in (self._fresh, self._paged) if queue]
+        since += [self._lines[number].waiting[0].offered_at for number in self._ready]
+        return min(since, default=math.inf)
 
     def fresh_first(self) -> Delivery | None:
         """A fresh one of no line, if there is any, is next: `first` is a row, which may not go yet."""

@@ -20,11 +20,12 @@ class Bucket:
     It begins empty: what an earlier owner of the lane sent is not known.
     """
 
-    __slots__ = ("_at", "_capacity", "_per_second", "_tokens")
+    __slots__ = ("_at", "_capacity", "_most", "_per_second", "_tokens")
 
     def __init__(self, limit: RateLimit, *, at: float) -> None:
         self._at = at
         self._tokens = 0.0
+        self._most = 0.0  # tokens that there were at any time: what would have been more than the capacity is no credit
         self._per_second = limit.per_second
         self._capacity = float(limit.capacity)
 
@@ -34,10 +35,13 @@ class Bucket:
         self._per_second = limit.per_second
         self._capacity = float(limit.capacity)
         self._tokens = min(self._tokens, self._capacity)
+        self._most = self._capacity  # what was known of the time before is of the limit before
 
     def credit(self, seconds: float) -> None:
-        """So much longer than was known, nobody has sent anything."""
-        self._tokens = min(self._tokens + seconds * self._per_second, self._capacity)
+        """So much longer before it began, nobody had sent anything. Once, whenever that becomes known."""
+        earlier = min(seconds * self._per_second, max(self._capacity - self._most, 0.0))
+        self._tokens += earlier
+        self._most = self._capacity
 
     def wait(self, boot: float) -> float:
         """Seconds until a request may start; 0 where one may now."""
@@ -52,6 +56,7 @@ class Bucket:
     def give_back(self) -> None:
         """The request was not made after all."""
         self._tokens = min(self._tokens + 1, self._capacity)
+        self._most = max(self._most, self._tokens)
 
     def full(self, boot: float) -> bool:
         """Whether there is nothing to remember."""
@@ -60,6 +65,7 @@ class Bucket:
 
     def _fill(self, boot: float) -> None:
         self._tokens = min(self._tokens + max(boot - self._at, 0.0) * self._per_second, self._capacity)
+        self._most = max(self._most, self._tokens)
         self._at = boot
 
 
@@ -105,8 +111,10 @@ class Concurrency:
             self._long += LONG * (seconds - self._long)
         if self._short > SLOWER * self._long and self._short > self._long + SLOWER_SECONDS:
             self._lower(EASE_OFF, started_at, boot)
+        elif self._restarting and 2 * running > self.limit:
+            self._set(self._exact + 1.0)  # one more for each answer of a round that began with half as many
         elif self._exact < self._ceiling and running >= self.limit:
-            self._set(self._exact + (1.0 if self._restarting else 1.0 / self._exact))
+            self._set(self._exact + 1.0 / self._exact)
 
     def _lower(self, factor: float, started_at: float, boot: float) -> None:
         if started_at >= self._lowered_at:

@@ -61,6 +61,10 @@ class Journalled(msgspec.Struct, frozen=True):
     lines: Mapping[Line, float | None] = {}
 
 
+LateResult = tuple[Attempt, Owed | None]
+"""An attempt, and its row's new state: None where nothing is owed any more."""
+
+
 class Store(Protocol):
     async def partitions(self) -> int:
         """How many partitions this installation has (fixed when it was made)."""
@@ -118,12 +122,13 @@ class Store(Protocol):
         until the request cannot arrive any more."""
         ...
 
-    async def settle_late(self, attempt: Attempt, owed: Owed | None, *, sender: bytes, now: float) -> bool:
-        """The one write without ownership: the answer of a request that outlived our ownership settles its own row.
+    async def settle_late(self, results: Sequence[LateResult], *, sender: bytes, now: float) -> bool:
+        """The one write without ownership: the answer of a request that outlived our ownership settles its own rows, which
+        are of one partition, together: none is sent by its new owner meanwhile.
 
-        It applies only while the row is still marked in flight for this attempt by `sender`; `owed` is the row's new
-        state, None where nothing is owed any more. Whether it applied; then the partition's `poke` tells its owner. The
-        attempt is stored under an id that keeps the order in which attempts become visible (`ids.id_beside`).
+        It applies to each that is still marked in flight for its attempt by `sender`. Whether it applied to any; then the
+        partition's `poke` tells its owner. An attempt is stored under an id that keeps the order in which attempts become
+        visible (`ids.id_beside`).
         """
         ...
 

@@ -89,6 +89,11 @@ class Peer:
         return best
 
     @property
+    def works(self) -> bool:
+        """Whether one of its URLs does, as far as is known; what goes to another may be a probe."""
+        return any(route.renderer is not None and route.circuit.closed for route in self.routes)
+
+    @property
     def quiet_reason(self) -> OwedReason:
         """Why nothing is sent."""
         return OwedReason.HELD if self.held_until else OwedReason.CIRCUIT_OPEN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Final, assert_never
 
@@ -33,6 +34,7 @@ from posthouse.domain.delivery import (
     Fate,
     HealthTurn,
     Owed,
+    OwedReason,
 )
 from posthouse.domain.endpoint import Endpoint, OnExhausted
 from posthouse.domain.errors import PosthouseError, StoreUnavailable
@@ -50,7 +52,7 @@ from posthouse.domain.operations import (
     follow_ups,
 )
 from posthouse.ports.clock import Clock
-from posthouse.ports.store import Store
+from posthouse.ports.store import LateResult, Store
 from posthouse.ports.telemetry import Telemetry
 from posthouse.ports.transport import Transport
 from posthouse.send.owing import expiry, outcome_of, owed_after, owed_row
@@ -135,7 +137,8 @@ class Sender:
                 for delivery, over in zip(load, reasons, strict=True):
                     if over is not None:
                         self.give_up(delivery, endpoint, over)
-                    fates.append(Fate.AGAIN if over is None else Fate.SETTLED)
+                    goes_on = over is None and self._journal.owns(delivery)
+                    fates.append(Fate.AGAIN if goes_on else Fate.SETTLED)
                 return Told(fates)
         if not peer.usable:
             raise PosthouseError("the endpoint was changed into one that cannot be spoken to")
@@ -154,15 +157,16 @@ class Sender:
         assert renderer is not None, "such a route is not chosen"
         replay = first.kind is DeliveryClass.REPLAY
         request_id = None
-        if endpoint.batch is None:
+        if endpoint.batch is None and len(load) == 1:
             request = renderer.render(first.event, now=started_at, replay=replay)
         else:
             request_id = self._clock.new_id()
             events = [delivery.event for delivery in load]
             request = renderer.render_batch(events, now=started_at, replay=replay, request_id=request_id)
+        ordered = any(delivery.line for delivery in load)
         token = circuit.began(started_at)
         try:
-            result = await self._transport.send(request, may_write=self._may_write if first.line else None)
+            result = await self._transport.send(request, may_write=self._may_write if ordered else None)
         except BaseException:
             circuit.ended(token, failed=None, now=self._clock.now())
             raise
@@ -173,7 +177,8 @@ class Sender:
         if down and len(peer.routes) > 1:
             for delivery in load:
                 delivery.tried |= 1 << index
-            again = peer.choose(first, now, 0.0) is not None
+            # Of a partition that was lost meanwhile nothing more is sent: its successor does.
+            again = peer.choose(first, now, 0.0) is not None and all(map(self._journal.owns, load))
         before = HEALTHY if confirmed and peer.calm and peer.failing_since is None else peer.health
         turn = peer.ended(
             circuit,
@@ -190,8 +195,9 @@ class Sender:
                 self._journal.note(delivery, attempt, health=turn)
                 self._tell(attempt, delivery, now)
             return Told([Fate.AGAIN] * len(load), result.timings.total_us / 1e6, is_overloaded(result))
+        late: list[LateResult] = []
         if request_id is None:
-            fate = await self._settle(peer, first, made, None, turn)
+            fate = self._settle(peer, first, made, None, turn, late)
             fates: Sequence[Fate] = _SETTLED if fate is Fate.SETTLED else _OWED
         else:
             body = result.body if isinstance(result, Answer) and confirmed else b""
@@ -202,37 +208,50 @@ class Sender:
                 reason = None if told.confirmed else REFUSED
                 if reason is None and delivery.line in behind:
                     reason = BEHIND  # of an ordered line, what follows one that is sent again is sent again, too
-                fate = await self._settle(peer, delivery, made, reason, turn, told.reason or None)
+                fate = self._settle(peer, delivery, made, reason, turn, late, told.reason or None)
                 turn = None
                 if fate is Fate.OWED and delivery.line:
                     behind.add(delivery.line)
                 fates.append(fate)
+        if late:
+            try:
+                await self._store.settle_late(late, sender=self._owner, now=now)
+            except StoreUnavailable as error:
+                log.warning("sender.late_answer_lost", error=str(error))  # the rows fall due: repeats, no loss
         return Told(fates, result.timings.total_us / 1e6, is_overloaded(result))
 
-    async def _settle(
+    def _settle(
         self,
         peer: Peer,
         delivery: Delivery,
         made: _Made,
         refused: str | None,
         health: HealthTurn | None,
+        late: list[LateResult],
         words: str | None = None,
     ) -> Fate:
         """Record what an attempt brought to a delivery; `refused` is why it is not delivered though the answer as a whole
-        confirms, `words` what the target said of it."""
+        confirms, `words` what the target said of it. What is not ours to record any more is added to `late`."""
         endpoint, result, now = peer.endpoint, made.result, made.ended_at
-        decision = decide(
-            result,
-            endpoint.retry,
-            number=delivery.number,
-            failing_since=made.before.failing_since,
-            now=now,
-            draw=self._clock.draw(),
-            blocks=endpoint.on_exhausted is OnExhausted.BLOCK and delivery.line != 0,
-            reason=refused,
-        )
+        if refused is BEHIND:
+            # Not its own doing: no attempt is spent, and its row waits for the one before it.
+            decision: Decision = RetryAt(now, BEHIND)
+            owed: Owed | None = owed_row(
+                delivery, endpoint, number=delivery.number, due_at=math.inf, reason=OwedReason.BEHIND
+            )
+        else:
+            decision = decide(
+                result,
+                endpoint.retry,
+                number=delivery.number,
+                failing_since=made.before.failing_since,
+                now=now,
+                draw=self._clock.draw(),
+                blocks=endpoint.on_exhausted is OnExhausted.BLOCK and delivery.line != 0,
+                reason=refused,
+            )
+            owed = owed_after(delivery, endpoint, decision)
         attempt = self._record_of(delivery, endpoint, outcome_of(decision), refused or classify(result), made, words)
-        owed = owed_after(delivery, endpoint, decision)
         effects: tuple[Effect, ...] = ()
         if health is not None or not isinstance(decision, Confirm | RetryAt):
             effects = self._effects(attempt, delivery.event.type, decision, made.before, health, now)
@@ -242,10 +261,7 @@ class Sender:
             self._disabled(peer)
         if not ours and delivery.row:
             # The partition moved on while the request ran. Its row, if it still says that we are sending, is ours to settle.
-            try:
-                await self._store.settle_late(attempt, owed, sender=self._owner, now=now)
-            except StoreUnavailable as error:
-                log.warning("sender.late_answer_lost", error=str(error))  # the row falls due: a repeat, no loss
+            late.append((attempt, owed))
         return Fate.SETTLED if owed is None else Fate.OWED
 
     def _effects(

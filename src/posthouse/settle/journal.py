@@ -139,6 +139,10 @@ class Journal:
         self._rollups.count(attempt)
         return True
 
+    def owns(self, delivery: Delivery) -> bool:
+        """Whether what is recorded of a delivery would be written: its partition is ours as it was."""
+        return self._epochs.get(delivery.event.partition) == delivery.epoch
+
     def note(self, delivery: Delivery, attempt: Attempt, *, health: HealthTurn | None = None) -> None:
         """An attempt ended, and the delivery goes on in memory: at another URL."""
         if self._epochs.get(attempt.partition) == delivery.epoch:

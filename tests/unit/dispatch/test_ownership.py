@@ -250,7 +250,7 @@ async def test_partitions_that_could_not_be_derived_are_given_up_and_taken_again
         await process.ownership.start()
     assert process.ownership.epochs == {}
     assert process.lost == [{0, 1, 2, 3}]
-    assert store.asked.count("release") == 1, "all at once: the store may take long to say no"
+    assert store.asked.count("renew") == 1, "all at once: the store may take long to say no"
     async with process.running() as ownership:
         assert set(ownership.epochs.values()) == {2}
 

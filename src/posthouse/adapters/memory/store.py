@@ -30,7 +30,7 @@ from posthouse.domain.event import Draft, Event
 from posthouse.domain.grant import Shrinkage
 from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, id_beside, unix_ms_of, uuid7
 from posthouse.ports.log import Appended
-from posthouse.ports.store import Claim, Journalled, Page, Want
+from posthouse.ports.store import Claim, Journalled, LateResult, Page, Want
 
 
 class MemoryStore:
@@ -174,25 +174,36 @@ class MemoryStore:
             )
         self._database.rollups[key] = rollup
 
-    async def settle_late(self, attempt: Attempt, owed: Owed | None, *, sender: bytes, now: float) -> bool:
-        key = (attempt.partition, attempt.endpoint_id, attempt.event_id)
-        async with self._database.commit("settle_late"):
-            refuse_nul(_texts(attempt))
-            row = self._database.owed.get(key)
-            if row is None or (row.reason, row.sender, row.number) != (OwedReason.IN_FLIGHT, sender, attempt.number):
-                return False
-            if owed is None:
-                del self._database.owed[key]
-            else:
-                self._database.owed[key] = owed
-            mine = [a.id for a in self._database.attempts.values() if a.partition == attempt.partition]
-            newest = max(mine, default=None)
-            attempt = msgspec.structs.replace(attempt, id=AttemptId(id_beside(newest, attempt.id)))
-            self._database.attempts[attempt.id] = attempt
-            if row.line:
-                self.order([(row.partition, row.endpoint_id, row.line)], now)
-            self._database.poke(attempt.partition)
-        return True
+    async def settle_late(self, results: Sequence[LateResult], *, sender: bytes, now: float) -> bool:
+        database = self._database
+        lines: set[Line] = set()
+        applied = False
+        async with database.commit("settle_late"):
+            for attempt, _ in results:
+                refuse_nul(_texts(attempt))
+            for attempt, owed in results:
+                key = (attempt.partition, attempt.endpoint_id, attempt.event_id)
+                row = database.owed.get(key)
+                if row is None or (row.reason, row.sender, row.number) != (
+                    OwedReason.IN_FLIGHT,
+                    sender,
+                    attempt.number,
+                ):
+                    continue
+                applied = True
+                if owed is None:
+                    del database.owed[key]
+                else:
+                    database.owed[key] = owed
+                mine = [a.id for a in database.attempts.values() if a.partition == attempt.partition]
+                stored = msgspec.structs.replace(attempt, id=AttemptId(id_beside(max(mine, default=None), attempt.id)))
+                database.attempts[stored.id] = stored
+                if row.line:
+                    lines.add((row.partition, row.endpoint_id, row.line))
+            self.order(lines, now)
+            if applied:
+                database.poke(results[0][0].partition)
+        return applied
 
     # Recovery and the backlog
 

@@ -50,7 +50,7 @@ from posthouse.domain.ids import (
 from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX, OUTSIDE_ROWS_MAX
 from posthouse.ports.directory import SYSTEM, Audit
 from posthouse.ports.log import Appended
-from posthouse.ports.store import Claim, Journalled, Page, Want
+from posthouse.ports.store import Claim, Journalled, LateResult, Page, Want
 
 log = structlog.get_logger()
 
@@ -129,22 +129,31 @@ class PostgresStore:
             lines = {line: dues[line[1:]] for line in batch.lines if line[1:] in dues}
         return Journalled(set(row["held"]), lines)
 
-    async def settle_late(self, attempt: Attempt, owed: Owed | None, *, sender: bytes, now: float) -> bool:
-        key = (attempt.partition, attempt.endpoint_id, attempt.event_id, attempt.number, sender)
+    async def settle_late(self, results: Sequence[LateResult], *, sender: bytes, now: float) -> bool:
+        partition = results[0][0].partition
+        lines: set[tuple[EndpointId, int]] = set()
+        applied = False
         async with self._journalling.transaction() as connection:
-            await connection.fetch(SQL.lock_partition, attempt.partition)
-            if owed is None:
-                applied = await connection.fetch(SQL.late_delete, *key)
-            else:
-                applied = await connection.fetch(SQL.late_update, *key, owed.number, owed.due_at, owed.reason.value)
+            await connection.fetch(SQL.lock_partition, partition)
+            for attempt, owed in results:
+                key = (partition, attempt.endpoint_id, attempt.event_id, attempt.number, sender)
+                if owed is None:
+                    rows = await connection.fetch(SQL.late_delete, *key)
+                else:
+                    rows = await connection.fetch(SQL.late_update, *key, owed.number, owed.due_at, owed.reason.value)
+                if not rows:
+                    continue
+                applied = True
+                newest = await connection.fetchval(SQL.newest_attempt, [partition])
+                stored = msgspec.structs.replace(attempt, id=AttemptId(id_beside(newest, attempt.id)))
+                await connection.execute(SQL.late_attempt, *[column[0] for column in _attempt_columns((stored,))])
+                if line := rows[0]["key_hash"]:
+                    lines.add((attempt.endpoint_id, line))
+            for endpoint_id, line in lines:
+                await connection.execute(SQL.order_line, now, partition, endpoint_id, line)
             if applied:
-                newest = await connection.fetchval(SQL.newest_attempt, [attempt.partition])
-                attempt = msgspec.structs.replace(attempt, id=AttemptId(id_beside(newest, attempt.id)))
-                await connection.execute(SQL.late_attempt, *[column[0] for column in _attempt_columns((attempt,))])
-                if line := applied[0]["key_hash"]:
-                    await connection.execute(SQL.order_line, now, *key[:2], line)
-                await connection.execute(SQL.poke, attempt.partition)
-        return bool(applied)
+                await connection.execute(SQL.poke, partition)
+        return applied
 
     # Recovery and the backlog
 
