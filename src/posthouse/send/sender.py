@@ -11,11 +11,9 @@ import structlog
 
 from posthouse.domain.callback import (
     CONFIRMED,
-    Block,
     Confirm,
     Decision,
     Disable,
-    GiveUp,
     RetryAt,
     classify,
     decide,
@@ -30,7 +28,6 @@ from posthouse.domain.delivery import (
     Delivery,
     DeliveryClass,
     Effect,
-    EffectKind,
     Fate,
     HealthTurn,
     Owed,
@@ -41,20 +38,11 @@ from posthouse.domain.errors import PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Result
 from posthouse.domain.ids import AppId, AttemptId
-from posthouse.domain.limits import RECOVERED_SECONDS_MIN
-from posthouse.domain.operations import (
-    News,
-    circuit_closed,
-    circuit_opened,
-    delivery_exhausted,
-    endpoint_disabled,
-    endpoint_recovered,
-    follow_ups,
-)
 from posthouse.ports.clock import Clock
 from posthouse.ports.store import LateResult, Store
 from posthouse.ports.telemetry import Telemetry
 from posthouse.ports.transport import Transport
+from posthouse.send.aftermath import follow
 from posthouse.send.owing import expiry, outcome_of, owed_after, owed_row
 from posthouse.send.peer import Peer
 from posthouse.settle.journal import Journal
@@ -254,7 +242,7 @@ class Sender:
         attempt = self._record_of(delivery, endpoint, outcome_of(decision), refused or classify(result), made, words)
         effects: tuple[Effect, ...] = ()
         if health is not None or not isinstance(decision, Confirm | RetryAt):
-            effects = self._effects(attempt, delivery.event.type, decision, made.before, health, now)
+            effects = follow(attempt, delivery.event.type, decision, made.before, health, now)
         ours = self._journal.record(delivery, attempt, owed, effects=effects, health=health)
         self._tell(attempt, delivery, now)
         if isinstance(decision, Disable):
@@ -263,36 +251,6 @@ class Sender:
             # The partition moved on while the request ran. Its row, if it still says that we are sending, is ours to settle.
             late.append((attempt, owed))
         return Fate.SETTLED if owed is None else Fate.OWED
-
-    def _effects(
-        self,
-        attempt: Attempt,
-        event_type: str,
-        decision: Decision,
-        before: Health,
-        health: HealthTurn | None,
-        now: float,
-    ) -> tuple[Effect, ...]:
-        """What else follows: the endpoint is disabled, the operators are told."""
-        news = [] if health is None else _turned(attempt, before, health.health, now)
-        effects: tuple[Effect, ...] = ()
-        match decision:
-            case Disable(reason=reason):
-                news.append(endpoint_disabled(attempt.app_id, attempt.endpoint_id, reason=reason, at=now))
-                effects = (
-                    Effect(
-                        id=attempt.id,
-                        partition=attempt.partition,
-                        endpoint_id=attempt.endpoint_id,
-                        kind=EffectKind.DISABLE_ENDPOINT,
-                        reason=reason,
-                    ),
-                )
-            case GiveUp() | Block():
-                news.append(delivery_exhausted(attempt, event_type, at=now))
-            case _:
-                pass
-        return effects + follow_ups(attempt, news) if news else effects
 
     def _tell(self, attempt: Attempt, delivery: Delivery, now: float) -> None:
         self._telemetry.attempt(
@@ -397,17 +355,3 @@ class Sender:
             error=error,
             request_id=None if made is None else made.request_id,
         )
-
-
-def _turned(attempt: Attempt, before: Health, after: Health, now: float) -> list[News]:
-    """What there is to tell of an endpoint's turn."""
-    app_id, endpoint_id = attempt.app_id, attempt.endpoint_id
-    news = []
-    was, since = before.failing_since, before.opened_at
-    if was is not None and after.failing_since is None and now - was >= RECOVERED_SECONDS_MIN:
-        news.append(endpoint_recovered(app_id, endpoint_id, failing_since=was, at=now))
-    if since is None and after.opened_at is not None:
-        news.append(circuit_opened(app_id, endpoint_id, probe_at=after.probe_at or now, at=now))
-    elif since is not None and after.opened_at is None:
-        news.append(circuit_closed(app_id, endpoint_id, opened_at=since, at=now))
-    return news
