@@ -178,6 +178,7 @@ class PostgresWorld:
         async with self.database.transaction() as connection:
             for table in _TABLES:
                 await connection.execute(f"DELETE FROM {table}")
+            await connection.execute("SELECT install(1)")  # brings back what every installation has
             await connection.execute("UPDATE log_head SET seq = 0")
             await connection.execute("UPDATE config_head SET version = 1")
             await connection.execute(

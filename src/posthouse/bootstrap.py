@@ -42,11 +42,13 @@ from posthouse.api.publish import PublishRoutes
 from posthouse.api.server import Connection, Server
 from posthouse.config import Settings
 from posthouse.dispatch.engine import Engine
+from posthouse.dispatch.gauges import watch
 from posthouse.dispatch.janitor import Janitor
 from posthouse.domain.errors import Invalid, SetupError
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.limits import PUBLISH_CLASSES
 from posthouse.intake.catalogue import CatalogueCache
+from posthouse.intake.operations import Operators
 from posthouse.intake.publisher import Publisher
 from posthouse.intake.quotas import QuotaGate
 from posthouse.lane.budget import Budget
@@ -81,6 +83,7 @@ class Posthouse:
         self._stopping = False
         self._server: Server | None = None
         self._end_streams: Callable[[], None] = lambda: None
+        self._hint_streams: Callable[[], None] = lambda: None
         self._listening: socket.socket
         self._engine: Engine
         self._app: Any
@@ -157,6 +160,19 @@ class Posthouse:
         self._stack.push_async_callback(http.close)
         transport = self.wrap_transport(http)
         session = ProcessSession(dsn, reading, owner=owner)
+
+        def appended(events: Sequence[Event]) -> None:
+            session.notify(engine.offer(events))
+            self._hint_streams()
+
+        publisher = Publisher(
+            event_log,
+            clock,
+            telemetry,
+            appended=appended,
+            pending_events_max=settings.pending_events_max,
+            pending_bytes_max=settings.pending_bytes_max,
+        )
         engine = Engine(
             event_log=event_log,
             store=store,
@@ -167,6 +183,7 @@ class Posthouse:
             exclusive=data_dir is not None,
             dead=session.dead,
             budget=Budget(sockets_max=settings.sockets_max, bytes_max=settings.in_flight_bytes_max),
+            published=publisher.hand_off,
             circuits=settings.circuit_policy(),
             jobs=PostgresJobs(reading),
         )
@@ -180,25 +197,16 @@ class Posthouse:
 
         directory = PostgresDirectory(managing, sealer)
         catalogue = CatalogueCache(directory, clock, auto_create=settings.auto_create_event_types)
-
-        def appended(events: Sequence[Event]) -> None:
-            session.notify(engine.offer(events))
-            services.streams.lookout.hint()
-
-        publisher = Publisher(
-            event_log,
-            clock,
-            telemetry,
-            appended=appended,
-            pending_events_max=settings.pending_events_max,
-            pending_bytes_max=settings.pending_bytes_max,
-        )
         self._stack.push_async_callback(publisher.close)
+        operators = Operators(publisher, clock)
+        self._stack.push_async_callback(operators.close)
+        if engine.replays is not None:
+            engine.replays.finished = operators.replay_ended
         days = settings.retention_days
-        quotas = QuotaGate(PostgresUsage(managing), clock, retention_days=days)
+        quotas = QuotaGate(PostgresUsage(managing), clock, retention_days=days, refused=operators.quota_refused)
         janitor = Janitor(upkeep, clock, retention_days=days, anchor=anchor, measure=quotas.measure)
         self._task(janitor.run())
-        _watch(telemetry, engine, publisher, janitor, clock)
+        watch(telemetry, engine, publisher, janitor, clock)
 
         async def check_target(host: str, port: int) -> str | None:
             try:
@@ -222,6 +230,7 @@ class Posthouse:
             transport=transport,
             stream_source=PostgresStreamSource(streaming),
             retention_days=days,
+            quota_refused=operators.quota_refused,
             check_target=check_target,
             cursor_key=sha256(b"cursor" + await directory.installation_id()).digest(),
             metrics=telemetry.render,
@@ -240,7 +249,7 @@ class Posthouse:
             ),
             body_seconds=settings.body_seconds,
         )
-        self._end_streams = services.streams.lookout.end
+        self._end_streams, self._hint_streams = services.streams.lookout.end, services.streams.lookout.hint
         telemetry.watch("streams", lambda: services.streams.count)
         self._stack.push_async_callback(services.streams.lookout.close)
         given = settings.admin_key
@@ -362,29 +371,6 @@ class Posthouse:
         """End everything, in the opposite order of its beginning."""
         self._ready = False
         await self._stack.aclose()
-
-
-def _watch(
-    telemetry: PrometheusTelemetry, engine: Engine, publisher: Publisher, janitor: Janitor, clock: SystemClock
-) -> None:
-    """The gauges, read whenever somebody scrapes."""
-
-    def oldest_owed_seconds() -> float:
-        oldest_at = janitor.owed.oldest_at
-        return 0.0 if oldest_at is None else max(clock.now() - oldest_at, 0.0)
-
-    telemetry.watch("deliveries_owed", lambda: janitor.owed.rows)
-    telemetry.watch("oldest_owed_seconds", oldest_owed_seconds)
-    telemetry.watch("deliveries_in_flight", lambda: engine.lanes.in_flight)
-    telemetry.watch("in_flight_bytes", lambda: engine.lanes.bytes_in_flight)
-    telemetry.watch("lanes", lambda: len(engine.lanes))
-    telemetry.watch("owed_endpoints", lambda: engine.backlog.endpoints)
-    telemetry.watch("partitions_owned", lambda: len(engine.ownership.epochs))
-    telemetry.watch("publish_pending_events", lambda: publisher.pending_events)
-    telemetry.watch("publish_pending_bytes", lambda: publisher.pending_bytes)
-    telemetry.watch("journal_unwritten_results", lambda: engine.journal.unwritten)
-    telemetry.watch("event_loop_lag_seconds", lambda: janitor.late_seconds)
-    telemetry.watch("oldest_snapshot_seconds", lambda: janitor.oldest_snapshot_seconds)
 
 
 def configure_logging(settings: Settings) -> None:

@@ -32,7 +32,7 @@ def is_problem(reply: Reply, status: int, path: str, case: object) -> None:
 
 
 async def nothing_changed(world: World) -> None:
-    assert await world.query("SELECT count(*) FROM app") == [(1,)]
+    assert await world.query("SELECT count(*) FROM app WHERE uid <> 'operations'") == [(1,)]
     assert await world.query("SELECT revision FROM endpoint") == [(1,)]
     assert await world.query("SELECT count(*) FROM event_type") == [(0,)]
     assert [action for action, _ in await world.audit()] == ["key.created", "app.created", "endpoint.created"]
@@ -309,6 +309,7 @@ async def test_bodies_that_are_no_json(world: World) -> None:
         ("PATCH", "/v1/apps/shop/endpoints/main"),
         ("POST", "/v1/apps/shop/endpoints/main/secret/rotate"),
         ("POST", "/v1/apps/shop/deliveries/resend"),
+        ("POST", "/v1/apps/shop/deliveries/cancel"),
         ("POST", "/v1/apps/shop/replays"),
     ):
         for body, headers, status, told in cases:
@@ -338,6 +339,7 @@ async def test_nul_is_refused_wherever_it_is(world: World) -> None:
         ("PATCH", "/v1/apps/shop/endpoints/main", {"headers": {"X\0A": "x"}}, "headers.X\\x00A"),
         ("POST", "/v1/apps/shop/endpoints", {"url": "https://example.com/\0"}, "url"),
         ("POST", "/v1/apps/shop/deliveries/resend", {"event": "\0", "endpoint": "x"}, "event"),
+        ("POST", "/v1/apps/shop/deliveries/cancel", {"event": "\0", "endpoint": "x"}, "event"),
     ]:
         is_problem(await world.admin.request(method, url, json=body), 422, path, (url, body))
     for url in (

@@ -25,6 +25,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("post", "/v1/apps/{app}/endpoints"): {"url": "https://example.com/"},
     ("patch", "/v1/apps/{app}/endpoints/{endpoint}"): {"url": "https://evil.example/"},
     ("post", "/v1/apps/{app}/deliveries/resend"): {"event": "{event}", "endpoint": "{endpoint}"},
+    ("post", "/v1/apps/{app}/deliveries/cancel"): {"event": "{event}", "endpoint": "{endpoint}"},
     ("post", "/v1/apps/{app}/replays"): {"endpoint": "{endpoint}", "since": "{since}", "select": "all"},
     ("post", "/v1/apps/{app}/endpoints/{endpoint}/test"): {},
     ("post", "/v1/apps/{app}/grants"): {"types": ["*"], "subjects": ["*"]},
@@ -180,12 +181,14 @@ async def test_another_apps_things_do_not_hide_behind_ones_own_name(world: World
         named = [
             name
             for name in ("endpoint", "event", "attempt", "grant", "replay")
-            if f"{{{name}}}" in path or path.endswith("resend") or (path.endswith("replays") and name == "endpoint")
+            if f"{{{name}}}" in path
+            or path.endswith(("/resend", "deliveries/cancel"))
+            or (path.endswith("replays") and name == "endpoint")
         ]
         if not path.startswith("/v1/apps/{app}/") or not named:
             continue
         for name in named:
-            if (path.endswith("resend") and name in ("attempt", "grant", "replay")) or (
+            if (path.endswith(("/resend", "deliveries/cancel")) and name in ("attempt", "grant", "replay")) or (
                 path.endswith("replays") and method == "get"
             ):
                 continue
@@ -221,6 +224,7 @@ async def fresh(world: World) -> dict[str, str]:
     endpoint = await world.endpoint("mine")
     (event,) = await world.publish(app["id"])
     (attempt,) = await world.record([event], endpoint)
+    await world.owe([event], endpoint, due_at=2_000_000_000.0)
     granted = await world.admin.post("/v1/apps/mine/grants", {"types": ["*"], "subjects": ["fresh"]})
     return {
         "grant": granted.json()["id"],

@@ -1,4 +1,4 @@
-"""Events, attempts, deliveries and statistics of an app; and sending again."""
+"""Events, attempts, deliveries and statistics of an app; sending again, and not sending any more."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.integration.api_world import World, raw, world_over
 
 from posthouse.domain.delivery import AttemptOutcome, DeliveryClass, OwedReason, Rollup
 from posthouse.domain.event import Event
-from posthouse.domain.ids import APP, ATTEMPT, ENDPOINT, EVENT, AppId, EndpointId, format_id
+from posthouse.domain.ids import APP, ATTEMPT, ENDPOINT, EVENT, AppId, EndpointId, format_id, next_id
 
 APP_URL = "/v1/apps/shop"
 
@@ -377,3 +377,100 @@ async def test_what_cannot_be_sent_again(world: World) -> None:
     await world.admin.delete(f"{APP_URL}/endpoints/main")
     assert (await resend(world, text(event), endpoint)).code == "endpoint_not_found"
     assert await world.query("SELECT count(*) FROM delivery") == [(0,)]
+
+
+# Not sending any more
+
+
+async def cancel(world: World, event: str, endpoint: str) -> Any:
+    return await world.admin.post(f"{APP_URL}/deliveries/cancel", {"event": event, "endpoint": endpoint})
+
+
+async def test_what_is_cancelled_is_given_up_on_record(world: World) -> None:
+    endpoint = await world.endpoint("shop", uid="main")
+    first, event = await world.publish(await app_id(world), b"1", b"2")
+    (newest,) = await world.record([first], endpoint)
+    await world.owe([event], endpoint, due_at=2_000_000_000.0, number=4)
+    before = await poke(world)
+    reply = await cancel(world, text(event), "main")
+    assert reply.status == 200
+    shown = reply.json()
+    assert (shown["event"], shown["endpoint"], shown["attempt"], shown["reason"]) == (
+        text(event),
+        endpoint,
+        4,
+        "failed",
+    )
+    assert (shown["type"], shown["due_at"]) == ("order.created", "2033-05-18T03:33:20.000Z")
+    assert await poke(world) == before + 1
+    assert await world.query("SELECT count(*) FROM delivery") == [(0,)]
+    (record,) = await everything(world, f"{APP_URL}/events/{text(event)}/attempts")
+    assert (record["outcome"], record["reason"], record["sent"], record["status"]) == (
+        "gave_up",
+        "cancelled",
+        False,
+        None,
+    )
+    assert (record["attempt"], record["url"], record["revision"]) == (4, "https://example.com/hooks", 1)
+    # Right behind the newest that is there: what the owner writes next comes after it.
+    assert raw(ATTEMPT, record["id"]) == next_id(newest.id)
+    again = await cancel(world, text(event), endpoint)
+    assert (again.status, again.code) == (409, "not_owed")
+    assert len(await world.query("SELECT 1 FROM audit WHERE action = 'delivery.cancelled'")) == 1
+    # It can be sent again, as everything on record.
+    assert (await resend(world, text(event), endpoint)).status == 202
+
+
+async def test_what_is_not_dispatched_or_in_flight_is_not_cancelled(world: World) -> None:
+    endpoint = await world.endpoint("shop")
+    (event,) = await world.publish(await app_id(world))
+    reply = await cancel(world, text(event), endpoint)
+    assert (reply.status, reply.code) == (409, "in_progress")
+    await world.owe([event], endpoint, due_at=2_000_000_000.0, reason=OwedReason.IN_FLIGHT, sender=b"s" * 16)
+    reply = await cancel(world, text(event), endpoint)
+    assert (reply.status, reply.code) == (409, "in_flight")
+    assert await world.query("SELECT reason, sender FROM delivery") == [("in_flight", b"s" * 16)]
+    assert await world.query("SELECT count(*) FROM attempt") == [(0,)]
+
+
+async def test_what_cannot_be_cancelled(world: World) -> None:
+    endpoint = await world.endpoint("shop", uid="main")
+    (event,) = await world.publish(await app_id(world))
+    await world.owe([event], endpoint, due_at=2_000_000_000.0)
+    await world.app("other")
+    foreign = await world.endpoint("other")
+    assert (await cancel(world, "nope", endpoint)).code == "event_not_found"
+    assert (await cancel(world, format_id(EVENT, b"x" * 16), endpoint)).code == "event_not_found"
+    assert (await cancel(world, text(event), "nope")).code == "endpoint_not_found"
+    assert (await cancel(world, text(event), foreign)).code == "endpoint_not_found"
+    reply = await world.admin.post("/v1/apps/other/deliveries/cancel", {"event": text(event), "endpoint": foreign})
+    assert reply.code == "event_not_found"
+    client = await world.client_of("other")
+    reply = await client.post(f"{APP_URL}/deliveries/cancel", {"event": text(event), "endpoint": endpoint})
+    assert (reply.status, reply.code) == (404, "app_not_found")
+    assert await world.query("SELECT count(*) FROM delivery") == [(1,)]
+    assert await world.query("SELECT count(*) FROM attempt") == [(0,)]
+
+
+async def test_a_blocked_line_is_found_and_goes_on(world: World) -> None:
+    endpoint = await world.endpoint("shop", uid="main")
+    other = await world.endpoint("shop")
+    events = await world.publish(await app_id(world), b"1", b"2", b"3")
+    forever = float("inf")
+    await world.owe(events[:1], endpoint, due_at=forever, reason=OwedReason.BLOCKED, line=7)
+    await world.owe(events[1:], endpoint, due_at=forever, reason=OwedReason.BEHIND, line=7)
+    await world.owe(events, other, due_at=2_000_000_000.0)
+    for url in (f"{APP_URL}/deliveries", f"{APP_URL}/deliveries?endpoint=main", "/v1/deliveries"):
+        (blocked,) = await everything(world, f"{url}{'&' if '?' in url else '?'}reason=blocked")
+        assert (blocked["event"], blocked["endpoint"], blocked["due_at"]) == (text(events[0]), endpoint, None)
+    assert len(await everything(world, f"{APP_URL}/deliveries?reason=behind", limit=1)) == 2
+    assert (await world.admin.get(f"{APP_URL}/deliveries?reason=nonsense")).status == 422
+
+    assert (await cancel(world, text(events[0]), endpoint)).json()["reason"] == "blocked"
+    due = "SELECT event_id, due_at <= clock_timestamp() FROM delivery WHERE endpoint_id = $1 ORDER BY seq"
+    rows = await world.query(due, raw(ENDPOINT, endpoint))
+    assert rows == [(events[1].id, True), (events[2].id, False)]
+    # One from the middle changes nothing for the others.
+    assert (await cancel(world, text(events[2]), endpoint)).status == 200
+    assert await world.query(due, raw(ENDPOINT, endpoint)) == [(events[1].id, True)]
+    assert len(await world.query("SELECT 1 FROM delivery WHERE endpoint_id = $1", raw(ENDPOINT, other))) == 3

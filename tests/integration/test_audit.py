@@ -42,6 +42,11 @@ CHANGES: Final[dict[tuple[str, str], tuple[Any, str, str]]] = {
         "delivery.resent",
         "{event}",
     ),
+    ("post", "/v1/apps/{app}/deliveries/cancel"): (
+        {"event": "{event}", "endpoint": "{endpoint}"},
+        "delivery.cancelled",
+        "{event}",
+    ),
     ("post", "/v1/apps/{app}/replays"): (
         {"endpoint": "{endpoint}", "since": "{since}", "select": "all"},
         "replay.created",
@@ -74,6 +79,7 @@ async def things(world: World) -> dict[str, str]:
     endpoint = await world.endpoint("shop", paused=True)
     (event,) = await world.publish(app)
     await world.record([event], endpoint)
+    await world.owe([event], endpoint, due_at=2_000_000_000.0)
     await world.admin.post("/v1/event-types", {"name": "order.created"})
     key = (await world.admin.post("/v1/keys", {"scope": "app", "app": app})).json()["id"]
     granted = {"types": ["order.*"], "subjects": ["shop:42"], "uid": "main"}
@@ -121,7 +127,7 @@ async def test_what_is_done_is_on_record_once(world: World, route: tuple[str, st
     body, action, thing = CHANGES[route]
     before = await entries(world)
     url = path.format(**known)
-    named = path.endswith(("resend", "replays"))
+    named = path.endswith(("/resend", "deliveries/cancel", "replays"))
     sent = {name: value.format(**known) for name, value in body.items()} if named else body
     reply = await doer.request(method.upper(), url, json=sent)
     assert reply.status < 300, reply.body
@@ -176,7 +182,7 @@ async def test_an_app_is_named_for_what_it_does(world: World) -> None:
 async def test_what_posthouse_does_by_itself_is_on_record(world: World) -> None:
     known = await things(world)
     await world.directory.add_event_type("made.by.publishing")
-    ((partition,),) = await world.query("SELECT partition FROM app")
+    ((partition,),) = await world.query("SELECT partition FROM app WHERE uid = 'shop'")
     effect_id = world.clock.new_id()
     await world.query(
         "INSERT INTO effect (partition, id, endpoint_id, kind, reason) VALUES ($1, $2, $3, 'disable_endpoint', 'gone')"

@@ -117,8 +117,8 @@ async def test_no_list_scans_a_hot_table(world: World, mode: str) -> None:
         "failed attempts": (sql.attempts, (app, partition, NEWEST, OLDEST, None, "failed", None, 51)),
         "attempts of a type": (sql.attempts, (app, partition, NEWEST, OLDEST, None, None, "type.1", 51)),
         "attempt": (sql.attempt, (event, partition, app)),
-        "owed": (sql.owed, (app, partition, NEWEST, NEWEST, None, 51)),
-        "owed to an endpoint": (sql.owed, (app, partition, NEWEST, NEWEST, endpoint, 51)),
+        "owed": (sql.owed, (app, partition, NEWEST, NEWEST, None, 51, None)),
+        "owed to an endpoint": (sql.owed, (app, partition, NEWEST, NEWEST, endpoint, 51, None)),
         "paces": (sql.paces, ([endpoint], time.time() - 86_400, 15)),
         "positions": (sql.positions, ([endpoint] * 3, newest, 500)),
         "stats": (sql.stats, (partition, endpoint, time.time() - 3600, time.time())),
@@ -131,7 +131,9 @@ async def test_no_list_scans_a_hot_table(world: World, mode: str) -> None:
         "attempts of any event": (sql.event_attempts, (event, None, None, NEWEST, OLDEST, 51)),
         "attempts of all": (sql.all_attempts, (NEWEST, OLDEST, None, None, 51)),
         "any attempt": (sql.attempt, (event, None, None)),
-        "owed of all": (sql.all_owed, (NEWEST, NEWEST, 51)),
+        "owed of all": (sql.all_owed, (NEWEST, NEWEST, 51, None)),
+        "cancel": (sql.cancel_facts, (partition, endpoint, event, app)),
+        "newest attempt": (sql.newest_attempt, (partition,)),
         "resend": (sql.resend_facts, (partition, event, endpoint, app)),
         "replays": (jobs.SQL.replays, (app, NEWEST, OLDEST, 51, 1_000)),
         "replays to get on with": (jobs.SQL.live, ([partition], OLDEST, 100, 1_000)),
@@ -231,3 +233,22 @@ async def test_no_list_over_all_apps_scans_the_configuration(world: World) -> No
                         assert node["Node Type"] != "Seq Scan", (name, mode, node)
                         assert read < 3_000, (name, mode, node)
         await connection.execute("RESET plan_cache_mode")
+
+
+async def test_blocked_lines_are_found_without_looking_at_what_else_is_owed(world: World) -> None:
+    app, endpoint, partition = await fill(world)
+    (row,) = await world.query(
+        "UPDATE delivery SET reason = 'blocked', due_at = 'infinity', key_hash = 7 WHERE (endpoint_id, event_id) ="
+        " (SELECT endpoint_id, event_id FROM delivery WHERE endpoint_id = $1 LIMIT 1) RETURNING event_id",
+        endpoint,
+    )
+    for query, arguments in (
+        (inspect.SQL.owed, (app, partition, NEWEST, NEWEST, None, 51, "blocked")),
+        (inspect.SQL.owed, (app, partition, NEWEST, NEWEST, endpoint, 51, "blocked")),
+        (inspect.SQL.all_owed, (NEWEST, NEWEST, 51, "blocked")),
+    ):
+        assert [found["event_id"] for found in await world.database.fetch(query, *arguments)] == [row[0]]
+        async with world.database.connection() as connection:
+            plan = await plan_of(connection, query, *arguments)
+        used = {node["Index Name"] for node in nodes(plan) if node.get("Relation Name") == "delivery"}
+        assert used <= {"delivery_blocked", "delivery_blocked_event"}, plan

@@ -415,7 +415,7 @@ async def test_an_event_that_is_committed_late_is_not_missed(database: str) -> N
         await make(port, *(f"app{number}" for number in range(8)))
         connection = await asyncpg.connect(database)
         try:
-            rows = await connection.fetch("SELECT uid, id, partition FROM app ORDER BY partition")
+            rows = await connection.fetch("SELECT uid, id, partition FROM app WHERE uid LIKE 'app%' ORDER BY partition")
             slow, fast = rows[0], rows[-1]
             assert slow["partition"] != fast["partition"]
             async with following(port, kinds="events") as followed:

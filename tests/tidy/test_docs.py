@@ -14,6 +14,7 @@ from tests.tidy.tree import PACKAGE, ROOT, modules, parsed
 
 from posthouse.adapters.system.telemetry import GAUGES
 from posthouse.config import Settings
+from posthouse.domain.operations import TYPES
 
 DOCS = ROOT / "docs"
 
@@ -44,6 +45,19 @@ def test_codes_are_found_with_their_statuses() -> None:
     assert codes["idempotency_in_progress"][0] == 409
     assert codes["unauthorised"][0] == 401
     assert "setup" not in codes, "a server that does not start answers nobody"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_operational_event_is_told_of_with_its_fields(language: str) -> None:
+    guide = (DOCS / language / "guides" / "operational-events.md").read_text("utf-8")
+    everywhere = {"app", "endpoint", "at"}
+    rows = {
+        name: set(re.findall(r"`(\w+)`", told)) for name, told in re.findall(r"^\| `(\w+\.\w+)` (.*)$", guide, re.M)
+    }
+    assert rows.keys() == TYPES.keys()
+    for name, payload in TYPES.items():
+        assert set(payload.__struct_fields__) - everywhere <= rows[name]
+        assert everywhere - {"endpoint"} <= set(payload.__struct_fields__)
 
 
 def test_every_gauge_is_watched() -> None:

@@ -41,7 +41,8 @@ from posthouse.api.resources import (
     traffic,
 )
 from posthouse.api.texts.accepted import language_of
-from posthouse.domain.errors import PosthouseError
+from posthouse.domain.errors import PosthouseError, QuotaExceeded
+from posthouse.domain.ids import AppId
 from posthouse.domain.limits import BODY_READ_SECONDS, RETENTION_DAYS
 from posthouse.manage.apps import Apps
 from posthouse.manage.audit import AuditTrail
@@ -115,6 +116,7 @@ class Services:
         body_bytes_max: int = BODY_BYTES_MAX,
         body_seconds: float = BODY_READ_SECONDS,
         retention_days: int = RETENTION_DAYS,
+        quota_refused: Callable[[AppId, QuotaExceeded], None] = lambda _app, _refusal: None,
     ) -> Services:
         """Every use case over these ports."""
         authenticator = Authenticator(directory, clock)
@@ -122,7 +124,7 @@ class Services:
             event_types=EventTypes(directory, clock),
             apps=Apps(directory, clock, authenticator),
             grants=GrantBook(directory, grants, clock),
-            endpoints=Endpoints(directory, clock, check_target=check_target),
+            endpoints=Endpoints(directory, clock, check_target=check_target, quota_refused=quota_refused),
             deliveries=Deliveries(directory, inspector, clock),
             replays=Replays(directory, replay_book, inspector, clock),
             trials=Trials(directory, store, transport, clock),

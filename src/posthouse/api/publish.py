@@ -30,6 +30,7 @@ from posthouse.intake.drafts import Drafter, Request, essence_of
 from posthouse.intake.parse import check_idempotency_key
 from posthouse.intake.publisher import Publisher
 from posthouse.intake.quotas import QuotaGate
+from posthouse.manage.access import not_reserved
 from posthouse.ports.catalogue import AppEntry
 from posthouse.ports.clock import Clock
 from posthouse.ports.log import Announced, Appended, AppendResult, AppMissing, Repeated
@@ -172,6 +173,8 @@ class PublishRoutes:
                 raise _app_not_found(reference)
         if not principal.admin:
             raise Forbidden("this key belongs to one app; publishing needs a key of scope admin")
+        if app is not None:
+            not_reserved(app.id)
         return app
 
     async def _submit(self, reference: str | None, app: AppEntry | None, drafts: Sequence[Draft]) -> list[AppendResult]:

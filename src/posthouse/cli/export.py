@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
 
@@ -13,11 +13,18 @@ from posthouse.cli.client import Client
 from posthouse.cli.output import note, outlined
 from posthouse.cli.verbs import Key, Url
 from posthouse.domain.errors import Invalid
+from posthouse.domain.operations import OPERATIONS_NAME, OPERATIONS_UID
 
 if TYPE_CHECKING:
     from posthouse.cli.platform.kinds import Kind
     from posthouse.cli.platform.plan import There
 
+_UNTOUCHED: Final[dict[str, Any]] = {
+    "uid": OPERATIONS_UID,
+    "name": OPERATIONS_NAME,
+    "grants": [],
+    "endpoints": [],
+}
 HEAD = "# Written by `posthouse export`. `posthouse apply -f` makes a server's configuration what this says.\n"
 
 
@@ -71,6 +78,8 @@ def render(things: Iterable[There], *, event_types: bool = True) -> str:
     for entry in apps.values():
         for section in ("grants", "endpoints"):
             entry[section].sort(key=lambda one: one.get("uid") or one["id"])
+    if apps.get(OPERATIONS_UID) == _UNTOUCHED:
+        del apps[OPERATIONS_UID]  # every server has it
     whole: dict[str, Any] = {"event_types": [types[name] for name in sorted(types)]} if event_types else {}
     whole["apps"] = [apps[name] for name in sorted(apps)]
 

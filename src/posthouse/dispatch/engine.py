@@ -17,7 +17,7 @@ from posthouse.dispatch.ownership import Ownership
 from posthouse.dispatch.replays import Replays
 from posthouse.dispatch.tail import Tails
 from posthouse.domain.circuit import DEFAULT_POLICY, CircuitPolicy
-from posthouse.domain.delivery import Delivery, DeliveryKey, Effect, JournalBatch, Line, Owed, OwedReason
+from posthouse.domain.delivery import Delivery, DeliveryKey, JournalBatch, Line, Owed, OwedReason
 from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.errors import PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
@@ -36,6 +36,7 @@ from posthouse.send.owing import owed_row
 from posthouse.send.peer import Peer
 from posthouse.send.sender import CANCELLED, EXPIRED, Sender
 from posthouse.settle.backlog import Backlog
+from posthouse.settle.effects import Effects
 from posthouse.settle.journal import Journal, Released
 from posthouse.settle.progress import Progress
 
@@ -43,13 +44,13 @@ log = structlog.get_logger()
 
 SWEEP_SECONDS: Final = 0.25
 OUR_FAULT_SECONDS: Final = 5.0
-EFFECTS_AT_ONCE: Final = 100
 
 
 class Engine:
     """Owns partitions and delivers their events.
 
-    `start` takes partitions and begins; `stop` hands them over. `offer` is the publisher's short cut. `failed` is completed
+    `start` takes partitions and begins; `stop` hands them over. `offer` is the publisher's short cut; `published` is told of
+    the events that follow-ups made (by default they are offered). `failed` is completed
     with an exception should one of the engine's own tasks die, which is a bug: the process should then end.
     """
 
@@ -65,6 +66,7 @@ class Engine:
         exclusive: bool,
         dead: Callable[[Collection[bytes]], Awaitable[set[bytes]]] | None = None,
         budget: Budget | None = None,
+        published: Callable[[list[Event]], object] | None = None,
         circuits: CircuitPolicy = DEFAULT_POLICY,
         owed_max: int = OWED_PER_ENDPOINT_MAX,
         jobs: Jobs | None = None,
@@ -89,6 +91,7 @@ class Engine:
             written=self._written,
             room=self._room,
         )
+        self.effects = Effects(store, clock, epochs=epochs, published=published or self.offer)
         self.sender = Sender(
             transport,
             self.journal,
@@ -153,7 +156,6 @@ class Engine:
         self.replays = None if jobs is None else Replays(jobs, clock, owner=owner, epochs=epochs)
         self._pokes: dict[int, int] = {}
         self._reloading: set[int] = set()
-        self._effects_due = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._chores: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -164,7 +166,7 @@ class Engine:
         for name, work in (
             ("journal", self.journal.run()),
             ("backlog", self.backlog.run()),
-            ("effects", self._run_effects()),
+            ("effects", self.effects.run()),
             ("sweep", self._sweep()),
             ("overflow", self.overflow.run()),
         ):
@@ -267,7 +269,7 @@ class Engine:
             if self.ownership.epochs.get(claim.partition) == claim.epoch:
                 self.tails.take(claim)
         self.tails.nudge(partitions)
-        self._effects_due.set()
+        self.effects.wake()
         if self.backlog.endpoints:
             self._chore(self._count_owed(partitions))
 
@@ -420,7 +422,7 @@ class Engine:
             if line[0] in ours:
                 self._line_written(line, due_at)
         if batch.effects:
-            self._effects_due.set()
+            self.effects.wake()
         self.tails.roomier()
 
     def _line_written(self, line: Line, due_at: float | None) -> None:
@@ -436,25 +438,3 @@ class Engine:
         while True:
             await self._clock.sleep(SWEEP_SECONDS)
             self.lanes.sweep(self._clock.boot())
-
-    # Effects
-
-    async def _run_effects(self) -> None:
-        """Do the follow-ups that the journal recorded, each once."""
-        while True:
-            await self._effects_due.wait()
-            self._effects_due.clear()
-            try:
-                effects = await self._store.effects(list(self.ownership.epochs), limit=EFFECTS_AT_ONCE)
-                for effect in effects:
-                    await self._do(effect)
-                if len(effects) == EFFECTS_AT_ONCE:
-                    self._effects_due.set()
-            except PosthouseError as error:
-                log.warning("effects.failed", error=str(error))
-                await self._clock.sleep(1.0)
-                self._effects_due.set()
-
-    async def _do(self, effect: Effect) -> None:
-        await self._store.disable_endpoint(effect)
-        log.info("endpoint.disabled", endpoint=effect.endpoint_id.hex(), reason=effect.reason)

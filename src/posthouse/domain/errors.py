@@ -43,6 +43,10 @@ class Unauthorised(PosthouseError):
 class Forbidden(PosthouseError):
     code = "forbidden"
 
+    def __init__(self, message: str, *, code: str = "forbidden") -> None:
+        super().__init__(message)
+        self.code = code
+
 
 class NotFound(PosthouseError):
     """`path` names the field of the body that asked for it, where it was one."""
@@ -75,11 +79,15 @@ class TooLarge(PosthouseError):
 
 
 class QuotaExceeded(PosthouseError):
-    """An app is over one of its quotas: `code` and the text name it. With `retry_after` (seconds) waiting helps."""
+    """An app is over one of its quotas: `code` and the text name it, `limit` is what it is. With `retry_after` (seconds)
+    waiting helps."""
 
-    def __init__(self, message: str, *, code: str = "quota_exceeded", retry_after: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, code: str = "quota_exceeded", limit: float = 0.0, retry_after: int | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
+        self.limit = limit
         self.retry_after = retry_after
 
 

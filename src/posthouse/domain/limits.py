@@ -181,6 +181,8 @@ QUOTA_APPS_READ_MAX: Final = 20  # in one statement
 QUOTA_EVENTS_READ_MAX: Final = 10_000  # of one app in one statement
 QUOTA_ROUNDS_MAX: Final = 20  # statements of an app in one measurement
 QUOTA_APPS_MAX: Final = 50_000  # whose use is in memory
+QUOTA_TOLD_SECONDS: Final = 3_600.0  # between two events that say that a quota of an app was reached
+NEWS_PENDING_MAX: Final = 100  # such events on their way, in one process; what is beyond is not told
 
 TRIALS_AT_ONCE_MAX: Final = 16  # tests of endpoints, in one process
 

@@ -51,6 +51,7 @@ def check_endpoints(quotas: Quotas, there: int) -> None:
         raise QuotaExceeded(
             f"the app's quota is {most} endpoints, and it has {there}; delete one, or have the quota raised",
             code=ENDPOINTS,
+            limit=most,
         )
 
 
@@ -62,6 +63,7 @@ def check_stored(quotas: Quotas, stored: int, size: int) -> None:
             f"the app's quota is {most} bytes of stored events; it has about {stored}, and this would add {size}. Wait "
             "until retention drops some, or have the quota raised",
             code=STORED,
+            limit=most,
         )
 
 
@@ -96,6 +98,7 @@ class Bucket:
                 f"the app's quota is {per_second:g} events a second, and it is {math.ceil(ahead)} ahead of that; try again "
                 f"in {wait} s",
                 code=RATE,
+                limit=per_second,
                 retry_after=wait,
             )
         self._level -= events

@@ -138,15 +138,15 @@ class Publisher:
             _fail(groups, error)
             return
         self._telemetry.publish_batch(len(drafts), self._clock.boot() - started)
-        self._hand_off([event for d, r in zip(drafts, results, strict=True) for event in _events(d, r)])
+        self.hand_off([event for d, r in zip(drafts, results, strict=True) for event in events_of(d, r)])
         at = 0
         for group_drafts, future, _ in groups:
             if not future.done():
                 future.set_result(results[at : at + len(group_drafts)])
             at += len(group_drafts)
 
-    def _hand_off(self, events: list[Event]) -> None:
-        """Events are durable: whatever becomes of the hand-off, their senders are answered, and the tail reads them."""
+    def hand_off(self, events: list[Event]) -> None:
+        """Tell of events that are durable. Whatever becomes of it, their senders are answered, and the tail reads them."""
         try:
             self._telemetry.published(len(events), sum(len(event.payload) for event in events))
             self._appended(events)
@@ -189,7 +189,7 @@ def _fail(groups: Sequence[Group], error: Exception) -> None:
             future.set_exception(error)
 
 
-def _events(draft: Draft, result: AppendResult) -> tuple[Event, ...]:
+def events_of(draft: Draft, result: AppendResult) -> tuple[Event, ...]:
     """What was appended: one event, or one for each partition of a platform event's audience."""
     match result:
         case Appended(partition, seq, version, created_at):

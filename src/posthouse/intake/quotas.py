@@ -7,10 +7,11 @@ app may be over by what the others admitted since then.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from posthouse.domain.errors import QuotaExceeded
 from posthouse.domain.ids import ID_BYTES, AppId, lower_bound
 from posthouse.domain.limits import (
     CLOCK_SKEW_SECONDS_MAX,
@@ -20,7 +21,7 @@ from posthouse.domain.limits import (
     QUOTA_MEASURED_SECONDS,
     QUOTA_ROUNDS_MAX,
 )
-from posthouse.domain.quota import Bucket, check_stored
+from posthouse.domain.quota import Bucket, Quotas, check_stored
 from posthouse.ports.catalogue import AppEntry
 from posthouse.ports.clock import Clock
 from posthouse.ports.usage import Stretch, Usage
@@ -63,10 +64,18 @@ class _Stored:
 
 
 class QuotaGate:
-    """Admits what is within an app's quotas."""
+    """Admits what is within an app's quotas; `refused` is told of each time it does not."""
 
-    def __init__(self, usage: Usage, clock: Clock, *, retention_days: int) -> None:
+    def __init__(
+        self,
+        usage: Usage,
+        clock: Clock,
+        *,
+        retention_days: int,
+        refused: Callable[[AppId, QuotaExceeded], None] = lambda _app, _refusal: None,
+    ) -> None:
         self._usage = usage
+        self._refused = refused
         self._clock = clock
         self._retention_days = retention_days
         self._buckets: dict[AppId, Bucket] = {}
@@ -76,19 +85,25 @@ class QuotaGate:
 
     def admit(self, app: AppEntry, *, events: int, size: int) -> None:
         """Count `events` with payloads of `size` bytes together. Raises QuotaExceeded; then nothing was counted."""
-        quotas = app.quotas
-        if quotas is None:
+        if app.quotas is None:
             return
+        try:
+            self._count(app.id, app.quotas, events=events, size=size)
+        except QuotaExceeded as refusal:
+            self._refused(app.id, refusal)
+            raise
+
+    def _count(self, app_id: AppId, quotas: Quotas, *, events: int, size: int) -> None:
         stored = None
         if quotas.stored_bytes_max is not None:
-            stored = self._stored_of(app.id)
+            stored = self._stored_of(app_id)
             check_stored(quotas, stored.bytes, size)
         if quotas.publish_per_second is not None:
             now = self._clock.boot()
-            bucket = self._buckets.get(app.id)
+            bucket = self._buckets.get(app_id)
             if bucket is None:
                 _bound(self._buckets)
-                bucket = self._buckets[app.id] = Bucket(quotas.publish_per_second, now=now)
+                bucket = self._buckets[app_id] = Bucket(quotas.publish_per_second, now=now)
             bucket.take(events, per_second=quotas.publish_per_second, now=now)
         if stored is not None:
             stored.add(size, now=self._clock.boot())

@@ -9,8 +9,9 @@ import msgspec
 
 from posthouse.domain.access import Principal
 from posthouse.domain.errors import Conflict, Forbidden, Invalid, NotFound
-from posthouse.domain.ids import ID_BYTES, KEY, format_id, parse_id
+from posthouse.domain.ids import ID_BYTES, KEY, AppId, format_id, parse_id
 from posthouse.domain.limits import METADATA_BYTES_MAX, NAME_LENGTH_MAX
+from posthouse.domain.operations import OPERATIONS_APP, RESERVED
 from posthouse.ports.directory import App, Audit, Directory
 
 NEWEST: Final = b"\xff" * ID_BYTES
@@ -45,6 +46,16 @@ async def find_app(directory: Directory, principal: Principal, reference: str) -
 
 def app_not_found(reference: str) -> NotFound:
     return NotFound(f"there is no app {reference[:80]!r}", code="app_not_found")
+
+
+def not_reserved(app_id: AppId) -> None:
+    """Raises Forbidden for the app in which Posthouse tells its operators."""
+    if app_id == OPERATIONS_APP:
+        raise Forbidden(
+            "this app is Posthouse's own, for its operational events: it has endpoints, and a name and metadata, but nobody "
+            "publishes in it, deletes it, gives it another uid, grants it anything or makes keys for it",
+            code=RESERVED,
+        )
 
 
 def check_uid(uid: str | None, *, prefix: str) -> None:

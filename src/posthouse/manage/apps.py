@@ -22,6 +22,7 @@ from posthouse.manage.access import (
     check_metadata,
     check_uid,
     find_app,
+    not_reserved,
     uid_of_path,
     unsteady,
 )
@@ -139,6 +140,7 @@ class Apps:
         """With its endpoints and its keys. Raises NotFound, Forbidden, and what `check` does."""
         app = await find_app(self._directory, principal, reference)
         admin_only(principal)
+        not_reserved(app.id)
         entry = audit(principal, f"{_APP}.deleted", format_id(APP, app.id))
         deleted = await self._directory.delete_app(app.id, entry, check=check)
         self._authenticator.forget()
@@ -164,4 +166,8 @@ def _given(change: AppChange) -> dict[str, Any]:
 
 
 def _changed(old: App, change: AppChange) -> App:
-    return msgspec.structs.replace(old, **_given(change))
+    """Raises Forbidden (a reserved app gets another uid)."""
+    new = msgspec.structs.replace(old, **_given(change))
+    if new.uid != old.uid:
+        not_reserved(old.id)
+    return new

@@ -1,4 +1,4 @@
-"""What was published, tried and is owed; and sending again."""
+"""What was published, tried and is owed; sending again, and not sending any more."""
 
 from __future__ import annotations
 
@@ -117,11 +117,18 @@ class Deliveries:
         return found, request_of(found)
 
     async def owed(
-        self, principal: Principal, app: str | None, *, before: tuple[bytes, bytes], limit: int, endpoint: str | None
+        self,
+        principal: Principal,
+        app: str | None,
+        *,
+        before: tuple[bytes, bytes],
+        limit: int,
+        endpoint: str | None,
+        reason: OwedReason | None = None,
     ) -> list[OwedFacts]:
         where = await self._where(principal, app)
         endpoint_id = await self._endpoint_id(where, endpoint)
-        rows = await self._inspector.owed(where, before=before, limit=limit, endpoint_id=endpoint_id)
+        rows = await self._inspector.owed(where, before=before, limit=limit, endpoint_id=endpoint_id, reason=reason)
         return await self._estimated(rows)
 
     async def stats(
@@ -152,6 +159,25 @@ class Deliveries:
         )
         owed = await self._inspector.resend(where, found.id, event_id, now=self._clock.now(), audit=entry)
         return (await self._estimated([owed]))[0]
+
+    async def cancel(self, principal: Principal, app: str, *, event: str, endpoint: str) -> OwedFacts:
+        """Owe an event to an endpoint no more; what was owed. Raises NotFound, Conflict (see `ports.inspect`)."""
+        where = await self._of(principal, app)
+        event_id = _event_id(event)
+        found = await self._directory.get_endpoint(where.app_id, endpoint)
+        if found is None:
+            raise endpoint_not_found(endpoint)
+        entry = audit(
+            principal,
+            "delivery.cancelled",
+            format_id(EVENT, event_id),
+            app=format_id(APP, where.app_id),
+            endpoint=format_id(ENDPOINT, found.id),
+        )
+        attempt_id = AttemptId(self._clock.new_id())
+        return await self._inspector.cancel(
+            where, found.id, event_id, attempt_id=attempt_id, now=self._clock.now(), audit=entry
+        )
 
     async def _estimated(self, rows: Sequence[OwedFacts]) -> list[OwedFacts]:
         """Owed rows with their `eta_seconds`: two queries, however many rows and endpoints they are of."""

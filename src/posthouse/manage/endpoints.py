@@ -13,8 +13,8 @@ from msgspec import UNSET
 from posthouse.domain.access import Principal
 from posthouse.domain.balance import urls_of
 from posthouse.domain.endpoint import EndpointConfig, Secret
-from posthouse.domain.errors import Conflict, Invalid, NotFound
-from posthouse.domain.ids import ENDPOINT, EndpointId, format_id, parse_id
+from posthouse.domain.errors import Conflict, Invalid, NotFound, QuotaExceeded
+from posthouse.domain.ids import ENDPOINT, AppId, EndpointId, format_id, parse_id
 from posthouse.domain.limits import ENDPOINTS_PER_APP_MAX, OVERLAP_SECONDS_MAX, SECRETS_MAX
 from posthouse.manage.access import (
     TURNS_MAX,
@@ -43,7 +43,7 @@ _ENDPOINT: Final = "endpoint"
 
 
 class Endpoints:
-    """An administrator, or the app itself, manages its endpoints."""
+    """An administrator, or the app itself, manages its endpoints. `quota_refused` is told where a quota forbids one more."""
 
     def __init__(
         self,
@@ -53,12 +53,14 @@ class Endpoints:
         check_target: CheckTarget,
         random: Callable[[int], bytes] = secrets.token_bytes,
         endpoints_max: int = ENDPOINTS_PER_APP_MAX,
+        quota_refused: Callable[[AppId, QuotaExceeded], None] = lambda _app, _refusal: None,
     ) -> None:
         self._directory = directory
         self._clock = clock
         self._check_target = check_target
         self._random = random
         self._endpoints_max = endpoints_max
+        self._quota_refused = quota_refused
 
     async def page(
         self, principal: Principal, app: str, *, before: bytes, limit: int, enabled: bool | None = None
@@ -254,7 +256,11 @@ class Endpoints:
         blank = StoredEndpoint(id=endpoint_id, app_id=owner.id, config=EndpointConfig(url=""))
         endpoint = msgspec.structs.replace(changed(blank, change, now=self._clock.now()), revision=1)
         entry = audit(principal, f"{_ENDPOINT}.created", format_id(ENDPOINT, endpoint_id))
-        stored = await self._directory.create_endpoint(endpoint, key, entry, endpoints_max=self._endpoints_max)
+        try:
+            stored = await self._directory.create_endpoint(endpoint, key, entry, endpoints_max=self._endpoints_max)
+        except QuotaExceeded as refusal:
+            self._quota_refused(owner.id, refusal)
+            raise
         if stored is None:
             raise app_not_found(app)
         return stored

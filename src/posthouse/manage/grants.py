@@ -18,7 +18,7 @@ from posthouse.domain.limits import (
     NAME_LENGTH_MAX,
     PATTERN_LEVELS_MAX,
 )
-from posthouse.manage.access import admin_only, app_not_found, audit, check_uid, find_app
+from posthouse.manage.access import admin_only, app_not_found, audit, check_uid, find_app, not_reserved
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Directory
 from posthouse.ports.grants import Grants
@@ -97,6 +97,7 @@ class GrantBook:
     async def _made(self, principal: Principal, app: str, fields: GrantFields) -> Grant:
         found = await find_app(self._directory, principal, app)
         admin_only(principal)
+        not_reserved(found.id)
         check_grant(fields, now=self._clock.now())
         return Grant(
             id=GrantId(self._clock.new_id()),

@@ -13,7 +13,7 @@ from posthouse.domain.access import Principal
 from posthouse.domain.errors import Conflict, Invalid, NotFound, SetupError
 from posthouse.domain.ids import KEY, format_id
 from posthouse.domain.limits import KEY_LENGTH_MAX, KEY_LENGTH_MIN
-from posthouse.manage.access import admin_only, app_not_found, audit, find_app
+from posthouse.manage.access import admin_only, app_not_found, audit, find_app, not_reserved
 from posthouse.manage.authenticator import Authenticator, key_hash
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import SYSTEM, ApiKey, Audit, Directory
@@ -51,6 +51,8 @@ class Keys:
         if (scope == "app") != (app is not None):
             raise Invalid("a key of scope app belongs to an app, and one of scope admin to none", path="app")
         app_id = None if app is None else (await find_app(self._directory, principal, app)).id
+        if app_id is not None:
+            not_reserved(app_id)
         token = self._new_token()
         key = ApiKey(id=self._clock.new_id(), hint=_hint(token), name=name, app_id=app_id)
         entry = audit(principal, "key.created", format_id(KEY, key.id), scope=scope)

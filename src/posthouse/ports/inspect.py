@@ -1,4 +1,4 @@
-"""What was published, tried and is owed, as people look at it; and sending one delivery again.
+"""What was published, tried and is owed, as people look at it; and sending one delivery again, or not at all.
 
 Lists are newest first, from below a position: an id, or for what is owed an event and an endpoint. Times are unix seconds.
 """
@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from posthouse.domain.delivery import AttemptOutcome
+from posthouse.domain.delivery import AttemptOutcome, OwedReason
 from posthouse.domain.endpoint import EndpointConfig
 from posthouse.domain.estimate import Pace
 from posthouse.domain.event import Event
@@ -166,7 +166,13 @@ class Inspector(Protocol):
     async def attempt(self, where: Where | None, attempt_id: AttemptId) -> AttemptRecord | None: ...
 
     async def owed(
-        self, where: Where | None, *, before: tuple[bytes, bytes], limit: int, endpoint_id: EndpointId | None
+        self,
+        where: Where | None,
+        *,
+        before: tuple[bytes, bytes],
+        limit: int,
+        endpoint_id: EndpointId | None,
+        reason: OwedReason | None = None,
     ) -> list[OwedFacts]:
         """Below the position (event id, endpoint id). Without an app there is no filter by endpoint."""
         ...
@@ -198,5 +204,25 @@ class Inspector(Protocol):
 
         Raises: NotFound for an event or endpoint that is not the app's, Conflict `in_progress` for an event that was not
         dispatched yet, Conflict `endpoint_disabled`.
+        """
+        ...
+
+    async def cancel(
+        self,
+        where: Where,
+        endpoint_id: EndpointId,
+        event_id: EventId,
+        *,
+        attempt_id: AttemptId,
+        now: float,
+        audit: Audit,
+    ) -> OwedFacts:
+        """Give up what an endpoint is owed of an event; what it was owed. A terminal attempt says so, under an id that keeps
+        the order in which attempts become visible (`ids.id_beside`), and the next of its line is due. It is on record.
+
+        Its owner may have it in memory already, and send it all the same.
+
+        Raises: NotFound for an event or endpoint that is not the app's, Conflict `in_progress` for an event that was not
+        dispatched yet, Conflict `in_flight` while its request runs, Conflict `not_owed`.
         """
         ...

@@ -13,8 +13,9 @@ import msgspec
 
 from posthouse.domain.delivery import Attempt, Cursor, DeliveryKey, Effect, JournalBatch, Line, Owed
 from posthouse.domain.endpoint import AppConfig
-from posthouse.domain.event import Event
+from posthouse.domain.event import Draft, Event
 from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId
+from posthouse.ports.log import Appended
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):
@@ -197,4 +198,13 @@ class Store(Protocol):
 
     async def disable_endpoint(self, effect: Effect) -> None:
         """Do a `disable_endpoint` effect and remove it, in one transaction."""
+        ...
+
+    async def publish_effects(self, effects: Sequence[Effect], drafts: Sequence[Draft]) -> list[Appended | None]:
+        """Do `emit` effects: append each one's draft and remove it, all in one transaction. The drafts are of one app and have
+        no idempotency key. None for an effect that was not there any more, whose draft is not appended.
+
+        Raises: InDoubt (ask again: what was committed is not there any more), StoreUnavailable (nothing was done; also for ids
+        more than five minutes off the database's clock), StoreRejected.
+        """
         ...

@@ -108,7 +108,7 @@ async def test_enough_bytes_go_at_once() -> None:
 @virtual_time
 async def test_kinds_do_not_mix() -> None:
     """A request says in its head whether it is a replay."""
-    replay = {"kind": DeliveryClass.REPLAY, "fresh": False, "row": True}
+    replay: dict[str, Any] = {"kind": DeliveryClass.REPLAY, "fresh": False, "row": True}
     lane = lane_of(Batch(10, 10_000, 0), a_delivery(1), *(a_delivery(n, **replay) for n in (2, 3)), a_delivery(4))
     loads = []
     while lane.queue.first() is not None:

@@ -16,6 +16,7 @@ from posthouse.domain.event import Event
 from posthouse.domain.grant import Grant
 from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, GrantId
 from posthouse.domain.limits import PARTITIONS
+from posthouse.domain.operations import OPERATIONS_APP, OPERATIONS_UID
 from posthouse.domain.quota import Quotas
 from posthouse.ports.catalogue import EventTypeEntry
 
@@ -105,7 +106,7 @@ class MemoryDatabase:
         self.clock = clock
         self.hook = hook
         self.partitions = [PartitionState(cursor_at=clock()) for _ in range(partitions)]
-        self.apps: dict[AppId, AppState] = {}
+        self.apps: dict[AppId, AppState] = {OPERATIONS_APP: AppState(OPERATIONS_APP, 0, OPERATIONS_UID)}
         self.endpoints: dict[EndpointId, EndpointState] = {}
         self.event_types: dict[str, EventTypeEntry] = {}
         self.event_types_version = 1

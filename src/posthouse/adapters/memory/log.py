@@ -30,13 +30,17 @@ class MemoryLog:
 
     async def append(self, drafts: Sequence[Draft]) -> list[AppendResult]:
         async with self._database.commit("append"):
-            now = self._database.clock()
-            for draft in drafts:
-                _check(draft, now)
-            audiences = [self._audience(draft) for draft in drafts]
-            if sum(len(apps) for audience in audiences for apps in audience.values()) > AUDIENCE_APPS_MAX:
-                raise TooLarge(f"this is for more than {AUDIENCE_APPS_MAX} apps together; send fewer events at once")
-            return [self._append(draft, audience, now) for draft, audience in zip(drafts, audiences, strict=True)]
+            return self.write(drafts)
+
+    def write(self, drafts: Sequence[Draft]) -> list[AppendResult]:
+        """Append in somebody's commit; raises before anything is changed."""
+        now = self._database.clock()
+        for draft in drafts:
+            _check(draft, now)
+        audiences = [self._audience(draft) for draft in drafts]
+        if sum(len(apps) for audience in audiences for apps in audience.values()) > AUDIENCE_APPS_MAX:
+            raise TooLarge(f"this is for more than {AUDIENCE_APPS_MAX} apps together; send fewer events at once")
+        return [self._append(draft, audience, now) for draft, audience in zip(drafts, audiences, strict=True)]
 
     def _audience(self, draft: Draft) -> dict[int, tuple[AppId, ...]]:
         """By partition, the apps that a platform event is for."""

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 
 from posthouse.adapters.memory.database import EndpointState, MemoryDatabase, PartitionState, refuse_nul
+from posthouse.adapters.memory.log import MemoryLog
 from posthouse.domain.circuit import HEALTHY
 from posthouse.domain.delivery import (
     Attempt,
@@ -16,6 +17,7 @@ from posthouse.domain.delivery import (
     Cursor,
     DeliveryKey,
     Effect,
+    EffectKind,
     JournalBatch,
     Line,
     Owed,
@@ -24,9 +26,10 @@ from posthouse.domain.delivery import (
 )
 from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.errors import StoreRejected
-from posthouse.domain.event import Event
+from posthouse.domain.event import Draft, Event
 from posthouse.domain.grant import Shrinkage
 from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, id_beside, unix_ms_of, uuid7
+from posthouse.ports.log import Appended
 from posthouse.ports.store import Claim, Journalled, LateResult, Page, Want
 
 
@@ -444,6 +447,24 @@ class MemoryStore:
                 endpoint.enabled = False
                 endpoint.disabled_reason = effect.reason
                 self._database.bump_config(endpoint.app_id)
+
+    async def publish_effects(self, effects: Sequence[Effect], drafts: Sequence[Draft]) -> list[Appended | None]:
+        known = self._database.effects
+        async with self._database.commit("publish_effects"):
+            there = [
+                effect.id in known
+                and known[effect.id].kind is EffectKind.EMIT
+                and effect.partition == known[effect.id].partition
+                for effect in effects
+            ]
+            found = iter(
+                MemoryLog(self._database).write([d for d, is_there in zip(drafts, there, strict=True) if is_there])
+            )
+            results = [next(found) if is_there else None for is_there in there]
+            for effect, is_there in zip(effects, there, strict=True):
+                if is_there:
+                    del known[effect.id]
+        return [result if isinstance(result, Appended) else None for result in results]
 
 
 def _check(batch: JournalBatch) -> None:

@@ -1,4 +1,4 @@
-"""What people look at, on PostgreSQL, and sending a delivery again."""
+"""What people look at, on PostgreSQL, and sending a delivery again or not at all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from posthouse.domain.errors import Conflict, NotFound
 from posthouse.domain.estimate import Pace
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import Timings
-from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, lower_bound, unix_ms_of
+from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, id_beside, lower_bound, unix_ms_of
 from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX
 from posthouse.domain.order import UNORDERED, line_of
 from posthouse.ports.directory import Audit
@@ -113,12 +113,21 @@ class PostgresInspector:
         )
 
     async def owed(
-        self, where: Where | None, *, before: tuple[bytes, bytes], limit: int, endpoint_id: EndpointId | None
+        self,
+        where: Where | None,
+        *,
+        before: tuple[bytes, bytes],
+        limit: int,
+        endpoint_id: EndpointId | None,
+        reason: OwedReason | None = None,
     ) -> list[OwedFacts]:
+        waits = None if reason is None else reason.value
         if where is None:
-            rows = await self._database.read(SQL.all_owed, *before, limit)
+            rows = await self._database.read(SQL.all_owed, *before, limit, waits)
         else:
-            rows = await self._database.read(SQL.owed, where.app_id, where.partition, *before, endpoint_id, limit)
+            rows = await self._database.read(
+                SQL.owed, where.app_id, where.partition, *before, endpoint_id, limit, waits
+            )
         return [_owed(row) for row in rows]
 
     async def paces(
@@ -184,6 +193,41 @@ class PostgresInspector:
             await write_audit(connection, audit)
         assert row is not None, "it was written just now"
         return _owed({**row, "type": facts["type"]})
+
+    async def cancel(
+        self,
+        where: Where,
+        endpoint_id: EndpointId,
+        event_id: EventId,
+        *,
+        attempt_id: AttemptId,
+        now: float,
+        audit: Audit,
+    ) -> OwedFacts:
+        key = (where.partition, endpoint_id, event_id)
+        async with self._database.transaction() as connection:
+            await connection.fetch(SQL.lock_partition, where.partition)
+            facts = await connection.fetchrow(SQL.cancel_facts, *key, where.app_id)
+            if facts is None or not facts["event"]:
+                raise NotFound("there is no such event", code="event_not_found")
+            if not facts["endpoint"]:
+                raise NotFound("there is no such endpoint", code="endpoint_not_found")
+            if not facts["dispatched"]:
+                raise Conflict(
+                    "this event is being delivered for the first time; try again shortly", code="in_progress"
+                )
+            if facts["reason"] is None:
+                raise Conflict("this event is not owed to this endpoint, or no more", code="not_owed")
+            if facts["reason"] == OwedReason.IN_FLIGHT:
+                raise Conflict("the request is on its way to the target at this moment", code="in_flight")
+            newest = await connection.fetchval(SQL.newest_attempt, where.partition)
+            row = await connection.fetchrow(SQL.cancel, *key, id_beside(newest, attempt_id), where.app_id, now)
+            assert row is not None, "a row that is there, under the partition's lock"
+            if row["line"] != UNORDERED:
+                await connection.execute(SQL.order_line, now, where.partition, endpoint_id, row["line"])
+            await connection.execute(SQL.poke, where.partition)
+            await write_audit(connection, audit)
+        return _owed({**{name: value for name, value in row.items() if name != "line"}, "type": facts["type"]})
 
 
 def _of(where: Where | None) -> tuple[int | None, AppId | None]:

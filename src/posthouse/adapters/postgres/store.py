@@ -31,6 +31,7 @@ from posthouse.domain.delivery import (
 )
 from posthouse.domain.endpoint import AppConfig, Endpoint, EndpointConfig, Secret
 from posthouse.domain.errors import PosthouseError
+from posthouse.domain.event import Draft
 from posthouse.domain.grant import Shrinkage
 from posthouse.domain.ids import (
     ENDPOINT,
@@ -48,6 +49,7 @@ from posthouse.domain.ids import (
 )
 from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX, OUTSIDE_ROWS_MAX
 from posthouse.ports.directory import SYSTEM, Audit
+from posthouse.ports.log import Appended
 from posthouse.ports.store import Claim, Journalled, LateResult, Page, Want
 
 log = structlog.get_logger()
@@ -343,6 +345,25 @@ class PostgresStore:
                 await connection.fetch(SQL.bump_config, row["app_id"])
                 thing = format_id(ENDPOINT, effect.endpoint_id)
                 await write_audit(connection, Audit(SYSTEM, "endpoint.disabled", thing, {"reason": effect.reason}))
+
+    async def publish_effects(self, effects: Sequence[Effect], drafts: Sequence[Draft]) -> list[Appended | None]:
+        results: list[Appended | None] = [None] * len(effects)
+        if not effects:
+            return results
+        rows = await self._reading.fetch(
+            SQL.publish_effects,
+            drafts[0].app_id,
+            [effect.partition for effect in effects],
+            [effect.id for effect in effects],
+            [draft.id for draft in drafts],
+            [draft.type for draft in drafts],
+            [draft.payload for draft in drafts],
+            [draft.key for draft in drafts],
+            writing=True,
+        )
+        for ord_, partition, seq, config_version, created_at in rows:
+            results[ord_ - 1] = Appended(partition, seq, config_version, created_at)
+        return results
 
 
 def ids_beside(newest: bytes | None, *, now: float, count: int) -> list[bytes]:

@@ -253,6 +253,13 @@ class Resend(Body):
     endpoint: Annotated[str, Field(description="Id or uid of the endpoint.")]
 
 
+class Cancel(Body):
+    """Which event is not to be sent to which endpoint any more."""
+
+    event: Annotated[str, Field(description="Id of the event.")]
+    endpoint: Annotated[str, Field(description="Id or uid of the endpoint.")]
+
+
 def _attempt_fields(facts: AttemptFacts) -> dict[str, Any]:
     timings = facts.timings
     return {

@@ -13,6 +13,7 @@ from posthouse.api.models.traffic import (
     AttemptAnswer,
     AttemptDetail,
     AttemptPage,
+    Cancel,
     DeliveryAnswer,
     DeliveryPage,
     EventAnswer,
@@ -23,7 +24,7 @@ from posthouse.api.models.traffic import (
 )
 from posthouse.api.pages import Cursors, PageQuery, SpanQuery
 from posthouse.domain.access import Principal
-from posthouse.domain.delivery import AttemptOutcome
+from posthouse.domain.delivery import AttemptOutcome, OwedReason
 from posthouse.domain.ids import ID_BYTES
 from posthouse.domain.limits import NAME_LENGTH_MAX
 from posthouse.manage.access import NEWEST
@@ -58,6 +59,10 @@ class DeliveriesQuery(PageQuery):
     """Which deliveries."""
 
     endpoint: OfEndpoint = None
+    reason: Annotated[
+        OwedReason | None,
+        Field(description="Waiting for this reason; `blocked` is the first of an ordered line that stands."),
+    ] = None
 
 
 class AllEventsQuery(EventsQuery):
@@ -121,6 +126,7 @@ class Pages:
             before=(before[:ID_BYTES], before[ID_BYTES:]),
             limit=query.limit + 1,
             endpoint=query.endpoint,
+            reason=query.reason,
         )
         return DeliveryPage(
             data=[DeliveryAnswer.of(row) for row in rows[: query.limit]],
@@ -212,5 +218,11 @@ def routes(deliveries: Deliveries, cursors: Cursors) -> APIRouter:
     async def resend(caller: Caller, app: str, body: Resend) -> DeliveryAnswer:
         """Send an event to an endpoint again, whatever became of it before. Asking twice asks once."""
         return DeliveryAnswer.of(await deliveries.resend(caller, app, event=body.event, endpoint=body.endpoint))
+
+    @router.post("/v1/apps/{app}/deliveries/cancel", tags=["deliveries"])
+    async def cancel(caller: Caller, app: str, body: Cancel) -> DeliveryAnswer:
+        """Do not send an event to an endpoint any more: what it was owed. An ordered line goes on with its next event, one
+        that was blocked too. A request that the server is just about to make may still reach the target."""
+        return DeliveryAnswer.of(await deliveries.cancel(caller, app, event=body.event, endpoint=body.endpoint))
 
     return router

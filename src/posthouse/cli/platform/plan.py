@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
 from posthouse.cli.platform.declared import Declared, Item
-from posthouse.cli.platform.kinds import EVENT_TYPE, GRANT, Kind, KindName, same
+from posthouse.cli.platform.kinds import APP, EVENT_TYPE, GRANT, Kind, KindName, same
+from posthouse.domain.operations import OPERATIONS_UID
 
 Action = Literal["create", "update", "delete"]
 
@@ -87,6 +88,7 @@ def plan(files: Declared, server: Mapping[tuple[str, str, str], There], *, prune
             for key, there in server.items()
             if key not in declared
             and there.has_uid
+            and key != (APP.name, "", OPERATIONS_UID)
             and (there.kind.section, there.app) in files.sections
             and not there.body.get("archived")
         }

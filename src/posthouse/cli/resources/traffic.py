@@ -97,7 +97,7 @@ DELIVERIES: Final = Resource(
             "List what is owed to an app, or to all.",
             "apps/{app}/deliveries",
             everywhere="deliveries",
-            options=(OF_ENDPOINT,),
+            options=(OF_ENDPOINT, Option("reason", "Waiting for this reason, such as failed, paused or blocked.")),
             columns=(
                 Column("event"),
                 Column("endpoint"),
@@ -119,6 +119,18 @@ DELIVERIES: Final = Resource(
                 Option("endpoint", "To this endpoint: id or uid.", required=True),
             ),
             done="{event} will be sent again",
+            quiet=True,
+        ),
+        Verb(
+            "cancel",
+            "Do not send an event to an endpoint any more; a blocked line goes on.",
+            "apps/{app}/deliveries/cancel",
+            "POST",
+            options=(
+                Option("event", "The event's id (evt_…).", positional=True),
+                Option("endpoint", "To this endpoint: id or uid.", required=True),
+            ),
+            done="{event} is not owed any more",
             quiet=True,
         ),
     ),

@@ -140,7 +140,7 @@ SELECT d.*, $1::uuid AS app_id, (SELECT v.type FROM event v WHERE v.id = d.event
                extract(epoch FROM d.expires_at)::float8 AS expires_at
           FROM delivery d
          WHERE d.partition = $2 AND d.endpoint_id = p.id AND d.event_id <= $3
-           AND (d.event_id < $3 OR d.endpoint_id < $4)
+           AND (d.event_id < $3 OR d.endpoint_id < $4) AND ($7::text IS NULL OR d.reason = $7)
          ORDER BY d.event_id DESC LIMIT $6
      ) d
      WHERE p.app_id = $1 AND ($5::uuid IS NULL OR p.id = $5)
@@ -154,7 +154,7 @@ SELECT d.*, n.app_id, (SELECT v.type FROM event v WHERE v.id = d.event_id LIMIT 
     SELECT d.endpoint_id, d.event_id, d.number, d.kind, extract(epoch FROM d.due_at)::float8 AS due_at, d.reason,
            extract(epoch FROM d.expires_at)::float8 AS expires_at
       FROM delivery d
-     WHERE (d.event_id, d.endpoint_id) < ($1, $2)
+     WHERE (d.event_id, d.endpoint_id) < ($1, $2) AND ($4::text IS NULL OR d.reason = $4)
      ORDER BY d.event_id DESC, d.endpoint_id DESC LIMIT $3
   ) d
   LEFT JOIN endpoint n ON n.id = d.endpoint_id
@@ -236,3 +236,31 @@ SELECT $4::uuid AS app_id, d.endpoint_id, d.event_id, d.number, d.kind, extract(
 
 -- name: poke
 UPDATE partition SET poke = poke + 1 WHERE id = $1
+
+-- name: cancel_facts
+-- In a statement after the lock, too: what is owed stays, unless its owner had it settled before.
+SELECT e.id IS NOT NULL AS event, e.type, e.seq <= p.cursor AS dispatched, n.id IS NOT NULL AS endpoint, d.reason
+  FROM partition p
+  LEFT JOIN event e ON e.id = $3 AND e.partition = p.id
+   AND (e.app_id = $4 OR (e.app_id IS NULL AND $4 = ANY (e.audience)))
+  LEFT JOIN endpoint n ON n.id = $2 AND n.app_id = $4 AND n.deleted_at IS NULL
+  LEFT JOIN delivery d ON d.partition = p.id AND d.endpoint_id = $2 AND d.event_id = $3
+ WHERE p.id = $1
+
+-- name: newest_attempt
+SELECT id FROM attempt WHERE partition = $1 ORDER BY id DESC LIMIT 1
+
+-- name: cancel
+-- What was owed, and the attempt that says that it was given up.
+WITH gone AS (
+    DELETE FROM delivery WHERE partition = $1 AND endpoint_id = $2 AND event_id = $3 RETURNING *
+), given_up AS (
+    INSERT INTO attempt (partition, id, app_id, endpoint_id, event_id, seq, number, kind, outcome, reason, sent, revision,
+                         url, address, started_at, total_us)
+    SELECT g.partition, $4, n.app_id, g.endpoint_id, g.event_id, g.seq, g.number, g.kind, 'gave_up', 'cancelled', false,
+           n.revision, n.config ->> 'url', '', to_timestamp($6), 0
+      FROM gone g JOIN endpoint n ON n.id = g.endpoint_id
+)
+SELECT $5::uuid AS app_id, g.endpoint_id, g.event_id, g.number, g.kind, extract(epoch FROM g.due_at)::float8 AS due_at, g.reason,
+       extract(epoch FROM g.expires_at)::float8 AS expires_at, g.key_hash AS line
+  FROM gone g

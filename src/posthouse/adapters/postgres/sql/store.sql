@@ -253,3 +253,7 @@ UPDATE endpoint SET enabled = false, disabled_reason = $2, disabled_at = clock_t
 
 -- name: bump_config
 SELECT bump_config($1)
+
+-- name: publish_effects
+-- Publish what effects tell, and remove them (migrations/0008_operations.sql).
+SELECT * FROM publish_effects($1, $2, $3, $4, $5, $6, $7)

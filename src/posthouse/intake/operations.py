@@ -1,0 +1,98 @@
+"""Telling operators of what no attempt caused: through the ordinary publisher, into their reserved app."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from posthouse.domain.errors import Conflict, PosthouseError, QuotaExceeded
+from posthouse.domain.ids import APP, REPLAY, AppId, EventId, format_id
+from posthouse.domain.limits import NEWS_PENDING_MAX, QUOTA_APPS_MAX, QUOTA_TOLD_SECONDS
+from posthouse.domain.operations import News, draft_of_news, is_told, quota_reached, replay_finished
+from posthouse.domain.replay import Replay
+from posthouse.intake.publisher import Publisher
+from posthouse.ports.clock import Clock
+
+log = structlog.get_logger()
+
+PARTITION: Final = 0
+"""Where the operators' app is."""
+
+
+class Operators:
+    """Publishes operational events.
+
+    `tell` has published when it returns. The others are for those who cannot wait: they never raise, and what the publisher
+    does not take is lost.
+    """
+
+    def __init__(self, publisher: Publisher, clock: Clock) -> None:
+        self._publisher = publisher
+        self._clock = clock
+        self._told: dict[tuple[AppId, str], float] = {}  # when (boot clock) a quota of an app was last told of
+        self._telling: set[asyncio.Task[None]] = set()
+
+    async def tell(self, news: News, *, once: str) -> None:
+        """Publish, unless something was published under `once` within a day. Nothing is told of the operators' own app.
+
+        Raises what `Publisher.submit` does, but for Conflict: then another one is just telling it.
+        """
+        if not is_told(news.app_id):
+            return
+        draft = draft_of_news(news, EventId(self._clock.new_id()), once=once)
+        try:
+            await self._publisher.submit(PARTITION, [draft])
+        except Conflict:
+            log.info("operations.told_by_another", once=once)
+
+    def quota_refused(self, app_id: AppId, refusal: QuotaExceeded) -> None:
+        """An app was refused something: told once an hour for a quota."""
+        key, now = (app_id, refusal.code), self._clock.boot()
+        last = self._told.get(key)
+        if not is_told(app_id) or (last is not None and now - last < QUOTA_TOLD_SECONDS):
+            return
+        if len(self._told) >= QUOTA_APPS_MAX:
+            self._told.clear()
+        at = self._clock.now()
+        news = quota_reached(app_id, quota=refusal.code, limit=refusal.limit, at=at)
+        # Other processes refuse the same app: of those who say so in one hour, one is heard.
+        once = f"{news.type}/{format_id(APP, app_id)}/{refusal.code}/{int(at // QUOTA_TOLD_SECONDS)}"
+        if self._tell_soon(news, once, failed=lambda: self._told.pop(key, None)):
+            self._told[key] = now
+
+    def replay_ended(self, replay: Replay) -> None:
+        """A replay came to its end."""
+        wanted, name = replay.wanted, format_id(REPLAY, replay.id)
+        news = replay_finished(
+            wanted.app_id,
+            wanted.endpoint_id,
+            replay=name,
+            state=replay.state.value,
+            deliveries=replay.selected,
+            at=self._clock.now() if replay.finished_at is None else replay.finished_at,
+        )
+        self._tell_soon(news, f"{news.type}/{name}")
+
+    def _tell_soon(self, news: News, once: str, *, failed: Callable[[], object] = lambda: None) -> bool:
+        """False where too much is being told already, and this will not be."""
+        if len(self._telling) >= NEWS_PENDING_MAX:
+            log.warning("operations.not_told", type=news.type, error="too much at once")
+            return False
+        task = asyncio.get_running_loop().create_task(self._try(news, once, failed))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+        return True
+
+    async def _try(self, news: News, once: str, failed: Callable[[], object]) -> None:
+        try:
+            await self.tell(news, once=once)
+        except PosthouseError as error:
+            failed()
+            log.warning("operations.not_told", type=news.type, error=str(error))
+
+    async def close(self) -> None:
+        """Wait for what is being told."""
+        await asyncio.gather(*self._telling, return_exceptions=True)
