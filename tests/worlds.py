@@ -313,4 +313,5 @@ def _attempt(row: asyncpg.Record) -> Attempt:
         response_headers=row["response_headers"],
         response_body=row["response_body"],
         error=row["error"],
+        request_id=row["request_id"],
     )

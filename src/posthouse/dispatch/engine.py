@@ -122,7 +122,13 @@ class Engine:
             learn=self.facts.learn,
             circuits=circuits,
         )
-        self.configs = Configs(store, clock, changed=self.lanes.configure, only=self._only, shrunk=self._shrunk)
+        self.configs = Configs(
+            store,
+            clock,
+            changed=self.lanes.configure,
+            only=self._only,
+            shrunk=lambda app: self._chore(self._hasten(app)),
+        )
         self.backlog = Backlog(
             store,
             clock,
@@ -311,11 +317,8 @@ class Engine:
         self.lanes.keep_only(app_ids, endpoint_ids)
         self.backlog.keep_only(app_ids, endpoint_ids)
 
-    def _shrunk(self, app: AppConfig) -> None:
-        """An app has lost grants: what it is owed of events that it may no longer have need not wait for its time."""
-        self._chore(self._hasten(app))
-
     async def _hasten(self, app: AppConfig) -> None:
+        """An app has lost grants: what it is owed of events that it may no longer have need not wait for its time."""
         try:
             for endpoint in app.endpoints:
                 epoch = self.ownership.epochs.get(app.partition)

@@ -221,7 +221,7 @@ class MemoryStore(MemoryOwed):
             until = math.inf if want.every else now
             due = [row for row in rows if row.due_at <= until][: want.limit]
             taken: list[tuple[Owed, Event | None]] = []
-            for row in self._runs(due, want.limit):
+            for row in due if want.every else self._runs(due, want.limit):
                 if bytes_max <= 0:
                     break
                 event = self._event_of(row)

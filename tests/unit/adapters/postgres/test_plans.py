@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
+from msgspec import structs
 from tests.installed import ENGINE_SETTINGS, installed
 from tests.making import attempt, draft, new_endpoint, new_id, new_owner, owed
 
@@ -26,7 +28,7 @@ from posthouse.adapters.postgres.store import PostgresStore
 from posthouse.adapters.postgres.stream import PostgresStreamSource
 from posthouse.domain.delivery import Attempt, Cursor, JournalBatch, Owed, OwedReason, Rollup
 from posthouse.domain.event import Event
-from posthouse.domain.ids import AppId, AttemptId, EndpointId, JobId, lower_bound
+from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, JobId, lower_bound
 from posthouse.domain.replay import Replay, ReplayState, Select, Turn
 from posthouse.domain.replay import Wanted as ReplayWanted
 from posthouse.ports.directory import Audit
@@ -44,6 +46,8 @@ PARTITIONS: Final = 8
 EVENTS: Final = 48_000
 ROWS: Final = 24_000
 ENDPOINTS: Final = 400
+LINE_ROWS: Final = 100_000
+LINE: Final = 6
 SEQ_MAX: Final = EVENTS // PARTITIONS
 SEQS_A_DAY: Final = SEQ_MAX // DAYS
 PROBES: Final = 2 * DAYS
@@ -168,6 +172,35 @@ def filled(postgres_server: PostgresServer) -> tuple[str, float]:
         return dsn, first_day
 
     return asyncio.run(fill())
+
+
+# An endpoint of its own that is owed very much, all in one ordered line, and a thousand more lines of a few rows each.
+FILL_LINE: Final = """
+    INSERT INTO delivery (partition, endpoint_id, event_id, seq, number, due_at, reason, payload_bytes, key_hash)
+    SELECT 1, '{endpoint}', id_at(5, n), n, 2, CASE n WHEN 1 THEN to_timestamp(0) ELSE 'infinity' END, 'behind', 300, {line}
+      FROM generate_series(1, {rows}) n;
+    INSERT INTO delivery (partition, endpoint_id, event_id, seq, number, due_at, reason, payload_bytes, key_hash)
+    SELECT 1, '{endpoint}', id_at(6, n), {rows} + n, 2,
+           CASE WHEN n <= 1000 THEN to_timestamp(10) ELSE 'infinity' END, 'behind', 300, 1000 + 2 * (n % 1000)
+      FROM generate_series(1, 3000) n;
+    VACUUM ANALYZE delivery;
+"""
+OF_LINES: Final = EndpointId(bytes.fromhex("0000000000047000800000000000abcd"))
+
+
+@pytest.fixture(scope="module")
+def with_a_line(filled: tuple[str, float]) -> None:
+    """Much in one line, besides all the rest."""
+
+    async def fill() -> None:
+        database = Database(filled[0], size=1)
+        await database.open()
+        text = FILL_LINE.format(endpoint=OF_LINES.hex(), line=LINE, rows=LINE_ROWS)
+        for statement in re.split(r";\n", text.strip()):
+            await database.execute(statement)
+        await database.close()
+
+    asyncio.run(fill())
 
 
 @pytest.fixture(params=[ENGINE_SETTINGS, {"plan_cache_mode": "force_generic_plan"}], ids=["custom", "generic"])
@@ -497,6 +530,125 @@ async def test_a_step_of_a_replay_writes_by_key(probe: Probe) -> None:
     ended = await probe.jobs.turn(written, Turn.CANCEL, Audit("test", "test", "test"), now=0.0)
     assert ended is not None
     assert rows_of(await probe.touched(), "delivery") <= 3 * len(chosen)
+
+
+# Ordered lines
+
+
+async def line_rows(probe: Probe, *seqs: int, line: int = LINE) -> list[Owed]:
+    found = await probe.connection.fetch(
+        "SELECT event_id, seq FROM delivery WHERE partition = 1 AND endpoint_id = $1 AND key_hash = $2 AND seq = ANY ($3)",
+        OF_LINES,
+        line,
+        list(seqs),
+    )
+    return [
+        Owed(
+            partition=1,
+            endpoint_id=OF_LINES,
+            event_id=EventId(row["event_id"]),
+            seq=row["seq"],
+            number=3,
+            due_at=20.0,
+            reason=OwedReason.FAILED,
+            line=line,
+        )
+        for row in sorted(found, key=lambda row: row["seq"])
+    ]
+
+
+@pytest.mark.usefixtures("with_a_line")
+@pytest.mark.parametrize("change", ["the first fails", "the first is settled", "more at its end", "the first seven go"])
+async def test_a_long_line_is_put_in_order_by_a_few_rows(probe: Probe, change: str) -> None:
+    owner = new_owner()
+    claims = await probe.store.claim(owner, limit=100, lease_seconds=60, exclusive=False)
+    epochs = {claim.partition: claim.epoch for claim in claims}
+    key = (1, OF_LINES, LINE)
+    for n in range(7):  # a generic plan comes after five
+        first = 1 + 7 * n if change == "the first seven go" else 1 + n if change == "the first is settled" else 1
+        rows = await line_rows(probe, *range(first, first + 7))
+        new = [
+            structs.replace(rows[0], seq=LINE_ROWS + 7 * n + k, event_id=EventId(new_id()), due_at=math.inf)
+            for k in range(7)
+        ]
+        owed_rows = {"the first fails": rows[:1], "more at its end": new}.get(change, [])
+        gone = {"the first is settled": rows[:1], "the first seven go": rows}.get(change, [])
+        batch = JournalBatch(
+            owner=owner,
+            epochs=epochs,
+            owed=tuple(owed_rows),
+            settled=tuple((1, *row.key) for row in gone),
+            lines=(key,),
+        )
+        await probe.touched()
+        result = await probe.store.journal(batch, now=30.0, lease_seconds=60)
+        touched = await probe.touched()
+        assert result.lines[key] == {"the first fails": 20.0, "more at its end": 0.0}.get(change, 30.0)
+        # What was settled in this transaction is still in the indexes.
+        assert rows_of(touched, "delivery") <= 60 + 20 * n
+
+
+@pytest.mark.usefixtures("with_a_line")
+async def test_many_lines_are_put_in_order_by_a_few_rows_each(probe: Probe) -> None:
+    owner = new_owner()
+    claims = await probe.store.claim(owner, limit=100, lease_seconds=60, exclusive=False)
+    epochs = {claim.partition: claim.epoch for claim in claims}
+    lines = tuple((1, OF_LINES, 1000 + 2 * n) for n in range(500))
+    for _ in range(7):
+        await probe.touched()
+        result = await probe.store.journal(
+            JournalBatch(owner=owner, epochs=epochs, lines=lines), now=30.0, lease_seconds=60
+        )
+        touched = await probe.touched()
+        assert len(result.lines) == 500
+        assert rows_of(touched, "delivery") <= 10 * len(lines)
+
+
+@pytest.mark.usefixtures("with_a_line")
+async def test_a_page_of_a_long_line_takes_what_it_returns(probe: Probe) -> None:
+    for _ in range(7):
+        await probe.touched()
+        (page,) = await probe.store.page([Want(1, OF_LINES, 40)], now=5.0, bytes_max=1 << 30)
+        touched = await probe.touched()
+        assert [row.seq for row, _ in page.rows] == list(range(1, 41))
+        assert rows_of(touched, "delivery") <= 100
+
+
+@pytest.mark.usefixtures("with_a_line")
+async def test_a_page_of_many_lines_takes_what_it_returns(probe: Probe) -> None:
+    for limit in [300] * 7:
+        await probe.touched()
+        (page,) = await probe.store.page([Want(1, OF_LINES, limit)], now=15.0, bytes_max=1 << 30)
+        touched = await probe.touched()
+        assert len(page.rows) == limit
+        assert rows_of(touched, "delivery") <= 5 * limit
+
+
+@pytest.mark.usefixtures("with_a_line")
+async def test_all_of_an_endpoint_that_is_gone_comes_in_pages(probe: Probe) -> None:
+    for _ in range(7):
+        await probe.touched()
+        (page,) = await probe.store.page([Want(1, OF_LINES, 100, every=True)], now=15.0, bytes_max=1 << 30)
+        touched = await probe.touched()
+        assert len(page.rows) == 100
+        assert rows_of(touched, "delivery") <= 300
+
+
+@pytest.mark.usefixtures("with_a_line")
+async def test_lines_that_have_rows_take_one_each(probe: Probe) -> None:
+    for _ in range(7):
+        await probe.touched()
+        assert len(await probe.store.owed_lines(1, OF_LINES, limit=500)) == 500
+        assert rows_of(await probe.touched(), "delivery") <= 3 * 500
+
+
+async def test_the_last_attempt_of_an_endpoint_is_looked_up(probe: Probe) -> None:
+    asked = (await wants(probe, limit=1))[:20]
+    for want in asked:
+        assert await probe.store.last_sent(want.partition, want.endpoint_id) is not None
+    touched = await probe.touched()
+    rows_of(touched, "delivery")
+    assert rows_of(touched, "attempt") <= 20 * (1 + PROBES)
 
 
 # The live stream

@@ -113,7 +113,7 @@ WITH want AS (
                          '{}') AS held
       FROM unnest($1::int[], $2::uuid[], $3::int[], $4::float8[]) WITH ORDINALITY AS w (partition, endpoint_id, n, until, ord)
 ), due AS (
-    SELECT w.ord, w.n, 1::bigint AS place, count(*) OVER (PARTITION BY w.ord) AS firsts, d.*
+    SELECT w.ord, w.n, w.until, 1::bigint AS place, count(*) OVER (PARTITION BY w.ord) AS firsts, d.*
       FROM want w CROSS JOIN LATERAL (
         SELECT * FROM delivery d
          WHERE d.partition = w.partition AND d.endpoint_id = w.endpoint_id AND d.due_at <= to_timestamp(w.until)
@@ -123,14 +123,14 @@ WITH want AS (
 ), run AS (
     SELECT * FROM due
     UNION ALL
-    SELECT h.ord, h.n, 1 + row_number() OVER (PARTITION BY h.ord, h.key_hash ORDER BY f.seq), h.firsts, f.*
+    SELECT h.ord, h.n, h.until, 1 + row_number() OVER (PARTITION BY h.ord, h.key_hash ORDER BY f.seq), h.firsts, f.*
       FROM due h CROSS JOIN LATERAL (
         SELECT * FROM delivery f
          WHERE f.partition = h.partition AND f.endpoint_id = h.endpoint_id AND f.key_hash = h.key_hash AND f.key_hash <> 0
            AND f.seq > h.seq
          ORDER BY f.seq LIMIT h.n / h.firsts - 1
       ) f
-     WHERE h.key_hash <> 0 AND h.due_at < 'infinity'
+     WHERE h.key_hash <> 0 AND h.due_at < 'infinity' AND h.until < 'infinity' -- where every row is due, they are there
 ), sized AS (
     SELECT *, sum(payload_bytes) OVER (ORDER BY ord, place, due_at, event_id) - payload_bytes AS before FROM run
 )
