@@ -185,6 +185,7 @@ class Posthouse:
             budget=Budget(sockets_max=settings.sockets_max, bytes_max=settings.in_flight_bytes_max),
             published=publisher.hand_off,
             circuits=settings.circuit_policy(),
+            owed_max=settings.owed_per_endpoint_max,
             jobs=PostgresJobs(reading),
         )
         session.tell(appended=engine.tails.nudge, lost=engine.suspend)
@@ -202,6 +203,7 @@ class Posthouse:
         self._stack.push_async_callback(operators.close)
         if engine.replays is not None:
             engine.replays.finished = operators.replay_ended
+        engine.overflow.told = operators.owed_too_much
         days = settings.retention_days
         quotas = QuotaGate(PostgresUsage(managing), clock, retention_days=days, refused=operators.quota_refused)
         janitor = Janitor(upkeep, clock, retention_days=days, anchor=anchor, measure=quotas.measure)

@@ -83,6 +83,8 @@ class Settings(BaseSettings):
     """Requests to targets at one time, over all endpoints."""
     in_flight_bytes_max: Annotated[int, Field(ge=1024 * 1024)] = limits.IN_FLIGHT_BYTES_MAX
     """Payload bytes in those requests."""
+    owed_per_endpoint_max: Annotated[int, Field(ge=1, le=100_000_000)] = limits.OWED_PER_ENDPOINT_MAX
+    """Deliveries that may be owed to one endpoint; beyond, the oldest are given up as `expired`."""
     circuit_failure_ratio: Annotated[float, Field(gt=0, le=1)] = _CIRCUIT.failure_ratio
     """Share of a target's requests in a window that must fail for its circuit to open."""
     circuit_requests_min: Annotated[int, Field(ge=1, le=1_000_000)] = _CIRCUIT.requests_min

@@ -142,7 +142,9 @@ class Engine:
             many=lambda *counted: self.overflow.look(*counted),
         )
         self.leaving = Leaving(self.journal, self.backlog, clock, owner=owner, epochs=epochs)
-        self.overflow = Overflow(store, clock, self.backlog, owner=owner, epochs=epochs, rows_max=owed_max)
+        self.overflow = Overflow(
+            store, clock, self.backlog, owner=owner, epochs=epochs, rows_max=owed_max, written=self.journal.caught_up
+        )
         self.dispatcher = Dispatcher(self.configs, self.lanes, self.progress, clock)
         self.tails = Tails(
             event_log,

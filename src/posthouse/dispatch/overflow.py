@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import structlog
 
 from posthouse.domain.errors import StoreUnavailable
-from posthouse.domain.ids import EndpointId
+from posthouse.domain.ids import AppId, EndpointId
 from posthouse.domain.limits import OUTSIDE_ROWS_MAX
 from posthouse.ports.clock import Clock
 from posthouse.ports.store import Store
@@ -22,7 +22,9 @@ RETRY_SECONDS: Final = 5.0
 
 
 class Overflow:
-    """Watches the backlog's counts. They are near enough: before anything is given up the store counts anew."""
+    """Watches the backlog's counts. They are near enough: before anything is given up the store counts
+    anew, once what was recorded so far is `written`. `told` is called
+    with the app whose endpoint was owed too much, and how much it may be."""
 
     def __init__(
         self,
@@ -33,7 +35,7 @@ class Overflow:
         owner: bytes,
         epochs: Mapping[int, int],
         rows_max: int,
-        told: Callable[[EndpointId, int], None] = lambda endpoint_id, gone: None,
+        written: Callable[[], Awaitable[None]],
     ) -> None:
         self._store = store
         self._clock = clock
@@ -41,7 +43,8 @@ class Overflow:
         self._owner = owner
         self._epochs = epochs
         self._rows_max = rows_max
-        self._told = told
+        self._written = written
+        self.told: Callable[[AppId, int], None] = lambda app_id, rows_max: None
         self._due: dict[EndpointId, int] = {}
         self._wake = asyncio.Event()
 
@@ -68,6 +71,7 @@ class Overflow:
     async def _relieve(self, partition: int, endpoint_id: EndpointId) -> None:
         if partition not in self._epochs:
             return
+        await self._written()
         counts = await self._store.count_owed([partition])
         self._backlog.counted([partition], counts)
         excess = counts.get(endpoint_id, 0) - self._rows_max
@@ -92,4 +96,6 @@ class Overflow:
             self._backlog.count(partition, endpoint_id, -some)
         if gone:
             log.warning("owed.expired", endpoint=endpoint_id.hex(), deliveries=gone, most=self._rows_max)
-            self._told(endpoint_id, gone)
+            app_id = self._backlog.app_of(endpoint_id)
+            if app_id is not None:
+                self.told(app_id, self._rows_max)

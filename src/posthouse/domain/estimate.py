@@ -27,13 +27,17 @@ PACE_SECONDS_MAX: Final = 86_400.0
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
-    """How fast an endpoint takes what it is owed: its concurrency, and its attempts of late with their summed duration.
+    """How fast an endpoint takes what it is owed: its concurrency, its rate limit (requests a second, None: none), and its
+    attempts of late with their summed duration.
 
-    `open` is false where nothing is sent: it is paused, disabled or deleted.
+    `open` is false where nothing is sent: it is paused, disabled or deleted, or its circuit is not closed. `held_until` (unix
+    seconds) is how long the target asked to be left alone.
     """
 
     open: bool
     concurrency: int = LANE_CONCURRENCY
+    per_second: float | None = None
+    held_until: float | None = None
     attempts: int = 0
     total_us: int = 0
 
@@ -41,6 +45,11 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     def attempt_seconds(self) -> float:
         """The mean duration of an attempt; a default where there was none."""
         return self.total_us / self.attempts / 1e6 if self.attempts else ATTEMPT_SECONDS_DEFAULT
+
+    def drain_seconds(self, deliveries: int) -> float:
+        """Seconds to drain so many owed deliveries, all of them due: by the model, or by the rate where that is slower."""
+        seconds = drain_seconds(deliveries, attempt_seconds=self.attempt_seconds, concurrency=self.concurrency)
+        return seconds if self.per_second is None else max(seconds, deliveries / self.per_second)
 
 
 def drain_seconds(
@@ -64,6 +73,5 @@ def eta_seconds(
         return 0.0
     if not pace.open or position is None or due_at is None:
         return None
-    ahead = drain_seconds(position, attempt_seconds=pace.attempt_seconds, concurrency=pace.concurrency)
-    own = drain_seconds(0, attempt_seconds=pace.attempt_seconds, concurrency=pace.concurrency)
-    return max(ahead, due_at - now + own)
+    quiet = 0.0 if pace.held_until is None else max(pace.held_until - now, 0.0)
+    return max(quiet + pace.drain_seconds(position), due_at - now + pace.drain_seconds(0))

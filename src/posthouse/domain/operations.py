@@ -111,13 +111,14 @@ class ReplayFinished(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QuotaReached(msgspec.Struct, frozen=True, kw_only=True):
-    """An app was refused something because of a quota. Told at most once an hour for an app and a quota."""
+    """An app was refused something because of a quota, or owed too much. Told once an hour for an app and a quota."""
 
     app: AppRef
     quota: Annotated[
         str,
         Meta(
-            description="`quota_publish_rate`, `quota_endpoints` or `quota_stored_bytes`: the code it was refused with."
+            description="`quota_publish_rate`, `quota_endpoints`, `quota_stored_bytes` (the code it was refused with), or "
+            "`owed_per_endpoint`: the oldest of what one of its endpoints was owed was given up."
         ),
     ]
     limit: Annotated[float, Meta(description="The quota: events a second, endpoints, or bytes.")]

@@ -18,6 +18,7 @@ from posthouse.ports.clock import Clock
 
 log = structlog.get_logger()
 
+OWED_PER_ENDPOINT: Final = "owed_per_endpoint"
 PARTITION: Final = 0
 """Where the operators' app is."""
 
@@ -50,16 +51,23 @@ class Operators:
 
     def quota_refused(self, app_id: AppId, refusal: QuotaExceeded) -> None:
         """An app was refused something: told once an hour for a quota."""
-        key, now = (app_id, refusal.code), self._clock.boot()
+        self._reached(app_id, refusal.code, refusal.limit)
+
+    def owed_too_much(self, app_id: AppId, rows_max: int) -> None:
+        """An endpoint of the app was owed more deliveries than it may be, and the oldest were given up."""
+        self._reached(app_id, OWED_PER_ENDPOINT, rows_max)
+
+    def _reached(self, app_id: AppId, quota: str, limit: float) -> None:
+        key, now = (app_id, quota), self._clock.boot()
         last = self._told.get(key)
         if not is_told(app_id) or (last is not None and now - last < QUOTA_TOLD_SECONDS):
             return
         if len(self._told) >= QUOTA_APPS_MAX:
             self._told.clear()
         at = self._clock.now()
-        news = quota_reached(app_id, quota=refusal.code, limit=refusal.limit, at=at)
+        news = quota_reached(app_id, quota=quota, limit=limit, at=at)
         # Other processes refuse the same app: of those who say so in one hour, one is heard.
-        once = f"{news.type}/{format_id(APP, app_id)}/{refusal.code}/{int(at // QUOTA_TOLD_SECONDS)}"
+        once = f"{news.type}/{format_id(APP, app_id)}/{quota}/{int(at // QUOTA_TOLD_SECONDS)}"
         if self._tell_soon(news, once, failed=lambda: self._told.pop(key, None)):
             self._told[key] = now
 

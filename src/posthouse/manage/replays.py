@@ -9,7 +9,7 @@ import msgspec
 
 from posthouse.domain.access import Principal
 from posthouse.domain.errors import Conflict, Invalid, NotFound
-from posthouse.domain.estimate import PACE_MINUTES, PACE_SECONDS_MAX, Pace, drain_seconds
+from posthouse.domain.estimate import PACE_MINUTES, PACE_SECONDS_MAX, Pace
 from posthouse.domain.ids import APP, ENDPOINT, REPLAY, EndpointId, JobId, format_id, parse_id
 from posthouse.domain.limits import (
     EVENT_PATTERNS_MAX,
@@ -183,7 +183,7 @@ def _eta_seconds(replay: Replay, pace: Pace | None) -> float | None:
     if replay.total is None or pace is None or not pace.open:
         return None
     left = max(replay.total - replay.sent, 0)
-    return drain_seconds(left, attempt_seconds=pace.attempt_seconds, concurrency=pace.concurrency)
+    return pace.drain_seconds(left)
 
 
 def _check_types(types: Sequence[str]) -> None:

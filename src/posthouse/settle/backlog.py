@@ -147,6 +147,11 @@ class Backlog:
         """The rows of an endpoint that memory speaks for."""
         return list(self._held.get(endpoint_id, ()))
 
+    def app_of(self, endpoint_id: EndpointId) -> AppId | None:
+        """The app of an endpoint that has rows, if they were looked at yet."""
+        line = self._lines.get(endpoint_id)
+        return None if line is None else line.app_id
+
     def count(self, partition: int, endpoint_id: EndpointId, by: int) -> None:
         """Rows of an endpoint came or went."""
         line = self._line(partition, endpoint_id)
@@ -202,7 +207,7 @@ class Backlog:
 
     def _tidy(self, endpoint_id: EndpointId) -> None:
         line = self._lines.get(endpoint_id)
-        if line is not None and line.due_at is None and endpoint_id not in self._held:
+        if line is not None and line.due_at is None and line.rows <= 0 and endpoint_id not in self._held:
             self._forget(endpoint_id, self._lines.pop(endpoint_id))
 
     def _schedule(self, endpoint_id: EndpointId, line: _Line, due_at: float) -> None:
@@ -335,6 +340,8 @@ class Backlog:
         if page.next_due is not None:
             self.owe(want.partition, want.endpoint_id, page.next_due)
         else:
+            if not page.rows and (line := self._lines.get(want.endpoint_id)) is not None:
+                line.rows = len(self._held.get(want.endpoint_id, ()))  # the store has no others
             self._tidy(want.endpoint_id)
         if deliveries and endpoint is not None:
             self._page_in(endpoint, deliveries)

@@ -14,7 +14,7 @@ from posthouse.adapters.postgres.database import Database
 from posthouse.adapters.postgres.log import event_of
 from posthouse.adapters.postgres.queries import Queries
 from posthouse.domain.delivery import AttemptOutcome, DeliveryClass, OwedReason
-from posthouse.domain.endpoint import EndpointConfig
+from posthouse.domain.endpoint import EndpointConfig, Ordering
 from posthouse.domain.errors import Conflict, NotFound
 from posthouse.domain.estimate import Pace
 from posthouse.domain.event import Event
@@ -134,15 +134,7 @@ class PostgresInspector:
         self, endpoint_ids: Collection[EndpointId], *, since: float, minutes_max: int
     ) -> dict[EndpointId, Pace]:
         rows = await self._database.read(SQL.paces, list(endpoint_ids), since, minutes_max)
-        return {
-            EndpointId(row["id"]): Pace(
-                open=row["open"],
-                concurrency=_config.decode(row["config"]).concurrency,
-                attempts=row["attempts"],
-                total_us=row["total_us"],
-            )
-            for row in rows
-        }
+        return {EndpointId(row["id"]): _pace(row) for row in rows}
 
     async def positions(self, rows: Sequence[OwedFacts], *, counted_max: int) -> list[int | None]:
         endpoints = [row.endpoint_id for row in rows]
@@ -309,3 +301,15 @@ def _owed(row: asyncpg.Record | dict[str, Any]) -> OwedFacts:
 
 def _finite(at: float | None) -> float | None:
     return at if at is not None and math.isfinite(at) else None
+
+
+def _pace(row: asyncpg.Record) -> Pace:
+    config = _config.decode(row["config"])
+    return Pace(
+        open=row["open"],
+        concurrency=1 if config.ordering is Ordering.ENDPOINT else config.concurrency,
+        per_second=None if config.rate_limit is None else config.rate_limit.per_second,
+        held_until=row["held_until"],
+        attempts=row["attempts"],
+        total_us=row["total_us"],
+    )
