@@ -306,6 +306,8 @@ class Engine:
             self._pokes[partition] = head.poke
         if poked:
             self._chore(self._poked(poked))
+            if self.replays is not None:
+                self.replays.wake()
 
     async def _reload(self, partition: int, version: int) -> None:
         try:
