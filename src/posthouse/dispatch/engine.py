@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from typing import Any, Final
 
@@ -12,19 +11,19 @@ import structlog
 from posthouse.dispatch.configs import Configs
 from posthouse.dispatch.dispatcher import Dispatcher
 from posthouse.dispatch.lane_facts import LaneFacts
+from posthouse.dispatch.leaving import Leaving
 from posthouse.dispatch.overflow import Overflow
 from posthouse.dispatch.ownership import Ownership
 from posthouse.dispatch.replays import Replays
 from posthouse.dispatch.tail import Tails
 from posthouse.domain.circuit import DEFAULT_POLICY, CircuitPolicy
-from posthouse.domain.delivery import Delivery, DeliveryKey, JournalBatch, Line, Owed, OwedReason
+from posthouse.domain.delivery import DeliveryKey, JournalBatch, Line, Owed, OwedReason
 from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.errors import PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
 from posthouse.domain.ids import AppId, EndpointId
-from posthouse.domain.limits import IN_FLIGHT_GRACE_SECONDS, OWED_PER_ENDPOINT_MAX, PAGED_BYTES_MAX
+from posthouse.domain.limits import OWED_PER_ENDPOINT_MAX, PAGED_BYTES_MAX
 from posthouse.lane.budget import Budget
-from posthouse.lane.lane import Lane
 from posthouse.lane.lanes import Lanes
 from posthouse.ports.clock import Clock
 from posthouse.ports.jobs import Jobs
@@ -32,8 +31,6 @@ from posthouse.ports.log import EventLog, Head
 from posthouse.ports.store import Claim, Journalled, Store
 from posthouse.ports.telemetry import Telemetry
 from posthouse.ports.transport import Transport
-from posthouse.send.owing import owed_row
-from posthouse.send.peer import Peer
 from posthouse.send.sender import CANCELLED, EXPIRED, Sender
 from posthouse.settle.backlog import Backlog
 from posthouse.settle.effects import Effects
@@ -43,7 +40,6 @@ from posthouse.settle.progress import Progress
 log = structlog.get_logger()
 
 SWEEP_SECONDS: Final = 0.25
-OUR_FAULT_SECONDS: Final = 5.0
 
 
 class Engine:
@@ -99,16 +95,16 @@ class Engine:
             clock,
             telemetry,
             owner=owner,
-            disabled=self._disabled,
+            disabled=lambda peer: self.lanes.disable(peer.endpoint.id),
             may_write=lambda: self.ownership.valid,
         )
         self.facts = LaneFacts(
             store,
             clock,
             self.journal,
-            position=lambda partition: self.tails.position(partition),  # noqa: PLW0108 - made after this
+            position=lambda partition: self.tails.position(partition),
             spawn=self._chore,
-            start=lambda lane: self.lanes.start(lane),  # noqa: PLW0108 - made after this
+            start=lambda lane: self.lanes.start(lane),
         )
         self.lanes = Lanes(
             budget or Budget(),
@@ -116,17 +112,23 @@ class Engine:
             send=self.sender.attempt,
             may_start=self._may_start,
             may_spill=lambda: self.journal.has_room,
-            spill=self._spill,
-            release=self._release,
-            mark_in_flight=self._mark_in_flight,
-            drained=self._drained,
+            spill=lambda *what: self.leaving.spill(*what),
+            release=lambda delivery: self.leaving.release(delivery),
+            mark_in_flight=lambda *what: self.leaving.mark_in_flight(*what),
+            drained=lambda endpoint_id: self.backlog.drained(endpoint_id),
             owned_since=self.facts.owned_since,
-            owes=lambda endpoint_id: self.backlog.owes(endpoint_id),  # noqa: PLW0108 - made after this
+            owes=lambda endpoint_id: self.backlog.owes(endpoint_id),
             made=self.facts.made,
             learn=self.facts.learn,
             circuits=circuits,
         )
-        self.configs = Configs(store, clock, changed=self._configured, only=self._only, shrunk=self._shrunk)
+        self.configs = Configs(
+            store,
+            clock,
+            changed=self.lanes.configure,
+            only=self._only,
+            shrunk=lambda app: self._chore(self._hasten(app)),
+        )
         self.backlog = Backlog(
             store,
             clock,
@@ -137,8 +139,9 @@ class Engine:
             page_in=self.lanes.page_in,
             orphaned=self._orphaned,
             in_turn=self.facts.in_turn,
-            many=lambda *counted: self.overflow.look(*counted),  # noqa: PLW0108 - made after this
+            many=lambda *counted: self.overflow.look(*counted),
         )
+        self.leaving = Leaving(self.journal, self.backlog, clock, owner=owner, epochs=epochs)
         self.overflow = Overflow(store, clock, self.backlog, owner=owner, epochs=epochs, rows_max=owed_max)
         self.dispatcher = Dispatcher(self.configs, self.lanes, self.progress, clock)
         self.tails = Tails(
@@ -314,11 +317,8 @@ class Engine:
         self.lanes.keep_only(app_ids, endpoint_ids)
         self.backlog.keep_only(app_ids, endpoint_ids)
 
-    def _shrunk(self, app: AppConfig) -> None:
-        """An app has lost grants: what it is owed of events that it may no longer have need not wait for its time."""
-        self._chore(self._hasten(app))
-
     async def _hasten(self, app: AppConfig) -> None:
+        """An app has lost grants: what it is owed of events that it may no longer have need not wait for its time."""
         try:
             for endpoint in app.endpoints:
                 epoch = self.ownership.epochs.get(app.partition)
@@ -337,9 +337,6 @@ class Engine:
         except StoreUnavailable:
             for partition in partitions:
                 self._pokes[partition] = -1
-
-    def _configured(self, endpoints: Sequence[Endpoint]) -> None:
-        self.lanes.configure(endpoints)
 
     # Deliveries
 
@@ -366,39 +363,6 @@ class Engine:
         self.backlog.hold(partition, key)
         if rows:
             self.backlog.count(partition, key[0], rows)
-
-    def _drained(self, endpoint_id: EndpointId) -> None:
-        self.backlog.drained(endpoint_id)
-
-    def _disabled(self, peer: Peer) -> None:
-        self.lanes.disable(peer.endpoint.id)
-
-    def _spill(self, delivery: Delivery, endpoint: Endpoint, reason: OwedReason) -> None:
-        due_at = self._clock.now()
-        if reason is OwedReason.OUR_FAULT:
-            due_at += OUR_FAULT_SECONDS
-        elif reason is OwedReason.BEHIND:
-            due_at = math.inf
-        row = owed_row(delivery, endpoint, number=delivery.number, due_at=due_at, reason=reason)
-        self.journal.owe(delivery, row)
-
-    def _release(self, delivery: Delivery) -> None:
-        partition = delivery.event.partition
-        if self.ownership.epochs.get(partition) == delivery.epoch:
-            self.backlog.leave(partition, delivery.key)
-
-    def _mark_in_flight(self, lane: Lane, delivery: Delivery) -> None:
-        endpoint = lane.endpoint
-        due_at = self._clock.now() + endpoint.timeouts.total + IN_FLIGHT_GRACE_SECONDS
-        row = owed_row(
-            delivery,
-            endpoint,
-            number=delivery.number,
-            due_at=due_at,
-            reason=OwedReason.IN_FLIGHT,
-            sender=self._owner,
-        )
-        self.journal.mark_in_flight(delivery, row)
 
     def _orphaned(self, owed: Owed, event: Event | None, endpoint: Endpoint | None) -> None:
         """A row whose endpoint was deleted, or whose event retention dropped: settle it as given up."""

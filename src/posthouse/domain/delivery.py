@@ -82,6 +82,7 @@ class Owed(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     sender: bytes | None = None  # the process whose request runs, where the reason is in_flight
     expires_at: float | None = None
     payload_bytes: int = 0
+    known: bool = False  # it changes a row that is there: should that be gone by then, it stays gone
 
     @property
     def key(self) -> DeliveryKey:

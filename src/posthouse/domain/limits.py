@@ -77,6 +77,7 @@ PAGED_BYTES_MAX: Final = 64 * 1024 * 1024
 LANE_CONCURRENCY: Final = 16
 LANE_SECONDS_MAX: Final = 2.0
 LANE_LINES_OWED_MAX: Final = 1_000  # of one lane; beyond, it does not know which of its lines have rows
+RECOVERED_SECONDS_MIN: Final = 60.0  # of failing, for its end to be told to the operators
 HELD_TURN_SECONDS: Final = 1.0  # a target that asks for so little more is not put on record anew
 LANES_IDLE_MAX: Final = 20_000
 SOCKETS_MAX: Final = 1_000

@@ -1,4 +1,4 @@
-"""What others must not wait for: the deliveries of an event for very many endpoints, and rows, of which there may be millions."""
+"""What others must not wait for: an event for very many endpoints, and rows, of which there may be millions."""
 
 from __future__ import annotations
 

@@ -37,8 +37,8 @@ class Lanes:
 
     A lane runs as many workers as it has requests in flight; a worker takes the next load of its lane when it is done
     with one, so that a busy lane costs no task an event. `may_start` is asked before every send (the lease holds, the
-    journal has room). A lane that must wait (for its rate, its
-    circuit, its target's `Retry-After`, or more events for a batch) has one timer.
+    journal has room). A lane that must wait (for its rate, its circuit, its target's `Retry-After`, or more events for a
+    batch) has one timer.
 
     What a lane cannot hold, or has held for two seconds, is spilled to a row, the latter while `may_spill` (the journal has
     room); a row that cannot be sent now is left in the store (`release`). `drained` is told when a lane may have room for
@@ -78,7 +78,7 @@ class Lanes:
         self._made = made
         self._learn = learn
         self._circuits = circuits
-        self._lanes = Registry(self._idle)
+        self._lanes = Registry(lambda lane: lane.endpoint.id not in self._active and lane.forgettable(clock.boot()))
         self._active: dict[EndpointId, Lane] = {}  # with something waiting or in flight
         self._stalled = Stalled(budget, may_start, self.start)
         self._crowd = Crowd(budget, self.start)
@@ -100,8 +100,6 @@ class Lanes:
             )
             self._lanes.add(lane)
             self._made(lane)
-            if not lane.peer.calm:
-                lane.wake_in(self._woken, lane.peer.wait(self._clock.now()))
         elif lane.peer.endpoint is not endpoint:
             self._configure(lane, endpoint)
         return lane
@@ -139,7 +137,10 @@ class Lanes:
         if endpoint.paused or not endpoint.enabled:
             return 0
         lane = self.lane(endpoint)
-        room = lane.paged_room(self._clock.now())
+        now = self._clock.now()
+        room = lane.paged_room(now)
+        if room <= 0 and not lane.peer.calm:
+            lane.wake_in(self._woken, lane.peer.wait(now))  # whatever woke it before may have come a moment too early
         if self.paged_bytes >= PAGED_BYTES_MAX // 2:
             idle = max(lane.concurrency.limit - lane.requests, 0)
             room = 0 if lane.queue.paged else min(room, idle)
@@ -378,14 +379,11 @@ class Lanes:
         """Wait a while for the requests under way, then abandon the rest."""
         if self._workers:
             await asyncio.wait(list(self._workers), timeout=seconds)
-        for task in list(self._workers):
-            task.cancel()
+        for worker in list(self._workers):
+            worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
         for lane in self._lanes:
             lane.wake_never()
-
-    def _idle(self, lane: Lane) -> bool:
-        return lane.endpoint.id not in self._active and lane.forgettable(self._clock.boot())
 
     # For metrics
 

@@ -11,6 +11,7 @@ import structlog
 
 from posthouse.domain.callback import (
     CONFIRMED,
+    Confirm,
     Decision,
     Disable,
     RetryAt,
@@ -20,13 +21,13 @@ from posthouse.domain.callback import (
     is_down,
     is_overloaded,
 )
+from posthouse.domain.circuit import HEALTHY, Health
 from posthouse.domain.delivery import (
     Attempt,
     AttemptOutcome,
     Delivery,
     DeliveryClass,
     Effect,
-    EffectKind,
     Fate,
     HealthTurn,
     Owed,
@@ -41,6 +42,7 @@ from posthouse.ports.clock import Clock
 from posthouse.ports.store import LateResult, Store
 from posthouse.ports.telemetry import Telemetry
 from posthouse.ports.transport import Transport
+from posthouse.send.aftermath import follow
 from posthouse.send.owing import expiry, outcome_of, owed_after, owed_row
 from posthouse.send.peer import Peer
 from posthouse.settle.journal import Journal
@@ -65,7 +67,7 @@ class _Made(msgspec.Struct, frozen=True, gc=False):
     request_id: bytes | None
     started_at: float
     ended_at: float
-    failing_since: float | None  # of the endpoint, before it ended
+    before: Health  # of the endpoint, as the request began to end
 
 
 class Told(msgspec.Struct, gc=False):
@@ -165,7 +167,7 @@ class Sender:
                 delivery.tried |= 1 << index
             # Of a partition that was lost meanwhile nothing more is sent: its successor does.
             again = peer.choose(first, now, 0.0) is not None and all(map(self._journal.owns, load))
-        failing_since = peer.failing_since
+        before = HEALTHY if confirmed and peer.calm and peer.failing_since is None else peer.health
         turn = peer.ended(
             circuit,
             token,
@@ -174,7 +176,7 @@ class Sender:
             held_until=held_until(result, now=now),
             now=now,
         )
-        made = _Made(route.url, result, request_id, started_at, now, failing_since)
+        made = _Made(route.url, result, request_id, started_at, now, before)
         if again:
             for delivery in load:
                 attempt = self._record_of(delivery, endpoint, AttemptOutcome.FAILED, classify(result), made)
@@ -230,7 +232,7 @@ class Sender:
                 result,
                 endpoint.retry,
                 number=delivery.number,
-                failing_since=made.failing_since,
+                failing_since=made.before.failing_since,
                 now=now,
                 draw=self._clock.draw(),
                 blocks=endpoint.on_exhausted is OnExhausted.BLOCK and delivery.line != 0,
@@ -238,7 +240,9 @@ class Sender:
             )
             owed = owed_after(delivery, endpoint, decision)
         attempt = self._record_of(delivery, endpoint, outcome_of(decision), refused or classify(result), made, words)
-        effects = self._effects(peer, delivery, attempt, decision, health)
+        effects: tuple[Effect, ...] = ()
+        if health is not None or not isinstance(decision, Confirm | RetryAt):
+            effects = follow(attempt, delivery.event.type, decision, made.before, health, now)
         ours = self._journal.record(delivery, attempt, owed, effects=effects, health=health)
         self._tell(attempt, delivery, now)
         if isinstance(decision, Disable):
@@ -247,22 +251,6 @@ class Sender:
             # The partition moved on while the request ran. Its row, if it still says that we are sending, is ours to settle.
             late.append((attempt, owed))
         return Fate.SETTLED if owed is None else Fate.OWED
-
-    def _effects(
-        self, peer: Peer, delivery: Delivery, attempt: Attempt, decision: Decision, health: HealthTurn | None
-    ) -> tuple[Effect, ...]:
-        """What else follows."""
-        if not isinstance(decision, Disable):
-            return ()
-        return (
-            Effect(
-                id=attempt.id,
-                partition=attempt.partition,
-                endpoint_id=attempt.endpoint_id,
-                kind=EffectKind.DISABLE_ENDPOINT,
-                reason=decision.reason,
-            ),
-        )
 
     def _tell(self, attempt: Attempt, delivery: Delivery, now: float) -> None:
         self._telemetry.attempt(

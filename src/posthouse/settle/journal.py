@@ -182,6 +182,10 @@ class Journal:
         """Its row comes, changes or goes."""
         event = delivery.event
         key = (delivery.endpoint_id, event.id)
+        if owed is not None and delivery.row:
+            _, before = self._buffer.rows.get(key, (0, None))
+            if before is None or before.known:
+                owed = replace(owed, known=True)
         self._buffer.rows[key] = (event.partition, owed)
         self._hold(event.partition, key, (owed is not None) - delivery.row)
         if delivery.line:

@@ -771,19 +771,19 @@ async def test_an_effect_is_done_though_the_process_died_before_it() -> None:
     world.endpoint(ONE, replying(answer(410)))
 
     async def no_effects(operation: str, step: Step) -> None:
-        if operation == "disable_endpoint":
+        if operation in ("disable_endpoint", "publish_effects"):
             raise StoreUnavailable("away")
 
     world.database.hook = no_effects
     first = Process(world)
     await first.engine.start()
     await first.publish()
-    await until(lambda: len(world.database.effects) == 1)
+    await until(lambda: len(world.database.effects) == 2)  # it is disabled, and the operators are told
     await first.kill()
     world.database.hook = None
     async with started(world):
         await until(lambda: not world.database.endpoints[ONE].enabled)
-        assert world.database.effects == {}
+        await until(lambda: world.database.effects == {})
 
 
 @virtual_time

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
-from tests.fakes import BOOT, FakeClock, a_delivery, an_endpoint, until, virtual_time
+from tests.fakes import BOOT, EPOCH, FakeClock, a_delivery, an_endpoint, until, virtual_time
 
-from posthouse.domain.circuit import Health
+from posthouse.domain.circuit import CircuitState, Health
 from posthouse.domain.delivery import Delivery, DeliveryKey, Fate, OwedReason
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.ids import EndpointId
@@ -525,3 +525,18 @@ async def test_a_crowd_that_hangs_takes_one_half_of_the_sockets() -> None:
     assert desk.reasons() == Counter({OwedReason.WAITED: 101 - len(desk.started)})
     while desk.running:
         await desk.answer()
+
+
+@virtual_time
+async def test_a_timer_that_comes_a_moment_too_early_is_not_the_last_one() -> None:
+    desk = Desk()
+    ill = an_endpoint(health=Health(EPOCH - 9, CircuitState.OPEN, EPOCH - 9, probe_at=EPOCH + 5))
+    assert desk.lanes.room(ill) == 0, "it is to be left alone"
+    lane = desk.lanes.lane(ill)
+    lane.wake_never()
+    desk.lanes._woken(lane)
+    assert desk.lanes.room(ill) == 0
+    desk.drained.clear()
+    await asyncio.sleep(5.1)
+    assert desk.drained == {ill.id: 1}
+    assert desk.lanes.room(ill) == 1, "a probe"

@@ -160,8 +160,9 @@ async def test_gone_disables_at_once_and_on_record() -> None:
     assert desk.disabled == [peer]
     await desk.written()
     (batch,) = desk.store.written
-    (effect,) = batch.effects
+    effect, told = batch.effects
     assert (effect.id, effect.kind, effect.reason) == (batch.attempts[0].id, EffectKind.DISABLE_ENDPOINT, "gone")
+    assert (told.kind, told.reason) == (EffectKind.EMIT, "endpoint.disabled"), "the operators hear of it"
     assert batch.attempts[0].outcome is AttemptOutcome.GAVE_UP
     assert batch.owed == ()
 
@@ -172,7 +173,7 @@ async def test_five_days_of_failures_disable() -> None:
     endpoint = an_endpoint(health=Health(EPOCH - FAILING_DAYS_MAX * 86_400))
     await desk.sender.attempt(Peer(endpoint), [desk.dispatched()])
     await desk.written()
-    assert [e.reason for e in desk.store.written[0].effects] == ["failing_for_days"]
+    assert [e.reason for e in desk.store.written[0].effects] == ["failing_for_days", "endpoint.disabled"]
 
 
 @virtual_time

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
-from posthouse.adapters.memory.database import EndpointState, MemoryDatabase, PartitionState, refuse_nul
+from posthouse.adapters.memory.database import EndpointState, refuse_nul
 from posthouse.adapters.memory.log import MemoryLog
+from posthouse.adapters.memory.owed import MemoryOwed
 from posthouse.domain.circuit import HEALTHY
 from posthouse.domain.delivery import (
     Attempt,
-    AttemptOutcome,
     Cursor,
     DeliveryKey,
     Effect,
@@ -28,19 +27,13 @@ from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.errors import StoreRejected
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.grant import Shrinkage
-from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, id_beside, unix_ms_of, uuid7
+from posthouse.domain.ids import AppId, AttemptId, EndpointId, id_beside
 from posthouse.ports.log import Appended
 from posthouse.ports.store import Claim, Journalled, LateResult, Page, Want
 
 
-class MemoryStore:
+class MemoryStore(MemoryOwed):
     """`ports.store.Store` in memory."""
-
-    def __init__(self, database: MemoryDatabase) -> None:
-        self._database = database
-
-    def _partition(self, number: int) -> PartitionState:
-        return self._database.partitions[number]
 
     def _held(self, owner: bytes, epochs: Mapping[int, int]) -> set[int]:
         return {number for number, epoch in epochs.items() if self._partition(number).held_by(owner, epoch)}
@@ -108,28 +101,6 @@ class MemoryStore:
             self._extend(held, lease_seconds)
         return Journalled(held, lines)
 
-    def order(self, lines: Collection[Line], now: float) -> dict[Line, float | None]:
-        """Put lines in order: the first of each is due, the others wait."""
-        states: dict[Line, float | None] = {}
-        for line in lines:
-            rows = sorted(
-                (row for row in self._database.owed.values() if (row.partition, row.endpoint_id, row.line) == line),
-                key=lambda row: row.seq,
-            )
-            states[line] = None
-            for place, row in enumerate(rows):
-                due_at = row.due_at
-                if place > 0:
-                    due_at = math.inf
-                elif due_at == math.inf and row.reason is not OwedReason.BLOCKED:
-                    due_at = now
-                if place == 0:
-                    states[line] = due_at
-                self._database.owed[row.partition, row.endpoint_id, row.event_id] = msgspec.structs.replace(
-                    row, due_at=due_at
-                )
-        return states
-
     def _write(self, batch: JournalBatch, held: set[int]) -> None:
         database = self._database
         for attempt in batch.attempts:
@@ -139,8 +110,9 @@ class MemoryStore:
             if key[0] in held:
                 database.owed.pop(key, None)
         for owed in batch.owed:
-            if owed.partition in held:
-                database.owed[owed.partition, owed.endpoint_id, owed.event_id] = owed
+            key = (owed.partition, owed.endpoint_id, owed.event_id)
+            if owed.partition in held and (key in database.owed or not owed.known):
+                database.owed[key] = msgspec.structs.replace(owed, known=False)
         for effect in batch.effects:
             if effect.partition in held:
                 database.effects.setdefault(effect.id, effect)
@@ -275,9 +247,6 @@ class MemoryStore:
                 found += list(enumerate(behind, 1))[: limit // len(due) - 1]
         return [row for _, row in sorted(found, key=lambda entry: entry[0])]
 
-    def _event_of(self, row: Owed) -> Event | None:
-        return self._partition(row.partition).events.get(row.seq)
-
     # Configuration
 
     async def apps(self, app_ids: Collection[AppId]) -> list[AppConfig]:
@@ -331,100 +300,6 @@ class MemoryStore:
     async def covered(self, app_id: AppId, event_type: str, subject: str | None) -> bool:
         await self._database.reading("covered")
         return self._database.covered(app_id, event_type, subject)
-
-    async def hasten_revoked(
-        self, owner: bytes, epoch: int, partition: int, app_id: AppId, endpoint_id: EndpointId, *, now: float
-    ) -> None:
-        async with self._database.commit("hasten_revoked"):
-            if not self._partition(partition).held_by(owner, epoch):
-                return
-            for key, row in self._database.owed.items():
-                event = self._event_of(row)
-                if (
-                    key[:2] == (partition, endpoint_id)
-                    and row.reason is not OwedReason.IN_FLIGHT
-                    and row.due_at > now
-                    and not (row.line and row.due_at == math.inf)
-                    and event is not None
-                    and event.app_id is None
-                    and not self._database.covered(app_id, event.type, event.subject)
-                ):
-                    self._database.owed[key] = msgspec.structs.replace(row, due_at=now)
-
-    async def count_owed(self, partitions: Collection[int]) -> dict[EndpointId, int]:
-        await self._database.reading("count_owed")
-        return dict(Counter(row.endpoint_id for row in self._database.owed.values() if row.partition in partitions))
-
-    async def expire_oldest(
-        self,
-        owner: bytes,
-        epoch: int,
-        partition: int,
-        endpoint_id: EndpointId,
-        *,
-        count: int,
-        held: Collection[EventId],
-        now: float,
-        error: str,
-    ) -> int:
-        database = self._database
-        async with database.commit("expire_oldest"):
-            if not self._partition(partition).held_by(owner, epoch):
-                return 0
-            rows = [
-                row
-                for row in database.owed.values()
-                if (row.partition, row.endpoint_id) == (partition, endpoint_id)
-                and row.reason is not OwedReason.IN_FLIGHT
-                and row.event_id not in held
-                and row.seq <= self._partition(partition).cursor
-            ]
-            gone = sorted(rows, key=lambda row: row.event_id)[:count]
-            state = database.endpoints.get(endpoint_id)
-            for row in gone:
-                del database.owed[partition, endpoint_id, row.event_id]
-                mine = [a.id for a in database.attempts.values() if a.partition == partition]
-                attempt_id = AttemptId(id_beside(max(mine, default=None), uuid7(int(now * 1000), len(mine))))
-                if state is not None:
-                    database.attempts[attempt_id] = Attempt(
-                        id=attempt_id,
-                        partition=partition,
-                        app_id=state.app_id,
-                        endpoint_id=endpoint_id,
-                        event_id=row.event_id,
-                        seq=row.seq,
-                        number=row.number,
-                        kind=row.kind,
-                        outcome=AttemptOutcome.GAVE_UP,
-                        reason="expired",
-                        revision=state.revision,
-                        url=state.config.url,
-                        started_at=now,
-                        sent=False,
-                        error=error,
-                    )
-            self.order({(partition, endpoint_id, row.line) for row in gone if row.line}, now)
-            if gone:
-                database.poke(partition)
-        return len(gone)
-
-    async def last_sent(self, partition: int, endpoint_id: EndpointId) -> float | None:
-        await self._database.reading("last_sent")
-        rows = self._database.owed.values()
-        if any(
-            (r.endpoint_id, r.reason) == (endpoint_id, OwedReason.IN_FLIGHT) for r in rows if r.partition == partition
-        ):
-            return math.inf
-        made = [
-            a.id for a in self._database.attempts.values() if (a.partition, a.endpoint_id) == (partition, endpoint_id)
-        ]
-        return unix_ms_of(max(made)) / 1000 if made else None
-
-    async def owed_lines(self, partition: int, endpoint_id: EndpointId, *, limit: int) -> list[int]:
-        await self._database.reading("owed_lines")
-        rows = self._database.owed.values()
-        lines = {row.line for row in rows if (row.partition, row.endpoint_id) == (partition, endpoint_id) and row.line}
-        return sorted(lines)[:limit]
 
     async def endpoint_apps(self, endpoint_ids: Collection[EndpointId]) -> dict[EndpointId, AppId]:
         await self._database.reading("endpoint_apps")

@@ -18,8 +18,8 @@ import structlog
 
 from posthouse.adapters.postgres.database import Connection, Database, translated
 from posthouse.adapters.postgres.queries import Queries
+from posthouse.adapters.postgres.rows import ids_beside
 from posthouse.adapters.postgres.store import SQL as STORE
-from posthouse.adapters.postgres.store import ids_beside
 from posthouse.domain.errors import StoreUnavailable
 from posthouse.domain.ids import ID_BYTES, lower_bound
 from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX, DAYS_AHEAD, OUTSIDE_ROWS_MAX

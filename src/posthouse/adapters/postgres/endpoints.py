@@ -13,7 +13,7 @@ from posthouse.adapters.postgres.changes import write_audit
 from posthouse.adapters.postgres.configuration import Configuration, bump_app, encode, names, one
 from posthouse.adapters.postgres.database import Connection
 from posthouse.adapters.postgres.queries import Queries
-from posthouse.adapters.postgres.store import health_of
+from posthouse.adapters.postgres.rows import health_of
 from posthouse.domain.circuit import Health
 from posthouse.domain.endpoint import EndpointConfig, Secret
 from posthouse.domain.errors import Conflict

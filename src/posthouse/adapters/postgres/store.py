@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import groupby
 
@@ -15,19 +14,23 @@ from posthouse.adapters.postgres.changes import write_audit
 from posthouse.adapters.postgres.database import Database
 from posthouse.adapters.postgres.log import event_of
 from posthouse.adapters.postgres.queries import Queries
-from posthouse.domain.circuit import CircuitState, Health
+from posthouse.adapters.postgres.rows import (
+    attempt_columns,
+    effect_columns,
+    health_columns,
+    health_of,
+    ids_beside,
+    owed_columns,
+    owed_of,
+    turn,
+)
 from posthouse.domain.delivery import (
-    Attempt,
     Cursor,
-    DeliveryClass,
     DeliveryKey,
     Effect,
     EffectKind,
-    HealthTurn,
     JournalBatch,
     Line,
-    Owed,
-    OwedReason,
 )
 from posthouse.domain.endpoint import AppConfig, Endpoint, EndpointConfig, Secret
 from posthouse.domain.errors import PosthouseError
@@ -43,9 +46,7 @@ from posthouse.domain.ids import (
     format_id,
     id_beside,
     lower_bound,
-    next_id,
     unix_ms_of,
-    uuid7,
 )
 from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX, OUTSIDE_ROWS_MAX
 from posthouse.ports.directory import SYSTEM, Audit
@@ -106,14 +107,14 @@ class PostgresStore:
             now,
             list(batch.epochs),
             list(batch.epochs.values()),
-            *_attempt_columns(batch.attempts),
-            *_owed_columns(batch.owed),
-            *_turn(batch.settled, 3),
-            *_turn([(c.partition, c.seq, c.at) for c in batch.cursors], 3),
-            *_turn([_effect_columns(effect) for effect in batch.effects], 6),
-            *_turn([_health_columns(turn) for turn in batch.health], 8),
-            *_turn(batch.lines, 3),
-            *_turn(
+            *attempt_columns(batch.attempts),
+            *owed_columns(batch.owed),
+            *turn(batch.settled, 3),
+            *turn([(c.partition, c.seq, c.at) for c in batch.cursors], 3),
+            *turn([effect_columns(effect) for effect in batch.effects], 6),
+            *turn([health_columns(turn) for turn in batch.health], 8),
+            *turn(batch.lines, 3),
+            *turn(
                 [
                     (r.partition, r.minute, r.app_id, r.endpoint_id, r.delivered, r.failed, r.gave_up, r.total_us)
                     for r in batch.rollups
@@ -146,7 +147,7 @@ class PostgresStore:
                 applied = True
                 newest = await connection.fetchval(SQL.newest_attempt, [partition])
                 stored = msgspec.structs.replace(attempt, id=AttemptId(id_beside(newest, attempt.id)))
-                await connection.execute(SQL.late_attempt, *[column[0] for column in _attempt_columns((stored,))])
+                await connection.execute(SQL.late_attempt, *[column[0] for column in attempt_columns((stored,))])
                 if line := rows[0]["key_hash"]:
                     lines.add((attempt.endpoint_id, line))
             for endpoint_id, line in lines:
@@ -203,7 +204,7 @@ class PostgresStore:
             more = len(mine) >= want.limit or (cut and ord_ >= last)
             pages.append(
                 Page(
-                    tuple((_owed_of(row), event_of(row) if row["id"] is not None else None) for row in mine),
+                    tuple((owed_of(row), event_of(row) if row["id"] is not None else None) for row in mine),
                     now if more else later.get(ord_),
                 )
             )
@@ -364,86 +365,3 @@ class PostgresStore:
         for ord_, partition, seq, config_version, created_at in rows:
             results[ord_ - 1] = Appended(partition, seq, config_version, created_at)
         return results
-
-
-def ids_beside(newest: bytes | None, *, now: float, count: int) -> list[bytes]:
-    """Ids for attempts that are written beside the owner's own, in the order of a partition's attempts."""
-    ids = [id_beside(newest, uuid7(int(now * 1000), secrets.randbits(74)))]
-    while len(ids) < count:
-        ids.append(next_id(ids[-1]))
-    return ids
-
-
-def _turn(rows: Sequence[tuple[object, ...]], width: int) -> list[tuple[object, ...]]:
-    """Rows into columns; `width` empty columns where there is no row."""
-    return list(zip(*rows, strict=True)) if rows else [()] * width
-
-
-def _attempt_columns(attempts: Sequence[Attempt]) -> list[tuple[object, ...]]:
-    return _turn(
-        [
-            (
-                a.partition, a.id, a.app_id, a.endpoint_id, a.event_id, a.seq, a.number, a.kind.value, a.outcome.value,
-                a.reason, a.sent, a.revision, a.url, a.address, a.started_at, a.status, a.timings.dns_us,
-                a.timings.connect_us, a.timings.tls_us, a.timings.first_byte_us, a.timings.total_us,
-                a.response_headers, a.response_body, a.error, a.request_id,
-            )
-            for a in attempts
-        ],
-        25,
-    )  # fmt: skip
-
-
-def _owed_columns(owed: Sequence[Owed]) -> list[tuple[object, ...]]:
-    return _turn(
-        [
-            (
-                o.partition, o.endpoint_id, o.event_id, o.seq, o.kind.value, o.number, o.due_at, o.reason.value,
-                o.sender, o.expires_at, o.payload_bytes, o.line,
-            )
-            for o in owed
-        ],
-        12,
-    )  # fmt: skip
-
-
-def _effect_columns(effect: Effect) -> tuple[object, ...]:
-    data = None if effect.data is None else effect.data.decode()
-    return (effect.partition, effect.id, effect.endpoint_id, effect.kind.value, effect.reason, data)
-
-
-def _health_columns(turn: HealthTurn) -> tuple[object, ...]:
-    health = turn.health
-    return (
-        turn.partition, turn.endpoint_id, health.failing_since, health.circuit.value, health.opened_at, health.probe_at,
-        health.trips, health.held_until,
-    )  # fmt: skip
-
-
-def health_of(row: asyncpg.Record) -> Health:
-    """The health that a row of `endpoint` joined with `endpoint_health` tells of."""
-    return Health(
-        failing_since=row["failing_since"],
-        circuit=CircuitState(row["circuit"] or CircuitState.CLOSED),
-        opened_at=row["opened_at"],
-        probe_at=row["probe_at"],
-        trips=row["trips"] or 0,
-        held_until=row["held_until"],
-    )
-
-
-def _owed_of(row: asyncpg.Record) -> Owed:
-    return Owed(
-        partition=row["partition"],
-        endpoint_id=EndpointId(row["endpoint_id"]),
-        event_id=EventId(row["event_id"]),
-        seq=row["seq"],
-        number=row["number"],
-        due_at=row["due_at"],
-        reason=OwedReason(row["reason"]),
-        kind=DeliveryClass(row["kind"]),
-        line=row["key_hash"],
-        sender=row["sender"],
-        expires_at=row["owed_expires_at"],
-        payload_bytes=row["payload_bytes"],
-    )

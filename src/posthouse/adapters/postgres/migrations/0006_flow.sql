@@ -68,7 +68,7 @@ CREATE FUNCTION journal(
     a_started float8[], a_status smallint[], a_dns int[], a_connect int[], a_tls int[], a_first int[], a_total int[],
     a_headers bytea[], a_body bytea[], a_error text[], a_request uuid[],
     o_partition int[], o_endpoint uuid[], o_event uuid[], o_seq bigint[], o_kind text[], o_number smallint[],
-    o_due float8[], o_reason text[], o_sender uuid[], o_expires float8[], o_bytes int[], o_line bigint[],
+    o_due float8[], o_reason text[], o_sender uuid[], o_expires float8[], o_bytes int[], o_line bigint[], o_known boolean[],
     s_partition int[], s_endpoint uuid[], s_event uuid[],
     c_partition int[], c_seq bigint[], c_at float8[],
     e_partition int[], e_id uuid[], e_endpoint uuid[], e_kind text[], e_reason text[], e_data text[],
@@ -128,9 +128,12 @@ BEGIN
         SELECT u.p, u.ep, u.ev, u.seq, u.kind, u.number, to_timestamp(u.due), u.reason, u.sender,
                to_timestamp(u.expires), u.bytes, u.line
           FROM unnest(o_partition, o_endpoint, o_event, o_seq, o_kind, o_number, o_due, o_reason, o_sender, o_expires, o_bytes,
-                      o_line)
-               u (p, ep, ev, seq, kind, number, due, reason, sender, expires, bytes, line)
+                      o_line, o_known)
+               u (p, ep, ev, seq, kind, number, due, reason, sender, expires, bytes, line, known)
          WHERE u.p = ANY (held)
+           -- One that was there, and that somebody took away beside us (cancelled), does not come back.
+           AND (NOT u.known OR EXISTS (
+                SELECT 1 FROM delivery d WHERE d.partition = u.p AND d.endpoint_id = u.ep AND d.event_id = u.ev))
         ON CONFLICT (partition, endpoint_id, event_id) DO UPDATE
            SET kind = EXCLUDED.kind, number = EXCLUDED.number, due_at = EXCLUDED.due_at, reason = EXCLUDED.reason,
                sender = EXCLUDED.sender, key_hash = EXCLUDED.key_hash;

@@ -1,0 +1,102 @@
+"""Rows of the engine's tables, from the domain's words and back."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+import asyncpg
+
+from posthouse.domain.circuit import CircuitState, Health
+from posthouse.domain.delivery import (
+    Attempt,
+    DeliveryClass,
+    Effect,
+    HealthTurn,
+    Owed,
+    OwedReason,
+)
+from posthouse.domain.ids import EndpointId, EventId, id_beside, next_id, uuid7
+
+
+def ids_beside(newest: bytes | None, *, now: float, count: int) -> list[bytes]:
+    """Ids for attempts that are written beside the owner's own, in the order of a partition's attempts."""
+    ids = [id_beside(newest, uuid7(int(now * 1000), secrets.randbits(74)))]
+    while len(ids) < count:
+        ids.append(next_id(ids[-1]))
+    return ids
+
+
+def turn(rows: Sequence[tuple[object, ...]], width: int) -> list[tuple[object, ...]]:
+    """Rows into columns; `width` empty columns where there is no row."""
+    return list(zip(*rows, strict=True)) if rows else [()] * width
+
+
+def attempt_columns(attempts: Sequence[Attempt]) -> list[tuple[object, ...]]:
+    return turn(
+        [
+            (
+                a.partition, a.id, a.app_id, a.endpoint_id, a.event_id, a.seq, a.number, a.kind.value, a.outcome.value,
+                a.reason, a.sent, a.revision, a.url, a.address, a.started_at, a.status, a.timings.dns_us,
+                a.timings.connect_us, a.timings.tls_us, a.timings.first_byte_us, a.timings.total_us,
+                a.response_headers, a.response_body, a.error, a.request_id,
+            )
+            for a in attempts
+        ],
+        25,
+    )  # fmt: skip
+
+
+def owed_columns(owed: Sequence[Owed]) -> list[tuple[object, ...]]:
+    return turn(
+        [
+            (
+                o.partition, o.endpoint_id, o.event_id, o.seq, o.kind.value, o.number, o.due_at, o.reason.value,
+                o.sender, o.expires_at, o.payload_bytes, o.line, o.known,
+            )
+            for o in owed
+        ],
+        13,
+    )  # fmt: skip
+
+
+def effect_columns(effect: Effect) -> tuple[object, ...]:
+    data = None if effect.data is None else effect.data.decode()
+    return (effect.partition, effect.id, effect.endpoint_id, effect.kind.value, effect.reason, data)
+
+
+def health_columns(turn: HealthTurn) -> tuple[object, ...]:
+    health = turn.health
+    return (
+        turn.partition, turn.endpoint_id, health.failing_since, health.circuit.value, health.opened_at, health.probe_at,
+        health.trips, health.held_until,
+    )  # fmt: skip
+
+
+def health_of(row: asyncpg.Record) -> Health:
+    """The health that a row of `endpoint` joined with `endpoint_health` tells of."""
+    return Health(
+        failing_since=row["failing_since"],
+        circuit=CircuitState(row["circuit"] or CircuitState.CLOSED),
+        opened_at=row["opened_at"],
+        probe_at=row["probe_at"],
+        trips=row["trips"] or 0,
+        held_until=row["held_until"],
+    )
+
+
+def owed_of(row: asyncpg.Record) -> Owed:
+    return Owed(
+        partition=row["partition"],
+        endpoint_id=EndpointId(row["endpoint_id"]),
+        event_id=EventId(row["event_id"]),
+        seq=row["seq"],
+        number=row["number"],
+        due_at=row["due_at"],
+        reason=OwedReason(row["reason"]),
+        kind=DeliveryClass(row["kind"]),
+        line=row["key_hash"],
+        sender=row["sender"],
+        expires_at=row["owed_expires_at"],
+        payload_bytes=row["payload_bytes"],
+    )
