@@ -170,6 +170,31 @@ async def test_retry_after_holds_the_whole_lane_and_then_it_begins_with_one() ->
     assert desk.drained[endpoint.id] > before, "its rows come, too"
 
 
+@pytest.mark.parametrize("quiet", ["held", "open"])
+@virtual_time
+async def test_a_timer_that_fires_a_little_early_is_set_again(quiet: str) -> None:
+    """The wall clock was put back meanwhile. With no rows in memory and nothing fresh, nobody else would look at the lane."""
+    desk, endpoint = Desk(), an_endpoint()
+    if quiet == "open":
+        await opened(desk, endpoint)
+    else:
+        desk.asks = 5.0
+        desk.offer(endpoint, 1)
+    await asyncio.sleep(1.0)
+    now, asked = desk.clock.now, desk.drained[endpoint.id]
+    desk.clock.now = lambda: now() - 0.5  # type: ignore[method-assign]
+    rooms: list[float] = []
+
+    def drained(_: EndpointId) -> None:
+        if desk.lanes.room(endpoint):
+            rooms.append(round(now() - EPOCH, 1))
+
+    desk.lanes._drained = drained
+    await asyncio.sleep(60.0)
+    assert rooms[:1] == [5.5]
+    assert asked == desk.drained[endpoint.id]
+
+
 # The circuit
 
 
