@@ -19,8 +19,8 @@ demo: setup ## the whole story in one command; KEEP=1 leaves it running
 serve: setup ## a server on 127.0.0.1:8080 that accepts loopback targets
 	$(RUN)posthouse serve --dev
 
-test: setup ## every test
-	$(RUN)python -m pytest
+test: setup ## every test, in two processes; TEST_ARGS="-n 0 tests/unit" for some of them in one
+	$(RUN)python -m pytest -n 2 --dist loadfile $(TEST_ARGS)
 
 check: lint types layers tidy pages ## what a reviewer should not have to say
 
