@@ -45,7 +45,7 @@ PARTITIONS: Final = 3
 APPS: Final = 4
 ENDPOINTS: Final = 2
 STEPS: Final = 60
-SEEDS: Final = int(os.environ.get("POSTHOUSE_SEEDS", "30"))
+SEEDS: Final = int(os.environ.get("POSTHOUSE_SEEDS", "20"))
 ORDERINGS: Final = (Ordering.NONE, Ordering.KEY, Ordering.ENDPOINT)
 RETRY: Final = RetrySettings(schedule=(1.0,) * 100)
 IMPATIENT: Final = RetrySettings(schedule=(0.5, 1.0))

@@ -272,10 +272,10 @@ class Lane:
         """Whether a request for this delivery still runs, from before its partition was lost and taken again.
 
         Then it is not sent a second time: that request speaks for it from now on. One of an ordered line is sent again, after
-        those before it: the line waits for the request to end.
+        those before it: its line waits for the request to end.
         """
         running = self.in_flight.get(delivery.key)
-        if running is None or running.line:
+        if running is None or (running.line and running.line == delivery.line):
             return False
         running.epoch = delivery.epoch
         running.number = delivery.number

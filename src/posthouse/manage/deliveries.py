@@ -29,7 +29,7 @@ from posthouse.intake.parse import check_type
 from posthouse.manage.access import audit, find_app
 from posthouse.manage.endpoints import endpoint_not_found
 from posthouse.ports.clock import Clock
-from posthouse.ports.directory import Directory
+from posthouse.ports.directory import Audit, Directory
 from posthouse.ports.inspect import (
     AttemptFacts,
     AttemptRecord,
@@ -145,23 +145,22 @@ class Deliveries:
 
     async def resend(self, principal: Principal, app: str, *, event: str, endpoint: str) -> OwedFacts:
         """Owe an event to an endpoint again. Raises NotFound, Conflict (see `ports.inspect`)."""
-        where = await self._of(principal, app)
-        event_id = _event_id(event)
-        found = await self._directory.get_endpoint(where.app_id, endpoint)
-        if found is None:
-            raise endpoint_not_found(endpoint)
-        entry = audit(
-            principal,
-            "delivery.resent",
-            format_id(EVENT, event_id),
-            app=format_id(APP, where.app_id),
-            endpoint=format_id(ENDPOINT, found.id),
-        )
-        owed = await self._inspector.resend(where, found.id, event_id, now=self._clock.now(), audit=entry)
+        where, endpoint_id, event_id, entry = await self._change(principal, app, event, endpoint, "resent")
+        owed = await self._inspector.resend(where, endpoint_id, event_id, now=self._clock.now(), audit=entry)
         return (await self._estimated([owed]))[0]
 
     async def cancel(self, principal: Principal, app: str, *, event: str, endpoint: str) -> OwedFacts:
         """Owe an event to an endpoint no more; what was owed. Raises NotFound, Conflict (see `ports.inspect`)."""
+        where, endpoint_id, event_id, entry = await self._change(principal, app, event, endpoint, "cancelled")
+        attempt_id = AttemptId(self._clock.new_id())
+        return await self._inspector.cancel(
+            where, endpoint_id, event_id, attempt_id=attempt_id, now=self._clock.now(), audit=entry
+        )
+
+    async def _change(
+        self, principal: Principal, app: str, event: str, endpoint: str, what: str
+    ) -> tuple[Where, EndpointId, EventId, Audit]:
+        """The delivery that is to be changed, and how that goes on record. Raises NotFound."""
         where = await self._of(principal, app)
         event_id = _event_id(event)
         found = await self._directory.get_endpoint(where.app_id, endpoint)
@@ -169,15 +168,12 @@ class Deliveries:
             raise endpoint_not_found(endpoint)
         entry = audit(
             principal,
-            "delivery.cancelled",
+            f"delivery.{what}",
             format_id(EVENT, event_id),
             app=format_id(APP, where.app_id),
             endpoint=format_id(ENDPOINT, found.id),
         )
-        attempt_id = AttemptId(self._clock.new_id())
-        return await self._inspector.cancel(
-            where, found.id, event_id, attempt_id=attempt_id, now=self._clock.now(), audit=entry
-        )
+        return where, found.id, event_id, entry
 
     async def _estimated(self, rows: Sequence[OwedFacts]) -> list[OwedFacts]:
         """Owed rows with their `eta_seconds`: two queries, however many rows and endpoints they are of."""

@@ -388,3 +388,24 @@ def test_what_would_go_to_another_url_of_a_lane_that_was_closed_leaves_memory(ro
         assert desk.seqs == [1]
 
     test()
+
+
+@virtual_time
+async def test_what_runs_since_before_its_partition_was_lost_is_not_sent_beside_it_in_another_line() -> None:
+    """Its endpoint has another order by now: the line that it was in keeps nothing back any more."""
+    desk = Desk()
+    desk.gate.clear()
+    desk.offer(an_endpoint(ordering=Ordering.ENDPOINT), 1, line=LINE)
+    await asyncio.sleep(0.1)
+    desk.lanes.drop({0})
+    desk.lanes.taken([0])
+    desk.offer(an_endpoint(ordering=Ordering.KEY), 1, line=8, epoch=2)
+    desk.offer(an_endpoint(), 1, epoch=2)
+    await asyncio.sleep(0.1)
+    assert desk.seqs == [1]
+    desk.gate.set()
+    await until(lambda: not desk.running)
+    desk.offer(an_endpoint(), 2, epoch=2)
+    await until(lambda: desk.seqs == [1, 2] and not desk.running)
+    await asyncio.sleep(0.1)
+    assert (desk.lanes.in_flight, desk.lanes.bytes_in_flight, desk.lanes.waiting) == (0, 0, 0)
