@@ -6,7 +6,7 @@ import pytest
 from tests.fakes import a_delivery, an_endpoint, virtual_time
 
 from posthouse.domain.delivery import Delivery, OwedReason
-from posthouse.domain.endpoint import Endpoint
+from posthouse.domain.endpoint import Endpoint, Ordering, RateLimit
 from posthouse.domain.limits import LANE_FRESH_MAX, LANE_PAGED_MAX
 from posthouse.lane.lane import Lane
 
@@ -97,3 +97,16 @@ async def test_a_request_that_still_runs_speaks_for_its_delivery() -> None:
     assert not lane.adopt(a_delivery(2, epoch=5))
     assert lane.adopt(a_delivery(1, epoch=5, fresh=False, row=True, number=2))
     assert (running.epoch, running.fresh, running.row, running.number) == (5, False, True, 2)
+
+
+@virtual_time
+async def test_a_lane_that_is_ours_again_knows_nothing_of_what_others_did() -> None:
+    lane = Lane(an_endpoint(rate_limit=RateLimit(1.0, 5), ordering=Ordering.KEY), boot=0.0)
+    lane.owe_line(6)
+    assert lane.bucket is not None
+    assert lane.bucket.wait(1_000.0) == 0.0
+    lane.taken(1_000.0, all_owed=False)
+    assert lane.bucket.wait(1_000.0) == 1.0, "they may have sent as much as it allows"
+    assert not lane.joins_rows(6)
+    lane.taken(1_000.0, all_owed=True)
+    assert lane.joins_rows(8), "any line may have rows"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from random import Random
 from typing import Final
 
 import pytest
@@ -21,13 +22,20 @@ limits = st.builds(
     per_second=st.sampled_from((1 / 60, 0.3, 1.0, 7.5)),
     burst=st.none() | st.integers(1, 9),
 )
-steps = st.lists(
-    st.tuples(
-        st.sampled_from(("send", "send", "send", "give back", "full")),
-        st.sampled_from((0.0, 0.0, 0.0001, 0.1, 1.0, 3.3, 60.0)),
-    ),
-    max_size=30,
-)
+
+
+def drawn(draw: Random) -> list[tuple[str, float]]:
+    """What is done, each after the time of so many tokens."""
+    return [
+        (
+            draw.choice(("send", "send", "send", "give back", "full")),
+            draw.choice((0.0, 0.0, 0.01, 0.5, 1.0, 1.5, 3.0, 60.0)),
+        )
+        for _ in range(60)
+    ]
+
+
+steps = st.integers(0, 2**32).map(Random).map(drawn)
 
 
 def too_many(sent: Sequence[float], limit: RateLimit) -> bool:
@@ -48,7 +56,7 @@ def test_in_no_span_are_there_more_than_its_rate_and_burst(limit: RateLimit, pat
     now = START
     sent: list[float] = []
     for what, seconds in pattern:
-        now += seconds
+        now += seconds / limit.per_second
         if what == "send":
             while bucket.wait(now) == 0.0:
                 bucket.take()
@@ -87,7 +95,7 @@ def test_time_before_its_beginning_counts_once_it_is_known(
     for n, (what, seconds) in enumerate([*pattern, ("send", 0.0)]):
         if n == min(known_after, len(pattern)):
             bucket.credit(quiet_seconds)
-        now += seconds
+        now += seconds / limit.per_second
         while what == "send" and bucket.wait(now) == 0.0:
             bucket.take()
             sent.append(now)
@@ -132,7 +140,7 @@ def test_another_limit_holds_from_when_it_is_configured(
         bucket.credit(1_000.0)  # of a time that had another limit
         sent: list[float] = []
         for what, seconds in pattern:
-            now += seconds
+            now += seconds / limit.per_second
             while what == "send" and bucket.wait(now) == 0.0:
                 bucket.take()
                 sent.append(now)
