@@ -67,9 +67,9 @@ class CrashingStore(_Through):
 
 
 class CrashingTransport(_Through):
-    async def send(self, request: Request) -> Result:
+    async def send(self, request: Request, **options: Any) -> Result:
         self._crash.at("before_send")
-        result: Result = await self._inner.send(request)
+        result: Result = await self._inner.send(request, **options)
         self._crash.at("after_send")
         return result
 
