@@ -261,7 +261,7 @@ async def test_handed_over_it_goes_on(database: str) -> None:
     async with target(hook) as served:
         async with serving(database, master_key=key) as one:
             await prepare(one.port)
-            ids = await publish(one.port, 900)
+            ids = await unheard(one.port, 900)
             await add(one.port, served)
             replay = await start(one.port, "missing")
 

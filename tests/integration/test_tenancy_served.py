@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from tests.integration.api_world import ago
 from tests.integration.test_api_tenancy import BODIES, FORBIDDEN, OPEN, filled
 from tests.serving import Reply, ask, call, listed, serving
 
@@ -30,6 +31,8 @@ async def everything_of(port: int, uid: str) -> dict[str, str]:
     (attempt,) = await listed(port, f"/v1/apps/{uid}/attempts", bool, "an attempt")
     await listed(port, f"/v1/apps/{uid}/deliveries", bool, "it to be owed")
     key = (await call(port, "GET", "/v1/keys"))["data"][-1]
+    asked = {"endpoint": "main", "since": ago(3600), "select": "all"}
+    replay = await call(port, "POST", f"/v1/apps/{uid}/replays", asked)
     return {
         "app": app["id"],
         "endpoint": endpoint["id"],
@@ -39,6 +42,8 @@ async def everything_of(port: int, uid: str) -> dict[str, str]:
         "attempt": attempt["id"],
         "key": key["id"],
         "name": "order.created",
+        "since": asked["since"],
+        "replay": replay["id"],
     }
 
 
@@ -89,10 +94,9 @@ async def routes(port: int) -> list[tuple[str, str]]:
 
 async def state(port: int) -> list[Any]:
     """What must stay as it is."""
-    kept = [
-        await call(port, "GET", f"/v1/{kind}")
-        for kind in ("apps", "endpoints", "grants", "events", "keys", "event-types")
-    ]
+    # Of events those of the app: the operators are told of its replay's end meanwhile.
+    kinds = ("apps", "endpoints", "grants", "apps/theirs/events", "keys", "event-types")
+    kept = [await call(port, "GET", f"/v1/{kind}") for kind in kinds]
     return [*kept, await call(port, "GET", "/v1/apps/theirs/endpoints/main/secret")]
 
 
