@@ -72,6 +72,7 @@ ROUTED_APPS_MAX: Final = 20_000
 LANE_FRESH_MAX: Final = 256
 CROWD_ENDPOINTS_MIN: Final = 17  # an event for so many endpoints is a crowd, which others must not wait for
 CROWD_STARTS_MAX: Final = 8  # of a crowd, in one turn of the event loop
+ROWS_BESIDE_LIVE: Final = 200  # owed deliveries a second that may start beside live ones, or half as many as those
 LANE_PAGED_MAX: Final = 64
 PAGED_BYTES_MAX: Final = 64 * 1024 * 1024
 LANE_CONCURRENCY: Final = 16

@@ -3,22 +3,72 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Final
 
 from posthouse.domain.ids import EndpointId
-from posthouse.domain.limits import CROWD_STARTS_MAX
+from posthouse.domain.limits import CROWD_STARTS_MAX, ROWS_BESIDE_LIVE
 from posthouse.lane.budget import Budget
 from posthouse.lane.lane import Lane
+from posthouse.ports.clock import Clock
+
+LIVE_SECONDS: Final = 0.25  # while no live delivery started for so long, rows go as they can
+TOKENS_MAX: Final = 2.0 * ROWS_BESIDE_LIVE  # a burst of live ones may be followed by one of rows
+TURN_SECONDS: Final = (
+    CROWD_STARTS_MAX / ROWS_BESIDE_LIVE
+)  # a few at once: a turn for each would cost as much as its row
+
+
+class RowPace:
+    """How many rows may start beside live deliveries: one for two of those, and at least ROWS_BESIDE_LIVE a second.
+
+    What the rows of an outage cost is not only our time: each is a page read, a result written and a row removed, and what is
+    published meanwhile shares the store's log with all that. `live` counts live starts; its holder adds to it.
+    """
+
+    __slots__ = ("_at", "_live_at", "_seen", "_tokens", "live")
+
+    def __init__(self) -> None:
+        self.live = 0
+        self._seen = 0
+        self._live_at = -math.inf
+        self._at = 0.0
+        self._tokens = 0.0
+
+    def ready(self, boot: float) -> bool:
+        """Whether a row may start now."""
+        if self.live != self._seen:
+            self._live_at = boot
+        elif boot - self._live_at > LIVE_SECONDS:
+            self._at = boot
+            return True
+        earned = max((boot - self._at) * ROWS_BESIDE_LIVE, 0.5 * (self.live - self._seen))
+        self._tokens = min(self._tokens + earned, TOKENS_MAX)
+        self._seen = self.live
+        self._at = boot
+        return self._tokens >= 1
+
+    def take(self, boot: float) -> bool:
+        """Whether a row may start now, which it then does."""
+        if not self.ready(boot):
+            return False
+        self._tokens = max(self._tokens - 1, 0.0)
+        return True
 
 
 class Crowd:
     """Lanes that wait to start such a delivery, oldest first: a few are started in each turn of the event loop, and from one
-    half of the sockets, so that what comes singly passes between them."""
+    half of the sockets, so that what comes singly passes between them. With a `pace`, a turn waits for that, too."""
 
-    def __init__(self, budget: Budget, start: Callable[[Lane], None]) -> None:
+    def __init__(
+        self, budget: Budget, clock: Clock, start: Callable[[Lane], None], pace: RowPace | None = None
+    ) -> None:
         self._budget = budget
+        self._clock = clock
         self._start = start
+        self._pace = pace
         self._lanes: OrderedDict[EndpointId, Lane] = OrderedDict()
         self._left = CROWD_STARTS_MAX  # in this turn
         self._turning = False
@@ -33,29 +83,40 @@ class Crowd:
 
     def admits(self, lane: Lane) -> bool:
         """Whether one may start now; otherwise the lane's turn will come."""
-        if self._left > 0 and not self._budget.half_full:
-            self._left -= 1
-            self._next_turn()
-            return True
-        self.add(lane)
-        return False
+        if self._left <= 0 or self._budget.half_full or not self._takes():
+            self.add(lane)
+            return False
+        self._left -= 1
+        self._next_turn()
+        return True
 
     def pump_soon(self) -> None:
-        """Start some in the next turn of the loop, if there are any and room for them."""
+        """Start some in the next turn, if there are any and room for them."""
         if self._lanes and not self._budget.half_full:
             self._next_turn()
 
+    def _takes(self) -> bool:
+        return self._pace is None or self._pace.take(self._clock.boot())
+
+    def _ready(self) -> bool:
+        return self._pace is None or self._pace.ready(self._clock.boot())
+
     def _next_turn(self) -> None:
-        if not self._turning:
-            self._turning = True
-            asyncio.get_running_loop().call_soon(self._turn)
+        if self._turning:
+            return
+        self._turning = True
+        loop = asyncio.get_running_loop()
+        if self._ready():
+            loop.call_soon(self._turn)
+        else:
+            loop.call_later(TURN_SECONDS, self._turn)
 
     def _turn(self) -> None:
         self._turning = False
         self._left = CROWD_STARTS_MAX
         for _ in range(min(CROWD_STARTS_MAX, len(self._lanes))):
-            if self._left <= 0 or self._budget.half_full:
-                break  # whoever ends a request comes here again
+            if self._left <= 0 or self._budget.half_full or not self._ready():
+                break  # whoever ends a request comes here again, or the next turn does
             _, lane = self._lanes.popitem(last=False)
             self._start(lane)
         self.pump_soon()

@@ -15,7 +15,7 @@ from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.ids import AppId, EndpointId
 from posthouse.domain.limits import LANE_SECONDS_MAX, PAGED_BYTES_MAX
 from posthouse.lane.budget import Budget
-from posthouse.lane.crowd import Crowd
+from posthouse.lane.crowd import Crowd, RowPace
 from posthouse.lane.faults import FaultLog
 from posthouse.lane.lane import Lane, Load, load_bytes
 from posthouse.lane.registry import Registry
@@ -81,7 +81,9 @@ class Lanes:
         self._lanes = Registry(lambda lane: lane.endpoint.id not in self._active and lane.forgettable(clock.boot()))
         self._active: dict[EndpointId, Lane] = {}  # with something waiting or in flight
         self._stalled = Stalled(budget, may_start, self.start)
-        self._crowd = Crowd(budget, self.start)
+        self._crowd = Crowd(budget, clock, self.start)
+        self._pace = RowPace()
+        self._rows = Crowd(budget, clock, self.start, self._pace)
         self._workers: set[asyncio.Task[None]] = set()
         self._faults = FaultLog()
         self.paged_bytes = 0  # payloads of rows that wait in lanes
@@ -181,7 +183,7 @@ class Lanes:
             if wait > 0:
                 lane.wake_in(self._woken, wait)
                 return None
-        if first.row and not self._crowd.admits(lane):
+        if first.row and not self._rows.admits(lane):
             first = lane.queue.fresh_first()
             if first is None:
                 return None
@@ -193,6 +195,7 @@ class Lanes:
             return None
         paged = lane.queue.paged_bytes
         load = lane.take()
+        self._pace.live += not load[0].row
         self.paged_bytes -= paged - lane.queue.paged_bytes
         self._budget.take(load_bytes(load))
         return load
@@ -238,6 +241,7 @@ class Lanes:
             current = self._take(lane)
             self._stalled.restart(PROMPT_STALLED_MAX)
             self._crowd.pump_soon()
+            self._rows.pump_soon()
             if current is not None and lane.concurrency.limit > lane.requests and len(lane.queue):
                 self.start(lane)  # it may have more at once than before
         if lane.in_flight or len(lane.queue):
@@ -362,6 +366,7 @@ class Lanes:
             lane.queue.clear()
             self._stalled.remove(endpoint_id)
             self._crowd.remove(endpoint_id)
+            self._rows.remove(endpoint_id)
             if lane.in_flight:
                 lane.adrift = True
                 lane.ours = False

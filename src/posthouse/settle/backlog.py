@@ -27,6 +27,7 @@ log = structlog.get_logger()
 PAGE_ENDPOINTS_MAX: Final = 100
 PAGE_BYTES_MAX: Final = 16 * 1024 * 1024
 POLL_SECONDS: Final = 1.0
+SPACING_SECONDS: Final = 0.02  # between two pages: the more endpoints are due by then, the less each of them costs
 ORPHANS_PER_PAGE: Final = 500
 OUT_OF_TURN_SECONDS: Final = 0.05
 
@@ -229,8 +230,8 @@ class Backlog:
         while True:
             await self._wait()
             try:
-                if not self._full:
-                    await self._tick()
+                if not self._full and await self._tick():
+                    await self._clock.sleep(SPACING_SECONDS)
             except PosthouseError as error:
                 log.warning("backlog.failed", error=str(error))
                 await self._clock.sleep(POLL_SECONDS)
@@ -259,15 +260,16 @@ class Backlog:
                 ready[endpoint_id] = line.partition
         return ready
 
-    async def _tick(self) -> None:
+    async def _tick(self) -> bool:
+        """Page in what is due; whether the store was asked for anything."""
         ready = self._pop_due()
         if not ready:
-            return
+            return False
         try:
             endpoints = await self._find(list(ready))
             wants = self._wants(ready, endpoints)
             if not wants:
-                return
+                return True
             epochs = dict(self._epochs)
             # Whatever is owed from here on schedules itself anew; what the page says must not override it.
             for want in wants:
@@ -283,6 +285,7 @@ class Backlog:
         for want, page in zip(wants, pages, strict=True):
             if self._epochs.get(want.partition) == epochs.get(want.partition) is not None:
                 self._deliver(want, page, endpoints[want.endpoint_id], epochs[want.partition])
+        return True
 
     def _wants(self, ready: Collection[EndpointId], endpoints: Mapping[EndpointId, Endpoint | None]) -> list[Want]:
         wants = []

@@ -21,6 +21,7 @@ log = structlog.get_logger()
 
 EFFECTS_AT_ONCE: Final = 100
 RETRY_SECONDS: Final = 1.0
+LINGER_SECONDS: Final = 0.02  # what comes together is one commit
 
 
 class Effects:
@@ -48,6 +49,7 @@ class Effects:
         """Do what is recorded until cancelled."""
         while True:
             await self._due.wait()
+            await self._clock.sleep(LINGER_SECONDS)
             self._due.clear()
             try:
                 effects = await self._store.effects(list(self._epochs), limit=EFFECTS_AT_ONCE)

@@ -310,8 +310,11 @@ async def test_a_hanging_target_does_not_slow_its_neighbours_in_the_partition() 
             await process.publish(500)
             await asyncio.sleep(0.05)
         assert world.cursor == 0, "the first event holds the cursor back"
-        assert len(process.telemetry.delays) >= 9_500
-        assert max(process.telemetry.delays) < 0.2
+        delays = sorted(process.telemetry.delays)
+        assert delays[4_900] < 0.2, "what finds room in its lane goes at once"
+        # A lane takes half of each of these; the rest are rows, which go as nothing live is in their way.
+        await until(lambda: len(process.telemetry.delays) == 10_000, seconds=10.0)
+        assert world.cursor == 0
         gate.set()
         await until(world.quiet)
 

@@ -56,8 +56,8 @@ class PostgresLog:
         return [known.get(d.id) or others[d.id] for d in drafts]
 
     async def _publish(self, connection: Connection, drafts: Sequence[Draft]) -> list[AppendResult | _Present]:
-        if all([draft.app_id is not None for draft in drafts]):
-            if all([draft.idempotency_key is None for draft in drafts]):
+        if all(draft.app_id is not None for draft in drafts):
+            if all(draft.idempotency_key is None for draft in drafts):
                 return await self._publish_plain(connection, drafts)
             return [_result(*row) for row in await connection.fetch(SQL.publish, *_columns(drafts))]
         rows = await connection.fetch(SQL.publish_platform, *_columns(drafts), AUDIENCE_APPS_MAX)

@@ -33,8 +33,8 @@ def turn(rows: Sequence[tuple[object, ...]], width: int) -> list[tuple[object, .
 
 
 def shortened(column: Sequence[object]) -> Sequence[object]:
-    """A column for `unnest` beside others: nothing, where it holds only NULLs. The driver looks at every element, and PostgreSQL
-    pads what is shorter with NULLs."""
+    """A column for `unnest` beside others: nothing, where it holds only NULLs. The driver looks at every element, and
+    PostgreSQL pads what is shorter with NULLs."""
     return () if column.count(None) == len(column) else column
 
 
