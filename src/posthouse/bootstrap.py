@@ -21,6 +21,7 @@ from posthouse.adapters.postgres.database import Database
 from posthouse.adapters.postgres.directory import PostgresDirectory
 from posthouse.adapters.postgres.embedded import EmbeddedPostgres
 from posthouse.adapters.postgres.grants import PostgresGrants
+from posthouse.adapters.postgres.history import History
 from posthouse.adapters.postgres.inspect import PostgresInspector
 from posthouse.adapters.postgres.jobs import PostgresJobs
 from posthouse.adapters.postgres.log import PostgresLog
@@ -46,7 +47,11 @@ from posthouse.dispatch.gauges import watch
 from posthouse.dispatch.janitor import Janitor
 from posthouse.domain.errors import Invalid, SetupError
 from posthouse.domain.event import Draft, Event
-from posthouse.domain.limits import PUBLISH_CLASSES
+from posthouse.domain.limits import (
+    API_STATEMENT_SECONDS_MAX,
+    PUBLISH_CLASSES,
+    PUBLISH_STATEMENT_SECONDS_MAX,
+)
 from posthouse.intake.catalogue import CatalogueCache
 from posthouse.intake.operations import Operators
 from posthouse.intake.publisher import Publisher
@@ -64,7 +69,6 @@ READING_CONNECTIONS: Final = 6
 API_CONNECTIONS: Final = 8
 STREAM_CONNECTIONS: Final = 4
 READING_SETTINGS: Final = {"plan_cache_mode": "force_custom_plan"}  # a generic plan locks every day's partition
-API_STATEMENT_SECONDS: Final = 10.0
 
 
 class Posthouse:
@@ -127,14 +131,19 @@ class Posthouse:
         await migrate(dsn)
         clock = SystemClock()
         owner = clock.new_id()
-        publishing = await self._open(Database(dsn, size=PUBLISH_CLASSES + 1))
-        journalling = await self._open(Database(dsn, size=2))
-        reading = await self._open(Database(dsn, size=READING_CONNECTIONS, settings=READING_SETTINGS))
+        history = History(owner)
+        publishing = await self._open(
+            Database(dsn, size=PUBLISH_CLASSES + 1, statement_seconds=PUBLISH_STATEMENT_SECONDS_MAX, history=history)
+        )
+        journalling = await self._open(Database(dsn, size=2, history=history))
+        reading = await self._open(Database(dsn, size=READING_CONNECTIONS, settings=READING_SETTINGS, history=history))
         managing = await self._open(
-            Database(dsn, size=API_CONNECTIONS, statement_seconds=API_STATEMENT_SECONDS, settings=READING_SETTINGS)
+            Database(dsn, size=API_CONNECTIONS, statement_seconds=API_STATEMENT_SECONDS_MAX, settings=READING_SETTINGS)
         )
         streaming = await self._open(
-            Database(dsn, size=STREAM_CONNECTIONS, statement_seconds=API_STATEMENT_SECONDS, settings=READING_SETTINGS)
+            Database(
+                dsn, size=STREAM_CONNECTIONS, statement_seconds=API_STATEMENT_SECONDS_MAX, settings=READING_SETTINGS
+            )
         )
         upkeep = PostgresUpkeep(reading)
 
@@ -148,7 +157,7 @@ class Posthouse:
         sealer = Sealer(self._keyring(data_dir, create=not await upkeep.has_secrets()))
         telemetry = PrometheusTelemetry()
         event_log = self.wrap_log(PostgresLog(publishing, reading))
-        store = self.wrap_store(PostgresStore(journalling, reading, sealer.open))
+        store = self.wrap_store(PostgresStore(journalling, reading, sealer.open, history=history))
         http = HttpTransport(
             GuardPolicy(
                 allow_private=settings.allow_private_targets,
@@ -159,7 +168,7 @@ class Posthouse:
         )
         self._stack.push_async_callback(http.close)
         transport = self.wrap_transport(http)
-        session = ProcessSession(dsn, reading, owner=owner)
+        session = ProcessSession(dsn, reading, owner=owner, history=history)
 
         def appended(events: Sequence[Event]) -> None:
             session.notify(engine.offer(events))
@@ -188,6 +197,7 @@ class Posthouse:
             owed_max=settings.owed_per_endpoint_max,
             jobs=PostgresJobs(reading),
         )
+        history.tell(engine.replaced, held=lambda: engine.ownership.epochs)
         session.tell(appended=engine.tails.nudge, lost=engine.suspend)
         await session.start()
         self._stack.push_async_callback(session.close)
@@ -198,6 +208,7 @@ class Posthouse:
 
         directory = PostgresDirectory(managing, sealer)
         catalogue = CatalogueCache(directory, clock, auto_create=settings.auto_create_event_types)
+        history.tell(catalogue.forget)
         self._stack.push_async_callback(publisher.close)
         operators = Operators(publisher, clock)
         self._stack.push_async_callback(operators.close)
@@ -209,6 +220,7 @@ class Posthouse:
         janitor = Janitor(upkeep, clock, retention_days=days, anchor=anchor, measure=quotas.measure)
         self._task(janitor.run())
         watch(telemetry, engine, publisher, janitor, clock)
+        telemetry.watch("database_replacements", lambda: history.replacements)
 
         async def check_target(host: str, port: int) -> str | None:
             try:
@@ -252,6 +264,7 @@ class Posthouse:
             body_seconds=settings.body_seconds,
         )
         self._end_streams, self._hint_streams = services.streams.lookout.end, services.streams.lookout.hint
+        history.tell(services.streams.lookout.restart)
         telemetry.watch("streams", lambda: services.streams.count)
         self._stack.push_async_callback(services.streams.lookout.close)
         given = settings.admin_key

@@ -8,9 +8,9 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import asyncpg
 
+from posthouse.adapters.postgres.hosts import Hosts
 from posthouse.domain.errors import PosthouseError, SetupError, StoreUnavailable
-
-CONNECT_SECONDS_MAX: Final = 10.0
+from posthouse.domain.limits import STORE_CONNECT_SECONDS
 
 _SCHEMES: Final = ("postgresql", "postgres")
 _UNREADABLE: Final = "a DSN that cannot be read"
@@ -44,7 +44,7 @@ async def connect(dsn: str) -> asyncpg.Connection[asyncpg.Record]:
     try:
         if urlsplit(dsn).scheme not in _SCHEMES:  # the driver takes an empty one for its defaults
             raise ValueError("not a DSN")
-        return await asyncpg.connect(dsn, timeout=CONNECT_SECONDS_MAX, statement_cache_size=0)
+        return await Hosts(dsn).connect(statement_cache_size=0)
     except (asyncpg.InterfaceError, ValueError):
         # Without its cause: the driver may quote the part of the DSN that it could not read.
         raise SetupError(
@@ -79,7 +79,7 @@ def unreachable(dsn: str, error: Exception) -> PosthouseError:
             )
         case TimeoutError():
             return StoreUnavailable(
-                f"PostgreSQL did not answer within {CONNECT_SECONDS_MAX:.0f} s ({where}). Check the host in "
+                f"PostgreSQL did not answer within {STORE_CONNECT_SECONDS:.0f} s ({where}). Check the host in "
                 "--database-url, and what lies between: firewall, VPN, security group."
             )
         case _:
