@@ -49,6 +49,7 @@ from posthouse.domain.errors import Invalid, SetupError
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.limits import (
     API_STATEMENT_SECONDS_MAX,
+    PUBLISH_ANSWER_SECONDS_MAX,
     PUBLISH_CLASSES,
     PUBLISH_STATEMENT_SECONDS_MAX,
 )
@@ -260,6 +261,7 @@ class Posthouse:
                 payload_bytes_max=settings.payload_bytes_max,
                 batch_bytes_max=settings.batch_bytes_max,
                 body_seconds=settings.body_seconds,
+                answer_seconds=PUBLISH_ANSWER_SECONDS_MAX,
             ),
             body_seconds=settings.body_seconds,
         )

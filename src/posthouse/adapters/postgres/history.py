@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection
 from typing import Final, NamedTuple
+from uuid import UUID
 
 import asyncpg
 import structlog
@@ -47,7 +48,7 @@ class History:
     """
 
     def __init__(self, owner: bytes) -> None:
-        self._owner = owner
+        self._owner = UUID(bytes=owner)  # as the driver wants it on a connection that was not prepared yet
         self._held: Callable[[], Collection[int]] = tuple
         self._replaced: list[Callable[[], object]] = []
         self._changing = asyncio.Lock()

@@ -60,6 +60,7 @@ class ProcessSession:
                 # The server may not know yet that our session before is over, and hold its lock for a while.
                 await connection.execute("SELECT pg_advisory_lock($1)", lock_key(self._owner))
                 await connection.add_listener(CHANNEL, self._heard)
+                connection.add_termination_listener(lambda _: self._notify_due.set())  # look at once
             except BaseException:
                 connection.terminate()
                 raise
