@@ -9,11 +9,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any, Final
 
+import asyncpg
 import pytest
 from structlog.testing import capture_logs
 from tests.clusters import Clusters, Postgres, dsn_of
@@ -21,9 +25,14 @@ from tests.fakes import until
 from tests.receiving import Receiver, receiving
 from tests.serving import Reply, ask, call, serving
 
+from posthouse.domain.errors import StoreUnavailable
+from posthouse.domain.limits import LANE_CONCURRENCY, UNWRITTEN_RESULTS_MAX
+
 LOAD_SECONDS: Final = float(os.environ.get("POSTHOUSE_FAULT_SECONDS", "0.3"))
 EVENTS: Final = "/v1/apps/acme/events"
 EVENT: Final = {"type": "order.created", "data": {"n": 1}}
+
+ANSWERED_WITHIN_SECONDS: Final = 5.0  # the limit below, how rarely it is looked at, and a busy machine
 
 pytestmark = pytest.mark.timeout(180 + 20 * LOAD_SECONDS)
 
@@ -31,8 +40,9 @@ pytestmark = pytest.mark.timeout(180 + 20 * LOAD_SECONDS)
 class Load:
     """Publishers that never rest: what was accepted, and what was refused and how."""
 
-    def __init__(self, port: int, *, publishers: int = 4) -> None:
+    def __init__(self, port: int, *, publishers: int = 4, body: object = EVENT) -> None:
         self._port = port
+        self._body = body
         self._publishers = publishers
         self.accepted: list[str] = []
         self.refused: list[Reply] = []
@@ -52,7 +62,7 @@ class Load:
         time = asyncio.get_running_loop().time
         while True:
             began = time()
-            reply = await ask(self._port, "POST", EVENTS, EVENT)
+            reply = await ask(self._port, "POST", EVENTS, self._body)
             self.slowest = max(self.slowest, time() - began)
             if reply.status == 202:
                 self.accepted.append(reply.body["id"])
@@ -239,6 +249,194 @@ async def test_what_is_owed_on_record_is_derived_anew_where_only_the_record_was_
         await standby.start()
         await standby.promote()
         await until(lambda: event in receiver.confirmed, "the event to be delivered from the log")
+
+
+async def test_without_the_synchronous_standby_nothing_is_accepted(
+    clusters: Clusters, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither where the wait for it is cut short, nor as what was committed here alone is found by the second try."""
+    monkeypatch.setattr("posthouse.bootstrap.PUBLISH_STATEMENT_SECONDS_MAX", 0.5)
+    monkeypatch.setattr("posthouse.bootstrap.PUBLISH_ANSWER_SECONDS_MAX", 10.0)
+    primary, standby = await clusters.pair(synchronous=True)
+    async with serving(dsn_of(primary, standby)) as server:
+        await prepare(server.port, receiver)
+        await standby.stop()
+        reply = await ask(server.port, "POST", EVENTS, EVENT)
+        assert (reply.status, reply.body["code"]) == (503, "store_unavailable")
+        asking = asyncio.create_task(ask(server.port, "POST", EVENTS, EVENT))
+        cancelled = 0
+        while not asking.done():
+            rows = await primary.execute(
+                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+            )
+            cancelled += len(rows)
+            await asyncio.sleep(0.05)
+        assert cancelled > 0
+        assert (await asking).status == 503
+        stored = await primary.execute("SELECT count(*) FROM event WHERE type = 'order.created'")
+        assert stored[0][0] == 2, "they are committed here, and nobody was told so"
+        await standby.start()
+        event = await published(server.port, patiently=True)
+        await until(lambda: event in receiver.confirmed)
+        assert await series(server.port, "publish_failed_events_total") >= 2
+
+
+async def test_locks_that_somebody_holds_stop_what_needs_them_and_no_more(
+    clusters: Clusters, receiver: Receiver
+) -> None:
+    database = clusters.server()
+    await database.start()
+    async with serving(database.dsn) as server:
+        await prepare(server.port, receiver)
+        journal = server._engine.journal
+        load = Load(server.port)
+        async with load.running():
+            await load.goes_on()
+            async with locking(database, "event"):
+                await load.is_refused()
+            await load.goes_on()
+            async with locking(database, "attempt"):
+                await until(lambda: not journal.has_room, "the journal to be full")
+                await load.goes_on()
+                assert journal.unwritten <= UNWRITTEN_RESULTS_MAX + server._engine.lanes.in_flight + LANE_CONCURRENCY
+            await until(lambda: journal.has_room, "the journal to be written")
+            await load.goes_on()
+        load.check()
+        assert load.slowest < ANSWERED_WITHIN_SECONDS
+        await all_delivered(load, receiver)
+        await nothing_spent(database, load)
+
+
+async def test_a_server_that_hangs_keeps_nobody_waiting(clusters: Clusters, receiver: Receiver) -> None:
+    database = clusters.server()
+    await database.start()
+    async with serving(database.dsn, pending_events_max=20) as server:
+        await prepare(server.port, receiver)
+        load = Load(server.port, publishers=30)
+        async with load.running():
+            await load.goes_on()
+            database.signal_all(signal.SIGSTOP)
+            await load.is_refused(60)
+            assert await series(server.port, "publish_pending_events") <= 20
+            await asyncio.sleep(LOAD_SECONDS)
+            database.signal_all(signal.SIGCONT)
+            await load.goes_on()
+        load.check()
+        assert load.slowest < ANSWERED_WITHIN_SECONDS
+        await all_delivered(load, receiver)
+        await nothing_spent(database, load)
+
+
+async def test_no_connections_are_left(clusters: Clusters, receiver: Receiver) -> None:
+    database = clusters.server()
+    await database.start(max_connections="14", superuser_reserved_connections="0", max_wal_senders="0")
+    async with holding(database) as held, serving(database.dsn) as server:
+        await prepare(server.port, receiver)
+        load = Load(server.port)
+        async with load.running():
+            await load.goes_on()
+            await held.take_all()
+            await load.is_refused()
+            with pytest.raises(StoreUnavailable, match="raise its max_connections"):
+                async with serving(database.dsn):
+                    pytest.fail("it started without a database")
+            await asyncio.sleep(LOAD_SECONDS)
+            await held.release()
+            await load.goes_on()
+        load.check()
+        await all_delivered(load, receiver)
+        await nothing_spent(database, load)
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A file system of its own, of 256 MB."""
+    folder = Path(tempfile.mkdtemp(prefix="posthouse-fault-", dir="/tmp"))
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256m,mode=0755", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        folder.rmdir()
+        pytest.skip("a full disk: mounting a tmpfs is refused here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+        folder.rmdir()
+
+
+async def test_a_full_disk_is_waited_out(small_disk: Path, receiver: Receiver) -> None:
+    with capture_logs() as logs:
+        async with serving(None, data_dir=str(small_disk / "data"), payload_bytes_max=2 * 1024 * 1024) as server:
+            await prepare(server.port, receiver)
+            load = Load(server.port, body={"type": "order.created", "data": os.urandom(400_000).hex()})
+            async with load.running():
+                await load.goes_on(3)
+                ballast = small_disk / "ballast"
+                with ballast.open("wb") as file, suppress(OSError):
+                    while True:
+                        file.write(bytes(64 * 1024))
+                        file.flush()
+                await load.is_refused()
+                await asyncio.sleep(LOAD_SECONDS)
+                ballast.unlink()
+                await load.goes_on(3)
+            load.check()
+            await all_delivered(load, receiver)
+            assert (await call(server.port, "GET", "/v1/apps/acme/deliveries"))["data"] == []
+            failed = (await call(server.port, "GET", "/v1/apps/acme/attempts?outcome=failed"))["data"]
+            assert failed == []
+    deaths = [entry for entry in logs if entry["event"] == "postgres" and "has died" in entry["told"]]
+    assert len(deaths) < 10, "that is a crash loop"
+
+
+@asynccontextmanager
+async def locking(database: Postgres, table: str) -> AsyncIterator[None]:
+    """Somebody holds a lock on a table that goes with nothing."""
+    connection = await asyncpg.connect(database.dsn)
+    try:
+        async with connection.transaction():
+            await connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+            yield
+    finally:
+        await connection.close()
+
+
+class Held:
+    """Connections that somebody else has."""
+
+    def __init__(self, database: Postgres) -> None:
+        self._database = database
+        self._connections: list[asyncpg.Connection[asyncpg.Record]] = []
+
+    async def take_one(self) -> None:
+        self._connections.append(await asyncpg.connect(self._database.dsn))
+
+    async def take_all(self) -> None:
+        """End those of the server, until it has none and there are none left."""
+        async with asyncio.timeout(30):
+            while True:
+                with suppress(asyncpg.TooManyConnectionsError):
+                    while True:
+                        await self.take_one()
+                ended = await self._connections[0].fetch(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'posthouse'"
+                )
+                if not ended:
+                    return
+
+    async def release(self) -> None:
+        for connection in self._connections:
+            await connection.close()
+        self._connections.clear()
+
+
+@asynccontextmanager
+async def holding(database: Postgres) -> AsyncIterator[Held]:
+    held = Held(database)
+    await held.take_one()
+    try:
+        yield held
+    finally:
+        await held.release()
 
 
 async def published(port: int, *, patiently: bool = False) -> str:
