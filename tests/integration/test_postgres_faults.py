@@ -23,10 +23,10 @@ from structlog.testing import capture_logs
 from tests.clusters import Clusters, Postgres, dsn_of
 from tests.fakes import until
 from tests.receiving import Receiver, receiving
-from tests.serving import Reply, ask, call, serving
+from tests.serving import Reply, ask, call, request, serving
 
 from posthouse.domain.errors import StoreUnavailable
-from posthouse.domain.limits import LANE_CONCURRENCY, UNWRITTEN_RESULTS_MAX
+from posthouse.domain.limits import LANE_CONCURRENCY
 
 LOAD_SECONDS: Final = float(os.environ.get("POSTHOUSE_FAULT_SECONDS", "0.3"))
 EVENTS: Final = "/v1/apps/acme/events"
@@ -197,6 +197,7 @@ async def test_a_standby_that_lost_the_end_is_noticed_and_nothing_after_it_is_sk
         waiting = await published(server.port)
         partition, head = (await primary.execute("SELECT partition, seq FROM log_head WHERE seq > 0"))[0]
         assert head == 9
+        stream, writer = await following(server.port)
         with capture_logs() as logs:
             await primary.kill()
             await standby.start()
@@ -213,6 +214,9 @@ async def test_a_standby_that_lost_the_end_is_noticed_and_nothing_after_it_is_sk
         assert await series(server.port, "log_rewinds_total") == 1
         assert await series(server.port, "database_replacements_total") == 1
         assert waiting not in receiver.confirmed, "it is gone with the log's end, which the alarm says"
+        async with asyncio.timeout(10):
+            await stream.read()  # to its end: its position is of a log that is no more
+        writer.close()
         # What was known of configuration is not believed any more.
         assert (await ask(server.port, "POST", "/v1/apps/lost/events", EVENT)).status == 404
         assert (await ask(server.port, "GET", "/readyz")).status == 200
@@ -228,9 +232,9 @@ async def test_what_is_owed_on_record_is_derived_anew_where_only_the_record_was_
         receiver.always(b"HTTP/1.1 500 So\r\nContent-Length: 0\r\nRetry-After: 3\r\n\r\n")
         hang, answered = receiver.answer, asyncio.Event()
 
-        async def late(request: Any) -> bytes | None:
+        async def late(received: Any) -> bytes | None:
             await answered.wait()
-            return await hang(request)
+            return await hang(received)
 
         receiver.answer = late
         event = await published(server.port)
@@ -282,8 +286,9 @@ async def test_without_the_synchronous_standby_nothing_is_accepted(
 
 
 async def test_locks_that_somebody_holds_stop_what_needs_them_and_no_more(
-    clusters: Clusters, receiver: Receiver
+    clusters: Clusters, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("posthouse.settle.journal.UNWRITTEN_RESULTS_MAX", 100)
     database = clusters.server()
     await database.start()
     async with serving(database.dsn) as server:
@@ -298,7 +303,7 @@ async def test_locks_that_somebody_holds_stop_what_needs_them_and_no_more(
             async with locking(database, "attempt"):
                 await until(lambda: not journal.has_room, "the journal to be full")
                 await load.goes_on()
-                assert journal.unwritten <= UNWRITTEN_RESULTS_MAX + server._engine.lanes.in_flight + LANE_CONCURRENCY
+                assert journal.unwritten <= 100 + LANE_CONCURRENCY, "what is in flight as it is full ends"
             await until(lambda: journal.has_room, "the journal to be written")
             await load.goes_on()
         load.check()
@@ -448,6 +453,14 @@ async def published(port: int, *, patiently: bool = False) -> str:
         assert patiently, reply
         assert reply.status == 503, reply
         await asyncio.sleep(0.05)
+
+
+async def following(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A live stream."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request("GET", "/v1/stream"))
+    assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+    return reader, writer
 
 
 async def only_endpoint(port: int) -> str:
