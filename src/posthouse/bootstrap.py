@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import structlog
 import uvicorn
@@ -26,6 +26,7 @@ from posthouse.adapters.postgres.inspect import PostgresInspector
 from posthouse.adapters.postgres.jobs import PostgresJobs
 from posthouse.adapters.postgres.log import PostgresLog
 from posthouse.adapters.postgres.migrate import migrate
+from posthouse.adapters.postgres.pools import Pools
 from posthouse.adapters.postgres.routing import PostgresRoutingView
 from posthouse.adapters.postgres.session import ProcessSession
 from posthouse.adapters.postgres.store import PostgresStore
@@ -47,12 +48,7 @@ from posthouse.dispatch.gauges import watch
 from posthouse.dispatch.janitor import Janitor
 from posthouse.domain.errors import Invalid, SetupError
 from posthouse.domain.event import Draft, Event
-from posthouse.domain.limits import (
-    API_STATEMENT_SECONDS_MAX,
-    PUBLISH_ANSWER_SECONDS_MAX,
-    PUBLISH_CLASSES,
-    PUBLISH_STATEMENT_SECONDS_MAX,
-)
+from posthouse.domain.limits import PUBLISH_ANSWER_SECONDS_MAX, PUBLISH_STATEMENT_SECONDS_MAX
 from posthouse.intake.catalogue import CatalogueCache
 from posthouse.intake.operations import Operators
 from posthouse.intake.publisher import Publisher
@@ -65,11 +61,6 @@ from posthouse.ports.transport import Transport
 
 log = structlog.get_logger()
 T = TypeVar("T")
-
-READING_CONNECTIONS: Final = 6
-API_CONNECTIONS: Final = 8
-STREAM_CONNECTIONS: Final = 4
-READING_SETTINGS: Final = {"plan_cache_mode": "force_custom_plan"}  # a generic plan locks every day's partition
 
 
 class Posthouse:
@@ -133,19 +124,10 @@ class Posthouse:
         clock = SystemClock()
         owner = clock.new_id()
         history = History(owner)
-        publishing = await self._open(
-            Database(dsn, size=PUBLISH_CLASSES + 1, statement_seconds=PUBLISH_STATEMENT_SECONDS_MAX, history=history)
-        )
-        journalling = await self._open(Database(dsn, size=2, history=history))
-        reading = await self._open(Database(dsn, size=READING_CONNECTIONS, settings=READING_SETTINGS, history=history))
-        managing = await self._open(
-            Database(dsn, size=API_CONNECTIONS, statement_seconds=API_STATEMENT_SECONDS_MAX, settings=READING_SETTINGS)
-        )
-        streaming = await self._open(
-            Database(
-                dsn, size=STREAM_CONNECTIONS, statement_seconds=API_STATEMENT_SECONDS_MAX, settings=READING_SETTINGS
-            )
-        )
+        pools = Pools(dsn, history, publish_seconds=PUBLISH_STATEMENT_SECONDS_MAX)
+        for database in pools.all:
+            await self._open(database)
+        reading, managing = pools.reading, pools.managing
         upkeep = PostgresUpkeep(reading)
 
         async def anchor() -> None:
@@ -157,8 +139,8 @@ class Posthouse:
         await upkeep.ensure_days(clock.now())
         sealer = Sealer(self._keyring(data_dir, create=not await upkeep.has_secrets()))
         telemetry = PrometheusTelemetry()
-        event_log = self.wrap_log(PostgresLog(publishing, reading))
-        store = self.wrap_store(PostgresStore(journalling, reading, sealer.open, history=history))
+        event_log = self.wrap_log(PostgresLog(pools.publishing, reading))
+        store = self.wrap_store(PostgresStore(pools.journalling, reading, sealer.open, history=history))
         http = HttpTransport(
             GuardPolicy(
                 allow_private=settings.allow_private_targets,
@@ -243,7 +225,7 @@ class Posthouse:
             store=store,
             replay_book=PostgresJobs(managing),
             transport=transport,
-            stream_source=PostgresStreamSource(streaming),
+            stream_source=PostgresStreamSource(pools.streaming),
             retention_days=days,
             quota_refused=operators.quota_refused,
             check_target=check_target,
@@ -313,10 +295,9 @@ class Posthouse:
             )
         return load_keyring(value=value, file=settings.master_key_file, data_dir=data_dir, create=create)
 
-    async def _open(self, database: Database) -> Database:
+    async def _open(self, database: Database) -> None:
         await database.open()
         self._stack.push_async_callback(database.close)
-        return database
 
     def _task(self, work: Coroutine[Any, Any, None]) -> None:
         """A task beside everything else, ended as the stack unwinds."""

@@ -143,7 +143,7 @@ async def test_a_server_whose_history_ended_is_not_used_any_more() -> None:
     assert history.known == Timeline(2, 1), "another cluster altogether: restored from a dump, say"
 
 
-async def test_a_fence_that_fails_is_tried_with_the_next_connection() -> None:
+async def test_a_fence_that_fails_is_tried_with_the_next_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     history = History(new_owner())
     history.tell(lambda: told.append("replaced"))
@@ -153,7 +153,7 @@ async def test_a_fence_that_fails_is_tried_with_the_next_connection() -> None:
     async def fails(*_: Any) -> None:
         raise OSError("gone")
 
-    broken.execute = fails  # type: ignore[method-assign]
+    monkeypatch.setattr(broken, "execute", fails)
     with pytest.raises(OSError, match="gone"):
         await history.check(broken)  # type: ignore[arg-type]
     assert (history.fence, told) == (1, [])
