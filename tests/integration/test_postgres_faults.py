@@ -25,6 +25,7 @@ from tests.fakes import until
 from tests.receiving import Receiver, receiving
 from tests.serving import Reply, ask, call, request, serving
 
+from posthouse.adapters.postgres.dsn import connect
 from posthouse.domain.errors import StoreUnavailable
 from posthouse.domain.limits import LANE_CONCURRENCY
 
@@ -90,8 +91,8 @@ class Load:
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is waited for longer in earnest: an append whose fate is not known, and an answer of the database."""
-    monkeypatch.setattr("posthouse.intake.publisher.DOUBT_SECONDS", 1.0)
-    monkeypatch.setattr("posthouse.bootstrap.PUBLISH_ANSWER_SECONDS_MAX", 2.0)
+    monkeypatch.setattr("posthouse.intake.publisher.DOUBT_SECONDS", 0.5)
+    monkeypatch.setattr("posthouse.bootstrap.PUBLISH_ANSWER_SECONDS_MAX", 1.5)
 
 
 @pytest.fixture
@@ -262,6 +263,8 @@ async def test_without_the_synchronous_standby_nothing_is_accepted(
     monkeypatch.setattr("posthouse.bootstrap.PUBLISH_STATEMENT_SECONDS_MAX", 0.5)
     monkeypatch.setattr("posthouse.bootstrap.PUBLISH_ANSWER_SECONDS_MAX", 10.0)
     primary, standby = await clusters.pair(synchronous=True)
+    with pytest.raises(StoreUnavailable, match="none of the hosts takes writes"):
+        await connect(dsn_of(standby, standby))
     async with serving(dsn_of(primary, standby)) as server:
         await prepare(server.port, receiver)
         await standby.stop()
@@ -376,10 +379,9 @@ async def test_a_full_disk_is_waited_out(small_disk: Path, receiver: Receiver) -
             async with load.running():
                 await load.goes_on(3)
                 ballast = small_disk / "ballast"
-                with ballast.open("wb") as file, suppress(OSError):
+                with ballast.open("wb", buffering=0) as file, suppress(OSError):
                     while True:
                         file.write(bytes(64 * 1024))
-                        file.flush()
                 await load.is_refused()
                 await asyncio.sleep(LOAD_SECONDS)
                 ballast.unlink()

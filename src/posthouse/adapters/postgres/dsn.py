@@ -51,7 +51,7 @@ async def connect(dsn: str) -> asyncpg.Connection[asyncpg.Record]:
             "--database-url cannot be read. It looks like postgresql://user:password@host:5432/database; "
             "in the password, write @ : / ? # % as %40 %3A %2F %3F %23 %25."
         ) from None
-    except (asyncpg.PostgresError, OSError) as error:
+    except (asyncpg.PostgresError, asyncpg.InternalClientError, OSError) as error:
         raise unreachable(dsn, error) from error
 
 
@@ -70,6 +70,10 @@ def unreachable(dsn: str, error: Exception) -> PosthouseError:
             return SetupError(f"{error} ({where}). Grant CONNECT on the database to the user of --database-url.")
         case asyncpg.TooManyConnectionsError():
             return StoreUnavailable(f"PostgreSQL has no connection left ({where}): raise its max_connections.")
+        case asyncpg.TargetServerAttributeNotMatched():
+            return StoreUnavailable(
+                f"none of the hosts takes writes now ({where}): they are standbys, until one of them is promoted."
+            )
         case asyncpg.PostgresError():
             return StoreUnavailable(f"PostgreSQL does not take connections now ({where}): {error}.")
         case ssl.SSLCertVerificationError():

@@ -19,18 +19,26 @@ READING_SETTINGS: Final = {"plan_cache_mode": "force_custom_plan"}  # a generic 
 
 
 class Pools:
-    """The engine's (`publishing`, `journalling`, `reading`) all go by one `history`; `managing` is for the API and `streaming`
-    for live streams."""
+    """`publishing`, `journalling` and `reading` are the engine's, `managing` is for the API and `streaming` for live streams.
+    All go by one `history`."""
 
     def __init__(self, dsn: str, history: History, *, publish_seconds: float = PUBLISH_STATEMENT_SECONDS_MAX) -> None:
         self.publishing = Database(dsn, size=PUBLISH_CLASSES + 1, statement_seconds=publish_seconds, history=history)
         self.journalling = Database(dsn, size=2, history=history)
         self.reading = Database(dsn, size=READING_CONNECTIONS, settings=READING_SETTINGS, history=history)
         self.managing = Database(
-            dsn, size=API_CONNECTIONS, statement_seconds=API_STATEMENT_SECONDS_MAX, settings=READING_SETTINGS
+            dsn,
+            size=API_CONNECTIONS,
+            statement_seconds=API_STATEMENT_SECONDS_MAX,
+            settings=READING_SETTINGS,
+            history=history,
         )
         self.streaming = Database(
-            dsn, size=STREAM_CONNECTIONS, statement_seconds=API_STATEMENT_SECONDS_MAX, settings=READING_SETTINGS
+            dsn,
+            size=STREAM_CONNECTIONS,
+            statement_seconds=API_STATEMENT_SECONDS_MAX,
+            settings=READING_SETTINGS,
+            history=history,
         )
 
     @property

@@ -20,6 +20,8 @@ log = structlog.get_logger()
 SQL = Queries("session.sql")
 CHANNEL: Final = "posthouse_appended"
 CHECK_SECONDS: Final = 2.0
+RECONNECT_SECONDS_MIN: Final = 0.1
+RECONNECT_SECONDS_MAX: Final = 1.0
 ANSWER_SECONDS_MAX: Final = 12.0  # more than `lock_timeout`
 
 
@@ -98,11 +100,13 @@ class ProcessSession:
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
+        delay = RECONNECT_SECONDS_MIN
         while self._connection is None:
             try:
                 await self.start()
             except StoreUnavailable:
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, RECONNECT_SECONDS_MAX)
 
     def notify(self, partitions: Iterable[int]) -> None:
         """Tell the owners of these partitions that there is something new; coalesced, and allowed to be lost."""
