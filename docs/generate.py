@@ -20,7 +20,7 @@ from docs.http_page import http_page
 from docs.text import LANGUAGES, Texts, table
 from prometheus_client import Metric
 
-from posthouse.adapters.system.telemetry import GAUGES, PrometheusTelemetry
+from posthouse.adapters.system.telemetry import COUNTERS, GAUGES, PrometheusTelemetry
 from posthouse.api.problems import status_of
 from posthouse.api.texts.catalogue import chinese
 from posthouse.cli.reference import HEAD, reference
@@ -234,9 +234,9 @@ def metrics_page(texts: Texts) -> str:
 
 
 def metric_families() -> list[Metric]:
-    """What a server's registry collects: every gauge is one that a server watches (a test holds that)."""
+    """What a server's registry collects: every gauge and counter is one that a server watches (a test holds that)."""
     telemetry = PrometheusTelemetry()
-    for name in GAUGES:
+    for name in (*GAUGES, *COUNTERS):
         telemetry.watch(name, lambda: 0.0)
     telemetry.attempt("failed", "http_status", "live", 0.1)
     return list(telemetry.collect())

@@ -26,7 +26,7 @@ class Reply(NamedTuple):
 
 @asynccontextmanager
 async def serving(
-    dsn: str, *, kind: type[bootstrap.Posthouse] = bootstrap.Posthouse, **settings: Any
+    dsn: str | None, *, kind: type[bootstrap.Posthouse] = bootstrap.Posthouse, **settings: Any
 ) -> AsyncIterator[bootstrap.Posthouse]:
     """A server on a free port; by default it may deliver to 127.0.0.1 and to nothing else of this machine."""
     made = config.load(

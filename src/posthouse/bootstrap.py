@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import structlog
 import uvicorn
@@ -21,10 +21,12 @@ from posthouse.adapters.postgres.database import Database
 from posthouse.adapters.postgres.directory import PostgresDirectory
 from posthouse.adapters.postgres.embedded import EmbeddedPostgres
 from posthouse.adapters.postgres.grants import PostgresGrants
+from posthouse.adapters.postgres.history import History
 from posthouse.adapters.postgres.inspect import PostgresInspector
 from posthouse.adapters.postgres.jobs import PostgresJobs
 from posthouse.adapters.postgres.log import PostgresLog
 from posthouse.adapters.postgres.migrate import migrate
+from posthouse.adapters.postgres.pools import Pools
 from posthouse.adapters.postgres.routing import PostgresRoutingView
 from posthouse.adapters.postgres.session import ProcessSession
 from posthouse.adapters.postgres.store import PostgresStore
@@ -47,7 +49,7 @@ from posthouse.dispatch.gauges import watch
 from posthouse.dispatch.janitor import Janitor
 from posthouse.domain.errors import Invalid, SetupError
 from posthouse.domain.event import Draft, Event
-from posthouse.domain.limits import PUBLISH_CLASSES
+from posthouse.domain.limits import PUBLISH_ANSWER_SECONDS_MAX, PUBLISH_STATEMENT_SECONDS_MAX
 from posthouse.intake.catalogue import CatalogueCache
 from posthouse.intake.operations import Operators
 from posthouse.intake.publisher import Publisher
@@ -60,12 +62,6 @@ from posthouse.ports.transport import Transport
 
 log = structlog.get_logger()
 T = TypeVar("T")
-
-READING_CONNECTIONS: Final = 6
-API_CONNECTIONS: Final = 8
-STREAM_CONNECTIONS: Final = 4
-READING_SETTINGS: Final = {"plan_cache_mode": "force_custom_plan"}  # a generic plan locks every day's partition
-API_STATEMENT_SECONDS: Final = 10.0
 
 
 class Posthouse:
@@ -128,15 +124,11 @@ class Posthouse:
         await migrate(dsn)
         clock = SystemClock()
         owner = clock.new_id()
-        publishing = await self._open(Database(dsn, size=PUBLISH_CLASSES + 1))
-        journalling = await self._open(Database(dsn, size=2))
-        reading = await self._open(Database(dsn, size=READING_CONNECTIONS, settings=READING_SETTINGS))
-        managing = await self._open(
-            Database(dsn, size=API_CONNECTIONS, statement_seconds=API_STATEMENT_SECONDS, settings=READING_SETTINGS)
-        )
-        streaming = await self._open(
-            Database(dsn, size=STREAM_CONNECTIONS, statement_seconds=API_STATEMENT_SECONDS, settings=READING_SETTINGS)
-        )
+        history = History(owner)
+        pools = Pools(dsn, history, publish_seconds=PUBLISH_STATEMENT_SECONDS_MAX)
+        for database in pools.all:
+            await self._open(database)
+        reading, managing = pools.reading, pools.managing
         upkeep = PostgresUpkeep(reading)
 
         async def anchor() -> None:
@@ -148,8 +140,8 @@ class Posthouse:
         await upkeep.ensure_days(clock.now())
         sealer = Sealer(self._keyring(data_dir, create=not await upkeep.has_secrets()))
         telemetry = PrometheusTelemetry()
-        event_log = self.wrap_log(PostgresLog(publishing, reading))
-        store = self.wrap_store(PostgresStore(journalling, reading, sealer.open))
+        event_log = self.wrap_log(PostgresLog(pools.publishing, reading))
+        store = self.wrap_store(PostgresStore(pools.journalling, reading, sealer.open, history=history))
         http = HttpTransport(
             GuardPolicy(
                 allow_private=settings.allow_private_targets,
@@ -160,7 +152,7 @@ class Posthouse:
         )
         self._stack.push_async_callback(http.close)
         transport = self.wrap_transport(http)
-        session = ProcessSession(dsn, reading, owner=owner)
+        session = ProcessSession(dsn, reading, owner=owner, history=history)
 
         def appended(events: Sequence[Event]) -> None:
             session.notify(engine.offer(events))
@@ -189,6 +181,7 @@ class Posthouse:
             owed_max=settings.owed_per_endpoint_max,
             jobs=PostgresJobs(reading),
         )
+        history.tell(engine.replaced, held=lambda: engine.ownership.epochs)
         session.tell(appended=engine.tails.nudge, lost=engine.suspend)
         await session.start()
         self._stack.push_async_callback(session.close)
@@ -199,6 +192,7 @@ class Posthouse:
 
         directory = PostgresDirectory(managing, sealer)
         catalogue = CatalogueCache(directory, clock, auto_create=settings.auto_create_event_types)
+        history.tell(catalogue.forget)
         self._stack.push_async_callback(publisher.close)
         operators = Operators(publisher, clock)
         self._stack.push_async_callback(operators.close)
@@ -210,6 +204,7 @@ class Posthouse:
         janitor = Janitor(upkeep, clock, retention_days=days, anchor=anchor, measure=quotas.measure)
         self._task(janitor.run())
         watch(telemetry, engine, publisher, janitor, clock)
+        telemetry.watch("database_replacements", lambda: history.replacements)
 
         async def check_target(host: str, port: int) -> str | None:
             try:
@@ -231,7 +226,7 @@ class Posthouse:
             store=store,
             replay_book=PostgresJobs(managing),
             transport=transport,
-            stream_source=PostgresStreamSource(streaming),
+            stream_source=PostgresStreamSource(pools.streaming),
             retention_days=days,
             quota_refused=operators.quota_refused,
             check_target=check_target,
@@ -249,10 +244,12 @@ class Posthouse:
                 payload_bytes_max=settings.payload_bytes_max,
                 batch_bytes_max=settings.batch_bytes_max,
                 body_seconds=settings.body_seconds,
+                answer_seconds=PUBLISH_ANSWER_SECONDS_MAX,
             ),
             body_seconds=settings.body_seconds,
         )
         self._end_streams, self._hint_streams = services.streams.lookout.end, services.streams.lookout.hint
+        history.tell(services.streams.lookout.restart)
         telemetry.watch("streams", lambda: services.streams.count)
         self._stack.push_async_callback(services.streams.lookout.close)
         given = settings.admin_key
@@ -299,10 +296,9 @@ class Posthouse:
             )
         return load_keyring(value=value, file=settings.master_key_file, data_dir=data_dir, create=create)
 
-    async def _open(self, database: Database) -> Database:
+    async def _open(self, database: Database) -> None:
         await database.open()
         self._stack.push_async_callback(database.close)
-        return database
 
     def _task(self, work: Coroutine[Any, Any, None]) -> None:
         """A task beside everything else, ended as the stack unwinds."""

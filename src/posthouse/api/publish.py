@@ -20,10 +20,24 @@ from posthouse.api.gate import App, Receive, Scope, Send
 from posthouse.api.problems import problem_bytes
 from posthouse.api.texts.accepted import language_of
 from posthouse.domain.access import Principal
-from posthouse.domain.errors import Conflict, Forbidden, Invalid, NotFound, PosthouseError, TooLarge, Unauthorised
+from posthouse.domain.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    PosthouseError,
+    StoreUnavailable,
+    TooLarge,
+    Unauthorised,
+)
 from posthouse.domain.event import JSON_CONTENT, Draft
 from posthouse.domain.ids import EVENT, format_id
-from posthouse.domain.limits import BATCH_BYTES_MAX, BODY_READ_SECONDS, PAYLOAD_BYTES_MAX
+from posthouse.domain.limits import (
+    BATCH_BYTES_MAX,
+    BODY_READ_SECONDS,
+    PAYLOAD_BYTES_MAX,
+    PUBLISH_ANSWER_SECONDS_MAX,
+)
 from posthouse.intake.catalogue import CatalogueCache
 from posthouse.intake.cloudevents import is_batch
 from posthouse.intake.drafts import Drafter, Request, essence_of
@@ -70,6 +84,7 @@ class PublishRoutes:
         payload_bytes_max: int = PAYLOAD_BYTES_MAX,
         batch_bytes_max: int = BATCH_BYTES_MAX,
         body_seconds: float = BODY_READ_SECONDS,
+        answer_seconds: float = PUBLISH_ANSWER_SECONDS_MAX,
     ) -> None:
         self._next = next_app
         self._authenticator = authenticator
@@ -80,7 +95,7 @@ class PublishRoutes:
         self._quotas = quotas
         self._payload_bytes_max = payload_bytes_max
         self._batch_bytes_max = batch_bytes_max
-        self._uploads = _Uploads(body_seconds)
+        self._deadlines = _Deadlines(body_seconds, answer_seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
@@ -99,8 +114,15 @@ class PublishRoutes:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, reference: str | None, *, batch: bool) -> None:
         headers = [_JSON_HEADERS]
+        task = self._deadlines.begin()
         try:
-            status, body = await self._publish(scope, receive, reference, batch)
+            status, body = await self._publish(task, scope, receive, reference, batch)
+        except asyncio.CancelledError:
+            if not self._deadlines.was_overdue(task):
+                raise
+            log.warning("publish.unanswered")
+            error = StoreUnavailable("the database does not answer; what was sent may be stored nevertheless")
+            status, headers, body = problem_bytes(error, language_of(scope["headers"]))
         except PosthouseError as error:
             status, headers, body = problem_bytes(error, language_of(scope["headers"]))
         except _Disconnected:
@@ -108,13 +130,17 @@ class PublishRoutes:
         except Exception as error:
             log.exception("publish.failed")
             status, headers, body = problem_bytes(error, language_of(scope["headers"]))
+        finally:
+            self._deadlines.end(task)
         headers.append((b"content-length", b"%d" % len(body)))
         if status in (408, 413):
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _publish(self, scope: Scope, receive: Receive, reference: str | None, batch: bool) -> tuple[int, bytes]:
+    async def _publish(
+        self, task: asyncio.Task[Any], scope: Scope, receive: Receive, reference: str | None, batch: bool
+    ) -> tuple[int, bytes]:
         token = content_type = idempotency_key = None
         length = -1
         for name, value in scope["headers"]:
@@ -137,7 +163,7 @@ class PublishRoutes:
         dry_run = _dry_run(query, batch=batch)
         if not dry_run:
             self._publisher.admit(max(length, 0))
-        body = await self._uploads.read(receive, most)
+        body = await self._deadlines.read(task, receive, most)
         key = None
         if idempotency_key is not None:
             key = idempotency_key.decode("latin-1")
@@ -223,33 +249,53 @@ class _Disconnected(Exception):
     """The client went away before its body was complete: nothing was accepted."""
 
 
-class _Uploads:
-    """Ends the reading of bodies that come too slowly. One timer looks at all of them now and then: `asyncio.timeout` for
-    each would cost a tenth of the whole request."""
+class _Deadlines:
+    """Ends requests that take too long: whose bodies come too slowly, or for which the store does not answer. One timer looks
+    at all of them now and then: `asyncio.timeout` for each would cost a tenth of the whole request."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self, body_seconds: float, answer_seconds: float) -> None:
+        self._body_seconds = body_seconds
+        self._answer_seconds = answer_seconds
+        self._look_seconds = min(body_seconds / 4, answer_seconds / 4)
         self._deadlines: dict[asyncio.Task[Any], float] = {}
         self._overdue: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def read(self, receive: Receive, most: int) -> bytes:
-        """The whole body. Raises TooLarge, Invalid (it came too slowly), _Disconnected."""
+    def begin(self) -> asyncio.Task[Any]:
+        """This task's request begins; `end` it. Until its body is read, and again from then on, the store has to answer."""
         task = asyncio.current_task()
         assert task is not None
         loop = asyncio.get_running_loop()
-        self._deadlines[task] = loop.time() + self._seconds
+        self._deadlines[task] = loop.time() + self._answer_seconds
         if self._timer is None:
-            self._timer = loop.call_later(self._seconds / 4, self._look)
+            self._timer = loop.call_later(self._look_seconds, self._look)
+        return task
+
+    def end(self, task: asyncio.Task[Any]) -> None:
+        del self._deadlines[task]
+        self._overdue.discard(task)
+
+    def was_overdue(self, task: asyncio.Task[Any]) -> bool:
+        """Whether the cancellation that the task has just met was ours; then it is undone."""
+        if task not in self._overdue:
+            return False
+        self._overdue.discard(task)
+        return task.uncancel() == 0
+
+    async def read(self, task: asyncio.Task[Any], receive: Receive, most: int) -> bytes:
+        """The whole body. Raises TooLarge, Invalid (it came too slowly), _Disconnected."""
+        time = asyncio.get_running_loop().time
+        self._deadlines[task] = time() + self._body_seconds
         try:
             return await _body(receive, most)
         except asyncio.CancelledError:
-            if task not in self._overdue or task.uncancel() > 0:
+            if not self.was_overdue(task):
                 raise
-            raise Invalid(f"the body did not arrive within {self._seconds:g} seconds", code="body_timeout") from None
+            raise Invalid(
+                f"the body did not arrive within {self._body_seconds:g} seconds", code="body_timeout"
+            ) from None
         finally:
-            del self._deadlines[task]
-            self._overdue.discard(task)
+            self._deadlines[task] = time() + self._answer_seconds
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
@@ -258,7 +304,7 @@ class _Uploads:
             if deadline <= now and task not in self._overdue:
                 self._overdue.add(task)
                 task.cancel()
-        self._timer = loop.call_later(self._seconds / 4, self._look) if self._deadlines else None
+        self._timer = loop.call_later(self._look_seconds, self._look) if self._deadlines else None
 
 
 async def _body(receive: Receive, most: int) -> bytes:

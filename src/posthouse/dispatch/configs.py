@@ -143,6 +143,11 @@ class Configs:
             del self._routers[app_id]
         self._versions.update(versions)
 
+    def forget(self) -> None:
+        """The store's history is another one: versions that were given may be given again, and apps that were gone be there."""
+        self._forgotten += 1
+        self._routers.clear()
+
     def drop(self, partitions: Collection[int]) -> None:
         """Partitions are no longer ours."""
         for partition in partitions:

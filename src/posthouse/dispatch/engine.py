@@ -191,6 +191,12 @@ class Engine:
         self.ownership.suspend()
         self.tails.suspect_all()
 
+    def replaced(self) -> None:
+        """The store has another history now (a standby was promoted): forget all that was read from the one before. Partitions
+        are taken and derived afresh, and the log is compared with what it was."""
+        self.ownership.drop(list(self.ownership.epochs))
+        self.configs.forget()
+
     async def stop(self, *, seconds: float = 5.0) -> None:
         """Planned hand-over: start nothing, journal, mark what still runs, release; then wait a while for late answers."""
         self._stopping = True

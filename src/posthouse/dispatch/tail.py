@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -28,12 +28,25 @@ READ_SLACK_SECONDS: Final = 3_600.0
 READS_AT_ONCE: Final = 4
 
 
+class _End(NamedTuple):
+    """How far a log was known to reach: the event at that position, where it was seen, and when the last one that was seen was
+    appended."""
+
+    seq: int
+    id: EventId | None
+    at: float
+
+
 class _Tail:
-    """One partition. `position` is the last `seq` handed on; while `busy`, a task is reading and offers are set aside."""
+    """One partition. `position` is the last `seq` handed on; while `busy`, a task is reading and offers are set aside. `left`
+    is how far the log reached when the partition was ours before, until it was compared with the log of now."""
 
-    __slots__ = ("at", "busy", "epoch", "last_id", "offered", "partition", "position", "seen_head", "suspect")
+    __slots__ = (
+        "at", "busy", "epoch", "last_id", "left", "offered", "partition", "position", "seen_head", "suspect"
+    )  # fmt: skip
 
-    def __init__(self, claim: Claim) -> None:
+    def __init__(self, claim: Claim, left: _End | None) -> None:
+        self.left = left
         self.partition = claim.partition
         self.epoch = claim.epoch
         self.position = claim.cursor.seq
@@ -43,6 +56,18 @@ class _Tail:
         self.seen_head = claim.cursor.seq
         self.busy = False
         self.suspect = False
+
+    @property
+    def end(self) -> _End:
+        """How far the log is known to reach."""
+        offered = max(self.offered, default=0)
+        if offered > self.position:
+            return _End(
+                max(offered, self.seen_head), self.offered[offered].id if offered >= self.seen_head else None, self.at
+            )
+        if self.seen_head > self.position:
+            return _End(self.seen_head, None, self.at)
+        return _End(self.position, self.last_id, self.at)
 
 
 class Tails:
@@ -78,6 +103,8 @@ class Tails:
         self._heads_seen = heads_seen
         self._ended = ended
         self._tails: dict[int, _Tail] = {}
+        self._left: dict[int, _End] = {}  # how far the logs of partitions reached that were ours
+        self.rewinds = 0  # logs that were found to have lost their end
         self._offered_events = 0
         self._offered_bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -87,12 +114,13 @@ class Tails:
         self._closed = False
 
     def take(self, claim: Claim) -> None:
-        self._tails[claim.partition] = _Tail(claim)
+        self._tails[claim.partition] = _Tail(claim, self._left.pop(claim.partition, None))
 
     def drop(self, partitions: Collection[int]) -> None:
         for partition in partitions:
             tail = self._tails.pop(partition, None)
             if tail is not None:
+                self._left[partition] = tail.left or tail.end
                 for seq in list(tail.offered):
                     self._take_offered(tail, seq)
 
@@ -223,14 +251,17 @@ class Tails:
 
     async def _follow(self, tail: _Tail) -> None:
         try:
+            if tail.left is not None:
+                await self._compare(tail, tail.left)
             if tail.suspect:
                 await self._verify(tail)
             while self._is_ours(tail) and await self._advance(tail):
                 pass
         except LogRewound as error:
-            log.critical("tail.log_rewound", partition=tail.partition, error=str(error))
+            self._alarm(tail, error)
             if self._is_ours(tail):
                 await self._rewound([tail.partition])
+                self._left.pop(tail.partition, None)  # it is known
         except PosthouseError as error:
             log.warning("tail.failed", partition=tail.partition, error=str(error))
             tail.suspect = True  # the poll tries again
@@ -287,21 +318,35 @@ class Tails:
         """Whether the log still holds what was read from it. Raises LogRewound."""
         tail.suspect = False  # from here on; a connection lost meanwhile makes it suspect again
         try:
-            heads = await self._log.heads([tail.partition])
-            head = heads.get(tail.partition)
-            if head is None or head.seq < tail.position:
-                end = "nowhere" if head is None else head.seq
-                raise LogRewound(f"partition {tail.partition} ends at {end}, and {tail.position} was read from it")
-            if tail.last_id is not None:
-                found = await self._log.event_at(tail.partition, tail.position, since=tail.at - READ_SLACK_SECONDS)
-                # None: the event is past retention; a log that was rewound would end before it, or hold another there.
-                if found not in (None, tail.last_id):
-                    raise LogRewound(
-                        f"event {tail.position} of partition {tail.partition} is not the one that was read"
-                    )
+            await self._require(tail.partition, _End(tail.position, tail.last_id, tail.at))
         except PosthouseError:
             tail.suspect = True
             raise
+
+    async def _compare(self, tail: _Tail, left: _End) -> None:
+        """Whether the log of a partition that is ours again reaches as far as before. Where it does not, that is told; there is
+        nothing to give up: all of it was derived from what is there now."""
+        try:
+            await self._require(tail.partition, left)
+        except LogRewound as error:
+            self._alarm(tail, error)
+        tail.left = None
+
+    def _alarm(self, tail: _Tail, error: LogRewound) -> None:
+        self.rewinds += 1
+        log.critical("tail.log_rewound", partition=tail.partition, error=str(error))
+
+    async def _require(self, partition: int, end: _End) -> None:
+        """Raises LogRewound where the log does not reach so far, or another event is there."""
+        head = (await self._log.heads([partition])).get(partition)
+        if head is None or head.seq < end.seq:
+            found = "nowhere" if head is None else head.seq
+            raise LogRewound(f"partition {partition} ends at {found}, and {end.seq} was read from it")
+        if end.id is not None:
+            event_id = await self._log.event_at(partition, end.seq, since=end.at - READ_SLACK_SECONDS)
+            # None: the event is past retention; a log that was rewound would end before it, or hold another there.
+            if event_id not in (None, end.id):
+                raise LogRewound(f"event {end.seq} of partition {partition} is not the one that was read")
 
 
 def _in_hand(tail: _Tail) -> list[Event]:

@@ -54,6 +54,17 @@ DOCUMENT_BYTES_MAX: Final = 2 * 1024 * 1024  # of schemas and examples, as they 
 DOCUMENTS_CACHED_MAX: Final = 8
 DOCUMENT_LOOKED_AT_SECONDS: Final = 1.0  # for callers without a key
 
+# The database: how long anything that asks it for something waits
+STORE_CONNECT_SECONDS: Final = 10.0
+STORE_HOST_SECONDS: Final = 3.0  # of that, for one of several hosts
+STORE_WAIT_SECONDS: Final = 10.0  # for a connection that others use
+STORE_UNHEARD_SECONDS: Final = 10  # of a machine that does not even acknowledge what it is sent
+STORE_ANSWER_SLACK_SECONDS: Final = 5.0  # for the answer, after the server's own limit for a statement
+STATEMENT_SECONDS_MAX: Final = 30.0
+API_STATEMENT_SECONDS_MAX: Final = 10.0
+PUBLISH_STATEMENT_SECONDS_MAX: Final = 5.0
+PUBLISH_ANSWER_SECONDS_MAX: Final = 10.0  # without its body; beyond, 503
+
 # Log and tail
 PARTITIONS: Final = 64
 CLOCK_SKEW_SECONDS_MAX: Final = 300

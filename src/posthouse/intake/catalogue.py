@@ -66,6 +66,13 @@ class CatalogueCache:
         """The log said that this app is not there (any more)."""
         self._apps.pop(reference, None)
 
+    def forget(self) -> None:
+        """The store's history is another one: what was looked up may not be there, and versions be given again."""
+        self._version = -1
+        self._version_at = -VERSION_SECONDS
+        self._types.clear()
+        self._apps.clear()
+
     async def check(self, event_type: str, payload: bytes | None, *, path: str) -> None:
         """Raises NotFound for an unknown or archived type, Invalid for a payload that its schema refuses.
 

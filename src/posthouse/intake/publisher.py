@@ -60,6 +60,7 @@ class Publisher:
         self._closed = False
         self.pending_events = 0
         self.pending_bytes = 0
+        self.failed_events = 0
 
     def admit(self, size: int) -> None:
         """Raises Overloaded where a body of this size would not find room; asked before it is read."""
@@ -135,6 +136,7 @@ class Publisher:
                 await self._append(groups[middle:])
             return
         except StoreUnavailable as error:
+            self.failed_events += len(drafts)
             _fail(groups, error)
             return
         self._telemetry.publish_batch(len(drafts), self._clock.boot() - started)

@@ -31,6 +31,13 @@ class Lookout:
         self.at = 0.0
         self.news = asyncio.Event()
         self.over = asyncio.Event()
+        self.turn = 0  # how often the log turned out to be another one
+
+    def restart(self) -> None:
+        """The store's history is another one: positions that streams hold may be beyond its end. They end; a client that comes
+        again with such a position is told."""
+        self.turn += 1
+        self._tell()
 
     async def look(self) -> tuple[Ends, float]:
         """Where the partitions end now, and when it was asked for. Raises StoreUnavailable."""

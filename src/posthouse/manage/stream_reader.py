@@ -94,6 +94,7 @@ class Stream:
         self._may_go_on = may_go_on
         self._lasts = lasts
         self._asked_at = clock.boot()
+        self._log_turn = lookout.turn
         self._turn = 0
         self._told = OrderedDict[EventId, None]()
 
@@ -130,7 +131,7 @@ class Stream:
 
     async def _check(self) -> None:
         """Raises Ended where the stream must not go on."""
-        if self._lookout.over.is_set():
+        if self._lookout.over.is_set() or self._lookout.turn != self._log_turn:
             raise Ended
         now = self._clock.boot()
         if now - self._asked_at >= STREAM_KEY_SECONDS:

@@ -28,7 +28,7 @@ class Telemetry(Protocol):
         ...
 
     def watch(self, name: str, read: Callable[[], float | None]) -> None:
-        """Read a gauge whenever it is asked for. None, or an exception: not known just now.
+        """Read a gauge, or a counter kept elsewhere, whenever it is asked for. None, or an exception: not known just now.
 
         Raises ValueError for a name that the adapter does not know: a gauge is described where it is shown.
         """

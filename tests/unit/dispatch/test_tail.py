@@ -379,6 +379,54 @@ async def test_a_lost_connection_to_the_same_log_changes_nothing() -> None:
         assert desk.rewound == []
 
 
+@pytest.mark.parametrize("end", ["shorter", "another event", "the same"])
+def test_a_partition_that_is_ours_again_is_compared_with_what_was_known_of_it(end: str) -> None:
+    """A failover takes everything away, and gives it back from a log that may have lost its end."""
+
+    @virtual_time
+    async def test() -> None:
+        async with running() as desk:
+            desk.tails.offer(desk.append(range(1, 6)))
+            await until(lambda: desk.seqs == [1, 2, 3, 4, 5])
+            desk.drop(0)
+            state = desk.database.partitions[0]
+            if end != "the same":
+                state.head = 3
+                for seq in (4, 5):
+                    del state.events[seq]
+            if end == "another event":
+                desk.append(range(4, 8), tag=1)
+            desk.take(0, after=2, epoch=1001)
+            with capture_logs() as logs:
+                desk.tails.nudge([0])
+                await until(lambda: desk.tails.position(0) == state.head)
+                desk.tails.offer(desk.append([state.head + 1], tag=1))
+                await until(lambda: desk.tails.position(0) == state.head)
+            alarms = [entry for entry in logs if entry["log_level"] == "critical"]
+            assert desk.tails.rewinds == len(alarms) == (end != "the same")
+            assert desk.rewound == [], "it was derived from this log, and goes on"
+            assert desk.seqs[5:] == list(range(3, state.head + 1)), "what has those positions now is handed on"
+
+    test()
+
+
+@virtual_time
+async def test_heads_and_offers_that_were_not_read_yet_are_known_of_a_log() -> None:
+    for offered in (True, False):
+        async with running() as desk:
+            desk.gate = False
+            desk.tails.offer(desk.append(range(1, 6)) if offered else [])
+            desk.append(range(1, 6))
+            await asyncio.sleep(1)  # the heads were looked at
+            desk.gate = True
+            desk.drop(0)
+            desk.database.partitions[0].events.clear()
+            desk.database.partitions[0].head = 0
+            desk.take(0, epoch=1001)
+            desk.tails.nudge([0])
+            await until(lambda: desk.tails.rewinds == 1)
+
+
 @virtual_time
 async def test_an_event_past_retention_is_no_sign_of_another_log() -> None:
     async with running() as desk:

@@ -92,6 +92,20 @@ async def test_an_app_that_the_log_did_not_find_is_forgotten() -> None:
 
 
 @virtual_time
+async def test_another_history_of_the_store_is_asked_anew_though_its_version_is_the_same() -> None:
+    desk = Desk()
+    desk.put()
+    desk.database.put_app(AppId(uuid7(1, 1)), partition=0, uid="acme")
+    await desk.cache.app("acme")
+    await desk.check()
+    desk.catalogue.asked.clear()
+    desk.cache.forget()
+    await desk.cache.app("acme")
+    await desk.check()
+    assert desk.catalogue.asked == ["acme", "version", "order.created"]
+
+
+@virtual_time
 async def test_an_app_without_quotas_costs_no_look_at_the_version() -> None:
     desk = Desk()
     desk.database.put_app(AppId(uuid7(1, 1)), partition=0, uid="acme")

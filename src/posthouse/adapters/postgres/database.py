@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
 
+from posthouse.adapters.postgres.history import History
+from posthouse.adapters.postgres.hosts import Hosts, RawConnection
 from posthouse.domain.errors import InDoubt, Invalid, StoreRejected, StoreUnavailable, TooLarge
-from posthouse.domain.limits import AUDIENCE_APPS_MAX
+from posthouse.domain.limits import (
+    AUDIENCE_APPS_MAX,
+    STATEMENT_SECONDS_MAX,
+    STORE_ANSWER_SLACK_SECONDS,
+    STORE_UNHEARD_SECONDS,
+    STORE_WAIT_SECONDS,
+)
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -42,8 +50,11 @@ SETTINGS: Final = {
     "tcp_keepalives_idle": "15",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
+    "tcp_user_timeout": f"{STORE_UNHEARD_SECONDS}s",
     "TimeZone": "UTC",
 }
+# A commit that the synchronous standby did not confirm is told by a warning, and by nothing else.
+_UNCONFIRMED: Final = ("01000", "57P01")
 
 
 @contextmanager
@@ -78,7 +89,27 @@ async def _keep(_: object) -> None:
     """Sessions are not reset between uses: ours never leave anything behind, and a reset is a round trip."""
 
 
-async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+@contextmanager
+def confirmed(connection: Connection) -> Iterator[None]:
+    """Around a commit. Raises InDoubt where it was done here and not confirmed by the synchronous standby: somebody ended the
+    wait, and a failover would lose it. Inside of `translated`."""
+    warnings: list[str] = []
+
+    def hear(_: object, message: asyncpg.PostgresLogMessage) -> None:
+        if message.severity_en == "WARNING" and message.sqlstate in _UNCONFIRMED:
+            warnings.append(message.message)
+
+    connection.add_log_listener(hear)
+    try:
+        yield
+    finally:
+        with suppress(asyncpg.InterfaceError):  # it is closed
+            connection.remove_log_listener(hear)
+    if warnings:
+        raise InDoubt(f"the commit was not confirmed: {warnings[0]}")
+
+
+async def _prepare(connection: RawConnection) -> None:
     # Ids travel as their 16 raw bytes.
     await connection.set_type_codec(
         "uuid", schema="pg_catalog", encoder=lambda raw: raw, decoder=bytes, format="binary"
@@ -86,55 +117,83 @@ async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
 
 
 class Database:
-    """A bounded set of connections, opened on demand, each with the same settings.
+    """A bounded set of connections, opened on demand, each with the same settings, to whichever host of the DSN serves.
 
-    `statement_seconds` limits a statement on the server and, a little later, here: a hanging server must not hold us.
+    `statement_seconds` limits a statement on the server and, a little later, here: a hanging server must not hold us. With
+    `history`, no connection to another history of the database is used before this process has given up what it remembers.
     """
 
     def __init__(
-        self, dsn: str, *, size: int, statement_seconds: float = 30.0, settings: dict[str, str] | None = None
+        self,
+        dsn: str,
+        *,
+        size: int,
+        statement_seconds: float = STATEMENT_SECONDS_MAX,
+        settings: dict[str, str] | None = None,
+        history: History | None = None,
     ) -> None:
         self._dsn = dsn
         self._size = size
         self._settings = SETTINGS | {"statement_timeout": f"{int(statement_seconds * 1000)}ms"} | (settings or {})
-        self._command_timeout = statement_seconds + 5
+        self._command_timeout = statement_seconds + min(statement_seconds, STORE_ANSWER_SLACK_SECONDS)
+        self._history = history
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._expiring: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Open the pool and one connection. Raises StoreUnavailable."""
         with translated(writing=False):
+            hosts = Hosts(self._dsn)
+
+            async def connect(*_: object, **options: Any) -> RawConnection:
+                return await hosts.connect(check=self._check, **options)
+
             self._pool = await asyncpg.create_pool(
-                self._dsn,
+                connect=connect,
                 min_size=0,
                 max_size=self._size,
                 max_inactive_connection_lifetime=0,
                 command_timeout=self._command_timeout,
                 server_settings=self._settings,
-                init=_prepare,
                 reset=_keep,
-                timeout=10,
             )
+        if self._history is not None:
+            self._history.tell(self._expire)
         async with self.connection():
             pass
+
+    async def _check(self, connection: RawConnection) -> None:
+        if self._history is not None:
+            await self._history.check(connection)
+        await _prepare(connection)
+
+    def _expire(self) -> None:
+        """What is connected now leads to a server that is not the one any more; should it still answer, it must not."""
+        if self._pool is not None:
+            task = asyncio.get_running_loop().create_task(self._pool.expire_connections())
+            self._expiring.add(task)
+            task.add_done_callback(self._expiring.discard)
 
     async def close(self) -> None:
         if self._pool is not None:
             pool, self._pool = self._pool, None
             try:
-                await asyncio.wait_for(pool.close(), 5)
+                await asyncio.wait_for(pool.close(), 2)
             except TimeoutError:
                 pool.terminate()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A connection for a short while. Raises StoreUnavailable where none is to be had within ten seconds."""
+        """A connection for a short while. Raises StoreUnavailable where none is to be had within
+        `STORE_WAIT_SECONDS` of the others, and `STORE_CONNECT_SECONDS` for a new one."""
         if self._pool is None:
             raise StoreUnavailable("the store is closed")
         with translated(writing=False):
-            connection = await self._pool.acquire(timeout=10)
+            connection = await self._pool.acquire(timeout=STORE_WAIT_SECONDS)
         try:
             yield connection
-        except StoreUnavailable:
+        except (StoreUnavailable, asyncio.CancelledError):
+            # Cancelled, it would be waited for until the server has ended the statement: one that hangs does not.
             with suppress(asyncpg.InterfaceError):  # the pool has noticed already
                 connection.terminate()  # whatever state it is in, nobody shall meet it again
             raise
@@ -149,7 +208,10 @@ class Database:
         """All rows of one autocommitted statement; errors as `translated` tells them."""
         async with self.connection() as connection:
             with translated(writing=writing):
-                return await connection.fetch(query, *arguments)
+                if not writing:
+                    return await connection.fetch(query, *arguments)
+                with confirmed(connection):
+                    return await connection.fetch(query, *arguments)
 
     async def read(self, query: str, *arguments: object) -> list[asyncpg.Record]:
         """As `fetch`, for what people look for. Raises Invalid (code `query_too_broad`) where it takes too long."""
@@ -178,6 +240,6 @@ class Database:
     async def transaction(self) -> AsyncIterator[Connection]:
         """A transaction on one connection; errors as `translated` tells them, InDoubt where the commit's fate is unknown."""
         async with self.connection() as connection:
-            with translated(writing=True):
+            with translated(writing=True), confirmed(connection):
                 async with connection.transaction():
                     yield connection

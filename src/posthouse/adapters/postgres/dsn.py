@@ -8,9 +8,9 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import asyncpg
 
+from posthouse.adapters.postgres.hosts import Hosts
 from posthouse.domain.errors import PosthouseError, SetupError, StoreUnavailable
-
-CONNECT_SECONDS_MAX: Final = 10.0
+from posthouse.domain.limits import STORE_CONNECT_SECONDS
 
 _SCHEMES: Final = ("postgresql", "postgres")
 _UNREADABLE: Final = "a DSN that cannot be read"
@@ -44,14 +44,14 @@ async def connect(dsn: str) -> asyncpg.Connection[asyncpg.Record]:
     try:
         if urlsplit(dsn).scheme not in _SCHEMES:  # the driver takes an empty one for its defaults
             raise ValueError("not a DSN")
-        return await asyncpg.connect(dsn, timeout=CONNECT_SECONDS_MAX, statement_cache_size=0)
+        return await Hosts(dsn).connect(statement_cache_size=0)
     except (asyncpg.InterfaceError, ValueError):
         # Without its cause: the driver may quote the part of the DSN that it could not read.
         raise SetupError(
             "--database-url cannot be read. It looks like postgresql://user:password@host:5432/database; "
             "in the password, write @ : / ? # % as %40 %3A %2F %3F %23 %25."
         ) from None
-    except (asyncpg.PostgresError, OSError) as error:
+    except (asyncpg.PostgresError, asyncpg.InternalClientError, OSError) as error:
         raise unreachable(dsn, error) from error
 
 
@@ -70,6 +70,10 @@ def unreachable(dsn: str, error: Exception) -> PosthouseError:
             return SetupError(f"{error} ({where}). Grant CONNECT on the database to the user of --database-url.")
         case asyncpg.TooManyConnectionsError():
             return StoreUnavailable(f"PostgreSQL has no connection left ({where}): raise its max_connections.")
+        case asyncpg.TargetServerAttributeNotMatched():
+            return StoreUnavailable(
+                f"none of the hosts takes writes now ({where}): they are standbys, until one of them is promoted."
+            )
         case asyncpg.PostgresError():
             return StoreUnavailable(f"PostgreSQL does not take connections now ({where}): {error}.")
         case ssl.SSLCertVerificationError():
@@ -79,7 +83,7 @@ def unreachable(dsn: str, error: Exception) -> PosthouseError:
             )
         case TimeoutError():
             return StoreUnavailable(
-                f"PostgreSQL did not answer within {CONNECT_SECONDS_MAX:.0f} s ({where}). Check the host in "
+                f"PostgreSQL did not answer within {STORE_CONNECT_SECONDS:.0f} s ({where}). Check the host in "
                 "--database-url, and what lies between: firewall, VPN, security group."
             )
         case _:

@@ -9,7 +9,7 @@ from typing import assert_never
 import asyncpg
 import msgspec
 
-from posthouse.adapters.postgres.database import Connection, Database, translated
+from posthouse.adapters.postgres.database import Connection, Database, confirmed, translated
 from posthouse.adapters.postgres.queries import Queries
 from posthouse.adapters.postgres.rows import shortened
 from posthouse.domain.errors import StoreUnavailable
@@ -39,16 +39,20 @@ class PostgresLog:
         async with self._publishing.connection() as connection:
             with translated(writing=True):
                 try:
-                    results = await self._publish(connection, drafts)
+                    with confirmed(connection):
+                        results = await self._publish(connection, drafts)
                 except asyncpg.UniqueViolationError:
                     # An id that is there already: this batch's earlier, doubtful commit happened.
                     known = await self._find(connection, [d.id for d in drafts])
                     if not known:
                         raise
+                    await self._confirm(connection)
                     results = None
                 if results is not None:
                     again = [d.id for d, r in zip(drafts, results, strict=True) if _seen_again(d, r)]
                     known = await self._find(connection, again) if again else {}
+                    if known:
+                        await self._confirm(connection)
                     return [known.get(d.id) or _certain(r) for d, r in zip(drafts, results, strict=True)]
         # The others of the batch had no app, or a key that was used: they are asked again, without those that are there.
         rest = [d for d in drafts if d.id not in known]
@@ -89,6 +93,11 @@ class PostgresLog:
             else:
                 found[event_id] = Announced(first["created_at"], tuple(_placed(row) for row in places))
         return found
+
+    async def _confirm(self, connection: Connection) -> None:
+        """What was found is committed here; where there is a synchronous standby, wait until it has it, too."""
+        with confirmed(connection):
+            await connection.fetch(SQL.confirm)
 
     async def read(self, partition: int, after: int, *, since: float | None) -> list[Event]:
         rows = await self._reading.fetch(

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import asyncpg
 import structlog
 
 from posthouse.adapters.postgres.database import SETTINGS, Database, translated
+from posthouse.adapters.postgres.history import History
+from posthouse.adapters.postgres.hosts import Hosts, RawConnection
 from posthouse.adapters.postgres.queries import Queries
 from posthouse.domain.errors import StoreUnavailable
-
-if TYPE_CHECKING:
-    RawConnection = asyncpg.Connection[asyncpg.Record]
-else:
-    RawConnection = Any
 
 log = structlog.get_logger()
 
 SQL = Queries("session.sql")
 CHANNEL: Final = "posthouse_appended"
 CHECK_SECONDS: Final = 2.0
+RECONNECT_SECONDS_MIN: Final = 0.1
+RECONNECT_SECONDS_MAX: Final = 1.0
+ANSWER_SECONDS_MAX: Final = 12.0  # more than `lock_timeout`
 
 
 def lock_key(owner: bytes) -> int:
@@ -34,8 +34,9 @@ class ProcessSession:
     """Keeps the connection up until closed. `appended` hears of partitions that others published to; `lost` is called when
     the lock may have been lost: another process may take our partitions from then on."""
 
-    def __init__(self, dsn: str, database: Database, *, owner: bytes) -> None:
-        self._dsn = dsn
+    def __init__(self, dsn: str, database: Database, *, owner: bytes, history: History | None = None) -> None:
+        self._hosts = Hosts(dsn)
+        self._history = history
         self._database = database
         self._owner = owner
         self._appended: Callable[[list[int]], None] = lambda _: None
@@ -52,9 +53,19 @@ class ProcessSession:
     async def start(self) -> None:
         """Take the lock. Raises StoreUnavailable."""
         with translated(writing=False):
-            connection: RawConnection = await asyncpg.connect(self._dsn, server_settings=SETTINGS, timeout=10)
-            await connection.execute("SELECT pg_advisory_lock($1)", lock_key(self._owner))
-            await connection.add_listener(CHANNEL, self._heard)
+            connection = await self._hosts.connect(
+                check=None if self._history is None else self._history.check,
+                server_settings=SETTINGS,
+                command_timeout=ANSWER_SECONDS_MAX,
+            )
+            try:
+                # The server may not know yet that our session before is over, and hold its lock for a while.
+                await connection.execute("SELECT pg_advisory_lock($1)", lock_key(self._owner))
+                await connection.add_listener(CHANNEL, self._heard)
+                connection.add_termination_listener(lambda _: self._notify_due.set())  # look at once
+            except BaseException:
+                connection.terminate()
+                raise
         self._connection = connection
 
     async def run(self) -> None:
@@ -89,11 +100,13 @@ class ProcessSession:
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
+        delay = RECONNECT_SECONDS_MIN
         while self._connection is None:
             try:
                 await self.start()
             except StoreUnavailable:
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, RECONNECT_SECONDS_MAX)
 
     def notify(self, partitions: Iterable[int]) -> None:
         """Tell the owners of these partitions that there is something new; coalesced, and allowed to be lost."""

@@ -12,6 +12,7 @@ import structlog
 
 from posthouse.adapters.postgres.changes import write_audit
 from posthouse.adapters.postgres.database import Database
+from posthouse.adapters.postgres.history import History
 from posthouse.adapters.postgres.log import event_of
 from posthouse.adapters.postgres.queries import Queries
 from posthouse.adapters.postgres.rows import (
@@ -65,12 +66,16 @@ _CONFIG = msgspec.json.Decoder(EndpointConfig)
 
 
 class PostgresStore:
-    """`ports.store.Store` on PostgreSQL: `journalling` is written by one task at a time, `reading` by all."""
+    """`ports.store.Store` on PostgreSQL: `journalling` is written by one task at a time, `reading` by all. Results are written
+    to the `history` by which they were made, and to no other."""
 
-    def __init__(self, journalling: Database, reading: Database, open_secret: OpenSecret) -> None:
+    def __init__(
+        self, journalling: Database, reading: Database, open_secret: OpenSecret, *, history: History | None = None
+    ) -> None:
         self._journalling = journalling
         self._reading = reading
         self._open_secret = open_secret
+        self._history = history
 
     # Ownership
 
@@ -122,6 +127,7 @@ class PostgresStore:
                 ],
                 8,
             ),
+            None if self._history is None else self._history.fence,
             writing=True,
         )
         assert row is not None, "the function answers one row"

@@ -33,12 +33,19 @@ GAUGES: Final = {
     "lanes": "Endpoints with a lane in memory.",
     "owed_endpoints": "Endpoints that are owed something, of this process's partitions.",
     "partitions_owned": "Partitions that this process owns.",
+    "leases_valid": "Whether this process may deliver: 0 while the database has not renewed its leases.",
     "publish_pending_events": "Events accepted for appending whose commit is not done.",
     "publish_pending_bytes": "Payload bytes of those events.",
     "journal_unwritten_results": "Results in memory that are not in the store yet.",
     "event_loop_lag_seconds": "How late the event loop last woke up.",
     "oldest_snapshot_seconds": "Age of the oldest open snapshot in the database; a long one slows publishing.",
     "streams": "Live streams that are open here.",
+}
+
+COUNTERS: Final = {
+    "publish_failed_events": "Events that were not stored, or whose commit stayed in doubt: their senders got 503.",
+    "database_replacements": "How often another history of the database was found: a standby that was promoted.",
+    "log_rewinds": "Partitions whose log had lost its end: accepted events are gone.",
 }
 
 _BATCH_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -130,8 +137,8 @@ class PrometheusTelemetry:
         self._journal_seconds.observe(seconds)
 
     def watch(self, name: str, read: Callable[[], float | None]) -> None:
-        if name not in GAUGES:
-            raise ValueError(f"there is no gauge named {name!r}; describe it in GAUGES")
+        if name not in GAUGES and name not in COUNTERS:
+            raise ValueError(f"there is no series named {name!r}; describe it in GAUGES or COUNTERS")
         self._gauges[name] = read
 
     def render(self) -> tuple[bytes, str]:
@@ -158,7 +165,9 @@ class PrometheusTelemetry:
         )
         for name, read in self._gauges.items():
             value = _read(read)
-            if value is not None:
+            if value is not None and name in COUNTERS:
+                yield CounterMetricFamily(f"posthouse_{name}", COUNTERS[name], value=value)
+            elif value is not None:
                 yield GaugeMetricFamily(f"posthouse_{name}", GAUGES[name], value=value)
 
     def _attempt_families(self) -> Iterable[Metric]:

@@ -13,6 +13,7 @@ import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
 from posthouse.adapters.system.telemetry import (
+    COUNTERS,
     GAUGES,
     HIDDEN,
     SERIES_MAX,
@@ -95,9 +96,9 @@ def test_gauges_are_read_when_they_are_asked_for() -> None:
     assert found["posthouse_deliveries_owed", ()] == 5
     assert ("posthouse_oldest_owed_seconds", ()) not in found
     assert ("posthouse_lanes", ()) not in found
-    with pytest.raises(ValueError, match="no gauge named"):
+    with pytest.raises(ValueError, match="no series named"):
         telemetry.watch("made_up", lambda: 1.0)
-    for name in GAUGES:
+    for name in (*GAUGES, *COUNTERS):
         telemetry.watch(name, lambda: 1.0)
     assert len(samples(telemetry)) > len(found)
 

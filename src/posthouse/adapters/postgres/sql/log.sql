@@ -15,6 +15,11 @@ SELECT * FROM publish_platform($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12
 SELECT e.id, e.partition, e.seq, e.config_version, extract(epoch FROM e.created_at)::float8 AS created_at, e.audience
   FROM event e WHERE e.id = ANY ($1::uuid[]) ORDER BY e.id, e.partition
 
+-- name: confirm
+-- Returns when all that was committed before is where `synchronous_standby_names` wants it: this commit waits for that. Reading
+-- does not, and the earlier commit's own wait was cut short.
+SELECT pg_logical_emit_message(true, 'posthouse', '')
+
 -- name: read
 -- The next events of a partition, in order, up to a count and a size. The size is summed before any payload is fetched:
 -- octet_length reads it from the pointer to a payload that is stored apart.

@@ -29,3 +29,16 @@ SELECT EXISTS (SELECT 1 FROM secret)
 SELECT coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::float8
   FROM pg_stat_activity
  WHERE backend_xmin IS NOT NULL AND pid <> pg_backend_pid() AND (datname = current_database() OR datname IS NULL)
+
+-- name: timeline
+-- The cluster, and the timeline that it writes. The first eight digits of a WAL file's name are the timeline, and it is there at
+-- once: pg_control_checkpoint() tells of a new one only after the next checkpoint. Fails on a standby.
+SELECT s.system_identifier AS system, ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int AS timeline
+  FROM pg_control_system() s
+
+-- name: give_up
+-- This process's partitions, by what is on record or by what it remembers, are nobody's. The history that was lost may have given
+-- epochs which are not on record here: they must not be given again.
+UPDATE partition p SET owner = NULL, lease_until = '-infinity', epoch = p.epoch + 1000
+  FROM (SELECT id FROM partition WHERE owner = $1 OR id = ANY ($2::int[]) ORDER BY id FOR NO KEY UPDATE) held
+ WHERE p.id = held.id

@@ -34,8 +34,11 @@ UPDATE partition p SET owner = NULL, lease_until = '-infinity'
 SELECT owner, count(*)::int AS partitions FROM partition WHERE owner IS NOT NULL GROUP BY owner
 
 -- name: journal
--- Write a batch of results (migrations/0006_flow.sql).
-SELECT * FROM journal($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+-- Write a batch of results (migrations/0006_flow.sql); nothing, as an owner of none, where the history of the database is another
+-- one than that by which the results were made (a pooler may have led us to a standby that was promoted).
+SELECT * FROM journal(CASE WHEN $76::int IS NULL
+                             OR ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int = $76 THEN $1::uuid END,
+                      $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
                       $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40,
                       $41, $42, $43, $44, $45, $46, $47, $48, $49, $50, $51, $52, $53, $54, $55, $56, $57, $58, $59,
                       $60, $61, $62, $63, $64, $65, $66, $67, $68, $69, $70, $71, $72, $73, $74, $75)
