@@ -23,6 +23,7 @@ def watch(telemetry: Telemetry, engine: Engine, publisher: Publisher, janitor: J
     telemetry.watch("lanes", lambda: len(engine.lanes))
     telemetry.watch("owed_endpoints", lambda: engine.backlog.endpoints)
     telemetry.watch("partitions_owned", lambda: len(engine.ownership.epochs))
+    telemetry.watch("processes_live", lambda: engine.ownership.live if engine.ownership.epochs else None)
     telemetry.watch("publish_pending_events", lambda: publisher.pending_events)
     telemetry.watch("publish_pending_bytes", lambda: publisher.pending_bytes)
     telemetry.watch("journal_unwritten_results", lambda: engine.journal.unwritten)

@@ -92,7 +92,7 @@ class Store(Protocol):
         ...
 
     async def attend(self, owner: bytes, *, seconds: float) -> None:
-        """Say that this process takes part in owning partitions, for so long by the database's clock. Not positive: no longer."""
+        """Say that this process takes part in owning partitions, for so long by the database's clock; 0: no longer."""
         ...
 
     async def processes(self) -> dict[bytes, bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
@@ -45,6 +45,9 @@ SETTINGS: Final = {
     "TimeZone": "UTC",
 }
 
+# What belongs to the connection with the server, which is the pooler's.
+_CONNECTION_ONLY: Final = {"application_name", "tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count"}
+
 
 @contextmanager
 def translated(*, writing: bool) -> Iterator[None]:
@@ -78,25 +81,32 @@ async def _keep(_: object) -> None:
     """Sessions are not reset between uses: ours never leave anything behind, and a reset is a round trip."""
 
 
-async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    # Ids travel as their 16 raw bytes.
-    await connection.set_type_codec(
-        "uuid", schema="pg_catalog", encoder=lambda raw: raw, decoder=bytes, format="binary"
-    )
-
-
 class Database:
     """A bounded set of connections, opened on demand, each with the same settings.
 
     `statement_seconds` limits a statement on the server and, a little later, here: a hanging server must not hold us.
+
+    `pooled`: a pooler in transaction mode stands before the server (PgBouncer of any version). A session's settings and named
+    statements do not outlast a transaction there, and not even an unnamed one is sure to meet its preparation; so each
+    statement runs in a transaction that begins with the settings. That takes five round trips: it is not for what is hot.
     """
 
     def __init__(
-        self, dsn: str, *, size: int, statement_seconds: float = 30.0, settings: dict[str, str] | None = None
+        self,
+        dsn: str,
+        *,
+        size: int,
+        statement_seconds: float = 30.0,
+        settings: dict[str, str] | None = None,
+        pooled: bool = False,
     ) -> None:
         self._dsn = dsn
         self._size = size
+        self._pooled = pooled
         self._settings = SETTINGS | {"statement_timeout": f"{int(statement_seconds * 1000)}ms"} | (settings or {})
+        self._local_settings = "; ".join(
+            f"SET LOCAL {name} = '{value}'" for name, value in self._settings.items() if name not in _CONNECTION_ONLY
+        )
         self._command_timeout = statement_seconds + 5
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
 
@@ -109,13 +119,21 @@ class Database:
                 max_size=self._size,
                 max_inactive_connection_lifetime=0,
                 command_timeout=self._command_timeout,
-                server_settings=self._settings,
-                init=_prepare,
+                server_settings=None if self._pooled else self._settings,
+                statement_cache_size=0 if self._pooled else 100,
+                init=self._prepare,
                 reset=_keep,
                 timeout=10,
             )
         async with self.connection():
             pass
+
+    async def _prepare(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+        async with connection.transaction() if self._pooled else nullcontext():
+            # Ids travel as their 16 raw bytes.
+            await connection.set_type_codec(
+                "uuid", schema="pg_catalog", encoder=lambda raw: raw, decoder=bytes, format="binary"
+            )
 
     async def close(self) -> None:
         if self._pool is not None:
@@ -149,7 +167,11 @@ class Database:
         """All rows of one autocommitted statement; errors as `translated` tells them."""
         async with self.connection() as connection:
             with translated(writing=writing):
-                return await connection.fetch(query, *arguments)
+                if not self._pooled:
+                    return await connection.fetch(query, *arguments)
+                async with connection.transaction():
+                    await connection.execute(self._local_settings)
+                    return await connection.fetch(query, *arguments)
 
     async def read(self, query: str, *arguments: object) -> list[asyncpg.Record]:
         """As `fetch`, for what people look for. Raises Invalid (code `query_too_broad`) where it takes too long."""
@@ -180,4 +202,6 @@ class Database:
         async with self.connection() as connection:
             with translated(writing=True):
                 async with connection.transaction():
+                    if self._pooled:
+                        await connection.execute(self._local_settings)
                     yield connection

@@ -33,6 +33,7 @@ GAUGES: Final = {
     "lanes": "Endpoints with a lane in memory.",
     "owed_endpoints": "Endpoints that are owed something, of this process's partitions.",
     "partitions_owned": "Partitions that this process owns.",
+    "processes_live": "Processes that share the partitions, as this one sees it.",
     "publish_pending_events": "Events accepted for appending whose commit is not done.",
     "publish_pending_bytes": "Payload bytes of those events.",
     "journal_unwritten_results": "Results in memory that are not in the store yet.",
