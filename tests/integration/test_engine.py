@@ -48,8 +48,11 @@ class Process:
             owner=self.owner,
             exclusive=False,
             dead=self.session.dead,
+            changed=self.session.announce,
         )
-        self.session.tell(appended=self.engine.tails.nudge, lost=self.engine.suspend)
+        self.session.tell(
+            appended=self.engine.tails.nudge, lost=self.engine.suspend, changed=self.engine.ownership.wake
+        )
         self.publisher = Publisher(postgres.log, self.clock, FakeTelemetry(), appended=self.appended)
         self.tasks: list[asyncio.Task[None]] = []
 

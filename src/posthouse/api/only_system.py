@@ -25,6 +25,7 @@ def only_system(app: App) -> App:
             code="route_not_found",
         )
         status, headers, body = problem_bytes(error, language_of(scope["headers"]))
+        headers.append((b"content-length", b"%d" % len(body)))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

@@ -14,6 +14,7 @@ from uvicorn.server import ServerState
 
 ABORT: Final = "posthouse.abort"
 LINGER_SECONDS: Final = 0.1  # between the last accepted connection and the end of idle ones
+FIRST_REQUEST_SECONDS: Final = 1.0  # that a connection which has brought nothing yet gets besides
 
 
 class State(ServerState):
@@ -74,8 +75,15 @@ class Server(uvicorn.Server):
         await asyncio.sleep(0)
         for server in self.servers:
             server.close()
+        for sock in sockets or ():
+            sock.close()  # whoever knocks from here on is refused, rather than let in and left standing
         if self.server_state.connections:
             await asyncio.sleep(LINGER_SECONDS)
+            until = asyncio.get_running_loop().time() + FIRST_REQUEST_SECONDS
+            while any(c.scope is None for c in self.server_state.connections if isinstance(c, Connection)):
+                if asyncio.get_running_loop().time() > until:
+                    break
+                await asyncio.sleep(LINGER_SECONDS / 5)
         await super().shutdown(sockets)
 
     @contextmanager
