@@ -291,7 +291,8 @@ class Posthouse(Process):
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=10,
                 backlog=LISTEN_BACKLOG,
-            )
+            ),
+            holds_door=self._worker is None,
         )
         self._engine.failed.add_done_callback(lambda _: self.stop())
         if self._stopping:

@@ -28,6 +28,7 @@ from pydantic import SecretStr
 from posthouse.adapters.postgres.database import Database
 from posthouse.adapters.postgres.directory import PostgresDirectory
 from posthouse.adapters.system.clock import SystemClock
+from posthouse.api import door
 from posthouse.config import Settings
 from posthouse.domain.errors import PosthouseError, SetupError
 from posthouse.domain.restart import failures_after, restart_delay
@@ -164,15 +165,21 @@ class Supervisor(Process):
     def drain(self) -> None:
         """Let every worker drain."""
         self._end(signal.SIGTERM)
+        asyncio.get_running_loop().call_later(self.settings.drain_seconds, self._shut_door)
 
     def stop(self) -> None:
         """Let every worker stop at once."""
         self._end(signal.SIGINT)
+        self._shut_door()
 
     def _end(self, number: signal.Signals) -> None:
         self._stopping.set()
         self._signal(number)
-        self._listening.close()  # the last worker to close its own ends the queue of those who wait at the door
+
+    def _shut_door(self) -> None:
+        if self._listening.fileno() >= 0:
+            door.shut(self._listening)
+            self._listening.close()  # the workers have it still, and accept whoever stands there
 
     def _signal(self, number: signal.Signals) -> None:
         for child in self._children.values():

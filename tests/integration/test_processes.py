@@ -1,4 +1,4 @@
-"""Several processes on one PostgreSQL: partitions move while events flow, and what one process does the others learn in time."""
+"""Several processes on one PostgreSQL: partitions move while events flow, and what one does the others learn in time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import asyncpg
@@ -49,7 +50,7 @@ class Arrivals:
 
     def longest_gap(self, since: float) -> float:
         times = [since, *(at for at in self.at if at >= since)]
-        return max(late - early for early, late in zip(times, times[1:], strict=False))
+        return max(late - early for early, late in pairwise(times))
 
 
 class Flow:

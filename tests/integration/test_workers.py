@@ -44,7 +44,7 @@ async def series(port: int, name: str) -> dict[str, float]:
 
 def is_alive(pid: int) -> bool:
     try:
-        return not Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
 
@@ -53,8 +53,7 @@ async def test_workers_share_a_port_and_an_embedded_database_and_are_started_aga
     words = ("serve", "--port", "0", "--workers", str(WORKERS), "--data-dir", str(data_dir))
     with running(*words, POSTHOUSE_LOG_JSON="true") as server:
         port = int(await asyncio.to_thread(lambda: server.until(r"listens on http://127.0.0.1:(\d+)")[1]))
-        for _ in range(WORKERS):
-            await asyncio.to_thread(server.until, r"(?s)(worker\.ready.*){%d}" % WORKERS)
+        await asyncio.to_thread(server.until, rf"(?s)(worker\.ready.*){{{WORKERS}}}")
         assert len(re.findall(r"^ph_\w+$", server.said, re.M)) == 1, "the first key is shown once"
 
         async def even() -> bool:
@@ -66,7 +65,7 @@ async def test_workers_share_a_port_and_an_embedded_database_and_are_started_aga
         os.kill(pids[0], signal.SIGKILL)
         await asyncio.to_thread(server.until, r"worker\.died")
         assert await call_health(port) == 200, "the other one goes on"
-        await asyncio.to_thread(server.until, r"(?s)(worker\.ready.*){%d}" % (WORKERS + 1))
+        await asyncio.to_thread(server.until, rf"(?s)(worker\.ready.*){{{WORKERS + 1}}}")
         await until(even, "an even spread over both workers again")
 
         # A supervisor that dies takes its workers along, and they hand over in order.

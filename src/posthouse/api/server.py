@@ -12,9 +12,11 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from posthouse.api import door
+
 ABORT: Final = "posthouse.abort"
-LINGER_SECONDS: Final = 0.1  # between the last accepted connection and the end of idle ones
-FIRST_REQUEST_SECONDS: Final = 1.0  # that a connection which has brought nothing yet gets besides
+LINGER_SECONDS: Final = 0.2  # that handshakes under way get, once no new one begins
+FIRST_REQUEST_SECONDS: Final = 1.0  # that a connection which has brought nothing yet gets from then on
 
 
 class State(ServerState):
@@ -59,9 +61,11 @@ def abort(scope: Any) -> None:
 class Server(uvicorn.Server):
     """uvicorn, but signals are the process's own: it would end the process before the rest of it has."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, *, holds_door: bool = True) -> None:
+        """`holds_door`: nobody else accepts on its sockets."""
         super().__init__(config)
         self.server_state = State()
+        self._holds_door = holds_door
 
     def part(self) -> None:
         """From now on every answer says that it is its connection's last: clients go elsewhere by themselves."""
@@ -69,22 +73,29 @@ class Server(uvicorn.Server):
         self.server_state.parting = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's, but what has arrived already is answered, on connections that seem idle too."""
-        self.part()
-        await asyncio.sleep(0)  # a turn of the loop accepts who is waiting at the door
-        await asyncio.sleep(0)
-        for server in self.servers:
-            server.close()
-        for sock in sockets or ():
-            sock.close()  # whoever knocks from here on is refused, rather than let in and left standing
-        if self.server_state.connections:
+        """As uvicorn's, but after `part` what has arrived already is answered: on connections that nobody has accepted yet, and
+        on those that seem idle."""
+        if self._parting:
+            if self._holds_door:
+                for listening in sockets or ():
+                    door.shut(listening)
             await asyncio.sleep(LINGER_SECONDS)
+            for server in self.servers:
+                server.close()
+            for listening in sockets or ():
+                listening.close()
             until = asyncio.get_running_loop().time() + FIRST_REQUEST_SECONDS
-            while any(c.scope is None for c in self.server_state.connections if isinstance(c, Connection)):
-                if asyncio.get_running_loop().time() > until:
-                    break
+            while self._silent() and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110 - once, in the end
                 await asyncio.sleep(LINGER_SECONDS / 5)
         await super().shutdown(sockets)
+
+    @property
+    def _parting(self) -> bool:
+        return isinstance(self.server_state, State) and self.server_state.parting
+
+    def _silent(self) -> bool:
+        """Whether there is a connection that has brought nothing yet."""
+        return any(c.scope is None for c in self.server_state.connections if isinstance(c, Connection))
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
