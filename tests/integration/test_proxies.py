@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -180,7 +181,7 @@ async def pgbouncer(folder: Path, dsn: str) -> AsyncIterator[tuple[str, subproce
 
 async def test_everything_works_behind_pgbouncer_in_transaction_mode(database: str, folder: Path) -> None:
     async with target(confirming) as served, pgbouncer(folder, database) as (pooled, process):
-        settings = {"database_direct_url": database, "master_key": MASTER_KEY, "partitions": 4}
+        settings: dict[str, Any] = {"database_direct_url": database, "master_key": MASTER_KEY, "partitions": 4}
         async with serving(pooled, **settings) as one, serving(pooled, **settings) as two:
             await until(lambda: {len(server._engine.ownership.epochs) for server in (one, two)} == {2})
             await call(one.port, "POST", "/v1/event-types", {"name": "order.created"})
