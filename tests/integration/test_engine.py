@@ -124,6 +124,12 @@ class World:
         self.processes.append(process)
         return process
 
+    async def pair(self) -> tuple[Process, Process]:
+        """Two processes with half of the partitions each; the first owns the app's."""
+        pair = await self.process(), await self.process()
+        await until(lambda: all(len(process.engine.ownership.epochs) == PARTITIONS // 2 for process in pair))
+        return pair if 0 in pair[0].engine.ownership.epochs else pair[::-1]
+
     async def publish(self, process: Process, count: int = 1) -> list[EventId]:
         drafts = [
             Draft(id=EventId(process.clock.new_id()), app_id=self.app_id, type="order.created", payload=b"{}")
@@ -232,7 +238,7 @@ async def test_a_restart_after_a_crash_sends_only_what_has_no_terminal_attempt(d
 async def test_a_successor_sends_rows_in_flight_of_the_dead_at_once(database: str) -> None:
     gate = asyncio.Event()
     async with a_world(database, waiting(gate)) as world:
-        first, second = await world.process(), await world.process()
+        first, second = await world.pair()
         ids = await world.publish(first, 3)
 
         async def marked() -> bool:
@@ -251,7 +257,7 @@ async def test_a_successor_sends_rows_in_flight_of_the_dead_at_once(database: st
 async def test_a_planned_hand_over_repeats_nothing(database: str) -> None:
     gate = asyncio.Event()
     async with a_world(database, waiting(gate)) as world:
-        first, second = await world.process(), await world.process()
+        first, second = await world.pair()
         ids = await world.publish(first, 40)
         await until(lambda: len(world.served.requests) == 16)
         stopping = asyncio.create_task(first.stop())

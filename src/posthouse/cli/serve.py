@@ -74,14 +74,15 @@ def serve(
 
 
 async def _serve(settings: Settings) -> None:
-    from posthouse.bootstrap import Posthouse
+    from posthouse import bootstrap
     from posthouse.supervisor import Supervisor
 
-    kind = Posthouse if settings.workers == 1 else Supervisor
+    kind = bootstrap.Posthouse if settings.workers == 1 else Supervisor
     async with kind(settings) as posthouse:
         posthouse.stop_on_signals()
         if posthouse.first_key is not None:
             note("The first admin key. It is shown only now, so keep it:")
             print(posthouse.first_key, flush=True)
         note(f"Posthouse listens on {posthouse.url}; Ctrl-C stops it")
+        bootstrap.calm_collector()
         await posthouse.serve()

@@ -55,6 +55,7 @@ async def _serve(settings: config.Settings, place: WorkerPlace) -> None:
                 posthouse.stop()
 
         loop.add_reader(0, orphaned)
+        bootstrap.calm_collector()
         os.write(1, READY)
         await posthouse.serve()
 
