@@ -371,7 +371,7 @@ async def test_every_accepted_event_is_in_the_log_once_whatever_becomes_of_its_c
                 await asyncio.sleep(0.005)  # publishing goes on; which backend is at it, only the database knows
                 rows = await world.fetch(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
-                    "AND pid <> pg_backend_pid() AND state = 'active' AND query LIKE '%publish($1%'"
+                    "AND pid <> pg_backend_pid() AND state = 'active' AND query LIKE '%publish%($1%'"
                 )
                 ended += len(rows)
         stop.set()

@@ -72,12 +72,6 @@ async def test_workers_share_a_port_and_an_embedded_database_and_are_started_aga
         pids = [int(pid) for pid in re.findall(r'"pid": (\d+), "event": "worker.ready"', server.said)]
         server.process.kill()
         await until(lambda: not any(map(is_alive, pids)), "the workers to end by themselves")
-    with running(*words) as server:
-        await asyncio.to_thread(server.until, r"adopted PostgreSQL")
-        await asyncio.to_thread(server.until, r"listens on")
-        assert not re.search(r"^ph_", server.said, re.M)
-        server.process.send_signal(signal.SIGINT)
-        assert await asyncio.to_thread(server.process.wait, PATIENCE_SECONDS) == 0
 
 
 async def call_health(port: int) -> int:
