@@ -36,6 +36,10 @@ def data_dir() -> Iterator[Path]:
             end_server(Path(folder) / "data")
 
 
+def left_behind(folder: Path) -> list[Path]:
+    return list(folder.glob("posthouse-workers-*"))
+
+
 async def series(port: int, name: str) -> dict[str, float]:
     """The values of a gauge by worker."""
     text = (await exchange(port, request("GET", "/metrics", key=None))).body.decode()
@@ -51,7 +55,7 @@ def is_alive(pid: int) -> bool:
 
 async def test_workers_share_a_port_and_an_embedded_database_and_are_started_again(data_dir: Path) -> None:
     words = ("serve", "--port", "0", "--workers", str(WORKERS), "--data-dir", str(data_dir))
-    with running(*words, POSTHOUSE_LOG_JSON="true") as server:
+    with running(*words, POSTHOUSE_LOG_JSON="true", TMPDIR=str(data_dir.parent)) as server:
         port = int(await asyncio.to_thread(lambda: server.until(r"listens on http://127.0.0.1:(\d+)")[1]))
         await asyncio.to_thread(server.until, rf"(?s)(worker\.ready.*){{{WORKERS}}}")
         assert len(re.findall(r"^ph_\w+$", server.said, re.M)) == 1, "the first key is shown once"
@@ -72,6 +76,7 @@ async def test_workers_share_a_port_and_an_embedded_database_and_are_started_aga
         pids = [int(pid) for pid in re.findall(r'"pid": (\d+), "event": "worker.ready"', server.said)]
         server.process.kill()
         await until(lambda: not any(map(is_alive, pids)), "the workers to end by themselves")
+        assert left_behind(data_dir.parent) == [], "and they leave nothing behind"
 
 
 async def call_health(port: int) -> int:

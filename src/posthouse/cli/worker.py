@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -52,6 +53,7 @@ async def _serve(settings: config.Settings, place: WorkerPlace) -> None:
         def orphaned() -> None:
             if not os.read(0, 4096):
                 loop.remove_reader(0)
+                shutil.rmtree(place.folder, ignore_errors=True)  # nobody else will
                 posthouse.stop()
 
         loop.add_reader(0, orphaned)
