@@ -24,7 +24,7 @@ PATIENCE_SECONDS = 60
 
 def environment(**more: str) -> dict[str, str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("POSTHOUSE_")}
-    return clean | {"NO_COLOR": "1", "COLUMNS": "160"} | more
+    return clean | {"NO_COLOR": "1", "COLUMNS": "160", "POSTHOUSE_DRAIN_SECONDS": "0"} | more
 
 
 def run(*words: str, given: str | None = None, **more: str) -> subprocess.CompletedProcess[str]:

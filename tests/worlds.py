@@ -154,6 +154,7 @@ _TABLES: Final = (
     "endpoint_health",
     "rollup_minute",
     "job",
+    "process",
     "secret",
     "endpoint_revision",
     "endpoint",

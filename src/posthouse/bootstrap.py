@@ -1,31 +1,24 @@
-"""The only place that picks adapters: one process of Posthouse, from its settings to its open port."""
+"""The only place that picks adapters (with `process.py` beneath it): a process that serves, from its settings to its port."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
 import socket
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, suppress
 from hashlib import sha256
-from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 import uvicorn
 
 from posthouse.adapters.http.guard import GuardPolicy
 from posthouse.adapters.http.transport import HttpTransport
-from posthouse.adapters.postgres.database import Database
 from posthouse.adapters.postgres.directory import PostgresDirectory
-from posthouse.adapters.postgres.embedded import EmbeddedPostgres
 from posthouse.adapters.postgres.grants import PostgresGrants
 from posthouse.adapters.postgres.history import History
 from posthouse.adapters.postgres.inspect import PostgresInspector
 from posthouse.adapters.postgres.jobs import PostgresJobs
 from posthouse.adapters.postgres.log import PostgresLog
-from posthouse.adapters.postgres.migrate import migrate
 from posthouse.adapters.postgres.pools import Pools
 from posthouse.adapters.postgres.routing import PostgresRoutingView
 from posthouse.adapters.postgres.session import ProcessSession
@@ -35,19 +28,19 @@ from posthouse.adapters.postgres.upkeep import PostgresUpkeep
 from posthouse.adapters.postgres.usage import PostgresUsage
 from posthouse.adapters.system.clock import SystemClock
 from posthouse.adapters.system.collector import calm_collector as calm_collector
-from posthouse.adapters.system.datadir import DataDir, default_data_dir
-from posthouse.adapters.system.keyring import Keyring, Sealer, load_keyring
+from posthouse.adapters.system.siblings import WorkerPlace
 from posthouse.adapters.system.telemetry import PrometheusTelemetry
 from posthouse.adapters.system.telemetry import configure_logging as telemetry_logging
 from posthouse.api.app import Services, build_app
 from posthouse.api.models.routing import explanation_body
+from posthouse.api.only_system import only_system
 from posthouse.api.publish import PublishRoutes
 from posthouse.api.server import Connection, Server
 from posthouse.config import Settings
 from posthouse.dispatch.engine import Engine
 from posthouse.dispatch.gauges import watch
 from posthouse.dispatch.janitor import Janitor
-from posthouse.domain.errors import Invalid, SetupError
+from posthouse.domain.errors import Invalid
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.limits import PUBLISH_ANSWER_SECONDS_MAX, PUBLISH_STATEMENT_SECONDS_MAX
 from posthouse.intake.catalogue import CatalogueCache
@@ -59,53 +52,32 @@ from posthouse.manage.explain import Explainer
 from posthouse.ports.log import EventLog
 from posthouse.ports.store import Store
 from posthouse.ports.transport import Transport
+from posthouse.process import LISTEN_BACKLOG, Process, anchor
 
 log = structlog.get_logger()
 T = TypeVar("T")
 
 
-class Posthouse:
-    """One process: `open`, `serve` until `stop`, `close`. Or `async with`, then `serve`.
+class Posthouse(Process):
+    """A process that serves: by its role it answers the API, or owns partitions and delivers, or both.
 
-    After `open`, `port` is the port that is listened on, and `first_key` the admin key where one was just made: it is
-    kept nowhere else. Raises SetupError with what to do where it cannot start.
+    After `open`, deliveries begin. `worker`: it is one of several under a supervisor, which holds the port.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.first_key: str | None = None
-        self.port = settings.port
-        self._stack = AsyncExitStack()
+    def __init__(self, settings: Settings, *, worker: WorkerPlace | None = None) -> None:
+        super().__init__(settings)
+        self._worker = worker
         self._ready = False
+        self._delivering = False
         self._stopping = False
         self._server: Server | None = None
         self._end_streams: Callable[[], None] = lambda: None
         self._hint_streams: Callable[[], None] = lambda: None
-        self._listening: socket.socket
         self._engine: Engine
+        self._session: ProcessSession
         self._app: Any
 
-    async def __aenter__(self) -> Self:
-        try:
-            await self.open()
-        except BaseException:
-            await self.close()
-            raise
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    @property
-    def url(self) -> str:
-        host = self.settings.host
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
-
-    # Where a test puts something in between, and sees to its end.
-
-    def closing(self, end: Callable[[], Awaitable[None]]) -> None:
-        """Await `end` as this process closes."""
-        self._stack.push_async_callback(end)
+    # Where a test puts something in between.
 
     def wrap_log(self, event_log: EventLog) -> EventLog:
         return event_log
@@ -119,26 +91,18 @@ class Posthouse:
     async def open(self) -> None:
         """Everything up to, but not including, answering requests; deliveries begin."""
         settings = self.settings
+        owns, answers = settings.role != "api", settings.role != "worker"
         listening = self._listen()
-        dsn, data_dir = await self._database_url()
-        await migrate(dsn)
+        dsn, direct, data_dir, sealer = await self._prepare()
         clock = SystemClock()
         owner = clock.new_id()
         history = History(owner)
-        pools = Pools(dsn, history, publish_seconds=PUBLISH_STATEMENT_SECONDS_MAX)
+        pools = Pools(dsn, direct, history, publish_seconds=PUBLISH_STATEMENT_SECONDS_MAX)
         for database in pools.all:
             await self._open(database)
         reading, managing = pools.reading, pools.managing
-        upkeep = PostgresUpkeep(reading)
-
-        async def anchor() -> None:
-            asked_at = time.time()
-            clock.anchor(await upkeep.database_time(), asked_at=asked_at, answered_at=time.time())
-
-        await anchor()
-        await upkeep.install(settings.partitions)
-        await upkeep.ensure_days(clock.now())
-        sealer = Sealer(self._keyring(data_dir, create=not await upkeep.has_secrets()))
+        upkeep = PostgresUpkeep(pools.upkeep)
+        await anchor(clock, upkeep)
         telemetry = PrometheusTelemetry()
         event_log = self.wrap_log(PostgresLog(pools.publishing, reading))
         store = self.wrap_store(PostgresStore(pools.journalling, reading, sealer.open, history=history))
@@ -152,7 +116,7 @@ class Posthouse:
         )
         self._stack.push_async_callback(http.close)
         transport = self.wrap_transport(http)
-        session = ProcessSession(dsn, reading, owner=owner, history=history)
+        session = self._session = ProcessSession(direct, reading, owner=owner, history=history)
 
         def appended(events: Sequence[Event]) -> None:
             session.notify(engine.offer(events))
@@ -180,15 +144,15 @@ class Posthouse:
             circuits=settings.circuit_policy(),
             owed_max=settings.owed_per_endpoint_max,
             jobs=PostgresJobs(reading),
+            changed=session.announce,
         )
         history.tell(engine.replaced, held=lambda: engine.ownership.epochs)
-        session.tell(appended=engine.tails.nudge, lost=engine.suspend)
+        session.tell(appended=engine.tails.nudge, lost=engine.suspend, changed=engine.ownership.wake)
         await session.start()
         self._stack.push_async_callback(session.close)
         self._task(session.run())
         self._engine = engine
-        await engine.start()
-        self._stack.push_async_callback(engine.stop, seconds=settings.shutdown_seconds)
+        self._stack.push_async_callback(self._stop_engine)
 
         directory = PostgresDirectory(managing, sealer)
         catalogue = CatalogueCache(directory, clock, auto_create=settings.auto_create_event_types)
@@ -201,7 +165,9 @@ class Posthouse:
         engine.overflow.told = operators.owed_too_much
         days = settings.retention_days
         quotas = QuotaGate(PostgresUsage(managing), clock, retention_days=days, refused=operators.quota_refused)
-        janitor = Janitor(upkeep, clock, retention_days=days, anchor=anchor, measure=quotas.measure)
+        janitor = Janitor(
+            upkeep, clock, retention_days=days, anchor=lambda: anchor(clock, upkeep), measure=quotas.measure
+        )
         self._task(janitor.run())
         watch(telemetry, engine, publisher, janitor, clock)
         telemetry.watch("database_replacements", lambda: history.replacements)
@@ -231,7 +197,7 @@ class Posthouse:
             quota_refused=operators.quota_refused,
             check_target=check_target,
             cursor_key=sha256(b"cursor" + await directory.installation_id()).digest(),
-            metrics=telemetry.render,
+            metrics=await self._metrics(telemetry),
             ready=self._why_not_ready,
             front=lambda gate: PublishRoutes(
                 gate,
@@ -252,74 +218,46 @@ class Posthouse:
         history.tell(services.streams.lookout.restart)
         telemetry.watch("streams", lambda: services.streams.count)
         self._stack.push_async_callback(services.streams.lookout.close)
+        self._app = build_app(services) if answers else only_system(build_app(services))
+        if owns:
+            # Last of all: others hand over at once, and what they gave away shall not wait for the rest of our start.
+            await engine.start()
+            self._delivering = True
         given = settings.admin_key
         self.first_key = await services.keys.ensure_first_key(None if given is None else given.get_secret_value())
-        self._app = build_app(services)
         self._listening = listening
 
     # The parts of `open`
 
+    async def _stop_engine(self) -> None:
+        if self._delivering:
+            await self._engine.stop(seconds=self.settings.shutdown_seconds)
+
     def _listen(self) -> socket.socket:
-        """Take the port first: a server that cannot have it should not touch anything."""
-        host, port = self.settings.host, self.settings.port
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        try:
-            listening = socket.create_server((host, port), family=family, backlog=2048)
-        except OSError as error:
-            raise SetupError(
-                f"cannot listen on {host}:{port} ({error.strerror}); choose another with --host and --port"
-            ) from error
+        if self._worker is None:
+            return super()._listen()
+        listening = socket.socket(fileno=self._worker.socket)
         self._stack.callback(listening.close)
         self.port = listening.getsockname()[1]
         return listening
 
-    async def _database_url(self) -> tuple[str, Path | None]:
-        """The database, and the data directory where it is the embedded one."""
-        settings = self.settings
-        if settings.database_url is not None:
-            return settings.database_url.get_secret_value(), None
-        held = DataDir.hold(settings.data_dir or default_data_dir())
-        self._stack.callback(held.release)
-        postgres = EmbeddedPostgres(held.path, report=lambda text: log.info("postgres", told=text))
-        self._stack.push_async_callback(postgres.stop)
-        dsn = await postgres.start()
-        self._task(postgres.supervise())
-        return dsn, held.path
+    async def _metrics(self, telemetry: PrometheusTelemetry) -> Callable[[], Awaitable[tuple[bytes, str]]]:
+        if self._worker is None:
 
-    def _keyring(self, data_dir: Path | None, *, create: bool) -> Keyring:
-        settings = self.settings
-        value = None if settings.master_key is None else settings.master_key.get_secret_value()
-        if data_dir is None and value is None and settings.master_key_file is None:
-            raise SetupError(
-                "a database of your own needs a master key of your own, the same for every server on it: set "
-                "POSTHOUSE_MASTER_KEY (`openssl rand -base64 32` makes one) or POSTHOUSE_MASTER_KEY_FILE"
-            )
-        return load_keyring(value=value, file=settings.master_key_file, data_dir=data_dir, create=create)
+            async def alone() -> tuple[bytes, str]:
+                return telemetry.render()
 
-    async def _open(self, database: Database) -> None:
-        await database.open()
-        self._stack.push_async_callback(database.close)
-
-    def _task(self, work: Coroutine[Any, Any, None]) -> None:
-        """A task beside everything else, ended as the stack unwinds."""
-        task = asyncio.create_task(work)
-        task.add_done_callback(self._task_ended)
-
-        async def end() -> None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-        self._stack.push_async_callback(end)
-
-    def _task_ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.critical("process.task_died", exc_info=error)
-            self.stop()
+            return alone
+        siblings = Siblings(self._worker.folder, self._worker.number, self._worker.count, telemetry.render)
+        await siblings.start()
+        self._stack.push_async_callback(siblings.close)
+        return siblings.render
 
     async def _why_not_ready(self) -> str | None:
         if not self._ready:
             return "the server is starting or stopping"
-        if not self._engine.ownership.valid:
+        up = self._session.up if self.settings.role == "api" else self._engine.ownership.valid
+        if not up:
             return "the database does not answer"
         return None
 
@@ -340,8 +278,9 @@ class Posthouse:
                 date_header=False,
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=10,
-                backlog=2048,
-            )
+                backlog=LISTEN_BACKLOG,
+            ),
+            holds_door=self._worker is None,
         )
         self._engine.failed.add_done_callback(lambda _: self.stop())
         if self._stopping:
@@ -351,6 +290,16 @@ class Posthouse:
         if self._engine.failed.done():
             self._engine.failed.result()
 
+    def drain(self) -> None:
+        """Not ready any more, and connections are asked to close, but whatever comes is answered, so that a load balancer can
+        notice before `stop`."""
+        self._ready = False
+        if self._server is None or self.settings.drain_seconds == 0:
+            self.stop()
+            return
+        self._server.part()
+        asyncio.get_running_loop().call_later(self.settings.drain_seconds, self.stop)
+
     def stop(self) -> None:
         """Begin to end: not ready any more, no new connections, no live streams."""
         self._ready = False
@@ -359,17 +308,9 @@ class Posthouse:
         if self._server is not None:
             self._server.should_exit = True
 
-    def stop_on_signals(self) -> None:
-        """Let SIGTERM and Ctrl-C `stop`."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            with suppress(NotImplementedError):
-                loop.add_signal_handler(number, self.stop)
-
     async def close(self) -> None:
-        """End everything, in the opposite order of its beginning."""
         self._ready = False
-        await self._stack.aclose()
+        await super().close()
 
 
 def configure_logging(settings: Settings) -> None:

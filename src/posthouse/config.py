@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -42,12 +42,18 @@ class Settings(BaseSettings):
 
     database_url: SecretStr | None = None
     """Any PostgreSQL 15 or newer, such as `postgresql://user:password@host/db`; without it one is started for you."""
+    database_direct_url: SecretStr | None = None
+    """PostgreSQL itself, where `database_url` names a pooler in transaction mode: for what needs a session of its own."""
     data_dir: Path | None = None
     """Embedded database, master key, lock; by default the platform's folder for user data, `/var/lib/posthouse` for root."""
     host: str = "127.0.0.1"
     """The address to listen on."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """The port to listen on; 0 takes a free one."""
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    """Processes that serve on this port together."""
+    role: Literal["all", "api", "worker"] = "all"
+    """`api` answers requests and owns no partitions; `worker` owns partitions and answers only health and metrics."""
     admin_key: SecretStr | None = None
     """The first admin key, for automation; where there is none, one is made and printed once."""
     master_key: SecretStr | None = None
@@ -97,6 +103,8 @@ class Settings(BaseSettings):
     """The longest wait between two probes."""
     retention_days: Annotated[int, Field(ge=2, le=3650)] = limits.RETENTION_DAYS
     """Days for which events and attempts are kept."""
+    drain_seconds: Annotated[float, Field(ge=0, le=600)] = 1.0
+    """After SIGTERM, how long requests are still accepted while `/readyz` says no: time for a load balancer to notice."""
     shutdown_seconds: Annotated[float, Field(ge=0, le=600)] = 5.0
     """How long a stop waits for requests under way."""
     log_json: bool | None = None

@@ -148,3 +148,24 @@ async def test_a_journal_extends_the_lease_of_what_it_was_written_for(world: Wor
     batch = JournalBatch(owner=owner, epochs={2: mine[2], 3: mine[3]}, cursors=(Cursor(2, 1, time.time()),))
     assert (await world.store.journal(batch, now=0.0, lease_seconds=LEASE)).held == {2, 3}
     assert (await claim(world, other)).keys() == mine.keys() - {2, 3}
+
+
+# Who takes part
+
+
+async def test_a_process_takes_part_until_its_time_is_over_or_it_leaves(world: World) -> None:
+    one, two, owner = new_owner(), new_owner(), new_owner()
+    assert await world.store.processes() == {}
+    await world.store.attend(one, seconds=LEASE)
+    await world.store.attend(two, seconds=LEASE)
+    await claim(world, owner, limit=1)
+    assert await world.store.processes() == {one: True, two: True, owner: False}
+    await world.store.attend(two, seconds=0.001)
+    await asyncio.sleep(0.01)  # by the database's clock
+    assert await world.store.processes() == {one: True, owner: False}
+    await world.store.attend(two, seconds=LEASE)
+    await world.store.attend(owner, seconds=LEASE)
+    await world.store.attend(one, seconds=0)
+    assert await world.store.processes() == {two: True, owner: True}
+    await world.store.attend(one, seconds=0)
+    assert await world.store.processes() == {two: True, owner: True}

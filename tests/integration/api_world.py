@@ -239,6 +239,10 @@ async def ready() -> str | None:
     return None
 
 
+async def metrics() -> tuple[bytes, str]:
+    return PrometheusTelemetry().render()
+
+
 @asynccontextmanager
 async def world_over(dsn: str, **services: Any) -> AsyncIterator[World]:
     """A world over a migrated database."""
@@ -261,7 +265,7 @@ async def world_over(dsn: str, **services: Any) -> AsyncIterator[World]:
             stream_source=PostgresStreamSource(database),
             check_target=check_target,
             cursor_key=await directory.installation_id(),
-            metrics=PrometheusTelemetry().render,
+            metrics=metrics,
             **given,
         )
         key = await made.keys.ensure_first_key(None)

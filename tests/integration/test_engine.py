@@ -48,8 +48,11 @@ class Process:
             owner=self.owner,
             exclusive=False,
             dead=self.session.dead,
+            changed=self.session.announce,
         )
-        self.session.tell(appended=self.engine.tails.nudge, lost=self.engine.suspend)
+        self.session.tell(
+            appended=self.engine.tails.nudge, lost=self.engine.suspend, changed=self.engine.ownership.wake
+        )
         self.publisher = Publisher(postgres.log, self.clock, FakeTelemetry(), appended=self.appended)
         self.tasks: list[asyncio.Task[None]] = []
 
@@ -120,6 +123,12 @@ class World:
         await process.start()
         self.processes.append(process)
         return process
+
+    async def pair(self) -> tuple[Process, Process]:
+        """Two processes with half of the partitions each; the first owns the app's."""
+        pair = await self.process(), await self.process()
+        await until(lambda: all(len(process.engine.ownership.epochs) == PARTITIONS // 2 for process in pair))
+        return pair if 0 in pair[0].engine.ownership.epochs else pair[::-1]
 
     async def publish(self, process: Process, count: int = 1) -> list[EventId]:
         drafts = [
@@ -229,7 +238,7 @@ async def test_a_restart_after_a_crash_sends_only_what_has_no_terminal_attempt(d
 async def test_a_successor_sends_rows_in_flight_of_the_dead_at_once(database: str) -> None:
     gate = asyncio.Event()
     async with a_world(database, waiting(gate)) as world:
-        first, second = await world.process(), await world.process()
+        first, second = await world.pair()
         ids = await world.publish(first, 3)
 
         async def marked() -> bool:
@@ -248,7 +257,7 @@ async def test_a_successor_sends_rows_in_flight_of_the_dead_at_once(database: st
 async def test_a_planned_hand_over_repeats_nothing(database: str) -> None:
     gate = asyncio.Event()
     async with a_world(database, waiting(gate)) as world:
-        first, second = await world.process(), await world.process()
+        first, second = await world.pair()
         ids = await world.publish(first, 40)
         await until(lambda: len(world.served.requests) == 16)
         stopping = asyncio.create_task(first.stop())
@@ -362,7 +371,7 @@ async def test_every_accepted_event_is_in_the_log_once_whatever_becomes_of_its_c
                 await asyncio.sleep(0.005)  # publishing goes on; which backend is at it, only the database knows
                 rows = await world.fetch(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
-                    "AND pid <> pg_backend_pid() AND state = 'active' AND query LIKE '%FROM publish%'"
+                    "AND pid <> pg_backend_pid() AND state = 'active' AND query LIKE '%publish%($1%'"
                 )
                 ended += len(rows)
         stop.set()

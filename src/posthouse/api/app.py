@@ -90,7 +90,7 @@ class Services:
     authenticator: Authenticator
     clock: Clock
     cursor_key: bytes
-    metrics: Callable[[], tuple[bytes, str]]
+    metrics: Callable[[], Awaitable[tuple[bytes, str]]]
     ready: Callable[[], Awaitable[str | None]]
     front: Callable[[App], App] | None = None
     body_bytes_max: int = BODY_BYTES_MAX
@@ -110,7 +110,7 @@ class Services:
         stream_source: StreamSource,
         check_target: CheckTarget,
         cursor_key: bytes,
-        metrics: Callable[[], tuple[bytes, str]],
+        metrics: Callable[[], Awaitable[tuple[bytes, str]]],
         ready: Callable[[], Awaitable[str | None]],
         front: Callable[[App], App] | None = None,
         body_bytes_max: int = BODY_BYTES_MAX,

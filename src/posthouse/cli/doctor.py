@@ -128,7 +128,7 @@ async def gather(settings: Settings, *, resolve: Sequence[str]) -> Facts:
         directory = directory_facts(path, key_file=settings.master_key_file)
         dsn = embedded_dsn(path)
     else:
-        dsn = settings.database_url.get_secret_value()
+        dsn = (settings.database_direct_url or settings.database_url).get_secret_value()
     pid = directory.holder_pid if directory else None
     open_secret, key_trouble = _keyring(settings, directory)
     urls: list[str] = []

@@ -26,7 +26,7 @@ def migrate(*, database_url: str | None = None, check: bool = False) -> int:
     settings = config.load(database_url=database_url)
     if settings.database_url is None:
         raise SetupError("which database? Give --database-url, or set POSTHOUSE_DATABASE_URL")
-    dsn = settings.database_url.get_secret_value()
+    dsn = (settings.database_direct_url or settings.database_url).get_secret_value()
     if check:
         pending = asyncio.run(migrations.check(dsn))
         for migration in pending:

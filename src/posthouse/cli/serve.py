@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -21,6 +21,8 @@ def serve(
     data_dir: Path | None = None,
     host: str | None = None,
     port: int | None = None,
+    workers: int | None = None,
+    role: Literal["all", "api", "worker"] | None = None,
     dev: Flag = None,
     allow_private_targets: Flag = None,
     allow_network: Annotated[list[str] | None, Parameter(negative="")] = None,
@@ -40,6 +42,10 @@ def serve(
         The address to listen on (default 127.0.0.1).
     port
         The port to listen on (default 8080; 0 takes a free one).
+    workers
+        Processes that serve on this port together (default 1).
+    role
+        all (default); api answers requests and delivers nothing; worker delivers, and answers only health and metrics.
     dev
         For development: let events go to targets on this machine.
     allow_private_targets
@@ -56,6 +62,8 @@ def serve(
         data_dir=data_dir,
         host=host,
         port=port,
+        workers=workers,
+        role=role,
         allow_loopback_targets=dev,
         allow_private_targets=allow_private_targets,
         allowed_networks=",".join(allow_network) if allow_network else None,
@@ -67,8 +75,10 @@ def serve(
 
 async def _serve(settings: Settings) -> None:
     from posthouse import bootstrap
+    from posthouse.supervisor import Supervisor
 
-    async with bootstrap.Posthouse(settings) as posthouse:
+    kind = bootstrap.Posthouse if settings.workers == 1 else Supervisor
+    async with kind(settings) as posthouse:
         posthouse.stop_on_signals()
         if posthouse.first_key is not None:
             note("The first admin key. It is shown only now, so keep it:")

@@ -46,7 +46,8 @@ class Engine:
     """Owns partitions and delivers their events.
 
     `start` takes partitions and begins; `stop` hands them over. `offer` is the publisher's short cut; `published` is told of
-    the events that follow-ups made (by default they are offered). `failed` is completed
+    the events that follow-ups made (by default they are offered). `changed`: other processes should look at their shares of
+    the partitions (`ownership.wake`). `failed` is completed
     with an exception should one of the engine's own tasks die, which is a bug: the process should then end.
     """
 
@@ -66,6 +67,7 @@ class Engine:
         circuits: CircuitPolicy = DEFAULT_POLICY,
         owed_max: int = OWED_PER_ENDPOINT_MAX,
         jobs: Jobs | None = None,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._log = event_log
         self._store = store
@@ -73,7 +75,15 @@ class Engine:
         self._owner = owner
         self.progress = Progress()
         self.ownership = Ownership(
-            store, clock, owner=owner, exclusive=exclusive, taken=self._taken, lost=self._lost, dead=dead
+            store,
+            clock,
+            owner=owner,
+            exclusive=exclusive,
+            taken=self._taken,
+            lost=self._lost,
+            dead=dead,
+            leave=self._leave,
+            changed=changed,
         )
         epochs = self.ownership.epochs
         self.journal = Journal(
@@ -289,6 +299,14 @@ class Engine:
             self.backlog.counted(partitions, await self._store.count_owed(partitions))
         except StoreUnavailable as error:
             log.warning("owed.not_counted", error=str(error))  # what is there already does not count towards the cap
+
+    async def _leave(self, partitions: Collection[int]) -> None:
+        """These are about to be handed over: start nothing more of them, and write all that is known."""
+        partitions = set(partitions)
+        self.tails.drop(partitions)
+        self.lanes.leave(partitions)
+        while self.journal.speaks_for(partitions):
+            await self.journal.caught_up()
 
     def _lost(self, partitions: Collection[int]) -> None:
         partitions = set(partitions)

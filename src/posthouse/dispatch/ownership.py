@@ -2,6 +2,10 @@
 
 The database's clock grants leases and ends them. Here they are counted on the boot clock from before each renewal was sent,
 less a margin: when that runs out, nothing is started any more, whatever the database may think.
+
+Every live process owns its share of the partitions (`domain/share.py`): one below it claims what is free, one above it hands
+over what is too much, a few partitions at a time while the rest goes on. Which processes live, the store says, and a lock that
+can be had says who is dead. Views that differ for a moment do no harm: a claim takes only what is free.
 """
 
 from __future__ import annotations
@@ -13,22 +17,29 @@ from typing import Final
 import structlog
 
 from posthouse.domain.errors import StoreUnavailable
-from posthouse.domain.limits import LEASE_MARGIN_SECONDS, LEASE_SECONDS
+from posthouse.domain.limits import HAND_OVER_PARTITIONS_MAX, HAND_OVER_SECONDS_MAX, LEASE_MARGIN_SECONDS, LEASE_SECONDS
+from posthouse.domain.share import share_of
 from posthouse.ports.clock import Clock
 from posthouse.ports.store import Claim, Store
 
 log = structlog.get_logger()
 
 RENEW_SECONDS: Final = LEASE_SECONDS / 4
-ROUND_SECONDS: Final = 0.5  # a partition that was released is taken within this
+ROUND_SECONDS: Final = 0.5  # a partition that was released is taken within this, should no word of it arrive
+
+
+async def _nothing(_: Collection[int]) -> None:
+    """There is nothing to stop."""
 
 
 class Ownership:
     """Claims, renews and releases partitions. `epochs` is the live map of what is ours, shared with the journal.
 
     `taken` is awaited with new claims before they count as started; `lost` is called with the partitions that are ours no
-    more. `exclusive`: this process holds the data directory's lock, so every earlier owner is dead. `dead` finds owners
-    whose session ended without a release.
+    more. `leave` is awaited before partitions are handed over: it returns when nothing of them starts any more, and all that is
+    known of them is in the store. `changed` is called when other processes should look at their shares, who then `wake`.
+    `exclusive`: this process holds the data directory's lock, so every earlier owner is dead. `dead` finds owners whose
+    session ended without a release.
     """
 
     def __init__(
@@ -41,6 +52,8 @@ class Ownership:
         taken: Callable[[Sequence[Claim]], Awaitable[None]],
         lost: Callable[[Collection[int]], None],
         dead: Callable[[Collection[bytes]], Awaitable[set[bytes]]] | None = None,
+        leave: Callable[[Collection[int]], Awaitable[None]] = _nothing,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -49,6 +62,10 @@ class Ownership:
         self._taken = taken
         self._lost = lost
         self._dead = dead
+        self._leave = leave
+        self._changed = changed
+        self._predecessors: set[bytes] = set()  # dead, whatever the store says of them
+        self._woken = asyncio.Event()
         self._partitions = 0
         self._valid_until = 0.0
         self._renew_at = 0.0
@@ -57,6 +74,8 @@ class Ownership:
         self._closing = False
         self._round = asyncio.Lock()
         self.epochs: dict[int, int] = {}
+        self.live = 1
+        """How many processes share the partitions, this one among them, as of the last round."""
 
     @property
     def valid(self) -> bool:
@@ -71,24 +90,42 @@ class Ownership:
         self._renew_at = 0.0
 
     async def start(self) -> None:
-        """Take what is to be had at once."""
+        """Take part, and take what is to be had at once."""
         async with self._round:
-            await self._claim()
+            if self._exclusive:
+                self._predecessors = set(await self._store.processes()) - {self._owner}
+            await self._store.attend(self._owner, seconds=LEASE_SECONDS)
+            await self._balance()
+        self._changed()
         self._renew_at = self._clock.boot() + RENEW_SECONDS if self.valid else 0.0
 
     async def run(self) -> None:
-        """Renew, and claim what becomes free, until cancelled or closed."""
+        """Renew, claim what becomes free and hand over what is too much, until cancelled or closed."""
         while True:
+            self._woken.clear()
+            more = False
             try:
                 async with self._round:
                     if self._closing:
                         return
                     if self._clock.boot() >= self._renew_at:
                         await self.renew()
-                    await self._claim()
+                    more = await self._balance()
             except StoreUnavailable as error:
                 log.warning("ownership.store_unavailable", error=str(error))
-            await self._clock.sleep(ROUND_SECONDS)
+            if not more:
+                await self._pause()
+
+    def wake(self) -> None:
+        """A process has joined or left, or partitions were released: look at once."""
+        self._woken.set()
+
+    async def _pause(self) -> None:
+        try:
+            async with asyncio.timeout(ROUND_SECONDS):
+                await self._woken.wait()
+        except TimeoutError:
+            pass
 
     async def renew(self) -> None:
         """Extend our leases; what others took meanwhile is lost."""
@@ -96,6 +133,7 @@ class Ownership:
         if suspensions > self._overcome and self._dead is not None and await self._dead({self._owner}):
             return  # the session is not back
         before = self._clock.boot()
+        await self._store.attend(self._owner, seconds=LEASE_SECONDS)
         asked = dict(self.epochs)
         ours = await self._store.renew(self._owner, asked, lease_seconds=LEASE_SECONDS)
         self.drop([p for p, epoch in asked.items() if p not in ours and self.epochs.get(p) == epoch])
@@ -104,15 +142,25 @@ class Ownership:
             self._valid_until = before + LEASE_SECONDS - LEASE_MARGIN_SECONDS
             self._renew_at = before + RENEW_SECONDS
 
-    async def _claim(self) -> None:
+    async def _balance(self) -> bool:
+        """One step towards our share; whether there is another to be made at once."""
         self._partitions = self._partitions or await self._store.partitions()
-        missing = self._partitions - len(self.epochs)
-        if missing <= 0 or self._closing or self._suspensions > self._overcome:
-            return
-        dead: set[bytes] = set()
-        if self._dead is not None:
-            others = set(await self._store.owners()) - {self._owner}
-            dead = await self._dead(others) if others else set()
+        if self._closing or self._suspensions > self._overcome:
+            return False
+        processes = await self._store.processes()
+        others = processes.keys() - {self._owner} - self._predecessors
+        dead = await self._dead(others) if others and self._dead is not None else set()
+        live = {process for process in others - dead if processes[process]}
+        self.live = 1 + len(live)
+        missing = share_of(self._owner, live, self._partitions) - len(self.epochs)
+        if missing > 0:
+            await self._claim(missing, dead)
+        elif missing < 0:
+            await self._hand_over(sorted(self.epochs)[: min(-missing, HAND_OVER_PARTITIONS_MAX)])
+            return missing < -HAND_OVER_PARTITIONS_MAX
+        return False
+
+    async def _claim(self, missing: int, dead: Collection[bytes]) -> None:
         suspensions = self._suspensions
         before = self._clock.boot()
         claims = await self._store.claim(
@@ -133,6 +181,21 @@ class Ownership:
         except StoreUnavailable:
             await self.abandon([c.partition for c in claims if self.epochs.get(c.partition) == c.epoch])
             raise
+
+    async def _hand_over(self, partitions: Collection[int]) -> None:
+        """Planned hand-over of some partitions, while the rest goes on."""
+        try:
+            async with asyncio.timeout(HAND_OVER_SECONDS_MAX):
+                await self._leave(partitions)
+        except TimeoutError:
+            log.warning("partitions.not_handed_over", partitions=partitions)
+            await self.abandon(partitions)
+            return
+        epochs = {partition: self.epochs.pop(partition) for partition in partitions if partition in self.epochs}
+        self._lost(list(epochs))
+        await self._store.release(self._owner, epochs)
+        log.info("partitions.handed_over", count=len(epochs))
+        self._changed()
 
     def drop(self, partitions: Collection[int]) -> None:
         """Partitions are ours no more: forget everything about them."""
@@ -160,9 +223,11 @@ class Ownership:
             pass
 
     async def release(self) -> None:
-        """Planned hand-over of everything. What is recorded from this call on is not recorded as an owner."""
+        """Planned hand-over of everything, for good. What is recorded from this call on is not recorded as an owner."""
         epochs = dict(self.epochs)
         self.epochs.clear()
         self._valid_until = 0.0
         self._lost(list(epochs))
+        await self._store.attend(self._owner, seconds=0)
         await self._store.release(self._owner, epochs)
+        self._changed()

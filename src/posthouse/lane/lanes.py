@@ -86,6 +86,7 @@ class Lanes:
         self._rows = Crowd(budget, clock, self.start, self._pace)
         self._workers: set[asyncio.Task[None]] = set()
         self._faults = FaultLog()
+        self._leaving: set[int] = set()  # partitions of which nothing is started any more
         self.paged_bytes = 0  # payloads of rows that wait in lanes
 
     # Offering
@@ -187,6 +188,8 @@ class Lanes:
             first = lane.queue.fresh_first()
             if first is None:
                 return None
+        if self._leaving and lane.endpoint.partition in self._leaving:
+            return None
         size = lane.next_size(first)
         if not self._may_start() or not self._budget.admits(
             size, lane_sockets=lane.requests, lane_bytes=lane.bytes_in_flight
@@ -358,6 +361,7 @@ class Lanes:
 
     def drop(self, partitions: Collection[int]) -> None:
         """Partitions are no longer ours: forget what waits; what is in flight ends by itself."""
+        self._leaving.difference_update(partitions)
         for lane in self._lanes:
             if lane.endpoint.partition not in partitions:
                 continue
@@ -373,6 +377,15 @@ class Lanes:
             else:
                 self._active.pop(endpoint_id, None)
                 self._lanes.remove(lane)
+
+    def leave(self, partitions: Collection[int]) -> None:
+        """Before these are handed over: start nothing more of them, and every request that still runs gets its row. `drop` ends
+        it."""
+        self._leaving.update(partitions)
+        for lane in self._active.values():
+            if lane.endpoint.partition in partitions:
+                for delivery in lane.in_flight.values():
+                    self._mark_in_flight(lane, delivery)
 
     def mark_all_in_flight(self) -> None:
         """Before a planned hand-over: every request that still runs gets its row."""

@@ -91,6 +91,14 @@ class Store(Protocol):
         """Every owner and how many partitions it holds."""
         ...
 
+    async def attend(self, owner: bytes, *, seconds: float) -> None:
+        """Say that this process takes part in owning partitions, for so long by the database's clock; 0: no longer."""
+        ...
+
+    async def processes(self) -> dict[bytes, bool]:
+        """Every process that takes part or owns a partition, and whether it takes part by the database's clock."""
+        ...
+
     async def journal(
         self, batch: JournalBatch, *, now: float, lease_seconds: float, again: bool = False
     ) -> Journalled:

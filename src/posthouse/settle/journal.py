@@ -105,6 +105,7 @@ class Journal:
         self._room = room
         self._buffer = _Buffer()
         self._writing = 0
+        self._writing_for: Collection[int] = ()
         self._writing_lines: Mapping[Line, int | None] = {}
         self._rollups = Rollups()
         self._rollups_due = 0.0
@@ -224,6 +225,16 @@ class Journal:
         buffer.health = {k: h for k, h in buffer.health.items() if h.partition not in partitions}
         self._rollups.forget(partitions)
 
+    def speaks_for(self, partitions: Collection[int]) -> bool:
+        """Whether anything recorded of these is not written yet."""
+        buffer = self._buffer
+        return (
+            any(partition in partitions for partition in self._writing_for)
+            or any(attempt.partition in partitions for attempt in buffer.attempts)
+            or any(partition in partitions for partition, _ in buffer.rows.values())
+            or any(partition in partitions for partition, _ in buffer.settled)
+        )
+
     @property
     def unwritten(self) -> int:
         """Results that a crash now would repeat."""
@@ -325,11 +336,13 @@ class Journal:
 
     async def _write(self, batch: JournalBatch, released: Released) -> None:
         self._writing = max(len(batch.attempts), len(batch.owed) + len(batch.settled))
+        self._writing_for = batch.epochs
         started = self._clock.boot()
         result = await self._insist(batch)
         self._telemetry.journal_batch(len(batch.attempts), self._clock.boot() - started)
         full = not self.has_room
         self._writing = 0
+        self._writing_for = ()
         self._writing_lines = {}
         self._wrote = self._built
         self._written(batch, result, released)

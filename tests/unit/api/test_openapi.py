@@ -29,6 +29,9 @@ async def document() -> dict[str, Any]:
     async def ready() -> str | None:
         return None
 
+    async def metrics() -> tuple[bytes, str]:
+        return b"", "text/plain"
+
     directory: Any = NoDatabase()
     services = Services.over(
         directory,
@@ -41,7 +44,7 @@ async def document() -> dict[str, Any]:
         stream_source=nothing,
         check_target=nothing,
         cursor_key=b"",
-        metrics=lambda: (b"", "text/plain"),
+        metrics=metrics,
         ready=ready,
     )
     reply = await Client(build_app(services)).get("/openapi.json")

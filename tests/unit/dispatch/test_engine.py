@@ -25,7 +25,7 @@ from tests.making import config
 from posthouse.adapters.memory import MemoryDatabase, MemoryLog, MemoryStore, Step
 from posthouse.dispatch.engine import Engine
 from posthouse.domain.delivery import AttemptOutcome, DeliveryClass, JournalBatch, Owed, OwedReason
-from posthouse.domain.endpoint import EndpointConfig, Secret
+from posthouse.domain.endpoint import EndpointConfig, Ordering, Secret
 from posthouse.domain.errors import StoreUnavailable
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.exchange import Fault, Result
@@ -37,7 +37,8 @@ from posthouse.ports.log import Appended
 from posthouse.ports.store import Journalled
 
 APP = AppId(uuid7(1, 1))
-ONE, TWO = EndpointId(uuid7(2, 1)), EndpointId(uuid7(2, 2))
+OTHER_APP = AppId(uuid7(1, 2))
+ONE, TWO, THREE = EndpointId(uuid7(2, 1)), EndpointId(uuid7(2, 2)), EndpointId(uuid7(2, 3))
 QUICK = RetrySettings(schedule=(1.0, 1.0, 1.0), jitter=0.0)
 OUTCOMES = AttemptOutcome
 
@@ -54,6 +55,7 @@ class World:
         self.replies: dict[str, Reply] = {}
         self.transports: list[FakeTransport] = []
         self.dead: set[bytes] = set()
+        self.processes: list[Process] = []
         self.seeds = 1
 
     async def reply(self, sent: Sent) -> Result:
@@ -72,6 +74,10 @@ class World:
 
     async def seen_dead(self, owners: Collection[bytes]) -> set[bytes]:
         return self.dead & set(owners)
+
+    def changed(self) -> None:
+        for process in self.processes:
+            process.engine.ownership.wake()
 
     @property
     def sent(self) -> list[Sent]:
@@ -114,7 +120,9 @@ class Process:
             owner=self.owner,
             exclusive=False,
             dead=world.seen_dead,
+            changed=world.changed,
         )
+        world.processes.append(self)
         self.clock = clock
         self.publisher = Publisher(log, clock, self.telemetry, appended=self.appended)
         self.before = asyncio.all_tasks()
@@ -122,12 +130,14 @@ class Process:
     def appended(self, events: list[Event]) -> None:
         self.engine.offer(events)
 
-    async def publish(self, count: int = 1, **fields: object) -> list[EventId]:
+    async def publish(
+        self, count: int = 1, *, app_id: AppId = APP, partition: int = 0, **fields: object
+    ) -> list[EventId]:
         drafts = [
-            Draft(id=EventId(self.clock.new_id()), app_id=APP, type="order.created", payload=b"{}", **fields)  # type: ignore[arg-type]
+            Draft(id=EventId(self.clock.new_id()), app_id=app_id, type="order.created", payload=b"{}", **fields)  # type: ignore[arg-type]
             for _ in range(count)
         ]
-        results = await self.publisher.submit(0, drafts)
+        results = await self.publisher.submit(partition, drafts)
         assert all(isinstance(result, Appended) for result in results)
         return [draft.id for draft in drafts]
 
@@ -161,6 +171,16 @@ def replying(*results: Result | Exception) -> Reply:
         if isinstance(result, Exception):
             raise result
         return result
+
+    return reply
+
+
+def delaying(seconds: float) -> Reply:
+    """A target that takes its time."""
+
+    async def reply(_: Sent) -> Result:
+        await asyncio.sleep(seconds)
+        return answer()
 
     return reply
 
@@ -498,11 +518,11 @@ async def test_a_planned_hand_over_repeats_nothing_and_takes_under_a_second() ->
     world.endpoint(TWO)
     first, second = Process(world), Process(world)
     await first.engine.start()
-    await second.engine.start()
     ids = await first.publish(50)
     await until(lambda: len(world.outcomes(TWO)) == 50)
     before = world.clock.boot()
     stopping = asyncio.create_task(first.engine.stop(seconds=30.0))
+    await second.engine.start()
     await until(lambda: len(second.engine.ownership.epochs) == 2)
     assert world.clock.boot() - before < 1.0
     running = [row for row in world.rows().values() if row.reason is OwedReason.IN_FLIGHT]
@@ -514,6 +534,87 @@ async def test_a_planned_hand_over_repeats_nothing_and_takes_under_a_second() ->
     await until(world.quiet)
     assert world.times_sent() == dict.fromkeys(ids, 2), "each once to each endpoint"
     await second.engine.stop()
+
+
+@virtual_time
+async def test_a_process_that_joins_gets_its_share_while_the_rest_goes_on() -> None:
+    world = World()
+    gate = asyncio.Event()
+    world.endpoint(ONE, hanging(gate), concurrency=4)
+    world.endpoint(TWO)
+    world.database.put_app(OTHER_APP, partition=1)
+    world.database.put_endpoint(THREE, OTHER_APP, EndpointConfig(url="https://example.com/3"))
+    first, second = Process(world), Process(world)
+    await first.engine.start()
+    ids = await first.publish(50)
+    await until(lambda: len(world.outcomes(TWO)) == 50)
+    before = world.clock.boot()
+    await second.engine.start()
+    await until(lambda: sorted(second.engine.ownership.epochs) == [0])
+    assert world.clock.boot() - before < 1.0
+    assert sorted(first.engine.ownership.epochs) == [1]
+    running = [row for row in world.rows().values() if row.reason is OwedReason.IN_FLIGHT]
+    assert [row.sender for row in running] == [first.owner] * 4, "what runs is on record, and nothing more is started"
+    others = await first.publish(5, app_id=OTHER_APP, partition=1)
+    await until(lambda: len(world.outcomes(THREE)) == 5)
+    gate.set()
+    await until(world.quiet)
+    assert world.times_sent() == dict.fromkeys(ids, 2) | dict.fromkeys(others, 1), "each once to each endpoint"
+    assert {process.engine.ownership.live for process in (first, second)} == {2}
+    await second.engine.stop()
+    await until(lambda: sorted(first.engine.ownership.epochs) == [0, 1])
+    await first.engine.stop()
+
+
+@virtual_time
+async def test_an_ordered_line_stays_in_order_however_often_its_partition_moves() -> None:
+    world = World()
+    world.endpoint(ONE, delaying(0.013), ordering=Ordering.ENDPOINT)
+    first = Process(world)
+    await first.engine.start()
+    ids: list[EventId] = []
+    owners: set[bytes | None] = set()
+    for _ in range(6):
+        ids += await first.publish(20)
+        second = Process(world)
+        await second.engine.start()
+        await until(
+            lambda: sorted(first.engine.ownership.epochs) == [1] and world.database.partitions[0].owner is not None
+        )
+        owners.add(world.database.partitions[0].owner)
+        ids += await first.publish(20)
+        await second.engine.stop()
+        await until(lambda: len(first.engine.ownership.epochs) == 2)
+        owners.add(world.database.partitions[0].owner)
+    await until(world.quiet)
+    assert len(owners) == 7, "it moved each time"
+    assert [sent.event_id for sent in world.sent] == ids
+    await first.engine.stop()
+
+
+@virtual_time
+async def test_partitions_whose_results_cannot_be_written_in_time_are_taken_as_after_a_crash() -> None:
+    world = World()
+    gate, away = asyncio.Event(), asyncio.Event()
+    world.endpoint(ONE, hanging(gate))
+    first, second = Process(world), Process(world)
+    await first.engine.start()
+    (event_id,) = await first.publish()
+    await until(lambda: len(world.sent) == 1)
+
+    async def slow(operation: str, step: Step) -> None:
+        if operation == "journal" and step is Step.BEFORE_COMMIT:
+            await away.wait()
+
+    world.database.hook = slow
+    await second.engine.start()
+    await until(lambda: 0 in second.engine.ownership.epochs)
+    assert world.times_sent() == {event_id: 2}, "nobody knows that it is on its way: a repeat, and no loss"
+    away.set()
+    gate.set()
+    await until(world.quiet)
+    for process in (first, second):
+        await process.engine.stop()
 
 
 @virtual_time

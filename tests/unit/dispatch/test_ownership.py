@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from tests.fakes import FakeClock, VirtualLoop, until, virtual_time
@@ -12,7 +12,7 @@ from tests.fakes import FakeClock, VirtualLoop, until, virtual_time
 from posthouse.adapters.memory import MemoryDatabase, MemoryStore, Step
 from posthouse.dispatch.ownership import RENEW_SECONDS, ROUND_SECONDS, Ownership
 from posthouse.domain.errors import InDoubt, StoreUnavailable
-from posthouse.domain.limits import LEASE_MARGIN_SECONDS, LEASE_SECONDS
+from posthouse.domain.limits import HAND_OVER_PARTITIONS_MAX, LEASE_MARGIN_SECONDS, LEASE_SECONDS
 from posthouse.ports.store import Claim
 
 
@@ -152,19 +152,19 @@ async def test_a_process_that_was_stopped_past_its_lease_starts_nothing() -> Non
 
 @virtual_time
 async def test_what_another_process_owns_is_left_to_it_until_it_is_free() -> None:
-    store = Store()
+    store = Store(1)
     first, second = Process(store, b"a"), Process(store, b"b")
     async with first.running() as one, second.running() as two:
         await asyncio.sleep(60)
-        assert (len(one.epochs), len(two.epochs)) == (4, 0)
+        assert (len(one.epochs), len(two.epochs)) == (1, 0)
         assert two.valid, "it holds nothing, and would be right to start nothing"
         await one.close()
         await one.release()
         at = store.clock.boot()
-        await until(lambda: len(two.epochs) == 4)
+        await until(lambda: len(two.epochs) == 1)
         assert store.clock.boot() - at <= 1.0, "a planned hand-over within a second"
-        assert first.lost == [{0, 1, 2, 3}]
-        assert [claim.previous for claim in second.taken] == [None] * 4
+        assert first.lost == [{0}]
+        assert [claim.previous for claim in second.taken] == [None]
         assert not one.valid
         await asyncio.sleep(60)
         assert one.epochs == {}, "it claims nothing any more"
@@ -297,3 +297,92 @@ async def test_closing_waits_for_the_round_under_way() -> None:
         assert len(two.epochs) == 4, "what was claimed meanwhile is known, and so is released"
         await two.release()
         assert all(partition.owner is None for partition in store.database.partitions)
+
+
+# Shares
+
+
+def spread(*processes: Process) -> list[int]:
+    return sorted(len(process.ownership.epochs) for process in processes)
+
+
+@virtual_time
+async def test_partitions_spread_evenly_as_processes_join_leave_and_die() -> None:
+    store = Store(16)
+    one, two, three, four = (Process(store, name) for name in (b"d", b"a", b"c", b"b"))
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(one.running())
+        assert spread(one) == [16]
+        await stack.enter_async_context(two.running())
+        await until(lambda: spread(one, two) == [8, 8])
+        await stack.enter_async_context(three.running())
+        await until(lambda: spread(one, two, three) == [5, 5, 6])
+        dying = await AsyncExitStack().__aenter__()
+        await dying.enter_async_context(four.running())
+        await until(lambda: spread(one, two, three, four) == [4] * 4)
+        assert one.ownership.live == 4
+        at = store.clock.boot()
+        await dying.aclose()  # nothing is released
+        for process in (one, two, three):
+            process.dead = {four.owner}
+        await until(lambda: spread(one, two, three) == [5, 5, 6])
+        assert store.clock.boot() - at < 2 * ROUND_SECONDS, "its lock could be had: nobody waited for its lease"
+        await three.ownership.close()
+        await three.ownership.release()
+        await until(lambda: spread(one, two) == [8, 8])
+        held = [partition.owner for partition in store.database.partitions]
+        assert None not in held
+        for process in (one, two):
+            assert all(held[partition] == process.owner for partition in process.ownership.epochs)
+
+
+@virtual_time
+async def test_a_process_that_hangs_no_longer_counts_when_its_time_is_over() -> None:
+    store = Store(6)
+    one, two = Process(store, b"a"), Process(store, b"b")
+    await one.ownership.start()
+    async with two.running() as running:
+        await asyncio.sleep(LEASE_SECONDS - 1)
+        assert spread(two) == [0], "it may still be about to hand over"
+        await until(lambda: len(running.epochs) == 6)
+        assert running.live == 1
+
+
+@virtual_time
+async def test_a_few_partitions_at_a_time_are_stopped_before_they_are_given_away() -> None:
+    store = Store(4 * HAND_OVER_PARTITIONS_MAX)
+    one, two = Process(store, b"a"), Process(store, b"b")
+    stopped: list[tuple[set[int], bool]] = []
+
+    async def leave(partitions: Collection[int]) -> None:
+        held = all(store.database.partitions[p].owner == one.owner for p in partitions)
+        stopped.append((set(partitions), held))
+
+    one.ownership._leave = leave
+    async with one.running(), two.running():
+        await until(lambda: spread(one, two) == [2 * HAND_OVER_PARTITIONS_MAX] * 2)
+        assert [(len(partitions), held) for partitions, held in stopped] == [(HAND_OVER_PARTITIONS_MAX, True)] * 2
+        assert [set(lost) for lost in one.lost] == [partitions for partitions, _ in stopped]
+
+
+@virtual_time
+async def test_word_of_a_change_saves_the_wait_for_the_next_round() -> None:
+    store = Store()
+    one, two = Process(store, b"a"), Process(store, b"b")
+    one.ownership._changed, two.ownership._changed = two.ownership.wake, one.ownership.wake
+    async with one.running():
+        await asyncio.sleep(0.1)
+        at = store.clock.boot()
+        async with two.running():
+            await until(lambda: spread(one, two) == [2, 2])
+            assert store.clock.boot() - at < 0.1
+
+
+@virtual_time
+async def test_partitions_that_cannot_be_stopped_in_time_are_left_to_their_leases() -> None:
+    store = Store(2)
+    one, two = Process(store, b"a"), Process(store, b"b")
+    one.ownership._leave = lambda _: asyncio.sleep(3600)
+    async with one.running(), two.running():
+        await until(lambda: spread(one, two) == [1, 1])
+        assert [claim.previous for claim in two.taken] == [one.owner], "as after a crash: not all may be on record"

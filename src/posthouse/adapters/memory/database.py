@@ -106,6 +106,7 @@ class MemoryDatabase:
         self.clock = clock
         self.hook = hook
         self.partitions = [PartitionState(cursor_at=clock()) for _ in range(partitions)]
+        self.processes: dict[bytes, float] = {}  # until when each takes part in owning partitions
         self.apps: dict[AppId, AppState] = {OPERATIONS_APP: AppState(OPERATIONS_APP, 0, OPERATIONS_UID)}
         self.endpoints: dict[EndpointId, EndpointState] = {}
         self.event_types: dict[str, EventTypeEntry] = {}

@@ -81,6 +81,19 @@ class MemoryStore(MemoryOwed):
         owners = [partition.owner for partition in self._database.partitions if partition.owner is not None]
         return {owner: owners.count(owner) for owner in owners}
 
+    async def attend(self, owner: bytes, *, seconds: float) -> None:
+        async with self._database.commit("attend"):
+            if seconds > 0:
+                self._database.processes[owner] = self._database.clock() + seconds
+            else:
+                self._database.processes.pop(owner, None)
+
+    async def processes(self) -> dict[bytes, bool]:
+        await self._database.reading("processes")
+        now = self._database.clock()
+        found = {partition.owner: False for partition in self._database.partitions if partition.owner is not None}
+        return found | {owner: True for owner, until in self._database.processes.items() if until > now}
+
     # The journal
 
     async def journal(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
@@ -55,6 +55,15 @@ SETTINGS: Final = {
 }
 # A commit that the synchronous standby did not confirm is told by a warning, and by nothing else.
 _UNCONFIRMED: Final = ("01000", "57P01")
+
+# What belongs to the connection with the server, which is the pooler's.
+_CONNECTION_ONLY: Final = {
+    "application_name",
+    "tcp_keepalives_idle",
+    "tcp_keepalives_interval",
+    "tcp_keepalives_count",
+    "tcp_user_timeout",
+}
 
 
 @contextmanager
@@ -109,18 +118,16 @@ def confirmed(connection: Connection) -> Iterator[None]:
         raise InDoubt(f"the commit was not confirmed: {warnings[0]}")
 
 
-async def _prepare(connection: RawConnection) -> None:
-    # Ids travel as their 16 raw bytes.
-    await connection.set_type_codec(
-        "uuid", schema="pg_catalog", encoder=lambda raw: raw, decoder=bytes, format="binary"
-    )
-
-
 class Database:
     """A bounded set of connections, opened on demand, each with the same settings, to whichever host of the DSN serves.
 
     `statement_seconds` limits a statement on the server and, a little later, here: a hanging server must not hold us. With
     `history`, no connection to another history of the database is used before this process has given up what it remembers.
+
+    `pooled`: a pooler in transaction mode stands before the server (PgBouncer of any version). A session's settings and named
+    statements do not outlast a transaction there, and not even an unnamed one is sure to meet its preparation; so each
+    statement runs in a transaction that begins with the settings. That takes five round trips: it is not for what is hot.
+    Which server is behind it may change at any time, so such connections are not checked against a history.
     """
 
     def __init__(
@@ -131,12 +138,17 @@ class Database:
         statement_seconds: float = STATEMENT_SECONDS_MAX,
         settings: dict[str, str] | None = None,
         history: History | None = None,
+        pooled: bool = False,
     ) -> None:
         self._dsn = dsn
         self._size = size
+        self._pooled = pooled
         self._settings = SETTINGS | {"statement_timeout": f"{int(statement_seconds * 1000)}ms"} | (settings or {})
+        self._local_settings = "; ".join(
+            f"SET LOCAL {name} = '{value}'" for name, value in self._settings.items() if name not in _CONNECTION_ONLY
+        )
         self._command_timeout = statement_seconds + min(statement_seconds, STORE_ANSWER_SLACK_SECONDS)
-        self._history = history
+        self._history = None if pooled else history
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._expiring: set[asyncio.Task[None]] = set()
 
@@ -154,7 +166,8 @@ class Database:
                 max_size=self._size,
                 max_inactive_connection_lifetime=0,
                 command_timeout=self._command_timeout,
-                server_settings=self._settings,
+                server_settings=None if self._pooled else self._settings,
+                statement_cache_size=0 if self._pooled else 100,
                 reset=_keep,
             )
         if self._history is not None:
@@ -165,7 +178,11 @@ class Database:
     async def _check(self, connection: RawConnection) -> None:
         if self._history is not None:
             await self._history.check(connection)
-        await _prepare(connection)
+        async with connection.transaction() if self._pooled else nullcontext():
+            # Ids travel as their 16 raw bytes.
+            await connection.set_type_codec(
+                "uuid", schema="pg_catalog", encoder=lambda raw: raw, decoder=bytes, format="binary"
+            )
 
     def _expire(self) -> None:
         """What is connected now leads to a server that is not the one any more; should it still answer, it must not."""
@@ -208,10 +225,15 @@ class Database:
         """All rows of one autocommitted statement; errors as `translated` tells them."""
         async with self.connection() as connection:
             with translated(writing=writing):
-                if not writing:
-                    return await connection.fetch(query, *arguments)
+                if not self._pooled:
+                    if not writing:
+                        return await connection.fetch(query, *arguments)
+                    with confirmed(connection):
+                        return await connection.fetch(query, *arguments)
                 with confirmed(connection):
-                    return await connection.fetch(query, *arguments)
+                    async with connection.transaction():
+                        await connection.execute(self._local_settings)
+                        return await connection.fetch(query, *arguments)
 
     async def read(self, query: str, *arguments: object) -> list[asyncpg.Record]:
         """As `fetch`, for what people look for. Raises Invalid (code `query_too_broad`) where it takes too long."""
@@ -242,4 +264,6 @@ class Database:
         async with self.connection() as connection:
             with translated(writing=True), confirmed(connection):
                 async with connection.transaction():
+                    if self._pooled:
+                        await connection.execute(self._local_settings)
                     yield connection

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from typing import Final
 
 import asyncpg
@@ -19,6 +20,8 @@ log = structlog.get_logger()
 
 SQL = Queries("session.sql")
 CHANNEL: Final = "posthouse_appended"
+SHARES: Final = "posthouse_shares"
+"""Told without words: processes joined or left, or partitions were released."""
 CHECK_SECONDS: Final = 2.0
 RECONNECT_SECONDS_MIN: Final = 0.1
 RECONNECT_SECONDS_MAX: Final = 1.0
@@ -31,8 +34,9 @@ def lock_key(owner: bytes) -> int:
 
 
 class ProcessSession:
-    """Keeps the connection up until closed. `appended` hears of partitions that others published to; `lost` is called when
-    the lock may have been lost: another process may take our partitions from then on."""
+    """Keeps the connection up until closed. `appended` hears of partitions that others published to; `changed` is
+    called when another process has announced that shares of partitions change; `lost` when the lock may have been lost:
+    another process may take our partitions from then on."""
 
     def __init__(self, dsn: str, database: Database, *, owner: bytes, history: History | None = None) -> None:
         self._hosts = Hosts(dsn)
@@ -41,14 +45,28 @@ class ProcessSession:
         self._owner = owner
         self._appended: Callable[[list[int]], None] = lambda _: None
         self._lost: Callable[[], None] = lambda: None
+        self._changed: Callable[[], None] = lambda: None
+        self._announcing = False
         self._connection: RawConnection | None = None
         self._pending: set[int] = set()
         self._notify_due = asyncio.Event()
 
-    def tell(self, *, appended: Callable[[list[int]], None], lost: Callable[[], None]) -> None:
+    def tell(
+        self,
+        *,
+        appended: Callable[[list[int]], None],
+        lost: Callable[[], None],
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
         """Whom to tell; before `start`."""
         self._appended = appended
         self._lost = lost
+        self._changed = changed
+
+    @property
+    def up(self) -> bool:
+        """Whether the connection stands, as far as is known."""
+        return self._connection is not None and not self._connection.is_closed()
 
     async def start(self) -> None:
         """Take the lock. Raises StoreUnavailable."""
@@ -62,6 +80,7 @@ class ProcessSession:
                 # The server may not know yet that our session before is over, and hold its lock for a while.
                 await connection.execute("SELECT pg_advisory_lock($1)", lock_key(self._owner))
                 await connection.add_listener(CHANNEL, self._heard)
+                await connection.add_listener(SHARES, self._heard_change)
                 connection.add_termination_listener(lambda _: self._notify_due.set())  # look at once
             except BaseException:
                 connection.terminate()
@@ -88,7 +107,10 @@ class ProcessSession:
         if self._connection is None:
             raise StoreUnavailable("the session is closed")
         partitions, self._pending = self._pending, set()
+        announcing, self._announcing = self._announcing, False
         with translated(writing=False):
+            if announcing:
+                await self._connection.execute(SQL.notify, SHARES, "", timeout=5)
             if partitions:
                 await self._connection.execute(SQL.notify, CHANNEL, ",".join(map(str, sorted(partitions))), timeout=5)
             elif self._connection.is_closed():
@@ -113,6 +135,15 @@ class ProcessSession:
         self._pending.update(partitions)
         self._notify_due.set()
 
+    def announce(self) -> None:
+        """Tell the other processes to look at their shares of the partitions; allowed to be lost."""
+        self._announcing = True
+        self._notify_due.set()
+
+    def _heard_change(self, _connection: object, pid: int, _channel: str, _payload: object) -> None:
+        if self._connection is None or pid != self._connection.get_server_pid():
+            self._changed()
+
     def _heard(self, _connection: object, pid: int, _channel: str, payload: object) -> None:
         if self._connection is not None and pid == self._connection.get_server_pid():
             return
@@ -125,6 +156,10 @@ class ProcessSession:
         return {owner for owner in owners if lock_key(owner) in keys}
 
     async def close(self) -> None:
+        """End the session, and so give up the lock; what was to be told is told first."""
+        if self._announcing or self._pending:
+            with suppress(StoreUnavailable):
+                await self._beat()
         if self._connection is not None:
             connection, self._connection = self._connection, None
             connection.terminate()

@@ -100,6 +100,13 @@ class PostgresStore:
     async def owners(self) -> dict[bytes, int]:
         return {row["owner"]: row["partitions"] for row in await self._reading.fetch(SQL.owners)}
 
+    async def attend(self, owner: bytes, *, seconds: float) -> None:
+        await self._reading.execute(SQL.attend, owner, seconds)
+
+    async def processes(self) -> dict[bytes, bool]:
+        # One that owns something and takes part is told of twice, the second time as taking part.
+        return {row["id"]: row["attends"] for row in await self._reading.fetch(SQL.processes)}
+
     # The journal
 
     async def journal(

@@ -34,6 +34,7 @@ GAUGES: Final = {
     "owed_endpoints": "Endpoints that are owed something, of this process's partitions.",
     "partitions_owned": "Partitions that this process owns.",
     "leases_valid": "Whether this process may deliver: 0 while the database has not renewed its leases.",
+    "processes_live": "Processes that share the partitions, as this one sees it.",
     "publish_pending_events": "Events accepted for appending whose commit is not done.",
     "publish_pending_bytes": "Payload bytes of those events.",
     "journal_unwritten_results": "Results in memory that are not in the store yet.",

@@ -19,7 +19,9 @@ class Health(Answer):
     status: Literal["ok"]
 
 
-def routes(metrics: Callable[[], tuple[bytes, str]], ready: Callable[[], Awaitable[str | None]]) -> APIRouter:
+def routes(
+    metrics: Callable[[], Awaitable[tuple[bytes, str]]], ready: Callable[[], Awaitable[str | None]]
+) -> APIRouter:
     router = APIRouter(tags=["system"])
 
     @router.get("/healthz")
@@ -45,7 +47,7 @@ def routes(metrics: Callable[[], tuple[bytes, str]], ready: Callable[[], Awaitab
     )
     async def get_metrics() -> Response:
         """Prometheus series. No key is asked for: whoever must not see them is kept away by the proxy in front."""
-        body, content_type = metrics()
+        body, content_type = await metrics()
         return Response(body, headers={"content-type": content_type})
 
     return router

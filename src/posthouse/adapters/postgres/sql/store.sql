@@ -33,6 +33,20 @@ UPDATE partition p SET owner = NULL, lease_until = '-infinity'
 -- name: owners
 SELECT owner, count(*)::int AS partitions FROM partition WHERE owner IS NOT NULL GROUP BY owner
 
+-- name: attend
+-- A process takes part for so many seconds more, or no longer. Rows of processes that ended long ago go.
+WITH over AS (
+    DELETE FROM process
+     WHERE id = $1 AND $2::float8 <= 0 OR id <> $1 AND live_until < clock_timestamp() - interval '1 hour'
+)
+INSERT INTO process (id, live_until) SELECT $1, clock_timestamp() + make_interval(secs => $2) WHERE $2 > 0
+ON CONFLICT (id) DO UPDATE SET live_until = excluded.live_until
+
+-- name: processes
+SELECT owner AS id, false AS attends FROM partition WHERE owner IS NOT NULL GROUP BY owner
+UNION ALL
+SELECT id, true FROM process WHERE live_until > clock_timestamp()
+
 -- name: journal
 -- Write a batch of results (migrations/0006_flow.sql); nothing, as an owner of none, where the history of the database is another
 -- one than that by which the results were made (a pooler may have led us to a standby that was promoted).

@@ -1,0 +1,66 @@
+"""One worker of `posthouse serve --workers N`, started by the supervisor and by nobody else.
+
+`python -m posthouse.cli.worker NUMBER SOCKET FOLDER`: its settings come as a line of JSON on standard input, whose end means
+that the supervisor has died; `ready` on standard output says that it serves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from posthouse import bootstrap, config
+from posthouse.adapters.system.siblings import WorkerPlace
+from posthouse.domain.errors import PosthouseError
+from posthouse.supervisor import READY
+
+
+def main() -> None:
+    told = msgspec.json.decode(_line())
+    number, shared, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+    count = told.pop("worker_count")
+    settings = config.Settings(**told)
+    bootstrap.configure_logging(settings)
+    structlog.contextvars.bind_contextvars(worker=number)
+    try:
+        bootstrap.run(_serve(settings, WorkerPlace(number, count, shared, folder)))
+    except PosthouseError as error:
+        print(f"posthouse: worker {number}: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _line() -> bytes:
+    read = b""
+    while not read.endswith(b"\n"):
+        more = os.read(0, 65536)
+        if not more:
+            sys.exit(1)  # the supervisor died before it said anything
+        read += more
+    return read
+
+
+async def _serve(settings: config.Settings, place: WorkerPlace) -> None:
+    async with bootstrap.Posthouse(settings, worker=place) as posthouse:
+        posthouse.stop_on_signals()
+        loop = asyncio.get_running_loop()
+
+        def orphaned() -> None:
+            if not os.read(0, 4096):
+                loop.remove_reader(0)
+                shutil.rmtree(place.folder, ignore_errors=True)  # nobody else will
+                posthouse.stop()
+
+        loop.add_reader(0, orphaned)
+        bootstrap.calm_collector()
+        os.write(1, READY)
+        await posthouse.serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""What every process of Posthouse begins with, one that serves as much as one that keeps workers: the port, the database, the
+master key, and a stack that ends it all in the opposite order."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Self
+
+import structlog
+
+from posthouse.adapters.postgres.database import Database
+from posthouse.adapters.postgres.embedded import EmbeddedPostgres
+from posthouse.adapters.postgres.migrate import migrate
+from posthouse.adapters.postgres.upkeep import PostgresUpkeep
+from posthouse.adapters.system.clock import SystemClock
+from posthouse.adapters.system.datadir import DataDir, default_data_dir
+from posthouse.adapters.system.keyring import Keyring, Sealer, load_keyring
+from posthouse.config import Settings
+from posthouse.domain.errors import SetupError
+
+log = structlog.get_logger()
+
+LISTEN_BACKLOG: Final = 2048
+CONNECTIONS_PER_PROCESS: Final = 25
+CONNECTIONS_SPARE: Final = 35  # for the janitors of the database, `posthouse doctor`, pg_dump
+
+
+class Ground(NamedTuple):
+    """A database that is ready for use: migrated, with its partitions and days. `direct` is PostgreSQL itself where `dsn` names
+    a pooler, else the same. `data_dir` is there where the database is the embedded one."""
+
+    dsn: str
+    direct: str
+    data_dir: Path | None
+    sealer: Sealer
+
+
+class Process:
+    """`open`, `serve` until `stop`, `close`. Or `async with`, then `serve`.
+
+    After `open`, `port` is the port that is listened on, and `first_key` the admin key where one was just made: it is
+    kept nowhere else. Raises SetupError with what to do where it cannot start.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.first_key: str | None = None
+        self.port = settings.port
+        self._stack = AsyncExitStack()
+        self._listening: socket.socket
+
+    async def open(self) -> None:
+        """Everything up to, but not including, answering requests."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Begin to end, at once."""
+        raise NotImplementedError
+
+    def drain(self) -> None:
+        """Begin to end, without dropping what others may still send for a moment."""
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.open()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End everything, in the opposite order of its beginning."""
+        await self._stack.aclose()
+
+    @property
+    def url(self) -> str:
+        host = self.settings.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    def closing(self, end: Callable[[], Awaitable[None]]) -> None:
+        """Await `end` as this process closes."""
+        self._stack.push_async_callback(end)
+
+    def stop_on_signals(self) -> None:
+        """Let SIGTERM `drain`, and Ctrl-C `stop`: at a terminal nobody waits for a load balancer. A second one stops."""
+        loop = asyncio.get_running_loop()
+        told = 0
+
+        def tell(first: Callable[[], None]) -> None:
+            nonlocal told
+            told += 1
+            (first if told == 1 else self.stop)()
+
+        with suppress(NotImplementedError):
+            loop.add_signal_handler(signal.SIGTERM, tell, self.drain)
+            loop.add_signal_handler(signal.SIGINT, tell, self.stop)
+
+    # The parts of `open`
+
+    def _listen(self) -> socket.socket:
+        """Take the port first: a server that cannot have it should not touch anything."""
+        host, port = self.settings.host, self.settings.port
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            listening = socket.create_server((host, port), family=family, backlog=LISTEN_BACKLOG)
+        except OSError as error:
+            raise SetupError(
+                f"cannot listen on {host}:{port} ({error.strerror}); choose another with --host and --port"
+            ) from error
+        self._stack.callback(listening.close)
+        self.port = listening.getsockname()[1]
+        return listening
+
+    async def _prepare(self) -> Ground:
+        """Find or start the database, and make it ready."""
+        dsn, direct, data_dir = await self._database_urls()
+        await migrate(direct)
+        database = Database(direct, size=1)
+        await database.open()
+        try:
+            upkeep = PostgresUpkeep(database)
+            clock = SystemClock()
+            await anchor(clock, upkeep)
+            await upkeep.install(self.settings.partitions)
+            await upkeep.ensure_days(clock.now())
+            return Ground(dsn, direct, data_dir, Sealer(self._keyring(data_dir, create=not await upkeep.has_secrets())))
+        finally:
+            await database.close()
+
+    async def _database_urls(self) -> tuple[str, str, Path | None]:
+        """The database, how to reach it without a pooler, and the data directory where it is the embedded one."""
+        settings = self.settings
+        direct = None if settings.database_direct_url is None else settings.database_direct_url.get_secret_value()
+        if settings.database_url is not None:
+            dsn = settings.database_url.get_secret_value()
+            return dsn, direct or dsn, None
+        if direct is not None:
+            raise SetupError("database_direct_url is for a pooler at database_url, and that is not set")
+        held = DataDir.hold(settings.data_dir or default_data_dir())
+        self._stack.callback(held.release)
+        postgres = EmbeddedPostgres(
+            held.path,
+            max_connections=CONNECTIONS_PER_PROCESS * settings.workers + CONNECTIONS_SPARE,
+            report=lambda text: log.info("postgres", told=text),
+        )
+        self._stack.push_async_callback(postgres.stop)
+        dsn = await postgres.start()
+        self._task(postgres.supervise())
+        return dsn, dsn, held.path
+
+    def _keyring(self, data_dir: Path | None, *, create: bool) -> Keyring:
+        settings = self.settings
+        value = None if settings.master_key is None else settings.master_key.get_secret_value()
+        if data_dir is None and value is None and settings.master_key_file is None:
+            raise SetupError(
+                "a database of your own needs a master key of your own, the same for every server on it: set "
+                "POSTHOUSE_MASTER_KEY (`openssl rand -base64 32` makes one) or POSTHOUSE_MASTER_KEY_FILE"
+            )
+        return load_keyring(value=value, file=settings.master_key_file, data_dir=data_dir, create=create)
+
+    async def _open(self, database: Database) -> Database:
+        await database.open()
+        self._stack.push_async_callback(database.close)
+        return database
+
+    def _task(self, work: Coroutine[Any, Any, None]) -> None:
+        """A task beside everything else, ended as the stack unwinds."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._task_ended)
+
+        async def end() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        self._stack.push_async_callback(end)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.critical("process.task_died", exc_info=error)
+            self.stop()
+
+
+async def anchor(clock: SystemClock, upkeep: PostgresUpkeep) -> None:
+    """Set the clock by the database's."""
+    asked_at = time.time()
+    clock.anchor(await upkeep.database_time(), asked_at=asked_at, answered_at=time.time())
