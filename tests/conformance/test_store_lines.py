@@ -330,7 +330,8 @@ async def test_the_last_attempt_of_an_endpoint_is_known(desk: Desk) -> None:
     assert await store.last_sent(1, desk.endpoint_id) is None
     # The id of a late answer is older than its request.
     attempts = tuple(
-        attempt(desk.events[n], desk.endpoint_id, id=AttemptId(new_id(at=SOON + 9 - n)), started_at=SOON + n * 5) for n in (1, 0)
+        attempt(desk.events[n], desk.endpoint_id, id=AttemptId(new_id(at=SOON + 9 - n)), started_at=SOON + n * 5)
+        for n in (1, 0)
     )
     other = attempt(desk.events[2], new_endpoint(), started_at=SOON + 9)
     batch = JournalBatch(owner=desk.owner, epochs=desk.epochs, attempts=(*attempts, other))

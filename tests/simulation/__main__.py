@@ -69,7 +69,7 @@ if __name__ == "__main__":
     if os.environ.get("PYTHONHASHSEED") != "0":
         # A history must be the same each time, and sets are ordered by hashes.
         os.environ["PYTHONHASHSEED"] = "0"
-        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])  # noqa: S606
+        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])
     # Tasks of the dead end nowhere; that is what dying is.
     warnings.simplefilter("ignore", RuntimeWarning)
     sys.unraisablehook = lambda about: None

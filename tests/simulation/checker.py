@@ -19,7 +19,16 @@ from tests.simulation.faults import Statement
 from tests.simulation.memory import too_much
 
 from posthouse.adapters.memory import MemoryDatabase
-from posthouse.domain.delivery import Attempt, AttemptOutcome, DeliveryClass, DeliveryKey, Effect, EffectKind, Owed, OwedReason
+from posthouse.domain.delivery import (
+    Attempt,
+    AttemptOutcome,
+    DeliveryClass,
+    DeliveryKey,
+    Effect,
+    EffectKind,
+    Owed,
+    OwedReason,
+)
 from posthouse.domain.endpoint import Ordering
 from posthouse.domain.event import Event
 from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId
@@ -58,7 +67,7 @@ class Touched(dict[K, V]):
         self.touched[key] = None
         return super().pop(key, *default)
 
-    def setdefault(self, key: K, default: V) -> V:  # type: ignore[override]
+    def setdefault(self, key: K, default: V) -> V:
         self.touched[key] = None
         return super().setdefault(key, default)
 
@@ -88,7 +97,9 @@ class Checker:
         self.told = 0
         self.began: dict[EventId, int] = {}  # with how many changes of configuration
         self.keys: dict[tuple[AppId | None, str], EventId] = {}
-        self.owners: list[tuple[bytes | None, int, float]] = [(p.owner, p.epoch, p.lease_until) for p in database.partitions]
+        self.owners: list[tuple[bytes | None, int, float]] = [
+            (p.owner, p.epoch, p.lease_until) for p in database.partitions
+        ]
         self.heads = [0 for _ in database.partitions]
         self.cursors = [0 for _ in database.partitions]
         self.order: defaultdict[tuple[EndpointId, int], deque[Event]] = defaultdict(deque)
@@ -169,7 +180,11 @@ class Checker:
             self.owners[number] = now
             if partition.owner != owner or partition.epoch != epoch:
                 if partition.owner is None:
-                    if statement.operation != "release" or me is None or (owner, epoch) != (me.owner, statement.epochs[number]):
+                    if (
+                        statement.operation != "release"
+                        or me is None
+                        or (owner, epoch) != (me.owner, statement.epochs[number])
+                    ):
                         self.wrong(f"partition {number} was released by somebody else")
                     continue
                 dead = statement.arguments[1].get("dead", ())
@@ -180,7 +195,9 @@ class Checker:
                 before = self.world.process(owner)
                 if before is not None:
                     self.may_repeat(before.at_risk({number}))
-            elif me is None or me.owner != partition.owner or statement.epochs.get(number) not in (None, partition.epoch):
+            elif (
+                me is None or me.owner != partition.owner or statement.epochs.get(number) not in (None, partition.epoch)
+            ):
                 self.wrong(f"the lease of partition {number} was extended by somebody else")
 
     def _is_fenced(self, statement: Statement, partition: int) -> bool:
@@ -227,7 +244,15 @@ class Checker:
             if after is None:
                 self.note("row", *key, "gone")
             else:
-                self.note("row", *key, after.number, after.kind, after.reason, round(after.due_at - EPOCH, 3), after.line % 1000)
+                self.note(
+                    "row",
+                    *key,
+                    after.number,
+                    after.kind,
+                    after.reason,
+                    round(after.due_at - EPOCH, 3),
+                    after.line % 1000,
+                )
             for row in (before, after):
                 if row is not None and row.line:
                     lines.add((row.partition, row.endpoint_id, row.line))
@@ -257,7 +282,9 @@ class Checker:
             self.wrong(f"{_short(key[1:])} is owed no more, and nothing says why")
 
     def _look_at_line(self, line: tuple[int, EndpointId, int]) -> None:
-        rows = sorted((self.rows[key] for key in self.lines[line] if self.rows[key].line == line[2]), key=lambda r: r.seq)
+        rows = sorted(
+            (self.rows[key] for key in self.lines[line] if self.rows[key].line == line[2]), key=lambda r: r.seq
+        )
         if any(row.due_at != math.inf for row in rows[1:]):
             self.wrong(f"in an ordered line of {line[1].hex()[-4:]} more than the first row is due")
         if rows and rows[0].due_at == math.inf and rows[0].reason is not OwedReason.BLOCKED:
@@ -294,7 +321,9 @@ class Checker:
                 event = partition.events[seq]
                 for endpoint_id in self.audience.must[number, seq]:
                     if (number, endpoint_id, event.id) not in self.rows and (endpoint_id, event.id) not in self.ends:
-                        self.wrong(f"the cursor passed {seq} of partition {number}, which {endpoint_id.hex()[-4:]} has not got")
+                        self.wrong(
+                            f"the cursor passed {seq} of partition {number}, which {endpoint_id.hex()[-4:]} has not got"
+                        )
             self.cursors[number] = partition.cursor
 
     # What is sent
@@ -318,18 +347,22 @@ class Checker:
         if left_alone is not None and self.world.now() > max(left_alone, process.disturbed_at) + OBEYED_SECONDS:
             self.wrong(f"{endpoint_id.hex()[-4:]} was paused, disabled or deleted long ago")
 
-    def sends(self, process: Process, endpoint_id: EndpointId, sent: Sent, *, fenced: bool) -> None:
+    def sends(self, process: Process, endpoint_id: EndpointId, sent: Sent) -> None:
         """It is written: 5 (order), and nobody gets what is not meant for them."""
         replay = b"webhook-replay" in sent.request.head
         partition = self._partition_of(endpoint_id)
-        if fenced and self.database.partitions[partition].owner != process.owner and not process.session_lost:
-            self.wrong(f"process {process.number} writes of an ordered line of partition {partition}, which it lost")
+        mine = self.database.partitions[partition].owner == process.owner or process.session_lost
+        ordering = self.database.endpoints[endpoint_id].config.ordering
         for place, event_id in enumerate(sent.event_ids):
             key = (endpoint_id, event_id)
             event = self._event(partition, event_id)
             if event is None or not self.audience.may(endpoint_id, event, self.began[event_id]):
                 self.wrong(f"{_short(key)} is not meant for it")
                 continue
+            if not mine and line_of(ordering, event.key, DeliveryClass.LIVE) != UNORDERED:
+                self.wrong(
+                    f"process {process.number} writes of an ordered line of partition {partition}, which it lost"
+                )
             if not replay:
                 self._look_at_order(endpoint_id, event, sent.event_ids[:place])
                 self._look_at_grant(process, endpoint_id, event)
@@ -361,7 +394,9 @@ class Checker:
                 and key not in self.ends
                 and not any(not process.dead for process in self.given_up.get(key, ()))
             ):
-                self.wrong(f"{event.seq} of partition {event.partition} is sent to {endpoint_id.hex()[-4:]} before {earlier.seq}")
+                self.wrong(
+                    f"{event.seq} of partition {event.partition} is sent to {endpoint_id.hex()[-4:]} before {earlier.seq}"
+                )
 
     def _look_at_grant(self, process: Process, endpoint_id: EndpointId, event: Event) -> None:
         app_id = self.database.endpoints[endpoint_id].app_id

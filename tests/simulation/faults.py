@@ -111,7 +111,9 @@ class Network:
         else:
             await asyncio.sleep(self._random.random() * self._weather.latency)
 
-    async def ask(self, process: Process, operation: str, work: Callable[[], Coroutine[Any, Any, Any]], now: Statement) -> Any:
+    async def ask(
+        self, process: Process, operation: str, work: Callable[[], Coroutine[Any, Any, Any]], now: Statement
+    ) -> Any:
         """A process asks the database. The answer may be lost; then the statement goes on, or is rolled back."""
         draw, weather = self._random, self._weather
         fate = draw.random() if self.trouble else 1.0
@@ -161,7 +163,12 @@ class Remote:
             elif name in ("hasten_revoked", "expire_oldest"):
                 epochs = {args[2]: args[1]}
             now = Statement(
-                name, self._process, dict(epochs), (args, options), self._network.changes(), asyncio.get_running_loop().time()
+                name,
+                self._process,
+                dict(epochs),
+                (args, options),
+                self._network.changes(),
+                asyncio.get_running_loop().time(),
             )
             if name == "settle_late":
                 self._process.settles_late([attempt.key for attempt, _ in args[0]])

@@ -181,8 +181,9 @@ class History:
         await asyncio.sleep(self.random.random())
         process.run(self._told_of_session(process))
         await asyncio.sleep(self.random.random() * 2)
-        while process.stalled:  # it cannot get another one meanwhile
-            await asyncio.sleep(1.0)
+        process.run(self._has_session(process))  # where it is stopped, later
+
+    async def _has_session(self, process: Process) -> None:
         process.session_lost = False
         self.world.disturbed = self.world.now()
 
@@ -221,6 +222,7 @@ class History:
                 process.resume()
         for endpoint_id in world.flows:
             world.targets.moods[endpoint_id] = world.targets.second_moods[endpoint_id] = "good"
+            world.hasten(endpoint_id)
             if endpoint_id not in world.deleted:
                 world.configure(endpoint_id, world.database.endpoints[endpoint_id].app_id)
 
@@ -270,6 +272,8 @@ class History:
         for (partition, seq), endpoints in checker.audience.must.items():
             event_id = world.database.partitions[partition].events[seq].id
             for endpoint_id in endpoints:
-                assert (endpoint_id, event_id) in checker.ends, f"{seq} of {partition} has not come to {endpoint_id.hex()[-4:]}"
+                assert (endpoint_id, event_id) in checker.ends, (
+                    f"{seq} of {partition} has not come to {endpoint_id.hex()[-4:]}"
+                )
         for event_id in checker.accepted:
             assert event_id in world.database.positions, "an accepted event is not in the log"

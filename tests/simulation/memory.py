@@ -28,7 +28,7 @@ CRAMPED: Final = {
 
 SOCKETS_MAX: Final = 20
 BYTES_MAX: Final = 60
-ROUTED_APPS_MAX: Final = 2
+UNDER_WAY_MAX: Final = 250
 SLOWING: Final = frozenset(
     {
         "posthouse.settle.progress.OUTSTANDING_EVENTS_MAX",
@@ -82,8 +82,8 @@ def too_much(process: Process, sockets_max: int) -> Iterator[str]:
     for lane in engine.lanes._lanes:
         if lane.queue.fresh > fresh_max + lane.concurrency.limit * 100:
             yield f"{lane.queue.fresh} fresh deliveries in a lane"
-    # What is in flight ends, and what waits too long leaves, though the journal may not be written: both are bounded themselves.
-    unwritten_max = limit("posthouse.settle.journal.UNWRITTEN_RESULTS_MAX") + engine.progress.events * 3 + 1000
+    # What is in flight ends though the journal may not be written, and what waits in a lane that is closed leaves it.
+    unwritten_max = limit("posthouse.settle.journal.UNWRITTEN_RESULTS_MAX") + UNDER_WAY_MAX
     if engine.journal.unwritten > unwritten_max:
         yield f"{engine.journal.unwritten} unwritten results"
     lines = len(process.world.flows)  # there may have been so many

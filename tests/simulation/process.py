@@ -9,12 +9,12 @@ from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from tests.fakes import BOOT, EPOCH, FakeTelemetry, Sent
+from tests.simulation.circuits import CIRCUITS
 from tests.simulation.faults import Remote
 from tests.simulation.scheduler import Machine, elsewhere, heard
 
 from posthouse.adapters.memory import MemoryLog, MemoryStore
 from posthouse.dispatch.engine import Engine
-from posthouse.domain.circuit import CircuitPolicy
 from posthouse.domain.delivery import Attempt, AttemptOutcome, Delivery, DeliveryKey, JournalBatch, Owed
 from posthouse.domain.errors import NotOwner, StoreUnavailable
 from posthouse.domain.event import Event
@@ -29,9 +29,6 @@ from posthouse.settle.journal import Released
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-CIRCUITS: Final = CircuitPolicy(
-    requests_min=4, window_seconds=5.0, probe_seconds=0.5, probe_seconds_max=2.0, recovery_requests=3
-)
 IDS_AHEAD_SECONDS_MAX: Final = 60.0
 
 
@@ -81,14 +78,14 @@ class SimTransport:
         world.checker.starts(process, endpoint_id, sent)
         world.targets.started(process, endpoint_id, sent.path)
         try:
-            await asyncio.sleep(world.random.random() * 0.01)
+            await asyncio.sleep(world.connecting_seconds())
             if may_write is not None and not may_write():
                 raise NotOwner("the lease has ended")
-            world.checker.sends(process, endpoint_id, sent, fenced=may_write is not None)
+            world.checker.sends(process, endpoint_id, sent)
             reply = elsewhere(world.targets.reply(endpoint_id, sent))
             reply.add_done_callback(heard)
-            result = await asyncio.shield(reply)
-            world.targets.answered(process, endpoint_id, result)
+            result: Result = await asyncio.shield(reply)
+            world.targets.answered(process, endpoint_id, sent.path, result)
             return result
         finally:
             world.checker.ends_request(process, endpoint_id, sent)

@@ -67,6 +67,7 @@ class SimLoop(asyncio.BaseEventLoop):
 
     _ready: deque[asyncio.Handle]
     _scheduled: list[asyncio.TimerHandle]
+    _stopping: bool
 
     def __init__(self, order: random.Random | None = None) -> None:
         super().__init__()
@@ -77,27 +78,25 @@ class SimLoop(asyncio.BaseEventLoop):
     def time(self) -> float:
         return self._seconds
 
-    def skip(self, seconds: float) -> None:
-        """Let time pass in which nothing runs."""
-        self._seconds += seconds
-
     def run_soon(self, handles: list[asyncio.Handle]) -> None:
         """What was kept back may run."""
         self._ready.extend(handles)
 
     def _run_once(self) -> None:
         ready, timers = self._ready, self._scheduled
-        while timers and (timers[0]._cancelled or (not ready and not self._stopping) or timers[0].when() <= self._seconds):  # type: ignore[attr-defined]
+        while timers and (
+            timers[0]._cancelled or (not ready and not self._stopping) or timers[0].when() <= self._seconds
+        ):
             timer = heapq.heappop(timers)
-            timer._scheduled = False  # type: ignore[attr-defined]
-            if timer._cancelled:  # type: ignore[attr-defined]
-                self._timer_cancelled_count -= 1  # type: ignore[attr-defined]
+            timer._scheduled = False
+            if timer._cancelled:
+                self._timer_cancelled_count -= 1
                 continue
             if timer.when() > self._seconds:
                 self._seconds = timer.when()
                 self._turns = 0
             ready.append(timer)
-        if not ready and not self._stopping:  # type: ignore[attr-defined]
+        if not ready and not self._stopping:
             raise RuntimeError("every task waits for another: nothing will ever happen again")
         self._turns += 1
         if self._turns > TURNS_MAX:
@@ -107,15 +106,15 @@ class SimLoop(asyncio.BaseEventLoop):
         if self._order is not None and len(turn) > 1:
             self._order.shuffle(turn)
         for handle in turn:
-            if handle._cancelled:  # type: ignore[attr-defined]
+            if handle._cancelled:
                 continue
-            machine = handle._context.get(_machine)  # type: ignore[attr-defined]
+            machine = handle._context.get(_machine)
             if machine is None:
-                handle._run()  # type: ignore[attr-defined]
+                handle._run()
             elif machine.stalled:
                 machine.parked.append(handle)
             elif not machine.dead:
-                handle._run()  # type: ignore[attr-defined]
+                handle._run()
 
     def _process_events(self, event_list: object) -> None:
         """There are none."""

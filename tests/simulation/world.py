@@ -29,7 +29,7 @@ from posthouse.domain.operations import OPERATIONS_APP
 from posthouse.domain.order import line_of
 from posthouse.domain.retry import RetrySettings
 from posthouse.lane.budget import Budget
-from posthouse.ports.log import Appended, Announced, Repeated
+from posthouse.ports.log import Announced, Appended, Repeated
 
 PARTITIONS: Final = 3
 APPS: Final = 4
@@ -133,6 +133,11 @@ class World:
     def owner_of(self, endpoint_id: EndpointId) -> bytes | None:
         return self.database.partitions[self.database.apps[self.database.endpoints[endpoint_id].app_id].partition].owner
 
+    def connecting_seconds(self) -> float:
+        """How long it takes to get a connection: now and then longer than a lease has left."""
+        long = self.network.trouble and self.random.random() < self.weather.slow
+        return self.random.random() * (4.0 if long else 0.01)
+
     def disturbed_at(self) -> float:
         """When anything last went wrong for anybody."""
         return max(self.disturbed, *(process.disturbed_at for process in self.processes))
@@ -198,12 +203,22 @@ class World:
             fallback_urls=(f"https://example.com{path}/second",) if flow.fallback else (),
             on_exhausted=flow.exhausts or OnExhausted.SKIP,
         )
+        state = self.database.endpoints.get(endpoint_id)
+        if enabled and state is not None and not state.enabled:
+            self.targets.forgiven(endpoint_id)
         self.database.put_endpoint(endpoint_id, app_id, config, enabled=enabled, paused=paused)
         if enabled and not paused:
             self.checker.changed_at.pop(endpoint_id, None)
         else:
             self.checker.changed_at.setdefault(endpoint_id, self.now())
         self.checker.audience.endpoint_changed(endpoint_id)
+
+    def hasten(self, endpoint_id: EndpointId) -> None:
+        """A slow rate would make the end of a history long and dull."""
+        flow = self.flows[endpoint_id]
+        if flow.rate_limit is not None:
+            self.flows[endpoint_id] = flow._replace(rate_limit=RateLimit(20.0, 5))
+            self.targets.count_anew(endpoint_id)
 
     def reconfigure(self) -> None:
         """Somebody changes, pauses, disables, deletes or makes an endpoint."""

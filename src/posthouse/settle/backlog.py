@@ -181,7 +181,7 @@ class Backlog:
             self._schedule(endpoint_id, line, self._clock.now())
 
     def rewritten(self, line: Line) -> None:
-        """An ordered line was put in order in the store: what a page says of it that was asked for before may be of the past."""
+        """An ordered line was put in order in the store: what a page that was asked for before says of it may be past."""
         if self.still.locked():
             self._rewritten.add(line)
 
