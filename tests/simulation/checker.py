@@ -13,6 +13,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import msgspec
 from tests.fakes import EPOCH, Sent
 from tests.simulation.audience import Audience
 from tests.simulation.faults import Statement
@@ -258,12 +259,8 @@ class Checker:
                     lines.add((row.partition, row.endpoint_id, row.line))
             if not self._is_fenced(statement, key[0]):
                 self.wrong(f"a stale owner changed a row of partition {key[0]}")
-            if statement.operation == "settle_late" and before is not None and before.line == UNORDERED:
-                me = statement.process
-                if me is None or (before.reason, before.sender) != (OwedReason.IN_FLIGHT, me.owner):
-                    self.wrong(f"a late answer changed a row that it had not marked: {_short(key[1:])}")
-            if statement.operation == "settle_late" and before is None:
-                self.wrong(f"a late answer made a row: {_short(key[1:])}")
+            if statement.operation == "settle_late" and not _is_late_answer(statement, before, after):
+                self.wrong(f"a late answer changed a row that it had not marked: {_short(key[1:])}")
             if after is None:
                 assert before is not None
                 self._row_left(key, before, recorded)
@@ -450,6 +447,16 @@ class Checker:
             if number == partition:
                 return self.database.partitions[number].events[seq]
         return None
+
+
+def _is_late_answer(statement: Statement, before: Owed | None, after: Owed | None) -> bool:
+    """Whether its sender had marked the row; others of a line only change when they are due."""
+    assert statement.process is not None
+    if before is None:
+        return False
+    if before.key in {attempt.key for attempt, _ in statement.arguments[0][0]}:
+        return (before.reason, before.sender) == (OwedReason.IN_FLIGHT, statement.process.owner)
+    return after is not None and msgspec.structs.replace(after, due_at=before.due_at) == before
 
 
 def _short(key: DeliveryKey) -> str:

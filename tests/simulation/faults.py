@@ -31,6 +31,10 @@ MOODS: Final = ("slow", "hanging", "failing", "flaky", "broken", "asking", "mute
 what it is sent but its answer is lost, says that it is gone for good."""
 
 
+RARE: Final = {"settle_late": 15, "recover_in_flight": 5, "renew": 3, "hasten_revoked": 10, "expire_oldest": 5}
+"""Statements that are so seldom made that they are slow more often, for anything to happen meanwhile."""
+
+
 class Weather(NamedTuple):
     """How likely what is, for a whole history. Chances of failure are for each question; weights are for each step."""
 
@@ -41,6 +45,8 @@ class Weather(NamedTuple):
     crash: float
     stall: float
     session: float  # taken for dead while it lives
+    exchange: float  # taken from, and given back, while its journal cannot write
+    cut_off: float  # what it writes does not arrive, after an answer that was late
     hand_over: float
     join: float
     configure: float
@@ -65,13 +71,15 @@ class Weather(NamedTuple):
             crash=0.0 if quiet else some(4.0, 0.6),
             stall=0.0 if quiet else some(3.0),
             session=0.0 if quiet else some(3.0),
+            exchange=0.0 if quiet else some(3.0, 0.4),
+            cut_off=0.0 if quiet else some(3.0, 0.4),
             hand_over=0.0 if quiet else some(4.0, 0.6),
             join=0.0 if quiet else some(3.0, 0.7),
             configure=some(12.0, 0.7),
             grants=some(8.0, 0.6),
             skew=0.0 if quiet else some(2.0, 0.3),
             moods=("good", "good", *bad),
-            cramped=draw.choice((0.0, 0.3, 1.0)),
+            cramped=draw.choice((0.0, 0.0, 0.3, 1.0)),
             shuffled=draw.random() < 0.7,
         )
 
@@ -106,7 +114,9 @@ class Network:
         assert now is not None, "everything is done by a statement"
         if step is Step.AFTER_COMMIT:
             self.committed(now)
-        elif step is Step.LOCKED and self.trouble and self._random.random() < self._weather.slow:
+        elif (
+            step is Step.LOCKED and self.trouble and self._random.random() < self._weather.slow * RARE.get(operation, 1)
+        ):
             await asyncio.sleep(self._random.random() * self._random.choice((1.0, 4.0, 14.0)))
         else:
             await asyncio.sleep(self._random.random() * self._weather.latency)
@@ -118,7 +128,7 @@ class Network:
         draw, weather = self._random, self._weather
         fate = draw.random() if self.trouble else 1.0
         await asyncio.sleep(draw.random() * weather.latency / 2)
-        if fate < weather.failing / 2:
+        if fate < weather.failing / 2 or process.is_cut_off(operation):
             process.disturbed()
             raise StoreUnavailable("no connection")
         began = asyncio.get_running_loop().time()
@@ -132,7 +142,7 @@ class Network:
             raise (InDoubt if operation in WRITES else StoreUnavailable)("the connection died")
         asked.add_done_callback(heard)
         answer = await asyncio.shield(asked)
-        await asyncio.sleep(draw.random() * weather.latency / 2)
+        await asyncio.sleep(draw.random() * weather.latency / 2 + process.late_answers.pop(operation, 0.0))
         if asyncio.get_running_loop().time() - began > 0.5:
             process.disturbed()
         return answer

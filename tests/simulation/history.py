@@ -69,7 +69,7 @@ class History:
 
     def __init__(self, seed: int, weather: Weather, *, slow: bool, alarms: list[str]) -> None:
         self.random = random.Random(seed + 3)
-        small = self.random.random() < weather.cramped
+        small = self.random.random() < 0.5
         self.world = World(seed, weather, small_budget=small, slow_limits=slow)
         self.alarms = alarms
 
@@ -116,12 +116,14 @@ class History:
             self._change_mood: 13.0,
             world.release_blocked: 2.0,
             world.resend: 6.0,
-            world.cancel: 2.0,
+            world.cancel: 4.0,
             world.reconfigure: weather.configure,
             self._change_grants: weather.grants,
             self._crash: weather.crash,
             self._stall: weather.stall,
             self._lose_session: weather.session,
+            self._exchange: weather.exchange,
+            self._cut_off: weather.cut_off,
             self._hand_over: weather.hand_over,
             self._join: weather.join,
             self._jump: 3.0 if weather.skew else 0.0,
@@ -136,6 +138,11 @@ class History:
 
     def _change_mood(self) -> None:
         targets, moods = self.world.targets, self.world.weather.moods
+        if self.random.random() < 0.1:  # a network that many of them share
+            mood = self.random.choice(moods)
+            for endpoint_id in self.world.changeable():
+                targets.moods[endpoint_id] = targets.second_moods[endpoint_id] = mood
+            return
         endpoint_id = self.random.choice(self.world.changeable())
         targets.moods[endpoint_id] = self.random.choice(moods)
         targets.second_moods[endpoint_id] = self.random.choice(moods)
@@ -169,6 +176,35 @@ class History:
             self.world.disturbed = self.world.now()
             process.disturbed()
             process.resume()
+
+    def _exchange(self) -> None:
+        """Its partitions go to others and come back, while what it has to write of them waits."""
+        process = self._some()
+        if not process.session_lost and len(self.world.serving()) > 1:
+            process.cut_off = (frozenset({"journal"}), self.world.now() + 3.0 + self.random.random() * 6.0)
+            elsewhere(self._without_session(process))
+            elsewhere(self._given_back(process))
+
+    def _cut_off(self) -> None:
+        """The answer to its renewal comes late, and then it cannot renew: its lease ends sooner than it might think."""
+        process = self._some()
+        late = 4.0 + self.random.random() * 4.0
+        process.late_answers["renew"] = late
+        elsewhere(self._cut_off_in(process, 3.0))
+
+    async def _cut_off_in(self, process: Process, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        if self.world.network.trouble:
+            process.cut_off = (frozenset({"renew", "journal"}), self.world.now() + 20.0)
+
+    async def _given_back(self, process: Process) -> None:
+        await asyncio.sleep(1.0 + self.random.random() * 3.0)
+        for other in self.world.serving():
+            if other is not process and not process.dead:
+                other.stopped = True
+                elsewhere(self._leave(other))
+        if not self.world.serving():
+            self.world.begin()
 
     def _lose_session(self) -> None:
         process = self._some()
@@ -217,6 +253,7 @@ class History:
         world = self.world
         world.network.trouble = False
         for process in world.alive():
+            process.cut_off = (frozenset(), 0.0)
             if process.stalled:
                 process.disturbed()
                 process.resume()

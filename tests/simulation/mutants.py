@@ -1,8 +1,8 @@
 """Does the simulator find bugs? It is run against engines with one known bug each: `make mutants`, or ONLY=name.
 
 A mutation is a file of `mutations/`: `name`, `why` (the rule that it breaks, and what would go wrong), `file` (below `src/`),
-and for each `[[change]]` a snippet `old` that occurs exactly once in the file, and what stands there instead (`new`). A change of
-another file names it.
+and for each `[[change]]` a snippet `old` that occurs exactly once in the file, and what stands there instead (`new`). A change
+of another file names it.
 """
 
 from __future__ import annotations

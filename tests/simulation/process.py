@@ -78,7 +78,7 @@ class SimTransport:
         world.checker.starts(process, endpoint_id, sent)
         world.targets.started(process, endpoint_id, sent.path)
         try:
-            await asyncio.sleep(world.connecting_seconds())
+            await asyncio.sleep(world.connecting_seconds(endpoint_id))
             if may_write is not None and not may_write():
                 raise NotOwner("the lease has ended")
             world.checker.sends(process, endpoint_id, sent)
@@ -133,6 +133,8 @@ class Process(Machine):
         self.session_lost = False
         self.stopped = False
         self.disturbed_at = 0.0
+        self.cut_off: tuple[frozenset[str], float] = (frozenset(), 0.0)  # what does not arrive, until when
+        self.late_answers: dict[str, float] = {}  # so many seconds late is the next one
         self.writing: JournalBatch | None = None
         self.requests: Counter[EndpointId] = Counter()
         self.running: Counter[DeliveryKey] = Counter()
@@ -166,6 +168,10 @@ class Process(Machine):
 
     def disturbed(self) -> None:
         self.disturbed_at = self.world.now()
+
+    def is_cut_off(self, operation: str) -> bool:
+        operations, until = self.cut_off
+        return operation in operations and self.world.now() < until
 
     def settles_late(self, keys: Iterable[DeliveryKey]) -> None:
         """The answer may be lost on the way: then the rows fall due."""

@@ -41,7 +41,7 @@ class _Pace:
 
 
 class _Trouble:
-    """How often in a row a URL was down for a process (which counts that in one circuit), since when, and when a request last began."""
+    """How often in a row a URL was down for a process (which counts that in one circuit), and when a request last began."""
 
     __slots__ = ("began_at", "circuit", "failures", "since", "successes")
 

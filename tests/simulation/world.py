@@ -133,9 +133,9 @@ class World:
     def owner_of(self, endpoint_id: EndpointId) -> bytes | None:
         return self.database.partitions[self.database.apps[self.database.endpoints[endpoint_id].app_id].partition].owner
 
-    def connecting_seconds(self) -> float:
+    def connecting_seconds(self, endpoint_id: EndpointId) -> float:
         """How long it takes to get a connection: now and then longer than a lease has left."""
-        long = self.network.trouble and self.random.random() < self.weather.slow
+        long = self.network.trouble and endpoint_id not in self.canaries and self.random.random() < self.weather.slow
         return self.random.random() * (4.0 if long else 0.01)
 
     def disturbed_at(self) -> float:
@@ -398,7 +398,10 @@ class World:
         """As the API does: one owed delivery is given up."""
         rows = [row for row in self.database.owed.values() if row.kind is DeliveryClass.LIVE]
         if rows:
-            row = self.random.choice(rows)
+            held = [
+                row for row in rows if any(row.event_id in p.engine.backlog.held(row.endpoint_id) for p in self.alive())
+            ]
+            row = self.random.choice(held if held and self.random.random() < 0.7 else rows)
             self.operate("cancel", lambda: self._cancel(row))
 
     async def _cancel(self, row: Owed) -> None:

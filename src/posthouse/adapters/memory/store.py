@@ -71,13 +71,14 @@ class MemoryStore(MemoryOwed):
         async with self._database.transaction("renew") as transaction:
             await transaction.lock_rows(epochs)
             held = self._held(owner, epochs)
+            lease_until = self._database.clock() + lease_seconds
             await transaction.commits()
-            self._extend(held, lease_seconds)
+            self._extend(held, lease_until)
         return held
 
-    def _extend(self, held: Collection[int], lease_seconds: float) -> None:
+    def _extend(self, held: Collection[int], lease_until: float) -> None:
         for number in held:
-            self._partition(number).lease_until = self._database.clock() + lease_seconds
+            self._partition(number).lease_until = lease_until
 
     async def release(self, owner: bytes, epochs: Mapping[int, int]) -> None:
         async with self._database.transaction("release") as transaction:
@@ -105,13 +106,14 @@ class MemoryStore(MemoryOwed):
             held = self._held(batch.owner, batch.epochs)
             # Whether it was written before, for whatever partitions: for all of those that are held now.
             there = any(attempt.id in self._database.attempts for attempt in batch.attempts)
+            lease_until = self._database.clock() + lease_seconds
             await transaction.commits()
             if not (again and there):
                 if any(a.id in self._database.attempts for a in batch.attempts if a.partition in held):
                     raise StoreRejected("an attempt is on record already")
                 self._write(batch, held)
             lines = self.order([line for line in batch.lines if line[0] in held], now)
-            self._extend(held, lease_seconds)
+            self._extend(held, lease_until)
         return Journalled(held, lines)
 
     def _write(self, batch: JournalBatch, held: set[int]) -> None:
