@@ -101,6 +101,8 @@ class History:
             self._step()
             await asyncio.sleep(self.random.random() * 0.7)
             self._look()
+        self._be_good()
+        await asyncio.sleep(self.random.random() * 2.0)
         self._mend()
         until = world.now() + SETTLED_SECONDS_MAX
         while not self._settled():
@@ -215,16 +217,13 @@ class History:
         """Others count it dead for a while, before it knows itself."""
         process.session_lost = True
         await asyncio.sleep(self.random.random())
-        process.run(self._told_of_session(process))
-        await asyncio.sleep(self.random.random() * 2)
-        process.run(self._has_session(process))  # where it is stopped, later
+        process.run(self._notices(process))  # where it is stopped, later
 
-    async def _has_session(self, process: Process) -> None:
+    async def _notices(self, process: Process) -> None:
+        process.engine.suspend()
+        await asyncio.sleep(self.random.random() * 2)
         process.session_lost = False
         self.world.disturbed = self.world.now()
-
-    async def _told_of_session(self, process: Process) -> None:
-        process.engine.suspend()
 
     def _hand_over(self) -> None:
         process = self._some()
@@ -249,6 +248,15 @@ class History:
 
     # The end
 
+    def _be_good(self) -> None:
+        """Targets are well and endpoints open; what can go wrong still may, as they change."""
+        world = self.world
+        for endpoint_id in world.flows:
+            world.targets.moods[endpoint_id] = world.targets.second_moods[endpoint_id] = "good"
+            world.hasten(endpoint_id)
+            if endpoint_id not in world.deleted:
+                world.configure(endpoint_id, world.database.endpoints[endpoint_id].app_id)
+
     def _mend(self) -> None:
         world = self.world
         world.network.trouble = False
@@ -257,11 +265,6 @@ class History:
             if process.stalled:
                 process.disturbed()
                 process.resume()
-        for endpoint_id in world.flows:
-            world.targets.moods[endpoint_id] = world.targets.second_moods[endpoint_id] = "good"
-            world.hasten(endpoint_id)
-            if endpoint_id not in world.deleted:
-                world.configure(endpoint_id, world.database.endpoints[endpoint_id].app_id)
 
     def _settled(self) -> bool:
         world = self.world

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
@@ -29,7 +29,7 @@ from posthouse.domain.operations import OPERATIONS_APP
 from posthouse.domain.order import line_of
 from posthouse.domain.retry import RetrySettings
 from posthouse.lane.budget import Budget
-from posthouse.ports.log import Announced, Appended, Repeated
+from posthouse.ports.log import Announced, Appended, AppendResult, Repeated
 
 PARTITIONS: Final = 3
 APPS: Final = 4
@@ -316,20 +316,35 @@ class World:
             partition = 0 if app_id is None else self.database.apps[app_id].partition
             asked = process.run(process.publisher.submit(partition, sent))
             asked.add_done_callback(heard)
-            await asyncio.wait({asked}, timeout=PATIENCE_SECONDS)
+            hangs_up = draw.random() < 0.1
+            await asyncio.wait({asked}, timeout=draw.random() * 0.05 if hangs_up else PATIENCE_SECONDS)
+            if hangs_up and not asked.done():
+                asked.cancel()
             if not asked.done() or asked.cancelled() or asked.exception() is not None:
                 if asked.done() and not isinstance(asked.exception(), PosthouseError | None):
                     self.checker.wrong(f"publishing failed with {asked.exception()!r}")
                 continue
-            for draft, result in zip(sent, asked.result(), strict=True):
-                match result:
-                    case Appended() | Announced():
-                        self.checker.accepts(draft.id)
-                    case Repeated():
-                        self.checker.accepts(result.event_id)
-                    case _:
-                        self.checker.wrong("an app that is there is said not to be")
+            self._answered(sent, asked.result())
             return
+
+    def _answered(self, drafts: Sequence[Draft], results: Sequence[AppendResult]) -> None:
+        """A client has its answers, one for each event, in order."""
+        if len(results) != len(drafts):
+            self.checker.wrong(f"{len(drafts)} events have {len(results)} answers")
+        for draft, result in zip(drafts, results, strict=False):
+            match result:
+                case Appended():
+                    if (result.partition, result.seq) not in self.database.positions.get(draft.id, ()):
+                        self.checker.wrong("an event is not where its answer says")
+                    self.checker.accepts(draft.id)
+                case Announced():
+                    self.checker.accepts(draft.id)
+                case Repeated():
+                    if self.keys.get(result.event_id) != (draft.app_id, draft.idempotency_key):
+                        self.checker.wrong("an idempotency key is answered with another's event")
+                    self.checker.accepts(result.event_id)
+                case _:
+                    self.checker.wrong("an app that is there is said not to be")
 
     # Operators
 
