@@ -253,9 +253,10 @@ class History:
         world = self.world
         for endpoint_id in world.flows:
             world.targets.moods[endpoint_id] = world.targets.second_moods[endpoint_id] = "good"
-            world.hasten(endpoint_id)
-            if endpoint_id not in world.deleted:
-                world.configure(endpoint_id, world.database.endpoints[endpoint_id].app_id)
+            state = world.database.endpoints[endpoint_id]
+            # What is open already is not touched: that might wake what sleeps.
+            if (world.hasten(endpoint_id) or state.paused or not state.enabled) and endpoint_id not in world.deleted:
+                world.configure(endpoint_id, state.app_id)
 
     def _mend(self) -> None:
         world = self.world

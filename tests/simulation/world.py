@@ -213,12 +213,14 @@ class World:
             self.checker.changed_at.setdefault(endpoint_id, self.now())
         self.checker.audience.endpoint_changed(endpoint_id)
 
-    def hasten(self, endpoint_id: EndpointId) -> None:
-        """A slow rate would make the end of a history long and dull."""
+    def hasten(self, endpoint_id: EndpointId) -> bool:
+        """A slow rate would make the end of a history long and dull. Whether it had one."""
         flow = self.flows[endpoint_id]
-        if flow.rate_limit is not None:
-            self.flows[endpoint_id] = flow._replace(rate_limit=RateLimit(20.0, 5))
-            self.targets.count_anew(endpoint_id)
+        if flow.rate_limit is None or flow.rate_limit.per_second >= 20.0:
+            return False
+        self.flows[endpoint_id] = flow._replace(rate_limit=RateLimit(20.0, 5))
+        self.targets.count_anew(endpoint_id)
+        return True
 
     def reconfigure(self) -> None:
         """Somebody changes, pauses, disables, deletes or makes an endpoint."""
