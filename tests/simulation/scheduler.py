@@ -68,6 +68,7 @@ class SimLoop(asyncio.BaseEventLoop):
     _ready: deque[asyncio.Handle]
     _scheduled: list[asyncio.TimerHandle]
     _stopping: bool
+    _timer_cancelled_count: int
 
     def __init__(self, order: random.Random | None = None) -> None:
         super().__init__()
@@ -88,7 +89,7 @@ class SimLoop(asyncio.BaseEventLoop):
             timers[0]._cancelled or (not ready and not self._stopping) or timers[0].when() <= self._seconds
         ):
             timer = heapq.heappop(timers)
-            timer._scheduled = False
+            timer._scheduled = False  # type: ignore[attr-defined]
             if timer._cancelled:
                 self._timer_cancelled_count -= 1
                 continue
@@ -108,7 +109,7 @@ class SimLoop(asyncio.BaseEventLoop):
         for handle in turn:
             if handle._cancelled:
                 continue
-            machine = handle._context.get(_machine)
+            machine = handle._context.get(_machine)  # type: ignore[attr-defined]
             if machine is None:
                 handle._run()
             elif machine.stalled:
