@@ -31,7 +31,15 @@ MOODS: Final = ("slow", "hanging", "failing", "flaky", "broken", "asking", "mute
 what it is sent but its answer is lost, says that it is gone for good."""
 
 
-RARE: Final = {"settle_late": 15, "recover_in_flight": 5, "renew": 3, "hasten_revoked": 10, "expire_oldest": 5}
+RARE: Final = {
+    "settle_late": 15,
+    "release": 15,
+    "recover_in_flight": 5,
+    "claim": 3,
+    "renew": 3,
+    "hasten_revoked": 10,
+    "expire_oldest": 5,
+}
 """Statements that are so seldom made that they are slow more often, for anything to happen meanwhile."""
 
 
