@@ -123,7 +123,9 @@ class Network:
         if step is Step.AFTER_COMMIT:
             self.committed(now)
         elif (
-            step is Step.LOCKED and self.trouble and self._random.random() < self._weather.slow * RARE.get(operation, 1)
+            step is not Step.READ
+            and self.trouble
+            and self._random.random() < self._weather.slow * RARE.get(operation, 1)
         ):
             await asyncio.sleep(self._random.random() * self._random.choice((1.0, 4.0, 14.0)))
         else:
