@@ -88,7 +88,7 @@ class World:
         self.budget = (SOCKETS_MAX, BYTES_MAX) if small_budget else None
         self.sockets_max = SOCKETS_MAX if small_budget else SOCKETS_MAX_USUAL
         self.owed_max = OWED_CAP if self.random.random() < 0.1 else 1_000_000
-        self.canary_seconds = 60.0 if slow_limits else 3.0
+        self.canary_seconds = 60.0 if slow_limits else 6.0
         self.concurrency_max = CONCURRENCY_MAX
         self.disturbed = 0.0
         self.keys: dict[EventId, tuple[AppId | None, str]] = {}
