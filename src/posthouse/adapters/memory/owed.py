@@ -136,7 +136,7 @@ class MemoryOwed:
         ):
             return math.inf
         made = [a for a in self._database.attempts.values() if (a.partition, a.endpoint_id) == (partition, endpoint_id)]
-        return max((a.started_at for a in made), default=None)
+        return max(made, key=lambda attempt: attempt.id).started_at if made else None
 
     async def owed_lines(self, partition: int, endpoint_id: EndpointId, *, limit: int) -> list[int]:
         await self._database.reading("owed_lines")
