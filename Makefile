@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV := .venv/bin/uv
 RUN := .venv/bin/
 
-.PHONY: setup demo serve test check lint types layers tidy reference docs pages bench chaos build clean
+.PHONY: setup demo serve test check lint types layers tidy reference docs pages bench chaos simulate mutants build clean
 
 setup: .venv/.synced
 
@@ -54,6 +54,12 @@ bench: setup ## every figure but a backlog's, in under ten minutes; BENCH_JSON=p
 
 chaos: setup ## kill -9, longer than in the default suite
 	POSTHOUSE_CHAOS_KILLS=60 $(RUN)python -m pytest -q tests/chaos
+
+simulate: setup ## histories of the engine in virtual time; SEEDS=300 or 1000-2000, SEED=17 for one (TELL=1: all that happens), JOBS=2
+	PYTHONHASHSEED=0 $(RUN)python -m tests.simulation $(if $(SEED),=$(SEED),$(or $(SEEDS),300)) --jobs $(if $(SEED),1,$(or $(JOBS),2)) $(if $(TELL),--tell)
+
+mutants: setup ## is every bug of tests/simulation/mutations found? ONLY=name, SEEDS=300, JOBS=2
+	PYTHONHASHSEED=0 $(RUN)python -m tests.simulation.mutants --only "$(ONLY)" --seeds $(or $(SEEDS),300) --jobs $(or $(JOBS),2)
 
 build: setup
 	$(UV) build

@@ -28,7 +28,7 @@ from posthouse.adapters.postgres.upkeep import PostgresUpkeep
 from posthouse.adapters.postgres.usage import PostgresUsage
 from posthouse.adapters.system.clock import SystemClock
 from posthouse.adapters.system.collector import calm_collector as calm_collector
-from posthouse.adapters.system.siblings import WorkerPlace
+from posthouse.adapters.system.siblings import Siblings, WorkerPlace
 from posthouse.adapters.system.telemetry import PrometheusTelemetry
 from posthouse.adapters.system.telemetry import configure_logging as telemetry_logging
 from posthouse.api.app import Services, build_app

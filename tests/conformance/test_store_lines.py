@@ -328,9 +328,12 @@ async def test_lines_that_have_rows_are_told(desk: Desk) -> None:
 async def test_the_last_attempt_of_an_endpoint_is_known(desk: Desk) -> None:
     store = desk.world.store
     assert await store.last_sent(1, desk.endpoint_id) is None
-    ids = [AttemptId(new_id(at=SOON + n)) for n in (0, 5)]
-    attempts = tuple(attempt(desk.events[n], desk.endpoint_id, id=ids[n]) for n in (1, 0))
-    other = attempt(desk.events[2], new_endpoint(), id=AttemptId(new_id(at=SOON + 9)))
+    # The id of an answer need not be of the time of its request.
+    attempts = tuple(
+        attempt(desk.events[n], desk.endpoint_id, id=AttemptId(new_id(at=SOON + 8 + n)), started_at=SOON + n * 5)
+        for n in (1, 0)
+    )
+    other = attempt(desk.events[2], new_endpoint(), started_at=SOON + 9)
     batch = JournalBatch(owner=desk.owner, epochs=desk.epochs, attempts=(*attempts, other))
     await store.journal(batch, now=NOW, lease_seconds=LEASE)
     assert await store.last_sent(1, desk.endpoint_id) == SOON + 5

@@ -80,18 +80,20 @@ class Overflow:
         excess += self._rows_max // SPARE
         gone = 0
         while excess > gone and (epoch := self._epochs.get(partition)) is not None:
-            some = await self._store.expire_oldest(
-                self._owner,
-                epoch,
-                partition,
-                endpoint_id,
-                count=min(excess - gone, OUTSIDE_ROWS_MAX),
-                held=self._backlog.held(endpoint_id),
-                now=self._clock.now(),
-                error=f"the endpoint was owed more than {self._rows_max} deliveries",
-            )
-            if not some:
-                break
+            # No row is paged in meanwhile: what memory speaks for now is all that it does then.
+            async with self._backlog.still:
+                some = await self._store.expire_oldest(
+                    self._owner,
+                    epoch,
+                    partition,
+                    endpoint_id,
+                    count=min(excess - gone, OUTSIDE_ROWS_MAX),
+                    held=self._backlog.held(endpoint_id),
+                    now=self._clock.now(),
+                    error=f"the endpoint was owed more than {self._rows_max} deliveries",
+                )
+                if not some:
+                    break
             gone += some
             self._backlog.count(partition, endpoint_id, -some)
         if gone:

@@ -100,6 +100,8 @@ class Peer:
 
     def choose(self, delivery: Delivery, now: float, draw: float) -> int | None:
         """The URL for this delivery: the first in its order that was not tried and may be spoken to; None: there is none."""
+        if now < self.held_until:
+            return None  # it asked for that while whether this one may go was looked up
         routes = self.routes
         if len(routes) == 1:
             route = routes[0]

@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from posthouse.domain.delivery import Delivery, DeliveryKey, Owed
+from posthouse.domain.delivery import Delivery, DeliveryKey, Line, Owed
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.errors import PosthouseError
 from posthouse.domain.event import Event
@@ -87,6 +87,8 @@ class Backlog:
         self._heap: list[tuple[float, EndpointId]] = []  # a line's entry is the one at its `due_at`; others are stale
         self._wake = asyncio.Event()
         self._full = False
+        self._rewritten: set[Line] = set()  # ordered lines, while a page is read
+        self.still = asyncio.Lock()  # held while rows are paged in; who holds it may rely on `held`
 
     async def take(self, partitions: Sequence[int]) -> None:
         """Learn what is owed in partitions that were just claimed, or poked from outside."""
@@ -179,6 +181,11 @@ class Backlog:
         if line is not None and line.due_at == math.inf:
             self._schedule(endpoint_id, line, self._clock.now())
 
+    def rewritten(self, line: Line) -> None:
+        """An ordered line was put in order in the store: what a page that was asked for before says of it may be past."""
+        if self.still.locked():
+            self._rewritten.add(line)
+
     def owes(self, endpoint_id: EndpointId) -> bool:
         """Whether the endpoint has rows, or may have."""
         return endpoint_id in self._lines
@@ -230,8 +237,11 @@ class Backlog:
         while True:
             await self._wait()
             try:
-                if not self._full and await self._tick():
-                    await self._clock.sleep(SPACING_SECONDS)
+                if not self._full:
+                    async with self.still:
+                        asked = await self._tick()
+                    if asked:
+                        await self._clock.sleep(SPACING_SECONDS)
             except PosthouseError as error:
                 log.warning("backlog.failed", error=str(error))
                 await self._clock.sleep(POLL_SECONDS)
@@ -271,6 +281,7 @@ class Backlog:
             if not wants:
                 return True
             epochs = dict(self._epochs)
+            self._rewritten.clear()
             # Whatever is owed from here on schedules itself anew; what the page says must not override it.
             for want in wants:
                 self._lines[want.endpoint_id].due_at = None
@@ -319,7 +330,8 @@ class Backlog:
                 if owed.line:
                     stopped.add(owed.line)
                 continue
-            if owed.line and endpoint is not None and not self._in_turn(owed):
+            whole = (want.partition, want.endpoint_id, owed.line)
+            if owed.line and endpoint is not None and (whole in self._rewritten or not self._in_turn(owed)):
                 stopped.add(owed.line)
                 self.owe(want.partition, want.endpoint_id, self._clock.now() + OUT_OF_TURN_SECONDS)
                 continue

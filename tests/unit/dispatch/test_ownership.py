@@ -27,7 +27,7 @@ class Store:
         self.slow: dict[str, asyncio.Event] = {}
 
     async def hook(self, operation: str, step: Step) -> None:
-        if step is not Step.AFTER_COMMIT:
+        if step in (Step.READ, Step.BEFORE_COMMIT):
             self.asked.append(operation)
             if operation in self.slow:
                 await self.slow[operation].wait()

@@ -186,3 +186,11 @@ def test_circuits_know_only_their_own_url() -> None:
     peer = Peer(several(), POLICY)
     assert len({id(route.circuit) for route in peer.routes}) == 3
     assert all(isinstance(route.circuit, Circuit) for route in peer.routes)
+
+
+def test_while_the_target_is_to_be_left_alone_there_is_no_url() -> None:
+    peer = Peer(an_endpoint(fallback_urls=("https://b.example",)))
+    assert choose(peer) == 0
+    peer.held_until = EPOCH + 5
+    assert choose(peer) is None
+    assert choose(peer, now=EPOCH + 5) == 0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import msgspec
 from tests.fakes import EPOCH, FakeClock, an_endpoint, an_event, until, virtual_time
 from tests.making import owed
 
@@ -357,3 +359,39 @@ async def test_an_endpoint_that_is_owed_nothing_takes_no_memory() -> None:
         assert desk.backlog.endpoints == 0
         desk.backlog.release((ONE.id, EventId(bytes(16))))  # a stranger's
         desk.backlog.drained(TWO.id)
+
+
+@virtual_time
+async def test_what_a_page_says_of_a_line_that_was_put_in_order_meanwhile_is_of_the_past() -> None:
+    async with running(ONE) as desk:
+        desk.store.answer.clear()
+        first = desk.row(ONE, 2, line=2)
+        await until(lambda: len(desk.store.wanted) == 1)
+        await asyncio.sleep(0.01)
+        # The page was read. Now one that comes before it is written, and is the first of the line.
+        second = desk.row(ONE, 1, line=2)
+        row = desk.database.owed[0, ONE.id, first[1]]
+        desk.database.owed[0, ONE.id, first[1]] = msgspec.structs.replace(row, due_at=math.inf)
+        desk.backlog.rewritten((0, ONE.id, 2))
+        desk.store.answer.set()
+        await until(lambda: len(desk.keys) == 2)
+        assert desk.keys == [second, first]
+
+
+@virtual_time
+async def test_who_relies_on_what_memory_speaks_for_waits_for_the_page_under_way() -> None:
+    async with running(ONE) as desk:
+        desk.store.answer.clear()
+        key = desk.row(ONE, 1)
+        await until(lambda: len(desk.store.wanted) == 1)
+        asking = asyncio.create_task(desk.backlog.still.acquire())
+        await asyncio.sleep(1)
+        assert not asking.done()
+        desk.store.answer.set()
+        await asking
+        assert desk.backlog.held(ONE.id) == [key[1]]
+        desk.row(ONE, 2)
+        await asyncio.sleep(10)
+        assert desk.keys == [key], "nothing is paged in meanwhile"
+        desk.backlog.still.release()
+        await until(lambda: len(desk.keys) == 2)

@@ -5,8 +5,8 @@ its own, and a hook is awaited around each commit, in which a simulation may wai
 """
 
 from posthouse.adapters.memory.catalogue import MemoryCatalogue
-from posthouse.adapters.memory.database import Hook, MemoryDatabase, Step
+from posthouse.adapters.memory.database import Hook, MemoryDatabase, Step, Transaction
 from posthouse.adapters.memory.log import MemoryLog
 from posthouse.adapters.memory.store import MemoryStore
 
-__all__ = ["Hook", "MemoryCatalogue", "MemoryDatabase", "MemoryLog", "MemoryStore", "Step"]
+__all__ = ["Hook", "MemoryCatalogue", "MemoryDatabase", "MemoryLog", "MemoryStore", "Step", "Transaction"]

@@ -26,7 +26,7 @@ class MemoryCatalogue:
         return self._database.event_types.get(name)
 
     async def add_event_type(self, name: str) -> None:
-        async with self._database.commit("add_event_type"):
+        async with self._database.transaction("add_event_type"):
             if name not in self._database.event_types:
                 self._database.put_event_type(EventTypeEntry(name, schema=None, archived=False))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import TracebackType
 from typing import Protocol
 
 from posthouse.domain.circuit import Health
@@ -27,7 +29,8 @@ class Step(StrEnum):
     """Where in an operation the hook is awaited."""
 
     READ = "read"  # before something is read
-    BEFORE_COMMIT = "before_commit"  # raise here: nothing was written
+    BEFORE_COMMIT = "before_commit"  # nothing is locked; raise here: nothing was written
+    LOCKED = "locked"  # what it locks is locked, and what it reads was read; raise here: nothing was written
     AFTER_COMMIT = "after_commit"  # raise InDoubt here: it was written, and the caller does not know
 
 
@@ -95,16 +98,62 @@ class KeyState:
     created_at: float
 
 
+class Transaction:
+    """A write. It locks rows, reads, awaits `commits`, and then changes what it changes without waiting.
+
+    A lock is held from when it was asked for to the end; who asks for several gets them in order. What is read before a lock
+    may be another thing afterwards, what is read under it is not.
+    """
+
+    def __init__(self, database: MemoryDatabase, operation: str) -> None:
+        self._database = database
+        self._operation = operation
+        self._held: dict[tuple[str, int], asyncio.Lock] = {}
+
+    async def __aenter__(self) -> Transaction:
+        await self._database.reached(self._operation, Step.BEFORE_COMMIT)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for lock in self._held.values():
+            lock.release()
+        if error is None:
+            await self._database.reached(self._operation, Step.AFTER_COMMIT)
+
+    async def lock_heads(self, partitions: Iterable[int]) -> None:
+        """Lock the partitions' log heads: `FOR UPDATE`, in order."""
+        await self._lock("log_head", partitions)
+
+    async def lock_rows(self, partitions: Iterable[int]) -> None:
+        """Lock the partitions' own rows: `FOR NO KEY UPDATE`, in order."""
+        await self._lock("partition", partitions)
+
+    async def _lock(self, table: str, numbers: Iterable[int]) -> None:
+        for number in sorted(set(numbers)):
+            row = (table, number)
+            if row not in self._held:
+                lock = self._database.locks[row]
+                await lock.acquire()
+                self._held[row] = lock
+
+    async def commits(self) -> None:
+        """Time passes between what was locked and read, and the commit."""
+        await self._database.reached(self._operation, Step.LOCKED)
+
+
 class MemoryDatabase:
     """The state that `MemoryLog`, `MemoryStore` and `MemoryCatalogue` share.
 
-    `clock` is the database's clock in unix seconds: it alone grants and ends leases, and dates events. Between two hooks
-    an operation never waits, so that each one is a transaction.
+    `clock` is the database's clock in unix seconds: it alone grants and ends leases, and dates events. A read
+    is one snapshot; a write is a `Transaction`, whose changes are seen by others all at once.
     """
 
     def __init__(self, *, clock: Callable[[], float], partitions: int = PARTITIONS, hook: Hook | None = None) -> None:
         self.clock = clock
         self.hook = hook
+        self.locks: defaultdict[tuple[str, int], asyncio.Lock] = defaultdict(asyncio.Lock)  # by table and partition
         self.partitions = [PartitionState(cursor_at=clock()) for _ in range(partitions)]
         self.processes: dict[bytes, float] = {}  # until when each takes part in owning partitions
         self.apps: dict[AppId, AppState] = {OPERATIONS_APP: AppState(OPERATIONS_APP, 0, OPERATIONS_UID)}
@@ -121,19 +170,22 @@ class MemoryDatabase:
         self.health: dict[EndpointId, Health] = {}
         self.rollups: dict[tuple[int, EndpointId, int], Rollup] = {}
 
-    async def reading(self, operation: str) -> None:
-        """Precedes every read."""
+    async def reached(self, operation: str, step: Step) -> None:
+        """Call the hook, if there is one."""
         if self.hook is not None:
-            await self.hook(operation, Step.READ)
+            await self.hook(operation, step)
 
-    @asynccontextmanager
-    async def commit(self, operation: str) -> AsyncIterator[None]:
-        """Surrounds every write. The body must not wait, and must raise before it changes anything."""
-        if self.hook is not None:
-            await self.hook(operation, Step.BEFORE_COMMIT)
-        yield
-        if self.hook is not None:
-            await self.hook(operation, Step.AFTER_COMMIT)
+    async def reading(self, operation: str) -> None:
+        """Precedes every read, which then never waits: a snapshot."""
+        await self.reached(operation, Step.READ)
+
+    def transaction(self, operation: str) -> Transaction:
+        """Surrounds every write."""
+        return Transaction(self, operation)
+
+    def row_is_locked(self, partition: int) -> bool:
+        """For who skips locked rows."""
+        return self.locks["partition", partition].locked()
 
     # Configuration: what the use cases of `manage` do, in short
 

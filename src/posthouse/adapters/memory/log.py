@@ -7,7 +7,7 @@ from hashlib import md5
 from typing import Final
 from uuid import UUID
 
-from posthouse.adapters.memory.database import KeyState, MemoryDatabase, refuse_nul
+from posthouse.adapters.memory.database import KeyState, MemoryDatabase, Transaction, refuse_nul
 from posthouse.domain.errors import StoreUnavailable, TooLarge
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.ids import AppId, EventId, unix_ms_of
@@ -21,6 +21,9 @@ from posthouse.ports.log import Announced, Appended, AppendResult, AppMissing, H
 
 KEY_SECONDS: Final = 24 * 3600
 
+Audience = Mapping[int, tuple[int, tuple[AppId, ...]]]
+"""By partition: the version of its configuration, and the apps there that an event is for."""
+
 
 class MemoryLog:
     """`ports.log.EventLog` in memory."""
@@ -29,81 +32,92 @@ class MemoryLog:
         self._database = database
 
     async def append(self, drafts: Sequence[Draft]) -> list[AppendResult]:
-        async with self._database.commit("append"):
-            return self.write(drafts)
+        async with self._database.transaction("append") as transaction:
+            return await self.write(transaction, drafts)
 
-    def write(self, drafts: Sequence[Draft]) -> list[AppendResult]:
-        """Append in somebody's commit; raises before anything is changed."""
-        now = self._database.clock()
-        for draft in drafts:
-            _check(draft, now)
-        audiences = [self._audience(draft) for draft in drafts]
-        if sum(len(apps) for audience in audiences for apps in audience.values()) > AUDIENCE_APPS_MAX:
-            raise TooLarge(f"this is for more than {AUDIENCE_APPS_MAX} apps together; send fewer events at once")
-        return [self._append(draft, audience, now) for draft, audience in zip(drafts, audiences, strict=True)]
-
-    def _audience(self, draft: Draft) -> dict[int, tuple[AppId, ...]]:
-        """By partition, the apps that a platform event is for."""
+    async def write(self, transaction: Transaction, drafts: Sequence[Draft]) -> list[AppendResult]:
+        """Append in somebody's transaction, as its last act; raises before anything is changed."""
         database = self._database
-        if draft.app_id is not None or draft.type in database.private_types:
-            return {}
+        for draft in drafts:
+            _check(draft, database.clock())
+        # The audiences and the versions of their partitions are one snapshot.
+        audiences = [self._audience(draft) for draft in drafts]
+        if sum(len(apps) for audience in audiences for _, apps in audience.values()) > AUDIENCE_APPS_MAX:
+            raise TooLarge(f"this is for more than {AUDIENCE_APPS_MAX} apps together; send fewer events at once")
+        await transaction.lock_heads(self._partitions(drafts, audiences))
         now = database.clock()
-        apps = {g.app_id for g in database.grants.values() if g.covers(draft.type, draft.subject, now=now)}
-        audience: dict[int, tuple[AppId, ...]] = {}
-        for app_id in sorted(apps):
-            partition = database.apps[app_id].partition
-            audience[partition] = (*audience.get(partition, ()), app_id)
-        return audience
+        heads = {number: partition.head for number, partition in enumerate(database.partitions)}
+        placed = [self._place(draft, audience, heads, now) for draft, audience in zip(drafts, audiences, strict=True)]
+        await transaction.commits()
+        for draft, events in zip(drafts, placed, strict=True):
+            if isinstance(events, list):
+                self._store(draft, events, now)
+        return [
+            self._found(draft.id) if isinstance(events, list) else events
+            for draft, events in zip(drafts, placed, strict=True)
+        ]
+
+    def _audience(self, draft: Draft) -> Audience:
+        """By partition, its version and the apps that a platform event is for."""
+        database = self._database
+        if draft.app_id is not None:
+            return {}
+        home = self._home(draft)
+        if draft.type in database.private_types:
+            return {home: (database.partitions[home].config_version, ())}
+        now = database.clock()
+        apps: dict[int, set[AppId]] = {}
+        for grant in database.grants.values():
+            if grant.covers(draft.type, draft.subject, now=now):
+                apps.setdefault(database.apps[grant.app_id].partition, set()).add(grant.app_id)
+        found = {
+            number: (database.partitions[number].config_version, tuple(sorted(apps[number]))) for number in sorted(apps)
+        }
+        return found or {home: (database.partitions[home].config_version, ())}
 
     def _home(self, draft: Draft) -> int:
         """Where a platform event is that is for nobody: the same partition for the same key."""
         text = draft.idempotency_key or str(UUID(bytes=draft.id))
         return int(md5(text.encode(), usedforsecurity=False).hexdigest()[:7], 16) % len(self._database.partitions)
 
-    def _append(self, draft: Draft, audience: Mapping[int, tuple[AppId, ...]], now: float) -> AppendResult:
+    def _partitions(self, drafts: Sequence[Draft], audiences: Sequence[Audience]) -> set[int]:
+        """Those whose heads an append locks: where events go, and where a key is looked up."""
+        apps = [self._database.apps[d.app_id].partition for d in drafts if d.app_id in self._database.apps]
+        homes = [self._home(draft) for draft in drafts if draft.app_id is None]
+        return {*apps, *homes, *(number for audience in audiences for number in audience)}
+
+    def _place(
+        self, draft: Draft, audience: Audience, heads: dict[int, int], now: float
+    ) -> list[Event] | Repeated | AppMissing:
+        """The events that a draft becomes, none where it is in the log already; `heads` moves on."""
         database = self._database
         if draft.id in database.positions:
-            return self._found(draft.id)
-        partition, version = 0, 0
+            return []
+        places = audience
         if draft.app_id is not None:
             app = database.apps.get(draft.app_id)
             if app is None or app.deleted or draft.app_uid not in (None, app.uid):
                 return AppMissing()
-            partition, version = app.partition, app.config_version
+            places = {app.partition: (app.config_version, ())}
         if draft.idempotency_key is not None:
-            key = (draft.app_id, draft.idempotency_key)
-            used = database.keys.get(key)
+            used = database.keys.get((draft.app_id, draft.idempotency_key))
             if used is not None and used.created_at > now - KEY_SECONDS:
                 return Repeated(used.event_id, used.fingerprint, used.created_at)
-            database.keys[key] = KeyState(draft.id, draft.fingerprint, now)
-        if draft.app_id is not None:
-            self._store(draft, partition, version, (), now)
-        for number, apps in sorted((audience or {self._home(draft): ()}).items()) if draft.app_id is None else ():
-            self._store(draft, number, database.partitions[number].config_version, apps, now)
-        return self._found(draft.id)
+        events = []
+        for number, (version, apps) in places.items():
+            heads[number] += 1
+            events.append(_event(draft, number, heads[number], version, apps, now))
+        return events
 
-    def _store(self, draft: Draft, number: int, version: int, audience: tuple[AppId, ...], now: float) -> None:
-        partition = self._database.partitions[number]
-        partition.head += 1
-        event = Event(
-            id=draft.id,
-            partition=number,
-            seq=partition.head,
-            app_id=draft.app_id,
-            type=draft.type,
-            payload=draft.payload,
-            content_type=draft.content_type,
-            created_at=now,
-            config_version=version,
-            subject=draft.subject,
-            key=draft.key,
-            channels=draft.channels,
-            expires_at=draft.expires_at,
-            depth=draft.depth,
-            audience=audience,
-        )
-        partition.events[event.seq] = event
-        self._database.positions.setdefault(event.id, []).append((number, event.seq))
+    def _store(self, draft: Draft, events: Sequence[Event], now: float) -> None:
+        database = self._database
+        for event in events:
+            partition = database.partitions[event.partition]
+            partition.head = max(partition.head, event.seq)
+            partition.events[event.seq] = event
+            database.positions.setdefault(event.id, []).append((event.partition, event.seq))
+        if events and draft.idempotency_key is not None:
+            database.keys[draft.app_id, draft.idempotency_key] = KeyState(draft.id, draft.fingerprint, now)
 
     def _found(self, event_id: EventId) -> Appended | Announced:
         places = self._database.positions[event_id]
@@ -136,6 +150,26 @@ class MemoryLog:
         await self._database.reading("event_at")
         event = self._database.partitions[partition].events.get(seq)
         return None if event is None else event.id
+
+
+def _event(draft: Draft, number: int, seq: int, version: int, audience: tuple[AppId, ...], now: float) -> Event:
+    return Event(
+        id=draft.id,
+        partition=number,
+        seq=seq,
+        app_id=draft.app_id,
+        type=draft.type,
+        payload=draft.payload,
+        content_type=draft.content_type,
+        created_at=now,
+        config_version=version,
+        subject=draft.subject,
+        key=draft.key,
+        channels=draft.channels,
+        expires_at=draft.expires_at,
+        depth=draft.depth,
+        audience=audience,
+    )
 
 
 def _check(draft: Draft, now: float) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from posthouse.adapters.memory.database import MemoryDatabase, PartitionState
 from posthouse.domain.delivery import Attempt, AttemptOutcome, Line, Owed, OwedReason
 from posthouse.domain.event import Event
-from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, id_beside, unix_ms_of, uuid7
+from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, id_beside, uuid7
 
 
 class MemoryOwed:
@@ -51,9 +51,11 @@ class MemoryOwed:
     async def hasten_revoked(
         self, owner: bytes, epoch: int, partition: int, app_id: AppId, endpoint_id: EndpointId, *, now: float
     ) -> None:
-        async with self._database.commit("hasten_revoked"):
+        async with self._database.transaction("hasten_revoked") as transaction:
+            await transaction.lock_rows([partition])
             if not self._partition(partition).held_by(owner, epoch):
                 return
+            await transaction.commits()
             for key, row in self._database.owed.items():
                 event = self._event_of(row)
                 if (
@@ -84,9 +86,11 @@ class MemoryOwed:
         error: str,
     ) -> int:
         database = self._database
-        async with database.commit("expire_oldest"):
+        async with database.transaction("expire_oldest") as transaction:
+            await transaction.lock_rows([partition])
             if not self._partition(partition).held_by(owner, epoch):
                 return 0
+            await transaction.commits()
             rows = [
                 row
                 for row in database.owed.values()
@@ -131,10 +135,8 @@ class MemoryOwed:
             (r.endpoint_id, r.reason) == (endpoint_id, OwedReason.IN_FLIGHT) for r in rows if r.partition == partition
         ):
             return math.inf
-        made = [
-            a.id for a in self._database.attempts.values() if (a.partition, a.endpoint_id) == (partition, endpoint_id)
-        ]
-        return unix_ms_of(max(made)) / 1000 if made else None
+        made = [a for a in self._database.attempts.values() if (a.partition, a.endpoint_id) == (partition, endpoint_id)]
+        return max(made, key=lambda attempt: attempt.id).started_at if made else None
 
     async def owed_lines(self, partition: int, endpoint_id: EndpointId, *, limit: int) -> list[int]:
         await self._database.reading("owed_lines")

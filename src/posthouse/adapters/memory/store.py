@@ -48,12 +48,18 @@ class MemoryStore(MemoryOwed):
         self, owner: bytes, *, limit: int, lease_seconds: float, exclusive: bool, dead: Collection[bytes] = ()
     ) -> list[Claim]:
         claims: list[Claim] = []
-        async with self._database.commit("claim"):
+        async with self._database.transaction("claim") as transaction:
             now = self._database.clock()
-            for number, partition in enumerate(self._database.partitions):
-                free = partition.owner is None or partition.lease_until < now or partition.owner in dead
-                if len(claims) == limit or not (free or exclusive):
-                    continue
+            free = [
+                number
+                for number, partition in enumerate(self._database.partitions)
+                if exclusive or partition.owner is None or partition.lease_until < now or partition.owner in dead
+            ]
+            free = [number for number in free if not self._database.row_is_locked(number)][:limit]
+            await transaction.lock_rows(free)
+            await transaction.commits()
+            for number in free:
+                partition = self._partition(number)
                 previous, partition.owner = partition.owner, owner
                 partition.epoch += 1
                 partition.lease_until = now + lease_seconds
@@ -62,18 +68,24 @@ class MemoryStore(MemoryOwed):
         return claims
 
     async def renew(self, owner: bytes, epochs: Mapping[int, int], *, lease_seconds: float) -> set[int]:
-        async with self._database.commit("renew"):
+        async with self._database.transaction("renew") as transaction:
+            await transaction.lock_rows(epochs)
             held = self._held(owner, epochs)
-            self._extend(held, lease_seconds)
+            lease_until = self._database.clock() + lease_seconds
+            await transaction.commits()
+            self._extend(held, lease_until)
         return held
 
-    def _extend(self, held: Collection[int], lease_seconds: float) -> None:
+    def _extend(self, held: Collection[int], lease_until: float) -> None:
         for number in held:
-            self._partition(number).lease_until = self._database.clock() + lease_seconds
+            self._partition(number).lease_until = lease_until
 
     async def release(self, owner: bytes, epochs: Mapping[int, int]) -> None:
-        async with self._database.commit("release"):
-            for number in self._held(owner, epochs):
+        async with self._database.transaction("release") as transaction:
+            await transaction.lock_rows(epochs)
+            held = self._held(owner, epochs)
+            await transaction.commits()
+            for number in held:
                 self._partition(number).owner = None
 
     async def owners(self) -> dict[bytes, int]:
@@ -101,17 +113,20 @@ class MemoryStore(MemoryOwed):
     ) -> Journalled:
         keys = [(o.partition, *o.key) for o in batch.owed] + list(batch.settled)
         assert len(keys) == len(set(keys)), "changes to one key are folded before they are written"
-        async with self._database.commit("journal"):
+        async with self._database.transaction("journal") as transaction:
             _check(batch)
+            await transaction.lock_rows(batch.epochs)
             held = self._held(batch.owner, batch.epochs)
             # Whether it was written before, for whatever partitions: for all of those that are held now.
             there = any(attempt.id in self._database.attempts for attempt in batch.attempts)
+            lease_until = self._database.clock() + lease_seconds
+            await transaction.commits()
             if not (again and there):
                 if any(a.id in self._database.attempts for a in batch.attempts if a.partition in held):
                     raise StoreRejected("an attempt is on record already")
                 self._write(batch, held)
             lines = self.order([line for line in batch.lines if line[0] in held], now)
-            self._extend(held, lease_seconds)
+            self._extend(held, lease_until)
         return Journalled(held, lines)
 
     def _write(self, batch: JournalBatch, held: set[int]) -> None:
@@ -161,23 +176,16 @@ class MemoryStore(MemoryOwed):
     async def settle_late(self, results: Sequence[LateResult], *, sender: bytes, now: float) -> bool:
         database = self._database
         lines: set[Line] = set()
-        applied = False
-        async with database.commit("settle_late"):
+        async with database.transaction("settle_late") as transaction:
             for attempt, _ in results:
                 refuse_nul(_texts(attempt))
-            for attempt, owed in results:
+            await transaction.lock_rows([attempt.partition for attempt, _ in results])
+            marked = [result for result in results if self._is_marked(result[0], sender)]
+            await transaction.commits()
+            for attempt, owed in marked:
                 key = (attempt.partition, attempt.endpoint_id, attempt.event_id)
-                row = database.owed.get(key)
-                if row is None or (row.reason, row.sender, row.number) != (
-                    OwedReason.IN_FLIGHT,
-                    sender,
-                    attempt.number,
-                ):
-                    continue
-                applied = True
-                if owed is None:
-                    del database.owed[key]
-                else:
+                row = database.owed.pop(key)
+                if owed is not None:
                     database.owed[key] = owed
                 mine = [a.id for a in database.attempts.values() if a.partition == attempt.partition]
                 stored = msgspec.structs.replace(attempt, id=AttemptId(id_beside(max(mine, default=None), attempt.id)))
@@ -185,9 +193,18 @@ class MemoryStore(MemoryOwed):
                 if row.line:
                     lines.add((row.partition, row.endpoint_id, row.line))
             self.order(lines, now)
-            if applied:
+            if marked:
                 database.poke(results[0][0].partition)
-        return applied
+        return bool(marked)
+
+    def _is_marked(self, attempt: Attempt, sender: bytes) -> bool:
+        """Whether its row still says that the sender's request for this attempt is in flight."""
+        row = self._database.owed.get((attempt.partition, attempt.endpoint_id, attempt.event_id))
+        return row is not None and (row.reason, row.sender, row.number) == (
+            OwedReason.IN_FLIGHT,
+            sender,
+            attempt.number,
+        )
 
     # Recovery and the backlog
 
@@ -202,8 +219,10 @@ class MemoryStore(MemoryOwed):
         return {home.key for home in homes if home.partition == partition and after.seq < home.seq <= until}
 
     async def recover_in_flight(self, owner: bytes, epochs: Mapping[int, int], *, previous: bytes, now: float) -> None:
-        async with self._database.commit("recover_in_flight"):
+        async with self._database.transaction("recover_in_flight") as transaction:
+            await transaction.lock_rows(epochs)
             held = self._held(owner, epochs)
+            await transaction.commits()
             for key, row in self._database.owed.items():
                 running = row.reason is OwedReason.IN_FLIGHT and row.sender == previous
                 if row.partition in held and running and not row.line:
@@ -327,7 +346,8 @@ class MemoryStore(MemoryOwed):
         return sorted(effects, key=lambda effect: effect.id)[:limit]
 
     async def disable_endpoint(self, effect: Effect) -> None:
-        async with self._database.commit("disable_endpoint"):
+        async with self._database.transaction("disable_endpoint") as transaction:
+            await transaction.commits()
             if self._database.effects.pop(effect.id, None) is None:
                 return
             endpoint = self._database.endpoints.get(effect.endpoint_id)
@@ -338,16 +358,19 @@ class MemoryStore(MemoryOwed):
 
     async def publish_effects(self, effects: Sequence[Effect], drafts: Sequence[Draft]) -> list[Appended | None]:
         known = self._database.effects
-        async with self._database.commit("publish_effects"):
+        async with self._database.transaction("publish_effects") as transaction:
+            # The head first, as whoever publishes does: two owners that do the same effects wait for each other.
+            await transaction.lock_heads(
+                [self._database.apps[d.app_id].partition for d in drafts if d.app_id in self._database.apps]
+            )
             there = [
                 effect.id in known
                 and known[effect.id].kind is EffectKind.EMIT
                 and effect.partition == known[effect.id].partition
                 for effect in effects
             ]
-            found = iter(
-                MemoryLog(self._database).write([d for d, is_there in zip(drafts, there, strict=True) if is_there])
-            )
+            fresh = [draft for draft, is_there in zip(drafts, there, strict=True) if is_there]
+            found = iter(await MemoryLog(self._database).write(transaction, fresh))
             results = [next(found) if is_there else None for is_there in there]
             for effect, is_there in zip(effects, there, strict=True):
                 if is_there:

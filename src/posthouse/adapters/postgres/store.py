@@ -48,7 +48,6 @@ from posthouse.domain.ids import (
     format_id,
     id_beside,
     lower_bound,
-    unix_ms_of,
 )
 from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX, OUTSIDE_ROWS_MAX
 from posthouse.ports.directory import SYSTEM, Audit
@@ -327,7 +326,8 @@ class PostgresStore:
         assert row is not None, "it asks for two values"
         if row["running"]:
             return math.inf
-        return None if row["last"] is None else unix_ms_of(row["last"]) / 1000
+        last: float | None = row["last"]
+        return last
 
     async def owed_lines(self, partition: int, endpoint_id: EndpointId, *, limit: int) -> list[int]:
         return [row[0] for row in await self._reading.fetch(SQL.owed_lines, partition, endpoint_id, limit)]

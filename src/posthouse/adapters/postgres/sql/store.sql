@@ -188,8 +188,10 @@ SELECT d.partition, d.endpoint_id, count(*) AS rows FROM delivery d WHERE d.part
  GROUP BY d.partition, d.endpoint_id
 
 -- name: last_sent
+-- The id of a late answer tells when it was written beside another, not when its request began.
 SELECT EXISTS (SELECT 1 FROM delivery d WHERE d.partition = $1 AND d.endpoint_id = $2 AND d.reason = 'in_flight') AS running,
-       (SELECT a.id FROM attempt a WHERE a.partition = $1 AND a.endpoint_id = $2 ORDER BY a.id DESC LIMIT 1) AS last
+       (SELECT extract(epoch FROM a.started_at)::float8 FROM attempt a
+         WHERE a.partition = $1 AND a.endpoint_id = $2 ORDER BY a.id DESC LIMIT 1) AS last
 
 -- name: owed_lines
 -- The ordered lines of an endpoint that have rows: a loose index scan.

@@ -1,0 +1,198 @@
+"""What goes wrong in a history, drawn by its seed: not everything in each one, so that rare mixtures come up, too.
+
+`Weather` is what is drawn once; `Network` is the way of every process to the database, which loses questions and answers,
+waits, and leaves the database with statements whose asker is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import random
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from tests.simulation.scheduler import elsewhere, heard
+
+from posthouse.adapters.memory import Step
+from posthouse.domain.errors import InDoubt, StoreUnavailable
+
+if TYPE_CHECKING:
+    from tests.simulation.process import Process
+
+WRITES: Final = frozenset(
+    {
+        "append", "claim", "renew", "release", "journal", "settle_late", "recover_in_flight", "hasten_revoked",
+        "expire_oldest", "disable_endpoint", "publish_effects",
+    }
+)  # fmt: skip
+MOODS: Final = ("slow", "hanging", "failing", "flaky", "broken", "asking", "mute", "gone")
+"""Of a target: confirms late, hangs, answers 500 (now and then), cannot be reached for a fault of ours, asks for time, takes
+what it is sent but its answer is lost, says that it is gone for good."""
+
+
+RARE: Final = {
+    "settle_late": 15,
+    "release": 15,
+    "recover_in_flight": 5,
+    "claim": 3,
+    "renew": 3,
+    "hasten_revoked": 10,
+    "expire_oldest": 5,
+}
+"""Statements that are so seldom made that they are slow more often, for anything to happen meanwhile."""
+
+
+class Weather(NamedTuple):
+    """How likely what is, for a whole history. Chances of failure are for each question; weights are for each step."""
+
+    failing: float  # no connection, or one that dies on the way
+    slow: float  # seconds between a lock and the commit
+    latency: float  # seconds at most, of the network and of a commit
+    deaf: float  # what was published is not handed on, as if the wake-up was lost
+    crash: float
+    stall: float
+    session: float  # taken for dead while it lives
+    exchange: float  # taken from, and given back, while its journal cannot write
+    cut_off: float  # what it writes does not arrive, after an answer that was late
+    hand_over: float
+    join: float
+    configure: float
+    grants: float
+    skew: float  # seconds at most between a process's clock and the database's
+    moods: tuple[str, ...]
+    cramped: float  # how likely each limit is so small that it is met all the time
+    shuffled: bool
+
+    @classmethod
+    def drawn(cls, draw: random.Random) -> Weather:
+        def some(value: float, chance: float = 0.5) -> float:
+            return value if draw.random() < chance else 0.0
+
+        quiet = draw.random() < 0.2  # nothing but targets and limits
+        bad = tuple(mood for mood in MOODS if draw.random() < 0.5)
+        return cls(
+            failing=0.0 if quiet else some(draw.choice((0.01, 0.03, 0.1)), 0.6),
+            slow=0.0 if quiet else some(draw.choice((0.003, 0.02))),
+            latency=draw.choice((0.001, 0.01, 0.04)),
+            deaf=some(draw.choice((0.1, 1.0)), 0.4),
+            crash=0.0 if quiet else some(4.0, 0.6),
+            stall=0.0 if quiet else some(3.0),
+            session=0.0 if quiet else some(3.0),
+            exchange=0.0 if quiet else some(3.0, 0.4),
+            cut_off=0.0 if quiet else some(3.0, 0.4),
+            hand_over=0.0 if quiet else some(4.0, 0.6),
+            join=0.0 if quiet else some(3.0, 0.7),
+            configure=some(12.0, 0.7),
+            grants=some(8.0, 0.6),
+            skew=0.0 if quiet else some(2.0, 0.3),
+            moods=("good", "good", *bad),
+            cramped=draw.choice((0.0, 0.0, 0.3, 1.0)),
+            shuffled=draw.random() < 0.7,
+        )
+
+
+class Statement(NamedTuple):
+    """What is being done in the database: for which process (None: an operator), under which epochs, since when."""
+
+    operation: str
+    process: Process | None
+    epochs: Mapping[int, int]
+    arguments: tuple[tuple[Any, ...], dict[str, Any]]
+    changes: int  # how many changes of configuration there had been when it began
+    began_at: float
+
+
+statement: contextvars.ContextVar[Statement | None] = contextvars.ContextVar("statement", default=None)
+
+
+class Network:
+    """`trouble` ends when the history does: then everything arrives."""
+
+    def __init__(self, draw: random.Random, weather: Weather) -> None:
+        self._random = draw
+        self._weather = weather
+        self.trouble = True
+        self.changes: Callable[[], int] = lambda: 0
+        self.committed: Callable[[Statement], None] = lambda statement: None
+
+    async def hook(self, operation: str, step: Step) -> None:
+        """In the database: a statement waits, and what it has committed is looked at before anybody else does anything."""
+        now = statement.get()
+        assert now is not None, "everything is done by a statement"
+        if step is Step.AFTER_COMMIT:
+            self.committed(now)
+        elif (
+            step is not Step.READ
+            and self.trouble
+            and self._random.random() < self._weather.slow * RARE.get(operation, 1)
+        ):
+            await asyncio.sleep(self._random.random() * self._random.choice((1.0, 4.0, 14.0)))
+        else:
+            await asyncio.sleep(self._random.random() * self._weather.latency)
+
+    async def ask(
+        self, process: Process, operation: str, work: Callable[[], Coroutine[Any, Any, Any]], now: Statement
+    ) -> Any:
+        """A process asks the database. The answer may be lost; then the statement goes on, or is rolled back."""
+        draw, weather = self._random, self._weather
+        fate = draw.random() if self.trouble else 1.0
+        await asyncio.sleep(draw.random() * weather.latency / 2)
+        if fate < weather.failing / 2 or process.is_cut_off(operation):
+            process.disturbed()
+            raise StoreUnavailable("no connection")
+        began = asyncio.get_running_loop().time()
+        asked = elsewhere(self._serve(work, now))
+        if fate < weather.failing:
+            asked.add_done_callback(heard)
+            await asyncio.sleep(draw.random() * weather.latency * 2)
+            if draw.random() < 0.5:
+                asked.cancel()  # as where the server notices it, if it is not too late
+            process.disturbed()
+            raise (InDoubt if operation in WRITES else StoreUnavailable)("the connection died")
+        asked.add_done_callback(heard)
+        answer = await asyncio.shield(asked)
+        await asyncio.sleep(draw.random() * weather.latency / 2 + process.late_answers.pop(operation, 0.0))
+        if asyncio.get_running_loop().time() - began > 0.5:
+            process.disturbed()
+        return answer
+
+    async def _serve(self, work: Callable[[], Coroutine[Any, Any, Any]], now: Statement) -> Any:
+        statement.set(now)
+        return await work()
+
+
+class Remote:
+    """A port of one process, through its network."""
+
+    def __init__(self, process: Process, network: Network, port: object) -> None:
+        self._process = process
+        self._network = network
+        self._port = port
+
+    def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
+        method = getattr(self._port, name)
+
+        async def ask(*args: Any, **options: Any) -> Any:
+            epochs: Mapping[int, int] = {}
+            if name == "journal":
+                epochs = args[0].epochs
+                self._process.writing = args[0]
+            elif name in ("renew", "release", "recover_in_flight"):
+                epochs = dict(args[1])
+            elif name in ("hasten_revoked", "expire_oldest"):
+                epochs = {args[2]: args[1]}
+            now = Statement(
+                name,
+                self._process,
+                dict(epochs),
+                (args, options),
+                self._network.changes(),
+                asyncio.get_running_loop().time(),
+            )
+            if name == "settle_late":
+                self._process.settles_late([attempt.key for attempt, _ in args[0]])
+            return await self._network.ask(self._process, name, lambda: method(*args, **options), now)
+
+        setattr(self, name, ask)
+        return ask

@@ -1,0 +1,200 @@
+"""One process of the simulation: an engine, a publisher, a clock of its own, and the way to its targets."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from tests.fakes import BOOT, EPOCH, FakeTelemetry, Sent
+from tests.simulation.circuits import CIRCUITS
+from tests.simulation.faults import Remote
+from tests.simulation.scheduler import Machine, elsewhere, heard
+
+from posthouse.adapters.memory import MemoryLog, MemoryStore
+from posthouse.dispatch.engine import Engine
+from posthouse.domain.delivery import Attempt, AttemptOutcome, Delivery, DeliveryKey, JournalBatch, Owed
+from posthouse.domain.errors import NotOwner, StoreUnavailable
+from posthouse.domain.event import Event
+from posthouse.domain.exchange import Request, Result
+from posthouse.domain.ids import EndpointId, unix_ms_of, uuid7
+from posthouse.intake.publisher import Publisher
+from posthouse.lane.budget import Budget
+from posthouse.ports.log import EventLog
+from posthouse.ports.store import Journalled, Store
+from posthouse.settle.journal import Released
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+IDS_AHEAD_SECONDS_MAX: Final = 60.0
+
+
+class SimClock:
+    """`ports.clock.Clock` of one machine: its wall clock is off by `skew`, which jumps; its boot clock began at any time."""
+
+    def __init__(self, seed: int, skew: float) -> None:
+        self._random = random.Random(seed)
+        self._count = seed << 32
+        self._last_ms = 0
+        self._booted = self._random.random() * 1_000
+        self.skew = skew
+
+    def now(self) -> float:
+        return EPOCH + asyncio.get_running_loop().time() + self.skew
+
+    def boot(self) -> float:
+        return asyncio.get_running_loop().time() + BOOT + self._booted
+
+    def new_id(self) -> bytes:
+        self._last_ms = max(int(self.now() * 1000), self._last_ms)
+        self._count += 1 + self._random.getrandbits(20)
+        return uuid7(self._last_ms, self._count)
+
+    def ids_after(self, newest: bytes) -> None:
+        unix_ms = unix_ms_of(newest)
+        if self._last_ms <= unix_ms < (self.now() + IDS_AHEAD_SECONDS_MAX) * 1000:
+            self._last_ms = unix_ms + 1
+
+    def draw(self) -> float:
+        return self._random.random()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class SimTransport:
+    """`ports.transport.Transport`: connecting takes a moment, and what a target was sent it deals with, whoever dies."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    async def send(self, request: Request, *, may_write: Callable[[], bool] | None = None) -> Result:
+        process, world = self._process, self._process.world
+        sent = Sent(request, asyncio.get_running_loop().time())
+        endpoint_id = world.endpoints[sent.path]
+        world.checker.starts(process, endpoint_id, sent)
+        world.targets.started(process, endpoint_id, sent.path)
+        try:
+            await asyncio.sleep(world.connecting_seconds(endpoint_id))
+            if may_write is not None and not may_write():
+                raise NotOwner("the lease has ended")
+            world.checker.sends(process, endpoint_id, sent)
+            reply = elsewhere(world.targets.reply(endpoint_id, sent))
+            reply.add_done_callback(heard)
+            result: Result = await asyncio.shield(reply)
+            world.targets.answered(process, endpoint_id, sent.path, result)
+            return result
+        finally:
+            world.checker.ends_request(process, endpoint_id, sent)
+
+    async def close(self) -> None:
+        """There is no connection to close."""
+
+
+class WatchedEngine(Engine):
+    """Says which deliveries may be repeated as partitions are lost, and which were given up."""
+
+    process: Process
+
+    def watch(self, process: Process) -> None:
+        self.process = process
+        record = self.journal.record
+
+        def watched(delivery: Delivery, attempt: Attempt, owed: Owed | None, **more: Any) -> bool:
+            ours = record(delivery, attempt, owed, **more)
+            if ours and attempt.outcome is AttemptOutcome.GAVE_UP:
+                process.world.checker.gives_up(process, attempt.key)
+            return ours
+
+        self.journal.record = watched  # type: ignore[method-assign]
+
+    def _lost(self, partitions: Collection[int]) -> None:
+        if not self._stopping:
+            self.process.world.checker.may_repeat(self.process.at_risk(partitions))
+        super()._lost(partitions)
+
+    def _written(self, batch: JournalBatch, result: Journalled, released: Released) -> None:
+        lost = [attempt.key for attempt in batch.attempts if attempt.partition not in result.held]
+        self.process.world.checker.may_repeat(lost)
+        self.process.writing = None
+        super()._written(batch, result, released)
+
+
+class Process(Machine):
+    """`disturbed_at`: when anything last went wrong for it; `writing`: the batch that its journal last sent."""
+
+    def __init__(self, world: World, number: int, *, budget: Budget | None, owed_max: int) -> None:
+        super().__init__()
+        self.world = world
+        self.number = number
+        self.session_lost = False
+        self.stopped = False
+        self.disturbed_at = 0.0
+        self.cut_off: tuple[frozenset[str], float] = (frozenset(), 0.0)  # what does not arrive, until when
+        self.late_answers: dict[str, float] = {}  # so many seconds late is the next one
+        self.writing: JournalBatch | None = None
+        self.requests: Counter[EndpointId] = Counter()
+        self.running: Counter[DeliveryKey] = Counter()
+        skew = world.weather.skew * (2 * world.random.random() - 1)
+        self.clock = SimClock(number, skew)
+        self.owner = uuid7(1, number)
+        event_log = cast(EventLog, Remote(self, world.network, MemoryLog(world.database)))
+        store = cast(Store, Remote(self, world.network, MemoryStore(world.database)))
+        self.engine = WatchedEngine(
+            event_log=event_log,
+            store=store,
+            transport=SimTransport(self),
+            clock=self.clock,
+            telemetry=FakeTelemetry(),
+            owner=self.owner,
+            exclusive=False,
+            dead=self._seen_dead,
+            budget=budget,
+            circuits=CIRCUITS,
+            owed_max=owed_max,
+        )
+        self.engine.watch(self)
+        self.publisher = Publisher(event_log, self.clock, FakeTelemetry(), appended=self._appended)
+
+    def _appended(self, events: list[Event]) -> None:
+        if self.world.random.random() >= self.world.weather.deaf:
+            self.world.wake(self.engine.offer(events), self)
+
+    async def _seen_dead(self, owners: Collection[bytes]) -> set[bytes]:
+        return set(owners) - self.world.sessions()
+
+    def disturbed(self) -> None:
+        self.disturbed_at = self.world.now()
+
+    def is_cut_off(self, operation: str) -> bool:
+        operations, until = self.cut_off
+        return operation in operations and self.world.now() < until
+
+    def settles_late(self, keys: Iterable[DeliveryKey]) -> None:
+        """The answer may be lost on the way: then the rows fall due."""
+        if self.world.network.trouble and self.world.weather.failing:
+            self.world.checker.may_repeat(keys)
+
+    def at_risk(self, partitions: Collection[int]) -> list[DeliveryKey]:
+        """What its end would repeat: requests in flight, and results that are not written."""
+        engine, keys = self.engine, []
+        for lane in engine.lanes._lanes:
+            if lane.endpoint.partition in partitions:
+                keys += list(lane.in_flight)
+        attempts = [*engine.journal._buffer.attempts, *(self.writing.attempts if self.writing is not None else ())]
+        keys += [attempt.key for attempt in attempts if attempt.partition in partitions]
+        return keys
+
+    async def begin(self) -> None:
+        while True:
+            try:
+                await self.engine.start()
+                return
+            except StoreUnavailable:
+                await asyncio.sleep(0.2)
+
+    def kill(self) -> None:
+        self.dead = True
