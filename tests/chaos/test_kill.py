@@ -103,8 +103,8 @@ class Chaos:
 
     async def start(self, point: str = "") -> subprocess.Popen[bytes]:
         environment = os.environ | {
-            "CHAOS_DATA_DIR": str(self.folder / "data"),
-            "CHAOS_PORT": str(self.port),
+            "POSTHOUSE_DATA_DIR": str(self.folder / "data"),
+            "POSTHOUSE_PORT": str(self.port),
             "CHAOS_POINT": point,
             "POSTHOUSE_ADMIN_KEY": KEY,
         }
