@@ -122,7 +122,9 @@ class Process:
         await self._ended()
         await self.start(point)
         waited = time.time() + CRASH_SECONDS_MAX
-        while self._running.poll() is None and time.time() < waited:
+        while self._running.poll() is None:
+            if time.time() >= waited:
+                break
             await asyncio.sleep(0.02)
         self._running.kill()
         await self._ended()
@@ -144,7 +146,7 @@ class Process:
 
     async def _ended(self) -> None:
         async with asyncio.timeout(EXIT_SECONDS_MAX):
-            while self._running.poll() is None:
+            while self._running.poll() is None:  # noqa: ASYNC110 - the fact is another process
                 await asyncio.sleep(0.01)
 
     async def stop(self) -> None:

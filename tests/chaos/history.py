@@ -186,34 +186,30 @@ class History:
         return [
             t
             for t in self.troubles
-            if t.kind in kinds and t.begin <= end and begin <= t.end and (process is None or t.process in (None, process))
+            if t.kind in kinds
+            and t.begin <= end
+            and begin <= t.end
+            and (process is None or t.process in (None, process))
         ]
 
     def around(self, path: str | None, event: str | None, at: float, *, seconds: float = 3.0) -> Iterator[str]:
-        """What is known of an event at an endpoint, of its neighbours there, and what went wrong meanwhile, in order of time."""
-        told: list[tuple[float, str]] = []
-        lines = [a for a in self.arrivals if path in (None, a.path)]
-        for a in lines:
-            if a.event == event or (path is not None and abs(a.at - at) <= seconds):
-                mark = ">>" if a.event == event else "  "
-                what = "replay" if a.replay else "live"
-                told.append((a.at, f"{mark} {a.path} got {a.event} ({what}) from {a.sender}: {a.status} at {a.answered:.3f}"))
-        for attempt in self.attempts:
-            if attempt.event == event and path in (None, attempt.path):
-                told.append((attempt.started, f">> on record: {attempt}"))
-        for published in self.published:
-            for t in published.tries:
-                if event is not None and t.event == event:
-                    told.append((t.began, f">> published {published.tag} at {t.server}: {t.status} at {t.ended:.3f}"))
-        for logged in self.log:
-            if logged.id == event:
-                told.append((-math.inf, f">> in the log: {logged}"))
-        for endpoint in self.endpoints:
-            if endpoint.path == path:
-                told.append((-math.inf, f">> {endpoint}"))
-        times = [t for t, _ in told if t > 0] or [at]
-        for trouble in self.touched(min(times) - seconds, max(times) + seconds, *Kind):
-            whose = "all" if trouble.process is None else trouble.process
-            told.append((trouble.begin, f"!! {trouble.kind} ({whose}) until {trouble.end:.3f}"))
-        for moment, text in sorted(told):
-            yield f"{'':>14} {text}" if moment < 0 else f"{moment:14.3f} {text}"
+        """What is known of an event at an endpoint, of its neighbours there, and what went wrong meanwhile, by time."""
+        told = [
+            (a.at, f"{'>>' if a.event == event else '  '} {a}")
+            for a in self.arrivals
+            if path in (None, a.path) and (a.event == event or (path is not None and abs(a.at - at) <= seconds))
+        ]
+        told += [(t.started, f">> {t}") for t in self.attempts if t.event == event and path in (None, t.path)]
+        told += [
+            (t.began, f">> {p.tag}: {t}")
+            for p in self.published
+            for t in p.tries
+            if event is not None and t.event == event
+        ]
+        told += [(a.when.asked, f">> {a}") for a in self.again if a.path == path and a.event in (None, event)]
+        times = [moment for moment, _ in told] or [at]
+        troubles = self.touched(min(times) - seconds, max(times) + seconds, *Kind)
+        told += [(t.begin, f"!! {t}") for t in troubles]
+        yield from [f">> {logged}" for logged in self.log if logged.id == event]
+        yield from [f">> {endpoint}" for endpoint in self.endpoints if endpoint.path == path]
+        yield from [f"{moment:.3f} {text}" for moment, text in sorted(told)]

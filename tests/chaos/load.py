@@ -26,7 +26,10 @@ BASIC: Final[dict[str, Any]] = {
 KINDS: Final[tuple[dict[str, dict[str, Any]], ...]] = (
     {"line": {"ordering": "endpoint"}, "lines": {"ordering": "key"}},
     {"rated": {"rate_limit": {"per_second": 40, "burst": 5}}, "filtered": {"events": [TYPES[0]]}},
-    {"batched": {"batch": {"max_events": 5, "max_wait_ms": 50}}, "bundles": {"batch": {"max_events": 4, "max_wait_ms": 20}, "ordering": "key"}},
+    {
+        "batched": {"batch": {"max_events": 5, "max_wait_ms": 50}},
+        "bundles": {"batch": {"max_events": 4, "max_wait_ms": 20}, "ordering": "key"},
+    },
 )
 
 
@@ -105,7 +108,9 @@ class Load:
             )
             self._history.published.append(published)
             until = time.time() + (TRIES_SECONDS_MAX if published.once else 0.0)
-            while not await self._try(published, chance.randrange(len(self._ports))) and time.time() < until:
+            while not await self._try(published, chance.randrange(len(self._ports))):
+                if time.time() >= until:
+                    break
                 await asyncio.sleep(0.05)
             await asyncio.sleep(chance.uniform(0.0, PAUSE_SECONDS_MAX))
 

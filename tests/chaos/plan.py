@@ -114,7 +114,7 @@ def _to_processes(chance: random.Random, seconds: float) -> Iterator[Step]:
 
 def _to_others(chance: random.Random, seconds: float) -> Iterator[Step]:
     at = 0.0
-    acts = _deck(chance, OF_OTHERS + (Act.MOOD, Act.MOOD, Act.RESEND, Act.RESEND))
+    acts = _deck(chance, (*OF_OTHERS, Act.MOOD, Act.MOOD, Act.RESEND, Act.RESEND))
     while (at := at + chance.uniform(0.2, 1.2)) < seconds:
         act = next(acts)
         lasts = chance.uniform(0.5, 5.0)

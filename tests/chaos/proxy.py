@@ -77,8 +77,8 @@ class _Side(asyncio.Protocol):
 
 
 class Proxy:
-    """Stands before a port of this machine, or a Unix socket. With `late`, what was held of a side that is gone is given on all the same, as a
-    network may do; otherwise it is lost."""
+    """Stands before a port of this machine, or a Unix socket. With `late`, what was held of a side that is gone is given on
+    all the same, as a network may do; otherwise it is lost."""
 
     def __init__(self, behind: int | str, *, late: bool) -> None:
         self._behind = behind

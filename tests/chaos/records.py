@@ -53,9 +53,7 @@ class Records:
             tag = json.loads(row["payload"])
             tag = tag.get("data", tag)["tag"]
             event = format_id(EVENT, row["id"].bytes)
-            history.log.append(
-                Logged(event, row["partition"], row["seq"], row["app"], row["type"], row["key"], tag)
-            )
+            history.log.append(Logged(event, row["partition"], row["seq"], row["app"], row["type"], row["key"], tag))
         for row in await self._connection.fetch(_ATTEMPTS):
             history.attempts.append(
                 Attempt(

@@ -44,10 +44,14 @@ def kept(history: History) -> Iterator[Offence]:
     for published in history.published:
         for one in published.tries:
             if one.status == 202 and (one.event is None or one.event not in log):
-                yield Offence("kept", f"{published.tag} was answered 202 and is not in the log", None, one.event, one.ended)
+                yield Offence(
+                    "kept", f"{published.tag} was answered 202 and is not in the log", None, one.event, one.ended
+                )
         if published.once and len(tagged[published.tag]) > 1:
             ids = [logged.id for logged in tagged[published.tag]]
-            yield Offence("kept", f"{published.tag} had an idempotency key and became {ids}", None, ids[0], published.began)
+            yield Offence(
+                "kept", f"{published.tag} had an idempotency key and became {ids}", None, ids[0], published.began
+            )
     wanted = {published.tag for published in history.published}
     for tag in tagged.keys() - wanted:
         yield Offence("kept", f"{tag!r} is in the log and nobody published it", None, tagged[tag][0].id)
@@ -80,7 +84,7 @@ def complete(history: History) -> Iterator[Offence]:
 
 
 def addressed(history: History) -> Iterator[Offence]:
-    """No endpoint got what it must not: another app's, of another type, published after it was deleted, or while it was paused."""
+    """No endpoint got what it must not: another app's, of another type, from after it was deleted, or while it was paused."""
     log = {logged.id: logged for logged in history.log}
     endpoints = {endpoint.path: endpoint for endpoint in history.endpoints}
     began = _began(history)
@@ -133,7 +137,11 @@ def _in_order(endpoint: Endpoint, line: list[str], came: list[Arrival]) -> Itera
         if here > reached + 1:
             what = f"{endpoint.path} got number {here} of a line ({a.event}) right after number {reached}"
             yield Offence("ordered", what, endpoint.path, a.event, a.at)
-        elif here > 0 and not confirmed_at.get(here - 1, math.inf) <= a.at and (reached, request) != (here - 1, a.request):
+        elif (
+            here > 0
+            and not confirmed_at.get(here - 1, math.inf) <= a.at
+            and (reached, request) != (here - 1, a.request)
+        ):
             what = f"{endpoint.path} got number {here} of a line ({a.event}) before it had confirmed the one before"
             yield Offence("ordered", what, endpoint.path, a.event, a.at)
         reached, request = here, a.request
@@ -219,11 +227,12 @@ def asked_again(history: History) -> Iterator[Offence]:
                 yield Offence("asked again", what, a.path, a.event, a.at)
     for again in history.again:
         endpoint = endpoints[again.path]
-        if again.accepted and again.event is not None and endpoint.deleted is None:
-            # It may have been on its way already: a row that waits is only due sooner.
-            if not any(at > again.when.asked - endpoint.timeout for at in came[again.path, again.event]):
-                what = f"{again.event} was to be resent to {again.path}, and did not come"
-                yield Offence("asked again", what, again.path, again.event, again.when.asked)
+        if not again.accepted or again.event is None or endpoint.deleted is not None:
+            continue
+        # It may have been on its way already: a row that waits is only due sooner.
+        if not any(at > again.when.asked - endpoint.timeout for at in came[again.path, again.event]):
+            what = f"{again.event} was to be resent to {again.path}, and did not come"
+            yield Offence("asked again", what, again.path, again.event, again.when.asked)
 
 
 def spent(history: History) -> Iterator[Offence]:
@@ -286,12 +295,17 @@ def answered(history: History) -> Iterator[Offence]:
             unexcused = not history.touched(
                 one.began, one.ended, Kind.KILLED, Kind.STOPPED, Kind.STORE, process=one.server
             ) and not any(
-                t.begin <= one.began <= t.end for t in history.touched(one.began, one.ended, Kind.RESTARTED, process=one.server)
+                t.begin <= one.began <= t.end
+                for t in history.touched(one.began, one.ended, Kind.RESTARTED, process=one.server)
             )
             if one.status is None and unexcused:
                 yield Offence("answered", f"{published.tag}: server {one.server} never answered", None, None, one.began)
-            elif one.status not in (None, 202, 503) and not (one.status == 409 and published.once):  # it is just being used
-                yield Offence("answered", f"{published.tag}: server {one.server} answered {one.status}", None, None, one.began)
+            elif one.status not in (None, 202, 503) and not (
+                one.status == 409 and published.once
+            ):  # it is just being used
+                yield Offence(
+                    "answered", f"{published.tag}: server {one.server} answered {one.status}", None, None, one.began
+                )
     for end in history.exits:
         if not (end.planned and end.code == 0):
             yield Offence("answered", f"process {end.process} ended with {end.code}", None, None, end.at)

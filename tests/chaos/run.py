@@ -60,7 +60,9 @@ class Run:
             await self._under_fire()
             records = Records(await asyncpg.connect(dsn))
             until = time.time() + REST_SECONDS_MAX
-            while not await records.read_state(self.history) and time.time() < until:
+            while not await records.read_state(self.history):
+                if time.time() >= until:
+                    break
                 await asyncio.sleep(0.2)
             await self._cluster.stop()
             await records.read_all(self.history)
