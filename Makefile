@@ -52,8 +52,9 @@ bench: setup ## every figure but a backlog's, in under ten minutes; BENCH_JSON=p
 	@UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --frozen --inexact --quiet --group bench --python .venv/bin/python
 	$(RUN)python -m bench $(if $(BENCH_JSON),--json $(BENCH_JSON)) $(if $(BENCH_CHART),--chart $(BENCH_CHART)) $(BENCH_ARGS)
 
-chaos: setup ## kill -9, longer than in the default suite
-	POSTHOUSE_CHAOS_KILLS=60 $(RUN)python -m pytest -q tests/chaos
+chaos: setup ## kill -9, stops past the lease, severed and stalled connections; POSTHOUSE_CHAOS_SECONDS=240, SEED=1 for that plan alone
+	POSTHOUSE_CHAOS_KILLS=60 POSTHOUSE_CHAOS_SECONDS=$(or $(POSTHOUSE_CHAOS_SECONDS),240) SEED=$(SEED) \
+		$(RUN)python -m pytest -q -s $(if $(SEED),tests/chaos/test_chaos.py,tests/chaos)
 
 build: setup
 	$(UV) build

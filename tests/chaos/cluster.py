@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import os
+import random
 import secrets
 import signal
 import socket
@@ -72,9 +73,14 @@ class Process:
     async def suffer(self, step: Step) -> None:
         """One step of the plan; returns when it is over and the process serves again."""
         began = time.time()
+        chance = random.Random(step.at)
         match step.act:
             case Act.KILL:
                 await self._kill(began, step.seconds)
+            case Act.HASTEN:
+                self._running.terminate()
+                await asyncio.sleep(step.seconds)
+                await self._kill(began, 0.0)
             case Act.CRASH:
                 await self._crash(began, step.detail)
             case Act.STOP:
@@ -88,13 +94,13 @@ class Process:
             case Act.SEVER_STORE:
                 trouble = self._note(Kind.STORE, began)
                 self.store.refusing = step.seconds > 0
-                self.store.sever()
+                self.store.sever(step.share, chance)
                 await asyncio.sleep(step.seconds)
                 self.store.refusing = False
                 trouble.end = time.time() + 0.5
             case Act.STALL_STORE:
                 trouble = self._note(Kind.STORE, began)
-                self.store.stall()
+                self.store.stall(step.share, chance)
                 await asyncio.sleep(step.seconds)
                 self.store.flow()
                 trouble.end = time.time() + 0.5

@@ -15,8 +15,8 @@ from tests.chaos.history import Again, Asked, Endpoint, History, Published, Try
 APPS: Final = 6
 TYPES: Final = ("chaos.a", "chaos.b")
 KEYS: Final = ("red", "green", "blue")
-PUBLISHERS: Final = 12
-PAUSE_SECONDS_MAX: Final = 0.15  # between two events of a publisher
+PUBLISHERS: Final = 18
+PAUSE_SECONDS_MAX: Final = 0.12  # between two events of a publisher
 TRIES_SECONDS_MAX: Final = 40.0  # for which an event with an idempotency key is asked for
 BASIC: Final[dict[str, Any]] = {
     "retry": {"schedule": [0.3] * 99, "jitter": 0.3},
@@ -164,6 +164,12 @@ class Load:
         for endpoint in self._history.endpoints:
             if endpoint.path in self._unsure and endpoint.deleted is None:
                 await self.resume(endpoint)
+
+    async def change(self, number: int) -> None:
+        """Something that its lane must follow."""
+        endpoint = self.pick(number)
+        path = f"/v1/apps/{endpoint.app}/endpoints/{endpoint.id}"
+        await self._must("PATCH", path, {"concurrency": 1 + number % 24})
 
     async def churn(self, number: int, seconds: float) -> None:
         """An endpoint comes, and goes."""

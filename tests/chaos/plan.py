@@ -22,7 +22,8 @@ class Act(StrEnum):
     CRASH = "kill -9 at a point"  # `detail`: the point, and how often it is passed before
     STOP = "SIGSTOP"
     RESTART = "SIGTERM"
-    SEVER_STORE = "sever its database"
+    HASTEN = "SIGTERM, then kill -9"
+    SEVER_STORE = "sever its database"  # `share`: how many of its connections
     STALL_STORE = "stall its database"
     # To the way to the targets
     SEVER_TARGETS = "sever the targets"
@@ -30,13 +31,22 @@ class Act(StrEnum):
     # To one target
     MOOD = "target"  # `detail`: how it answers
     # What people do
+    CHANGE = "change"
     PAUSE = "pause"
     CHURN = "create, later delete"
     RESEND = "resend"
     REPLAY = "replay"
 
 
-OF_PROCESSES: Final = (Act.KILL, Act.CRASH, Act.STOP, Act.RESTART, Act.SEVER_STORE, Act.STALL_STORE)
+OF_PROCESSES: Final = (
+    Act.KILL,
+    Act.CRASH,
+    Act.STOP,
+    Act.RESTART,
+    Act.HASTEN,
+    Act.SEVER_STORE,
+    Act.STALL_STORE,
+)
 OF_OTHERS: Final = tuple(act for act in Act if act not in OF_PROCESSES)
 MOODS: Final = ("fail", "busy", "slow", "hang", "cut")
 
@@ -50,9 +60,11 @@ class Step:
     whom: int
     seconds: float
     detail: str = ""
+    share: float = 1.0
 
     def __str__(self) -> str:
-        return f"{self.at:7.2f} s  {self.act} {self.whom} for {self.seconds:.1f} s {self.detail}".rstrip()
+        share = f" ({self.share:.0%})" if self.share < 1 else ""
+        return f"{self.at:7.2f} s  {self.act}{share} {self.whom} for {self.seconds:.1f} s {self.detail}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +108,7 @@ def _to_processes(chance: random.Random, seconds: float) -> Iterator[Step]:
         at = free[whom] + chance.uniform(0.2, 1.5)
         if at >= seconds:
             return
-        detail = ""
+        detail, share = "", 1.0
         match act:
             case Act.CRASH:
                 lasts, detail = 5.0, f"{chance.choice(POINTS)}:{chance.randrange(3, 40)}"
@@ -104,11 +116,13 @@ def _to_processes(chance: random.Random, seconds: float) -> Iterator[Step]:
                 lasts = chance.choice((0.3, 2.0, 5.0, PAST_THE_LEASE_SECONDS, PAST_THE_LEASE_SECONDS + 3.0))
             case Act.STALL_STORE:
                 lasts = chance.choice((0.5, 2.0, 4.0, 9.0, PAST_THE_LEASE_SECONDS))
+                share = chance.choice((1.0, 0.4))
             case Act.SEVER_STORE:
                 lasts = chance.choice((0.0, 0.0, 1.0, 3.0))
+                share = 1.0 if lasts else chance.choice((1.0, 0.4))
             case _:
                 lasts = chance.uniform(0.0, 2.0)
-        yield Step(at, act, whom, lasts, detail)
+        yield Step(at, act, whom, lasts, detail, share)
         free[whom] = at + lasts + 2.5
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 import struct
 from typing import Final, cast
@@ -18,6 +19,7 @@ class _Side(asyncio.Protocol):
         self._held: list[bytes] = []
         self._ended = False
         self._open = False
+        self.stalled = proxy.stalled
         self.transport: asyncio.Transport
         self.other: _Side | None = None
 
@@ -56,7 +58,7 @@ class _Side(asyncio.Protocol):
     def give(self) -> None:
         """Give on what was said, unless that must wait."""
         other = self.other
-        if self._proxy.stalled or other is None or not hasattr(other, "transport"):
+        if self.stalled or other is None or not hasattr(other, "transport"):
             return
         if self._ended and not self._proxy.late:
             self._held.clear()
@@ -115,16 +117,24 @@ class Proxy:
         except OSError:
             side.reset()
 
-    def sever(self) -> None:
-        """Reset every connection, on both sides; new ones too while `refusing`."""
+    def sever(self, share: float = 1.0, chance: random.Random | None = None) -> None:
+        """Reset connections, on both sides: all, or some by chance. New ones too while `refusing`."""
         for side in list(self.sides):
-            side.reset()
+            if chance is None or chance.random() < share:
+                side.reset()
 
-    def stall(self) -> None:
-        self.stalled = True
+    def stall(self, share: float = 1.0, chance: random.Random | None = None) -> None:
+        """Hold what is said on connections: on all, and on new ones; or on some that there are, by chance."""
+        self.stalled = share >= 1.0
+        for side in list(self.sides):
+            side.stalled = chance is None or chance.random() < share
 
     def flow(self) -> None:
+        """Give everything on, late as it is."""
         self.stalled = False
+        held = {side for each in self.sides for side in (each, each.other) if side is not None}
+        for side in held:
+            side.stalled = False
         for side in list(self.sides):
             side.give()
             if side.other is not None:

@@ -10,12 +10,14 @@ from typing import Final
 
 from tests.chaos.history import Arrival, Asked, Endpoint, History, Kind, Logged
 
-from posthouse.domain.limits import LANE_CONCURRENCY, LEASE_SECONDS
+from posthouse.domain.limits import LANE_CONCURRENCY
 
 JITTER_SECONDS: Final = 0.1
 """How much later than it was sent a request may be noticed, beside what was measured."""
-AFTERMATH_SECONDS: Final = LEASE_SECONDS + 5.0
-"""For so long after a trouble what it left behind may be repeated."""
+JOURNALLED_SECONDS: Final = 2.0
+"""So soon after its answer a result is on record, where nothing is wrong."""
+UNNOTICED_SECONDS: Final = 5.0
+"""For so long a process may not know that others take its partitions, as its session with the database was cut."""
 
 
 @dataclass(slots=True)
@@ -192,7 +194,10 @@ def repeated(history: History) -> Iterator[Offence]:
 def _excused(history: History, first: Arrival, again: Arrival) -> bool:
     """Whether something happened that keeps an answer from being recorded."""
     process = first.sender[0]
-    if history.touched(first.at - AFTERMATH_SECONDS, again.at, Kind.KILLED, Kind.STOPPED, Kind.STORE, process=process):
+    until = min(first.answered + JOURNALLED_SECONDS + history.lag, again.at)
+    if history.touched(first.at - JITTER_SECONDS, until, Kind.KILLED, Kind.STOPPED, process=process):
+        return True
+    if history.touched(first.at - UNNOTICED_SECONDS, until, Kind.STORE, process=process):
         return True
     if history.touched(first.at, first.answered + JITTER_SECONDS, Kind.TARGETS):
         return True

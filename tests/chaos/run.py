@@ -122,6 +122,8 @@ class Run:
                 self._receiver.moods.pop(path, None)
             case Act.PAUSE:
                 await self._load.pause(step.whom, step.seconds)
+            case Act.CHANGE:
+                await self._load.change(step.whom)
             case Act.CHURN:
                 await self._load.churn(step.whom, step.seconds)
             case Act.RESEND:

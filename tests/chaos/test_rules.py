@@ -171,6 +171,11 @@ def _again_as_another_process_was_killed(history: History) -> None:
     history.troubles.append(Trouble(Kind.KILLED, at(5), at(7), 1))
 
 
+def _again_long_after_it_was_on_record(history: History) -> None:
+    history.arrivals.append(arrival(LINES, "evt_5", at(60)))
+    history.troubles.append(Trouble(Kind.KILLED, at(50), at(59), 0))
+
+
 def _again_and_again(history: History) -> None:
     history.troubles.append(Trouble(Kind.KILLED, at(5), at(7), 0))
     history.arrivals += [arrival(LINES, "evt_5", at(6) + n / 100) for n in range(65)]
@@ -274,6 +279,7 @@ def _alarm(history: History) -> None:
         (_again_for_no_reason, {"repeated"}),
         (_again_after_a_planned_restart, {"repeated"}),
         (_again_as_another_process_was_killed, {"repeated"}),
+        (_again_long_after_it_was_on_record, {"repeated"}),
         (_again_and_again, {"repeated"}),
         (_replayed_unasked, {"asked again"}),
         (_replayed_though_younger, {"asked again"}),
