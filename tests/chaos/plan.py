@@ -53,7 +53,8 @@ MOODS: Final = ("fail", "busy", "slow", "hang", "cut")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """`whom` is a process, or a number that picks an endpoint; `seconds` is how long it lasts."""
+    """`whom` is a process by how much it sends (0: the most, of those that nothing else is happening to), or a number that
+    picks an endpoint; `seconds` is how long it lasts."""
 
     at: float
     act: Act
@@ -76,9 +77,9 @@ class Plan:
     def __str__(self) -> str:
         return "\n".join([f"seed {self.seed}, {self.seconds:g} s", *map(str, self.steps)])
 
-    def of(self, process: int) -> list[Step]:
-        """What happens to a process."""
-        return [step for step in self.steps if step.act in OF_PROCESSES and step.whom == process]
+    @property
+    def to_processes(self) -> list[Step]:
+        return [step for step in self.steps if step.act in OF_PROCESSES]
 
     @property
     def others(self) -> list[Step]:
@@ -98,16 +99,12 @@ def _deck(chance: random.Random, acts: tuple[Act, ...]) -> Iterator[Act]:
 
 
 def _to_processes(chance: random.Random, seconds: float) -> Iterator[Step]:
-    """One thing at a time for each process, and the first of them goes past the lease: it is whoever owns the most."""
-    yield Step(1.0, Act.STOP, 0, PAST_THE_LEASE_SECONDS)
-    free = [1.0 + PAST_THE_LEASE_SECONDS + 2.0, *[1.5] * (PROCESSES - 1)]
+    """The first one that works goes past the lease; in the meantime, and then, more often the busiest than another one."""
+    at = 1.0
+    yield Step(at, Act.STOP, 0, PAST_THE_LEASE_SECONDS)
     acts = _deck(chance, OF_PROCESSES)
-    while True:
+    while (at := at + chance.uniform(0.5, 2.5)) < seconds:
         act = next(acts)
-        whom = min(range(PROCESSES), key=lambda process: (free[process], chance.random()))
-        at = free[whom] + chance.uniform(0.2, 1.5)
-        if at >= seconds:
-            return
         detail, share = "", 1.0
         match act:
             case Act.CRASH:
@@ -122,8 +119,7 @@ def _to_processes(chance: random.Random, seconds: float) -> Iterator[Step]:
                 share = 1.0 if lasts else chance.choice((1.0, 0.4))
             case _:
                 lasts = chance.uniform(0.0, 2.0)
-        yield Step(at, act, whom, lasts, detail, share)
-        free[whom] = at + lasts + 2.5
+        yield Step(at, act, chance.choice((0, 0, 1, 2)), lasts, detail, share)
 
 
 def _to_others(chance: random.Random, seconds: float) -> Iterator[Step]:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,7 @@ from posthouse.adapters.postgres.embedded import EmbeddedPostgres
 
 REST_SECONDS_MAX: Final = 60.0
 HEARTBEAT_SECONDS: Final = 0.02
+BUSY_SECONDS: Final = 3.0  # so far back it is looked who sends how much
 
 
 class Run:
@@ -78,10 +80,8 @@ class Run:
         """Publish, and let go wrong what is planned. In the end everything works again."""
         self._began = time.time()
         publishers = [asyncio.create_task(self._load.publish(n)) for n in range(PUBLISHERS)]
-        drivers = [self._drive(process, self._plan.of(process.number)) for process in self._cluster.processes]
         async with asyncio.TaskGroup() as group:
-            for driver in drivers:
-                group.create_task(driver)
+            group.create_task(self._to_processes(group))
             for step in self._plan.others:
                 group.create_task(self._other(step))
             group.create_task(self._sleep_until(self._plan.seconds))
@@ -93,11 +93,29 @@ class Run:
     async def _sleep_until(self, at: float) -> None:
         await asyncio.sleep(max(self._began + at - time.time(), 0.0))
 
-    async def _drive(self, process: Process, steps: list[Step]) -> None:
-        """What happens to one process, one after the other: a step may come later than planned, never beside another."""
-        for step in steps:
-            await self._sleep_until(step.at)
+    async def _to_processes(self, group: asyncio.TaskGroup) -> None:
+        """What happens to processes, to each one thing at a time: where all are suffering, the next step comes later."""
+        well = asyncio.Queue[Process]()
+        for process in self._cluster.processes:
+            well.put_nowait(process)
+
+        async def suffer(process: Process, step: Step) -> None:
             await process.suffer(step)
+            well.put_nowait(process)
+
+        for step in self._plan.to_processes:
+            await self._sleep_until(step.at)
+            able = [await well.get()]
+            while not well.empty():
+                able.append(well.get_nowait())
+            if time.time() > self._began + self._plan.seconds:
+                return
+            sent = Counter(a.sender[0] for a in self.history.arrivals if a.at > time.time() - BUSY_SECONDS)
+            able.sort(key=lambda process: (-sent[process.number], process.number))
+            process = able.pop(min(step.whom, len(able) - 1))
+            for other in able:
+                well.put_nowait(other)
+            group.create_task(suffer(process, step))
 
     async def _other(self, step: Step) -> None:
         await self._sleep_until(step.at)
