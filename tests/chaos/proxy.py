@@ -17,7 +17,7 @@ class _Side(asyncio.Protocol):
     def __init__(self, proxy: Proxy) -> None:
         self._proxy = proxy
         self._held: list[bytes] = []
-        self._ended = False
+        self.ended = False
         self._open = False
         self.stalled = proxy.stalled
         self.transport: asyncio.Transport
@@ -37,14 +37,14 @@ class _Side(asyncio.Protocol):
         self.give()
 
     def eof_received(self) -> bool:
-        self._ended = True
+        self.ended = True
         self.give()
         return True  # `give` closes
 
     def connection_lost(self, _: Exception | None) -> None:
         self._proxy.sides.discard(self)
         self._open = False
-        self._ended = True
+        self.ended = True
         self.give()
 
     def pause_writing(self) -> None:
@@ -60,12 +60,12 @@ class _Side(asyncio.Protocol):
         other = self.other
         if self.stalled or other is None or not hasattr(other, "transport"):
             return
-        if self._ended and not self._proxy.late:
+        if self.ended and not self._proxy.late:
             self._held.clear()
         if other._open and self._held:
             other.transport.write(b"".join(self._held))
         self._held.clear()
-        if self._ended:
+        if self.ended:
             other.transport.close()
             self.transport.close()
 
