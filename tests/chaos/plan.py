@@ -99,9 +99,12 @@ def _deck(chance: random.Random, acts: tuple[Act, ...]) -> Iterator[Act]:
 
 
 def _to_processes(chance: random.Random, seconds: float) -> Iterator[Step]:
-    """The first one that works goes past the lease; in the meantime, and then, more often the busiest than another one."""
-    at = 1.0
-    yield Step(at, Act.STOP, 0, PAST_THE_LEASE_SECONDS)
+    """First what matters most happens to whoever does the work, for short plans too: a planned end, a kill, a stop past the
+    lease. Then the deck, to the busiest more often than to another one."""
+    yield Step(1.0, Act.RESTART, 0, 0.5)
+    yield Step(2.5, Act.KILL, 0, 0.5)
+    yield Step(4.5, Act.STOP, 0, PAST_THE_LEASE_SECONDS)
+    at = 4.5
     acts = _deck(chance, OF_PROCESSES)
     while (at := at + chance.uniform(0.5, 2.5)) < seconds:
         act = next(acts)
