@@ -194,16 +194,23 @@ def repeated(history: History) -> Iterator[Offence]:
 def _excused(history: History, first: Arrival, again: Arrival) -> bool:
     """Whether something happened that keeps an answer from being recorded."""
     process = first.sender[0]
-    until = min(first.answered + JOURNALLED_SECONDS + history.lag, again.at)
-    if history.touched(first.at - JITTER_SECONDS, until, Kind.KILLED, Kind.STOPPED, process=process):
-        return True
-    if history.touched(first.at - UNNOTICED_SECONDS, until, Kind.STORE, process=process):
+    if _unrecorded(history, first, again.at):
         return True
     if history.touched(first.at, first.answered + JITTER_SECONDS, Kind.TARGETS):
         return True
     # A planned end waits a while for requests under way, and leaves the slow ones to the successor.
     slow = first.answered - first.at > 1.0
     return slow and bool(history.touched(first.at, first.answered + JITTER_SECONDS, Kind.RESTARTED, process=process))
+
+
+def _unrecorded(history: History, a: Arrival, until: float) -> bool:
+    """Whether, by then, what was answered may not have come to the store."""
+    process = a.sender[0]
+    until = min(a.answered + JOURNALLED_SECONDS + history.lag, until)
+    return bool(
+        history.touched(a.at - JITTER_SECONDS, until, Kind.KILLED, Kind.STOPPED, process=process)
+        or history.touched(a.at - UNNOTICED_SECONDS, until, Kind.STORE, process=process)
+    )
 
 
 def asked_again(history: History) -> Iterator[Offence]:
@@ -216,10 +223,10 @@ def asked_again(history: History) -> Iterator[Offence]:
     for again in history.again:
         if again.event is not None:
             asked[again.path, again.event].append(again.when)
-    came: dict[tuple[str, str], list[float]] = defaultdict(list)
+    came: dict[tuple[str, str], list[Arrival]] = defaultdict(list)
     for a in history.arrivals:
         if a.confirmed:
-            came[a.path, a.event].append(a.at)
+            came[a.path, a.event].append(a)
         if a.replay:
             wanted = any(when.asked <= a.at for when in asked[a.path, a.event])
             tag = log[a.event].tag if a.event in log else ""
@@ -234,8 +241,11 @@ def asked_again(history: History) -> Iterator[Offence]:
         endpoint = endpoints[again.path]
         if not again.accepted or again.event is None or endpoint.deleted is not None:
             continue
-        # It may have been on its way already: a row that waits is only due sooner.
-        if not any(at > again.when.asked - endpoint.timeout for at in came[again.path, again.event]):
+        # It may have been on its way already, or its answer on the way to the store: a row that is there is only due sooner.
+        if not any(
+            a.at > again.when.asked - endpoint.timeout or _unrecorded(history, a, again.when.answered)
+            for a in came[again.path, again.event]
+        ):
             what = f"{again.event} was to be resent to {again.path}, and did not come"
             yield Offence("asked again", what, again.path, again.event, again.when.asked)
 
