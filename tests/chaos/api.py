@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 KEY: Final = "ph_chaos_" + "k" * 40
-PATIENCE_SECONDS: Final = 4.0
+PATIENCE_SECONDS: Final = 2.5
 
 
 class Unreached(Exception):

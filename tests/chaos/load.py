@@ -15,7 +15,7 @@ from tests.chaos.history import Again, Asked, Endpoint, History, Published, Try
 APPS: Final = 6
 TYPES: Final = ("chaos.a", "chaos.b")
 KEYS: Final = ("red", "green", "blue")
-PUBLISHERS: Final = 18
+PUBLISHERS: Final = 24
 PAUSE_SECONDS_MAX: Final = 0.12  # between two events of a publisher
 TRIES_SECONDS_MAX: Final = 40.0  # for which an event with an idempotency key is asked for
 BASIC: Final[dict[str, Any]] = {
