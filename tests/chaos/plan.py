@@ -48,7 +48,7 @@ OF_PROCESSES: Final = (
     Act.STALL_STORE,
 )
 OF_OTHERS: Final = tuple(act for act in Act if act not in OF_PROCESSES)
-MOODS: Final = ("fail", "busy", "slow", "hang", "cut")
+MOODS: Final = ("fail", "busy", "slow", "crawl", "hang", "cut")
 
 
 @dataclass(frozen=True, slots=True)

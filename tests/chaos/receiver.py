@@ -11,12 +11,12 @@ from typing import Final
 
 from tests.chaos.history import Arrival, History
 
-SLOW_SECONDS: Final = 0.3
+SLOW_SECONDS: Final = {"slow": 0.3, "crawl": 2.5}  # the latter is long enough for its row to say that it is in flight
 FAILS_SHARE: Final = 0.01  # of the requests to a target in a good mood
 
 
 class Receiver:
-    """`moods` by path: fail (500), busy (503 with Retry-After), slow, hang (no answer), cut (the connection ends). Otherwise
+    """`moods` by path: fail (500), busy (503 with Retry-After), slow, crawl, hang (no answer), cut (the connection ends). Otherwise
     200, but for a few that fail."""
 
     def __init__(self, history: History, chance: random.Random) -> None:
@@ -70,8 +70,8 @@ class Receiver:
             return False
         if mood == "cut":
             return False
-        if mood == "slow":
-            await asyncio.sleep(SLOW_SECONDS)
+        if mood in SLOW_SECONDS:
+            await asyncio.sleep(SLOW_SECONDS[mood])
         more, status = "", 200
         if mood == "busy":
             status, more = 503, "Retry-After: 1\r\n"
