@@ -16,8 +16,8 @@ FAILS_SHARE: Final = 0.01  # of the requests to a target in a good mood
 
 
 class Receiver:
-    """`moods` by path: fail (500), busy (503 with Retry-After), slow, crawl, hang (no answer), cut (the connection ends). Otherwise
-    200, but for a few that fail."""
+    """`moods` by path: fail (500), busy (503 with Retry-After), slow, crawl, hang (no answer), cut (the connection ends).
+    Otherwise 200, but for a few that fail."""
 
     def __init__(self, history: History, chance: random.Random) -> None:
         self._history = history
