@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 KEY: Final = "ph_chaos_" + "k" * 40
-PATIENCE_SECONDS: Final = 2.5
+PATIENCE_SECONDS: Final = 3.0
 
 
 class Unreached(Exception):
@@ -17,7 +17,9 @@ class Unreached(Exception):
 
 
 class Lost(Exception):
-    """No answer came."""
+    """No answer came: the connection ended, or (`late`) our patience."""
+
+    late = False
 
 
 async def ask(port: int, method: str, path: str, body: object = None, **headers: str) -> tuple[int, Any]:
@@ -36,8 +38,12 @@ async def ask(port: int, method: str, path: str, body: object = None, **headers:
                 + content
             )
             answer = await reader.read()
-    except (OSError, TimeoutError) as error:
-        raise Lost(str(error) or "no answer in time") from error
+    except TimeoutError as error:
+        lost = Lost("no answer in time")
+        lost.late = True
+        raise lost from error
+    except OSError as error:
+        raise Lost(str(error)) from error
     finally:
         writer.close()
     head, separator, told = answer.partition(b"\r\n\r\n")

@@ -25,7 +25,7 @@ from tests.chaos.proxy import Proxy
 READY_SECONDS_MAX: Final = 60.0
 EXIT_SECONDS_MAX: Final = 30.0
 CRASH_SECONDS_MAX: Final = 5.0  # for a process to come to its point
-SHUTDOWN_SECONDS: Final = 2
+SHUTDOWN_SECONDS: Final = 5
 ALARMS: Final = ("error", "critical")  # levels of what is logged
 
 
@@ -185,7 +185,7 @@ class Process:
             except (ValueError, AttributeError):
                 level = "error"
             if level in ALARMS:
-                found.append(f"server {self.number}: {line[:200]} … {line[-1200:]}")
+                found.append(f"server {self.number}: {line if len(line) < 1400 else f'{line[:200]} … {line[-1200:]}'}")
         return found
 
 

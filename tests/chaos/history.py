@@ -6,6 +6,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
+
+STARVED_SECONDS: Final = 0.4
 
 
 @dataclass(slots=True)
@@ -18,13 +21,14 @@ class Asked:
 
 @dataclass(slots=True)
 class Try:
-    """One request to publish. `status` is None where no answer came; `sent`: whether it may have been read at all."""
+    """One request to publish. `status` is None where no answer came: the connection ended, or (`late`) our patience."""
 
     server: int
     began: float
     ended: float
     status: int | None = None
     event: str | None = None
+    late: bool = False
 
 
 @dataclass(slots=True)
@@ -180,6 +184,11 @@ class History:
     partitions: list[Partition] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)  # jobs, effects
     lag: float = 0.0  # the longest that whoever took notes was held up
+
+    @property
+    def starved(self) -> bool:
+        """Whether the machine was too busy to say what should have been done within seconds."""
+        return self.lag > STARVED_SECONDS
 
     def touched(self, begin: float, end: float, *kinds: Kind, process: int | None = None) -> list[Trouble]:
         """Troubles of these kinds between two times: everybody's, or one process's (and what was everybody's)."""

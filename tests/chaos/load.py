@@ -124,8 +124,8 @@ class Load:
             one.status, told = await ask(self._ports[server], "POST", path, body, **headers)
         except Unreached:
             one.status = 503  # as good as refused
-        except Lost:
-            pass
+        except Lost as lost:
+            one.late = lost.late
         else:
             one.event = told.get("id")
         one.ended = time.time()

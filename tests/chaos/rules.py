@@ -16,6 +16,8 @@ JITTER_SECONDS: Final = 0.1
 """How much later than it was sent a request may be noticed, beside what was measured."""
 JOURNALLED_SECONDS: Final = 2.0
 """So soon after its answer a result is on record, where nothing is wrong."""
+OUT_OF_TIME: Final = ("timeout graceful shutdown exceeded",)
+"""Alarms that a machine too busy for a planned end brings about."""
 UNNOTICED_SECONDS: Final = 5.0
 """For so long a process may not know that others take its partitions, as its session with the database was cut."""
 
@@ -196,11 +198,12 @@ def _excused(history: History, first: Arrival, again: Arrival) -> bool:
     process = first.sender[0]
     if _unrecorded(history, first, again.at):
         return True
-    if history.touched(first.at, first.answered + JITTER_SECONDS, Kind.TARGETS):
+    doubt = JITTER_SECONDS + history.lag
+    if history.touched(first.at - doubt, first.answered + doubt, Kind.TARGETS):
         return True
     # A planned end waits a while for requests under way, and leaves the slow ones to the successor.
-    slow = first.answered - first.at > 1.0
-    return slow and bool(history.touched(first.at, first.answered + JITTER_SECONDS, Kind.RESTARTED, process=process))
+    slow = first.answered - first.at > 1.0 or history.starved
+    return slow and bool(history.touched(first.at, first.answered + doubt, Kind.RESTARTED, process=process))
 
 
 def _unrecorded(history: History, a: Arrival, until: float) -> bool:
@@ -313,7 +316,7 @@ def answered(history: History) -> Iterator[Offence]:
                 t.begin <= one.began <= t.end
                 for t in history.touched(one.began, one.ended, Kind.RESTARTED, process=one.server)
             )
-            if one.status is None and unexcused:
+            if one.status is None and unexcused and not (one.late and history.starved):
                 yield Offence("answered", f"{published.tag}: server {one.server} never answered", None, None, one.began)
             elif one.status not in (None, 202, 503) and not (
                 one.status == 409 and published.once
@@ -325,7 +328,8 @@ def answered(history: History) -> Iterator[Offence]:
         if not (end.planned and end.code == 0):
             yield Offence("answered", f"process {end.process} ended with {end.code}", None, None, end.at)
     for alarm in history.alarms:
-        yield Offence("answered", f"an alarm: {alarm}")
+        if not (history.starved and any(told in alarm for told in OUT_OF_TIME)):
+            yield Offence("answered", f"an alarm: {alarm}")
 
 
 RULES: Final[tuple[Callable[[History], Iterator[Offence]], ...]] = (

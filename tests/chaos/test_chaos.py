@@ -65,6 +65,6 @@ def _report(made: Plan, history: History, offences: list[Offence]) -> str:
         told[offence.rule] += 1
         if told[offence.rule] <= OFFENCES_TOLD_MAX:
             lines.append(f"\n*** {offence}")
-            if told[offence.rule] <= 2 and (offence.event or offence.path):
+            if told[offence.rule] <= 2 and offence.at:
                 lines += list(history.around(offence.path, offence.event, offence.at))
     return "\n".join(lines)

@@ -239,6 +239,11 @@ def _not_answered_in_a_planned_restart(history: History) -> None:
     history.troubles.append(Trouble(Kind.RESTARTED, at(9) + 0.5, at(12), 0))
 
 
+def _not_answered_in_time(history: History) -> None:
+    _not_answered(history)
+    history.published[-1].tries[0].late = True
+
+
 def _refused(history: History) -> None:
     history.published.append(Published("t9", "app-0", "a", None, False, [Try(0, at(9), at(9) + 1, 500)]))
 
@@ -295,6 +300,7 @@ def _alarm(history: History) -> None:
         (_unfinished, {"at rest"}),
         (_not_answered, {"answered"}),
         (_not_answered_in_a_planned_restart, {"answered"}),
+        (_not_answered_in_time, {"answered"}),
         (_refused, {"answered"}),
         (_ended_by_itself, {"answered"}),
         (_ended_badly, {"answered"}),
