@@ -396,6 +396,7 @@ class Engine:
     def _line_written(self, line: Line, due_at: float | None) -> None:
         """An ordered line is in order in the store: its first row is due then, or there is none."""
         partition, endpoint_id, number = line
+        self.backlog.line_written(line)
         if due_at is not None:
             self.backlog.owe(partition, endpoint_id, due_at)
         elif self.journal.unwritten_row(line) is None:

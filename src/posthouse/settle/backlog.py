@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from posthouse.domain.delivery import Delivery, DeliveryKey, Owed
+from posthouse.domain.delivery import Delivery, DeliveryKey, Line, Owed
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.errors import PosthouseError
 from posthouse.domain.event import Event
@@ -86,6 +86,8 @@ class Backlog:
         self._heap: list[tuple[float, EndpointId]] = []  # a line's entry is the one at its `due_at`; others are stale
         self._wake = asyncio.Event()
         self._full = False
+        self._reading = False
+        self._written_lines: set[Line] = set()  # while a page was being read
 
     async def take(self, partitions: Sequence[int]) -> None:
         """Learn what is owed in partitions that were just claimed, or poked from outside."""
@@ -171,6 +173,11 @@ class Backlog:
         self.release(key)
         if partition in self._epochs:
             self.owe(partition, key[0], self._clock.now())
+
+    def line_written(self, line: Line) -> None:
+        """Rows of an ordered line were written: a page that is being read may be from before, and not know the first."""
+        if self._reading:
+            self._written_lines.add(line)
 
     def emptied(self, endpoint_id: EndpointId) -> None:
         """A line of the endpoint has no row left; perhaps the endpoint has none."""
@@ -273,6 +280,8 @@ class Backlog:
             for want in wants:
                 self._lines[want.endpoint_id].due_at = None
             bytes_max = min(PAGE_BYTES_MAX, max(self._memory(), 1))
+            self._written_lines.clear()
+            self._reading = True
             pages = await self._store.page(wants, now=self._clock.now(), bytes_max=bytes_max)
         except BaseException:
             for endpoint_id, partition in ready.items():
@@ -280,6 +289,8 @@ class Backlog:
                     line = self._line(partition, endpoint_id)
                     self._schedule(endpoint_id, line, self._clock.now() if line.due_at is None else line.due_at)
             raise
+        finally:
+            self._reading = False
         for want, page in zip(wants, pages, strict=True):
             if self._epochs.get(want.partition) == epochs.get(want.partition) is not None:
                 self._deliver(want, page, endpoints[want.endpoint_id], epochs[want.partition])
@@ -316,7 +327,8 @@ class Backlog:
                 if owed.line:
                     stopped.add(owed.line)
                 continue
-            if owed.line and endpoint is not None and not self._in_turn(owed):
+            changed = (owed.partition, owed.endpoint_id, owed.line) in self._written_lines
+            if owed.line and endpoint is not None and (changed or not self._in_turn(owed)):
                 stopped.add(owed.line)
                 self.owe(want.partition, want.endpoint_id, self._clock.now() + OUT_OF_TURN_SECONDS)
                 continue

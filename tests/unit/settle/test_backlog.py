@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from msgspec.structs import replace
 from tests.fakes import EPOCH, FakeClock, an_endpoint, an_event, until, virtual_time
 from tests.making import owed
 
@@ -152,6 +154,25 @@ async def test_a_row_that_memory_takes_while_a_page_is_read_is_left_out() -> Non
         desk.backlog.hold(0, first)
         desk.store.answer.set()
         await until(lambda: desk.keys == [second])
+
+
+@virtual_time
+async def test_a_page_from_before_its_line_was_written_is_read_anew() -> None:
+    endpoint = an_endpoint(1)
+    async with running(endpoint) as desk:
+        desk.store.answer.clear()
+        late = desk.row(endpoint, 9, line=5)
+        other = desk.row(endpoint, 8, line=6)
+        await until(lambda: bool(desk.store.wanted))
+        await asyncio.sleep(0)
+        # It was read. Meanwhile one that comes before it is written, which makes it wait.
+        first = desk.row(endpoint, 7, line=5, told=False)
+        desk.database.owed[0, late[0], late[1]] = replace(desk.database.owed[0, late[0], late[1]], due_at=math.inf)
+        desk.backlog.line_written((0, endpoint.id, 5))
+        desk.backlog.owe(0, endpoint.id, desk.clock.now())
+        desk.store.answer.set()
+        await until(lambda: len(desk.paged) >= 3)
+        assert desk.keys == [other, first, late]
 
 
 @virtual_time
