@@ -45,10 +45,13 @@ def _summary(history: History) -> str:
     accepted = sum(p.accepted is not None for p in history.published)
     confirmed = Counter((a.path, a.event) for a in history.arrivals if a.confirmed and not a.replay)
     repeats = sum(confirmed.values()) - len(confirmed)
+    replays = Counter((a.path, a.event) for a in history.arrivals if a.confirmed and a.replay)
+    most = max(replays.values(), default=0)
     troubles = Counter(t.kind.value for t in history.troubles)
     return (
         f"seed {SEED}: {accepted} events accepted of {len(history.published)} wanted, {len(history.arrivals)} arrivals, "
-        f"{repeats} repeats, {sum(a.replay for a in history.arrivals)} replays, lag {history.lag:.3f} s, {dict(troubles)}"
+        f"{repeats} repeats, {sum(replays.values())} replays (of one event {most}, asked for {len(history.again)} times), "
+        f"lag {history.lag:.3f} s, {dict(troubles)}"
     )
 
 
