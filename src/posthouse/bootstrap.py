@@ -32,6 +32,7 @@ from posthouse.adapters.postgres.stream import PostgresStreamSource
 from posthouse.adapters.postgres.upkeep import PostgresUpkeep
 from posthouse.adapters.postgres.usage import PostgresUsage
 from posthouse.adapters.system.clock import SystemClock
+from posthouse.adapters.system.collector import calm_collector as calm_collector
 from posthouse.adapters.system.datadir import DataDir, default_data_dir
 from posthouse.adapters.system.keyring import Keyring, Sealer, load_keyring
 from posthouse.adapters.system.telemetry import PrometheusTelemetry

@@ -74,4 +74,5 @@ async def _serve(settings: Settings) -> None:
             note("The first admin key. It is shown only now, so keep it:")
             print(posthouse.first_key, flush=True)
         note(f"Posthouse listens on {posthouse.url}; Ctrl-C stops it")
+        bootstrap.calm_collector()
         await posthouse.serve()

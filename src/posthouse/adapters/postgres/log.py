@@ -11,6 +11,7 @@ import msgspec
 
 from posthouse.adapters.postgres.database import Connection, Database, translated
 from posthouse.adapters.postgres.queries import Queries
+from posthouse.adapters.postgres.rows import shortened
 from posthouse.domain.errors import StoreUnavailable
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.ids import ID_BYTES, EventId, lower_bound
@@ -55,7 +56,9 @@ class PostgresLog:
         return [known.get(d.id) or others[d.id] for d in drafts]
 
     async def _publish(self, connection: Connection, drafts: Sequence[Draft]) -> list[AppendResult | _Present]:
-        if all(draft.app_id is not None for draft in drafts):
+        if all([draft.app_id is not None for draft in drafts]):
+            if all([draft.idempotency_key is None for draft in drafts]):
+                return await self._publish_plain(connection, drafts)
             return [_result(*row) for row in await connection.fetch(SQL.publish, *_columns(drafts))]
         rows = await connection.fetch(SQL.publish_platform, *_columns(drafts), AUDIENCE_APPS_MAX)
         results: list[AppendResult | _Present] = []
@@ -67,6 +70,12 @@ class PostgresLog:
             else:  # a platform event has a row for each of its partitions
                 results.append(Announced(places[0]["created_at"], tuple(_placed(row) for row in places)))
         return results
+
+    async def _publish_plain(self, connection: Connection, drafts: Sequence[Draft]) -> list[AppendResult | _Present]:
+        rows = await connection.fetch(SQL.publish_plain, *[shortened(column) for column in _plain_columns(drafts)])
+        placed = {row[0]: Appended(row[1], row[2], row[3], row[4]) for row in rows}
+        missing = AppMissing()
+        return [placed.get(draft.id, missing) for draft in drafts]
 
     async def _find(self, connection: Connection, ids: Sequence[EventId]) -> dict[EventId, Appended | Announced]:
         found: dict[EventId, Appended | Announced] = {}
@@ -181,7 +190,7 @@ def _certain(result: AppendResult | _Present) -> AppendResult:
     return result
 
 
-def _columns(drafts: Sequence[Draft]) -> tuple[list[object], ...]:
+def _plain_columns(drafts: Sequence[Draft]) -> tuple[list[object], ...]:
     return (
         [d.id for d in drafts],
         [d.app_id for d in drafts],
@@ -197,6 +206,13 @@ def _columns(drafts: Sequence[Draft]) -> tuple[list[object], ...]:
         [d.expires_at for d in drafts],
         [d.traceparent for d in drafts],
         [d.cause for d in drafts],
+        [d.depth or None for d in drafts],
+    )
+
+
+def _columns(drafts: Sequence[Draft]) -> tuple[list[object], ...]:
+    return (
+        *_plain_columns(drafts)[:-1],
         [d.depth for d in drafts],
         [d.idempotency_key for d in drafts],
         [d.fingerprint for d in drafts],

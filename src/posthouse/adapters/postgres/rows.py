@@ -32,19 +32,24 @@ def turn(rows: Sequence[tuple[object, ...]], width: int) -> list[tuple[object, .
     return list(zip(*rows, strict=True)) if rows else [()] * width
 
 
-def attempt_columns(attempts: Sequence[Attempt]) -> list[tuple[object, ...]]:
-    return turn(
-        [
-            (
-                a.partition, a.id, a.app_id, a.endpoint_id, a.event_id, a.seq, a.number, a.kind.value, a.outcome.value,
-                a.reason, a.sent, a.revision, a.url, a.address, a.started_at, a.status, a.timings.dns_us,
-                a.timings.connect_us, a.timings.tls_us, a.timings.first_byte_us, a.timings.total_us,
-                a.response_headers, a.response_body, a.error, a.request_id,
-            )
-            for a in attempts
-        ],
-        25,
+def shortened(column: Sequence[object]) -> Sequence[object]:
+    """A column for `unnest` beside others: nothing, where it holds only NULLs. The driver looks at every element, and PostgreSQL
+    pads what is shorter with NULLs."""
+    return () if column.count(None) == len(column) else column
+
+
+def attempt_row(a: Attempt) -> tuple[object, ...]:
+    timings = a.timings
+    return (
+        a.partition, a.id, a.app_id, a.endpoint_id, a.event_id, a.seq, a.number, a.kind.value, a.outcome.value,
+        a.reason, a.sent, a.revision, a.url, a.address, a.started_at, a.status, timings.dns_us,
+        timings.connect_us, timings.tls_us, timings.first_byte_us, timings.total_us,
+        a.response_headers, a.response_body, a.error, a.request_id,
     )  # fmt: skip
+
+
+def attempt_columns(attempts: Sequence[Attempt]) -> list[Sequence[object]]:
+    return [shortened(column) for column in turn([attempt_row(attempt) for attempt in attempts], 25)]
 
 
 def owed_columns(owed: Sequence[Owed]) -> list[tuple[object, ...]]:

@@ -16,6 +16,7 @@ from posthouse.adapters.postgres.log import event_of
 from posthouse.adapters.postgres.queries import Queries
 from posthouse.adapters.postgres.rows import (
     attempt_columns,
+    attempt_row,
     effect_columns,
     health_columns,
     health_of,
@@ -147,7 +148,7 @@ class PostgresStore:
                 applied = True
                 newest = await connection.fetchval(SQL.newest_attempt, [partition])
                 stored = msgspec.structs.replace(attempt, id=AttemptId(id_beside(newest, attempt.id)))
-                await connection.execute(SQL.late_attempt, *[column[0] for column in attempt_columns((stored,))])
+                await connection.execute(SQL.late_attempt, *attempt_row(stored))
                 if line := rows[0]["key_hash"]:
                     lines.add((attempt.endpoint_id, line))
             for endpoint_id, line in lines:
