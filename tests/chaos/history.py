@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 STARVED_SECONDS: Final = 0.4
+AROUND_SECONDS: Final = 3.0
 
 
 @dataclass(slots=True)
@@ -183,12 +184,15 @@ class History:
     owed: list[str] = field(default_factory=list)
     partitions: list[Partition] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)  # jobs, effects
-    lag: float = 0.0  # the longest that whoever took notes was held up
+    lags: list[tuple[float, float]] = field(default_factory=list)  # when whoever took notes was held up, for how long
 
-    @property
-    def starved(self) -> bool:
-        """Whether the machine was too busy to say what should have been done within seconds."""
-        return self.lag > STARVED_SECONDS
+    def lag(self, begin: float = -math.inf, end: float = math.inf) -> float:
+        """The longest that it was held up about that time."""
+        return max((lag for at, lag in self.lags if begin - AROUND_SECONDS <= at <= end + AROUND_SECONDS), default=0.0)
+
+    def starved(self, begin: float = -math.inf, end: float = math.inf) -> bool:
+        """Whether the machine was too busy then to say what should have been done within seconds."""
+        return self.lag(begin, end) > STARVED_SECONDS
 
     def touched(self, begin: float, end: float, *kinds: Kind, process: int | None = None) -> list[Trouble]:
         """Troubles of these kinds between two times: everybody's, or one process's (and what was everybody's)."""

@@ -155,7 +155,7 @@ def _in_order(endpoint: Endpoint, line: list[str], came: list[Arrival]) -> Itera
 
 def paced(history: History) -> Iterator[Offence]:
     """In every window of w seconds a target gets at most rate · w + burst requests, replays and repeats included."""
-    doubt = JITTER_SECONDS + history.lag
+    doubt = JITTER_SECONDS + history.lag()
     for endpoint in history.endpoints:
         if endpoint.rate is None:
             continue
@@ -187,7 +187,7 @@ def repeated(history: History) -> Iterator[Offence]:
             if not all(_excused(history, e, a) for e in confirmed):
                 yield Offence("repeated", f"{a.path} got {a.event} again, for no reason", a.path, a.event, a.at)
         earlier.append(a)
-    faults = sum(t.kind is not Kind.RESTARTED for t in history.troubles)
+    faults = len(history.troubles)
     most = faults * LANE_CONCURRENCY * max(len(history.endpoints), 1)
     if repeats > most:
         yield Offence("repeated", f"{repeats} repeats, and {faults} faults explain no more than {most}")
@@ -198,18 +198,18 @@ def _excused(history: History, first: Arrival, again: Arrival) -> bool:
     process = first.sender[0]
     if _unrecorded(history, first, again.at):
         return True
-    doubt = JITTER_SECONDS + history.lag
+    doubt = JITTER_SECONDS + history.lag(first.at, first.answered)
     if history.touched(first.at - doubt, first.answered + doubt, Kind.TARGETS):
         return True
     # A planned end waits a while for requests under way, and leaves the slow ones to the successor.
-    slow = first.answered - first.at > 1.0 or history.starved
+    slow = first.answered - first.at > 1.0 or history.starved(first.at, first.answered)
     return slow and bool(history.touched(first.at, first.answered + doubt, Kind.RESTARTED, process=process))
 
 
 def _unrecorded(history: History, a: Arrival, until: float) -> bool:
     """Whether, by then, what was answered may not have come to the store."""
     process = a.sender[0]
-    until = min(a.answered + JOURNALLED_SECONDS + history.lag, until)
+    until = min(a.answered + JOURNALLED_SECONDS + history.lag(a.at, a.answered), until)
     return bool(
         history.touched(a.at - JITTER_SECONDS, until, Kind.KILLED, Kind.STOPPED, process=process)
         or history.touched(a.at - UNNOTICED_SECONDS, until, Kind.STORE, process=process)
@@ -316,7 +316,7 @@ def answered(history: History) -> Iterator[Offence]:
                 t.begin <= one.began <= t.end
                 for t in history.touched(one.began, one.ended, Kind.RESTARTED, process=one.server)
             )
-            if one.status is None and unexcused and not (one.late and history.starved):
+            if one.status is None and unexcused and not (one.late and history.starved(one.began, one.ended)):
                 yield Offence("answered", f"{published.tag}: server {one.server} never answered", None, None, one.began)
             elif one.status not in (None, 202, 503) and not (
                 one.status == 409 and published.once
@@ -328,7 +328,7 @@ def answered(history: History) -> Iterator[Offence]:
         if not (end.planned and end.code == 0):
             yield Offence("answered", f"process {end.process} ended with {end.code}", None, None, end.at)
     for alarm in history.alarms:
-        if not (history.starved and any(told in alarm for told in OUT_OF_TIME)):
+        if not (history.starved() and any(told in alarm for told in OUT_OF_TIME)):
             yield Offence("answered", f"an alarm: {alarm}")
 
 

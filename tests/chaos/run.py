@@ -161,4 +161,6 @@ class Run:
         while True:
             before = time.time()
             await asyncio.sleep(HEARTBEAT_SECONDS)
-            self.history.lag = max(self.history.lag, time.time() - before - HEARTBEAT_SECONDS)
+            lag = time.time() - before - HEARTBEAT_SECONDS
+            if lag > HEARTBEAT_SECONDS:
+                self.history.lags.append((before, lag))

@@ -51,7 +51,7 @@ def _summary(history: History) -> str:
     return (
         f"seed {SEED}: {accepted} events accepted of {len(history.published)} wanted, {len(history.arrivals)} arrivals, "
         f"{repeats} repeats, {sum(replays.values())} replays (of one event {most}, asked for {len(history.again)} times), "
-        f"lag {history.lag:.3f} s, {dict(troubles)}"
+        f"lag {history.lag():.3f} s, {dict(troubles)}"
     )
 
 

@@ -166,6 +166,11 @@ def _again_after_a_planned_restart(history: History) -> None:
     history.troubles.append(Trouble(Kind.RESTARTED, at(5), at(7), 0))
 
 
+def _again_though_the_machine_starved_at_another_time(history: History) -> None:
+    _again_after_a_planned_restart(history)
+    history.lags.append((at(50), 1.0))
+
+
 def _again_as_another_process_was_killed(history: History) -> None:
     _again_for_no_reason(history)
     history.troubles.append(Trouble(Kind.KILLED, at(5), at(7), 1))
@@ -283,6 +288,7 @@ def _alarm(history: History) -> None:
         (_too_fast, {"paced"}),
         (_again_for_no_reason, {"repeated"}),
         (_again_after_a_planned_restart, {"repeated"}),
+        (_again_though_the_machine_starved_at_another_time, {"repeated"}),
         (_again_as_another_process_was_killed, {"repeated"}),
         (_again_long_after_it_was_on_record, {"repeated"}),
         (_again_and_again, {"repeated"}),
@@ -368,6 +374,11 @@ def _deleted(history: History) -> None:
     history.attempts[-1] = attempt(RATED, "evt_5", at(6), "gave_up", None)
 
 
+def _cut_short_on_a_machine_that_starves(history: History) -> None:
+    _again_after_a_planned_restart(history)
+    history.lags.append((at(5), 1.0))
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -380,6 +391,7 @@ def _deleted(history: History) -> None:
         _resent,
         _killed_before_it_answered,
         _deleted,
+        _cut_short_on_a_machine_that_starves,
     ],
 )
 def test_what_is_allowed_does_not_offend(change: Spoil) -> None:
