@@ -18,7 +18,7 @@ from tests.chaos.plan import Plan, plan
 from tests.chaos.rules import Offence, check
 from tests.chaos.run import Run
 
-SECONDS = float(os.environ.get("POSTHOUSE_CHAOS_SECONDS", "20"))
+SECONDS = float(os.environ.get("POSTHOUSE_CHAOS_SECONDS", "16"))
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(1_000_000))
 OFFENCES_TOLD_MAX = 8
 

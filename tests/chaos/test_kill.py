@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(540)]
 KEY = "ph_chaos_" + "k" * 40
 APPS = 4
 PUBLISHERS = 8
-SERVER_KILLS = int(os.environ.get("POSTHOUSE_CHAOS_KILLS", "4"))
+SERVER_KILLS = int(os.environ.get("POSTHOUSE_CHAOS_KILLS", "2"))
 POSTGRES_KILLS = max(4, SERVER_KILLS // 4)
 PATIENCE_SECONDS = 60.0
 
