@@ -52,8 +52,9 @@ bench: setup ## every figure but a backlog's, in under ten minutes; BENCH_JSON=p
 	@UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --frozen --inexact --quiet --group bench --python .venv/bin/python
 	$(RUN)python -m bench $(if $(BENCH_JSON),--json $(BENCH_JSON)) $(if $(BENCH_CHART),--chart $(BENCH_CHART)) $(BENCH_ARGS)
 
-chaos: setup ## kill -9, longer than in the default suite
-	POSTHOUSE_CHAOS_KILLS=60 $(RUN)python -m pytest -q tests/chaos
+chaos: setup ## kill -9, stops past the lease, severed and stalled connections; POSTHOUSE_CHAOS_SECONDS=240, SEED=1 for that plan alone
+	POSTHOUSE_CHAOS_KILLS=60 POSTHOUSE_CHAOS_SECONDS=$(or $(POSTHOUSE_CHAOS_SECONDS),240) SEED=$(SEED) \
+		$(RUN)python -m pytest -q -s $(if $(SEED),tests/chaos/test_chaos.py,tests/chaos)
 
 simulate: setup ## histories of the engine in virtual time; SEEDS=300 or 1000-2000, SEED=17 for one (TELL=1: all that happens), JOBS=2
 	PYTHONHASHSEED=0 $(RUN)python -m tests.simulation $(if $(SEED),=$(SEED),$(or $(SEEDS),300)) --jobs $(if $(SEED),1,$(or $(JOBS),2)) $(if $(TELL),--tell)

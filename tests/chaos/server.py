@@ -1,7 +1,7 @@
 """A server that kills itself at a named point: `python -m tests.chaos.server` with CHAOS_POINT=before_append:17.
 
-The point is passed so many times, and the next pass is the last thing that the process does. Nothing else differs from
-`posthouse serve`.
+The point is passed so many times, and the next pass is the last thing that the process does. With CHAOS_SENDER=1.4 each
+request says so in a header of its own, for the target to know who sent it. Nothing else differs from `posthouse serve`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, cast
+
+from msgspec.structs import replace
 
 from posthouse import bootstrap, config
 from posthouse.domain.delivery import JournalBatch
@@ -67,7 +68,11 @@ class CrashingStore(_Through):
 
 
 class CrashingTransport(_Through):
+    sender = os.environ.get("CHAOS_SENDER")
+
     async def send(self, request: Request, **options: Any) -> Result:
+        if self.sender is not None:
+            request = replace(request, head=request.head[:-2] + f"chaos-sender: {self.sender}\r\n\r\n".encode())
         self._crash.at("before_send")
         result: Result = await self._inner.send(request, **options)
         self._crash.at("after_send")
@@ -88,13 +93,7 @@ class CrashingPosthouse(bootstrap.Posthouse):
 
 
 async def _serve() -> None:
-    settings = config.load(
-        data_dir=Path(os.environ["CHAOS_DATA_DIR"]),
-        port=int(os.environ["CHAOS_PORT"]),
-        allow_private_targets=True,
-        log_json=True,
-        log_level="warning",
-    )
+    settings = config.load(allow_private_targets=True, log_json=True, log_level="warning")
     bootstrap.configure_logging(settings)
     async with CrashingPosthouse(settings) as posthouse:
         posthouse.stop_on_signals()

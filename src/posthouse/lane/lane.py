@@ -184,12 +184,13 @@ class Lane:
         if seconds == math.inf:
             return
         loop = asyncio.get_running_loop()
-        at = loop.time() + max(seconds, _WAIT_SECONDS_MIN)
+        wait = max(seconds, _WAIT_SECONDS_MIN)
         if self.timer is not None:
-            if self.timer.when() <= at:
+            if self.timer.when() <= loop.time() + wait:
                 return
             self.timer.cancel()
-        self.timer = loop.call_at(at, woken, self)
+        # Not `call_at`: what is due by then, as a moment was lost meanwhile, uvloop calls soon, without a timer to ask `when`.
+        self.timer = loop.call_later(wait, woken, self)
 
     def wake_never(self) -> None:
         """Nobody needs to look at it any more."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
+import uvloop
 from tests.fakes import a_delivery, an_endpoint, virtual_time
 
 from posthouse.domain.delivery import Delivery, OwedReason
@@ -110,3 +113,29 @@ async def test_a_lane_that_is_ours_again_knows_nothing_of_what_others_did() -> N
     assert not lane.joins_rows(6)
     lane.taken(1_000.0, all_owed=True)
     assert lane.joins_rows(8), "any line may have rows"
+
+
+class _MomentLost:
+    """A loop whose time is read, and a moment later something is done with it."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+
+    def time(self) -> float:
+        return self._loop.time() - 0.002
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._loop, name)
+
+
+def test_a_timer_that_is_due_as_it_is_set_can_be_set_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def wake() -> None:
+        lane, woken = Lane(an_endpoint()), asyncio.Event()
+        moment_lost = _MomentLost()
+        monkeypatch.setattr("posthouse.lane.lane.asyncio.get_running_loop", lambda: moment_lost)
+        for seconds in (1.0, 0.0, 0.0):
+            lane.wake_in(lambda _: woken.set(), seconds)
+        monkeypatch.undo()
+        await asyncio.wait_for(woken.wait(), 5)
+
+    uvloop.run(wake())

@@ -7,7 +7,7 @@ import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-import msgspec
+from msgspec.structs import replace
 from tests.fakes import EPOCH, FakeClock, an_endpoint, an_event, until, virtual_time
 from tests.making import owed
 
@@ -154,6 +154,25 @@ async def test_a_row_that_memory_takes_while_a_page_is_read_is_left_out() -> Non
         desk.backlog.hold(0, first)
         desk.store.answer.set()
         await until(lambda: desk.keys == [second])
+
+
+@virtual_time
+async def test_a_page_from_before_its_line_was_written_is_read_anew() -> None:
+    endpoint = an_endpoint(1)
+    async with running(endpoint) as desk:
+        desk.store.answer.clear()
+        late = desk.row(endpoint, 9, line=5)
+        other = desk.row(endpoint, 8, line=6)
+        await until(lambda: bool(desk.store.wanted))
+        await asyncio.sleep(0)
+        # It was read. Meanwhile one that comes before it is written, which makes it wait.
+        first = desk.row(endpoint, 7, line=5, told=False)
+        desk.database.owed[0, late[0], late[1]] = replace(desk.database.owed[0, late[0], late[1]], due_at=math.inf)
+        desk.backlog.rewritten((0, endpoint.id, 5))
+        desk.backlog.owe(0, endpoint.id, desk.clock.now())
+        desk.store.answer.set()
+        await until(lambda: len(desk.paged) >= 3)
+        assert desk.keys == [other, first, late]
 
 
 @virtual_time
@@ -371,7 +390,7 @@ async def test_what_a_page_says_of_a_line_that_was_put_in_order_meanwhile_is_of_
         # The page was read. Now one that comes before it is written, and is the first of the line.
         second = desk.row(ONE, 1, line=2)
         row = desk.database.owed[0, ONE.id, first[1]]
-        desk.database.owed[0, ONE.id, first[1]] = msgspec.structs.replace(row, due_at=math.inf)
+        desk.database.owed[0, ONE.id, first[1]] = replace(row, due_at=math.inf)
         desk.backlog.rewritten((0, ONE.id, 2))
         desk.store.answer.set()
         await until(lambda: len(desk.keys) == 2)

@@ -94,7 +94,8 @@ class MemoryStore(MemoryOwed):
         return {owner: owners.count(owner) for owner in owners}
 
     async def attend(self, owner: bytes, *, seconds: float) -> None:
-        async with self._database.commit("attend"):
+        async with self._database.transaction("attend") as transaction:
+            await transaction.commits()
             if seconds > 0:
                 self._database.processes[owner] = self._database.clock() + seconds
             else:

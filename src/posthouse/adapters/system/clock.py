@@ -68,6 +68,10 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
     def anchor(self, database_time: float, *, asked_at: float, answered_at: float) -> float:
-        """Take over the database's time, told somewhere between two readings of our own `time.time()`; the offset."""
-        self._offset = database_time - (asked_at + answered_at) / 2
+        """Take over the database's time, told somewhere between two readings of our own `time.time()`; the offset.
+
+        It moves only as far as what was told contradicts it: an answer that was long on its way (a slow connection, a process
+        that was stopped meanwhile) says little, and the middle of so long a time may be seconds off.
+        """
+        self._offset = min(max(self._offset, database_time - answered_at), database_time - asked_at)
         return self._offset
