@@ -110,6 +110,15 @@ class WatchedEngine(Engine):
             return ours
 
         self.journal.record = watched  # type: ignore[method-assign]
+        abandon = self.ownership.abandon
+
+        async def abandoned(partitions: Collection[int]) -> None:
+            # Also as it stops: a hand-over that does not get done in time is as good as a crash.
+            if self._stopping:
+                process.world.checker.may_repeat(process.at_risk(partitions))
+            await abandon(partitions)
+
+        self.ownership.abandon = abandoned  # type: ignore[method-assign]
 
     def _lost(self, partitions: Collection[int]) -> None:
         if not self._stopping:

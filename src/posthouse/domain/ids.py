@@ -34,7 +34,7 @@ _UNWRITTEN_MS_MAX: Final = 60_000
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS: Final = [a + b for a in _ALPHABET for b in _ALPHABET]
-_SHIFTS: Final = tuple(range(120, -1, -10))
+_TRIPLES: Final = [pair + c for pair in _PAIRS for c in _ALPHABET]
 # Crockford reads i and l as 1, and o as 0: people type ids from screens.
 _VALUES: Final = {c: i for i, c in enumerate(_ALPHABET)} | {"i": 1, "l": 1, "o": 0}
 
@@ -78,10 +78,14 @@ def effect_id(attempt: bytes, ordinal: int) -> bytes:
 
 
 def format_id(prefix: str, raw: bytes) -> str:
-    """The text form: `evt_` and 26 characters; sorts as the bytes do."""
-    number = int.from_bytes(raw, "big") << 2  # 128 bits and two zero bits: 26 characters of five
-    pairs = _PAIRS
-    return prefix + "_" + "".join([pairs[(number >> shift) & 1023] for shift in _SHIFTS])
+    """The text form: `evt_` and 26 characters; sorts as the bytes do. It is made twice for each delivery, and so without a
+    loop: two characters, and eight times three."""
+    n = int.from_bytes(raw, "big") << 2  # 128 bits and two zero bits: 26 characters of five
+    t = _TRIPLES
+    return (
+        f"{prefix}_{_PAIRS[n >> 120]}{t[n >> 105 & 32767]}{t[n >> 90 & 32767]}{t[n >> 75 & 32767]}{t[n >> 60 & 32767]}"
+        f"{t[n >> 45 & 32767]}{t[n >> 30 & 32767]}{t[n >> 15 & 32767]}{t[n & 32767]}"
+    )
 
 
 def parse_id(prefix: str, text: str) -> bytes | None:

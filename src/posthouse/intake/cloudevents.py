@@ -63,7 +63,7 @@ def is_batch(essence: str) -> bool:
 def has_binary_headers(headers: Headers) -> bool:
     """Whether the sender means a CloudEvent in binary mode: any of the four required headers says so, and `parse_binary`
     then asks for the others. Names are in lower case, as ASGI gives them."""
-    return any(name in _REQUIRED_HEADERS for name, _ in headers)
+    return not _REQUIRED_HEADERS.isdisjoint([name for name, _ in headers])
 
 
 def mode_of(essence: str, headers: Headers) -> Mode | None:

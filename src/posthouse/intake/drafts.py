@@ -165,6 +165,8 @@ class Drafter:
 
 def essence_of(content_type: str) -> str:
     """A content type without its parameters, in lower case."""
+    if content_type == JSON_CONTENT:
+        return content_type
     return content_type.partition(";")[0].strip().lower()
 
 

@@ -234,8 +234,10 @@ class Lanes:
                 if not lane.calm:
                     self._quieten(lane)
             again, behind = lane.settle(current, told.fates)
-            self.paged_bytes += sum([len(delivery.event.payload) for delivery in again if delivery.row])
-            self._leave(lane, behind, OwedReason.BEHIND)
+            if again:
+                self.paged_bytes += sum([len(delivery.event.payload) for delivery in again if delivery.row])
+            if behind:
+                self._leave(lane, behind, OwedReason.BEHIND)
             if again and lane.closed:
                 self.close(lane)  # it goes nowhere from here
             # Before the next one is taken: a lane that never runs dry has room for rows too.

@@ -154,7 +154,7 @@ class Sender:
         ordered = any(delivery.line for delivery in load)
         token = circuit.began(started_at)
         try:
-            result = await self._transport.send(request, may_write=self._may_write if ordered else None)
+            result = await self._transport.send(request, may_write=self._fence(load) if ordered else None)
         except BaseException:
             circuit.ended(token, failed=None, now=self._clock.now())
             raise
@@ -207,6 +207,10 @@ class Sender:
             except StoreUnavailable as error:
                 log.warning("sender.late_answer_lost", error=str(error))  # the rows fall due: repeats, no loss
         return Told(fates, result.timings.total_us / 1e6, is_overloaded(result))
+
+    def _fence(self, load: Sequence[Delivery]) -> Callable[[], bool]:
+        """Whether these may still be written: the leases hold, and their partition was not handed over meanwhile."""
+        return lambda: self._may_write() and all(map(self._journal.owns, load))
 
     def _settle(
         self,

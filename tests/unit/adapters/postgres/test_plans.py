@@ -113,6 +113,7 @@ class _OneConnection(Database):
 
     def __init__(self, connection: Connection) -> None:
         self._only = connection
+        self._pooled = False
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
