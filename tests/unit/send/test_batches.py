@@ -339,6 +339,23 @@ async def test_what_is_ordered_may_be_written_only_while_it_is_ours_wherever_it_
     assert asked == [False, True, True]
 
 
+@virtual_time
+async def test_what_is_ordered_is_not_written_once_its_partition_was_handed_over() -> None:
+    desk = Desk()
+    may: list[bool] = []
+    send = desk.transport.send
+
+    async def slow(request: Any, *, may_write: Any = None) -> Result:
+        may.append(may_write())
+        desk.epochs.clear()  # the leases of others still hold
+        may.append(may_write())
+        return await send(request)
+
+    desk.transport.send = slow  # type: ignore[method-assign]
+    await desk.sender.attempt(Peer(in_line()), load_of(desk, 1, line=LINE))
+    assert may == [True, False]
+
+
 # Age, and what a target asks for
 
 
