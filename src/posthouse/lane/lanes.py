@@ -184,12 +184,12 @@ class Lanes:
             if wait > 0:
                 lane.wake_in(self._woken, wait)
                 return None
+        if self._leaving and lane.endpoint.partition in self._leaving:
+            return None
         if first.row and not self._rows.admits(lane):
             first = lane.queue.fresh_first()
             if first is None:
                 return None
-        if self._leaving and lane.endpoint.partition in self._leaving:
-            return None
         size = lane.next_size(first)
         if not self._may_start() or not self._budget.admits(
             size, lane_sockets=lane.requests, lane_bytes=lane.bytes_in_flight
@@ -384,14 +384,14 @@ class Lanes:
         """Before these are handed over: start nothing more of them, and every request that still runs gets its row. `drop` ends
         it."""
         self._leaving.update(partitions)
-        for lane in self._active.values():
-            if lane.endpoint.partition in partitions:
-                for delivery in lane.in_flight.values():
-                    self._mark_in_flight(lane, delivery)
+        self._mark_running([lane for lane in self._active.values() if lane.endpoint.partition in partitions])
 
     def mark_all_in_flight(self) -> None:
         """Before a planned hand-over: every request that still runs gets its row."""
-        for lane in self._active.values():
+        self._mark_running(self._active.values())
+
+    def _mark_running(self, lanes: Iterable[Lane]) -> None:
+        for lane in lanes:
             for delivery in lane.in_flight.values():
                 self._mark_in_flight(lane, delivery)
 
