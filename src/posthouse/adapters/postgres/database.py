@@ -224,16 +224,13 @@ class Database:
     async def fetch(self, query: str, *arguments: object, writing: bool = False) -> list[asyncpg.Record]:
         """All rows of one autocommitted statement; errors as `translated` tells them."""
         async with self.connection() as connection:
-            with translated(writing=writing):
+            listening = confirmed(connection) if writing or self._pooled else nullcontext()
+            with translated(writing=writing), listening:
                 if not self._pooled:
-                    if not writing:
-                        return await connection.fetch(query, *arguments)
-                    with confirmed(connection):
-                        return await connection.fetch(query, *arguments)
-                with confirmed(connection):
-                    async with connection.transaction():
-                        await connection.execute(self._local_settings)
-                        return await connection.fetch(query, *arguments)
+                    return await connection.fetch(query, *arguments)
+                async with connection.transaction():
+                    await connection.execute(self._local_settings)
+                    return await connection.fetch(query, *arguments)
 
     async def read(self, query: str, *arguments: object) -> list[asyncpg.Record]:
         """As `fetch`, for what people look for. Raises Invalid (code `query_too_broad`) where it takes too long."""
