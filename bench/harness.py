@@ -16,11 +16,12 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from bench import processes
-from bench.programs import floor, generator, hostile, mission, target
+from bench.programs import floor, generator, hostile, journey, mission, target
 from bench.programs.generator import Load, Published, counted
+from bench.programs.journey import Aim, Commits
 from bench.server import KEY, Broken, Server
 
 EVENT_TYPE: Final = "bench.event"
@@ -73,8 +74,44 @@ class Worker:
         self._process.kill()
 
 
+class Subject(Protocol):
+    """What stands between the generator and the target, and is measured."""
+
+    @property
+    def port(self) -> int: ...
+
+    def cpu(self) -> float:
+        """Seconds of CPU that its processes used, without PostgreSQL."""
+
+    def postgres_cpu(self) -> float:
+        """Seconds of CPU that its PostgreSQL used."""
+
+
+class Journey:
+    """The journey floor, started and aimed at a target."""
+
+    def __init__(self, target_port: int, *, ca_file: Path | None = None) -> None:
+        self._worker = Worker(journey.run)
+        self.port: int
+        self.port, self._postmaster = self._worker.told()
+        self._worker.ask(Aim(target_port, KEY, ca_file))
+
+    def cpu(self) -> float:
+        return processes.cpu(self._worker.pid)
+
+    def postgres_cpu(self) -> float:
+        return processes.postgres_cpu(self._postmaster)
+
+    def commits(self) -> Commits:
+        told: Commits = self._worker.ask("commits")
+        return told
+
+    def stop(self) -> None:
+        self._worker.stop(seconds=30)
+
+
 class Usage(NamedTuple):
-    """Seconds of CPU so far, of everyone who takes part."""
+    """Seconds of CPU so far, of everyone who takes part; `server` is the one that is measured, `postgres` its own."""
 
     at: float
     server: float
@@ -108,6 +145,11 @@ class Run(NamedTuple):
     @property
     def per_second(self) -> float:
         return self.received.deliveries / self.seconds
+
+    @property
+    def all_us(self) -> float:
+        """CPU of the server and its PostgreSQL, a delivery."""
+        return self.cpu_us + self.postgres_us
 
 
 class Bench:
@@ -221,16 +263,27 @@ class Bench:
         self.repeated += repeated
         return Received(total, lost, repeated, sorted(times), last_at)
 
-    def measure(self, what: str, apps: Sequence[str], events: int, *, fanout: int = 1, **load: Any) -> Run:
-        """Publish, and wait until everything arrived."""
+    def measure(
+        self,
+        what: str,
+        apps: Sequence[str],
+        events: int,
+        *,
+        fanout: int = 1,
+        through: Subject | None = None,
+        **load: Any,
+    ) -> Run:
+        """Publish to the server, or through another program, and wait until everything arrived."""
         numbers = counted(events, load.get("routes", ()))
         run = self.begin(numbers)
-        before = self.usage()
+        if through is not None:
+            load["port"] = through.port
+        before = self.usage(through)
         published = self.publish(self.load(run, apps, events, **load))
         self.wait_received(numbers * fanout)
         received = self.received(what, fanout)
         time.sleep(SETTLE_SECONDS)
-        after = self.usage()
+        after = self.usage(through)
         answered = array("I")
         answered.frombytes(published.answered_us)
         return Run(
@@ -250,11 +303,12 @@ class Bench:
 
     # What the processes cost
 
-    def usage(self) -> Usage:
+    def usage(self, through: Subject | None = None) -> Usage:
+        measured = through or self.server
         return Usage(
             at=time.time(),
-            server=processes.cpu(self.server.pid),
-            postgres=processes.postgres_cpu(self.server.postmaster),
+            server=measured.cpu(),
+            postgres=measured.postgres_cpu(),
             generator=processes.cpu(self.generator.pid),
             target=processes.cpu(self.target.pid),
             machine=processes.machine_cpu(),

@@ -76,6 +76,10 @@ class Server:
             told: bytes = answer.read()
         return told
 
+    def metrics(self) -> dict[str, float]:
+        """What it tells of itself now: each series, with its labels as they are written, and its value."""
+        return read_metrics(self.send("GET", "/metrics", None).decode())
+
     @property
     def pid(self) -> int:
         return self._process.pid
@@ -83,6 +87,13 @@ class Server:
     @property
     def postmaster(self) -> int:
         return int((self.data / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+
+    def cpu(self) -> float:
+        """Seconds of CPU that its process used."""
+        return processes.cpu(self.pid)
+
+    def postgres_cpu(self) -> float:
+        return processes.postgres_cpu(self.postmaster)
 
     def rss_mb(self) -> float:
         return processes.rss_mb(self.pid)
@@ -98,3 +109,9 @@ class Server:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def read_metrics(text: str) -> dict[str, float]:
+    """Prometheus's text format, without timestamps."""
+    lines = (line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#"))
+    return {series: float(value) for series, _, value in lines}

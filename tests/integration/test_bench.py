@@ -28,6 +28,8 @@ FIGURES = {
     "pg_cpu_us_per_delivery",
     "rss_mb",
     "floor_ratio",
+    "journey_floor_ratio",
+    "journey_floor_attempts_per_commit",
     # What they are compared to, and how they were checked.
     "batched_published_per_second",
     "mission_events_per_second",
@@ -131,7 +133,7 @@ def test_a_chart_is_drawn_of_whatever_was_measured(told: Any, tmp_path: Path) ->
 def counted() -> int:
     """How many deliveries a quick run makes; each measurement once more than it counts, to warm up."""
     s = QUICK
-    throughput = s.events * (1 + 1 + 2) + s.events // 2 * 3 + 2 * s.mission_events + s.floor_count
+    throughput = s.events * (1 + 1 + 1 + 2) + s.events // 2 * 3 + 2 * s.mission_events + s.floor_count
     paced = 2 * s.paced_rate * s.paced_seconds + 2 * s.hostile_rate * s.hostile_seconds
     batches = sum((*s.batch_sizes, *s.batch_held_out)) * s.batch_samples + max(*s.batch_sizes, *s.batch_held_out)
     drains = [r * c for r in s.drain_rounds for c in s.drain_concurrency]
