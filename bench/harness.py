@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -168,6 +168,7 @@ class Bench:
         self.mission = Worker(mission.run)
         self.floor = Worker(floor.run)
         self.target_port: int = self.target.told()
+        self.target_url = f"http://127.0.0.1:{self.target_port}"
         self.hostile_port: int = self.hostile.told()
         self._folders = 0
         self.server = self._new_server()
@@ -179,21 +180,31 @@ class Bench:
         self.api("POST", "/v1/event-types", {"name": EVENT_TYPE})
         self.floor.told()
 
-    def renew(self) -> None:
+    def renew(self, environment: Mapping[str, str] | None = None) -> None:
         """From here on an empty platform: the server stops, and one is started on a data directory of its own."""
         self.server.stop()
         shutil.rmtree(self.server.data, ignore_errors=True)
-        self.server = self._new_server()
+        self.server = self._new_server(environment)
         self.server.wait_ready()
         self.api("POST", "/v1/event-types", {"name": EVENT_TYPE})
 
-    def restart(self) -> None:
-        """Start a server on the data directory of the one that was stopped. It is not ready yet."""
-        self.server = Server(self.server.data)
+    def restart(self, *, data: Path | None = None, workers: int = 1) -> None:
+        """Start a server on the data directory of the one that was stopped, or on another one. It is not ready yet."""
+        self.server = Server(data or self.server.data, workers=workers)
 
-    def _new_server(self) -> Server:
+    def _new_server(self, environment: Mapping[str, str] | None = None) -> Server:
         self._folders += 1
-        return Server(self.folder / f"data-{self._folders}")
+        return Server(self.folder / f"data-{self._folders}", environment=environment)
+
+    @contextmanager
+    def aimed_at(self, target: Worker, url: str) -> Iterator[None]:
+        """Within it another target counts, and new endpoints point there."""
+        usual, self.target, self.target_url = (self.target, self.target_url), target, url
+        try:
+            yield
+            self.repeated += self.late()
+        finally:
+            self.target, self.target_url = usual
 
     @property
     def port(self) -> int:
@@ -212,7 +223,7 @@ class Bench:
         self.api("POST", "/v1/apps", {"uid": name})
         for path in range(endpoints):
             uid = "main" if path == 0 else f"also-{path}"
-            url = f"http://127.0.0.1:{self.target_port}/{path}"
+            url = f"{self.target_url}/{path}"
             self.api("POST", f"/v1/apps/{name}/endpoints", {"uid": uid, "url": url} | fields)
         return name
 

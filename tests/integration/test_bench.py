@@ -46,6 +46,8 @@ FIGURES = {
     "crowd_others_p99_ms",
     "slow_target_per_second",
     "mission_slow_target_per_second",
+    "https_events_per_second",
+    "https_journey_floor_ratio",
     "isolation_healthy_p99_ratio",
     "many_endpoints_cost_ratio",
     "backlog_publish_p50_ratio",
@@ -141,6 +143,7 @@ def counted() -> int:
     first = [min(s.drain_rounds[0], 10) * c for c in s.drain_concurrency] + [
         min(x, 10 * c) for x, c, _ in s.drain_beyond
     ]
+    https = 3 * s.events + s.floor_count
     audience = 2 * s.audience_events * AUDIENCE + 2 * s.crowd_rate * s.crowd_seconds
     beset, large = beset_routes("beset", s.isolation_apps), int(s.isolation_rate * LARGE_PACE)
     isolation = (
@@ -152,7 +155,7 @@ def counted() -> int:
     many = s.many_apps + 2 * (s.runs + 1) * s.many_rate * s.many_seconds * FEW
     backlog = 2 + (2 * (s.runs + 1) + s.runs) * s.backlog_rate * s.backlog_seconds
     return (
-        (s.runs + 1) * (throughput + paced + audience)
+        (s.runs + 1) * (throughput + paced + audience + https)
         + batches
         + s.drain_samples * (sum(drains) + s.drain_mission_events)
         + sum(first)
