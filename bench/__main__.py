@@ -29,6 +29,7 @@ from bench.measures import (
     many_endpoints,
     memory,
     throughput,
+    workers,
 )
 from bench.scale import FULL, QUICK, Scale
 from bench.server import Broken
@@ -47,6 +48,7 @@ MEASURES: Final[dict[str, Measure]] = {
     "https": https.measure,
     "isolation": isolation.measure,
     "many-endpoints": many_endpoints.measure,
+    "workers": workers.measure,
     "backlog": backlog.measure,
 }
 EXTRA: Final = ("backlog",)

@@ -13,6 +13,7 @@ from bench.__main__ import MEASURES
 from bench.measures.audience import AUDIENCE
 from bench.measures.isolation import LARGE_PACE, PER_APP, beset_routes
 from bench.measures.many_endpoints import FEW
+from bench.measures.workers import WARM_UP
 from bench.programs.generator import counted as routed
 from bench.scale import FULL, QUICK
 from tests.tidy.tree import ROOT
@@ -50,6 +51,8 @@ FIGURES = {
     "https_journey_floor_ratio",
     "isolation_healthy_p99_ratio",
     "many_endpoints_cost_ratio",
+    "workers1_pg_cpu_us_per_delivery",
+    "workers2_pg_cpu_ratio",
     "backlog_publish_p50_ratio",
     "backlog_p99_ratio",
 }
@@ -153,6 +156,7 @@ def counted() -> int:
         + routed(s.isolation_rate * s.isolation_seconds, beset)
     )
     many = s.many_apps + 2 * (s.runs + 1) * s.many_rate * s.many_seconds * FEW
+    workers = s.runs * len(s.workers) * (s.events + s.events // WARM_UP)
     backlog = 2 + (2 * (s.runs + 1) + s.runs) * s.backlog_rate * s.backlog_seconds
     return (
         (s.runs + 1) * (throughput + paced + audience + https)
@@ -162,5 +166,6 @@ def counted() -> int:
         + s.runs * isolation
         + routed(large * s.isolation_large_seconds, beset)
         + many
+        + workers
         + backlog
     )
