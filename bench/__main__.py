@@ -28,6 +28,7 @@ from bench.measures import (
     latency,
     many_endpoints,
     memory,
+    stored,
     throughput,
     workers,
 )
@@ -50,9 +51,10 @@ MEASURES: Final[dict[str, Measure]] = {
     "many-endpoints": many_endpoints.measure,
     "workers": workers.measure,
     "backlog": backlog.measure,
+    "stored": stored.measure,
 }
-EXTRA: Final = ("backlog",)
-"""Measured only where it is asked for, or in a quick run: with it, everything would take more than ten minutes."""
+EXTRA: Final = ("backlog", "stored")
+"""Measured only where they are asked for, or in a quick run: with them, everything would take more than ten minutes."""
 
 
 def measured(scale: Scale, wanted: list[str]) -> dict[str, Any]:

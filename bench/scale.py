@@ -42,6 +42,8 @@ class Scale(NamedTuple):
     many_rate: int
     many_seconds: int
     workers: tuple[int, ...]  # the first of them is one
+    stored_apps: int  # of ten endpoints each
+    stored_events: int  # of each of them, with an attempt for each of those ten
     backlog_apps: int  # of ten dead endpoints each
     backlog_events: int  # owed to each of those ten
     backlog_rate: int
@@ -85,6 +87,8 @@ FULL: Final = Scale(
     many_rate=500,
     many_seconds=3,
     workers=(1, 2, 4),
+    stored_apps=1_000,
+    stored_events=1_000,
     backlog_apps=1_000,
     backlog_events=100,
     backlog_rate=500,
@@ -128,6 +132,8 @@ QUICK: Final = Scale(
     many_rate=100,
     many_seconds=1,
     workers=(1, 2),
+    stored_apps=10,
+    stored_events=20,
     backlog_apps=10,
     backlog_events=10,
     backlog_rate=100,

@@ -53,6 +53,7 @@ FIGURES = {
     "many_endpoints_cost_ratio",
     "workers1_pg_cpu_us_per_delivery",
     "workers2_pg_cpu_ratio",
+    "stored_ratio",
     "backlog_publish_p50_ratio",
     "backlog_p99_ratio",
 }
@@ -157,6 +158,7 @@ def counted() -> int:
     )
     many = s.many_apps + 2 * (s.runs + 1) * s.many_rate * s.many_seconds * FEW
     workers = s.runs * len(s.workers) * (s.events + s.events // WARM_UP)
+    stored = s.apps + s.runs * 2 * (s.events + s.events // WARM_UP)
     backlog = 2 + (2 * (s.runs + 1) + s.runs) * s.backlog_rate * s.backlog_seconds
     return (
         (s.runs + 1) * (throughput + paced + audience + https)
@@ -167,5 +169,6 @@ def counted() -> int:
         + routed(large * s.isolation_large_seconds, beset)
         + many
         + workers
+        + stored
         + backlog
     )
