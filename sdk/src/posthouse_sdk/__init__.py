@@ -27,6 +27,26 @@ if TYPE_CHECKING:
         StaleTimestampError,
         VerificationError,
     )
+    from posthouse_sdk.publishing.async_client import AsyncPosthouse
+    from posthouse_sdk.publishing.background import Failure, Handle, Stats
+    from posthouse_sdk.publishing.client import Posthouse
+    from posthouse_sdk.publishing.errors import (
+        BufferFullError,
+        ClosedError,
+        ConfigurationError,
+        EventError,
+        FieldError,
+        ForbiddenError,
+        InvalidEventError,
+        NotFoundError,
+        PosthouseError,
+        PublishError,
+        RefusedError,
+        UnauthorisedError,
+        UnavailableError,
+    )
+    from posthouse_sdk.publishing.event import Event, Receipt
+    from posthouse_sdk.publishing.event_types import EventType, declared_types, event_type
     from posthouse_sdk.signatures import (
         HmacKey,
         Key,
@@ -47,6 +67,15 @@ _MODULES: Final = {
         "BodyNotJsonError", "FutureTimestampError", "MalformedHeaderError", "MissingHeaderError",
         "NoMatchingSignatureError", "ParsedBodyError", "SecretError", "StaleTimestampError", "VerificationError",
     ),
+    "publishing.async_client": ("AsyncPosthouse",),
+    "publishing.background": ("Failure", "Handle", "Stats"),
+    "publishing.client": ("Posthouse",),
+    "publishing.errors": (
+        "BufferFullError", "ClosedError", "ConfigurationError", "EventError", "FieldError", "ForbiddenError", "InvalidEventError",
+        "NotFoundError", "PosthouseError", "PublishError", "RefusedError", "UnauthorisedError", "UnavailableError",
+    ),
+    "publishing.event": ("Event", "Receipt"),
+    "publishing.event_types": ("EventType", "declared_types", "event_type"),
     "signatures": (
         "HmacKey", "Key", "SignerKey", "SigningKey", "VerifyingKey", "generate_hmac_key", "generate_signing_key",
         "parse_secret", "sign", "signing_key",
@@ -56,21 +85,44 @@ _MODULES: Final = {
 _HOMES: Final = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
+    "AsyncPosthouse",
     "BodyNotJsonError",
+    "BufferFullError",
+    "ClosedError",
+    "ConfigurationError",
+    "Event",
+    "EventError",
+    "EventType",
+    "Failure",
+    "FieldError",
+    "ForbiddenError",
     "FutureTimestampError",
+    "Handle",
     "HmacKey",
+    "InvalidEventError",
     "Key",
     "MalformedHeaderError",
     "MissingHeaderError",
     "NoMatchingSignatureError",
+    "NotFoundError",
     "ParsedBodyError",
+    "Posthouse",
+    "PosthouseError",
+    "PublishError",
+    "Receipt",
+    "RefusedError",
     "SecretError",
     "SignerKey",
     "SigningKey",
     "StaleTimestampError",
+    "Stats",
+    "UnauthorisedError",
+    "UnavailableError",
     "VerificationError",
     "VerifyingKey",
     "Webhook",
+    "declared_types",
+    "event_type",
     "generate_hmac_key",
     "generate_signing_key",
     "parse_secret",
