@@ -71,8 +71,9 @@ _MODULES: Final = {
     "publishing.background": ("Failure", "Handle", "Stats"),
     "publishing.client": ("Posthouse",),
     "publishing.errors": (
-        "BufferFullError", "ClosedError", "ConfigurationError", "EventError", "FieldError", "ForbiddenError", "InvalidEventError",
-        "NotFoundError", "PosthouseError", "PublishError", "RefusedError", "UnauthorisedError", "UnavailableError",
+        "BufferFullError", "ClosedError", "ConfigurationError", "EventError", "FieldError", "ForbiddenError",
+        "InvalidEventError", "NotFoundError", "PosthouseError", "PublishError", "RefusedError", "UnauthorisedError",
+        "UnavailableError",
     ),
     "publishing.event": ("Event", "Receipt"),
     "publishing.event_types": ("EventType", "declared_types", "event_type"),

@@ -106,7 +106,7 @@ def decorator(
         def fire(event: Event) -> None:
             try:
                 submit(event)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the caller must not pay for it; it is logged
                 log.exception("%s published no event of type %s", function.__qualname__, event.type)
                 tell_failed(Failure(event.type, error, event))
 
