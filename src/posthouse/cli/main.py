@@ -40,6 +40,7 @@ COMMANDS: Final = (
     ("listen", "listen:listen", PUBLISH, "A local target that verifies and prints what arrives."),
     ("apply", "apply:apply", CONFIGURE, "Make the server's configuration what YAML files say."),
     ("export", "export:export", CONFIGURE, "Write the server's configuration as a YAML file."),
+    ("catalogue", "catalogue:catalogue", CONFIGURE, "Event types from the classes of your code."),
     ("event-types", "resources:event_types", CONFIGURE, "The catalogue: what can happen."),
     ("apps", "resources:apps", CONFIGURE, "The third parties: who receives events."),
     ("grants", "resources:grants", CONFIGURE, "What an app may hear of: event types and subjects."),
