@@ -17,7 +17,6 @@ from posthouse_sdk.outbox.errors import (
     NotInstalledError,
     NotInTransactionError,
     OutboxError,
-    RowError,
     UnknownConnectionError,
 )
 from posthouse_sdk.outbox.schema import drop_statements, statements
@@ -30,7 +29,6 @@ __all__ = [
     "NotInTransactionError",
     "NotInstalledError",
     "OutboxError",
-    "RowError",
     "UnknownConnectionError",
     "drop_statements",
     "emit",

@@ -1,25 +1,23 @@
-"""What a server's answer to a batch means for the outbox: pure."""
+"""What a server's answer to a batch means for an outbox: pure."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple, assert_never
+
+from posthouse_sdk.publishing import exchange
+from posthouse_sdk.publishing.errors import RefusedError
+from posthouse_sdk.publishing.exchange import Again, Call, Verdict
+from posthouse_sdk.publishing.http1 import Answer as HttpAnswer
 
 RETRY_AFTER_SECONDS_MAX: Final = 300.0
+BUSY_SECONDS: Final = 0.2
 REASON_LENGTH_MAX: Final = 2_000
-
-_CREATED: Final = re.compile(rb'"created_at": ?"([^"]+)"')
-_INDEX: Final = re.compile(r"\[(\d+)\]")
-_IN_PROGRESS: Final = ("idempotency_in_progress", "in_progress")
 
 
 class Accepted(NamedTuple):
-    """All of it is durable there. `at` is the server's time, in unix seconds, where it told."""
+    """All of it is durable there. `at` is the server's time, in unix seconds."""
 
-    at: float | None = None
+    at: float
 
 
 class Refused(NamedTuple):
@@ -32,7 +30,7 @@ class Refused(NamedTuple):
 
 
 class HeldBack(NamedTuple):
-    """Not now for this app, while others may go on."""
+    """Not now for this app, while others may go on. Without `seconds` the server did not say for how long."""
 
     reason: str
     seconds: float | None
@@ -45,7 +43,7 @@ class Faulty(NamedTuple):
 
 
 class Unavailable(NamedTuple):
-    """Nothing can be published now: the server is down, overloaded, or does not know us (`refused`)."""
+    """Nothing can be published now: the server is down, overloaded, or (`refused`) does not know us."""
 
     reason: str
     seconds: float | None = None
@@ -55,81 +53,49 @@ class Unavailable(NamedTuple):
 Answer = Accepted | Refused | HeldBack | Faulty | Unavailable
 
 
-def judge(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
-    """What an answer means. Names of `headers` are in lower case."""
-    if status == 202:
-        return Accepted(_told_time(body))
-    problem = _problem(body)
-    code = str(problem.get("code", ""))
-    path = str(problem.get("path", ""))
-    reason = _reason(status, problem)
-    wait = _retry_after(headers.get("retry-after"))
-    match status:
-        case 401:
-            return Unavailable(f"{reason}. Give a valid key: --api-key or POSTHOUSE_KEY", refused=True)
-        case 403 if code.startswith("quota"):
-            return HeldBack(reason, wait)
-        case 403:
-            return Unavailable(f"{reason}. The relay needs a key of scope admin", refused=True)
-        case 404 if code == "app_not_found":
-            return Refused(f"{reason}. Make it (`posthouse apps create`), then `posthouse outbox retry`", whole=True)
-        case 404 if code == "" or code == "not_found":
-            return Unavailable(f"{reason}. Is --url a Posthouse server's?", refused=True)
-        case 404:
-            return Refused(
-                f"{reason}. Declare the event type (`posthouse event-types create`), then `posthouse outbox retry`",
-                _index(path),
-            )
-        case 409 if code in _IN_PROGRESS:
-            return HeldBack(reason, 0.2)
-        case 408:
-            return Unavailable(reason, wait)
-        case 409:
-            return HeldBack(reason, wait)
-        case 429:
-            return HeldBack(reason, wait or 1.0)
-        case 400 | 413 | 415 | 422:
-            return Refused(reason, _index(path))
-        case 500:
-            return Faulty(reason)
-        case _ if 300 <= status < 500:
-            return Unavailable(f"{reason}. Is --url a Posthouse server's?", wait, refused=True)
+def judge(call: Call, answer: HttpAnswer | Again, *, now: float) -> Answer:
+    """What came back. `now` (unix seconds) is for a Retry-After that is a date."""
+    if isinstance(answer, Again):
+        return Unavailable(answer.reason)
+    return _meaning(exchange.judge(call, answer, now=now), answer.status)
+
+
+def _meaning(verdict: Verdict, status: int) -> Answer:
+    match verdict:
+        case exchange.Accepted(receipts):
+            return Accepted(receipts[0].created_at.timestamp())
+        case Again(reason, after):
+            wait = min(after, RETRY_AFTER_SECONDS_MAX) or None
+            match status:
+                case 409:
+                    return HeldBack(reason, wait or BUSY_SECONDS)
+                case 429:
+                    return HeldBack(reason, wait)
+                case 500:
+                    return Faulty(reason)
+                case _:
+                    return Unavailable(reason, wait)
+        case exchange.Refused(error, at):
+            return _refusal(error, at)
         case _:
-            return Unavailable(reason, wait)
+            assert_never(verdict)
 
 
-def _told_time(body: bytes) -> float | None:
-    found = _CREATED.search(body, 0, 1_000)
-    if found is None:
-        return None
-    try:
-        return datetime.fromisoformat(found[1].decode()).timestamp()
-    except ValueError:
-        return None
+def _refusal(error: RefusedError, at: int | None) -> Answer:
+    reason = str(error)[:REASON_LENGTH_MAX]
+    match error.status:
+        case 400 | 413 | 415 | 422:
+            return Refused(f"{reason}{_THEN}", at)
+        case 403 if error.code.startswith("quota"):
+            return HeldBack(reason, None)
+        case 404 if error.code == "app_not_found":
+            return Refused(f"{reason}{_THEN}", whole=True)
+        case 404 if error.code.startswith("event_type"):
+            return Refused(f"{reason}{_THEN}", at)
+        case 409:
+            return HeldBack(reason, None)
+        case _:
+            return Unavailable(reason, refused=True)
 
 
-def _problem(body: bytes) -> dict[str, Any]:
-    try:
-        told = json.loads(body)
-    except ValueError:
-        return {}
-    return told if isinstance(told, dict) else {}
-
-
-def _reason(status: int, problem: Mapping[str, Any]) -> str:
-    detail = problem.get("detail") or problem.get("title") or f"the server answered {status}"
-    path = problem.get("path")
-    # Its place in our batch tells a reader nothing.
-    where = _INDEX.sub("", str(path), count=1).lstrip(".") if path else ""
-    code = f" ({status} {problem['code']})" if problem.get("code") else f" ({status})"
-    return f"{where + ': ' if where else ''}{detail}{code}"[:REASON_LENGTH_MAX]
-
-
-def _index(path: str) -> int | None:
-    found = _INDEX.match(path)
-    return None if found is None else int(found[1])
-
-
-def _retry_after(text: str | None) -> float | None:
-    """Seconds; a date, which Posthouse does not send, counts as nothing said."""
-    return min(float(text), RETRY_AFTER_SECONDS_MAX) if text is not None and text.isdigit() else None
+_THEN: Final = "; then `posthouse outbox retry`"

@@ -1,7 +1,7 @@
-"""What can go wrong with an outbox. Every text says what to do, and none holds a password.
+"""What can go wrong with an outbox. Every text says what to do, and none holds a password. (That an event cannot be made of
+what was given is an `EventError`, as in publishing.)
 
 OutboxError
-├── RowError                (also a ValueError) the event cannot be written: its type, data, subject, … are wrong
 ├── NotInTransactionError   the connection commits each statement by itself: the event would not be the transaction's
 ├── UnknownConnectionError  (also a TypeError) `emit` was given something that it knows no way to write with
 ├── DsnError                (also a ValueError) the DSN names no database that can hold an outbox
@@ -15,10 +15,6 @@ from __future__ import annotations
 
 class OutboxError(Exception):
     """Base of all errors of the outbox."""
-
-
-class RowError(OutboxError, ValueError):
-    """An event that cannot be written; the text names the argument."""
 
 
 class NotInTransactionError(OutboxError):

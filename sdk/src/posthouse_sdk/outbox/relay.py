@@ -21,7 +21,7 @@ import socket
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, assert_never
 
 from posthouse_sdk.outbox.answers import Accepted, Faulty, HeldBack, Refused, Unavailable
@@ -74,7 +74,7 @@ class Gauges:
     skew_seconds: float = 0.0
     failing_since: float | None = None  # by the monotonic clock
     reason: str = ""
-    rounds: int = field(default=0, repr=False)
+    published_at: float = 0.0  # unix seconds; 0: never
 
     def why_unhealthy(self, now: float) -> str | None:
         """What is wrong for some time now, if anything is."""
@@ -112,7 +112,7 @@ class Relay:
         self.publisher = publisher
         self._settings = settings or RelaySettings()
         self._draw = draw
-        self._now = now or _boot_clock
+        self._now = now or boot_clock
         self.owner = owner or f"{socket.gethostname()[:40]}-{secrets.token_hex(6)}"
         self.gauges = Gauges()
         self._stopping = asyncio.Event()
@@ -239,6 +239,7 @@ class Relay:
         if done:
             await self._remove(done)
             self.gauges.published += len(done)
+            self.gauges.published_at = time.time()
         for error in ended:
             if isinstance(error, BaseException) and not isinstance(error, _Waits):
                 raise error
@@ -366,9 +367,8 @@ class Relay:
         backlog: Backlog = await self._store.backlog()
         self.gauges.pending, self.gauges.dead, self.gauges.oldest_seconds = backlog
 
-    def accepted(self, at: float | None) -> None:
-        if at is not None:
-            self._tell_skew(at - time.time(), "the server")
+    def accepted(self, at: float) -> None:
+        self._tell_skew(at - time.time(), "the server")
 
     def _tell_skew(self, skew: float, whose: str) -> None:
         self.gauges.skew_seconds = skew
@@ -404,7 +404,7 @@ class _Group:
         if not rows:
             return
         self._relay.may_send()
-        answer = await self._relay.publisher.publish(self._app, _body(rows))
+        answer = await self._relay.publisher.publish(self._app, _body(rows), len(rows))
         match answer:
             case Accepted(at):
                 self._accepted(rows, at)
@@ -429,7 +429,7 @@ class _Group:
             case _:
                 assert_never(answer)
 
-    def _accepted(self, rows: Sequence[Row], at: float | None) -> None:
+    def _accepted(self, rows: Sequence[Row], at: float) -> None:
         self._done += [row.id for row in rows]
         self._faults = 0
         self._relay.accepted(at)
@@ -497,7 +497,7 @@ def _shown(what: str | int) -> str:
     return f"key {key}" + (f" of app {app}" if app else "")
 
 
-def _boot_clock() -> float:
+def boot_clock() -> float:
     """Seconds that also pass while the machine sleeps, where the system counts them."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if clock is None else time.clock_gettime(clock)

@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, is_dataclass
-from datetime import date, datetime, time
-from decimal import Decimal
-from enum import Enum
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from posthouse_sdk.outbox.errors import RowError
+from posthouse_sdk.publishing.errors import EventError
+from posthouse_sdk.publishing.event import MISSING, NAME_LENGTH_MAX, Event
 
-NAME_LENGTH_MAX: Final = 128
 TEXT_LENGTH_MAX: Final = 256
 ATTRIBUTE_LENGTH_MAX: Final = 1_024
 CHANNELS_MAX: Final = 16
@@ -28,9 +24,7 @@ DATA_BYTES_MAX: Final = 1024 * 1024
 COLUMNS: Final = ("uid", "type", "subject", "event_key", "app", "data", "extra")
 """What `emit` writes; the database gives `id` and `created_at`."""
 
-_TYPE: Final = re.compile(r"[A-Za-z0-9_]+(?:[.\-][A-Za-z0-9_]+)*\Z")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 class NewRow(NamedTuple):
@@ -64,7 +58,7 @@ class Row(NamedTuple):
 
     def as_json(self) -> str:
         """The event as the server takes it, in a batch. The data go out as they were written."""
-        head: dict[str, Any] = {"type": self.type, "idempotency_key": f"outbox-{self.uid}"}
+        head: dict[str, Any] = {"type": self.type, "idempotency_key": self.uid}
         if self.subject is not None:
             head["subject"] = self.subject
         if self.event_key is not None:
@@ -79,109 +73,45 @@ def line_of(app: str | None, key: str) -> str:
 
 
 def new_row(
-    type: str,
-    data: Any,
+    what: object,
+    data: Any = MISSING,
     *,
     subject: str | None = None,
     key: str | None = None,
     app: str | None = None,
-    channels: Sequence[str] = (),
+    channels: tuple[str, ...] | list[str] = (),
     attributes: Mapping[str, str] | None = None,
-    expires_at: datetime | None = None,
+    expires_at: datetime | timedelta | None = None,
 ) -> NewRow:
-    """The row of an event. Raises RowError where the server would not take it."""
-    if not isinstance(type, str) or len(type) > NAME_LENGTH_MAX or _TYPE.match(type) is None:
-        raise RowError(
-            f"type {type!r} cannot name an event type: letters, digits and _, in words joined by . or -, such as "
-            f"order.created; at most {NAME_LENGTH_MAX} characters"
-        )
-    if subject is not None:
-        _text("subject", subject, TEXT_LENGTH_MAX)
-    if key is not None:
-        _text("key", key, TEXT_LENGTH_MAX)
-    if app is not None:
-        _text("app", app, NAME_LENGTH_MAX)
-    return NewRow(
-        uid=str(uuid.uuid4()),
-        type=type,
-        subject=subject,
-        event_key=key,
-        app=app,
-        data=_encoded(data),
-        extra=_extra(channels, attributes, expires_at),
+    """The row of an event. Raises EventError for what the server would not take: here the mistake can still be seen."""
+    for name, text, length_max in (
+        ("subject", subject, TEXT_LENGTH_MAX),
+        ("key", key, TEXT_LENGTH_MAX),
+        ("app", app, NAME_LENGTH_MAX),
+        *(("channels", channel, NAME_LENGTH_MAX) for channel in channels),
+        *(("attributes", name, NAME_LENGTH_MAX) for name in attributes or ()),
+        *((f"attributes.{name}", value, ATTRIBUTE_LENGTH_MAX) for name, value in (attributes or {}).items()),
+    ):
+        if text is not None:
+            _check(name, text, length_max)
+    if len(channels) > CHANNELS_MAX or len(attributes or ()) > ATTRIBUTES_MAX:
+        raise EventError(f"an event has at most {CHANNELS_MAX} channels and {ATTRIBUTES_MAX} attributes")
+    event = Event(
+        what, data, subject=subject, app=app, key=key, channels=channels, attributes=attributes, expires_at=expires_at
     )
+    if len(event.payload) > DATA_BYTES_MAX:
+        raise EventError(f"the data have {len(event.payload)} bytes; an event has at most {DATA_BYTES_MAX}")
+    extra = None
+    if channels or attributes or expires_at is not None:
+        told = json.loads(event.body)
+        extra = json.dumps({name: told[name] for name in ("channels", "attributes", "expires_at") if name in told})
+    return NewRow(event.idempotency_key, event.type, subject, key, app, event.payload.decode(), extra)
 
 
-def _extra(channels: Sequence[str], attributes: Mapping[str, str] | None, expires_at: datetime | None) -> str | None:
-    """The fields that few events have, as a JSON object."""
-    found: dict[str, Any] = {}
-    if channels:
-        if isinstance(channels, str) or len(channels) > CHANNELS_MAX:
-            raise RowError(f"channels is a list of at most {CHANNELS_MAX} texts")
-        for channel in channels:
-            _text("channels", channel, NAME_LENGTH_MAX)
-        found["channels"] = list(channels)
-    if attributes:
-        if len(attributes) > ATTRIBUTES_MAX:
-            raise RowError(f"attributes has at most {ATTRIBUTES_MAX} entries")
-        for name, value in attributes.items():
-            _text("attributes", name, NAME_LENGTH_MAX)
-            _text(f"attributes[{name!r}]", value, ATTRIBUTE_LENGTH_MAX)
-        found["attributes"] = dict(attributes)
-    if expires_at is not None:
-        if expires_at.tzinfo is None:
-            raise RowError("expires_at has no time zone; give one, such as datetime.now(UTC) + timedelta(hours=1)")
-        found["expires_at"] = expires_at.isoformat()
-    return json.dumps(found) if found else None
-
-
-def _text(name: str, text: object, length_max: int) -> None:
+def _check(name: str, text: object, length_max: int) -> None:
     if not isinstance(text, str):
-        raise RowError(f"{name} is a text, not a {type(text).__name__}")
+        raise EventError(f"{name} is a text, and not a {type(text).__name__}")
     if not 0 < len(text) <= length_max:
-        raise RowError(f"{name} has 1 to {length_max} characters; this has {len(text)}")
-    if _CONTROL.search(text) or _SURROGATE.search(text):
-        raise RowError(f"{name} must not hold control characters or lone surrogates: {text!r}")
-
-
-def _encoded(data: Any) -> str:
-    try:
-        text = json.dumps(
-            _plain_model(data), default=_plain, allow_nan=False, ensure_ascii=False, separators=(",", ":")
-        )
-        size = len(text.encode())
-    except (TypeError, ValueError, RecursionError) as error:
-        raise RowError(f"data is not JSON: {error}") from error
-    if size > DATA_BYTES_MAX:
-        raise RowError(f"data has {size} bytes; an event has at most {DATA_BYTES_MAX}")
-    return text
-
-
-def _plain_model(data: Any) -> Any:
-    """An event-type class, a model or a dataclass as what JSON can hold."""
-    return _plain(data) if hasattr(data, "model_dump") or is_dataclass(data) or _is_struct(data) else data
-
-
-def _plain(value: Any) -> Any:
-    match value:
-        case datetime() | date() | time():
-            return value.isoformat()
-        case uuid.UUID() | Decimal():
-            return str(value)
-        case Enum():
-            return value.value
-        case set() | frozenset():
-            return sorted(value)
-    if hasattr(value, "model_dump"):
-        return value.model_dump(mode="json")
-    if _is_struct(value):
-        import msgspec
-
-        return msgspec.to_builtins(value)
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    raise TypeError(f"a {type(value).__name__} ({value!r:.80}) has no form in JSON")
-
-
-def _is_struct(value: Any) -> bool:
-    return hasattr(type(value), "__struct_fields__")
+        raise EventError(f"{name} has 1 to {length_max} characters; this has {len(text)}")
+    if (found := _CONTROL.search(text)) is not None:
+        raise EventError(f"{name} holds U+{ord(found[0]):04X}, which is no character that it may hold")

@@ -17,13 +17,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from posthouse_sdk.outbox.errors import NotInTransactionError, UnknownConnectionError
 from posthouse_sdk.outbox.row import COLUMNS, NewRow, new_row
+from posthouse_sdk.publishing.event import MISSING
 
 _PARAMETERS: Final = {
     "qmark": lambda n: "?",
@@ -36,28 +37,29 @@ _BEGIN: Final = "the event would be committed by itself, whatever becomes of you
 
 def emit(
     target: Any,
-    type: str,
-    data: Any,
+    what: object,
+    data: Any = MISSING,
     *,
     subject: str | None = None,
     key: str | None = None,
     app: str | None = None,
-    channels: Sequence[str] = (),
+    channels: tuple[str, ...] | list[str] = (),
     attributes: Mapping[str, str] | None = None,
-    expires_at: datetime | None = None,
+    expires_at: datetime | timedelta | None = None,
 ) -> str:
     """Write an event into the transaction of `target`; it is published if and when that commits.
 
-    `data` is anything that JSON can hold, a model (pydantic, msgspec) or a dataclass. Events of one `key` (of one `app`) are
-    published in the order in which they were written. Without `app` the event is for every app that a grant covers.
+    `what` is a type and `data` its data, or `what` alone an instance of a class declared with `@event_type`. Events of one
+    `key` (of one `app`) are published in the order in which they were written. Without `app` the event is for every app that a
+    grant covers.
 
-    Returns the row's `uid`, with which repeats of the relay are told apart: `outbox-<uid>` is its idempotency key.
+    Returns the row's `uid`: the idempotency key that makes repeats of the relay one event.
 
-    Raises: RowError for what the server would refuse, NotInTransactionError on a connection that commits each statement by
+    Raises: EventError for what the server would refuse, NotInTransactionError on a connection that commits each statement by
     itself, UnknownConnectionError, and what the database raises.
     """
     row = new_row(
-        type, data, subject=subject, key=key, app=app, channels=channels, attributes=attributes, expires_at=expires_at
+        what, data, subject=subject, key=key, app=app, channels=channels, attributes=attributes, expires_at=expires_at
     )
     _write(target, row)
     return row.uid
@@ -65,19 +67,19 @@ def emit(
 
 async def emit_async(
     target: Any,
-    type: str,
-    data: Any,
+    what: object,
+    data: Any = MISSING,
     *,
     subject: str | None = None,
     key: str | None = None,
     app: str | None = None,
-    channels: Sequence[str] = (),
+    channels: tuple[str, ...] | list[str] = (),
     attributes: Mapping[str, str] | None = None,
-    expires_at: datetime | None = None,
+    expires_at: datetime | timedelta | None = None,
 ) -> str:
     """`emit` for connections whose statements are awaited."""
     row = new_row(
-        type, data, subject=subject, key=key, app=app, channels=channels, attributes=attributes, expires_at=expires_at
+        what, data, subject=subject, key=key, app=app, channels=channels, attributes=attributes, expires_at=expires_at
     )
     await _write_async(target, row)
     return row.uid
