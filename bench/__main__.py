@@ -27,6 +27,7 @@ from bench.measures import (
     latency,
     many_endpoints,
     memory,
+    relay,
     throughput,
 )
 from bench.scale import FULL, QUICK, Scale
@@ -42,6 +43,7 @@ MEASURES: Final[dict[str, Measure]] = {
     "batch-cost": batch_cost.measure,
     "drain": drain.measure,
     "audience": audience.measure,
+    "relay": relay.measure,
     # Each of these begins with an empty platform of its own.
     "isolation": isolation.measure,
     "many-endpoints": many_endpoints.measure,
