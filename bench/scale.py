@@ -44,6 +44,7 @@ class Scale(NamedTuple):
     relay_events: int
     relay_rates: tuple[int, ...]  # commits a second
     relay_seconds: int
+    workers: tuple[int, ...]  # the first of them is one
     backlog_apps: int  # of ten dead endpoints each
     backlog_events: int  # owed to each of those ten
     backlog_rate: int
@@ -89,6 +90,7 @@ FULL: Final = Scale(
     relay_events=20_000,
     relay_rates=(100, 1_000),
     relay_seconds=4,
+    workers=(1, 2, 4),
     backlog_apps=1_000,
     backlog_events=100,
     backlog_rate=500,
@@ -134,6 +136,7 @@ QUICK: Final = Scale(
     relay_events=500,
     relay_rates=(100,),
     relay_seconds=1,
+    workers=(1, 2),
     backlog_apps=10,
     backlog_events=10,
     backlog_rate=100,
