@@ -237,7 +237,7 @@ async def test_of_several_relays_one_works_and_another_follows(outbox: Place) ->
             assert not second.gauges.working
             # As after kill -9: nothing is released, and nothing renewed.
             first._claim = _nothing  # type: ignore[method-assign]
-            first._store.release = _nothing  # type: ignore[method-assign]
+            first._store.release = _nothing  # type: ignore[method-assign,assignment]
             await until(lambda: second.gauges.working, "the second to take over")
             put(outbox, "later")
             await until(lambda: "later" in server.accepted, "the second to publish")
