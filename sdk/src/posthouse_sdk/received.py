@@ -2,8 +2,8 @@
 
 Sources: Standard Webhooks 1.0.0, section "Payload structure"; CloudEvents 1.0.2, JSON event format and JSON batch format.
 
-The content type decides how a body is read, never its shape: an event whose payload is a text of somebody's choice must not pass
-for an event of another type.
+The content type decides how a body is read, never its shape: an event whose payload is a text of somebody's choice must not
+pass for an event of another type.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ from binascii import a2b_base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from posthouse_sdk.errors import BodyNotJsonError, MalformedBodyError
+
+if TYPE_CHECKING:
+    from posthouse_sdk.webhook import Headers
 
 T = TypeVar("T")
 
@@ -36,11 +39,11 @@ _OF_A_CLOUDEVENT: Final = frozenset(
 class ReceivedEvent(Generic[T]):
     """An event as it was received. What the format does not carry is None.
 
-    `id` is the event's (`evt_…`), the same in every attempt; `message_id` is the request's `webhook-id`: the event's own id too,
-    but for batches. `type` is None for a body that names none. `timestamp` is when the event happened, `signed_at` when
+    `id` is the event's (`evt_…`), the same in every attempt; `message_id` is the request's `webhook-id`: the event's own id
+    too, but for batches. `type` is None for a body that names none. `timestamp` is when the event happened, `signed_at` when
     this request was signed. `data` is the payload: decoded JSON, or bytes where it is another content. `attributes` are the
     other members of the envelope, or the extensions of a CloudEvent. `replay` is whether the sender says that it sends the
-    event again on somebody's request: a hint, which is not signed. `claim` is what the replay store has it under, if one is used.
+    event again on somebody's request: a hint, which is not signed. `claim` is what the replay store has it under, if any.
     """
 
     id: str
@@ -67,7 +70,7 @@ class Claimed:
     token: str
 
 
-def events_of(body: bytes, headers: Mapping[str, str], message_id: str, signed_at: int) -> list[ReceivedEvent[Any]]:
+def events_of(body: bytes, headers: Headers, message_id: str, signed_at: int) -> list[ReceivedEvent[Any]]:
     """The events of a verified request, in their order; one, unless it is a batch.
 
     Raises: BodyNotJsonError, MalformedBodyError.
@@ -140,7 +143,9 @@ def _enveloped(body: dict[str, Any], id: str, common: dict[str, Any]) -> Receive
 
 def _cloudevent(body: Any, common: dict[str, Any]) -> ReceivedEvent[Any]:
     if not isinstance(body, dict) or not (_text(body, "id") and _text(body, "type") and _text(body, "specversion")):
-        raise MalformedBodyError("the signature is right, but the body is no CloudEvent: it lacks specversion, id or type")
+        raise MalformedBodyError(
+            "the signature is right, but the body is no CloudEvent: it lacks specversion, id or type"
+        )
     return ReceivedEvent(
         id=body["id"],
         type=body["type"],

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from posthouse_sdk.errors import (
     BodyNotJsonError,
@@ -37,6 +37,12 @@ _NAMES: Final = (ID_HEADER, TIMESTAMP_HEADER, SIGNATURE_HEADER)
 RAW_BYTES: Final = "pass the raw bytes of the body, as they were received"
 
 
+class Headers(Protocol):
+    """A mapping, or what a framework has for headers: pairs of a name, in any case, and a value."""
+
+    def items(self) -> Iterable[tuple[str, str]]: ...
+
+
 class Webhook:
     """Verifies requests signed with any of some secrets, and signs requests for tests of receivers.
 
@@ -63,7 +69,7 @@ class Webhook:
         self._tolerance: Final = tolerance
         self._clock: Final = clock
 
-    def unwrap(self, body: bytes | str, headers: Mapping[str, str]) -> ReceivedEvent[Any]:
+    def unwrap(self, body: bytes | str, headers: Headers) -> ReceivedEvent[Any]:
         """The event of a request that one of the secrets signed, within the tolerance.
 
         `body` is what came over the wire, unparsed; header names may be of any case. Raw bytes, the standard envelope and
@@ -74,10 +80,12 @@ class Webhook:
         """
         events = self.unwrap_all(body, headers)
         if len(events) != 1 or events[0].batched:
-            raise SeveralEventsError(f"the request brings {len(events)} events in a batch: use unwrap_all() or a Receiver")
+            raise SeveralEventsError(
+                f"the request brings {len(events)} events in a batch: use unwrap_all() or a Receiver"
+            )
         return events[0]
 
-    def unwrap_all(self, body: bytes | str, headers: Mapping[str, str]) -> list[ReceivedEvent[Any]]:
+    def unwrap_all(self, body: bytes | str, headers: Headers) -> list[ReceivedEvent[Any]]:
         """The same for an endpoint that is sent batches: the events of the request, in their order.
 
         Raises: a subclass of VerificationError that names the cause.
@@ -88,7 +96,7 @@ class Webhook:
         message_id, timestamp = self._verified(raw, headers)
         return events_of(raw, headers, message_id, timestamp)
 
-    def verify(self, body: bytes | str, headers: Mapping[str, str]) -> Any:
+    def verify(self, body: bytes | str, headers: Headers) -> Any:
         """The parsed JSON body of a request that one of the secrets signed, within the tolerance.
 
         `body` is what came over the wire, unparsed; header names may be of any case. Keep the `webhook-id` of what you
@@ -103,14 +111,14 @@ class Webhook:
         except (ValueError, RecursionError) as error:
             raise BodyNotJsonError("the signature is right, but the body is not JSON: use check()") from error
 
-    def check(self, body: bytes | str, headers: Mapping[str, str]) -> None:
+    def check(self, body: bytes | str, headers: Headers) -> None:
         """The same for a body of any kind: it is verified and not parsed.
 
         Raises: a subclass of VerificationError that names the cause.
         """
         self._verified(_raw(body), headers)
 
-    def _verified(self, raw: bytes, headers: Mapping[str, str]) -> tuple[str, int]:
+    def _verified(self, raw: bytes, headers: Headers) -> tuple[str, int]:
         """The id and the time (unix seconds) that are signed with the body."""
         found = _find(headers)
         message_id, timestamp = found[ID_HEADER], found[TIMESTAMP_HEADER]
@@ -160,7 +168,7 @@ def _raw(body: bytes | str) -> bytes:
     raise ParsedBodyError(f"the body is a {type(body).__name__}: {RAW_BYTES}, before any parsing")
 
 
-def _find(headers: Mapping[str, str]) -> dict[str, str]:
+def _find(headers: Headers) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in headers.items():
         lower = name.lower()

@@ -37,7 +37,9 @@ class Claim(Enum):
 
 
 class ReplayStore(Protocol):
-    """Keys are at most KEY_LENGTH_MAX visible ASCII characters; a token, of at most TOKEN_LENGTH_MAX, names one claim. Safe to use from several threads.
+    """Keys are at most KEY_LENGTH_MAX visible ASCII characters; a token, of at most TOKEN_LENGTH_MAX, names one claim.
+
+    Safe to use from several threads.
 
     Each call may be repeated: a token claims what it holds already. Raises: whatever its backend raises.
     """

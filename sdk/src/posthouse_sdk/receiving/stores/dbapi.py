@@ -48,9 +48,9 @@ class Connection(Protocol):
 class DbApiReplayStore:
     """`connect` opens a connection; up to IDLE_CONNECTIONS_MAX are kept open for the next call (of SQLite, none).
 
-    Raises: ReceiverError for a driver that is not known (`dialect`, and `paramstyle` of PEP 249, tell it), a table whose name is
-    no identifier, or spans that make no sense; what `connect` raises. Calls raise the driver's errors, and ReplayStoreError where
-    the table is missing.
+    Raises: ReceiverError for a driver that is not known (`dialect`, and `paramstyle` of PEP 249, tell it), a table whose name
+    is no identifier, or spans that make no sense; what `connect` raises. Calls raise the driver's errors, and ReplayStoreError
+    where the table is missing.
     """
 
     def __init__(
@@ -74,8 +74,7 @@ class DbApiReplayStore:
 
     def create_table(self) -> None:
         """Make the table, unless it is there."""
-        for statement in self._flows.create:
-            self._run(_one(statement))
+        self._run(self._flows.create_table())
 
     def claim(self, key: str, token: str) -> Claim:
         claim = self._run(self._flows.claim(key, token))
@@ -188,7 +187,9 @@ def spelled(question: Question, paramstyle: str) -> tuple[str, Any]:
         case "format":
             return _PARAMETER.sub("%s", question.sql), [question.values[name] for name in names]
         case _:
-            raise ReceiverError(f"paramstyle {paramstyle!r} is not known here; there are named, pyformat, qmark and format")
+            raise ReceiverError(
+                f"paramstyle {paramstyle!r} is not known here; there are named, pyformat, qmark and format"
+            )
 
 
 def _spoken(connection: Connection, dialect: str | None, paramstyle: str | None) -> tuple[str, str]:
@@ -203,8 +204,3 @@ def _spoken(connection: Connection, dialect: str | None, paramstyle: str | None)
             f"({', '.join(_DIALECTS)}): say dialect and paramstyle"
         )
     return dialect, paramstyle
-
-
-def _one(statement: str) -> Flow:
-    yield Question(statement, {})
-    return None

@@ -53,6 +53,11 @@ class Flows:
         self._spans: Final = {"claim_seconds": terms.claim_seconds, "keep_seconds": terms.keep_seconds}
         self._claims: Final = count(1)
 
+    def create_table(self) -> Flow:
+        for statement in self.create:
+            yield Question(statement, {})
+        return None
+
     def claim(self, key: str, token: str) -> Flow:
         if next(self._claims) % SWEEP_EVERY == 0:
             yield Question(self._sql.sweep, {})

@@ -1,7 +1,7 @@
 """A replay store in Redis, for a client of the package `redis`: `redis.Redis` or `redis.asyncio.Redis` (or a cluster's).
 
-One key an event. Redis ends claims and confirmations by its own clock. Give it a Redis that does not evict (`noeviction`): what is
-evicted is let in again.
+One key an event. Redis ends claims and confirmations by its own clock. Give it a Redis that does not evict (`noeviction`): what
+is evicted is let in again.
 """
 
 from __future__ import annotations

@@ -43,8 +43,7 @@ class SqlAlchemyReplayStore:
 
     def create_table(self) -> None:
         """Make the table, unless it is there."""
-        for statement in self._flows.create:
-            self._run(_one(statement))
+        self._run(self._flows.create_table())
 
     def claim(self, key: str, token: str) -> Claim:
         claim = self._run(self._flows.claim(key, token))
@@ -60,7 +59,7 @@ class SqlAlchemyReplayStore:
         Raises: ClaimLostError, upon which the caller must roll back; ReceiverError for an event that was not claimed.
         """
         claimed = claim_of(event)
-        self._follow(session, self._flows.confirm_own(claimed.key, claimed.token))
+        _follow(session, self._flows, self._flows.confirm_own(claimed.key, claimed.token))
 
     def release(self, key: str, token: str) -> None:
         self._run(self._flows.release(key, token))
@@ -70,21 +69,7 @@ class SqlAlchemyReplayStore:
 
     def _run(self, flow: Flow) -> Claim | None:
         with self._engine.begin() as connection:
-            return self._follow(connection, flow)
-
-    def _follow(self, connection: Session | Connection, flow: Flow) -> Claim | None:
-        try:
-            question = next(flow)
-            while True:
-                statement, values = _spelled(question)
-                try:
-                    told = _told(connection.execute(statement, values), question)
-                except Exception as error:
-                    raise self._flows.explained(error) from error
-                question = flow.send(told)
-        except StopIteration as end:
-            result: Claim | None = end.value
-            return result
+            return _follow(connection, self._flows, flow)
 
 
 class AsyncSqlAlchemyReplayStore:
@@ -106,8 +91,7 @@ class AsyncSqlAlchemyReplayStore:
 
     async def create_table(self) -> None:
         """Make the table, unless it is there."""
-        for statement in self._flows.create:
-            await self._run(_one(statement))
+        await self._run(self._flows.create_table())
 
     async def claim(self, key: str, token: str) -> Claim:
         claim = await self._run(self._flows.claim(key, token))
@@ -123,7 +107,7 @@ class AsyncSqlAlchemyReplayStore:
         Raises: ClaimLostError, upon which the caller must roll back; ReceiverError for an event that was not claimed.
         """
         claimed = claim_of(event)
-        await self._follow(session, self._flows.confirm_own(claimed.key, claimed.token))
+        await session.run_sync(_follow, self._flows, self._flows.confirm_own(claimed.key, claimed.token))
 
     async def release(self, key: str, token: str) -> None:
         await self._run(self._flows.release(key, token))
@@ -133,37 +117,32 @@ class AsyncSqlAlchemyReplayStore:
 
     async def _run(self, flow: Flow) -> Claim | None:
         async with self._engine.begin() as connection:
-            return await self._follow(connection, flow)
-
-    async def _follow(self, connection: AsyncSession | AsyncConnection, flow: Flow) -> Claim | None:
-        try:
-            question = next(flow)
-            while True:
-                statement, values = _spelled(question)
-                try:
-                    told = _told(await connection.execute(statement, values), question)
-                except Exception as error:
-                    raise self._flows.explained(error) from error
-                question = flow.send(told)
-        except StopIteration as end:
-            result: Claim | None = end.value
-            return result
+            return await connection.run_sync(_follow, self._flows, flow)
 
 
-def _spelled(question: Question) -> tuple[Any, dict[str, Any]]:
+def _follow(connection: Session | Connection, flows: Flows, flow: Flow) -> Claim | None:
+    try:
+        question = next(flow)
+        while True:
+            question = flow.send(_ask(connection, flows, question))
+    except StopIteration as end:
+        result: Claim | None = end.value
+        return result
+
+
+def _ask(connection: Session | Connection, flows: Flows, question: Question) -> Told:
     from sqlalchemy import text
+    from sqlalchemy.exc import DBAPIError
 
-    return text(question.sql), dict(question.values)
-
-
-def _told(result: Any, question: Question) -> Told:
+    try:
+        result: Any = connection.execute(text(question.sql), dict(question.values))
+    except DBAPIError as error:
+        explained = flows.explained(error)
+        if explained is error:
+            raise
+        raise explained from error
     row = result.first() if question.reads else None
     return Told(result.rowcount, None if row is None else tuple(row))
-
-
-def _one(statement: str) -> Flow:
-    yield Question(statement, {})
-    return None
 
 
 def _check(engine: Any, name: str, *, is_async: bool) -> None:

@@ -1,8 +1,10 @@
 """The statements of a replay store in a database: PostgreSQL, MySQL, MariaDB, SQLite.
 
-The database's own clock grants and ends claims. `until` is unix seconds. Ids are compared byte by byte, so that MySQL does not take
-`evt_a` for `evt_A`.
+The database's own clock grants and ends claims. `until` is unix seconds. Ids are compared byte by byte, so that MySQL does not
+take `evt_a` for `evt_A`.
 """
+
+# ruff: noqa: S608 - the only name that is put into them, the table's, is checked
 
 from __future__ import annotations
 
@@ -64,7 +66,9 @@ def statements(dialect: str, table: str = TABLE) -> Statements:
     if dialect not in _NOW:
         raise ReceiverError(f"there is no replay store for {dialect!r}; there is one for {', '.join(DIALECTS)}")
     if not re.fullmatch(r"([A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_]{0,62}", table):
-        raise ReceiverError(f"a table's name is letters, digits and underscores, and may have a schema before it: {table!r}")
+        raise ReceiverError(
+            f"a table's name is letters, digits and underscores, and may have a schema before it: {table!r}"
+        )
     now = _NOW[dialect]
     ignore, conflict = ("IGNORE ", "") if dialect in ("mysql", "mariadb") else ("", " ON CONFLICT DO NOTHING")
     columns = f"INTO {table} (id, token, confirmed, until) VALUES"
