@@ -27,7 +27,7 @@ from posthouse_sdk.receiving.stores.sqlalchemy import AsyncSqlAlchemyReplayStore
 
 CLAIM_SECONDS: Final = 100.0
 KEEP_SECONDS: Final = 1000.0
-SPANS: Final[dict[str, float]] = {"claim_seconds": CLAIM_SECONDS, "keep_seconds": KEEP_SECONDS}
+SPANS: Final[Any] = {"claim_seconds": CLAIM_SECONDS, "keep_seconds": KEEP_SECONDS}
 _DROP: Final = "DROP TABLE IF EXISTS posthouse_received"
 _OLDER: Final = "UPDATE posthouse_received SET until = until - {}"
 

@@ -1,46 +1,78 @@
-"""Posthouse for its users: sign and verify webhooks the Standard Webhooks way.
+"""Posthouse for its users: publish events, and receive signed webhooks the Standard Webhooks way.
 
-    event = Webhook("whsec_…").verify(body, headers)  # raises a VerificationError that names the cause
+    hub = Posthouse()                                     # POSTHOUSE_URL and POSTHOUSE_API_KEY
+    hub.on_event("user_register", {"username": "li"})     # in the background, in batches
 
-Importing it costs the standard library only; `cryptography` is loaded when the first ed25519 key is.
+    event = Webhook("whsec_…").verify(body, headers)      # raises a VerificationError that names the cause
+
+A name is imported when it is first used (PEP 562): importing the package costs a few milliseconds, and receiving does
+not load what publishing needs. `_HOMES` says where each public name lives; the block under `TYPE_CHECKING` says the
+same to type checkers, and a test holds the two together.
 """
 
-from posthouse_sdk.errors import (
-    BodyNotJsonError,
-    ClaimLostError,
-    FutureTimestampError,
-    MalformedBodyError,
-    MalformedHeaderError,
-    MissingHeaderError,
-    NoMatchingSignatureError,
-    ParsedBodyError,
-    ReceiverError,
-    ReplayStoreError,
-    ReserialisedBodyError,
-    SecretError,
-    SeveralEventsError,
-    StaleTimestampError,
-    VerificationError,
-    WrongSecretKindError,
-)
-from posthouse_sdk.signatures import (
-    HmacKey,
-    Key,
-    SignerKey,
-    SigningKey,
-    VerifyingKey,
-    generate_hmac_key,
-    generate_signing_key,
-    parse_secret,
-    sign,
-    signing_key,
-)
-from posthouse_sdk.webhook import Webhook
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from posthouse_sdk.errors import (
+        BodyNotJsonError,
+        ClaimLostError,
+        FutureTimestampError,
+        MalformedBodyError,
+        MalformedHeaderError,
+        MissingHeaderError,
+        NoMatchingSignatureError,
+        ParsedBodyError,
+        ReceiverError,
+        ReplayStoreError,
+        ReserialisedBodyError,
+        SecretError,
+        SeveralEventsError,
+        StaleTimestampError,
+        VerificationError,
+        WrongSecretKindError,
+    )
+    from posthouse_sdk.received import ReceivedEvent
+    from posthouse_sdk.receiving import Gate, Receiver, RetryLater
+    from posthouse_sdk.signatures import (
+        HmacKey,
+        Key,
+        SignerKey,
+        SigningKey,
+        VerifyingKey,
+        generate_hmac_key,
+        generate_signing_key,
+        parse_secret,
+        sign,
+        signing_key,
+    )
+    from posthouse_sdk.webhook import Webhook
+
+# One line a module, sorted by module; a name stands once.
+_MODULES: Final = {
+    "errors": (
+        "BodyNotJsonError", "ClaimLostError", "FutureTimestampError", "MalformedBodyError", "MalformedHeaderError",
+        "MissingHeaderError", "NoMatchingSignatureError", "ParsedBodyError", "ReceiverError", "ReplayStoreError",
+        "ReserialisedBodyError", "SecretError", "SeveralEventsError", "StaleTimestampError", "VerificationError",
+        "WrongSecretKindError",
+    ),
+    "received": ("ReceivedEvent",),
+    "receiving": ("Gate", "Receiver", "RetryLater"),
+    "signatures": (
+        "HmacKey", "Key", "SignerKey", "SigningKey", "VerifyingKey", "generate_hmac_key", "generate_signing_key",
+        "parse_secret", "sign", "signing_key",
+    ),
+    "webhook": ("Webhook",),
+}  # fmt: skip
+_HOMES: Final = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "BodyNotJsonError",
     "ClaimLostError",
     "FutureTimestampError",
+    "Gate",
     "HmacKey",
     "Key",
     "MalformedBodyError",
@@ -48,9 +80,12 @@ __all__ = [
     "MissingHeaderError",
     "NoMatchingSignatureError",
     "ParsedBodyError",
+    "ReceivedEvent",
+    "Receiver",
     "ReceiverError",
     "ReplayStoreError",
     "ReserialisedBodyError",
+    "RetryLater",
     "SecretError",
     "SeveralEventsError",
     "SignerKey",
@@ -66,3 +101,16 @@ __all__ = [
     "sign",
     "signing_key",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -33,6 +33,10 @@ HMAC_KEY_BYTES_MAX: Final = 64
 HMAC_KEY_BYTES: Final = 32
 SEED_BYTES: Final = 32
 PUBLIC_BYTES: Final = 32
+_NO_ED25519: Final = (
+    "ed25519 keys (whsk_…, whpk_…) need the package cryptography: pip install 'posthouse-sdk[ed25519]'; "
+    "whsec_… secrets do without"
+)
 MESSAGE_ID_LENGTH_MAX: Final = 256
 
 
@@ -235,12 +239,16 @@ def _from_base64(text: str, prefix: str) -> bytes:
 
 
 def _private_key(seed: bytes) -> Ed25519PrivateKey:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
+    try:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    except ImportError as error:
+        raise SecretError(_NO_ED25519) from error
     return Ed25519PrivateKey.from_private_bytes(seed)
 
 
 def _public_key(raw: bytes) -> Ed25519PublicKey:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
+    try:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    except ImportError as error:
+        raise SecretError(_NO_ED25519) from error
     return Ed25519PublicKey.from_public_bytes(raw)

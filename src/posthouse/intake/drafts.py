@@ -113,8 +113,15 @@ class Drafter:
         key, batch = request.idempotency_key, request.batch
         fingerprint = b"" if key is None else sha256(request.body).digest()
         drafts = []
+        own: dict[str, int] = {}
         for index, event in enumerate(events):
             payload = bytes(event.data)
+            event_key, event_fingerprint = key if key is None or not batch else f"{key}\x1f{index}", fingerprint
+            if event.idempotency_key is not None:
+                # It goes with the event, whatever request brings it, and with whatever others.
+                event_key, event_fingerprint = event.idempotency_key, sha256(msgspec.json.encode(event)).digest()
+                if (first := own.setdefault(event_key, index)) != index:
+                    raise Invalid(f"is that of [{first}], too", path=f"[{index}].idempotency_key")
             await self._catalogue.check(event.type, payload, path=f"[{index}].data" if batch else "data")
             drafts.append(
                 Draft(
@@ -128,8 +135,8 @@ class Drafter:
                     channels=event.channels,
                     attributes=attributes_json(event.attributes),
                     expires_at=None if event.expires_at is None else event.expires_at.timestamp(),
-                    idempotency_key=key if key is None or not batch else f"{key}\x1f{index}",
-                    fingerprint=fingerprint,
+                    idempotency_key=event_key,
+                    fingerprint=event_fingerprint,
                 )
             )
         return drafts
