@@ -12,7 +12,14 @@ from tests.installed import Installed, installed
 if TYPE_CHECKING:
     from tests.postgres import PostgresServer
 
-pytest_plugins = ["tests.clusters", "tests.postgres", "tests.redis_server", "tests.wheel"]
+pytest_plugins = [
+    "tests.clusters",
+    "tests.postgres",
+    "tests.databases",
+    "tests.outboxes",
+    "tests.redis_server",
+    "tests.wheel",
+]
 
 
 @pytest.fixture

@@ -12,11 +12,13 @@ from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
+import pymysql
 import pytest
 import redis
 import redis.asyncio
 from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
+from tests.databases import MariaDb
 from tests.postgres import PostgresServer
 
 from posthouse_sdk.receiving.stores.dbapi import DbApiReplayStore
@@ -119,6 +121,13 @@ def sqlite_world(folder: str) -> AbstractAsyncContextManager[StoreWorld]:
     return dbapi_world(connect)
 
 
+def mariadb_world(dsn: str) -> AbstractAsyncContextManager[StoreWorld]:
+    parts = urlsplit(dsn)
+    return dbapi_world(
+        lambda: pymysql.connect(unix_socket=parts.query.partition("=")[2], user="root", database=parts.path[1:])
+    )
+
+
 def psycopg_world(dsn: str) -> AbstractAsyncContextManager[StoreWorld]:
     return dbapi_world(lambda: psycopg.connect(dsn))
 
@@ -186,7 +195,9 @@ WORLDS: Final[dict[str, tuple[str, Making]]] = {
     "django-cache": ("tmp_path", django_world),
     "sqlite": ("tmp_path", sqlite_world),
     "psycopg": ("received_dsn", psycopg_world),
+    "pymysql": ("received_mariadb", mariadb_world),
     "sqlalchemy-sqlite": ("tmp_path", lambda folder: sqlalchemy_world(f"sqlite:///{folder}/received.db")),
+    "sqlalchemy-pymysql": ("received_mariadb", lambda dsn: sqlalchemy_world(dsn.replace("mysql:", "mysql+pymysql:"))),
     "sqlalchemy-psycopg": ("received_dsn", lambda dsn: sqlalchemy_world(as_driver(dsn, "psycopg"))),
     "sqlalchemy-aiosqlite": (
         "tmp_path",
@@ -201,6 +212,12 @@ WORLDS: Final[dict[str, tuple[str, Making]]] = {
 def received_dsn(postgres_server: PostgresServer) -> str:
     """The DSN of a database that the worlds use one after the other."""
     return asyncio.run(postgres_server.bare_database())
+
+
+@pytest.fixture(scope="session")
+def received_mariadb(mariadb: MariaDb) -> str:
+    """The same of a MariaDB, where one is installed."""
+    return mariadb.fresh_database()
 
 
 @pytest.fixture(params=WORLDS)

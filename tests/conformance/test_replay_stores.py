@@ -8,6 +8,7 @@ from collections import Counter
 
 from tests.stores import CLAIM_SECONDS, KEEP_SECONDS, StoreWorld, memory_world
 from tests.stores import received_dsn as received_dsn
+from tests.stores import received_mariadb as received_mariadb
 from tests.stores import store_making as store_making
 from tests.stores import store_world as store_world
 

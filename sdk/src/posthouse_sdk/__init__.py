@@ -34,6 +34,26 @@ if TYPE_CHECKING:
         VerificationError,
         WrongSecretKindError,
     )
+    from posthouse_sdk.publishing.async_client import AsyncPosthouse
+    from posthouse_sdk.publishing.background import Failure, Handle, Stats
+    from posthouse_sdk.publishing.client import Posthouse
+    from posthouse_sdk.publishing.errors import (
+        BufferFullError,
+        ClosedError,
+        ConfigurationError,
+        EventError,
+        FieldError,
+        ForbiddenError,
+        InvalidEventError,
+        NotFoundError,
+        PosthouseError,
+        PublishError,
+        RefusedError,
+        UnauthorisedError,
+        UnavailableError,
+    )
+    from posthouse_sdk.publishing.event import Event, Receipt
+    from posthouse_sdk.publishing.event_types import EventType, declared_types, event_type
     from posthouse_sdk.received import ReceivedEvent
     from posthouse_sdk.receiving import Gate, Receiver, RetryLater
     from posthouse_sdk.signatures import (
@@ -60,6 +80,16 @@ _MODULES: Final = {
     ),
     "received": ("ReceivedEvent",),
     "receiving": ("Gate", "Receiver", "RetryLater"),
+    "publishing.async_client": ("AsyncPosthouse",),
+    "publishing.background": ("Failure", "Handle", "Stats"),
+    "publishing.client": ("Posthouse",),
+    "publishing.errors": (
+        "BufferFullError", "ClosedError", "ConfigurationError", "EventError", "FieldError", "ForbiddenError",
+        "InvalidEventError", "NotFoundError", "PosthouseError", "PublishError", "RefusedError", "UnauthorisedError",
+        "UnavailableError",
+    ),
+    "publishing.event": ("Event", "Receipt"),
+    "publishing.event_types": ("EventType", "declared_types", "event_type"),
     "signatures": (
         "HmacKey", "Key", "SignerKey", "SigningKey", "VerifyingKey", "generate_hmac_key", "generate_signing_key",
         "parse_secret", "sign", "signing_key",
@@ -69,20 +99,38 @@ _MODULES: Final = {
 _HOMES: Final = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
+    "AsyncPosthouse",
     "BodyNotJsonError",
+    "BufferFullError",
     "ClaimLostError",
+    "ClosedError",
+    "ConfigurationError",
+    "Event",
+    "EventError",
+    "EventType",
+    "Failure",
+    "FieldError",
+    "ForbiddenError",
     "FutureTimestampError",
     "Gate",
+    "Handle",
     "HmacKey",
+    "InvalidEventError",
     "Key",
     "MalformedBodyError",
     "MalformedHeaderError",
     "MissingHeaderError",
     "NoMatchingSignatureError",
+    "NotFoundError",
     "ParsedBodyError",
+    "Posthouse",
+    "PosthouseError",
+    "PublishError",
+    "Receipt",
     "ReceivedEvent",
     "Receiver",
     "ReceiverError",
+    "RefusedError",
     "ReplayStoreError",
     "ReserialisedBodyError",
     "RetryLater",
@@ -91,10 +139,15 @@ __all__ = [
     "SignerKey",
     "SigningKey",
     "StaleTimestampError",
+    "Stats",
+    "UnauthorisedError",
+    "UnavailableError",
     "VerificationError",
     "VerifyingKey",
     "Webhook",
     "WrongSecretKindError",
+    "declared_types",
+    "event_type",
     "generate_hmac_key",
     "generate_signing_key",
     "parse_secret",

@@ -40,13 +40,15 @@ def _dataclass(cls: Any, data: Any) -> Any:
 
 
 def event_type_of(cls: type) -> str:
-    """The event type that a class stands for: its `event_type`.
+    """The event type that a class is declared as (`@event_type("order.created")`).
 
-    Raises: ReceiverError where it has none.
+    Raises: ReceiverError where it is not.
     """
-    name = getattr(cls, "event_type", None)
-    if not isinstance(name, str):
+    declared = getattr(cls, "__posthouse_event_type__", None)
+    if declared is None:
         raise ReceiverError(
-            f'{cls.__qualname__} names no event type: on("order.created", data={cls.__qualname__}) does'
+            f"{cls.__qualname__} is declared as no event type: decorate it with @event_type, "
+            f'or say on("order.created", data={cls.__qualname__})'
         )
+    name: str = declared.name
     return name

@@ -210,7 +210,6 @@ def test_what_has_ended_is_swept_as_others_are_claimed(tmp_path: Path) -> None:
     store = SqlAlchemyReplayStore(engine)
     store.confirm("evt_old", "x")
     with engine.begin() as connection:
-        connection.execute(text("PRAGMA synchronous = off"))
         connection.execute(text("UPDATE posthouse_received SET until = 1"))
     for _ in range(SWEEP_EVERY):
         store.claim("evt_new", "mine")

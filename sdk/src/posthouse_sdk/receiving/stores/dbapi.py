@@ -90,7 +90,7 @@ class DbApiReplayStore:
         Raises: ClaimLostError, upon which the caller must roll back; ReceiverError for an event that was not claimed.
         """
         claimed = claim_of(event)
-        self._follow(connection, self._flows.confirm_own(claimed.key, claimed.token))
+        self._follow(connection, self._flows.confirm_own(claimed.key, claimed.token), lambda: None)
 
     def release(self, key: str, token: str) -> None:
         self._run(self._flows.release(key, token))
@@ -113,8 +113,7 @@ class DbApiReplayStore:
         if connection is None:
             connection = self._connect()
         try:
-            result = self._follow(connection, flow)
-            connection.commit()
+            result = self._follow(connection, flow, connection.commit)
         except BaseException:
             connection.close()  # whatever state it is in
             raise
@@ -140,12 +139,14 @@ class DbApiReplayStore:
                 return
         connection.close()
 
-    def _follow(self, connection: Connection, flow: Flow) -> Claim | None:
+    def _follow(self, connection: Connection, flow: Flow, after_each: Callable[[], Any]) -> Claim | None:
         cursor = connection.cursor()
         try:
             question = next(flow)
             while True:
-                question = flow.send(self._ask(cursor, question))
+                told = self._ask(cursor, question)
+                after_each()
+                question = flow.send(told)
         except StopIteration as end:
             result: Claim | None = end.value
             return result

@@ -33,7 +33,9 @@ Flow = Generator[Question, Told, Claim | None]
 
 
 class Flows:
-    """Each in one transaction. `table` is made by the statements of `create`.
+    """Each question is a transaction of its own: in one together, InnoDB's shared locks of a duplicate insert would deadlock.
+
+    `table` is made by the statements of `create`.
 
     Raises: ReceiverError for a dialect, a table or spans that will not do.
     """

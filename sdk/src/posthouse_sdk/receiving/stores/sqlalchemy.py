@@ -68,8 +68,8 @@ class SqlAlchemyReplayStore:
         self._run(self._flows.forget(key))
 
     def _run(self, flow: Flow) -> Claim | None:
-        with self._engine.begin() as connection:
-            return _follow(connection, self._flows, flow)
+        with self._engine.connect() as connection:
+            return _follow(connection, self._flows, flow, commits=True)
 
 
 class AsyncSqlAlchemyReplayStore:
@@ -116,15 +116,18 @@ class AsyncSqlAlchemyReplayStore:
         await self._run(self._flows.forget(key))
 
     async def _run(self, flow: Flow) -> Claim | None:
-        async with self._engine.begin() as connection:
-            return await connection.run_sync(_follow, self._flows, flow)
+        async with self._engine.connect() as connection:
+            return await connection.run_sync(_follow, self._flows, flow, commits=True)
 
 
-def _follow(connection: Session | Connection, flows: Flows, flow: Flow) -> Claim | None:
+def _follow(connection: Session | Connection, flows: Flows, flow: Flow, *, commits: bool = False) -> Claim | None:
     try:
         question = next(flow)
         while True:
-            question = flow.send(_ask(connection, flows, question))
+            told = _ask(connection, flows, question)
+            if commits:
+                connection.commit()
+            question = flow.send(told)
     except StopIteration as end:
         result: Claim | None = end.value
         return result
