@@ -1,4 +1,4 @@
-"""Databases of others for tests: MariaDB, where it is installed (`make databases`).
+"""Databases of others for tests: MariaDB, where it is installed (`make test-databases`).
 
 One server a session, on a socket in a folder of its own and no port, with nothing synced to disk; each test gets a database.
 """
@@ -105,6 +105,6 @@ def mariadb_server() -> Iterator[MariaDb]:
 @pytest.fixture(scope="session")
 def mariadb() -> Iterator[MariaDb]:
     if mariadb_program() is None:
-        pytest.skip("MariaDB is not installed; `make databases` installs it where that is permitted")
+        pytest.skip("MariaDB is not installed; `make test-databases` installs it where that is permitted")
     with mariadb_server() as server:
         yield server
