@@ -41,6 +41,10 @@ class Scale(NamedTuple):
     many_endpoints: int  # in each of them
     many_rate: int
     many_seconds: int
+    relay_events: int
+    relay_rates: tuple[int, ...]  # commits a second
+    relay_seconds: int
+    workers: tuple[int, ...]  # the first of them is one
     backlog_apps: int  # of ten dead endpoints each
     backlog_events: int  # owed to each of those ten
     backlog_rate: int
@@ -83,6 +87,10 @@ FULL: Final = Scale(
     many_endpoints=100,
     many_rate=500,
     many_seconds=3,
+    relay_events=20_000,
+    relay_rates=(100, 1_000),
+    relay_seconds=4,
+    workers=(1, 2, 4),
     backlog_apps=1_000,
     backlog_events=100,
     backlog_rate=500,
@@ -125,6 +133,10 @@ QUICK: Final = Scale(
     many_endpoints=50,
     many_rate=100,
     many_seconds=1,
+    relay_events=500,
+    relay_rates=(100,),
+    relay_seconds=1,
+    workers=(1, 2),
     backlog_apps=10,
     backlog_events=10,
     backlog_rate=100,

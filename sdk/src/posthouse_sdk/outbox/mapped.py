@@ -53,7 +53,10 @@ def check_transaction(connection: Connection) -> None:
 
 def _bind(session: Session) -> dict[str, Any]:
     """For a session that has an engine for each class: the only engine that there is. Several are ambiguous."""
-    binds = {id(bind): bind for bind in getattr(session, "_Session__binds", {}).values()}
+    given = getattr(session, "binds", None) or getattr(
+        session, "_Session__binds", {}
+    )  # since SQLAlchemy 2.1, and before
+    binds = {id(bind): bind for bind in given.values()}
     if len(binds) != 1:
         raise NotInTransactionError(
             "this session has several databases, or none: give emit() the connection of the one that the event belongs "
