@@ -93,10 +93,6 @@ class Store(Protocol):
         record; by default, of all time. (Of what was sent before a crash something may not be.)"""
         ...
 
-    async def owners(self) -> dict[bytes, int]:
-        """Every owner and how many partitions it holds."""
-        ...
-
     async def attend(self, owner: bytes, *, seconds: float) -> None:
         """Say that this process takes part in owning partitions, for so long by the database's clock; 0: no longer."""
         ...

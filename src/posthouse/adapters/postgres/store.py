@@ -108,9 +108,6 @@ class PostgresStore:
         seconds = [(on_record or {}).get(partition, math.inf) for partition in epochs]
         await self._reading.execute(SQL.release, owner, list(epochs), list(epochs.values()), seconds)
 
-    async def owners(self) -> dict[bytes, int]:
-        return {row["owner"]: row["partitions"] for row in await self._reading.fetch(SQL.owners)}
-
     async def attend(self, owner: bytes, *, seconds: float) -> None:
         await self._reading.execute(SQL.attend, owner, seconds)
 
