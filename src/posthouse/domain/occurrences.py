@@ -143,13 +143,27 @@ def _next_every(timing: Timing, after: float) -> int:
 
 
 def _next_cron(timing: Timing, after: float) -> int | None:
-    whole = int(after // 1)
-    moments = CronSim(_expression(timing), datetime.fromtimestamp(whole, zone_of(timing.timezone)))
-    # Where an hour is repeated, what begins in its second turn may come out in the first one.
-    for moment in moments:
-        if (at := int(moment.timestamp())) > whole:
+    zone, whole = zone_of(timing.timezone), int(after // 1)
+    found = _stepped(timing, zone, whole, after=whole)
+    if found is not None and _changed_by_part_of_an_hour(zone, whole, found):
+        # The steps of an hour that led here may have passed over its beginning.
+        return _stepped(timing, zone, max(whole, found - 3_600), after=whole)
+    return found
+
+
+def _stepped(timing: Timing, zone: ZoneInfo, start: int, *, after: int) -> int | None:
+    """What `cronsim` finds from a start on. Where an hour is repeated, what begins in its second turn may come out in the first
+    one: that is passed over."""
+    for moment in CronSim(_expression(timing), datetime.fromtimestamp(start, zone)):
+        if (at := int(moment.timestamp())) > after:
             return at
     return None
+
+
+def _changed_by_part_of_an_hour(zone: ZoneInfo, one: int, other: int) -> bool:
+    """As on Lord Howe Island, by half an hour."""
+    first, second = (datetime.fromtimestamp(at, zone).utcoffset() for at in (one, other))
+    return first is not None and second is not None and (second - first) % timedelta(hours=1) != timedelta(0)
 
 
 def _clocks_changed(zone: ZoneInfo, at: int) -> bool:

@@ -157,18 +157,13 @@ def fired(schedule: Schedule, occurrence: int, firing: Firing) -> Progress:
     due = progress.due_at
     missed = firing.fired_at - firing.scheduled_at > SCHEDULE_ON_TIME_SECONDS
     return msgspec.structs.replace(
-        progress,
+        _forgiven(progress),
         caught_up=progress.caught_up + 1 if missed else 0,
         due_at=next_after(schedule.config.timing, occurrence) if due == occurrence else due,
         pending_at=None,
         pending_event=None,
         fired=progress.fired + 1,
         last=firing,
-        failures=0,
-        failure=None,
-        failure_code=None,
-        failed_at=None,
-        retry_at=None,
     )
 
 
@@ -210,16 +205,12 @@ def planned_anew(schedule: Schedule, *, now: float) -> Progress:
     """The progress of a schedule that begins, goes on after a pause, or whose times are other ones: from now on. What would
     have been before is not made up for."""
     due = next_after(schedule.config.timing, now) if schedule.enabled else None
-    return msgspec.structs.replace(
-        schedule.progress,
-        due_at=due,
-        caught_up=0,
-        failures=0,
-        failure=None,
-        failure_code=None,
-        failed_at=None,
-        retry_at=None,
-    )
+    return msgspec.structs.replace(_forgiven(schedule.progress), due_at=due, caught_up=0)
+
+
+def _forgiven(progress: Progress) -> Progress:
+    """The progress without what was refused."""
+    return msgspec.structs.replace(progress, failures=0, failure=None, failure_code=None, failed_at=None, retry_at=None)
 
 
 def begun(schedule: Schedule, *, now: float) -> Schedule:
@@ -235,7 +226,7 @@ def changed(old: Schedule, new: Schedule, *, now: float) -> Schedule:
     if (new.config.timing, new.enabled) != (old.config.timing, old.enabled):
         progress = planned_anew(new, now=now)
     else:
-        progress = msgspec.structs.replace(old.progress, retry_at=None)
+        progress = _forgiven(old.progress)
     return msgspec.structs.replace(new, progress=progress)
 
 
