@@ -120,7 +120,8 @@ async def test_after_downtime(database: str, catch_up: str, missed: int) -> None
     # As if nothing had run for three hours.
     connection = await asyncpg.connect(database)
     await connection.execute(
-        "UPDATE schedule SET config = jsonb_set(config, '{timing,starts_at}', to_jsonb((progress->>'due_at')::bigint - 10800)), "
+        "UPDATE schedule SET "
+        "config = jsonb_set(config, '{timing,starts_at}', to_jsonb((progress->>'due_at')::bigint - 10800)), "
         "progress = jsonb_set(progress, '{due_at}', to_jsonb((progress->>'due_at')::bigint - 10800)), "
         "wake_at = wake_at - interval '3 hours'"
     )

@@ -144,20 +144,32 @@ def _next_every(timing: Timing, after: float) -> int:
 
 def _next_cron(timing: Timing, after: float) -> int | None:
     zone, whole = zone_of(timing.timezone), int(after // 1)
-    found = _stepped(timing, zone, whole, after=whole)
-    if found is not None and _changed_by_part_of_an_hour(zone, whole, found):
-        # The steps of an hour that led here may have passed over its beginning.
-        return _stepped(timing, zone, max(whole, found - 3_600), after=whole)
+    found = None
+    moments = CronSim(_expression(timing), datetime.fromtimestamp(whole, zone))
+    # Where an hour is repeated, what begins in its second turn may come out in the first one.
+    for moment in moments:
+        if (at := int(moment.timestamp())) > whole:
+            found = at
+            break
+    if found is not None and moments.fixup_tz is None and _changed_by_part_of_an_hour(zone, whole, found):
+        return _passed_over(moments, zone, whole, found)
     return found
 
 
-def _stepped(timing: Timing, zone: ZoneInfo, start: int, *, after: int) -> int | None:
-    """What `cronsim` finds from a start on. Where an hour is repeated, what begins in its second turn may come out in the first
-    one: that is passed over."""
-    for moment in CronSim(_expression(timing), datetime.fromtimestamp(start, zone)):
-        if (at := int(moment.timestamp())) > after:
+def _passed_over(cron: CronSim, zone: ZoneInfo, after: int, found: int) -> int:
+    """The first one up to what was found, minute by minute: steps of an hour lead past some where the clocks were changed by a
+    part of one. Not for jobs at fixed times, whose steps are those of the calendar."""
+    first = max(after, found - _CHANGE_HOURS * 3_600)
+    for at in range(first - first % 60 + 60, found, 60):
+        wall = datetime.fromtimestamp(at, zone)
+        if (
+            wall.minute in cron.minutes
+            and wall.hour in cron.hours
+            and wall.month in cron.months
+            and cron.match_day(wall.date())
+        ):
             return at
-    return None
+    return found
 
 
 def _changed_by_part_of_an_hour(zone: ZoneInfo, one: int, other: int) -> bool:
@@ -199,9 +211,9 @@ def _check_cron(text: str) -> None:
     except (CronSimError, ValueError, AssertionError, TypeError, IndexError) as error:
         # "Bad minute": which field it is.
         told = str(error).removeprefix("Bad ")
-        which = f"the {told} is wrong" if told in _FIELDS else "this is wrong"
+        which = told if told in _FIELDS else "expression"
         raise Invalid(
-            f"{which}; a field is *, a number, a name (MON, JAN), a range such as 1-5, several with commas, each with a step "
+            f"the {which} is wrong; a field is *, a number, a name (MON, JAN), a range such as 1-5, several with commas, each with a step "
             "such as */15",
             path="cron",
         ) from None

@@ -285,7 +285,8 @@ class Schedules:
                 try:
                     app_id = (await find_app(self._directory, principal, change.app)).id
                 except NotFound as error:
-                    raise NotFound(str(error), code=error.code, path="app") from None
+                    error.path = "app"
+                    raise
                 not_reserved(app_id)
             old = msgspec.structs.replace(old, app_id=app_id)
         made = changed_fields(old, change)
@@ -296,8 +297,8 @@ class Schedules:
         try:
             await self._door.check(draft_of(made, int(now), EventId(self._clock.new_id()), idempotency_key=None))
         except NotFound as error:
-            path = "type" if error.code.startswith("event_type") else "app"
-            raise NotFound(str(error), code=error.code, path=path) from None
+            error.path = "type" if error.code.startswith("event_type") else "app"
+            raise
         return made
 
     def _ahead(self, timing: Timing, *, count: int, after: float) -> Preview:

@@ -41,7 +41,10 @@ class MemorySchedules:
             if not self._app_is_there(schedule.app_id):
                 return None
             if len(self._database.schedules) >= schedules_max:
-                raise Conflict(f"there are {schedules_max} schedules", code="too_many_schedules")
+                raise Conflict(
+                    f"there are {schedules_max} schedules, which is the most; delete one that is over",
+                    code="too_many_schedules",
+                )
             self._check_uid(schedule)
             now = self._database.clock()
             made = msgspec.structs.replace(begun(schedule, now=now), created_at=now, updated_at=now)
