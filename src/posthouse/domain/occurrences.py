@@ -157,8 +157,8 @@ def _next_cron(timing: Timing, after: float) -> int | None:
 
 
 def _passed_over(cron: CronSim, zone: ZoneInfo, after: int, found: int) -> int:
-    """The first one up to what was found, minute by minute: steps of an hour lead past some where the clocks were changed by a
-    part of one. Not for jobs at fixed times, whose steps are those of the calendar."""
+    """The first one up to what was found, minute by minute: steps of an hour lead past some where the clocks were changed by
+    a part of one. Not for jobs at fixed times, whose steps are those of the calendar."""
     first = max(after, found - _CHANGE_HOURS * 3_600)
     for at in range(first - first % 60 + 60, found, 60):
         wall = datetime.fromtimestamp(at, zone)
