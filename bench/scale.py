@@ -41,6 +41,7 @@ class Scale(NamedTuple):
     many_endpoints: int  # in each of them
     many_rate: int
     many_seconds: int
+    workers: tuple[int, ...]  # the first of them is one
     backlog_apps: int  # of ten dead endpoints each
     backlog_events: int  # owed to each of those ten
     backlog_rate: int
@@ -83,6 +84,7 @@ FULL: Final = Scale(
     many_endpoints=100,
     many_rate=500,
     many_seconds=3,
+    workers=(1, 2, 4),
     backlog_apps=1_000,
     backlog_events=100,
     backlog_rate=500,
@@ -125,6 +127,7 @@ QUICK: Final = Scale(
     many_endpoints=50,
     many_rate=100,
     many_seconds=1,
+    workers=(1, 2),
     backlog_apps=10,
     backlog_events=10,
     backlog_rate=100,

@@ -27,7 +27,6 @@ from bench.scale import Scale
 from bench.server import Broken
 from posthouse.adapters.postgres.database import Database
 from posthouse.adapters.postgres.embedded import EmbeddedPostgres
-from posthouse.adapters.postgres.examine import embedded_dsn
 from posthouse.adapters.postgres.store import PostgresStore
 from posthouse.adapters.system.keyring import Sealer, load_keyring
 from posthouse.domain.circuit import CircuitPolicy
@@ -241,10 +240,7 @@ def _owe_some(bench: Bench) -> None:
 
 async def _page(bench: Bench, scale: Scale) -> list[float]:
     """Milliseconds of each page, asked of the store as the engine does."""
-    dsn = embedded_dsn(bench.data)
-    if not isinstance(dsn, str):
-        raise Broken(f"the database of the server cannot be reached: {dsn}")
-    database = Database(dsn, size=1)
+    database = Database(bulk.dsn_of(bench.data), size=1)
     await database.open()
     try:
         sealer = Sealer(load_keyring(data_dir=bench.data, create=False))

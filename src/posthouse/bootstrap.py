@@ -33,10 +33,12 @@ from posthouse.adapters.system.siblings import Siblings, WorkerPlace
 from posthouse.adapters.system.telemetry import PrometheusTelemetry
 from posthouse.adapters.system.telemetry import configure_logging as telemetry_logging
 from posthouse.api.app import Services, build_app
+from posthouse.api.express import Express, expressing
+from posthouse.api.gate import App
 from posthouse.api.models.routing import explanation_body
 from posthouse.api.only_system import only_system
 from posthouse.api.publish import PublishRoutes
-from posthouse.api.server import Connection, Server
+from posthouse.api.server import Server
 from posthouse.config import Settings
 from posthouse.dispatch.engine import Engine
 from posthouse.dispatch.gauges import watch
@@ -75,6 +77,7 @@ class Posthouse(Process):
         self._ready = False
         self._delivering = False
         self._stopping = False
+        self._express: Express | None = None
         self._server: Server | None = None
         self._end_streams: Callable[[], None] = lambda: None
         self._hint_streams: Callable[[], None] = lambda: None
@@ -196,6 +199,23 @@ class Posthouse(Process):
         async def explain(draft: Draft) -> bytes:
             return explanation_body(await explainer.explain(draft))
 
+        def front(gate: App) -> App:
+            routes = PublishRoutes(
+                gate,
+                authenticator=services.authenticator,
+                catalogue=catalogue,
+                publisher=publisher,
+                explain=explain,
+                quotas=quotas,
+                clock=clock,
+                payload_bytes_max=settings.payload_bytes_max,
+                batch_bytes_max=settings.batch_bytes_max,
+                body_seconds=settings.body_seconds,
+                answer_seconds=PUBLISH_ANSWER_SECONDS_MAX,
+            )
+            self._express = routes.express if answers else None
+            return routes
+
         services: Services = Services.over(
             directory,
             PostgresGrants(managing),
@@ -212,19 +232,7 @@ class Posthouse(Process):
             cursor_key=sha256(b"cursor" + await directory.installation_id()).digest(),
             metrics=await self._metrics(telemetry),
             ready=self._why_not_ready,
-            front=lambda gate: PublishRoutes(
-                gate,
-                authenticator=services.authenticator,
-                catalogue=catalogue,
-                publisher=publisher,
-                explain=explain,
-                quotas=quotas,
-                clock=clock,
-                payload_bytes_max=settings.payload_bytes_max,
-                batch_bytes_max=settings.batch_bytes_max,
-                body_seconds=settings.body_seconds,
-                answer_seconds=PUBLISH_ANSWER_SECONDS_MAX,
-            ),
+            front=front,
             body_seconds=settings.body_seconds,
         )
         self._end_streams, self._hint_streams = services.streams.lookout.end, services.streams.lookout.hint
@@ -282,7 +290,7 @@ class Posthouse(Process):
         server = self._server = Server(
             uvicorn.Config(
                 self._app,
-                http=Connection,
+                http=expressing(self._express),
                 lifespan="off",
                 log_config=None,
                 log_level="warning",

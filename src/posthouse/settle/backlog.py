@@ -27,8 +27,11 @@ log = structlog.get_logger()
 PAGE_ENDPOINTS_MAX: Final = 100
 PAGE_BYTES_MAX: Final = 16 * 1024 * 1024
 POLL_SECONDS: Final = 1.0
-SPACING_SECONDS: Final = 0.02  # between two pages: the more endpoints are due by then, the less each of them costs
+SPACING_SECONDS: Final = 0.02  # between two pages
+SMALL_PAGE_ROWS: Final = 64
+SMALL_SPACING_SECONDS: Final = 0.1  # after a page of fewer: the more is due by then, the less each row costs the store
 ORPHANS_PER_PAGE: Final = 500
+LANES_PER_TURN: Final = 8  # of the event loop
 OUT_OF_TURN_SECONDS: Final = 0.05
 
 
@@ -54,7 +57,8 @@ class Backlog:
     full; the lanes call `drained` when that changes); `memory` how many bytes of rows may be paged in at all, nothing
     while it is 0; `page_in` hands rows over; `orphaned` settles rows that can never be sent: their endpoint or their event
     is gone. `in_turn` says whether what the store says of a row of an ordered line is the last word: nothing that comes
-    before it is on its way into the store. `many` is told an endpoint whose rows have become more, and how many they are.
+    before it is on its way into the store. `many` is told an endpoint whose rows have become
+    more, and how many they are.
     """
 
     def __init__(
@@ -239,9 +243,9 @@ class Backlog:
             try:
                 if not self._full:
                     async with self.still:
-                        asked = await self._tick()
-                    if asked:
-                        await self._clock.sleep(SPACING_SECONDS)
+                        rows = await self._tick()
+                    if rows is not None:
+                        await self._clock.sleep(SPACING_SECONDS if rows >= SMALL_PAGE_ROWS else SMALL_SPACING_SECONDS)
             except PosthouseError as error:
                 log.warning("backlog.failed", error=str(error))
                 await self._clock.sleep(POLL_SECONDS)
@@ -270,19 +274,20 @@ class Backlog:
                 ready[endpoint_id] = line.partition
         return ready
 
-    async def _tick(self) -> bool:
-        """Page in what is due; whether the store was asked for anything."""
+    async def _tick(self) -> int | None:
+        """Page in what is due; how many rows the store had. None: it was not asked for anything."""
         ready = self._pop_due()
         if not ready:
-            return False
+            return None
         try:
             endpoints = await self._find(list(ready))
-            wants = self._wants(ready, endpoints)
+            wants = await self._wants(ready, endpoints)
             if not wants:
-                return True
+                return 0
             epochs = dict(self._epochs)
             self._rewritten.clear()
             # Whatever is owed from here on schedules itself anew; what the page says must not override it.
+            wants = [want for want in wants if want.endpoint_id in self._lines]  # others were lost meanwhile
             for want in wants:
                 self._lines[want.endpoint_id].due_at = None
             bytes_max = min(PAGE_BYTES_MAX, max(self._memory(), 1))
@@ -296,12 +301,16 @@ class Backlog:
         for want, page in zip(wants, pages, strict=True):
             if self._epochs.get(want.partition) == epochs.get(want.partition) is not None:
                 self._deliver(want, page, endpoints[want.endpoint_id], epochs[want.partition])
-        return True
+        return sum(len(page.rows) for page in pages)
 
-    def _wants(self, ready: Collection[EndpointId], endpoints: Mapping[EndpointId, Endpoint | None]) -> list[Want]:
+    async def _wants(
+        self, ready: Collection[EndpointId], endpoints: Mapping[EndpointId, Endpoint | None]
+    ) -> list[Want]:
         wants = []
         orphans = ORPHANS_PER_PAGE
-        for endpoint_id in ready:
+        for number, endpoint_id in enumerate(ready, start=1):
+            if number % LANES_PER_TURN == 0:
+                await asyncio.sleep(0)  # each may be the first of its lane, which is then made
             line = self._lines.get(endpoint_id)
             if line is None:
                 continue  # its partition was lost

@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 EFFECTS_AT_ONCE: Final = 100
 RETRY_SECONDS: Final = 1.0
-LINGER_SECONDS: Final = 0.02  # what comes together is one commit
+LINGER_SECONDS: Final = 0.1  # what comes together is one commit
 
 
 class Effects:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from msgspec.structs import replace
@@ -18,7 +18,7 @@ from posthouse.domain.errors import StoreUnavailable
 from posthouse.domain.event import Event
 from posthouse.domain.ids import EndpointId, EventId
 from posthouse.ports.store import Page, Want
-from posthouse.settle.backlog import ORPHANS_PER_PAGE, PAGE_ENDPOINTS_MAX, Backlog
+from posthouse.settle.backlog import LANES_PER_TURN, ORPHANS_PER_PAGE, PAGE_ENDPOINTS_MAX, SMALL_PAGE_ROWS, Backlog
 
 KB = 1024
 
@@ -55,6 +55,7 @@ class Desk:
         self.rooms: dict[EndpointId, int] = {e.id: 10_000 for e in endpoints}
         self.epochs = {0: 1, 1: 1}
         self.memory = 1 << 30
+        self.asked: Callable[[Endpoint], object] = lambda endpoint: None  # is told whose room is wanted
         self.paged: list[Delivery] = []
         self.orphans: list[tuple[Owed, Event | None]] = []
         self.backlog = Backlog(
@@ -62,11 +63,15 @@ class Desk:
             self.clock,
             epochs=self.epochs,
             find=self.find,
-            room=lambda endpoint: self.rooms[endpoint.id],
+            room=self.room,
             memory=lambda: self.memory,
             page_in=self.page_in,
             orphaned=self.orphaned,
         )
+
+    def room(self, endpoint: Endpoint) -> int:
+        self.asked(endpoint)
+        return self.rooms[endpoint.id]
 
     def orphaned(self, row: Owed, event: Event | None, _: Endpoint | None) -> None:
         self.orphans.append((row, event))
@@ -273,6 +278,44 @@ async def test_a_page_of_a_partition_that_was_lost_meanwhile_is_dropped() -> Non
         assert desk.backlog.endpoints == 0
         await desk.backlog.take([0])
         await until(lambda: [d.epoch for d in desk.paged] == [2])
+
+
+@virtual_time
+async def test_a_partition_that_is_lost_while_its_lanes_are_made_is_not_paged() -> None:
+    """They are made a few in a turn of the event loop, between which anything may happen."""
+    endpoints = [an_endpoint(number) for number in range(1, 3 * LANES_PER_TURN)]
+    elsewhere = an_endpoint(500, partition=1)
+    async with running(*endpoints, elsewhere) as desk:
+
+        def lose(endpoint: Endpoint) -> None:
+            if endpoint.id == endpoints[LANES_PER_TURN].id and desk.epochs.pop(0, None) is not None:
+                asyncio.get_running_loop().call_soon(desk.backlog.drop, {0})
+
+        desk.asked = lose
+        for seq, endpoint in enumerate(endpoints, start=1):
+            desk.row(endpoint, seq)
+        key = desk.row(elsewhere, 1)
+        await until(lambda: desk.keys == [key])
+        assert [{want.partition for want in wants} for wants in desk.store.wanted] == [{1}]
+        assert desk.backlog.endpoints == 1
+
+
+@virtual_time
+async def test_small_pages_are_fewer() -> None:
+    """Each costs the store as much as a large one."""
+    async with running(ONE) as desk:
+
+        async def pages_in_a_second(rows_each: int) -> int:
+            before = len(desk.store.wanted)
+            for _ in range(100):
+                for _ in range(rows_each):
+                    desk.row(ONE, len(desk.database.owed) + 1)
+                await asyncio.sleep(0.01)
+            await until(lambda: len(desk.paged) == len(desk.database.owed))
+            return len(desk.store.wanted) - before
+
+        assert await pages_in_a_second(1) <= 12
+        assert await pages_in_a_second(SMALL_PAGE_ROWS) >= 30
 
 
 @virtual_time
