@@ -96,7 +96,7 @@ class CrashingPosthouse(bootstrap.Posthouse):
 
 
 async def _serve() -> None:
-    schedules.SCHEDULE_LEASE_SECONDS = float(os.environ.get("CHAOS_SCHEDULE_LEASE", SCHEDULE_LEASE_SECONDS))
+    vars(schedules)["SCHEDULE_LEASE_SECONDS"] = float(os.environ.get("CHAOS_SCHEDULE_LEASE", SCHEDULE_LEASE_SECONDS))
     settings = config.load(allow_private_targets=True, log_json=True, log_level="warning")
     bootstrap.configure_logging(settings)
     async with CrashingPosthouse(settings) as posthouse:

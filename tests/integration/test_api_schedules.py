@@ -105,7 +105,13 @@ async def test_what_is_refused(world: World) -> None:
 
 async def test_what_a_change_would_break_is_refused(world: World) -> None:
     await made(world, uid="daily")
-    for change in ({"cron": None}, {"type": "unknown"}, {"data": {}}, {"cron": "@daily", "every": 5}):
+    changes: tuple[dict[str, Any], ...] = (
+        {"cron": None},
+        {"type": "unknown"},
+        {"data": {}},
+        {"cron": "@daily", "every": 5},
+    )
+    for change in changes:
         reply = await world.admin.patch("/v1/schedules/daily", change)
         assert reply.status in (404, 422), (change, reply.body)
     assert (await world.admin.post("/v1/schedules", DAILY | {"uid": "daily"})).code == "uid_taken"

@@ -41,7 +41,7 @@ def event(at: float) -> EventId:
 
 def drained(made: Schedule, now: float, most: int = 10_000) -> tuple[Schedule, list[int]]:
     """Everything that is done at a time, each firing succeeding."""
-    fired = []
+    fired: list[int] = []
     for _ in range(most):
         turn = plan(made, now=now, published=False, event_id=event(now))
         made = msgspec.structs.replace(made, progress=turn.progress)
