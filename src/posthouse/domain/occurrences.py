@@ -213,7 +213,7 @@ def _check_cron(text: str) -> None:
         told = str(error).removeprefix("Bad ")
         which = told if told in _FIELDS else "expression"
         raise Invalid(
-            f"the {which} is wrong; a field is *, a number, a name (MON, JAN), a range such as 1-5, several with commas, each with "
-            "a step such as */15",
+            f"the {which} is wrong; a field is *, a number, a name (MON, JAN), a range such as 1-5, several with commas, "
+            "each with a step such as */15",
             path="cron",
         ) from None
