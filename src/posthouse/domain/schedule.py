@@ -291,5 +291,5 @@ def _word(name: str, words: Mapping[str, str], path: str) -> str:
     found = words.get(name.strip())
     if found is None:
         known = ", ".join(f"{{{{{word}}}}}" for word in PLACEHOLDERS)
-        raise Invalid(f"there is no placeholder {{{{{name[:80]}}}}}; there are {known}", path=path)
+        raise Invalid(f"there is no placeholder {name.strip()[:80]!r}; there are {known}", path=path)
     return found
