@@ -90,6 +90,23 @@ async def test_an_idempotency_key_makes_one_event(server: bootstrap.Posthouse) -
         assert (await ask(server.port, "POST", EVENTS, GOOD, headers={"Idempotency-Key": bad or " "})).status == 422
 
 
+async def test_an_event_of_a_batch_has_an_idempotency_key_of_its_own(server: bootstrap.Posthouse) -> None:
+    one, two, three = (GOOD | {"data": {"id": n}, "idempotency_key": f"row-{n}"} for n in (1, 2, 3))
+    first = await ask(server.port, "POST", f"{EVENTS}/batch", [one, two])
+    again = await ask(server.port, "POST", f"{EVENTS}/batch", [two, three, GOOD], headers={"Idempotency-Key": "batch"})
+    alone = await ask(server.port, "POST", EVENTS, three, headers={"Idempotency-Key": "another"})
+    assert (first.status, again.status, alone.status) == (202, 202, 202)
+    assert again.body["data"][0] == first.body["data"][1], "whatever it comes with"
+    assert alone.body == again.body["data"][1], "its own key goes before the request's"
+    assert len(await stored(server.port)) == 4
+    changed = await ask(server.port, "POST", f"{EVENTS}/batch", [two | {"subject": "shop:2"}])
+    assert (changed.status, changed.body["code"]) == (422, "idempotency_key_reused")
+    twice = await ask(server.port, "POST", f"{EVENTS}/batch", [GOOD, three, three])
+    assert (twice.status, twice.body["path"]) == (422, "[2].idempotency_key")
+    bad = await ask(server.port, "POST", f"{EVENTS}/batch", [GOOD | {"idempotency_key": "x" * 256}])
+    assert (bad.status, bad.body["path"]) == (422, "[0].idempotency_key")
+
+
 async def test_the_same_key_at_the_same_time_is_one_event(server: bootstrap.Posthouse) -> None:
     once = {"Idempotency-Key": "now"}
     replies = await asyncio.gather(*(ask(server.port, "POST", EVENTS, GOOD, headers=once) for _ in range(12)))

@@ -153,6 +153,8 @@ class Schedules:
         Of those who put the same new uid at the same time one makes it, and the others replace it. An id of Posthouse's own is
         not made: NotFound. Raises what `create` does, and what `check` does.
         """
+        if not principal.admin:
+            await self.get(principal, reference)
         admin_only(principal)
         by_id = parse_id(SCHEDULE, reference) is not None
         change = change.whole()
