@@ -35,8 +35,8 @@ BODIES: dict[tuple[str, str], Any] = {
     ("patch", "/v1/event-types/{name}"): {"description": "x"},
     ("post", "/v1/event-types/{name}/check"): {"schema": {"type": "object"}},
     ("post", "/v1/apps"): {"uid": "new"},
-    ("post", "/v1/schedules"): {"type": "order.created", "every": 60},
-    ("put", "/v1/schedules/{schedule}"): {"type": "order.created", "every": 60},
+    ("post", "/v1/schedules"): {"type": "order.created", "cron": "@hourly"},
+    ("put", "/v1/schedules/{schedule}"): {"type": "order.created", "cron": "@hourly"},
     ("patch", "/v1/schedules/{schedule}"): {"name": "x"},
     ("post", "/v1/keys"): {"scope": "admin"},
 }
