@@ -112,6 +112,25 @@ REPLAYS_READ_MAX: Final = 100  # in one statement
 REPLAY_COUNTED_MAX: Final = 10_000  # by a dry run
 REPLAY_DRY_RUN_SECONDS_MAX: Final = 5.0
 
+# Schedules
+SCHEDULES_MAX: Final = 10_000
+SCHEDULE_DATA_BYTES_MAX: Final = 64 * 1024
+SCHEDULE_EVERY_SECONDS_MAX: Final = 366 * 86_400
+SCHEDULE_SPAN_SECONDS_MAX: Final = 100 * 366 * 86_400  # from now to its start or end
+SCHEDULE_ON_TIME_SECONDS: Final = 60  # an occurrence that is fired so late was not missed
+SCHEDULE_CAUGHT_UP_MAX: Final = 1_000  # missed occurrences in a row that `catch_up: all` fires
+SCHEDULE_LEASE_SECONDS: Final = 10.0  # of a firing whose process may have died
+SCHEDULE_BACKOFF_SECONDS: Final = (1.0, 5.0, 15.0, 60.0, 300.0)  # after refusals in a row
+SCHEDULE_PREVIEW_MAX: Final = 100  # occurrences that are shown ahead
+SCHEDULE_PREVIEW_SECONDS_MAX: Final = 1.0
+CRON_LENGTH_MAX: Final = 256
+TIMEZONE_LENGTH_MAX: Final = 64
+
+# Triggers
+TRIGGER_READ_EVENTS_MAX: Final = 50  # at once, of one source
+TRIGGER_LOOK_SECONDS: Final = 1.0  # between two looks, where a source says nothing else
+TRIGGER_AGAIN_SECONDS: Final = 1.0  # until what failed by our own fault is tried again
+
 # Ownership
 LEASE_SECONDS: Final = 10.0
 LEASE_MARGIN_SECONDS: Final = 2.0
