@@ -78,6 +78,7 @@ SERIES: Final = (
 
 
 def measure(bench: Bench, scale: Scale, report: Report) -> None:
+    bench.renew()
     apps = bench.make_apps("soak", scale.apps)
     peaks = [bench.measure("the peak", apps, scale.events).per_second for _ in range(scale.runs + 1)][1:]
     rate = int(SHARE_OF_PEAK * statistics.median(peaks))
