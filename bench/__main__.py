@@ -28,6 +28,7 @@ from bench.measures import (
     latency,
     many_endpoints,
     memory,
+    relay,
     soak,
     stored,
     throughput,
@@ -46,6 +47,7 @@ MEASURES: Final[dict[str, Measure]] = {
     "batch-cost": batch_cost.measure,
     "drain": drain.measure,
     "audience": audience.measure,
+    "relay": relay.measure,
     # Each of these begins with an empty platform of its own.
     "https": https.measure,
     "isolation": isolation.measure,

@@ -44,6 +44,9 @@ class Scale(NamedTuple):
     many_endpoints: int  # in each of them
     many_rate: int
     many_seconds: int
+    relay_events: int
+    relay_rates: tuple[int, ...]  # commits a second
+    relay_seconds: int
     workers: tuple[int, ...]  # the first of them is one
     soak_parts: int
     soak_part_seconds: float
@@ -91,6 +94,9 @@ FULL: Final = Scale(
     many_endpoints=100,
     many_rate=500,
     many_seconds=3,
+    relay_events=20_000,
+    relay_rates=(100, 1_000),
+    relay_seconds=4,
     workers=(1, 2, 4),
     soak_parts=20,
     soak_part_seconds=30.0,
@@ -138,6 +144,9 @@ QUICK: Final = Scale(
     many_endpoints=50,
     many_rate=100,
     many_seconds=1,
+    relay_events=500,
+    relay_rates=(100,),
+    relay_seconds=1,
     workers=(1, 2),
     soak_parts=7,
     soak_part_seconds=0.3,
