@@ -23,7 +23,7 @@ from tests.tidy.tree import ROOT
 
 WHOLE: Final = os.environ.get("POSTHOUSE_TEST_BENCH") == "all"
 LONGER: Final = ("https", "workers", "stored", "soak")
-"""Measured here only where POSTHOUSE_TEST_BENCH=all asks for it: they start a dozen servers more, which takes a minute or two."""
+"""Measured here only where POSTHOUSE_TEST_BENCH=all asks for it: they start a dozen servers more."""
 
 NAMES: Final = [name for name in MEASURES if WHOLE or name not in LONGER]
 RATE = QUICK.paced_rate
