@@ -84,13 +84,18 @@ def new_ids(count: int) -> list[bytes]:
     return [uuid7(now, secrets.randbits(74)) for _ in range(count)]
 
 
-@asynccontextmanager
-async def writing(data: Path) -> AsyncIterator[Bulk]:
-    """Into the database of a data directory, which runs."""
+def dsn_of(data: Path) -> str:
+    """How to reach the database of a data directory, which runs."""
     dsn = embedded_dsn(data)
     if not isinstance(dsn, str):
         raise Broken(f"the database of the server cannot be reached: {dsn}")
-    database = Database(dsn, size=1, statement_seconds=STATEMENT_SECONDS)
+    return dsn
+
+
+@asynccontextmanager
+async def writing(data: Path) -> AsyncIterator[Bulk]:
+    """Into the database of a data directory, which runs."""
+    database = Database(dsn_of(data), size=1, statement_seconds=STATEMENT_SECONDS)
     await database.open()
     try:
         yield Bulk(database, Sealer(load_keyring(data_dir=data, create=False)))

@@ -11,16 +11,17 @@ import os
 import shutil
 import time
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from bench import processes
-from bench.programs import floor, generator, hostile, mission, target
+from bench.programs import floor, generator, hostile, journey, mission, target
 from bench.programs.generator import Load, Published, counted
+from bench.programs.journey import Aim, Commits
 from bench.server import KEY, Broken, Server
 
 EVENT_TYPE: Final = "bench.event"
@@ -73,8 +74,44 @@ class Worker:
         self._process.kill()
 
 
+class Subject(Protocol):
+    """What stands between the generator and the target, and is measured."""
+
+    @property
+    def port(self) -> int: ...
+
+    def cpu(self) -> float:
+        """Seconds of CPU that its processes used, without PostgreSQL."""
+
+    def postgres_cpu(self) -> float:
+        """Seconds of CPU that its PostgreSQL used."""
+
+
+class Journey:
+    """The journey floor, started and aimed at a target."""
+
+    def __init__(self, target_port: int, *, ca_file: Path | None = None) -> None:
+        self._worker = Worker(journey.run)
+        self.port: int
+        self.port, self._postmaster = self._worker.told()
+        self._worker.ask(Aim(target_port, KEY, ca_file))
+
+    def cpu(self) -> float:
+        return processes.cpu(self._worker.pid)
+
+    def postgres_cpu(self) -> float:
+        return processes.postgres_cpu(self._postmaster)
+
+    def commits(self) -> Commits:
+        told: Commits = self._worker.ask("commits")
+        return told
+
+    def stop(self) -> None:
+        self._worker.stop(seconds=30)
+
+
 class Usage(NamedTuple):
-    """Seconds of CPU so far, of everyone who takes part."""
+    """Seconds of CPU so far, of everyone who takes part; `server` is the one that is measured, `postgres` its own."""
 
     at: float
     server: float
@@ -91,6 +128,7 @@ class Received(NamedTuple):
     lost: int
     repeated: int
     latencies_us: list[int]  # in order
+    arrivals_us: array[int]  # the same as they came
     last_at: float  # unix seconds
 
 
@@ -109,6 +147,11 @@ class Run(NamedTuple):
     def per_second(self) -> float:
         return self.received.deliveries / self.seconds
 
+    @property
+    def all_us(self) -> float:
+        """CPU of the server and its PostgreSQL, a delivery."""
+        return self.cpu_us + self.postgres_us
+
 
 class Bench:
     """The processes of a benchmark, started."""
@@ -126,6 +169,7 @@ class Bench:
         self.mission = Worker(mission.run)
         self.floor = Worker(floor.run)
         self.target_port: int = self.target.told()
+        self.target_url = f"http://127.0.0.1:{self.target_port}"
         self.hostile_port: int = self.hostile.told()
         self._folders = 0
         self.server = self._new_server()
@@ -137,21 +181,31 @@ class Bench:
         self.api("POST", "/v1/event-types", {"name": EVENT_TYPE})
         self.floor.told()
 
-    def renew(self) -> None:
+    def renew(self, environment: Mapping[str, str] | None = None) -> None:
         """From here on an empty platform: the server stops, and one is started on a data directory of its own."""
         self.server.stop()
         shutil.rmtree(self.server.data, ignore_errors=True)
-        self.server = self._new_server()
+        self.server = self._new_server(environment)
         self.server.wait_ready()
         self.api("POST", "/v1/event-types", {"name": EVENT_TYPE})
 
-    def restart(self) -> None:
-        """Start a server on the data directory of the one that was stopped. It is not ready yet."""
-        self.server = Server(self.server.data)
+    def restart(self, *, data: Path | None = None, workers: int = 1) -> None:
+        """Start a server on the data directory of the one that was stopped, or on another one. It is not ready yet."""
+        self.server = Server(data or self.server.data, workers=workers)
 
-    def _new_server(self) -> Server:
+    def _new_server(self, environment: Mapping[str, str] | None = None) -> Server:
         self._folders += 1
-        return Server(self.folder / f"data-{self._folders}")
+        return Server(self.folder / f"data-{self._folders}", environment=environment)
+
+    @contextmanager
+    def aimed_at(self, target: Worker, url: str) -> Iterator[None]:
+        """Within it another target counts, and new endpoints point there."""
+        usual, self.target, self.target_url = (self.target, self.target_url), target, url
+        try:
+            yield
+            self.repeated += self.late()
+        finally:
+            self.target, self.target_url = usual
 
     @property
     def port(self) -> int:
@@ -170,7 +224,7 @@ class Bench:
         self.api("POST", "/v1/apps", {"uid": name})
         for path in range(endpoints):
             uid = "main" if path == 0 else f"also-{path}"
-            url = f"http://127.0.0.1:{self.target_port}/{path}"
+            url = f"{self.target_url}/{path}"
             self.api("POST", f"/v1/apps/{name}/endpoints", {"uid": uid, "url": url} | fields)
         return name
 
@@ -186,7 +240,12 @@ class Bench:
         return self.runs
 
     def publish(self, load: Load) -> Published:
-        published: Published = self.generator.ask(load)
+        self.generator.tell(load)
+        return self.published(load)
+
+    def published(self, load: Load) -> Published:
+        """How a load went that the generator was told. Raises Broken where anything of it was refused."""
+        published: Published = self.generator.told()
         if published.refused:
             raise Broken(
                 f"{published.refused} of {load.events} publishes were refused, such as: {published.refusal[:1000]}"
@@ -219,18 +278,29 @@ class Bench:
         repeated = sum(max(count - fanout, 0) for count in counts)
         self.deliveries += total
         self.repeated += repeated
-        return Received(total, lost, repeated, sorted(times), last_at)
+        return Received(total, lost, repeated, sorted(times), times, last_at)
 
-    def measure(self, what: str, apps: Sequence[str], events: int, *, fanout: int = 1, **load: Any) -> Run:
-        """Publish, and wait until everything arrived."""
+    def measure(
+        self,
+        what: str,
+        apps: Sequence[str],
+        events: int,
+        *,
+        fanout: int = 1,
+        through: Subject | None = None,
+        **load: Any,
+    ) -> Run:
+        """Publish to the server, or through another program, and wait until everything arrived."""
         numbers = counted(events, load.get("routes", ()))
         run = self.begin(numbers)
-        before = self.usage()
+        if through is not None:
+            load["port"] = through.port
+        before = self.usage(through)
         published = self.publish(self.load(run, apps, events, **load))
         self.wait_received(numbers * fanout)
         received = self.received(what, fanout)
         time.sleep(SETTLE_SECONDS)
-        after = self.usage()
+        after = self.usage(through)
         answered = array("I")
         answered.frombytes(published.answered_us)
         return Run(
@@ -250,11 +320,12 @@ class Bench:
 
     # What the processes cost
 
-    def usage(self) -> Usage:
+    def usage(self, through: Subject | None = None) -> Usage:
+        measured = through or self.server
         return Usage(
             at=time.time(),
-            server=processes.cpu(self.server.pid),
-            postgres=processes.postgres_cpu(self.server.postmaster),
+            server=measured.cpu(),
+            postgres=measured.postgres_cpu(),
             generator=processes.cpu(self.generator.pid),
             target=processes.cpu(self.target.pid),
             machine=processes.machine_cpu(),

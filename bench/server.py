@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,20 +28,22 @@ class Broken(Exception):
 class Server:
     """A server that was started just now; `wait_ready` waits until it answers."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, *, workers: int = 1, environment: Mapping[str, str] | None = None) -> None:
         self.data = data
+        self.workers = workers
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "posthouse.cli.main", "serve", "--port", str(self.port), "--data-dir", str(data),
-             "--allow-private-targets"],
+             "--allow-private-targets", "--workers", str(workers)],
             env=os.environ
             | {
                 "POSTHOUSE_ADMIN_KEY": KEY,
                 "POSTHOUSE_LOG_LEVEL": "warning",
                 "POSTHOUSE_SHUTDOWN_SECONDS": "0.5",  # what hangs need not be waited for
-            },
+            }
+            | dict(environment or {}),
             stdout=subprocess.DEVNULL,
         )  # fmt: skip
 
@@ -76,6 +79,10 @@ class Server:
             told: bytes = answer.read()
         return told
 
+    def metrics(self) -> dict[str, float]:
+        """What it tells of itself now: each series, with its labels as they are written, and its value."""
+        return read_metrics(self.send("GET", "/metrics", None).decode())
+
     @property
     def pid(self) -> int:
         return self._process.pid
@@ -83,6 +90,19 @@ class Server:
     @property
     def postmaster(self) -> int:
         return int((self.data / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+
+    def processes(self) -> list[int]:
+        """Its own process and those of its workers; PostgreSQL's is not one of them."""
+        if self.workers == 1:
+            return [self.pid]
+        return [self.pid, *(child for child in processes.children(self.pid) if child != self.postmaster)]
+
+    def cpu(self) -> float:
+        """Seconds of CPU that its processes used."""
+        return sum(processes.cpu(pid) for pid in self.processes())
+
+    def postgres_cpu(self) -> float:
+        return processes.postgres_cpu(self.postmaster)
 
     def rss_mb(self) -> float:
         return processes.rss_mb(self.pid)
@@ -98,3 +118,9 @@ class Server:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def read_metrics(text: str) -> dict[str, float]:
+    """Prometheus's text format, without timestamps."""
+    lines = (line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#"))
+    return {series: float(value) for series, _, value in lines}

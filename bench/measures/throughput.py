@@ -1,4 +1,4 @@
-"""How much goes through, beside the loop that the mission begins with, the floor, and our own programs with nothing between.
+"""How much goes through, beside the loop that the mission begins with, both floors, and our own programs with nothing between.
 
 All of them take turns, so that a machine that grows slow or busy does so for each.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from bench.figures import Figure, Report, interleaved
-from bench.harness import CONNECTIONS, OURS, Bench, Run, busy
+from bench.harness import CONNECTIONS, OURS, Bench, Journey, Run, busy
 from bench.programs.floor import Insert, Send
+from bench.programs.journey import Commits
 from bench.programs.mission import MissionLoad
 from bench.scale import Scale
 
@@ -38,22 +39,39 @@ class Floor(NamedTuple):
 
 
 def measure(bench: Bench, scale: Scale, report: Report) -> None:
+    journey = Journey(bench.target_port)
+    try:
+        _measure(bench, scale, report, journey)
+    finally:
+        journey.stop()
+
+
+def _measure(bench: Bench, scale: Scale, report: Report, journey: Journey) -> None:
     single, triple = bench.make_apps("one", scale.apps), bench.make_apps("three", scale.apps, 3)
     events = scale.events
+    commits: list[Commits] = []
+
+    def plain_run() -> Run:
+        before = _commits(bench)
+        run = bench.measure("one endpoint", single, events)
+        commits.append(Commits(*(after - had for after, had in zip(_commits(bench), before, strict=True))))
+        return run
+
     rounds = interleaved(
         scale.runs,
         {
-            "plain": lambda: bench.measure("one endpoint", single, events),
+            "plain": plain_run,
             "mission": lambda: mission_run(bench, scale.mission_events, session=False),
-            "floor": lambda: _floor(bench, scale.floor_count),
+            "floor": lambda: floor_run(bench, scale.floor_count),
+            "journey": lambda: bench.measure("the journey floor", single, events, through=journey),
             "direct": lambda: bench.measure("generator to target", single, events, port=bench.target_port),
             "fanned": lambda: bench.measure("three endpoints", triple, events // 2, fanout=3),
             "session": lambda: mission_run(bench, scale.mission_events, session=True),
             "batched": lambda: bench.measure("batches", single, events * 2, batch=BATCH),
         },
     )
-    plain, direct, fanned, batched = (
-        [r for r in rounds[name] if isinstance(r, Run)] for name in ("plain", "direct", "fanned", "batched")
+    plain, direct, fanned, batched, journeys = (
+        [r for r in rounds[name] if isinstance(r, Run)] for name in ("plain", "direct", "fanned", "batched", "journey")
     )
     mission, session = ([r for r in rounds[name] if isinstance(r, Rival)] for name in ("mission", "session"))
     floors = [r for r in rounds["floor"] if isinstance(r, Floor)]
@@ -78,8 +96,31 @@ def measure(bench: Bench, scale: Scale, report: Report) -> None:
         "events/s of Posthouse over those of the loop, run by run", 2)  # fmt: skip
     add("floor_us_per_delivery", [f.total for f in floors],
         "bare sender loop + bare array insert, PostgreSQL's CPU included", 1)  # fmt: skip
-    add("floor_ratio", [(p.cpu_us + p.postgres_us) / f.total for p, f in zip(plain, floors, strict=True)],
+    add("floor_ratio", [p.all_us / f.total for p, f in zip(plain, floors, strict=True)],
         "all CPU of a delivery over the floor's, run by run", 2)  # fmt: skip
+    add("journey_floor_us_per_delivery", [j.all_us for j in journeys],
+        "a bare program for the journey: accept, commit, 202, sign, send, read, record; with PostgreSQL's CPU", 1)  # fmt: skip
+    add("journey_floor_pg_us_per_delivery", [j.postgres_us for j in journeys], "of that, PostgreSQL's", 1)
+    add(
+        "journey_floor_per_second",
+        [j.per_second for j in journeys],
+        "that program, from the same generator to the same target",
+    )
+    add("journey_floor_ratio", [p.all_us / j.all_us for p, j in zip(plain, journeys, strict=True)],
+        "all CPU of a delivery over the journey floor's, run by run", 2)  # fmt: skip
+    for who, groups in (("", commits[1:]), ("journey_floor_", [journey.commits()])):
+        add(
+            f"{who}events_per_commit",
+            [g.events / g.event_commits for g in groups],
+            "one endpoint, the group commits",
+            1,
+        )
+        add(
+            f"{who}attempts_per_commit",
+            [g.attempts / g.attempt_commits for g in groups],
+            "the same, of what was tried",
+            1,
+        )
     add("direct_per_second", [r.per_second for r in direct], "the generator straight to the target, nothing between")
     for name in (*OURS, "others"):
         add(f"{name}_load", [r.shares[name] for r in plain], "one endpoint, share of one core", 2)
@@ -128,7 +169,23 @@ def mission_run(bench: Bench, events: int, *, session: bool, delay_seconds: floa
     return Rival(events / (received.last_at - started), cpu / events * 1e6)
 
 
-def _floor(bench: Bench, count: int) -> Floor:
+def _commits(bench: Bench) -> Commits:
+    told = bench.server.metrics()
+    return Commits(
+        *(
+            round(told[f"posthouse_{name}"])
+            for name in (
+                "publish_batch_events_sum",
+                "publish_batch_events_count",
+                "journal_batch_results_sum",
+                "journal_batch_results_count",
+            )
+        )
+    )
+
+
+def floor_run(bench: Bench, count: int) -> Floor:
+    """A run of the floor: bare sends to the target, then bare inserts."""
     run = bench.begin(count)
     _, sending = bench.floor.ask(Send(bench.target_port, run, count))
     bench.wait_received(count)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import ssl
 import time
 from array import array
 from multiprocessing.connection import Connection
@@ -28,6 +29,7 @@ class Received:
 
     def __init__(self) -> None:
         self.late = 0
+        self.connections = 0
         self.reset(0, 0, 0.0)
 
     def reset(self, run: int, numbers: int, delay_seconds: float) -> None:
@@ -62,6 +64,7 @@ class TargetProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._received.connections += 1
 
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer + data if self._buffer else data
@@ -90,7 +93,8 @@ class TargetProtocol(asyncio.Protocol):
 
 
 def run(pipe: Connection) -> None:
-    """Serve until told to stop. Says its port; answers `("reset", run, numbers, delay)`, `("count",)`, `("report",)`."""
+    """Serve until told to stop. Says its port; answers `("reset", run, numbers, delay)`, `("count",)`, `("report",)`, and with
+    the number of connections that were ever made `("connections",)`."""
     uvloop.run(_serve(pipe, dead=False))
 
 
@@ -99,13 +103,20 @@ def run_dead(pipe: Connection) -> None:
     uvloop.run(_serve(pipe, dead=True))
 
 
-async def _serve(pipe: Connection, *, dead: bool) -> None:
+def run_https(pipe: Connection) -> None:
+    """The same over TLS. Before it says its port, it is told the file of its key and certificate (PEM)."""
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(pipe.recv())
+    uvloop.run(_serve(pipe, dead=False, tls=tls))
+
+
+async def _serve(pipe: Connection, *, dead: bool, tls: ssl.SSLContext | None = None) -> None:
     loop = asyncio.get_running_loop()
     received = Received()
     bound = socket.socket()  # its port is ours, and as long as nobody listens whoever connects is refused
     bound.bind(("127.0.0.1", 0))
     server = await loop.create_server(
-        lambda: TargetProtocol(received), sock=bound, backlog=2048, start_serving=not dead
+        lambda: TargetProtocol(received), sock=bound, ssl=tls, backlog=2048, start_serving=not dead
     )
     stopped = asyncio.Event()
     tasks: list[asyncio.Task[None]] = []
@@ -122,6 +133,8 @@ async def _serve(pipe: Connection, *, dead: bool) -> None:
             last_at = received.answered_at if received.delay_seconds else received.last_at
             counts, latencies = bytes(received.counts), received.latencies_us.tobytes()
             pipe.send((counts, latencies, received.total, last_at, received.late))
+        elif message[0] == "connections":
+            pipe.send(received.connections)
         elif message[0] == "recover":
             tasks.append(loop.create_task(server.start_serving()))
         else:

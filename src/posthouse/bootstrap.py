@@ -26,16 +26,18 @@ from posthouse.adapters.postgres.store import PostgresStore
 from posthouse.adapters.postgres.stream import PostgresStreamSource
 from posthouse.adapters.postgres.upkeep import PostgresUpkeep
 from posthouse.adapters.postgres.usage import PostgresUsage
-from posthouse.adapters.system.clock import SystemClock
 from posthouse.adapters.system.collector import calm_collector as calm_collector
 from posthouse.adapters.system.siblings import Siblings, WorkerPlace
 from posthouse.adapters.system.telemetry import PrometheusTelemetry
 from posthouse.adapters.system.telemetry import configure_logging as telemetry_logging
 from posthouse.api.app import Services, build_app
+from posthouse.api.express import Express, expressing
+from posthouse.api.gate import App
 from posthouse.api.models.routing import explanation_body
 from posthouse.api.only_system import only_system
+from posthouse.api.outbox import OwnOutbox
 from posthouse.api.publish import PublishRoutes
-from posthouse.api.server import Connection, Server
+from posthouse.api.server import Server
 from posthouse.config import Settings
 from posthouse.dispatch.engine import Engine
 from posthouse.dispatch.gauges import watch
@@ -70,6 +72,7 @@ class Posthouse(Process):
         self._ready = False
         self._delivering = False
         self._stopping = False
+        self._express: Express | None = None
         self._server: Server | None = None
         self._end_streams: Callable[[], None] = lambda: None
         self._hint_streams: Callable[[], None] = lambda: None
@@ -93,8 +96,7 @@ class Posthouse(Process):
         settings = self.settings
         owns, answers = settings.role != "api", settings.role != "worker"
         listening = self._listen()
-        dsn, direct, data_dir, sealer = await self._prepare()
-        clock = SystemClock()
+        dsn, direct, data_dir, sealer, clock = await self._prepare()
         owner = clock.new_id()
         history = History(owner)
         pools = Pools(dsn, direct, history, publish_seconds=PUBLISH_STATEMENT_SECONDS_MAX)
@@ -102,7 +104,6 @@ class Posthouse(Process):
             await self._open(database)
         reading, managing = pools.reading, pools.managing
         upkeep = PostgresUpkeep(pools.upkeep)
-        await anchor(clock, upkeep)
         telemetry = PrometheusTelemetry()
         event_log = self.wrap_log(PostgresLog(pools.publishing, reading))
         store = self.wrap_store(PostgresStore(pools.journalling, reading, sealer.open, history=history))
@@ -184,6 +185,25 @@ class Posthouse(Process):
         async def explain(draft: Draft) -> bytes:
             return explanation_body(await explainer.explain(draft))
 
+        def front(gate: App) -> App:
+            routes = PublishRoutes(
+                gate,
+                authenticator=services.authenticator,
+                catalogue=catalogue,
+                publisher=publisher,
+                explain=explain,
+                quotas=quotas,
+                clock=clock,
+                payload_bytes_max=settings.payload_bytes_max,
+                batch_bytes_max=settings.batch_bytes_max,
+                body_seconds=settings.body_seconds,
+                answer_seconds=PUBLISH_ANSWER_SECONDS_MAX,
+            )
+            self._express = routes.express if answers else None
+            own = OwnOutbox(direct, routes.relayed, there=upkeep.has_outbox)
+            self._task(own.run())
+            return routes
+
         services: Services = Services.over(
             directory,
             PostgresGrants(managing),
@@ -199,19 +219,7 @@ class Posthouse(Process):
             cursor_key=sha256(b"cursor" + await directory.installation_id()).digest(),
             metrics=await self._metrics(telemetry),
             ready=self._why_not_ready,
-            front=lambda gate: PublishRoutes(
-                gate,
-                authenticator=services.authenticator,
-                catalogue=catalogue,
-                publisher=publisher,
-                explain=explain,
-                quotas=quotas,
-                clock=clock,
-                payload_bytes_max=settings.payload_bytes_max,
-                batch_bytes_max=settings.batch_bytes_max,
-                body_seconds=settings.body_seconds,
-                answer_seconds=PUBLISH_ANSWER_SECONDS_MAX,
-            ),
+            front=front,
             body_seconds=settings.body_seconds,
         )
         self._end_streams, self._hint_streams = services.streams.lookout.end, services.streams.lookout.hint
@@ -268,7 +276,7 @@ class Posthouse(Process):
         server = self._server = Server(
             uvicorn.Config(
                 self._app,
-                http=Connection,
+                http=expressing(self._express),
                 lifespan="off",
                 log_config=None,
                 log_level="warning",

@@ -17,8 +17,8 @@ from typing import Any, Final
 import structlog
 from starlette.responses import Response
 
+from posthouse.api.express import abort
 from posthouse.api.gate import Receive, Scope, Send
-from posthouse.api.server import abort
 from posthouse.domain.limits import STREAM_CLOSE_SECONDS_MAX, STREAM_SEND_SECONDS_MAX
 
 log = structlog.get_logger()

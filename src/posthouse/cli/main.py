@@ -38,6 +38,8 @@ COMMANDS: Final = (
     ("migrate", "migrate:migrate", RUN, "Bring a database's schema up to date."),
     ("trigger", "trigger:trigger", PUBLISH, "Publish one event."),
     ("listen", "listen:listen", PUBLISH, "A local target that verifies and prints what arrives."),
+    ("relay", "outbox:relay", PUBLISH, "Publish what was committed to an outbox in your own database."),
+    ("outbox", "outbox:outbox", PUBLISH, "Outboxes: their tables, what waits, and what was refused."),
     ("apply", "apply:apply", CONFIGURE, "Make the server's configuration what YAML files say."),
     ("export", "export:export", CONFIGURE, "Write the server's configuration as a YAML file."),
     ("catalogue", "catalogue:catalogue", CONFIGURE, "Event types from the classes of your code."),

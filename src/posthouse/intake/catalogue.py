@@ -51,6 +51,11 @@ class CatalogueCache:
             entry = self._apps.get(reference)
         return entry or await self._load_app(reference)
 
+    def known_app(self, reference: str) -> AppEntry | None:
+        """The app, where it is known and has no quotas: then nothing has to be looked up."""
+        entry = self._apps.get(reference)
+        return entry if entry is not None and entry.quotas is None else None
+
     async def _load_app(self, reference: str) -> AppEntry:
         version = self._version
         entry = await self._catalogue.find_app(reference)
@@ -88,6 +93,15 @@ class CatalogueCache:
             )
         if entry.validator is not None and payload is not None:
             _check_schema(entry.validator, payload, path)
+
+    def passes(self, event_type: str, payload: bytes) -> bool:
+        """Whether it is known without looking anything up that `check` would let this pass."""
+        if self._clock.boot() - self._version_at >= VERSION_SECONDS:
+            return False
+        entry = self._types.get(event_type)
+        if entry is None or entry.archived:
+            return False
+        return entry.validator is None or bool(entry.validator.is_valid(msgspec.json.decode(payload)))
 
     async def _fresh(self) -> None:
         now = self._clock.boot()

@@ -82,6 +82,42 @@ class Drafter:
             return await self._bodies(request, [parse_event(request.body)])
         return [await self._raw(request)]
 
+    def known(self, app_id: AppId | None, app_uid: str | None, body: bytes) -> Draft | None:
+        """The event of a plain JSON request; None where that cannot be said without looking something up, or where its schema
+        refuses it. Raises Invalid."""
+        event = parse_event(body)
+        payload = bytes(event.data)
+        if not self._catalogue.passes(event.type, payload):
+            return None
+        return self._draft(app_id, app_uid, event, payload)
+
+    def _draft(
+        self,
+        app_id: AppId | None,
+        app_uid: str | None,
+        event: EventBody,
+        payload: bytes,
+        key: str | None = None,
+        fingerprint: bytes = b"",
+    ) -> Draft:
+        if event.idempotency_key is not None:
+            # It goes with the event, whatever request brings it, and with whatever others.
+            key, fingerprint = event.idempotency_key, sha256(msgspec.json.encode(event)).digest()
+        return Draft(
+            id=EventId(self._clock.new_id()),
+            app_id=app_id,
+            app_uid=app_uid,
+            type=event.type,
+            payload=payload,
+            subject=event.subject,
+            key=event.key,
+            channels=event.channels,
+            attributes=attributes_json(event.attributes),
+            expires_at=None if event.expires_at is None else event.expires_at.timestamp(),
+            idempotency_key=key,
+            fingerprint=fingerprint,
+        )
+
     async def _cloud_events(self, request: Request, events: Sequence[CloudEvent]) -> list[Draft]:
         drafts: list[Draft] = []
         seen: dict[str, int] = {}
@@ -116,29 +152,11 @@ class Drafter:
         own: dict[str, int] = {}
         for index, event in enumerate(events):
             payload = bytes(event.data)
-            event_key, event_fingerprint = key if key is None or not batch else f"{key}\x1f{index}", fingerprint
-            if event.idempotency_key is not None:
-                # It goes with the event, whatever request brings it, and with whatever others.
-                event_key, event_fingerprint = event.idempotency_key, sha256(msgspec.json.encode(event)).digest()
-                if (first := own.setdefault(event_key, index)) != index:
-                    raise Invalid(f"is that of [{first}], too", path=f"[{index}].idempotency_key")
+            if event.idempotency_key is not None and (first := own.setdefault(event.idempotency_key, index)) != index:
+                raise Invalid(f"is that of [{first}], too", path=f"[{index}].idempotency_key")
             await self._catalogue.check(event.type, payload, path=f"[{index}].data" if batch else "data")
-            drafts.append(
-                Draft(
-                    id=EventId(self._clock.new_id()),
-                    app_id=request.app_id,
-                    app_uid=request.app_uid,
-                    type=event.type,
-                    payload=payload,
-                    subject=event.subject,
-                    key=event.key,
-                    channels=event.channels,
-                    attributes=attributes_json(event.attributes),
-                    expires_at=None if event.expires_at is None else event.expires_at.timestamp(),
-                    idempotency_key=event_key,
-                    fingerprint=event_fingerprint,
-                )
-            )
+            from_header = key if key is None or not batch else f"{key}\x1f{index}"
+            drafts.append(self._draft(request.app_id, request.app_uid, event, payload, from_header, fingerprint))
         return drafts
 
     async def _raw(self, request: Request) -> Draft:

@@ -75,6 +75,10 @@ class Publisher:
         Raises Overloaded, Conflict (an idempotency key of theirs is just being used), StoreRejected, TooLarge (their audience
         is), StoreUnavailable (also where the commit's fate stayed unknown: it may have happened).
         """
+        return await self.enqueue(partition, drafts)
+
+    def enqueue(self, partition: int, drafts: Sequence[Draft]) -> asyncio.Future[list[AppendResult]]:
+        """`submit`, without waiting: raises what can be known at once; the rest is the future's."""
         size = sum(len(d.payload) + len(d.attributes or b"") for d in drafts)
         self.admit(size)
         keys = [(d.app_id, d.idempotency_key) for d in drafts if d.idempotency_key is not None]
@@ -88,7 +92,7 @@ class Publisher:
         self._queues[cls].append((drafts, future, size))
         if self._flushing[cls] is None:
             self._flushing[cls] = asyncio.get_running_loop().create_task(self._flush(cls))
-        return await future
+        return future
 
     async def close(self) -> None:
         """Admit nothing more, and wait for what was admitted."""

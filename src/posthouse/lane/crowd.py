@@ -16,9 +16,7 @@ from posthouse.ports.clock import Clock
 
 LIVE_SECONDS: Final = 0.25  # while no live delivery started for so long, rows go as they can
 TOKENS_MAX: Final = 2.0 * ROWS_BESIDE_LIVE  # a burst of live ones may be followed by one of rows
-TURN_SECONDS: Final = (
-    CROWD_STARTS_MAX / ROWS_BESIDE_LIVE
-)  # a few at once: a turn for each would cost as much as its row
+TURN_SECONDS: Final = 0.01  # two or three rows: more at once are felt by what is published meanwhile
 
 
 class RowPace:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from posthouse.api.server import Connection, Server
+from posthouse.api.express import Connection
+from posthouse.api.server import Server
 from posthouse.api.sse import EventStream, last_id, message
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"

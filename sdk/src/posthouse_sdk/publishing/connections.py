@@ -9,7 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from posthouse_sdk.publishing.exchange import Call, Server, Verdict, judge, lost
+from posthouse_sdk.publishing.exchange import Again, Call, Server, Verdict, judge, lost
 from posthouse_sdk.publishing.http1 import Answer, AnswerReader, MalformedAnswer
 
 if TYPE_CHECKING:
@@ -37,6 +37,11 @@ class Connections:
 
     def exchange(self, call: Call, *, timeout: float) -> Verdict:
         """One try of a call, which ends within `timeout` seconds. Never raises for what a network does."""
+        answer = self.ask(call, timeout=timeout)
+        return answer if isinstance(answer, Again) else judge(call, answer, now=time.time())
+
+    def ask(self, call: Call, *, timeout: float) -> Answer | Again:
+        """The same, with the answer as it came."""
         deadline = time.monotonic() + timeout
         request = call.request(self._server, self._api_key, self._agent)
         kept = self._taken()
@@ -58,7 +63,7 @@ class Connections:
             self._put_back(connection)
         else:
             connection.close()
-        return judge(call, answer, now=time.time())
+        return answer
 
     def close(self) -> None:
         """Close what is idle; what is in use is closed after it."""

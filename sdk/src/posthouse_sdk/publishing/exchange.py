@@ -109,8 +109,12 @@ def one(event: Event) -> Call:
 
 def several(app: str | None, events: Sequence[Event]) -> Call:
     """A request that publishes events of JSON, all or none."""
-    body = b"[%b]" % b",".join([event.body for event in events])
-    return Call(f"{_path(app)}/batch", {"Content-Type": JSON_CONTENT}, body, len(events), many=True)
+    return batch_of(app, b"[%b]" % b",".join([event.body for event in events]), len(events))
+
+
+def batch_of(app: str | None, body: bytes, events: int) -> Call:
+    """The same, of a JSON array that was made already."""
+    return Call(f"{_path(app)}/batch", {"Content-Type": JSON_CONTENT}, body, events, many=True)
 
 
 def _path(app: str | None) -> str:
