@@ -23,7 +23,9 @@ from posthouse import bootstrap
 from posthouse_sdk import (
     AsyncPosthouse,
     Event,
+    Failure,
     ForbiddenError,
+    Handle,
     InvalidEventError,
     NotFoundError,
     Posthouse,
@@ -210,7 +212,7 @@ def process(module: str, dsn: str, port: int, **more: str) -> Iterator[subproces
 def test_a_server_that_is_killed_and_comes_back_has_each_event_once(database: str) -> None:
     """It dies after it stored a batch and before it answered, with more waiting; who publishes notices nothing."""
     port = free_port()
-    told = []
+    told: list[Failure] = []
     with Posthouse(
         f"http://127.0.0.1:{port}", KEY, batch_events=20, on_failed=told.append, timeout=PATIENCE_SECONDS
     ) as hub:
@@ -218,7 +220,7 @@ def test_a_server_that_is_killed_and_comes_back_has_each_event_once(database: st
             "tests.chaos.server", database, port, CHAOS_POINT="after_append:3", POSTHOUSE_AUTO_CREATE_EVENT_TYPES="1"
         ) as dying:
             ready = hub.publish("order.created", {"n": -1})  # it waits for the server to be there
-            handles = []
+            handles: list[Handle] = []
             while dying.poll() is None:
                 handles.append(hub.on_event("order.created", {"n": len(handles)}))
                 time.sleep(0.0005)  # a pace, so that batches form

@@ -27,13 +27,14 @@ def python() -> Iterator[str]:
     uv = UV if UV.exists() else Path(shutil.which("uv") or "uv")
     with tempfile.TemporaryDirectory(prefix="posthouse-sdk-", dir="/tmp", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        for command in (
+        commands: list[list[str | Path]] = [
             [uv, "build", "--wheel", "--out-dir", folder / "dist", REPOSITORY / "sdk"],
             [uv, "venv", "--quiet", "--python", python_for_all(), folder / "venv"],
-        ):
+        ]
+        for command in commands:
             subprocess.run(command, check=True, capture_output=True, timeout=300)
         (wheel,) = (folder / "dist").glob("posthouse_sdk-*.whl")
-        install = [uv, "pip", "install", "--quiet", "--python", folder / "venv", wheel]
+        install: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", folder / "venv", wheel]
         subprocess.run(install, check=True, capture_output=True, timeout=300)
         yield str(folder / "venv" / "bin" / "python")
 

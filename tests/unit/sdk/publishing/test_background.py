@@ -444,7 +444,10 @@ def test_a_fork_sends_its_own_and_nothing_twice() -> None:
 
     def slow(asked: Any) -> Any:
         """The parent's event is on its way while it forks."""
-        return step(asked) if asked.events[0]["data"] == "parent" else (opened.set(), 202)[1]
+        if asked.events[0]["data"] == "parent":
+            return step(asked)
+        opened.set()
+        return 202
 
     with answering(202, slow) as server:
         child(server, FORKS)
