@@ -26,7 +26,6 @@ from posthouse.adapters.postgres.store import PostgresStore
 from posthouse.adapters.postgres.stream import PostgresStreamSource
 from posthouse.adapters.postgres.upkeep import PostgresUpkeep
 from posthouse.adapters.postgres.usage import PostgresUsage
-from posthouse.adapters.system.clock import SystemClock
 from posthouse.adapters.system.collector import calm_collector as calm_collector
 from posthouse.adapters.system.siblings import Siblings, WorkerPlace
 from posthouse.adapters.system.telemetry import PrometheusTelemetry
@@ -97,8 +96,7 @@ class Posthouse(Process):
         settings = self.settings
         owns, answers = settings.role != "api", settings.role != "worker"
         listening = self._listen()
-        dsn, direct, data_dir, sealer = await self._prepare()
-        clock = SystemClock()
+        dsn, direct, data_dir, sealer, clock = await self._prepare()
         owner = clock.new_id()
         history = History(owner)
         pools = Pools(dsn, direct, history, publish_seconds=PUBLISH_STATEMENT_SECONDS_MAX)
@@ -106,7 +104,6 @@ class Posthouse(Process):
             await self._open(database)
         reading, managing = pools.reading, pools.managing
         upkeep = PostgresUpkeep(pools.upkeep)
-        await anchor(clock, upkeep)
         telemetry = PrometheusTelemetry()
         event_log = self.wrap_log(PostgresLog(pools.publishing, reading))
         store = self.wrap_store(PostgresStore(pools.journalling, reading, sealer.open, history=history))

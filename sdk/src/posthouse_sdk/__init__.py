@@ -18,14 +18,21 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from posthouse_sdk.errors import (
         BodyNotJsonError,
+        ClaimLostError,
         FutureTimestampError,
+        MalformedBodyError,
         MalformedHeaderError,
         MissingHeaderError,
         NoMatchingSignatureError,
         ParsedBodyError,
+        ReceiverError,
+        ReplayStoreError,
+        ReserialisedBodyError,
         SecretError,
+        SeveralEventsError,
         StaleTimestampError,
         VerificationError,
+        WrongSecretKindError,
     )
     from posthouse_sdk.publishing.async_client import AsyncPosthouse
     from posthouse_sdk.publishing.background import Failure, Handle, Stats
@@ -47,6 +54,8 @@ if TYPE_CHECKING:
     )
     from posthouse_sdk.publishing.event import Event, Receipt
     from posthouse_sdk.publishing.event_types import EventType, declared_types, event_type
+    from posthouse_sdk.received import ReceivedEvent
+    from posthouse_sdk.receiving import Gate, Receiver, RetryLater
     from posthouse_sdk.signatures import (
         HmacKey,
         Key,
@@ -64,9 +73,13 @@ if TYPE_CHECKING:
 # One line a module, sorted by module; a name stands once.
 _MODULES: Final = {
     "errors": (
-        "BodyNotJsonError", "FutureTimestampError", "MalformedHeaderError", "MissingHeaderError",
-        "NoMatchingSignatureError", "ParsedBodyError", "SecretError", "StaleTimestampError", "VerificationError",
+        "BodyNotJsonError", "ClaimLostError", "FutureTimestampError", "MalformedBodyError", "MalformedHeaderError",
+        "MissingHeaderError", "NoMatchingSignatureError", "ParsedBodyError", "ReceiverError", "ReplayStoreError",
+        "ReserialisedBodyError", "SecretError", "SeveralEventsError", "StaleTimestampError", "VerificationError",
+        "WrongSecretKindError",
     ),
+    "received": ("ReceivedEvent",),
+    "receiving": ("Gate", "Receiver", "RetryLater"),
     "publishing.async_client": ("AsyncPosthouse",),
     "publishing.background": ("Failure", "Handle", "Stats"),
     "publishing.client": ("Posthouse",),
@@ -89,6 +102,7 @@ __all__ = [
     "AsyncPosthouse",
     "BodyNotJsonError",
     "BufferFullError",
+    "ClaimLostError",
     "ClosedError",
     "ConfigurationError",
     "Event",
@@ -98,10 +112,12 @@ __all__ = [
     "FieldError",
     "ForbiddenError",
     "FutureTimestampError",
+    "Gate",
     "Handle",
     "HmacKey",
     "InvalidEventError",
     "Key",
+    "MalformedBodyError",
     "MalformedHeaderError",
     "MissingHeaderError",
     "NoMatchingSignatureError",
@@ -111,8 +127,15 @@ __all__ = [
     "PosthouseError",
     "PublishError",
     "Receipt",
+    "ReceivedEvent",
+    "Receiver",
+    "ReceiverError",
     "RefusedError",
+    "ReplayStoreError",
+    "ReserialisedBodyError",
+    "RetryLater",
     "SecretError",
+    "SeveralEventsError",
     "SignerKey",
     "SigningKey",
     "StaleTimestampError",
@@ -122,6 +145,7 @@ __all__ = [
     "VerificationError",
     "VerifyingKey",
     "Webhook",
+    "WrongSecretKindError",
     "declared_types",
     "event_type",
     "generate_hmac_key",

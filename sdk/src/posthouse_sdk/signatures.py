@@ -26,6 +26,7 @@ V1A: Final = "v1a"
 HMAC_PREFIX: Final = "whsec_"
 SIGNING_PREFIX: Final = "whsk_"
 VERIFYING_PREFIX: Final = "whpk_"
+API_KEY_PREFIX: Final = "ph_"
 
 HMAC_KEY_BYTES_MIN: Final = 24
 HMAC_KEY_BYTES_MAX: Final = 64
@@ -170,7 +171,10 @@ def parse_secret(text: str) -> Key:
         if key.verifying_key.raw != raw[SEED_BYTES:]:
             raise SecretError(f"the public half of this {SIGNING_PREFIX} key does not belong to its seed")
         return key
-    raise SecretError(f"a webhook secret starts with {HMAC_PREFIX}, {SIGNING_PREFIX} or {VERIFYING_PREFIX}")
+    what = f"a webhook secret starts with {HMAC_PREFIX}, {SIGNING_PREFIX} or {VERIFYING_PREFIX}"
+    if text.startswith(API_KEY_PREFIX):
+        raise SecretError(f"{what}; this is an API key: the secret is the endpoint's own")
+    raise SecretError(what)
 
 
 def signing_key(version: str, raw: bytes) -> SignerKey:

@@ -98,6 +98,7 @@ class Buffer(Generic[H]):
         self._lines: dict[str | None, _Line[H]] = {}
         self._not_before = 0.0
         self._tries = 0
+        self._hurried = False
         self.events = 0
         """How many wait or are under way."""
         self.bytes = 0
@@ -197,7 +198,9 @@ class Buffer(Generic[H]):
         line.in_doubt = True
 
     def hurry(self) -> None:
-        """Try at once what waits for its next try."""
+        """Try at once what waits for its next try, and from now on without the pauses that the server asks for: there is no
+        later."""
+        self._hurried = True
         self._not_before = 0.0
         for line in self._lines.values():
             line.not_before = 0.0
@@ -225,13 +228,14 @@ class Buffer(Generic[H]):
     def _again(self, line: _Line[H], batch: Batch[H], verdict: Again, *, now: float, draw: float) -> list[Settled[H]]:
         line.in_doubt |= verdict.in_doubt
         line.waiting.extendleft(reversed(batch.entries))
+        after = 0.0 if self._hurried else verdict.after
         if verdict.everywhere:
             self._tries += 1
-            wait = 0.0 if verdict.reused and self._tries == 1 else pause(self._tries, verdict.after, draw=draw)
+            wait = 0.0 if verdict.reused and self._tries == 1 else pause(self._tries, after, draw=draw)
             self._not_before = now + wait
         line.tries += 1
         if not verdict.everywhere:
-            wait = pause(line.tries, verdict.after, draw=draw)
+            wait = pause(line.tries, after, draw=draw)
             line.not_before = now + wait
         old: list[Entry[H]] = []
         while line.waiting and line.waiting[0].since + self._keep_seconds <= now + wait:

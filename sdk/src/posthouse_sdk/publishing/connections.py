@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import threading
@@ -70,6 +71,10 @@ class Connections:
         with self._lock:
             idle, self._idle = self._idle, []
         for connection, _ in idle:
+            connection.close()
+
+    def __del__(self) -> None:
+        for connection, _ in getattr(self, "_idle", ()):
             connection.close()
 
     def forked(self) -> None:
@@ -151,4 +156,6 @@ def _ended(connection: socket.socket) -> bool:
 
 def told(error: BaseException) -> str:
     """What an error of a socket says, in words."""
+    if isinstance(error, ConnectionError) and error.errno:
+        return os.strerror(error.errno)  # whatever words were put around it
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

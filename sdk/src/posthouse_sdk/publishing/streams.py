@@ -6,19 +6,21 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Final
 
-from posthouse_sdk.publishing.connections import IDLE_CONNECTIONS_MAX, IDLE_SECONDS_MAX, READ_BYTES, told
+from posthouse_sdk.publishing.connections import IDLE_SECONDS_MAX, READ_BYTES, told
 from posthouse_sdk.publishing.exchange import Call, Server, Verdict, judge, lost
 from posthouse_sdk.publishing.http1 import Answer, AnswerReader, MalformedAnswer
 
 if TYPE_CHECKING:
     from ssl import SSLContext
 
+CONNECTIONS_MAX: Final = 32
 _Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 CLOSE_SECONDS_MAX: Final = 1.0
 
 
 class Streams:
-    """Sends a request and reads its answer, on the loop that runs. Connections of another loop are left behind."""
+    """Sends a request and reads its answer, on the loop that runs, over at most `CONNECTIONS_MAX` connections. Those of another
+    loop are left behind."""
 
     def __init__(
         self, server: Server, api_key: str, agent: str, *, connect_timeout: float, context: SSLContext | None
@@ -30,14 +32,16 @@ class Streams:
         self._context = context
         self._loop: asyncio.AbstractEventLoop | None = None
         self._idle: list[tuple[_Stream, float]] = []
+        self._turns = asyncio.Semaphore(CONNECTIONS_MAX)
         self._closed = False
 
     async def exchange(self, call: Call, *, timeout: float) -> Verdict:
         """One try of a call, which ends within `timeout` seconds. Never raises for what a network does."""
         request = call.request(self._server, self._api_key, self._agent)
         sent, kept, reader, stream = False, None, AnswerReader(), None
+        self._bind()
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(timeout), self._turns:
                 kept = self._taken()
                 stream = kept or await self._connected()
                 sent = True
@@ -52,7 +56,7 @@ class Streams:
             if stream is not None:
                 stream[1].transport.abort()
             raise
-        if answer.reusable and not self._closed and len(self._idle) < IDLE_CONNECTIONS_MAX:
+        if answer.reusable and not self._closed and len(self._idle) < CONNECTIONS_MAX:
             self._idle.append((stream, time.monotonic()))
         else:
             stream[1].close()
@@ -78,10 +82,12 @@ class Streams:
         self._idle = []
         self._loop = None
 
-    def _taken(self) -> _Stream | None:
+    def _bind(self) -> None:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
-            self._loop, self._idle = loop, []
+            self._loop, self._idle, self._turns = loop, [], asyncio.Semaphore(CONNECTIONS_MAX)
+
+    def _taken(self) -> _Stream | None:
         now = time.monotonic()
         while self._idle:
             stream, since = self._idle.pop()
