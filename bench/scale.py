@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+SOAK_PARTS_MIN: Final = 6
+"""Without the first fifth there are five left, which a trend takes."""
+
 
 class Scale(NamedTuple):
     """The sizes of all measurements."""
@@ -45,6 +48,10 @@ class Scale(NamedTuple):
     relay_rates: tuple[int, ...]  # commits a second
     relay_seconds: int
     workers: tuple[int, ...]  # the first of them is one
+    soak_parts: int
+    soak_part_seconds: float
+    stored_apps: int  # of ten endpoints each
+    stored_events: int  # of each of them, with an attempt for each of those ten
     backlog_apps: int  # of ten dead endpoints each
     backlog_events: int  # owed to each of those ten
     backlog_rate: int
@@ -91,6 +98,10 @@ FULL: Final = Scale(
     relay_rates=(100, 1_000),
     relay_seconds=4,
     workers=(1, 2, 4),
+    soak_parts=20,
+    soak_part_seconds=30.0,
+    stored_apps=1_000,
+    stored_events=1_000,
     backlog_apps=1_000,
     backlog_events=100,
     backlog_rate=500,
@@ -137,6 +148,10 @@ QUICK: Final = Scale(
     relay_rates=(100,),
     relay_seconds=1,
     workers=(1, 2),
+    soak_parts=7,
+    soak_part_seconds=0.3,
+    stored_apps=10,
+    stored_events=20,
     backlog_apps=10,
     backlog_events=10,
     backlog_rate=100,

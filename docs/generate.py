@@ -12,6 +12,7 @@ import ast
 import sys
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +37,7 @@ ROOT: Final = Path(__file__).parents[1]
 SOURCES: Final = ROOT / "src" / "posthouse"
 
 
+@cache
 def pages(language: str) -> dict[str, str]:
     """The pages of one language: file name to text."""
     texts = Texts(yaml.safe_load((ROOT / "docs" / "texts" / f"{language}.yaml").read_text("utf-8")))
@@ -155,6 +157,7 @@ def attempt_reasons() -> list[str]:
     return [CONFIRMED, HTTP_STATUS, REDIRECT, GONE, *faults, EXPIRED, CANCELLED, REVOKED]
 
 
+@cache
 def problem_codes() -> dict[str, tuple[int, str]]:
     """Every `code` that the API answers with: its status, and the first text that the code gives it.
 
@@ -283,6 +286,7 @@ def setting_of(name: str) -> str:
     return ", ".join(f"`POSTHOUSE_{setting.upper()}`" for setting, limit in _setting_limits().items() if limit == name)
 
 
+@cache
 def _setting_limits() -> dict[str, str]:
     """Setting to limit, from `config.py`: `host: … = limits.HOST`."""
     found = {}

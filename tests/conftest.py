@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+from unittest.mock import patch
 
 import pytest
 from tests.installed import Installed, installed
 
+from posthouse.api.app import openapi_document
+
 if TYPE_CHECKING:
+    from fastapi import FastAPI
     from tests.postgres import PostgresServer
 
 pytest_plugins = [
@@ -20,6 +25,52 @@ pytest_plugins = [
     "tests.redis_server",
     "tests.wheel",
 ]
+
+
+# Where one process runs a file after the other, these come first: the one that ends last should be a short one.
+LONG_FILES: Final = (
+    "tests/integration/test_schemathesis.py",
+    "tests/integration/test_bench.py",
+    "tests/chaos/test_kill.py",
+    "tests/simulation/test_simulation.py",
+    "tests/chaos/test_chaos.py",
+    "tests/integration/test_flow.py",
+    "tests/property/test_store_model.py",
+    "tests/property/test_grants.py",
+    "tests/unit/adapters/postgres/test_embedded.py",
+    "tests/integration/test_doctor.py",
+    "tests/integration/test_apply.py",
+    "tests/integration/test_publish.py",
+    "tests/integration/test_postgres_faults.py",
+    "tests/integration/test_cli_resources.py",
+    "tests/integration/test_stream.py",
+    "tests/integration/test_workers.py",
+    "tests/integration/test_replays.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long files first, all others in their order."""
+    place = {name: n for n, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(place)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_document() -> Iterator[None]:
+    """The document of the routes, which is half of what a server takes to start, is the same for all servers of a session."""
+
+    @cache
+    def whatever_the_routes_do() -> dict[str, Any]:
+        return openapi_document(made[0])
+
+    made: list[FastAPI] = []
+
+    def document(app: FastAPI) -> dict[str, Any]:
+        made[:] = [app]
+        return whatever_the_routes_do()
+
+    with patch("posthouse.api.app.openapi_document", document):
+        yield
 
 
 @pytest.fixture

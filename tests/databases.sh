@@ -3,7 +3,7 @@
 # The tests start them by themselves, on sockets in folders of their own; the services of the system are not needed.
 set -eu
 missing=""
-command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || missing="$missing mariadb-server"
+command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || missing="$missing mariadb-server-core"
 command -v redis-server >/dev/null || missing="$missing redis-server"
 if [ -z "$missing" ]; then
   echo "MariaDB and Redis are installed"

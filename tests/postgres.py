@@ -63,7 +63,8 @@ class PostgresServer:
         await migrate(await self._create(_TEMPLATE, "template1"))
 
     async def _create(self, name: str, template: str) -> str:
-        await self._administer(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        # Its files are copied: to write each of its pages to the log takes five times as long.
+        await self._administer(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
         return urlunsplit(urlsplit(self.embedded.dsn)._replace(path=f"/{name}"))
 
     async def _administer(self, statement: str) -> None:

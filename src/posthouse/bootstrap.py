@@ -26,7 +26,6 @@ from posthouse.adapters.postgres.store import PostgresStore
 from posthouse.adapters.postgres.stream import PostgresStreamSource
 from posthouse.adapters.postgres.upkeep import PostgresUpkeep
 from posthouse.adapters.postgres.usage import PostgresUsage
-from posthouse.adapters.system.clock import SystemClock
 from posthouse.adapters.system.collector import calm_collector as calm_collector
 from posthouse.adapters.system.siblings import Siblings, WorkerPlace
 from posthouse.adapters.system.telemetry import PrometheusTelemetry
@@ -36,6 +35,7 @@ from posthouse.api.express import Express, expressing
 from posthouse.api.gate import App
 from posthouse.api.models.routing import explanation_body
 from posthouse.api.only_system import only_system
+from posthouse.api.outbox import OwnOutbox
 from posthouse.api.publish import PublishRoutes
 from posthouse.api.server import Server
 from posthouse.config import Settings
@@ -96,8 +96,7 @@ class Posthouse(Process):
         settings = self.settings
         owns, answers = settings.role != "api", settings.role != "worker"
         listening = self._listen()
-        dsn, direct, data_dir, sealer = await self._prepare()
-        clock = SystemClock()
+        dsn, direct, data_dir, sealer, clock = await self._prepare()
         owner = clock.new_id()
         history = History(owner)
         pools = Pools(dsn, direct, history, publish_seconds=PUBLISH_STATEMENT_SECONDS_MAX)
@@ -105,7 +104,6 @@ class Posthouse(Process):
             await self._open(database)
         reading, managing = pools.reading, pools.managing
         upkeep = PostgresUpkeep(pools.upkeep)
-        await anchor(clock, upkeep)
         telemetry = PrometheusTelemetry()
         event_log = self.wrap_log(PostgresLog(pools.publishing, reading))
         store = self.wrap_store(PostgresStore(pools.journalling, reading, sealer.open, history=history))
@@ -202,6 +200,8 @@ class Posthouse(Process):
                 answer_seconds=PUBLISH_ANSWER_SECONDS_MAX,
             )
             self._express = routes.express if answers else None
+            own = OwnOutbox(direct, routes.relayed, there=upkeep.has_outbox)
+            self._task(own.run())
             return routes
 
         services: Services = Services.over(

@@ -33,12 +33,13 @@ CONNECTIONS_SPARE: Final = 35  # for the janitors of the database, `posthouse do
 
 class Ground(NamedTuple):
     """A database that is ready for use: migrated, with its partitions and days. `direct` is PostgreSQL itself where `dsn` names
-    a pooler, else the same. `data_dir` is there where the database is the embedded one."""
+    a pooler, else the same. `data_dir` is there where the database is the embedded one. `clock` was set by the database's."""
 
     dsn: str
     direct: str
     data_dir: Path | None
     sealer: Sealer
+    clock: SystemClock
 
 
 class Process:
@@ -133,7 +134,8 @@ class Process:
             await anchor(clock, upkeep)
             await upkeep.install(self.settings.partitions)
             await upkeep.ensure_days(clock.now())
-            return Ground(dsn, direct, data_dir, Sealer(self._keyring(data_dir, create=not await upkeep.has_secrets())))
+            sealer = Sealer(self._keyring(data_dir, create=not await upkeep.has_secrets()))
+            return Ground(dsn, direct, data_dir, sealer, clock)
         finally:
             await database.close()
 

@@ -27,7 +27,6 @@ from pydantic import SecretStr
 
 from posthouse.adapters.postgres.database import Database
 from posthouse.adapters.postgres.directory import PostgresDirectory
-from posthouse.adapters.system.clock import SystemClock
 from posthouse.api import door
 from posthouse.config import Settings
 from posthouse.domain.errors import PosthouseError, SetupError
@@ -74,7 +73,7 @@ class Supervisor(Process):
         database = Database(ground.direct, size=1)
         await database.open()
         try:
-            directory, clock = PostgresDirectory(database, ground.sealer), SystemClock()
+            directory, clock = PostgresDirectory(database, ground.sealer), ground.clock
             given = self.settings.admin_key
             return await Keys(directory, clock, Authenticator(directory, clock)).ensure_first_key(
                 None if given is None else given.get_secret_value()

@@ -13,7 +13,7 @@ from django.conf import settings
 if "mysql" in sys.argv[1]:
     import pymysql
 
-    pymysql.version_info = (2, 2, 1, "final", 0)  # type: ignore[assignment] - Django asks for mysqlclient's
+    pymysql.version_info = (2, 2, 1, "final", 0)  # Django asks for mysqlclient's
     pymysql.install_as_MySQLdb()
 
 settings.configure(DATABASES={"default": json.loads(sys.argv[1])}, INSTALLED_APPS=["posthouse_sdk.django"], USE_TZ=True)

@@ -205,7 +205,7 @@ def test_a_row_holds_the_event() -> None:
     ],
 )
 def test_what_the_server_would_refuse_is_refused_at_once(arguments: dict[str, Any], said: str) -> None:
-    given = {"what": "order.created", "data": 1} | arguments
+    given: dict[str, Any] = {"what": "order.created", "data": 1} | arguments
     with pytest.raises(EventError, match=said):
         new_row(given.pop("what"), given.pop("data"), **given)
 

@@ -52,7 +52,7 @@ async def test_a_journal_that_waited_for_a_takeover_changes_nothing(postgres_wor
     assert (await journalling).held == set()
     assert await rows(world, 1, endpoint_id) == [row]
     assert await world.attempts() == []
-    assert await world.store.owners() == {successor: len(mine)}
+    assert await world.store.processes() == {successor: False}
     assert await world.database.fetchval("SELECT max(cursor) FROM partition") == 0
     taken = {claim["id"]: claim["epoch"] for claim in claims}
     assert await world.store.renew(successor, taken, lease_seconds=LEASE) == taken.keys()

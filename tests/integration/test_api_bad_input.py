@@ -137,7 +137,7 @@ ENDPOINT_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"batch": {"max_events": 1001}}, "batch.max_events"),
     ({"batch": {"max_bytes": 100}}, "batch.max_bytes"),
     ({"batch": {"max_bytes": 2_000_000}}, "batch.max_bytes"),
-    ({"batch": {"max_wait_ms": 60_000}}, "batch.max_wait_ms"),
+    ({"batch": {"max_wait_ms": 2_001}}, "batch.max_wait_ms"),
     ({"batch": {"max_wait": 1}}, "batch.max_wait"),
     ({"fallback_urls": "https://b.example/"}, "fallback_urls"),
     ({"fallback_urls": ["https://b.example/", "nowhere"]}, "fallback_urls[1]"),

@@ -11,8 +11,11 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from tests.commands import rows, run, running
 from tests.outboxes import Place, installed, sqlite_place
+from tests.serving import KEY, call, listed, serving
 
 from posthouse_sdk.outbox import NotInstalledError, emit
 from posthouse_sdk.outbox.answers import Accepted, Answer, Faulty, HeldBack, Refused, Unavailable
@@ -234,7 +237,7 @@ async def test_of_several_relays_one_works_and_another_follows(outbox: Place) ->
             assert not second.gauges.working
             # As after kill -9: nothing is released, and nothing renewed.
             first._claim = _nothing  # type: ignore[method-assign]
-            first._store.release = _nothing  # type: ignore[method-assign]
+            first._store.release = _nothing  # type: ignore[method-assign,assignment]
             await until(lambda: second.gauges.working, "the second to take over")
             put(outbox, "later")
             await until(lambda: "later" in server.accepted, "the second to publish")
@@ -305,3 +308,86 @@ async def test_it_tells_what_it_does(outbox: Place) -> None:
         relay.gauges.failing_since, relay.gauges.reason = -1e9, "no connection"
         assert (await get("/healthz")).startswith("HTTP/1.1 503 ")
         assert (await get("/else")).startswith("HTTP/1.1 404 ")
+
+
+async def test_an_outbox_in_the_servers_own_database_needs_no_relay(database: str) -> None:
+    place = installed(Place("postgresql", database, lambda: psycopg.connect(database)))
+    async with serving(database) as server:
+        await call(server.port, "POST", "/v1/event-types", {"name": "order.created"})
+        await call(server.port, "POST", "/v1/apps", {"uid": "acme"})
+        with closing(place.connect()) as connection:
+            emit(connection, "order.created", {"order": 1}, app="acme", key="k")
+            emit(connection, "order.gone", {"order": 2}, app="acme", key="k")
+            emit(connection, "order.created", {"order": 3}, app="nobody")
+            emit(connection, "order.created", {"order": 4}, app="acme", key="k")
+            connection.commit()
+            emit(connection, "order.created", {"order": 5}, app="acme")
+            connection.rollback()
+        events = await listed(server.port, "/v1/apps/acme/events", lambda found: len(found) == 2, "two events")
+        assert {event["type"] for event in events} == {"order.created"}
+        await until(lambda: place.pending() == [], "an empty outbox")
+    dead = place.execute("SELECT data, reason FROM posthouse_outbox_dead ORDER BY id")
+    assert [row[0] for row in dead] == ['{"order":2}', '{"order":3}']
+    assert "order.gone" in dead[0][1]
+    assert "posthouse event-types create" in dead[0][1]
+    assert "posthouse apps create" in dead[1][1]
+    assert place.execute("SELECT owner FROM posthouse_outbox_lease") == [(None,)]
+
+
+async def test_the_command_relays_over_http(database: str, outbox: Place) -> None:
+    async with serving(database) as server:
+        await call(server.port, "POST", "/v1/event-types", {"name": "order.created"})
+        put(outbox, *range(3))
+        reach = {"POSTHOUSE_URL": f"http://127.0.0.1:{server.port}", "POSTHOUSE_KEY": KEY}
+
+        def relay() -> str:
+            with running("relay", "--dsn", outbox.dsn, "--listen", "127.0.0.1:0", **reach) as command:
+                port = command.until(r"healthz on http://127\.0\.0\.1:(\d+)")[1]
+                command.until(r"works")
+                deadline = time.monotonic() + PATIENCE_SECONDS
+                while outbox.pending() and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                command.process.terminate()
+                command.until(r"relay ended: 3 published")
+                assert command.process.wait(PATIENCE_SECONDS) == 0
+                return port
+
+        await asyncio.to_thread(relay)
+        assert outbox.pending() == []
+        assert len((await call(server.port, "GET", "/v1/events"))["data"]) == 3
+        put(outbox, 4)
+        status = await asyncio.to_thread(run, "outbox", "status", "--dsn", outbox.dsn)
+        (told,) = rows(status, 1)
+        assert (told["pending"], told["relay"]) == (1, None)
+        outbox.execute("UPDATE posthouse_outbox SET type = 'order.gone'")
+        refused = await asyncio.to_thread(_relay_until_dead, outbox, reach)
+        assert "order.gone" in refused
+        (dead,) = rows(await asyncio.to_thread(run, "outbox", "list", "--dsn", outbox.dsn))
+        assert (dead["type"], dead["data"]) == ("order.gone", "4")
+        again = await asyncio.to_thread(run, "outbox", "retry", "--all", "--dsn", outbox.dsn)
+        assert "1 go out again" in again.stderr
+        assert outbox.pending() == ["4"]
+
+
+def _relay_until_dead(outbox: Place, reach: dict[str, str]) -> str:
+    with running("relay", "--dsn", outbox.dsn, **reach) as command:
+        return command.until(r"set aside .*")[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("relay", "--dsn", "oracle://x", "--key", "k"), 2, "postgresql://user:password@host"),
+        (("relay", "--dsn", "sqlite:////no/such/file", "--key", "k"), 1, "is that the database of your application?"),
+        (("relay", "--dsn", "sqlite:///x", "--key", "k", "--listen", "9187"), 2, "give HOST:PORT"),
+        (("relay", "--dsn", "sqlite:///x"), 3, "set POSTHOUSE_KEY"),
+        (("relay", "--dsn", "postgresql://u:p@127.0.0.1:1/x", "--key", "k", "--url", "nowhere"), 2, "https://"),
+        (("outbox", "sql", "--dialect", "oracle"), 2, "postgresql, mysql, sqlite"),
+        (("outbox", "status", "--dsn", "postgresql://u:secret@127.0.0.1:1/x"), 7, "cannot be reached"),
+        (("outbox", "retry", "--dsn", "sqlite:///x"), 2, "or give --all"),
+    ],
+)
+def test_what_is_set_up_wrongly_is_told(words: tuple[str, ...], code: int, said: str) -> None:
+    told = run(*words)
+    assert (told.returncode, said in told.stderr) == (code, True), told.stderr
+    assert "secret" not in told.stderr

@@ -83,7 +83,7 @@ def selected(
     }[select]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     made=events,
     select=st.sampled_from(list(Select)),

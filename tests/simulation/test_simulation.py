@@ -12,7 +12,7 @@ from tests.simulation import mutants
 
 ROOT: Final = Path(__file__).parents[2]
 SEEDS: Final = os.environ.get("POSTHOUSE_SEEDS", "1-1000")
-SECONDS: Final = os.environ.get("POSTHOUSE_SIMULATION_SECONDS", "30")
+SECONDS: Final = os.environ.get("POSTHOUSE_SIMULATION_SECONDS", "20")
 SEED: Final = 3
 
 

@@ -18,12 +18,12 @@ from tests.simulation.scheduler import elsewhere, heard
 from tests.simulation.targets import Targets
 
 from posthouse.adapters.memory import MemoryDatabase, MemoryStore
-from posthouse.domain.delivery import Attempt, AttemptOutcome, DeliveryClass, DeliveryKey, Owed, OwedReason
+from posthouse.domain.delivery import Attempt, DeliveryClass, DeliveryKey, Owed, OwedReason
 from posthouse.domain.endpoint import Batch, EndpointConfig, Format, OnExhausted, Ordering, RateLimit
 from posthouse.domain.errors import PosthouseError
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.grant import Grant
-from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, GrantId, id_beside, uuid7
+from posthouse.domain.ids import AppId, EndpointId, EventId, GrantId, uuid7
 from posthouse.domain.limits import SOCKETS_MAX as SOCKETS_MAX_USUAL
 from posthouse.domain.operations import OPERATIONS_APP
 from posthouse.domain.order import line_of
@@ -423,7 +423,6 @@ class World:
 
     async def _cancel(self, row: Owed) -> None:
         database, key = self.database, (row.partition, row.endpoint_id, row.event_id)
-        state = database.endpoints[row.endpoint_id]
         async with database.transaction("cancel") as transaction:
             await transaction.lock_rows([row.partition])
             await transaction.commits()
@@ -431,25 +430,7 @@ class World:
             if now is None or now.reason is OwedReason.IN_FLIGHT:
                 return
             self.cancelled.add(row.key)
-            del database.owed[key]
-            mine = [a.id for a in database.attempts.values() if a.partition == row.partition]
-            attempt_id = AttemptId(id_beside(max(mine, default=None), uuid7(int(self.clock() * 1000), len(mine))))
-            database.attempts[attempt_id] = Attempt(
-                id=attempt_id,
-                partition=row.partition,
-                app_id=state.app_id,
-                endpoint_id=row.endpoint_id,
-                event_id=row.event_id,
-                seq=row.seq,
-                number=now.number,
-                kind=now.kind,
-                outcome=AttemptOutcome.GAVE_UP,
-                reason="cancelled",
-                revision=state.revision,
-                url=state.config.url,
-                started_at=self.clock(),
-                sent=False,
-            )
+            database.give_up(now, now=self.clock(), reason="cancelled")
             if row.line:
                 MemoryStore(database).order([(row.partition, row.endpoint_id, row.line)], self.clock())
             database.poke(row.partition)

@@ -87,10 +87,6 @@ class Store(Protocol):
         """Planned hand-over: give the partitions up at once."""
         ...
 
-    async def owners(self) -> dict[bytes, int]:
-        """Every owner and how many partitions it holds."""
-        ...
-
     async def attend(self, owner: bytes, *, seconds: float) -> None:
         """Say that this process takes part in owning partitions, for so long by the database's clock; 0: no longer."""
         ...

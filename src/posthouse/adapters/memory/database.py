@@ -11,12 +11,12 @@ from types import TracebackType
 from typing import Protocol
 
 from posthouse.domain.circuit import Health
-from posthouse.domain.delivery import Attempt, Effect, Owed, Rollup
+from posthouse.domain.delivery import Attempt, AttemptOutcome, Effect, Owed, Rollup
 from posthouse.domain.endpoint import EndpointConfig, Secret
 from posthouse.domain.errors import StoreRejected
 from posthouse.domain.event import Event
 from posthouse.domain.grant import Grant
-from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, GrantId
+from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, GrantId, id_beside, uuid7
 from posthouse.domain.limits import PARTITIONS
 from posthouse.domain.operations import OPERATIONS_APP, OPERATIONS_UID
 from posthouse.domain.quota import Quotas
@@ -266,6 +266,32 @@ class MemoryDatabase:
     def poke(self, partition: int) -> None:
         """Somebody wrote beside the owner."""
         self.partitions[partition].poke += 1
+
+    def give_up(self, row: Owed, *, now: float, reason: str, error: str | None = None) -> None:
+        """End what is owed, beside the owner or for its cap: on record where the endpoint is still known."""
+        del self.owed[row.partition, row.endpoint_id, row.event_id]
+        state = self.endpoints.get(row.endpoint_id)
+        if state is None:
+            return
+        newest = [attempt.id for attempt in self.attempts.values() if attempt.partition == row.partition]
+        attempt_id = AttemptId(id_beside(max(newest, default=None), uuid7(int(now * 1000), len(newest))))
+        self.attempts[attempt_id] = Attempt(
+            id=attempt_id,
+            partition=row.partition,
+            app_id=state.app_id,
+            endpoint_id=row.endpoint_id,
+            event_id=row.event_id,
+            seq=row.seq,
+            number=row.number,
+            kind=row.kind,
+            outcome=AttemptOutcome.GAVE_UP,
+            reason=reason,
+            revision=state.revision,
+            url=state.config.url,
+            started_at=now,
+            sent=False,
+            error=error,
+        )
 
     def retire(self, *, before: float) -> None:
         """Retention: forget the events created before a time. What is owed of them stays, without its event."""

@@ -9,9 +9,9 @@ from collections.abc import Collection
 import msgspec
 
 from posthouse.adapters.memory.database import MemoryDatabase, PartitionState
-from posthouse.domain.delivery import Attempt, AttemptOutcome, Line, Owed, OwedReason
+from posthouse.domain.delivery import Line, Owed, OwedReason
 from posthouse.domain.event import Event
-from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, id_beside, uuid7
+from posthouse.domain.ids import AppId, EndpointId, EventId
 
 
 class MemoryOwed:
@@ -100,29 +100,8 @@ class MemoryOwed:
                 and row.seq <= self._partition(partition).cursor
             ]
             gone = sorted(rows, key=lambda row: row.event_id)[:count]
-            state = database.endpoints.get(endpoint_id)
             for row in gone:
-                del database.owed[partition, endpoint_id, row.event_id]
-                mine = [a.id for a in database.attempts.values() if a.partition == partition]
-                attempt_id = AttemptId(id_beside(max(mine, default=None), uuid7(int(now * 1000), len(mine))))
-                if state is not None:
-                    database.attempts[attempt_id] = Attempt(
-                        id=attempt_id,
-                        partition=partition,
-                        app_id=state.app_id,
-                        endpoint_id=endpoint_id,
-                        event_id=row.event_id,
-                        seq=row.seq,
-                        number=row.number,
-                        kind=row.kind,
-                        outcome=AttemptOutcome.GAVE_UP,
-                        reason="expired",
-                        revision=state.revision,
-                        url=state.config.url,
-                        started_at=now,
-                        sent=False,
-                        error=error,
-                    )
+                database.give_up(row, now=now, reason="expired", error=error)
             self.order({(partition, endpoint_id, row.line) for row in gone if row.line}, now)
             if gone:
                 database.poke(partition)

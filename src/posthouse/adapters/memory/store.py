@@ -88,11 +88,6 @@ class MemoryStore(MemoryOwed):
             for number in held:
                 self._partition(number).owner = None
 
-    async def owners(self) -> dict[bytes, int]:
-        await self._database.reading("owners")
-        owners = [partition.owner for partition in self._database.partitions if partition.owner is not None]
-        return {owner: owners.count(owner) for owner in owners}
-
     async def attend(self, owner: bytes, *, seconds: float) -> None:
         async with self._database.transaction("attend") as transaction:
             await transaction.commits()

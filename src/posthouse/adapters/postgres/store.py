@@ -96,9 +96,6 @@ class PostgresStore:
     async def release(self, owner: bytes, epochs: Mapping[int, int]) -> None:
         await self._reading.execute(SQL.release, owner, list(epochs), list(epochs.values()))
 
-    async def owners(self) -> dict[bytes, int]:
-        return {row["owner"]: row["partitions"] for row in await self._reading.fetch(SQL.owners)}
-
     async def attend(self, owner: bytes, *, seconds: float) -> None:
         await self._reading.execute(SQL.attend, owner, seconds)
 

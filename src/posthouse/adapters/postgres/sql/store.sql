@@ -30,9 +30,6 @@ UPDATE partition p SET owner = NULL, lease_until = '-infinity'
   ) held
  WHERE p.id = held.id
 
--- name: owners
-SELECT owner, count(*)::int AS partitions FROM partition WHERE owner IS NOT NULL GROUP BY owner
-
 -- name: attend
 -- A process takes part for so many seconds more, or no longer. Rows of processes that ended long ago go.
 WITH over AS (
