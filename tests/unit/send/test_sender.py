@@ -254,7 +254,7 @@ def test_what_was_lost_while_it_was_looked_up_is_not_sent(lost: str, batch: Batc
                 desk.epochs.clear()
             return True
 
-        desk.store.covered = covered  # type: ignore[method-assign]
+        desk.store.covered = covered  # type: ignore[method-assign, assignment]
         peer = Peer(an_endpoint(grants=Shrinkage(version=9), batch=batch))
         with pytest.raises(NotOwner):
             await desk.sender.attempt(
