@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 POLL_SECONDS: Final = 0.1
 READ_SLACK_SECONDS: Final = 3_600.0
-READS_AT_ONCE: Final = 16
+READS_AT_ONCE: Final = 8
 
 
 class _End(NamedTuple):

@@ -13,7 +13,7 @@ import msgspec
 from posthouse.adapters.postgres.database import Connection, Database, confirmed, translated
 from posthouse.adapters.postgres.queries import Queries
 from posthouse.adapters.postgres.rows import shortened
-from posthouse.domain.errors import PosthouseError, StoreUnavailable
+from posthouse.domain.errors import StoreUnavailable
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.ids import ID_BYTES, EventId, lower_bound
 from posthouse.domain.limits import (
@@ -27,8 +27,6 @@ from posthouse.ports.log import Announced, Appended, AppendResult, AppMissing, H
 SQL = Queries("log.sql")
 CHANNEL_SEPARATOR = "\x1f"
 DAY_SECONDS = 86_400
-
-
 TOGETHER_MAX: Final = 64  # reads in one statement
 TOGETHER_EVENTS_MAX: Final = 32  # of each of them
 TOGETHER_BYTES_MAX: Final = 128 * 1024
@@ -149,7 +147,7 @@ class PostgresLog:
                     SQL.read_together, *columns, TOGETHER_EVENTS_MAX, TOGETHER_BYTES_MAX
                 ):
                     found[row["want"]].append(row)
-            except PosthouseError as error:
+            except Exception as error:  # noqa: BLE001 - it is theirs who wait
                 for want in wants:
                     if not want.rows.done():
                         want.rows.set_exception(error)
