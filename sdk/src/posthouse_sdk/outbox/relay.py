@@ -22,24 +22,21 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, assert_never
+from typing import Any, Final
 
-from posthouse_sdk.outbox.answers import Accepted, Faulty, HeldBack, Refused, Unavailable
 from posthouse_sdk.outbox.errors import DatabaseError, NotInstalledError, OutboxError
+from posthouse_sdk.outbox.group import Group
+from posthouse_sdk.outbox.pauses import Pauses, Stopped, Waits
 from posthouse_sdk.outbox.publisher import REQUESTS_MAX, Publisher
 from posthouse_sdk.outbox.row import Row
-from posthouse_sdk.outbox.store import Backlog, Held, Store
+from posthouse_sdk.outbox.store import Backlog, Store
 
 log = logging.getLogger("posthouse.relay")
 
 ROWS_MAX: Final = 1_000  # in one request and one round; the server takes no more
 BYTES_MAX: Final = 4 * 1024 * 1024
 LEASE_SECONDS: Final = 5.0
-BACKOFF_SECONDS: Final = 0.1
 BACKOFF_SECONDS_MAX: Final = 30.0
-HELD_MAX: Final = 1_000
-FORGOTTEN_SECONDS: Final = 120.0
-FAULTS_MAX: Final = 3  # rows that the server fails at, one alone each, in one round without any that it takes
 POLL_SECONDS: Final = 0.005  # of a busy relay
 POLLING_FROM: Final = 100  # rows a second; below, it waits to be woken
 POLLING_UNTIL: Final = 50
@@ -83,15 +80,6 @@ class Gauges:
         return None
 
 
-class _Stopped(Exception):
-    """Everything waits: the server is not there."""
-
-    def __init__(self, reason: str, seconds: float | None, *, refused: bool = False) -> None:
-        super().__init__(reason)
-        self.seconds = seconds
-        self.refused = refused
-
-
 class Relay:
     """Works until `stop`, whatever comes. `run` raises OutboxError only for what is wrong as it starts.
 
@@ -111,14 +99,13 @@ class Relay:
         self._store = store
         self.publisher = publisher
         self._settings = settings or RelaySettings()
-        self._draw = draw
         self._now = now or boot_clock
         self.owner = owner or f"{socket.gethostname()[:40]}-{secrets.token_hex(6)}"
         self.gauges = Gauges()
         self._stopping = asyncio.Event()
         self._leased_until = 0.0
         self._working = asyncio.Event()
-        self.waits: dict[str | int, _Wait] = {}
+        self.pauses = Pauses(self._now, draw, self._settings.backoff_seconds_max)
         self._polling = False
         self._rate = _Rate()
         self._counted_at = float("-inf")
@@ -139,7 +126,7 @@ class Relay:
                     pause = await self._round()
                     failures = 0
                     self._well()
-                except _Stopped as error:
+                except Stopped as error:
                     failures += 1
                     pause = self._failed(str(error), failures, error.seconds, refused=error.refused)
                 except (DatabaseError, NotInstalledError) as error:
@@ -209,7 +196,8 @@ class Relay:
             if not self._holds():
                 await self._either(self._working.wait())
                 return 0.0
-        held = self._held()
+        held = self.pauses.held()
+        self.gauges.held = len(held.ids) + len(held.apps) + len(held.lines)
         rows = await self._store.fetch(self._settings.rows_max, self._settings.bytes_max, held)
         if rows:
             await self._publish(rows)
@@ -228,7 +216,7 @@ class Relay:
         apps: dict[str | None, list[Row]] = {}
         for row in rows:
             apps.setdefault(row.app, []).append(row)
-        works = [_Group(self, app, done).publish(group) for app, group in apps.items()]
+        works = [Group(self, app, done).publish(group) for app, group in apps.items()]
         limit = asyncio.Semaphore(REQUESTS_MAX)
 
         async def limited(index: int) -> None:
@@ -241,7 +229,7 @@ class Relay:
             self.gauges.published += len(done)
             self.gauges.published_at = time.time()
         for error in ended:
-            if isinstance(error, BaseException) and not isinstance(error, _Waits):
+            if isinstance(error, BaseException) and not isinstance(error, Waits):
                 raise error
 
     async def _remove(self, ids: Sequence[int]) -> None:
@@ -253,9 +241,9 @@ class Relay:
             await self._store.remove(ids)
 
     def may_send(self) -> None:
-        """Asked right before each request. Raises _Stopped: another relay may be at work."""
+        """Asked right before each request. Raises Stopped: another relay may be at work."""
         if self._stopping.is_set() or not self._holds():
-            raise _Stopped("the lease of this relay ran out" if not self._stopping.is_set() else "the relay ends", 0.0)
+            raise Stopped("the lease of this relay ran out" if not self._stopping.is_set() else "the relay ends", 0.0)
 
     async def refuse(self, row: Row, reason: str) -> None:
         """Set a row aside."""
@@ -263,47 +251,13 @@ class Relay:
         await self._store.set_aside(row.id, reason)
         self.gauges.refused += 1
 
-    # What waits
-
-    def hold(self, what: str | int, reason: str, seconds: float | None) -> None:
-        """Leave a line, an app or a row alone for a while: as long as the server says, or ever longer."""
-        wait = self.waits.get(what)
-        failures = 1 if wait is None else wait.failures + 1
-        pause = self._backoff(failures) if seconds is None else seconds * (1 + self._draw() / 4)
-        self.waits[what] = _Wait(self._now() + pause, failures)
-        if failures == 1:
-            log.warning("%s waits: %s", _shown(what), reason)
-        if len(self.waits) > HELD_MAX:
-            raise _Stopped(f"more than {HELD_MAX} keys and apps wait; the last one: {reason}", pause)
-
-    def freed(self, what: str | int) -> None:
-        if self.waits.pop(what, None) is not None:
-            log.info("%s goes on", _shown(what))
-
-    def _held(self) -> Held:
-        now = self._now()
-        # What somebody else removed is not heard of again.
-        self.waits = {what: wait for what, wait in self.waits.items() if now - wait.until < FORGOTTEN_SECONDS}
-        held = Held()
-        for what, wait in self.waits.items():
-            if wait.until > now:
-                if isinstance(what, int):
-                    held.ids.add(what)
-                elif what.startswith(_APP):
-                    held.apps.add(what.removeprefix(_APP))
-                else:
-                    held.lines.add(what)
-        self.gauges.held = len(held.ids) + len(held.apps) + len(held.lines)
-        return held
-
     # Pauses
 
     def _idle_seconds(self) -> float:
         """Until the next look where nothing is there: the usual, or until something that waits is due."""
         usual = self._settings.poll_seconds or self._store.poll_seconds
-        now = self._now()
-        due = min((wait.until - now for wait in self.waits.values() if wait.until > now), default=usual)
-        return max(min(usual, due), 0.001)
+        due = self.pauses.next_seconds()
+        return usual if due is None else max(min(usual, due), 0.001)
 
     async def _choose_polling(self) -> None:
         """Busy, a relay looks by itself, so that the application's commits need not wake it (`schema.py` says why)."""
@@ -314,7 +268,7 @@ class Relay:
             self._polling = wanted
 
     def _failed(self, reason: str, failures: int, seconds: float | None, *, refused: bool = False) -> float:
-        pause = seconds if seconds is not None else self._backoff(failures)
+        pause = seconds if seconds is not None else self.pauses.backoff(failures)
         gauges = self.gauges
         gauges.failures += 1
         if self._stopping.is_set() or (seconds == 0.0 and not refused):
@@ -330,10 +284,6 @@ class Relay:
         if self.gauges.failing_since is not None:
             log.info("relay %s goes on", self.owner)
         self.gauges.failing_since, self.gauges.reason = None, ""
-
-    def _backoff(self, failures: int) -> float:
-        most = min(BACKOFF_SECONDS * 2.0 ** min(failures - 1, 20), self._settings.backoff_seconds_max)
-        return most * (0.5 + self._draw() / 2)
 
     async def _pause(self, seconds: float) -> None:
         """Until woken, told to stop, or the time is over."""
@@ -384,78 +334,6 @@ class Relay:
             )
 
 
-class _Group:
-    """The rows of one app in one round, published in their order."""
-
-    def __init__(self, relay: Relay, app: str | None, done: list[int]) -> None:
-        self._relay = relay
-        self._app = app
-        self._done = done
-        self._left = set[str]()  # lines that began to wait in this round
-        self._faults = 0
-
-    async def publish(self, rows: Sequence[Row]) -> None:
-        """Publish rows, and where that fails find those that are why. Raises _Waits, _Stopped, DatabaseError."""
-        rows = [row for row in rows if row.line is None or row.line not in self._left]
-        if large := [row for row in rows if row.data is None]:
-            for row in large:
-                await self._relay.refuse(row, "its data are larger than 16 MiB, which no server takes")
-            rows = [row for row in rows if row.data is not None]
-        if not rows:
-            return
-        self._relay.may_send()
-        answer = await self._relay.publisher.publish(self._app, _body(rows), len(rows))
-        match answer:
-            case Accepted(at):
-                self._accepted(rows, at)
-            case Refused(whole=True, reason=reason):
-                for row in rows:
-                    await self._relay.refuse(row, reason)
-            case Refused(reason=reason) if len(rows) == 1:
-                await self._relay.refuse(rows[0], reason)
-            case Refused(at=index) if index is not None and index < len(rows):
-                for part in (rows[:index], rows[index : index + 1], rows[index + 1 :]):
-                    await self.publish(part)
-            case Faulty(reason) if len(rows) == 1:
-                self._fault(rows[0], reason)
-            case Refused() | Faulty():
-                for part in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
-                    await self.publish(part)
-            case HeldBack(reason, seconds):
-                self._relay.hold(f"{_APP}{self._app or ''}", reason, seconds)
-                raise _Waits
-            case Unavailable(reason, seconds, refused):
-                raise _Stopped(reason, seconds, refused=refused)
-            case _:
-                assert_never(answer)
-
-    def _accepted(self, rows: Sequence[Row], at: float) -> None:
-        self._done += [row.id for row in rows]
-        self._faults = 0
-        self._relay.accepted(at)
-        if self._relay.waits:
-            for what in (f"{_APP}{self._app or ''}", *{row.line or row.id for row in rows}):
-                self._relay.freed(what)
-
-    def _fault(self, row: Row, reason: str) -> None:
-        self._faults += 1
-        if self._faults >= FAULTS_MAX:
-            raise _Stopped(reason, None)
-        if row.line is not None:
-            self._left.add(row.line)
-        self._relay.hold(row.id if row.line is None else row.line, reason, None)
-
-
-class _Waits(Exception):
-    """The app of a group waits; others go on."""
-
-
-@dataclass(frozen=True)
-class _Wait:
-    until: float
-    failures: int
-
-
 class _Rate:
     """Rows a second, over the last two."""
 
@@ -478,23 +356,6 @@ class _Rate:
         elif passed:
             self._counts = (0, 0)
         self._second = int(now)
-
-
-_APP: Final = "\x1eapp:"
-
-
-def _body(rows: Sequence[Row]) -> bytes:
-    return f"[{', '.join([row.as_json() for row in rows])}]".encode()
-
-
-def _shown(what: str | int) -> str:
-    if isinstance(what, int):
-        return f"row {what}"
-    if what.startswith(_APP):
-        app = what.removeprefix(_APP)
-        return f"app {app}" if app else "what is for no one app"
-    app, _, key = what.partition("\x1f")
-    return f"key {key}" + (f" of app {app}" if app else "")
 
 
 def boot_clock() -> float:
