@@ -16,6 +16,9 @@ from typing import Final, NamedTuple
 CHANCE_Z: Final = 1.96
 """Beyond it, one series in forty that only wanders would be said to rise."""
 
+MEASUREMENTS_MIN: Final = 5
+"""Of fewer, none could be more than chance."""
+
 
 class Trend(NamedTuple):
     """`change`: from the first to the last measurement along the slope, as a share of the median. `z`: how many standard
@@ -31,9 +34,9 @@ class Trend(NamedTuple):
 
 
 def trend(series: Sequence[float]) -> Trend:
-    """Of measurements at even distances. Raises ValueError for fewer than five, of which none could be more than chance."""
+    """Of measurements at even distances. Raises ValueError for fewer than MEASUREMENTS_MIN."""
     count = len(series)
-    if count < 5:
+    if count < MEASUREMENTS_MIN:
         raise ValueError("a trend takes five measurements")
     median = statistics.median(series)
     pairs = list(combinations(enumerate(series), 2))

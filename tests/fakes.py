@@ -111,6 +111,7 @@ class FakeTelemetry:
         self.attempts: list[tuple[str, str, str]] = []
         self.delays: list[float] = []
         self.journal_batches: list[int] = []
+        self.fired_late: list[float] = []
 
     def published(self, count: int, size: int) -> None:
         self.published_events += count
@@ -127,6 +128,9 @@ class FakeTelemetry:
 
     def journal_batch(self, results: int, seconds: float) -> None:
         self.journal_batches.append(results)
+
+    def schedule_fired(self, late_seconds: float) -> None:
+        self.fired_late.append(late_seconds)
 
     def watch(self, name: str, read: Callable[[], float | None]) -> None:
         pass

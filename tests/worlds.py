@@ -159,6 +159,7 @@ _TABLES: Final = (
     "endpoint_revision",
     "endpoint",
     "app_grant",
+    "schedule",
     "api_key",
     "app",
     "event_type",

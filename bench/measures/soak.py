@@ -4,8 +4,9 @@ The peak is the median of a few runs at full speed. Then events come evenly, and
 latencies are cut there, and the server and its PostgreSQL looked at. PostgreSQL's memory is what its processes have to
 themselves: its shared buffers fill up in the beginning, and are bounded by their setting.
 
-The verdict: without the first fifth, in which caches fill, a series is flat unless it rises by more than its allowance along
-the median of its slopes, and that is not by chance (`trend.py`).
+The verdict: without the first fifth, in which caches fill, and without parts in which others were at work on the machine, a
+series is flat unless it rises by more than its allowance along the median of its slopes, and that is not by chance
+(`trend.py`).
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from typing import Final, NamedTuple
 
 from bench import processes
 from bench.figures import Figure, Report, percentile
-from bench.harness import Bench, Usage, shares
+from bench.harness import OTHERS_ARE_FEW, Bench, Usage, shares
 from bench.scale import Scale
 from bench.server import Broken
-from bench.trend import Trend, trend
+from bench.trend import MEASUREMENTS_MIN, Trend, trend
 
 SHARE_OF_PEAK: Final = 0.7
 CACHES_FILL: Final = 0.2  # of the parts
@@ -78,6 +79,7 @@ SERIES: Final = (
 
 
 def measure(bench: Bench, scale: Scale, report: Report) -> None:
+    bench.renew()
     apps = bench.make_apps("soak", scale.apps)
     peaks = [bench.measure("the peak", apps, scale.events).per_second for _ in range(scale.runs + 1)][1:]
     rate = int(SHARE_OF_PEAK * statistics.median(peaks))
@@ -145,10 +147,10 @@ def _part(before: Look, after: Look, ordered: list[int]) -> Part:
 
 def _tell(scale: Scale, report: Report, parts: list[Part]) -> None:
     _table(parts)
-    steady = parts[int(len(parts) * CACHES_FILL) :]
+    judged = steady(parts)
     rising = []
     for series in SERIES:
-        found = trend([series.of(part) for part in steady])
+        found = trend([series.of(part) for part in judged])
         how = f"{series.how}; {_words(found, series.allowance)}"
         report.add(Figure(f"soak_{series.name}", tuple(series.of(part) for part in parts), how, series.digits))
         if found.rises(series.allowance):
@@ -166,6 +168,17 @@ def _tell(scale: Scale, report: Report, parts: list[Part]) -> None:
         Figure("soak_rising", (float(len(rising)),), f"series that are not flat: {', '.join(rising) or 'none'}"),
     )
     report.remark("The soak was flat." if not rising else f"The soak was NOT flat: {', '.join(rising)} rose.")
+
+
+def steady(parts: list[Part]) -> list[Part]:
+    """Those that the verdict is about. Where too few were quiet, none is left out for its noise."""
+    filled = parts[-_after_filling(parts) :]
+    quiet = [part for part in filled if part.others <= OTHERS_ARE_FEW]
+    return quiet if len(quiet) >= MEASUREMENTS_MIN else filled
+
+
+def _after_filling(parts: list[Part]) -> int:
+    return len(parts) - int(len(parts) * CACHES_FILL)
 
 
 def _words(found: Trend, allowance: float) -> str:

@@ -31,20 +31,24 @@ WARM_UP: Final = 3  # the run that does not count is so many times smaller
 _ACTIVE: Final = (
     "SELECT coalesce(wait_event_type, 'CPU') AS kind,"
     "       coalesce(wait_event, '') || CASE WHEN wait_event_type = 'Lock'"
-    "                                        THEN ' in ' || coalesce(substring(query FROM '(\\w+) *[(]'), 'a statement')"
+    "                                        THEN ' in ' || coalesce(substring(regexp_replace(query, '--[^\n]*', '', 'g')"
+    "                                                                          FROM '(\\w+) *[(]'), 'a statement')"
     "                                        ELSE '' END AS name,"
     "       count(*) AS backends"
     "  FROM pg_stat_activity WHERE state = 'active' AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
     " GROUP BY 1, 2"
 )
+_WAL: Final = "SELECT (pg_current_wal_insert_lsn() - '0/0')::float8"
 _OWNERS: Final = "SELECT count(*) FROM partition GROUP BY owner, lease_until > clock_timestamp()"
 
 
 class Waits:
-    """What the backends that worked were at, each time that somebody looked: on the CPU, or waiting for what."""
+    """What the backends that worked were at, each time that somebody looked: on the CPU, or waiting for what. And how much was
+    written to the WAL meanwhile."""
 
     def __init__(self) -> None:
         self.seen: Counter[tuple[str, str]] = Counter()
+        self.wal_bytes = 0.0
 
     def note(self, kind: str, name: str, backends: int) -> None:
         """A backend that waits for its client is not at work."""
@@ -111,6 +115,8 @@ def _tell(scale: Scale, report: Report, found: dict[int, list[Watched]]) -> None
             f"of the time of PostgreSQL's busy backends they waited for a row's lock; in all {together}", 4)  # fmt: skip
         add("lwlock_share", [w.waits.share("LWLock") for w in watched],
             "the same, for one of PostgreSQL's own short locks; that of the WAL's flush is one of them", 3)  # fmt: skip
+        add("wal_bytes_per_delivery", [w.waits.wal_bytes / w.run.received.deliveries for w in watched],
+            "written to the WAL, the event's commit and its attempt's")  # fmt: skip
         add("load", [sum(r.shares[name] for name in OURS) for r in runs],
             "share of one core of everything that takes part", 2)  # fmt: skip
         for sentence in busy(f"{workers} workers", runs):
@@ -142,10 +148,12 @@ def watching(dsn: str) -> Iterator[Waits]:
         connection = await asyncpg.connect(dsn)
         try:
             statement = await connection.prepare(_ACTIVE)
+            before: float = await connection.fetchval(_WAL)
             while not stop.is_set():
                 for row in await statement.fetch():
                     waits.note(*row)
                 await asyncio.sleep(EVERY_SECONDS)
+            waits.wal_bytes = await connection.fetchval(_WAL) - before
         finally:
             await connection.close()
 

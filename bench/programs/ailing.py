@@ -13,6 +13,8 @@ from typing import Final, cast
 
 import uvloop
 
+from bench.programs.target import told
+
 HANG_SECONDS: Final = 30.0
 DRIP_SECONDS: Final = 1.0
 
@@ -106,7 +108,7 @@ async def _serve(pipe: Connection) -> None:
 
     def command() -> None:
         os.set_blocking(pipe.fileno(), True)
-        if pipe.recv()[0] == "seen":
+        if told(pipe)[0] == "seen":
             pipe.send((dict(seen.requests), seen.open_max))
         else:
             stopped.set()

@@ -13,7 +13,7 @@ import ssl
 import time
 from array import array
 from multiprocessing.connection import Connection
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import uvloop
 
@@ -92,6 +92,14 @@ class TargetProtocol(asyncio.Protocol):
         self._received.answered_at = time.time()
 
 
+def told(pipe: Connection) -> Any:
+    """What comes over a pipe that is readable; to stop, where the benchmark is gone (it was killed)."""
+    try:
+        return pipe.recv()
+    except EOFError:
+        return ("stop",)
+
+
 def run(pipe: Connection) -> None:
     """Serve until told to stop. Says its port; answers `("reset", run, numbers, delay)`, `("count",)`, `("report",)`, and with
     the number of connections that were ever made `("connections",)`."""
@@ -123,7 +131,7 @@ async def _serve(pipe: Connection, *, dead: bool, tls: ssl.SSLContext | None = N
 
     def command() -> None:
         os.set_blocking(pipe.fileno(), True)  # the loop wants it otherwise, and a report is larger than the pipe holds
-        message = pipe.recv()
+        message = told(pipe)
         if message[0] == "reset":
             received.reset(*message[1:])
             pipe.send(None)

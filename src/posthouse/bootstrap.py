@@ -21,6 +21,7 @@ from posthouse.adapters.postgres.jobs import PostgresJobs
 from posthouse.adapters.postgres.log import PostgresLog
 from posthouse.adapters.postgres.pools import Pools
 from posthouse.adapters.postgres.routing import PostgresRoutingView
+from posthouse.adapters.postgres.schedules import PostgresSchedules
 from posthouse.adapters.postgres.session import ProcessSession
 from posthouse.adapters.postgres.store import PostgresStore
 from posthouse.adapters.postgres.stream import PostgresStreamSource
@@ -46,15 +47,19 @@ from posthouse.domain.errors import Invalid
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.limits import PUBLISH_ANSWER_SECONDS_MAX, PUBLISH_STATEMENT_SECONDS_MAX
 from posthouse.intake.catalogue import CatalogueCache
+from posthouse.intake.observed import ObservedEvents
 from posthouse.intake.operations import Operators
 from posthouse.intake.publisher import Publisher
 from posthouse.intake.quotas import QuotaGate
 from posthouse.lane.budget import Budget
 from posthouse.manage.explain import Explainer
+from posthouse.manage.schedules import Schedules
 from posthouse.ports.log import EventLog
 from posthouse.ports.store import Store
 from posthouse.ports.transport import Transport
 from posthouse.process import LISTEN_BACKLOG, Process, anchor
+from posthouse.trigger.runner import Runner
+from posthouse.trigger.schedules import ScheduleSource
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -173,6 +178,13 @@ class Posthouse(Process):
         watch(telemetry, engine, publisher, janitor, clock)
         telemetry.watch("database_replacements", lambda: history.replacements)
 
+        door = ObservedEvents(catalogue, quotas, publisher)
+        scheduled = ScheduleSource(PostgresSchedules(reading), clock, telemetry)
+        runner = Runner(scheduled, door, clock)
+        self._stack.push_async_callback(runner.close)
+        telemetry.watch("schedule_refusals", lambda: scheduled.refusals)
+        telemetry.watch("schedule_skips", lambda: scheduled.skips)
+
         async def check_target(host: str, port: int) -> str | None:
             try:
                 await http.addresses.check(host, port)
@@ -211,6 +223,7 @@ class Posthouse(Process):
             clock,
             store=store,
             replay_book=PostgresJobs(managing),
+            schedules=Schedules(directory, PostgresSchedules(managing), door, clock, woken=runner.wake),
             transport=transport,
             stream_source=PostgresStreamSource(pools.streaming),
             retention_days=days,
@@ -231,6 +244,7 @@ class Posthouse(Process):
             # Last of all: others hand over at once, and what they gave away shall not wait for the rest of our start.
             await engine.start()
             self._delivering = True
+            runner.start()
         given = settings.admin_key
         self.first_key = await services.keys.ensure_first_key(None if given is None else given.get_secret_value())
         self._listening = listening

@@ -57,10 +57,10 @@ async def ask(port: int, method: str, path: str, body: object = None, **headers:
 
 async def insist(
     ports: Sequence[int], chance: random.Random, method: str, path: str, body: object = None
-) -> tuple[int, Any, bool]:
-    """Ask one server after another until one answers, and not with 503: status, body, and whether it was asked for only
-    once. Otherwise what was asked first may still come to pass, at any time."""
-    once = True
+) -> tuple[int, Any, int]:
+    """Ask one server after another until one answers, and not with 503: status, body, and how often it was asked for. What was
+    asked before the last may have come to pass, too, or may still."""
+    times = 1
     while True:
         try:
             status, told = await ask(chance.choice(ports), method, path, body)
@@ -68,9 +68,9 @@ async def insist(
             await asyncio.sleep(0.05)
             continue
         except Lost:
-            once = False
+            times += 1
             continue
         if status != 503:
-            return status, told, once
-        once = False
+            return status, told, times
+        times += 1
         await asyncio.sleep(0.1)

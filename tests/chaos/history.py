@@ -95,13 +95,15 @@ class Arrival:
 
 @dataclass(slots=True)
 class Again:
-    """A resend (of `event`) or a replay (of all that was published since) that somebody asked for."""
+    """A resend (of `event`) or a replay (of all that was published since) that somebody asked for, `times` times: each but the
+    last had no answer."""
 
     path: str
     when: Asked
     event: str | None = None
     since: float = math.inf
     accepted: bool = False
+    times: int = 1
 
 
 class Kind(StrEnum):

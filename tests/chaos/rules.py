@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from tests.chaos.history import Arrival, Asked, Endpoint, History, Kind, Logged
+from tests.chaos.history import Again, Arrival, Endpoint, History, Kind, Logged
 
 from posthouse.domain.limits import LANE_CONCURRENCY
 
@@ -16,6 +16,8 @@ JITTER_SECONDS: Final = 0.1
 """How much later than it was sent a request may be noticed, beside what was measured."""
 JOURNALLED_SECONDS: Final = 2.0
 """So soon after its answer a result is on record, where nothing is wrong."""
+LOST_SECONDS: Final = 10.0
+"""So long after its server was well again a request that had no answer may come to pass."""
 OUT_OF_TIME: Final = ("timeout graceful shutdown exceeded",)
 """Alarms that a machine too busy for a planned end brings about."""
 UNNOTICED_SECONDS: Final = 5.0
@@ -217,29 +219,27 @@ def _unrecorded(history: History, a: Arrival, until: float) -> bool:
 
 
 def asked_again(history: History) -> Iterator[Offence]:
-    """What was to be sent again was; and nothing else comes as a replay."""
+    """What was to be sent again was; nothing else comes as a replay, and nothing more often than it was asked for, but where
+    its sender was in trouble."""
     log = {logged.id: logged for logged in history.log}
     began = _began(history)
     endpoints = {endpoint.path: endpoint for endpoint in history.endpoints}
-    asked: dict[tuple[str, str], list[Asked]] = defaultdict(list)
-    replays = [again for again in history.again if again.event is None]
-    for again in history.again:
-        if again.event is not None:
-            asked[again.path, again.event].append(again.when)
     came: dict[tuple[str, str], list[Arrival]] = defaultdict(list)
-    for a in history.arrivals:
-        if a.confirmed:
-            came[a.path, a.event].append(a)
+    replayed: dict[tuple[str, str], list[Arrival]] = defaultdict(list)
+    for a in sorted(history.arrivals, key=lambda a: a.at):
         if a.replay:
-            wanted = any(when.asked <= a.at for when in asked[a.path, a.event])
-            tag = log[a.event].tag if a.event in log else ""
-            # A replay's bounds are kept by position, with some slack; what is younger than its request it never takes.
-            wanted = wanted or any(
-                r.path == a.path and r.when.asked <= a.at and began.get(tag, 0.0) <= r.when.answered for r in replays
-            )
+            published = began.get(log[a.event].tag, 0.0) if a.event in log else 0.0
+            wanted = sum(r.times for r in history.again if r.path == a.path and _asks_for(history, r, a, published))
+            before = replayed[a.path, a.event]
             if not wanted:
                 what = f"{a.path} got {a.event} as a replay that nobody asked for"
                 yield Offence("asked again", what, a.path, a.event, a.at)
+            elif sum(e.confirmed and not _excused(history, e, a) for e in before) >= wanted:
+                what = f"{a.path} got {a.event} as a replay once more, and it was asked for {wanted} times"
+                yield Offence("asked again", what, a.path, a.event, a.at)
+            before.append(a)
+        if a.confirmed:
+            came[a.path, a.event].append(a)
     for again in history.again:
         endpoint = endpoints[again.path]
         if not again.accepted or again.event is None or endpoint.deleted is not None:
@@ -251,6 +251,23 @@ def asked_again(history: History) -> Iterator[Offence]:
         ):
             what = f"{again.event} was to be resent to {again.path}, and did not come"
             yield Offence("asked again", what, again.path, again.event, again.when.asked)
+
+
+def _asks_for(history: History, again: Again, a: Arrival, published: float) -> bool:
+    """Whether it may be why an event comes as a replay. A replay's bounds are kept by position, with some slack at its
+    beginning; what is younger than its request it never takes."""
+    if again.when.asked > a.at or again.event is not None:
+        return again.when.asked <= a.at and again.event == a.event
+    certain = again.when.answered
+    if again.times > 1:
+        # One that had no answer may be read, or get its connection to the database, when its server can do that again.
+        held_up = history.touched(again.when.asked, certain, Kind.STOPPED, Kind.STORE)
+        certain = (
+            max([certain, *[trouble.end for trouble in held_up]])
+            + LOST_SECONDS
+            + history.lag(again.when.asked, certain)
+        )
+    return published <= certain
 
 
 def spent(history: History) -> Iterator[Offence]:

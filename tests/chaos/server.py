@@ -1,7 +1,8 @@
 """A server that kills itself at a named point: `python -m tests.chaos.server` with CHAOS_POINT=before_append:17.
 
 The point is passed so many times, and the next pass is the last thing that the process does. With CHAOS_SENDER=1.4 each
-request says so in a header of its own, for the target to know who sent it. Nothing else differs from `posthouse serve`.
+request says so in a header of its own, for the target to know who sent it; CHAOS_SCHEDULE_LEASE is the lease of what is fired,
+in seconds. Nothing else differs from `posthouse serve`.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from posthouse import bootstrap, config
 from posthouse.domain.delivery import JournalBatch
 from posthouse.domain.event import Draft
 from posthouse.domain.exchange import Request, Result
+from posthouse.domain.limits import SCHEDULE_LEASE_SECONDS
 from posthouse.ports.log import AppendResult, EventLog
 from posthouse.ports.store import Journalled, Store
 from posthouse.ports.transport import Transport
+from posthouse.trigger import schedules
 
 POINTS = ("before_append", "after_append", "before_send", "after_send", "before_journal", "after_journal")
 
@@ -93,6 +96,7 @@ class CrashingPosthouse(bootstrap.Posthouse):
 
 
 async def _serve() -> None:
+    vars(schedules)["SCHEDULE_LEASE_SECONDS"] = float(os.environ.get("CHAOS_SCHEDULE_LEASE", SCHEDULE_LEASE_SECONDS))
     settings = config.load(allow_private_targets=True, log_json=True, log_level="warning")
     bootstrap.configure_logging(settings)
     async with CrashingPosthouse(settings) as posthouse:

@@ -190,6 +190,16 @@ def _replayed_unasked(history: History) -> None:
     history.arrivals.append(arrival(RATED, "evt_1", at(9), replay=True))
 
 
+def _replayed_more_often_than_asked(history: History) -> None:
+    history.again.append(Again(RATED, Asked(at(8), at(8) + 0.1), event="evt_1", accepted=True))
+    history.arrivals += [arrival(RATED, "evt_1", at(9), replay=True), arrival(RATED, "evt_1", at(30), replay=True)]
+
+
+def _replayed_though_younger_than_an_answer_that_was_lost(history: History) -> None:
+    history.again.append(Again(RATED, Asked(at(1) - 60, at(1) - 59), since=900.0, accepted=True, times=2))
+    history.arrivals.append(arrival(RATED, "evt_1", at(9), replay=True))
+
+
 def _replayed_though_younger(history: History) -> None:
     history.again.append(Again(RATED, Asked(at(2) - 0.5, at(2) - 0.4), since=900.0, accepted=True))
     history.arrivals.append(arrival(RATED, "evt_5", at(9), replay=True))
@@ -294,6 +304,8 @@ def _alarm(history: History) -> None:
         (_again_and_again, {"repeated"}),
         (_replayed_unasked, {"asked again"}),
         (_replayed_though_younger, {"asked again"}),
+        (_replayed_though_younger_than_an_answer_that_was_lost, {"asked again"}),
+        (_replayed_more_often_than_asked, {"asked again"}),
         (_not_resent, {"asked again"}),
         (_spent_for_nothing, {"spent"}),
         (_spent_as_if_it_had_failed, {"spent"}),
@@ -363,6 +375,23 @@ def _resent(history: History) -> None:
     history.arrivals.append(arrival(LINE, "evt_1", at(51), replay=True))
 
 
+def _resent_twice(history: History) -> None:
+    history.again.append(Again(LINE, Asked(at(50), at(50) + 0.1), event="evt_1", accepted=True, times=2))
+    history.arrivals += [arrival(LINE, "evt_1", at(51), replay=True), arrival(LINE, "evt_1", at(59), replay=True)]
+
+
+def _replayed_and_repeated_after_a_kill(history: History) -> None:
+    history.again.append(Again(LINE, Asked(at(50), at(50) + 0.1), since=at(0), accepted=True))
+    history.troubles.append(Trouble(Kind.KILLED, at(51), at(52), 0))
+    history.arrivals += [arrival(LINE, "evt_1", at(51), replay=True), arrival(LINE, "evt_1", at(59), replay=True)]
+
+
+def _replayed_when_its_server_went_on(history: History) -> None:
+    history.again.append(Again(RATED, Asked(at(1) - 60, at(1) - 59), since=900.0, accepted=True, times=2))
+    history.troubles.append(Trouble(Kind.STOPPED, at(1) - 60, at(1), 0))
+    history.arrivals.append(arrival(RATED, "evt_1", at(9), replay=True))
+
+
 def _killed_before_it_answered(history: History) -> None:
     _not_answered(history)
     history.troubles.append(Trouble(Kind.KILLED, at(9) + 0.5, at(12), 0))
@@ -389,6 +418,9 @@ def _cut_short_on_a_machine_that_starves(history: History) -> None:
         _in_one_batch,
         _published_before_it_was_there,
         _resent,
+        _resent_twice,
+        _replayed_and_repeated_after_a_kill,
+        _replayed_when_its_server_went_on,
         _killed_before_it_answered,
         _deleted,
         _cut_short_on_a_machine_that_starves,

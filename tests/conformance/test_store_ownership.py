@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 
 from tests.making import new_owner
@@ -69,6 +70,17 @@ async def test_a_claim_starts_at_the_cursor_that_was_journalled(world: World) ->
     assert taken[3].cursor.seq == 41
     assert abs(taken[3].cursor.at - at) < 0.001
     assert taken[4].cursor.seq == 0
+
+
+async def test_whoever_releases_says_how_far_back_all_is_on_record(world: World) -> None:
+    owner, successor, last = new_owner(), new_owner(), new_owner()
+    mine = epochs(await claim(world, owner))
+    await world.store.release(owner, {p: mine[p] for p in (0, 1)}, on_record={0: 100.0, 1: math.inf})
+    taken = await claim(world, successor)
+    assert 100.0 <= taken[0].on_record_seconds < 160.0
+    assert taken[1].on_record_seconds == math.inf
+    again = await world.store.claim(last, limit=1000, lease_seconds=LEASE, exclusive=False, dead=[successor])
+    assert [(c.previous, c.on_record_seconds) for c in again] == [(successor, 0.0)] * 2
 
 
 async def test_a_released_partition_is_free_and_has_no_previous_owner(world: World) -> None:

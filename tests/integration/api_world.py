@@ -22,8 +22,10 @@ from posthouse.adapters.postgres.grants import PostgresGrants
 from posthouse.adapters.postgres.inspect import PostgresInspector
 from posthouse.adapters.postgres.jobs import PostgresJobs
 from posthouse.adapters.postgres.log import PostgresLog
+from posthouse.adapters.postgres.schedules import PostgresSchedules
 from posthouse.adapters.postgres.store import PostgresStore
 from posthouse.adapters.postgres.stream import PostgresStreamSource
+from posthouse.adapters.postgres.usage import PostgresUsage
 from posthouse.adapters.system.clock import SystemClock
 from posthouse.adapters.system.keyring import Keyring, Sealer
 from posthouse.adapters.system.telemetry import PrometheusTelemetry
@@ -32,6 +34,11 @@ from posthouse.domain.delivery import Attempt, AttemptOutcome, Cursor, DeliveryC
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.exchange import Timings
 from posthouse.domain.ids import APP, ENDPOINT, AppId, AttemptId, EndpointId, EventId, parse_id
+from posthouse.intake.catalogue import CatalogueCache
+from posthouse.intake.observed import ObservedEvents
+from posthouse.intake.publisher import Publisher
+from posthouse.intake.quotas import QuotaGate
+from posthouse.manage.schedules import Schedules
 from posthouse.ports.log import Appended
 
 OWNER: Final = b"o" * 16
@@ -254,6 +261,10 @@ async def world_over(dsn: str, **services: Any) -> AsyncIterator[World]:
         clock = SystemClock()
         directory = PostgresDirectory(database, sealer())
         given: dict[str, Any] = {"ready": ready} | services
+        telemetry = PrometheusTelemetry()
+        publisher = Publisher(PostgresLog(database, database), clock, telemetry, appended=lambda _: None)
+        quotas = QuotaGate(PostgresUsage(database), clock, retention_days=30, refused=lambda _app, _refusal: None)
+        door = ObservedEvents(CatalogueCache(directory, clock), quotas, publisher)
         made = Services.over(
             directory,
             PostgresGrants(database),
@@ -261,6 +272,7 @@ async def world_over(dsn: str, **services: Any) -> AsyncIterator[World]:
             clock,
             store=PostgresStore(database, database, sealer().open),
             replay_book=PostgresJobs(database),
+            schedules=Schedules(directory, PostgresSchedules(database), door, clock),
             transport=FakeTransport(),
             stream_source=PostgresStreamSource(database),
             check_target=check_target,

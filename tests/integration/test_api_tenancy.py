@@ -35,6 +35,9 @@ BODIES: dict[tuple[str, str], Any] = {
     ("patch", "/v1/event-types/{name}"): {"description": "x"},
     ("post", "/v1/event-types/{name}/check"): {"schema": {"type": "object"}},
     ("post", "/v1/apps"): {"uid": "new"},
+    ("post", "/v1/schedules"): {"type": "order.created", "cron": "@hourly"},
+    ("put", "/v1/schedules/{schedule}"): {"type": "order.created", "cron": "@hourly"},
+    ("patch", "/v1/schedules/{schedule}"): {"name": "x"},
     ("post", "/v1/keys"): {"scope": "admin"},
 }
 # Not of any app: an app's key may not do these at all.
@@ -51,6 +54,7 @@ FORBIDDEN = {
     ("get", "/v1/keys"),
     ("post", "/v1/keys"),
     ("delete", "/v1/keys/{key}"),
+    ("post", "/v1/schedules"),
 }
 # Its own app, but the platform's word.
 FORBIDDEN_ON_ONES_OWN = {
@@ -60,6 +64,12 @@ FORBIDDEN_ON_ONES_OWN = {
     ("post", "/v1/apps/{app}/grants"),
     ("put", "/v1/apps/{app}/grants/{uid}"),
     ("delete", "/v1/apps/{app}/grants/{grant}"),
+    ("put", "/v1/schedules/{schedule}"),
+    ("patch", "/v1/schedules/{schedule}"),
+    ("delete", "/v1/schedules/{schedule}"),
+    ("post", "/v1/schedules/{schedule}/pause"),
+    ("post", "/v1/schedules/{schedule}/resume"),
+    ("post", "/v1/schedules/{schedule}/run"),
 }
 # Of all that a key may see: an app's key, its own.
 EVERYBODYS = {
@@ -70,6 +80,12 @@ EVERYBODYS = {
     "/v1/attempts",
     "/v1/attempts/{attempt}",
     "/v1/deliveries",
+    "/v1/schedules",
+    "/v1/schedules/{schedule}",
+    "/v1/schedules/{schedule}/next",
+    "/v1/schedules/{schedule}/pause",
+    "/v1/schedules/{schedule}/resume",
+    "/v1/schedules/{schedule}/run",
     "/v1/stream",
 }
 
@@ -90,6 +106,7 @@ async def things_of(world: World, uid: str) -> dict[str, str]:
     await world.owe([owed], endpoint, due_at=2_000_000_000.0)
     granted = await world.admin.post(f"/v1/apps/{uid}/grants", {"types": ["*"], "subjects": [uid], "uid": "all"})
     return {
+        "schedule": await a_schedule(world, uid),
         "grant": granted.json()["id"],
         "uid": "all",
         "app": app,
@@ -99,6 +116,14 @@ async def things_of(world: World, uid: str) -> dict[str, str]:
         "event": format_id(EVENT, event.id),
         "attempt": format_id(ATTEMPT, attempt.id),
     }
+
+
+async def a_schedule(world: World, app: str) -> str:
+    await world.admin.post("/v1/event-types", {"name": "tick"})
+    reply = await world.admin.post("/v1/schedules", {"type": "tick", "cron": "@daily", "app": app})
+    assert reply.status == 201, reply.body
+    found: str = reply.json()["id"]
+    return found
 
 
 def filled(template: Any, things: dict[str, str]) -> Any:
@@ -140,6 +165,7 @@ async def snapshot(world: World) -> list[Any]:
             "audit",
             "delivery",
             "job",
+            "schedule",
             "config_head",
         )
     ]
@@ -227,6 +253,7 @@ async def fresh(world: World) -> dict[str, str]:
     await world.owe([event], endpoint, due_at=2_000_000_000.0)
     granted = await world.admin.post("/v1/apps/mine/grants", {"types": ["*"], "subjects": ["fresh"]})
     return {
+        "schedule": await a_schedule(world, "mine"),
         "grant": granted.json()["id"],
         "uid": "all",
         "app": app["id"],
@@ -254,9 +281,9 @@ async def test_lists_of_an_app_hold_its_own_things_only(world: World) -> None:
     assert raw(EVENT, theirs["event"]) != raw(EVENT, mine["event"])
     for path in (
         *(f"/v1/apps/mine/{kind}" for kind in ("endpoints", "grants", "events", "attempts", "deliveries")),
-        *(f"/v1/{kind}" for kind in ("grants", "events", "attempts", "deliveries")),
+        *(f"/v1/{kind}" for kind in ("grants", "events", "attempts", "deliveries", "schedules")),
     ):
         body = (await client.get(path)).body.decode()
-        assert mine["endpoint"] in body or mine["event"] in body or mine["grant"] in body, path
+        assert any(mine[name] in body for name in ("endpoint", "event", "grant", "schedule")), path
         for text in theirs.values():
             assert text not in body or "_" not in text, path

@@ -58,6 +58,13 @@ CHANGES: Final[dict[tuple[str, str], tuple[Any, str, str]]] = {
     ("post", "/v1/apps/{app}/grants"): ({"types": ["*"], "subjects": ["*"]}, "grant.created", "grant_"),
     ("put", "/v1/apps/{app}/grants/{uid}"): ({"types": ["*"], "subjects": ["*"]}, "grant.put", "main"),
     ("delete", "/v1/apps/{app}/grants/{grant}"): (None, "grant.deleted", "{grant}"),
+    ("post", "/v1/schedules"): ({"type": "order.created", "cron": "@daily"}, "schedule.created", "sch_"),
+    ("put", "/v1/schedules/{schedule}"): ({"type": "order.created", "every": 60}, "schedule.replaced", "{schedule}"),
+    ("patch", "/v1/schedules/{schedule}"): ({"name": "patched"}, "schedule.changed", "{schedule}"),
+    ("delete", "/v1/schedules/{schedule}"): (None, "schedule.deleted", "{schedule}"),
+    ("post", "/v1/schedules/{schedule}/pause"): (None, "schedule.paused", "{schedule}"),
+    ("post", "/v1/schedules/{schedule}/resume"): (None, "schedule.resumed", "{schedule}"),
+    ("post", "/v1/schedules/{schedule}/run"): (None, "schedule.run", "{schedule}"),
     ("post", "/v1/keys"): ({"scope": "admin", "name": "another"}, "key.created", "key_"),
     ("delete", "/v1/keys/{key}"): (None, "key.revoked", "{key}"),
     ("post", "/v1/event-types"): ({"name": "order.paid"}, "event_type.created", "order.paid"),
@@ -84,7 +91,9 @@ async def things(world: World) -> dict[str, str]:
     key = (await world.admin.post("/v1/keys", {"scope": "app", "app": app})).json()["id"]
     granted = {"types": ["order.*"], "subjects": ["shop:42"], "uid": "main"}
     grant = (await world.admin.post("/v1/apps/shop/grants", granted)).json()["id"]
+    daily = {"type": "order.created", "cron": "@daily"}
     return {
+        "schedule": (await world.admin.post("/v1/schedules", daily)).json()["id"],
         "app": app,
         "grant": grant,
         "uid": "main",
@@ -121,6 +130,8 @@ async def test_what_is_done_is_on_record_once(world: World, route: tuple[str, st
     doer = world.admin.with_key(made["key"])
     if route[1].endswith("/{endpoint}/pause"):
         await world.admin.post(f"/v1/apps/shop/endpoints/{known['endpoint']}/resume")
+    if route[1].endswith("/{schedule}/resume"):
+        await world.admin.post(f"/v1/schedules/{known['schedule']}/pause")
     if route[1].endswith("/replays/{replay}/resume"):
         await world.admin.post(f"/v1/apps/shop/replays/{known['replay']}/pause")
     method, path = route

@@ -47,6 +47,7 @@ def server() -> Iterator[Served]:
                 "grants", "add", "--app", "acme", "--type", "order.*", "--subject", "shop:*", "--uid", "orders", **reach
             )
         )
+        rows(run("schedules", "create", "--uid", "nightly", "--cron", "0 3 * * *", "--type", "user_register", **reach))
         yield found
 
 
@@ -350,6 +351,7 @@ def found(server: Served) -> dict[str, str]:
         "event": first("events", "list", "--subject", "shop:42"),
         "attempt": first("attempts", "list"),
         "replay": first("replays", "list", "--app", "acme"),
+        "schedule": "nightly",
     }
 
 

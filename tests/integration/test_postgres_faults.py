@@ -26,6 +26,7 @@ from tests.receiving import Receiver, receiving
 from tests.serving import Reply, ask, call, request, serving
 
 from posthouse.adapters.postgres.dsn import connect
+from posthouse.bootstrap import Posthouse
 from posthouse.domain.errors import StoreUnavailable
 from posthouse.domain.limits import LANE_CONCURRENCY
 
@@ -127,6 +128,23 @@ async def nothing_spent(database: Postgres, load: Load) -> None:
     assert (await database.execute("SELECT count(*) FROM delivery"))[0][0] == 0
 
 
+@asynccontextmanager
+async def under_load(
+    receiver: Receiver, database: Postgres, *, dsn: str | None = None, publishers: int = 4, **settings: Any
+) -> AsyncIterator[tuple[Posthouse, Load]]:
+    """A server that publishers keep busy. In the end all that it accepted was delivered, and `database` has on record that
+    nothing was spent; `dsn` is where it finds its database, if that is more than this one."""
+    async with serving(dsn or database.dsn, **settings) as server:
+        await prepare(server.port, receiver)
+        load = Load(server.port, publishers=publishers)
+        async with load.running():
+            await load.goes_on()
+            yield server, load
+        load.check()
+        await all_delivered(load, receiver)
+        await nothing_spent(database, load)
+
+
 async def series(port: int, name: str) -> float:
     """The value of a series that has no labels."""
     reply = await ask(port, "GET", "/metrics")
@@ -137,22 +155,16 @@ async def series(port: int, name: str) -> float:
 async def test_a_restart_costs_a_while_and_nothing_else(clusters: Clusters, receiver: Receiver) -> None:
     database = clusters.server()
     await database.start()
-    async with serving(database.dsn) as server:
-        await prepare(server.port, receiver)
-        load = Load(server.port)
-        async with load.running():
-            for way in (signal.SIGINT, signal.SIGQUIT):
-                await load.goes_on()
-                await database.stop(way)
-                await load.is_refused()
-                await until(lambda: not server._engine.ownership.valid, "the lanes to pause")
-                assert (await ask(server.port, "GET", "/readyz")).status == 503
-                await asyncio.sleep(LOAD_SECONDS)
-                await database.start()
-                await load.goes_on()
-        load.check()
-        await all_delivered(load, receiver)
-        await nothing_spent(database, load)
+    async with under_load(receiver, database) as (server, load):
+        for way in (signal.SIGINT, signal.SIGQUIT):
+            await database.stop(way)
+            await load.is_refused()
+            await until(lambda: not server._engine.ownership.valid, "the lanes to pause")
+            assert (await ask(server.port, "GET", "/readyz")).status == 503
+            await asyncio.sleep(LOAD_SECONDS)
+            await database.start()
+            await load.goes_on()
+        await until(lambda: server._engine.ownership.valid, "the lanes to go on")
         assert (await ask(server.port, "GET", "/readyz")).status == 200
         assert await series(server.port, "publish_failed_events_total") > 0
         assert await series(server.port, "database_replacements_total") == 0
@@ -161,23 +173,16 @@ async def test_a_restart_costs_a_while_and_nothing_else(clusters: Clusters, rece
 
 async def test_a_synchronous_standby_takes_over_and_nothing_is_lost(clusters: Clusters, receiver: Receiver) -> None:
     primary, standby = await clusters.pair(synchronous=True)
-    async with serving(dsn_of(primary, standby)) as server:
-        await prepare(server.port, receiver)
-        load = Load(server.port)
-        with capture_logs() as logs:
-            async with load.running():
-                await load.goes_on()
-                await primary.kill()
-                await load.is_refused()
-                await asyncio.sleep(LOAD_SECONDS)
-                await standby.promote()
-                await load.goes_on()
-        load.check()
-        await all_delivered(load, receiver)
-        await nothing_spent(standby, load)
-        assert await series(server.port, "database_replacements_total") == 1
-        assert await series(server.port, "log_rewinds_total") == 0
-        assert [entry for entry in logs if entry["log_level"] == "critical"] == []
+    with capture_logs() as logs:
+        async with under_load(receiver, standby, dsn=dsn_of(primary, standby)) as (server, load):
+            await primary.kill()
+            await load.is_refused()
+            await asyncio.sleep(LOAD_SECONDS)
+            await standby.promote()
+            await load.goes_on()
+            assert await series(server.port, "database_replacements_total") == 1
+            assert await series(server.port, "log_rewinds_total") == 0
+    assert [entry for entry in logs if entry["log_level"] == "critical"] == []
 
 
 async def test_a_standby_that_lost_the_end_is_noticed_and_nothing_after_it_is_skipped(
@@ -294,66 +299,45 @@ async def test_locks_that_somebody_holds_stop_what_needs_them_and_no_more(
     monkeypatch.setattr("posthouse.settle.journal.UNWRITTEN_RESULTS_MAX", 100)
     database = clusters.server()
     await database.start()
-    async with serving(database.dsn) as server:
-        await prepare(server.port, receiver)
+    async with under_load(receiver, database) as (server, load):
         journal = server._engine.journal
-        load = Load(server.port)
-        async with load.running():
+        async with locking(database, "event"):
+            await load.is_refused()
+        await load.goes_on()
+        async with locking(database, "attempt"):
+            await until(lambda: not journal.has_room, "the journal to be full")
             await load.goes_on()
-            async with locking(database, "event"):
-                await load.is_refused()
-            await load.goes_on()
-            async with locking(database, "attempt"):
-                await until(lambda: not journal.has_room, "the journal to be full")
-                await load.goes_on()
-                assert journal.unwritten <= 100 + LANE_CONCURRENCY, "what is in flight as it is full ends"
-            await until(lambda: journal.has_room, "the journal to be written")
-            await load.goes_on()
-        load.check()
-        assert load.slowest < ANSWERED_WITHIN_SECONDS
-        await all_delivered(load, receiver)
-        await nothing_spent(database, load)
+            assert journal.unwritten <= 100 + LANE_CONCURRENCY, "what is in flight as it is full ends"
+        await until(lambda: journal.has_room, "the journal to be written")
+        await load.goes_on()
+    assert load.slowest < ANSWERED_WITHIN_SECONDS
 
 
 async def test_a_server_that_hangs_keeps_nobody_waiting(clusters: Clusters, receiver: Receiver) -> None:
     database = clusters.server()
     await database.start()
-    async with serving(database.dsn, pending_events_max=20) as server:
-        await prepare(server.port, receiver)
-        load = Load(server.port, publishers=30)
-        async with load.running():
-            await load.goes_on()
-            database.signal_all(signal.SIGSTOP)
-            await load.is_refused(60)
-            assert await series(server.port, "publish_pending_events") <= 20
-            await asyncio.sleep(LOAD_SECONDS)
-            database.signal_all(signal.SIGCONT)
-            await load.goes_on()
-        load.check()
-        assert load.slowest < ANSWERED_WITHIN_SECONDS
-        await all_delivered(load, receiver)
-        await nothing_spent(database, load)
+    async with under_load(receiver, database, publishers=30, pending_events_max=20) as (server, load):
+        database.signal_all(signal.SIGSTOP)
+        await load.is_refused(60)
+        assert await series(server.port, "publish_pending_events") <= 20
+        await asyncio.sleep(LOAD_SECONDS)
+        database.signal_all(signal.SIGCONT)
+        await load.goes_on()
+    assert load.slowest < ANSWERED_WITHIN_SECONDS
 
 
 async def test_no_connections_are_left(clusters: Clusters, receiver: Receiver) -> None:
     database = clusters.server()
     await database.start(max_connections="14", superuser_reserved_connections="0", max_wal_senders="0")
-    async with holding(database) as held, serving(database.dsn) as server:
-        await prepare(server.port, receiver)
-        load = Load(server.port)
-        async with load.running():
-            await load.goes_on()
-            await held.take_all()
-            await load.is_refused()
-            with pytest.raises(StoreUnavailable, match="raise its max_connections"):
-                async with serving(database.dsn):
-                    pytest.fail("it started without a database")
-            await asyncio.sleep(LOAD_SECONDS)
-            await held.release()
-            await load.goes_on()
-        load.check()
-        await all_delivered(load, receiver)
-        await nothing_spent(database, load)
+    async with holding(database) as held, under_load(receiver, database) as (_, load):
+        await held.take_all()
+        await load.is_refused()
+        with pytest.raises(StoreUnavailable, match="raise its max_connections"):
+            async with serving(database.dsn):
+                pytest.fail("it started without a database")
+        await asyncio.sleep(LOAD_SECONDS)
+        await held.release()
+        await load.goes_on()
 
 
 @pytest.fixture

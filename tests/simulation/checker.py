@@ -46,7 +46,7 @@ RowKey = tuple[int, EndpointId, EventId]
 
 FENCED: Final = frozenset({"journal", "recover_in_flight", "hasten_revoked", "expire_oldest"})
 OBEYED_SECONDS: Final = 3.0  # a change of configuration, by a process that nothing disturbs
-GRACE_SECONDS: Final = 60.0  # an event may be judged by the grants of a minute before
+LOOKED_BACK: Final = 50  # events that are compared with what they were, at each commit
 
 
 class Touched(dict[K, V]):
@@ -101,6 +101,7 @@ class Checker:
         self.owners: list[tuple[bytes | None, int, float]] = [
             (p.owner, p.epoch, p.lease_until) for p in database.partitions
         ]
+        self.log: dict[tuple[int, int], Event] = {}
         self.heads = [0 for _ in database.partitions]
         self.cursors = [0 for _ in database.partitions]
         self.order: defaultdict[tuple[EndpointId, int], deque[Event]] = defaultdict(deque)
@@ -147,6 +148,9 @@ class Checker:
         for number, partition in enumerate(self.database.partitions):
             if partition.head < self.heads[number]:
                 self.wrong(f"the head of partition {number} went back")
+            for seq in range(max(self.heads[number] - LOOKED_BACK, 0) + 1, self.heads[number] + 1):
+                if partition.events[seq] is not self.log[number, seq]:
+                    self.wrong(f"{seq} of partition {number} is another event now")
             for seq in range(self.heads[number] + 1, partition.head + 1):
                 event = partition.events.get(seq)
                 if event is None:
@@ -155,6 +159,7 @@ class Checker:
                 if event.id in self.began and event.id not in appended:
                     self.wrong(f"{seq} of partition {number} was in the log before")
                 appended.add(event.id)
+                self.log[number, seq] = event
                 self._look_at_event(event, statement)
             self.heads[number] = partition.head
         for event_id in appended:

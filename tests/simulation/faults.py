@@ -43,11 +43,16 @@ RARE: Final = {
 """Statements that are so seldom made that they are slow more often, for anything to happen meanwhile."""
 
 
+OVERTAKEN: Final = {"page": 6, "owed_lines": 10, "last_sent": 10, "apps": 3, "changed_apps": 3, "owed_endpoints": 3}
+"""Reads that memory goes on beside: their answers are late more often, so that what they say is the past."""
+
+
 class Weather(NamedTuple):
     """How likely what is, for a whole history. Chances of failure are for each question; weights are for each step."""
 
     failing: float  # no connection, or one that dies on the way
     slow: float  # seconds between a lock and the commit
+    late: float  # what was read or done is done; the answer takes a while
     latency: float  # seconds at most, of the network and of a commit
     deaf: float  # what was published is not handed on, as if the wake-up was lost
     crash: float
@@ -56,6 +61,7 @@ class Weather(NamedTuple):
     exchange: float  # taken from, and given back, while its journal cannot write
     cut_off: float  # what it writes does not arrive, after an answer that was late
     hand_over: float
+    stream: float  # one event after the other, for one app
     join: float
     configure: float
     grants: float
@@ -74,6 +80,7 @@ class Weather(NamedTuple):
         return cls(
             failing=0.0 if quiet else some(draw.choice((0.01, 0.03, 0.1)), 0.6),
             slow=0.0 if quiet else some(draw.choice((0.003, 0.02))),
+            late=0.0 if quiet else some(draw.choice((0.01, 0.05)), 0.6),
             latency=draw.choice((0.001, 0.01, 0.04)),
             deaf=some(draw.choice((0.1, 1.0)), 0.4),
             crash=0.0 if quiet else some(4.0, 0.6),
@@ -82,6 +89,7 @@ class Weather(NamedTuple):
             exchange=0.0 if quiet else some(3.0, 0.4),
             cut_off=0.0 if quiet else some(3.0, 0.4),
             hand_over=0.0 if quiet else some(4.0, 0.6),
+            stream=some(draw.choice((3.0, 8.0)), 0.7),
             join=0.0 if quiet else some(3.0, 0.7),
             configure=some(12.0, 0.7),
             grants=some(8.0, 0.6),
@@ -152,7 +160,10 @@ class Network:
             raise (InDoubt if operation in WRITES else StoreUnavailable)("the connection died")
         asked.add_done_callback(heard)
         answer = await asyncio.shield(asked)
-        await asyncio.sleep(draw.random() * weather.latency / 2 + process.late_answers.pop(operation, 0.0))
+        late = process.late_answers.pop(operation, 0.0)
+        if self.trouble and draw.random() < weather.late * OVERTAKEN.get(operation, 1):
+            late += draw.random() * draw.choice((0.1, 0.5, 2.0))
+        await asyncio.sleep(draw.random() * weather.latency / 2 + late)
         if asyncio.get_running_loop().time() - began > 0.5:
             process.disturbed()
         return answer

@@ -14,6 +14,8 @@ from tests.simulation.process import Process
 from tests.simulation.scheduler import SimLoop, elsewhere
 from tests.simulation.world import World
 
+from posthouse.domain.ids import AppId
+
 STEPS: Final = 60
 SETTLED_SECONDS_MAX: Final = 900.0
 STALL_SECONDS_MAX: Final = 25.0
@@ -115,6 +117,7 @@ class History:
         world, weather, draw = self.world, self.world.weather, self.random
         weights = {
             self._publish: 55.0,
+            self._stream: weather.stream,
             self._change_mood: 13.0,
             world.release_blocked: 2.0,
             world.resend: 6.0,
@@ -137,6 +140,21 @@ class History:
     def _publish(self) -> None:
         app_id = None if self.random.random() < 0.25 else self.random.choice(self.world.apps)
         elsewhere(self.world.publish(app_id, self.random.choice((1, 1, 2, 40) if app_id else (1, 1, 2, 10))))
+
+    def _stream(self) -> None:
+        """Events of one app, one after the other, about as fast as its rows are written; its targets may change meanwhile."""
+        draw, world = self.random, self.world
+        app_id = draw.choice(world.apps)
+        mine = [e for e in world.changeable() if world.database.endpoints[e].app_id == app_id]
+        for endpoint_id in mine:
+            if draw.random() < 0.5:
+                world.targets.moods[endpoint_id] = draw.choice(world.weather.moods)
+        elsewhere(self._streamed(app_id, draw.choice((0.0, 0.02, 0.1)), draw.choice((10, 30))))
+
+    async def _streamed(self, app_id: AppId, seconds: float, count: int) -> None:
+        for _ in range(count):
+            elsewhere(self.world.publish(app_id, 1))
+            await asyncio.sleep(self.random.random() * seconds)
 
     def _change_mood(self) -> None:
         targets, moods = self.world.targets, self.world.weather.moods

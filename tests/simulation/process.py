@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from tests.fakes import BOOT, EPOCH, FakeTelemetry, Sent
@@ -24,12 +25,17 @@ from posthouse.intake.publisher import Publisher
 from posthouse.lane.budget import Budget
 from posthouse.ports.log import EventLog
 from posthouse.ports.store import Journalled, Store
+from posthouse.send.peer import Peer
+from posthouse.send.sender import Told
 from posthouse.settle.journal import Released
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 IDS_AHEAD_SECONDS_MAX: Final = 60.0
+
+taken_at: contextvars.ContextVar[float] = contextvars.ContextVar("taken_at")
+"""When a lane let a request go: it may be looked up for a while whether its events may still be sent."""
 
 
 class SimClock:
@@ -76,7 +82,7 @@ class SimTransport:
         sent = Sent(request, asyncio.get_running_loop().time())
         endpoint_id = world.endpoints[sent.path]
         world.checker.starts(process, endpoint_id, sent)
-        world.targets.started(process, endpoint_id, sent.path)
+        world.targets.started(process, endpoint_id, sent.path, taken_at.get())
         try:
             await asyncio.sleep(world.connecting_seconds(endpoint_id))
             if may_write is not None and not may_write():
@@ -110,6 +116,13 @@ class WatchedEngine(Engine):
             return ours
 
         self.journal.record = watched  # type: ignore[method-assign]
+        send = self.lanes._send
+
+        async def timed(peer: Peer, load: list[Delivery]) -> Told:
+            taken_at.set(asyncio.get_running_loop().time())
+            return await send(peer, load)
+
+        self.lanes._send = timed
         abandon = self.ownership.abandon
 
         async def abandoned(partitions: Collection[int]) -> None:
@@ -182,8 +195,9 @@ class Process(Machine):
         operations, until = self.cut_off
         return operation in operations and self.world.now() < until
 
-    def settles_late(self, keys: Iterable[DeliveryKey]) -> None:
-        """The answer may be lost on the way: then the rows fall due."""
+    def settles_late(self, keys: Collection[DeliveryKey]) -> None:
+        """The answer may be lost on the way: then the rows fall due. And their endpoint may be deleted just then."""
+        self.world.deleted_soon({endpoint_id for endpoint_id, _ in keys})
         if self.world.network.trouble and self.world.weather.failing:
             self.world.checker.may_repeat(keys)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import bisect
 import json
 import math
 from collections import defaultdict, deque
@@ -26,18 +27,21 @@ PROBE_SECONDS: Final = 0.4  # a little less than the first wait
 
 
 class _Pace:
-    """No span of w seconds has more than rate · w + burst requests."""
+    """No span of w seconds has more than rate · w + burst requests, by when they were let go: not in which order they began."""
 
-    __slots__ = ("least", "requests")
+    __slots__ = ("times",)
 
     def __init__(self) -> None:
-        self.requests = 0
-        self.least = math.inf
+        self.times: list[float] = []
 
     def exceeds(self, at: float, per_second: float, capacity: float) -> bool:
-        self.least = min(self.least, self.requests - per_second * at)
-        self.requests += 1
-        return self.requests - per_second * at - self.least > capacity
+        bisect.insort(self.times, at)
+        least = math.inf
+        for requests, time in enumerate(self.times):
+            least = min(least, requests - per_second * time)
+            if requests + 1 - per_second * time - least > capacity:
+                return True
+        return False
 
 
 class _Trouble:
@@ -67,7 +71,7 @@ class Targets:
     def mood_of(self, endpoint_id: EndpointId, path: str) -> str:
         return (self.second_moods if path.endswith("/second") else self.moods)[endpoint_id]
 
-    def started(self, process: Process, endpoint_id: EndpointId, path: str) -> None:
+    def started(self, process: Process, endpoint_id: EndpointId, path: str, taken_at: float) -> None:
         """Rate limits hold whoever owns a lane; what a target asks for holds its lane."""
         world = self._world
         if world.owner_of(endpoint_id) != process.owner:
@@ -76,7 +80,7 @@ class Targets:
         if (
             limit is not None
             and self.mood_of(endpoint_id, path) != "broken"  # then nothing was sent
-            and self._paces[endpoint_id].exceeds(world.now(), limit.per_second, limit.capacity + self._slack(limit))
+            and self._paces[endpoint_id].exceeds(taken_at, limit.per_second, limit.capacity + self._slack(limit))
         ):
             world.checker.wrong(f"too many requests to {endpoint_id.hex()[-4:]}")
         self._look_at_circuit(process, endpoint_id, path)
@@ -86,9 +90,8 @@ class Targets:
             world.checker.wrong(f"{endpoint_id.hex()[-4:]} asked to be left alone for {until - world.now():.3f} s more")
 
     def _slack(self, limit: RateLimit) -> float:
-        """A successor knows by another clock when the last request was; and a grant is asked for after the token was taken."""
-        weather = self._world.weather
-        return 0.01 + limit.per_second * (2 * weather.skew + 3 * weather.latency)
+        """A successor knows by another clock when the last request was."""
+        return 0.01 + limit.per_second * 2 * self._world.weather.skew
 
     def _look_at_circuit(self, process: Process, endpoint_id: EndpointId, path: str) -> None:
         """After so many failures in a row the circuit of a URL is open, and lets single probes pass."""
@@ -99,6 +102,8 @@ class Targets:
         if circuit is None or circuit is not trouble.circuit:
             trouble.failures, trouble.circuit = 0, circuit  # it counts from anew
         gap = world.now() - trouble.began_at
+        if gap > 2 * CIRCUITS.window_seconds:
+            trouble.failures = 0  # the circuit looks back no further, and the successes of then are forgotten below
         while trouble.successes and trouble.successes[0] < world.now() - 2 * CIRCUITS.window_seconds:
             trouble.successes.popleft()
         if trouble.failures >= FAILURES_MIN + len(trouble.successes) and gap < PROBE_SECONDS and not world.weather.skew:
@@ -117,7 +122,9 @@ class Targets:
         if is_down(result):
             trouble.failures += 1
         if isinstance(result, Answer) and result.status == 503:
-            self._held[process, endpoint_id] = (process.engine.lanes._lanes.get(endpoint_id), self._world.now() + 2.0)
+            seconds = float(result.header(b"retry-after") or 0)
+            lane = process.engine.lanes._lanes.get(endpoint_id)
+            self._held[process, endpoint_id] = (lane, self._world.now() + seconds)
 
     def count_anew(self, endpoint_id: EndpointId) -> None:
         """Its rate is another one now."""
@@ -142,7 +149,7 @@ class Targets:
             await asyncio.sleep(10.0)
             return failure(Fault.TOTAL_TIMEOUT)
         elif mood == "asking":
-            return answer(503, (b"retry-after", b"2"))
+            return answer(503, (b"retry-after", world.random.choice((b"2", b"5"))))
         elif mood == "gone" and world.random.random() < 0.3:
             return answer(410)
         elif mood == "failing" or (mood == "flaky" and world.random.random() < 0.3):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
@@ -228,11 +228,8 @@ class World:
         endpoint_id = draw.choice(self.changeable())
         app_id = self.database.endpoints[endpoint_id].app_id
         what = draw.random()
-        if what < 0.1 and len(self.deleted) < DELETED_MAX:
-            self.deleted.add(endpoint_id)
-            self.database.delete_endpoint(endpoint_id)
-            self.checker.changed_at.setdefault(endpoint_id, self.now())
-            self.checker.audience.endpoint_changed(endpoint_id)
+        if what < 0.1:
+            self._delete(endpoint_id)
         elif what < 0.25 and len(self.flows) < APPS * ENDPOINTS + PARTITIONS + 1 + NEW_ENDPOINTS_MAX:
             app_id = draw.choice(self.apps)
             self._make(app_id, 1_000 + len(self.flows), Flow.drawn(draw, draw.choice(ORDERINGS)))
@@ -240,6 +237,24 @@ class World:
             if draw.random() < 0.3:
                 self.filters[endpoint_id] = draw.choice(FILTERS)
             self.configure(endpoint_id, app_id, enabled=draw.random() < 0.9, paused=draw.random() < 0.4)
+
+    def _delete(self, endpoint_id: EndpointId) -> None:
+        if len(self.deleted) < DELETED_MAX and endpoint_id not in self.deleted:
+            self.deleted.add(endpoint_id)
+            self.database.delete_endpoint(endpoint_id)
+            self.checker.changed_at.setdefault(endpoint_id, self.now())
+            self.checker.audience.endpoint_changed(endpoint_id)
+
+    def deleted_soon(self, endpoint_ids: Collection[EndpointId]) -> None:
+        """One of these may be deleted in a moment, as something is written of it."""
+        draw = self.random
+        found = sorted(set(endpoint_ids).intersection(self.changeable()))
+        if found and self.network.trouble and draw.random() < self.weather.configure / 30:
+            elsewhere(self._delete_in(draw.random(), draw.choice(found)))
+
+    async def _delete_in(self, seconds: float, endpoint_id: EndpointId) -> None:
+        await asyncio.sleep(seconds)
+        self._delete(endpoint_id)
 
     def grant(self, app_id: AppId) -> None:
         """An app may have something of what is published for the platform, perhaps for a while."""

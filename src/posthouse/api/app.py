@@ -36,6 +36,7 @@ from posthouse.api.resources import (
     grants,
     keys,
     replays,
+    schedules,
     stream,
     system,
     traffic,
@@ -53,6 +54,7 @@ from posthouse.manage.endpoints import CheckTarget, Endpoints
 from posthouse.manage.grants import GrantBook
 from posthouse.manage.keys import Keys
 from posthouse.manage.replays import Replays
+from posthouse.manage.schedules import Schedules
 from posthouse.manage.stream import Streams
 from posthouse.manage.trial import Trials
 from posthouse.ports.clock import Clock
@@ -83,6 +85,7 @@ class Services:
     endpoints: Endpoints
     deliveries: Deliveries
     replays: Replays
+    schedules: Schedules
     trials: Trials
     streams: Streams
     keys: Keys
@@ -106,6 +109,7 @@ class Services:
         *,
         store: Store,
         replay_book: ReplayBook,
+        schedules: Schedules,
         transport: Transport,
         stream_source: StreamSource,
         check_target: CheckTarget,
@@ -127,6 +131,7 @@ class Services:
             endpoints=Endpoints(directory, clock, check_target=check_target, quota_refused=quota_refused),
             deliveries=Deliveries(directory, inspector, clock),
             replays=Replays(directory, replay_book, inspector, clock),
+            schedules=schedules,
             trials=Trials(directory, store, transport, clock),
             streams=Streams(stream_source, directory, authenticator, clock, retention_days=retention_days),
             keys=Keys(directory, clock, authenticator),
@@ -165,6 +170,7 @@ def build_app(services: Services) -> App:
     app.include_router(endpoints.platform_routes(services.endpoints, cursors))
     app.include_router(traffic.routes(services.deliveries, cursors))
     app.include_router(replays.routes(services.replays, cursors))
+    app.include_router(schedules.routes(services.schedules, cursors))
     app.include_router(stream.routes(services.streams, cursors))
     app.include_router(keys.routes(services.keys, cursors))
     app.include_router(audit.routes(services.audit, cursors))

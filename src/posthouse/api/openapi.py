@@ -56,7 +56,18 @@ _ETAG: Final = {
         "schema": {"type": "string"},
     },
 }
-_TAGGED: Final = frozenset({"create_app", "create_endpoint", "pause_endpoint", "resume_endpoint", "create_event_type"})
+_TAGGED: Final = frozenset(
+    {
+        "create_app",
+        "create_endpoint",
+        "pause_endpoint",
+        "resume_endpoint",
+        "create_event_type",
+        "create_schedule",
+        "pause_schedule",
+        "resume_schedule",
+    }
+)
 _MAKES_ENDPOINTS: Final = ("create_endpoint", "put_endpoint")
 
 
@@ -99,8 +110,15 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
         path.startswith(("/v1/event-types", "/v1/apps/{app}/grants")) and method != "get"
     ):
         statuses.append(403)
-    if (path, method) in (("/v1/keys", "post"), ("/v1/endpoints", "get"), ("/v1/stream", "get")):
+    if (path, method) in (
+        ("/v1/keys", "post"),
+        ("/v1/endpoints", "get"),
+        ("/v1/stream", "get"),
+        ("/v1/schedules", "post"),
+    ):
         statuses.append(404)  # the app
+    if path == "/v1/schedules/{schedule}/run":
+        statuses.append(429)
     if path.startswith("/v1/apps/{app}/endpoints") and operation["operationId"] in _MAKES_ENDPOINTS:
         statuses.append(403)
     _complete_conditions(method, operation, statuses)

@@ -24,11 +24,13 @@ ID_SECONDS: Final = 0.001  # as exact as the time in an attempt's id is
 
 
 class _Owned(NamedTuple):
-    """Since when a partition is ours, on both clocks, and whether its last owner left in order."""
+    """Since when a partition is ours, on both clocks, whether its last owner left in order, and how far back the record of what
+    was sent is whole."""
 
     boot: float
     now: float
     planned: bool
+    on_record_seconds: float
 
 
 class LaneFacts:
@@ -56,7 +58,9 @@ class LaneFacts:
     def take(self, claims: Sequence[Claim]) -> None:
         """Partitions were claimed just now."""
         for claim in claims:
-            self._owned[claim.partition] = _Owned(self._clock.boot(), self._clock.now(), claim.previous is None)
+            self._owned[claim.partition] = _Owned(
+                self._clock.boot(), self._clock.now(), claim.previous is None, claim.on_record_seconds
+            )
 
     def owned_since(self, partition: int) -> float:
         """Since when (boot clock) nobody else sends anything of this partition."""
@@ -79,7 +83,7 @@ class LaneFacts:
         except StoreUnavailable as error:
             log.warning("rate.not_seeded", endpoint=endpoint.id.hex(), error=str(error))  # it waits a little longer
             return
-        bucket.credit(max(owned.now - (last or 0.0) - ID_SECONDS, 0.0))
+        bucket.credit(max(min(owned.now - (last or 0.0) - ID_SECONDS, owned.on_record_seconds), 0.0))
         self._start(lane)
 
     def in_turn(self, owed: Owed) -> bool:

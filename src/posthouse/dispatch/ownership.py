@@ -73,6 +73,7 @@ class Ownership:
         self._overcome = 0
         self._closing = False
         self._round = asyncio.Lock()
+        self._recorded: dict[int, float] = {}  # since when (boot clock) all that was sent is on record, or will be
         self.epochs: dict[int, int] = {}
         self.live = 1
         """How many processes share the partitions, this one among them, as of the last round."""
@@ -144,6 +145,7 @@ class Ownership:
 
     async def _balance(self) -> bool:
         """One step towards our share; whether there is another to be made at once."""
+        suspensions = self._suspensions
         self._partitions = self._partitions or await self._store.partitions()
         if self._closing or self._suspensions > self._overcome:
             return False
@@ -154,14 +156,13 @@ class Ownership:
         self.live = 1 + len(live)
         missing = share_of(self._owner, live, self._partitions) - len(self.epochs)
         if missing > 0:
-            await self._claim(missing, dead)
+            await self._claim(missing, dead, suspensions)
         elif missing < 0:
             await self._hand_over(sorted(self.epochs)[: min(-missing, HAND_OVER_PARTITIONS_MAX)])
             return missing < -HAND_OVER_PARTITIONS_MAX
         return False
 
-    async def _claim(self, missing: int, dead: Collection[bytes]) -> None:
-        suspensions = self._suspensions
+    async def _claim(self, missing: int, dead: Collection[bytes], suspensions: int) -> None:
         before = self._clock.boot()
         claims = await self._store.claim(
             self._owner, limit=missing, lease_seconds=LEASE_SECONDS, exclusive=self._exclusive, dead=dead
@@ -173,6 +174,7 @@ class Ownership:
         self.drop([claim.partition for claim in claims])
         for claim in claims:
             self.epochs[claim.partition] = claim.epoch
+            self._recorded[claim.partition] = self._clock.boot() - claim.on_record_seconds
         if len(claims) == len(self.epochs) and suspensions == self._suspensions:
             self._valid_until = before + LEASE_SECONDS - LEASE_MARGIN_SECONDS
         log.info("partitions.taken", count=len(claims))
@@ -193,9 +195,13 @@ class Ownership:
             return
         epochs = {partition: self.epochs.pop(partition) for partition in partitions if partition in self.epochs}
         self._lost(list(epochs))
-        await self._store.release(self._owner, epochs)
+        await self._store.release(self._owner, epochs, on_record=self._on_record(epochs))
         log.info("partitions.handed_over", count=len(epochs))
         self._changed()
+
+    def _on_record(self, partitions: Collection[int]) -> dict[int, float]:
+        now = self._clock.boot()
+        return {partition: now - self._recorded[partition] for partition in partitions}
 
     def drop(self, partitions: Collection[int]) -> None:
         """Partitions are ours no more: forget everything about them."""
@@ -229,5 +235,5 @@ class Ownership:
         self._valid_until = 0.0
         self._lost(list(epochs))
         await self._store.attend(self._owner, seconds=0)
-        await self._store.release(self._owner, epochs)
+        await self._store.release(self._owner, epochs, on_record=self._on_record(epochs))
         self._changed()

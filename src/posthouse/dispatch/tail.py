@@ -15,7 +15,13 @@ import structlog
 from posthouse.domain.errors import LogRewound, PosthouseError
 from posthouse.domain.event import Event
 from posthouse.domain.ids import EventId
-from posthouse.domain.limits import CROWD_ENDPOINTS_MIN, OFFERED_BYTES_MAX, OFFERED_EVENTS_MAX
+from posthouse.domain.limits import (
+    CROWD_ENDPOINTS_MIN,
+    OFFERED_BYTES_MAX,
+    OFFERED_EVENTS_MAX,
+    TAIL_READ_BYTES_MAX,
+    TAIL_READ_EVENTS_MAX,
+)
 from posthouse.ports.clock import Clock
 from posthouse.ports.log import EventLog, Head
 from posthouse.ports.store import Claim
@@ -25,7 +31,7 @@ log = structlog.get_logger()
 
 POLL_SECONDS: Final = 0.1
 READ_SLACK_SECONDS: Final = 3_600.0
-READS_AT_ONCE: Final = 4
+READS_AT_ONCE: Final = 8
 
 
 class _End(NamedTuple):
@@ -39,10 +45,11 @@ class _End(NamedTuple):
 
 class _Tail:
     """One partition. `position` is the last `seq` handed on; while `busy`, a task is reading and offers are set aside. `left`
-    is how far the log reached when the partition was ours before, until it was compared with the log of now."""
+    is how far the log reached when the partition was ours before, until it was compared with the log of now. `nudged`: somebody
+    said that there is more since the log was last read; `cut`: that read may have ended at its limits."""
 
     __slots__ = (
-        "at", "busy", "epoch", "last_id", "left", "offered", "partition", "position", "seen_head", "suspect"
+        "at", "busy", "cut", "epoch", "last_id", "left", "nudged", "offered", "partition", "position", "seen_head", "suspect"
     )  # fmt: skip
 
     def __init__(self, claim: Claim, left: _End | None) -> None:
@@ -55,6 +62,8 @@ class _Tail:
         self.offered: dict[int, Event] = {}
         self.seen_head = claim.cursor.seq
         self.busy = False
+        self.cut = False
+        self.nudged = False
         self.suspect = False
 
     @property
@@ -166,6 +175,7 @@ class Tails:
         for partition in partitions:
             tail = self._tails.get(partition)
             if tail is not None:
+                tail.nudged = True
                 self._catch_up(tail)
 
     def suspect_all(self) -> None:
@@ -271,16 +281,19 @@ class Tails:
             self._catch_up(tail)
 
     async def _advance(self, tail: _Tail) -> bool:
-        """Hand on what follows, from the offers or else from the log; whether there was anything."""
+        """Hand on what follows, from the offers or else from the log; whether there may be more. What was read up to the end of
+        the log is not read once more to see that: a nudge, an offer or the poll says so."""
         events = _in_hand(tail)
         if events:
             await self._hand_on_all(tail, events)
-            return True
+            return _is_behind(tail)
         # What is read stays within the turn: no more than a few reads' worth of payloads waits for room.
         async with self._reads:
+            tail.nudged = False
             events = await self._read(tail)
+            tail.cut = len(events) >= TAIL_READ_EVENTS_MAX or sum(len(e.payload) for e in events) >= TAIL_READ_BYTES_MAX
             await self._hand_on_all(tail, events)
-            return bool(events)
+            return _is_behind(tail) if events else tail.nudged
 
     async def _hand_on_all(self, tail: _Tail, events: Sequence[Event]) -> None:
         if events and self._is_ours(tail):
@@ -347,6 +360,11 @@ class Tails:
             # None: the event is past retention; a log that was rewound would end before it, or hold another there.
             if event_id not in (None, end.id):
                 raise LogRewound(f"event {end.seq} of partition {partition} is not the one that was read")
+
+
+def _is_behind(tail: _Tail) -> bool:
+    """Whether the log is known, or said, to reach further than what was handed on."""
+    return tail.nudged or tail.cut or bool(tail.offered) or tail.seen_head > tail.position
 
 
 def _in_hand(tail: _Tail) -> list[Event]:

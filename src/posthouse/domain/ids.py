@@ -14,6 +14,7 @@ EndpointId = NewType("EndpointId", bytes)
 AttemptId = NewType("AttemptId", bytes)
 GrantId = NewType("GrantId", bytes)
 JobId = NewType("JobId", bytes)
+ScheduleId = NewType("ScheduleId", bytes)
 
 APP: Final = "app"
 ATTEMPT: Final = "att"
@@ -25,6 +26,7 @@ KEY: Final = "key"
 PROCESS: Final = "proc"
 REPLAY: Final = "rpl"
 REQUEST: Final = "req"
+SCHEDULE: Final = "sch"
 
 ID_BYTES: Final = 16
 TEXT_LENGTH: Final = 26

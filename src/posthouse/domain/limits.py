@@ -83,7 +83,7 @@ ROUTED_APPS_MAX: Final = 20_000
 LANE_FRESH_MAX: Final = 256
 CROWD_ENDPOINTS_MIN: Final = 17  # an event for so many endpoints is a crowd, which others must not wait for
 CROWD_STARTS_MAX: Final = 8  # of a crowd, in one turn of the event loop
-ROWS_BESIDE_LIVE: Final = 200  # owed deliveries a second that may start beside live ones, or half as many as those
+ROWS_BESIDE_LIVE: Final = 100  # owed deliveries a second that may start beside live ones, or a quarter of those
 LANE_PAGED_MAX: Final = 64
 PAGED_BYTES_MAX: Final = 64 * 1024 * 1024
 LANE_CONCURRENCY: Final = 16
@@ -111,6 +111,25 @@ REPLAY_STEP_POSITIONS_MAX: Final = 5_000  # of the partition, passed in one step
 REPLAYS_READ_MAX: Final = 100  # in one statement
 REPLAY_COUNTED_MAX: Final = 10_000  # by a dry run
 REPLAY_DRY_RUN_SECONDS_MAX: Final = 5.0
+
+# Schedules
+SCHEDULES_MAX: Final = 10_000
+SCHEDULE_DATA_BYTES_MAX: Final = 64 * 1024
+SCHEDULE_EVERY_SECONDS_MAX: Final = 366 * 86_400
+SCHEDULE_SPAN_SECONDS_MAX: Final = 100 * 366 * 86_400  # from now to its start or end
+SCHEDULE_ON_TIME_SECONDS: Final = 60  # an occurrence that is fired so late was not missed
+SCHEDULE_CAUGHT_UP_MAX: Final = 1_000  # missed occurrences in a row that `catch_up: all` fires
+SCHEDULE_LEASE_SECONDS: Final = 10.0  # of a firing whose process may have died
+SCHEDULE_BACKOFF_SECONDS: Final = (1.0, 5.0, 15.0, 60.0, 300.0)  # after refusals in a row
+SCHEDULE_PREVIEW_MAX: Final = 100  # occurrences that are shown ahead
+SCHEDULE_PREVIEW_SECONDS_MAX: Final = 1.0
+CRON_LENGTH_MAX: Final = 256
+TIMEZONE_LENGTH_MAX: Final = 64
+
+# Triggers
+TRIGGER_READ_EVENTS_MAX: Final = 50  # at once, of one source
+TRIGGER_LOOK_SECONDS: Final = 1.0  # between two looks, where a source says nothing else
+TRIGGER_AGAIN_SECONDS: Final = 1.0  # until what failed by our own fault is tried again
 
 # Ownership
 LEASE_SECONDS: Final = 10.0
@@ -176,7 +195,7 @@ RATE_BURST_REQUESTS_MAX: Final = 1_000_000
 REQUEST_EVENTS_MAX: Final = 1_000  # in one request of an endpoint that takes batches
 REQUEST_BYTES_MIN: Final = 1_024
 REQUEST_BYTES_MAX: Final = 1024 * 1024
-REQUEST_WAIT_MS_MAX: Final = 2_000  # as LANE_SECONDS_MAX: it gathers in its lane
+REQUEST_WAIT_MS_MAX: Final = 2_000  # as long as a delivery may be in its lane (LANE_SECONDS_MAX)
 FALLBACK_URLS_MAX: Final = 5
 EQUAL_URLS_MAX: Final = 8  # beside the endpoint's own
 URL_WEIGHT_MAX: Final = 1_000

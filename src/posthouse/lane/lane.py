@@ -241,7 +241,7 @@ class Lane:
         """What a request told of the target's pace: it began at `started_at` (boot clock) as the `running`-th."""
         if told.seconds is None:
             if self.bucket is not None:
-                self.bucket.give_back()
+                self.bucket.give_back(started_at, boot)
             return
         was_calm, self.calm = self.calm, self.peer.calm
         if self.calm and not was_calm:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final
 
 from posthouse.domain.endpoint import RateLimit
@@ -12,6 +13,7 @@ SLOWER: Final = 2.0  # the short mean over the long one, from which on the targe
 SLOWER_SECONDS: Final = 0.1  # and by at least so much
 BACK_OFF: Final = 0.5  # after a sign of overload
 EASE_OFF: Final = 0.8  # after slowing down
+RECENT: Final = 32  # takes of a bucket that are remembered
 
 
 class Bucket:
@@ -20,7 +22,7 @@ class Bucket:
     It begins empty: what an earlier owner of the lane sent is not known.
     """
 
-    __slots__ = ("_at", "_capacity", "_most", "_per_second", "_tokens")
+    __slots__ = ("_at", "_capacity", "_most", "_per_second", "_recent", "_tokens")
 
     def __init__(self, limit: RateLimit, *, at: float) -> None:
         self._at = at
@@ -28,6 +30,7 @@ class Bucket:
         self._most = 0.0  # tokens that there were at any time: what would have been more than the capacity is no credit
         self._per_second = limit.per_second
         self._capacity = float(limit.capacity)
+        self._recent: deque[tuple[float, float]] = deque(maxlen=RECENT)  # when something was taken, of how many tokens
 
     def configure(self, limit: RateLimit, boot: float) -> None:
         """Go on with another limit; what was saved up stays, as far as the new one allows."""
@@ -51,12 +54,22 @@ class Bucket:
 
     def take(self) -> None:
         """A request starts, right after `wait` answered 0."""
+        self._recent.append((self._at, self._tokens))
         self._tokens -= 1
 
-    def give_back(self) -> None:
-        """The request was not made after all."""
-        self._tokens = min(self._tokens + 1, self._capacity)
+    def give_back(self, taken_at: float, boot: float) -> None:
+        """The request that started at `taken_at` (boot clock) was not made after all: there are as many tokens as if it had not
+        started. What would have been above the capacity meanwhile stays lost."""
+        self._fill(boot)
+        recent = self._recent
+        if len(recent) == RECENT and recent[0][0] > taken_at:
+            return  # what there was meanwhile is not known any more
+        since = [tokens for at, tokens in recent if at > taken_at]
+        back = max(min(1.0, self._capacity - max(since, default=0.0), self._capacity - self._tokens), 0.0)
+        self._tokens += back
         self._most = max(self._most, self._tokens)
+        if since:
+            self._recent = deque(((at, tokens + back * (at > taken_at)) for at, tokens in recent), maxlen=RECENT)
 
     def full(self, boot: float) -> bool:
         """Whether there is nothing to remember."""

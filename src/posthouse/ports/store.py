@@ -6,6 +6,7 @@ sections 3 to 5). A write under an old epoch changes nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
@@ -19,12 +20,14 @@ from posthouse.ports.log import Appended
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):
-    """A partition taken. `previous` is the owner it was taken from; None after a planned hand-over, or at the first time."""
+    """A partition taken. `previous` is the owner it was taken from; None after a planned hand-over, or at the first time. Then
+    all that was sent in the last `on_record_seconds` is on record."""
 
     partition: int
     epoch: int
     cursor: Cursor
     previous: bytes | None
+    on_record_seconds: float = math.inf
 
 
 class Want(msgspec.Struct, frozen=True, gc=False):
@@ -83,8 +86,11 @@ class Store(Protocol):
         """Extend the leases that are still ours (even after their expiry, while nobody took them); which those are."""
         ...
 
-    async def release(self, owner: bytes, epochs: Mapping[int, int]) -> None:
-        """Planned hand-over: give the partitions up at once."""
+    async def release(
+        self, owner: bytes, epochs: Mapping[int, int], *, on_record: Mapping[int, float] | None = None
+    ) -> None:
+        """Planned hand-over: give the partitions up at once. `on_record`: of the last how many seconds all that was sent is on
+        record; by default, of all time. (Of what was sent before a crash something may not be.)"""
         ...
 
     async def attend(self, owner: bytes, *, seconds: float) -> None:

@@ -27,6 +27,10 @@ class Telemetry(Protocol):
         """One journal transaction took this long."""
         ...
 
+    def schedule_fired(self, late_seconds: float) -> None:
+        """A schedule's event was published, for an occurrence that was due so long before it was taken."""
+        ...
+
     def watch(self, name: str, read: Callable[[], float | None]) -> None:
         """Read a gauge, or a counter kept elsewhere, whenever it is asked for. None, or an exception: not known just now.
 

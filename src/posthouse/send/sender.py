@@ -34,7 +34,7 @@ from posthouse.domain.delivery import (
     OwedReason,
 )
 from posthouse.domain.endpoint import Endpoint, OnExhausted
-from posthouse.domain.errors import PosthouseError, StoreUnavailable
+from posthouse.domain.errors import NotOwner, PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Result
 from posthouse.domain.ids import AppId, AttemptId
@@ -264,7 +264,7 @@ class Sender:
             self._telemetry.delivered_after(now - delivery.event.created_at)
 
     async def _over(self, delivery: Delivery, endpoint: Endpoint, now: float) -> str | None:
-        """Why it is not sent any more. Raises StoreUnavailable."""
+        """Why it is not sent any more. Raises StoreUnavailable, NotOwner."""
         event = delivery.event
         if delivery.kind is DeliveryClass.LIVE:
             expires_at = expiry(event, endpoint)
@@ -275,12 +275,16 @@ class Sender:
         return None
 
     async def _permitted(self, delivery: Delivery, endpoint: Endpoint, now: float) -> bool:
-        """Whether the endpoint's app may still have a platform event. Raises StoreUnavailable."""
+        """Whether the endpoint's app may still have a platform event. Raises StoreUnavailable, and NotOwner where it took so
+        long to find out that the partition may be another's."""
         event = delivery.event
         # What is sent again on request may be asked for a moment after a grant was taken away: that moment counts.
         if delivery.kind is DeliveryClass.LIVE and endpoint.grants.leaves(event, now=now):
             return True
-        return await self._store.covered(endpoint.app_id, event.type, event.subject)
+        covered = await self._store.covered(endpoint.app_id, event.type, event.subject)
+        if not (self._may_write() and self._journal.owns(delivery)):
+            raise NotOwner("the partition was lost while it was looked up whether an event may be sent")
+        return covered
 
     def abandon(self, owed: Owed, event: Event | None, endpoint: Endpoint | None, *, epoch: int, reason: str) -> None:
         """Settle a row that can never be sent: its event was dropped (then it has no app on record), or its endpoint."""

@@ -40,6 +40,7 @@ async def document() -> dict[str, Any]:
         SystemClock(),
         store=nothing,
         replay_book=nothing,
+        schedules=nothing,
         transport=nothing,
         stream_source=nothing,
         check_target=nothing,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from bench.measures.soak import CACHES_FILL
+from bench.measures.soak import CACHES_FILL, Part, steady
 from bench.scale import FULL, QUICK, SOAK_PARTS_MIN
 from bench.trend import trend
 
@@ -32,3 +32,11 @@ def test_the_shortest_series_can_be_told_to_rise() -> None:
         trend([1, 2, 3, 4])
     for parts in (SOAK_PARTS_MIN, FULL.soak_parts, QUICK.soak_parts):
         assert parts - int(parts * CACHES_FILL) >= 5
+
+
+def test_parts_in_which_others_were_at_work_are_not_judged_unless_too_few_are_left() -> None:
+    one = Part(1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.1)
+    parts = [one._replace(p50_ms=float(number), others=0.5 if number in (4, 7) else 0.1) for number in range(10)]
+    assert [part.p50_ms for part in steady(parts)] == [2, 3, 5, 6, 8, 9]
+    loud = [part._replace(others=0.5) for part in parts]
+    assert steady(loud) == loud[2:]

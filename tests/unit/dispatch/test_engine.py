@@ -334,7 +334,6 @@ async def test_a_hanging_target_does_not_slow_its_neighbours_in_the_partition() 
         assert delays[4_900] < 0.2, "what finds room in its lane goes at once"
         # A lane takes half of each of these; the rest are rows, which go as nothing live is in their way.
         await until(lambda: len(process.telemetry.delays) >= 10_000, seconds=10.0)
-        assert world.cursor == 0
         gate.set()
         await until(world.quiet)
 

@@ -166,6 +166,17 @@ async def test_after_a_hand_over_a_slow_rate_goes_on_from_the_last_attempt() -> 
     assert desk.started == [lane]
 
 
+@virtual_time
+async def test_how_far_back_the_record_is_whole_bounds_the_credit() -> None:
+    desk = Desk()
+    desk.store.last = EPOCH - 3_600.0
+    desk.facts.take([Claim(0, 1, Cursor(0, 0, 0.0), None, on_record_seconds=10.0)])
+    lane = desk.lane(rate_limit=SLOW)
+    desk.facts.made(lane)
+    await desk.done()
+    assert waits(lane, desk.clock) == pytest.approx(50.0), "a crash ten seconds ago may have sent something"
+
+
 @pytest.mark.parametrize(("last", "waits_for"), [(None, 0.0), (math.inf, 60.0), (EPOCH + 5, 60.0)])
 def test_what_is_not_known_of_the_last_attempt_is_no_credit(last: float | None, waits_for: float) -> None:
     @virtual_time

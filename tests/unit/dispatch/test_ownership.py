@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -225,6 +226,36 @@ async def test_a_session_lost_during_a_renewal_is_not_overlooked() -> None:
     valid = [process.ownership.valid]
     await process.ownership.renew()
     assert [*valid, process.ownership.valid] == [False, True]
+
+
+@virtual_time
+async def test_a_session_lost_before_a_claim_is_not_overlooked() -> None:
+    store = Store()
+    process = Process(store)
+    store.slow["processes"] = asyncio.Event()
+    start = asyncio.create_task(process.ownership.start())
+    await asyncio.sleep(0.1)
+    process.ownership.suspend()  # others may count it dead: what it takes now they take at once
+    store.slow["processes"].set()
+    await start
+    valid = [process.ownership.valid]
+    await process.ownership.renew()
+    assert [*valid, process.ownership.valid] == [False, True]
+    assert len(process.ownership.epochs) == 4
+
+
+@virtual_time
+async def test_what_was_sent_before_a_crash_may_not_be_on_record_however_often_it_is_handed_over_since() -> None:
+    store = Store(partitions=1)
+    crashed, second, third, fourth = (Process(store, name) for name in (b"a", b"b", b"c", b"d"))
+    await crashed.ownership.start()
+    assert [claim.on_record_seconds for claim in crashed.taken] == [math.inf]
+    await asyncio.sleep(LEASE_SECONDS + 1)
+    for process in (second, third, fourth):
+        await process.ownership.start()
+        await asyncio.sleep(3.0)
+        await process.ownership.release()
+    assert [p.taken[0].on_record_seconds for p in (second, third, fourth)] == pytest.approx([0.0, 3.0, 6.0])
 
 
 @virtual_time

@@ -28,7 +28,7 @@ def drawn(draw: Random) -> list[tuple[str, float]]:
     """What is done, each after the time of so many tokens."""
     return [
         (
-            draw.choice(("send", "send", "send", "give back", "full")),
+            draw.choice(("send", "send", "look up", "give back", "full")),
             draw.choice((0.0, 0.0, 0.01, 0.5, 1.0, 1.5, 3.0, 60.0)),
         )
         for _ in range(60)
@@ -55,18 +55,43 @@ def test_in_no_span_are_there_more_than_its_rate_and_burst(limit: RateLimit, pat
     bucket = Bucket(limit, at=START)
     now = START
     sent: list[float] = []
+    looked_up: list[float] = []
     for what, seconds in pattern:
         now += seconds / limit.per_second
         if what == "send":
             while bucket.wait(now) == 0.0:
                 bucket.take()
                 sent.append(now)
-        elif what == "give back" and bucket.wait(now) == 0.0:
+        elif what == "look up" and bucket.wait(now) == 0.0:
             bucket.take()
-            bucket.give_back()
+            looked_up.append(now)
+        elif what == "give back" and looked_up:
+            bucket.give_back(looked_up.pop(int(now * 7) % len(looked_up)), now)
         else:
             bucket.full(now)
     assert not too_many(sent, limit)
+
+
+def test_what_is_given_back_at_once_costs_nothing() -> None:
+    bucket = Bucket(RateLimit(1.0, 3), at=START - 10)
+    for _ in range(1000):
+        assert bucket.wait(START) == 0.0
+        bucket.take()
+        bucket.give_back(START, START)
+    for _ in range(3):
+        assert bucket.wait(START) == 0.0
+        bucket.take()
+    assert bucket.wait(START) == 1.0
+
+
+def test_what_is_given_back_late_is_worth_what_it_kept_from_being_saved_up() -> None:
+    bucket = Bucket(RateLimit(1.0), at=START - 1)
+    assert bucket.wait(START) == 0.0
+    bucket.take()
+    assert bucket.wait(START + 1) == 0.0
+    bucket.take()
+    bucket.give_back(START, START + 1.5)
+    assert bucket.wait(START + 1.5) == 0.5, "the second could start only once, whether or not the first did"
 
 
 @settings(deadline=None)
@@ -119,7 +144,7 @@ def test_a_credit_after_something_was_given_back() -> None:
     assert bucket.wait(START + 1) == 0.0
     bucket.take()
     assert bucket.wait(START + 1.9) > 0
-    bucket.give_back()
+    bucket.give_back(START + 1, START + 1.9)
     bucket.credit(100.0)
     sent = 0
     while bucket.wait(START + 1.9) == 0.0:

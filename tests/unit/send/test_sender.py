@@ -32,9 +32,10 @@ from posthouse.domain.delivery import (
     HealthTurn,
     OwedReason,
 )
-from posthouse.domain.endpoint import Endpoint
-from posthouse.domain.errors import PosthouseError, StoreUnavailable
+from posthouse.domain.endpoint import Batch, Endpoint
+from posthouse.domain.errors import NotOwner, PosthouseError, StoreUnavailable
 from posthouse.domain.exchange import Fault, Result
+from posthouse.domain.grant import Shrinkage
 from posthouse.domain.limits import FAILING_DAYS_MAX, RESPONSE_STORED_BYTES_MAX
 from posthouse.domain.retry import Retry
 from posthouse.send.owing import owed_row
@@ -55,6 +56,7 @@ class Desk:
         self.progress = Progress()
         self.progress.take(0)
         self.epochs = {0: 1}
+        self.valid = True
         self.telemetry = FakeTelemetry()
         self.transport = FakeTransport(reply)
         self.disabled: list[Peer] = []
@@ -77,6 +79,7 @@ class Desk:
             self.telemetry,
             owner=OWNER,
             disabled=self.disabled.append,
+            may_write=lambda: self.valid,
         )
 
     def dispatched(self, **fields: object) -> Delivery:
@@ -235,6 +238,32 @@ async def test_the_answer_of_a_lost_partition_settles_its_own_row_and_nothing_el
     assert (row.number, row.reason, row.due_at) == (2, OwedReason.FAILED, EPOCH + 60)
     assert desk.database.owed[0, *other.key].reason is OwedReason.FAILED
     assert desk.database.owed[0, *other.key].number == 1
+
+
+@pytest.mark.parametrize("batch", [None, Batch(10)])
+@pytest.mark.parametrize("lost", ["lease", "partition"])
+def test_what_was_lost_while_it_was_looked_up_is_not_sent(lost: str, batch: Batch | None) -> None:
+    @virtual_time
+    async def test() -> None:
+        desk = Desk()
+
+        async def covered(*_: object) -> bool:
+            if lost == "lease":
+                desk.valid = False
+            else:
+                desk.epochs.clear()
+            return True
+
+        desk.store.covered = covered  # type: ignore[method-assign, assignment]
+        peer = Peer(an_endpoint(grants=Shrinkage(version=9), batch=batch))
+        with pytest.raises(NotOwner):
+            await desk.sender.attempt(
+                peer, [desk.dispatched(event=an_event(seq, app_id=None)) for seq in (1, 2)[: 1 + bool(batch)]]
+            )
+        assert desk.transport.sent == []
+        assert peer.calm
+
+    test()
 
 
 @virtual_time

@@ -16,10 +16,11 @@ from posthouse.domain.endpoint import EndpointConfig, Secret
 from posthouse.domain.errors import StoreRejected
 from posthouse.domain.event import Event
 from posthouse.domain.grant import Grant
-from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, GrantId, id_beside, uuid7
+from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, GrantId, ScheduleId, id_beside, uuid7
 from posthouse.domain.limits import PARTITIONS
 from posthouse.domain.operations import OPERATIONS_APP, OPERATIONS_UID
 from posthouse.domain.quota import Quotas
+from posthouse.domain.schedule import Schedule
 from posthouse.ports.catalogue import EventTypeEntry
 
 OwedKey = tuple[int, EndpointId, EventId]
@@ -98,6 +99,14 @@ class KeyState:
     created_at: float
 
 
+@dataclass(slots=True)
+class ScheduleState:
+    """A schedule, and when it is looked at."""
+
+    schedule: Schedule
+    wake_at: float | None
+
+
 class Transaction:
     """A write. It locks rows, reads, awaits `commits`, and then changes what it changes without waiting.
 
@@ -168,6 +177,7 @@ class MemoryDatabase:
         self.attempts: dict[AttemptId, Attempt] = {}
         self.effects: dict[AttemptId, Effect] = {}
         self.health: dict[EndpointId, Health] = {}
+        self.schedules: dict[ScheduleId, ScheduleState] = {}
         self.rollups: dict[tuple[int, EndpointId, int], Rollup] = {}
 
     async def reached(self, operation: str, step: Step) -> None:
@@ -205,6 +215,7 @@ class MemoryDatabase:
     def delete_app(self, app_id: AppId) -> None:
         self.apps[app_id].deleted = True
         self.grants = {g.id: g for g in self.grants.values() if g.app_id != app_id}
+        self.schedules = {id: s for id, s in self.schedules.items() if s.schedule.app_id != app_id}
         self.bump_config(app_id)
 
     def put_endpoint(

@@ -61,10 +61,11 @@ class MemoryStore(MemoryOwed):
             for number in free:
                 partition = self._partition(number)
                 previous, partition.owner = partition.owner, owner
+                on_record_seconds = now - partition.lease_until if previous is None else 0.0
                 partition.epoch += 1
                 partition.lease_until = now + lease_seconds
                 cursor = Cursor(number, partition.cursor, partition.cursor_at)
-                claims.append(Claim(number, partition.epoch, cursor, previous))
+                claims.append(Claim(number, partition.epoch, cursor, previous, on_record_seconds))
         return claims
 
     async def renew(self, owner: bytes, epochs: Mapping[int, int], *, lease_seconds: float) -> set[int]:
@@ -80,13 +81,16 @@ class MemoryStore(MemoryOwed):
         for number in held:
             self._partition(number).lease_until = lease_until
 
-    async def release(self, owner: bytes, epochs: Mapping[int, int]) -> None:
+    async def release(
+        self, owner: bytes, epochs: Mapping[int, int], *, on_record: Mapping[int, float] | None = None
+    ) -> None:
         async with self._database.transaction("release") as transaction:
             await transaction.lock_rows(epochs)
             held = self._held(owner, epochs)
             await transaction.commits()
             for number in held:
                 self._partition(number).owner = None
+                self._partition(number).lease_until = self._database.clock() - (on_record or {}).get(number, math.inf)
 
     async def attend(self, owner: bytes, *, seconds: float) -> None:
         async with self._database.transaction("attend") as transaction:

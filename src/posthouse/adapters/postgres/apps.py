@@ -74,6 +74,7 @@ class PostgresApps(Configuration):
             await connection.execute(SQL.drop_app_secrets, [row["id"] for row in endpoints])
             await connection.execute(SQL.revoke_app_keys, app_id)
             await connection.execute(SQL.drop_app_grants, app_id)
+            await connection.execute(SQL.drop_app_schedules, app_id)
             await bump_shared(connection)
             await write_audit(connection, audit)
         return True

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import assert_never
+from typing import Final, NamedTuple, assert_never
 
 import asyncpg
 import msgspec
@@ -26,6 +27,18 @@ from posthouse.ports.log import Announced, Appended, AppendResult, AppMissing, H
 SQL = Queries("log.sql")
 CHANNEL_SEPARATOR = "\x1f"
 DAY_SECONDS = 86_400
+TOGETHER_MAX: Final = 64  # reads in one statement
+TOGETHER_EVENTS_MAX: Final = 32  # of each of them
+TOGETHER_BYTES_MAX: Final = 128 * 1024
+
+
+class _Want(NamedTuple):
+    """A read that waits for the next statement."""
+
+    partition: int
+    after: int
+    since: bytes
+    rows: asyncio.Future[list[asyncpg.Record]]
 
 
 class PostgresLog:
@@ -34,6 +47,8 @@ class PostgresLog:
     def __init__(self, publishing: Database, reading: Database) -> None:
         self._publishing = publishing
         self._reading = reading
+        self._wants: list[_Want] = []
+        self._together: asyncio.Task[None] | None = None
 
     async def append(self, drafts: Sequence[Draft]) -> list[AppendResult]:
         async with self._publishing.connection() as connection:
@@ -100,15 +115,46 @@ class PostgresLog:
             await connection.fetch(SQL.confirm)
 
     async def read(self, partition: int, after: int, *, since: float | None) -> list[Event]:
-        rows = await self._reading.fetch(
-            SQL.read, partition, after, _since(since), TAIL_READ_EVENTS_MAX, TAIL_READ_BYTES_MAX
-        )
+        rows = await self._read_together(partition, after, since)
+        size = sum(len(row["payload"]) for row in rows)
+        if len(rows) >= TOGETHER_EVENTS_MAX or size >= TOGETHER_BYTES_MAX:  # there is more than a small read brings
+            rows = await self._reading.fetch(
+                SQL.read, partition, after, _since(since), TAIL_READ_EVENTS_MAX, TAIL_READ_BYTES_MAX
+            )
         events: list[Event] = []
         for row in rows:
             if row["seq"] != after + len(events) + 1:
                 break
             events.append(event_of(row))
         return events
+
+    async def _read_together(self, partition: int, after: int, since: float | None) -> list[asyncpg.Record]:
+        """What several partitions wait for at the same moment is one statement, and so is what comes while one is under way."""
+        loop = asyncio.get_running_loop()
+        want = _Want(partition, after, _since(since), loop.create_future())
+        self._wants.append(want)
+        if self._together is None or self._together.done():
+            self._together = loop.create_task(self._serve_wants())
+        return await want.rows
+
+    async def _serve_wants(self) -> None:
+        while self._wants:
+            wants, self._wants = self._wants[:TOGETHER_MAX], self._wants[TOGETHER_MAX:]
+            found: list[list[asyncpg.Record]] = [[] for _ in wants]
+            try:
+                columns = [list(column) for column in zip(*wants, strict=True)][:3]
+                for row in await self._reading.fetch(
+                    SQL.read_together, *columns, TOGETHER_EVENTS_MAX, TOGETHER_BYTES_MAX
+                ):
+                    found[row["want"]].append(row)
+            except Exception as error:  # noqa: BLE001 - it is theirs who wait
+                for want in wants:
+                    if not want.rows.done():
+                        want.rows.set_exception(error)
+            else:
+                for want, rows in zip(wants, found, strict=True):
+                    if not want.rows.done():
+                        want.rows.set_result(rows)
 
     async def heads(self, partitions: Sequence[int]) -> Mapping[int, Head]:
         rows = await self._reading.fetch(SQL.heads, partitions)

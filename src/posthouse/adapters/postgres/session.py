@@ -73,7 +73,7 @@ class ProcessSession:
         with translated(writing=False):
             connection = await self._hosts.connect(
                 check=None if self._history is None else self._history.check,
-                server_settings=SETTINGS,
+                server_settings=SETTINGS | {"synchronous_commit": "off"},  # nothing here must outlast a crash
                 command_timeout=ANSWER_SECONDS_MAX,
             )
             try:

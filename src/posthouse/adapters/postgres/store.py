@@ -85,7 +85,16 @@ class PostgresStore:
         self, owner: bytes, *, limit: int, lease_seconds: float, exclusive: bool, dead: Collection[bytes] = ()
     ) -> list[Claim]:
         rows = await self._reading.fetch(SQL.claim, owner, limit, lease_seconds, list(dead), exclusive, writing=True)
-        return [Claim(r["id"], r["epoch"], Cursor(r["id"], r["cursor"], r["cursor_at"]), r["previous"]) for r in rows]
+        return [
+            Claim(
+                r["id"],
+                r["epoch"],
+                Cursor(r["id"], r["cursor"], r["cursor_at"]),
+                r["previous"],
+                r["on_record_seconds"] if r["previous"] is None else 0.0,
+            )
+            for r in rows
+        ]
 
     async def renew(self, owner: bytes, epochs: Mapping[int, int], *, lease_seconds: float) -> set[int]:
         rows = await self._reading.fetch(
@@ -93,8 +102,11 @@ class PostgresStore:
         )
         return {row[0] for row in rows}
 
-    async def release(self, owner: bytes, epochs: Mapping[int, int]) -> None:
-        await self._reading.execute(SQL.release, owner, list(epochs), list(epochs.values()))
+    async def release(
+        self, owner: bytes, epochs: Mapping[int, int], *, on_record: Mapping[int, float] | None = None
+    ) -> None:
+        seconds = [(on_record or {}).get(partition, math.inf) for partition in epochs]
+        await self._reading.execute(SQL.release, owner, list(epochs), list(epochs.values()), seconds)
 
     async def attend(self, owner: bytes, *, seconds: float) -> None:
         await self._reading.execute(SQL.attend, owner, seconds)

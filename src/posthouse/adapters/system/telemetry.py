@@ -47,6 +47,8 @@ COUNTERS: Final = {
     "publish_failed_events": "Events that were not stored, or whose commit stayed in doubt: their senders got 503.",
     "database_replacements": "How often another history of the database was found: a standby that was promoted.",
     "log_rewinds": "Partitions whose log had lost its end: accepted events are gone.",
+    "schedule_refusals": "Events of schedules that were refused, each time: the schedule tells why.",
+    "schedule_skips": "Stretches of missed occurrences that were not made up for, as their schedules want it.",
 }
 
 _BATCH_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -108,6 +110,7 @@ class PrometheusTelemetry:
         self._publish_seconds = Histogram(_BATCH_SECONDS)
         self._publish_events = Histogram(_BATCH_SIZES)
         self._journal_seconds = Histogram(_BATCH_SECONDS)
+        self._schedule_late = Histogram(_DELIVERY_SECONDS)
         self._journal_results = Histogram(_BATCH_SIZES)
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -138,6 +141,9 @@ class PrometheusTelemetry:
         self._journal_results.observe(results)
         self._journal_seconds.observe(seconds)
 
+    def schedule_fired(self, late_seconds: float) -> None:
+        self._schedule_late.observe(late_seconds)
+
     def watch(self, name: str, read: Callable[[], float | None]) -> None:
         if name not in GAUGES and name not in COUNTERS:
             raise ValueError(f"there is no series named {name!r}; describe it in GAUGES or COUNTERS")
@@ -164,6 +170,10 @@ class PrometheusTelemetry:
         yield self._journal_seconds.family("posthouse_journal_batch_seconds", "How long one journal write took.")
         yield self._journal_results.family(
             "posthouse_journal_batch_results", "How many results one journal write held."
+        )
+        yield self._schedule_late.family(
+            "posthouse_schedule_late_seconds",
+            "From when an event of a schedule was due to when it was taken to be published.",
         )
         for name, read in self._gauges.items():
             value = _read(read)

@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Final
 
 from posthouse.cli.resources.configuration import APPS, ENDPOINTS, EVENT_TYPES, GRANTS, KEYS
+from posthouse.cli.resources.schedules import SCHEDULES
 from posthouse.cli.resources.traffic import ATTEMPTS, AUDIT, DELIVERIES, EVENTS, REPLAYS
 from posthouse.cli.verbs import build
 
-RESOURCES: Final = (APPS, GRANTS, ENDPOINTS, EVENT_TYPES, EVENTS, ATTEMPTS, DELIVERIES, REPLAYS, KEYS, AUDIT)
+RESOURCES: Final = (APPS, GRANTS, ENDPOINTS, EVENT_TYPES, EVENTS, ATTEMPTS, DELIVERIES, REPLAYS, SCHEDULES, KEYS, AUDIT)
 
 apps = build(APPS)
 grants = build(GRANTS)
@@ -21,5 +22,6 @@ events = build(EVENTS)
 attempts = build(ATTEMPTS)
 deliveries = build(DELIVERIES)
 replays = build(REPLAYS)
+schedules = build(SCHEDULES)
 keys = build(KEYS)
 audit = build(AUDIT)

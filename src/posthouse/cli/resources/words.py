@@ -15,6 +15,7 @@ PLACES: Final = {
     "event": "The event's id (evt_…).",
     "attempt": "The attempt's id (att_…).",
     "replay": "The replay's id (rpl_…).",
+    "schedule": "The schedule's id or uid.",
     "key": "The key's id, as `posthouse keys list` shows it.",
 }
 UID: Final = Option("uid", "Your own name for it; it can stand for the id everywhere.")

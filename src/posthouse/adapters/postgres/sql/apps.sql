@@ -39,3 +39,6 @@ UPDATE api_key SET revoked_at = clock_timestamp() WHERE app_id = $1 AND revoked_
 
 -- name: drop_app_grants
 DELETE FROM app_grant WHERE app_id = $1
+
+-- name: drop_app_schedules
+DELETE FROM schedule WHERE app_id = $1

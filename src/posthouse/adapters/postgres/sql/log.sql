@@ -38,6 +38,26 @@ SELECT e.id, e.partition, e.seq, e.app_id, e.type, e.payload, e.content_type,
  WHERE s.before < $5 AND e.partition = $1
  ORDER BY e.seq
 
+-- name: read_together
+-- The same for several partitions at once, each from a position of its own.
+SELECT w.ord::int - 1 AS want, r.*
+  FROM unnest($1::int[], $2::bigint[], $3::uuid[]) WITH ORDINALITY w (partition, after, since, ord)
+  CROSS JOIN LATERAL (
+    SELECT e.id, e.partition, e.seq, e.app_id, e.type, e.payload, e.content_type,
+           extract(epoch FROM e.created_at)::float8 AS created_at, e.config_version, e.subject, e.key, e.channels,
+           extract(epoch FROM e.expires_at)::float8 AS expires_at, e.depth, e.audience
+      FROM (
+        SELECT n.id, sum(n.bytes) OVER (ORDER BY n.seq) - n.bytes AS before
+          FROM (
+            SELECT id, seq, octet_length(payload) AS bytes FROM event
+             WHERE partition = w.partition AND seq > w.after AND seq <= w.after + $4::int AND id >= w.since
+          ) n
+      ) s
+      CROSS JOIN LATERAL (SELECT * FROM event e WHERE e.id = s.id AND e.partition = w.partition OFFSET 0) e
+     WHERE s.before < $5
+  ) r
+ ORDER BY w.ord, r.seq
+
 -- name: event_at
 -- Which event is at a position.
 SELECT id FROM event WHERE partition = $1 AND seq = $2 AND id >= $3 LIMIT 1

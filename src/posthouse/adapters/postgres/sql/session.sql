@@ -38,8 +38,8 @@ SELECT s.system_identifier AS system, ('x' || left(pg_walfile_name(pg_current_wa
 
 -- name: give_up
 -- This process's partitions, by what is on record or by what it remembers, are nobody's. The history that was lost may have given
--- epochs which are not on record here: they must not be given again.
-UPDATE partition p SET owner = NULL, lease_until = '-infinity', epoch = p.epoch + 1000
+-- epochs which are not on record here: they must not be given again; nor may all that was sent be on record (`claim`).
+UPDATE partition p SET owner = NULL, lease_until = clock_timestamp(), epoch = p.epoch + 1000
   FROM (SELECT id FROM partition WHERE owner = $1 OR id = ANY ($2::int[]) ORDER BY id FOR NO KEY UPDATE) held
  WHERE p.id = held.id
 

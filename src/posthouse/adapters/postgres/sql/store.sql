@@ -3,15 +3,18 @@ SELECT partitions FROM installation
 
 -- name: claim
 -- Take partitions that are free. The database's clock decides, and the clock of this moment, not of the transaction's start.
+-- Of one that was released, `lease_until` is since when all that was sent is on record.
 WITH free AS (
-    SELECT id, owner FROM partition
+    SELECT id, owner, lease_until FROM partition
      WHERE $5 OR owner IS NULL OR lease_until < clock_timestamp() OR owner = ANY ($4::uuid[])
      ORDER BY id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE partition p
    SET owner = $1, epoch = p.epoch + 1, lease_until = clock_timestamp() + make_interval(secs => $3)
   FROM free WHERE p.id = free.id
-RETURNING p.id, p.epoch, p.cursor, extract(epoch FROM p.cursor_at)::float8 AS cursor_at, free.owner AS previous
+RETURNING p.id, p.epoch, p.cursor, extract(epoch FROM p.cursor_at)::float8 AS cursor_at, free.owner AS previous,
+          CASE WHEN isfinite(free.lease_until) THEN extract(epoch FROM clock_timestamp() - free.lease_until)::float8
+               ELSE 'infinity' END AS on_record_seconds
 
 -- name: renew
 -- Even an expired lease is renewed while nobody took the partition.
@@ -23,9 +26,12 @@ UPDATE partition p SET lease_until = clock_timestamp() + make_interval(secs => $
  WHERE p.id = held.id RETURNING p.id
 
 -- name: release
-UPDATE partition p SET owner = NULL, lease_until = '-infinity'
+UPDATE partition p
+   SET owner = NULL, lease_until = CASE WHEN held.seconds < 'infinity' THEN clock_timestamp() - make_interval(secs => held.seconds)
+                                        ELSE '-infinity' END
   FROM (
-    SELECT q.id FROM partition q JOIN unnest($2::int[], $3::bigint[]) u (id, epoch) USING (id)
+    SELECT q.id, u.seconds
+      FROM partition q JOIN unnest($2::int[], $3::bigint[], $4::float8[]) u (id, epoch, seconds) USING (id)
      WHERE q.epoch = u.epoch AND q.owner = $1 ORDER BY q.id FOR NO KEY UPDATE OF q
   ) held
  WHERE p.id = held.id

@@ -1,0 +1,1 @@
+"""Triggers: sources that observe, and the runner that publishes what they see."""

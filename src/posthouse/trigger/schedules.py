@@ -1,0 +1,95 @@
+"""Schedules as a source of events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import structlog
+
+from posthouse.domain.event import Draft
+from posthouse.domain.ids import EventId
+from posthouse.domain.limits import SCHEDULE_LEASE_SECONDS, TRIGGER_AGAIN_SECONDS, TRIGGER_LOOK_SECONDS
+from posthouse.domain.schedule import Schedule, idempotency_key_of, payload_of, utc_time
+from posthouse.domain.verdict import Published, Refused, Verdict
+from posthouse.ports.clock import Clock
+from posthouse.ports.schedules import ScheduleQueue
+from posthouse.ports.telemetry import Telemetry
+from posthouse.ports.triggers import Reading, Sighting
+
+log = structlog.get_logger()
+
+SCHEDULED_TIME: Final = "scheduledtime"
+"""The attribute that tells when an event was due; a name as CloudEvents wants it."""
+
+
+def draft_of(schedule: Schedule, occurrence: float, event_id: EventId, *, idempotency_key: str | None) -> Draft:
+    """The event of an occurrence. Whatever was changed of the schedule meanwhile, the same key means the same event."""
+    config = schedule.config
+    return Draft(
+        id=event_id,
+        app_id=schedule.app_id,
+        type=config.type,
+        payload=payload_of(schedule, occurrence),
+        subject=config.subject,
+        key=config.key,
+        attributes=msgspec.json.encode({"schedule": schedule.reference, SCHEDULED_TIME: utc_time(occurrence)}),
+        idempotency_key=idempotency_key,
+    )
+
+
+class ScheduleSource:
+    """`ports.triggers.Source`: every process looks for schedules that are due, and takes those that nobody has taken.
+
+    What makes an occurrence one event: its id is on record before it is published, and is looked for in the log by whoever
+    takes it after a crash, however much later; and its idempotency key, by which two that publish at the same time collapse.
+    The log takes no id that is minutes old, so a process that was stopped longer than that publishes nothing afterwards.
+    """
+
+    kind: Final = "schedules"
+
+    def __init__(self, queue: ScheduleQueue, clock: Clock, telemetry: Telemetry) -> None:
+        self._queue = queue
+        self._clock = clock
+        self._telemetry = telemetry
+        self.refusals = 0
+        self.skips = 0
+
+    async def read(self, *, limit: int) -> Reading:
+        began = self._clock.boot()
+        found = await self._queue.claim(self._clock.new_id, limit=limit, lease_seconds=SCHEDULE_LEASE_SECONDS)
+        self.skips += found.skips
+        sightings = tuple(
+            Sighting(
+                draft_of(
+                    claim.schedule,
+                    claim.occurrence,
+                    claim.event_id,
+                    idempotency_key=idempotency_key_of(claim.schedule.id, claim.occurrence),
+                ),
+                (claim, found.now - claim.occurrence),
+            )
+            for claim in found.taken
+        )
+        if sightings:
+            return Reading(sightings, 0.0)  # they may be due again by now
+        wait = TRIGGER_LOOK_SECONDS
+        if found.next_at is not None:
+            wait = found.next_at - found.now - (self._clock.boot() - began)
+        return Reading((), min(max(wait, 0.0), TRIGGER_LOOK_SECONDS))
+
+    async def acknowledge(self, verdicts: Sequence[tuple[Sighting, Verdict]]) -> None:
+        await self._queue.settle(
+            [(sighting.position[0], verdict) for sighting, verdict in verdicts], again_seconds=TRIGGER_AGAIN_SECONDS
+        )
+        for sighting, verdict in verdicts:
+            claim, late_seconds = sighting.position
+            match verdict:
+                case Published():
+                    self._telemetry.schedule_fired(late_seconds)
+                case Refused(code=code, reason=reason):
+                    self.refusals += 1
+                    log.warning("schedule.refused", schedule=claim.schedule.reference, code=code, reason=reason)
+                case _:
+                    log.warning("schedule.postponed", schedule=claim.schedule.reference, reason=verdict.reason)
