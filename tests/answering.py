@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -68,8 +69,9 @@ def problem(status: int, code: str, detail: str = "it is so", **more: Any) -> An
 class Answering:
     """`url` is where it is; `asked` are the requests so far."""
 
-    def __init__(self, *steps: Step) -> None:
+    def __init__(self, *steps: Step, context: ssl.SSLContext | None = None) -> None:
         self.steps = list(steps or [202])
+        self._context = context
         self.asked: list[Asked] = []
         self._came = threading.Condition()
         self._ended = threading.Event()
@@ -106,8 +108,11 @@ class Answering:
             self._connections.append(connection)
             threading.Thread(target=self._serve, args=(connection, len(self._connections)), daemon=True).start()
 
+    def _secured(self, connection: socket.socket) -> socket.socket:
+        return connection if self._context is None else self._context.wrap_socket(connection, server_side=True)
+
     def _serve(self, connection: socket.socket, number: int) -> None:
-        with suppress(OSError), connection, connection.makefile("rb") as lines:
+        with suppress(OSError), self._secured(connection) as connection, connection.makefile("rb") as lines:
             while (asked := _read(lines, number)) is not None:
                 with self._came:
                     step = self.steps[min(len(self.asked), len(self.steps) - 1)]
@@ -148,8 +153,8 @@ def _bytes(asked: Asked, step: Any) -> bytes:
 
 
 @contextmanager
-def answering(*steps: Step) -> Iterator[Answering]:
-    server = Answering(*steps)
+def answering(*steps: Step, context: ssl.SSLContext | None = None) -> Iterator[Answering]:
+    server = Answering(*steps, context=context)
     try:
         yield server
     finally:

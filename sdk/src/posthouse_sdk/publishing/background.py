@@ -23,6 +23,7 @@ from posthouse_sdk.publishing.buffer import Batch, Buffer, Settled
 from posthouse_sdk.publishing.connections import Connections
 from posthouse_sdk.publishing.errors import BufferFullError, ClosedError, ConfigurationError
 from posthouse_sdk.publishing.event import Event, Receipt
+from posthouse_sdk.publishing.exchange import Verdict, lost
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -164,7 +165,7 @@ class Background:
             self._under_way = found
         return found
 
-    def _settle(self, batch: Batch[Handle], verdict: Any) -> None:
+    def _settle(self, batch: Batch[Handle], verdict: Verdict) -> None:
         with self._ready:
             if self._under_way is not batch:
                 return  # it was given up meanwhile, and told of
@@ -250,9 +251,15 @@ class Background:
                 return
             if isinstance(found, Batch):
                 timeout = min(self._options.attempt_timeout, left)
-                self._settle(found, self._connections.exchange(found.call, timeout=timeout))
+                self._settle(found, self._exchanged(found, timeout))
             else:
                 time.sleep(min(found, left))
+
+    def _exchanged(self, batch: Batch[Handle], timeout: float) -> Verdict:
+        try:
+            return self._connections.exchange(batch.call, timeout=timeout)
+        except Exception as error:  # noqa: BLE001 - it is logged, and the events go on
+            return broken(error)
 
     def forked(self) -> None:
         """In a child process: what waits is the parent's, who sends it."""
@@ -261,6 +268,12 @@ class Background:
         self._under_way = None
         self._published = self._failed = self._dropped = 0
         self._connections.forked()
+
+
+def broken(error: Exception) -> Verdict:
+    """The verdict after a fault of our own: whoever sends must go on, and nothing may be lost with it."""
+    log.error("sending failed in an unexpected way", exc_info=error)
+    return lost(f"{type(error).__name__}: {error}", sent=True)
 
 
 _SLOW: Final = "the server does not answer, or takes them more slowly than they come"
@@ -331,7 +344,7 @@ class ThreadBackground(Background):
 
     def _run(self) -> None:
         while (batch := self._next()) is not None:
-            self._settle(batch, self._connections.exchange(batch.call, timeout=self._options.attempt_timeout))
+            self._settle(batch, self._exchanged(batch, self._options.attempt_timeout))
 
     def _next(self) -> Batch[Handle] | None:
         """What to send next, once there is something. None: there is nothing to do any more."""

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from posthouse_sdk.publishing.background import IDLE_SECONDS, Background, Handle, Options
+from posthouse_sdk.publishing.background import IDLE_SECONDS, Background, Handle, Options, broken
 from posthouse_sdk.publishing.buffer import Batch
 from posthouse_sdk.publishing.errors import ConfigurationError
 from posthouse_sdk.publishing.event import Event
@@ -139,4 +139,6 @@ class LoopBackground(Background):
                 if self._under_way is batch:
                     self._put_back()
             raise
+        except Exception as error:  # noqa: BLE001 - it is logged, and the events go on
+            verdict = broken(error)
         self._settle(batch, verdict)

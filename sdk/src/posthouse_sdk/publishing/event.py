@@ -17,6 +17,7 @@ from posthouse_sdk.publishing.errors import EventError
 
 JSON_CONTENT: Final = "application/json"
 NAME_LENGTH_MAX: Final = 128
+KEY_LENGTH_MAX: Final = 255
 _TYPE_NAME: Final = re.compile(r"[A-Za-z0-9_]+(?:[.\-][A-Za-z0-9_]+)*\Z")
 _CONTENT_TYPE: Final = re.compile(r"[!-~][ -~]*\Z")
 
@@ -88,7 +89,7 @@ class Event:
         self.type = _type_name(name)
         self.subject = _text(subject, "subject")
         self.app = _text(app, "app")
-        self.idempotency_key = _text(idempotency_key, "idempotency_key") or new_key()
+        self.idempotency_key = new_key() if idempotency_key is None else _key(idempotency_key)
         self.content_type = JSON_CONTENT if content_type is None else content_type
         if content_type is not None:
             if key is not None or channels or attributes or expires_at is not None:
@@ -168,6 +169,19 @@ def _text(value: str | None, name: str) -> str | None:
         return None
     if not isinstance(value, str) or not value:
         raise EventError(f"{name} is a text that is not empty, and not {value!r}")
+    return value
+
+
+def _key(value: str) -> str:
+    # Visible ASCII, so that a header can carry it, too.
+    if (
+        not isinstance(value, str)
+        or not 0 < len(value) <= KEY_LENGTH_MAX
+        or not (value.isascii() and value.isprintable())
+    ):
+        raise EventError(
+            f"an idempotency key is 1 to {KEY_LENGTH_MAX} printable ASCII characters, and not {value!r:.300}"
+        )
     return value
 
 

@@ -63,7 +63,9 @@ class _Maker:
             required = [f.name for f in dataclasses.fields(cls) if _has_no_default(f)]
         else:
             names = list(hints)
-            required = [name for name in names if name in cls.__required_keys__]  # type: ignore[attr-defined]
+            # Where annotations are texts, `__required_keys__` holds those that are NotRequired, too.
+            kept = [name for name in names if typing.get_origin(hints[name]) is not typing.NotRequired]
+            required = [name for name in kept if name in cls.__required_keys__]  # type: ignore[attr-defined]
         made = {
             "type": "object",
             "properties": {name: self.of(hints[name], f"{cls.__name__}.{name}") for name in names},

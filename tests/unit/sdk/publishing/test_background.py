@@ -27,6 +27,8 @@ from posthouse_sdk import (
     UnavailableError,
 )
 from posthouse_sdk.publishing import exchange
+from posthouse_sdk.publishing.connections import Connections
+from posthouse_sdk.publishing.streams import Streams
 
 PATIENCE_SECONDS = 30
 
@@ -155,6 +157,36 @@ def test_what_cannot_be_sent_for_long_is_given_up() -> None:
         with pytest.raises(UnavailableError, match="it may be published"):
             hub.on_event("a", 1).result(PATIENCE_SECONDS)
         assert hub.stats.failed == 1
+
+
+def test_a_fault_of_our_own_stops_nothing(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    faults = iter([ZeroDivisionError("oh")])
+    plain = Connections.exchange
+
+    def faulty(self: Connections, call: Any, *, timeout: float) -> Any:
+        for fault in faults:
+            raise fault
+        return plain(self, call, timeout=timeout)
+
+    monkeypatch.setattr(Connections, "exchange", faulty)
+    with answering() as server, Posthouse(server.url, "k") as hub:
+        assert hub.on_event("a", 1).result(PATIENCE_SECONDS)
+    assert "sending failed in an unexpected way" in caplog.text
+
+
+async def test_a_fault_of_our_own_stops_nothing_on_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    faults = iter([ZeroDivisionError("oh")])
+    plain = Streams.exchange
+
+    async def faulty(self: Streams, call: Any, *, timeout: float) -> Any:
+        for fault in faults:
+            raise fault
+        return await plain(self, call, timeout=timeout)
+
+    monkeypatch.setattr(Streams, "exchange", faulty)
+    with answering() as server:
+        async with AsyncPosthouse(server.url, "k") as hub:
+            assert await hub.on_event("a", 1)
 
 
 def test_a_handle_cannot_be_cancelled() -> None:
@@ -412,7 +444,10 @@ def test_a_fork_sends_its_own_and_nothing_twice() -> None:
 
     def slow(asked: Any) -> Any:
         """The parent's event is on its way while it forks."""
-        return step(asked) if asked.events[0]["data"] == "parent" else (opened.set(), 202)[1]
+        if asked.events[0]["data"] == "parent":
+            return step(asked)
+        opened.set()
+        return 202
 
     with answering(202, slow) as server:
         child(server, FORKS)

@@ -203,7 +203,9 @@ def test_the_one_at_fault_is_taken_out() -> None:
 def test_those_at_fault_are_found_though_nobody_names_them(bad: set[int], batch_events: int) -> None:
     waiting = buffer(batch_events=batch_events)
     put(waiting, *range(25))
-    failed, published, requests = set(), [], 0
+    failed: set[int] = set()
+    published: list[int] = []
+    requests = 0
     while isinstance(batch := waiting.take(now=0.0), Batch):
         requests += 1
         verdict: Verdict = good(batch)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+import trustme
 from tests.answering import CUT, DROP, HANG, Answering, Step, answering, problem
 
 from posthouse_sdk import (
@@ -180,6 +182,22 @@ def test_what_talks_something_else_is_told(hub_of: Callable[..., Publish]) -> No
             hub_of(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=0.5)("a", 1)
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()
+
+
+def test_tls_with_a_ca_of_ones_own(hub_of: Callable[..., Publish]) -> None:
+    authority = trustme.CA()
+    of_server, of_client = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(of_server)
+    authority.configure_trust(of_client)
+    with answering(context=of_server) as server:
+        url = f"https://localhost:{server.port}"
+        publish = hub_of(url, ssl_context=of_client)
+        publish("a", 1)
+        publish("a", 2)
+        assert [asked.events[0]["data"] for asked in server.asked] == [1, 2]
+        with pytest.raises(UnavailableError, match=r"no connection: .*certificate verify failed") as told:
+            hub_of(url, timeout=0.3)("a", 3)
+        assert not told.value.in_doubt
 
 
 def test_connections_are_kept() -> None:

@@ -160,7 +160,9 @@ def test_the_event_at_fault_is_named(path: str, at: int | None) -> None:
     verdict = judge(TWO, problem(422, "invalid", path=path), now=0)
     assert isinstance(verdict, Refused)
     assert verdict.at == at
-    assert judge(ONE, problem(422, "invalid", path="[1].data"), now=0)[1] is None
+    alone = judge(ONE, problem(422, "invalid", path="[1].data"), now=0)
+    assert isinstance(alone, Refused)
+    assert alone.at is None
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,8 @@ def test_event_type_classes(fake: FakeHub) -> None:
 
 
 async def test_coroutines(fake: FakeHub) -> None:
-    for number, at in enumerate((hub, on_loop)):
+    hubs: list[Posthouse | AsyncPosthouse] = [hub, on_loop]
+    for number, at in enumerate(hubs):
 
         @at.fires("a", subject=lambda _, arguments: f"shop:{arguments['shop']}")
         async def create(shop: int) -> int:
