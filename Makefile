@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV := .venv/bin/uv
 RUN := .venv/bin/
 
-.PHONY: setup demo serve test check lint types layers tidy reference docs pages bench chaos simulate mutants build clean
+.PHONY: setup demo serve test test-databases check lint types layers tidy reference docs pages bench chaos simulate mutants build clean
 
 setup: .venv/.synced
 
@@ -21,6 +21,9 @@ serve: setup ## a server on 127.0.0.1:8080 that accepts loopback targets
 
 test: setup ## every test, in two processes; TEST_ARGS="-n 0 tests/unit" for some of them in one
 	$(RUN)python -m pytest -n 2 --dist loadfile $(TEST_ARGS)
+
+test-databases: ## installs MariaDB and Redis where that is permitted; without them `make test` names what it skips
+	sh tests/databases.sh
 
 check: lint types layers tidy pages ## what a reviewer should not have to say
 

@@ -28,10 +28,13 @@ from bench.measures import (
     latency,
     many_endpoints,
     memory,
+    relay,
+    soak,
+    stored,
     throughput,
     workers,
 )
-from bench.scale import FULL, QUICK, Scale
+from bench.scale import FULL, QUICK, SOAK_PARTS_MIN, Scale
 from bench.server import Broken
 
 Measure = Callable[[Bench, Scale, Report], None]
@@ -44,15 +47,18 @@ MEASURES: Final[dict[str, Measure]] = {
     "batch-cost": batch_cost.measure,
     "drain": drain.measure,
     "audience": audience.measure,
+    "relay": relay.measure,
     # Each of these begins with an empty platform of its own.
     "https": https.measure,
     "isolation": isolation.measure,
     "many-endpoints": many_endpoints.measure,
     "workers": workers.measure,
     "backlog": backlog.measure,
+    "stored": stored.measure,
+    "soak": soak.measure,
 }
-EXTRA: Final = ("backlog",)
-"""Measured only where it is asked for, or in a quick run: with it, everything would take more than ten minutes."""
+EXTRA: Final = ("backlog", "stored", "soak")
+"""Measured only where they are asked for, or in a quick run: with them, everything would take more than ten minutes."""
 
 
 def measured(scale: Scale, wanted: list[str]) -> dict[str, Any]:
@@ -122,13 +128,19 @@ def main() -> None:
         metavar="NAME[,NAME]",
         help=f"these measurements, of: {', '.join(MEASURES)}; without it all but {', '.join(EXTRA)}",
     )
+    parser.add_argument("--minutes", type=float, help="of the soak (default 10, at least 3)")
     parser.add_argument("--from-json", type=Path, help="measure nothing: draw the chart of figures written before")
     options = parser.parse_args()
     if options.from_json is not None:
         told = json.loads(options.from_json.read_text())
     else:
         try:
-            told = measured(QUICK if options.quick else FULL, options.only or default(quick=options.quick))
+            scale = QUICK if options.quick else FULL
+            if options.minutes is not None:
+                scale = scale._replace(
+                    soak_parts=max(round(options.minutes * 60 / FULL.soak_part_seconds), SOAK_PARTS_MIN)
+                )
+            told = measured(scale, options.only or default(quick=options.quick))
         except Broken as error:
             sys.exit(f"The benchmark is broken: {error}")
         if options.json is not None:

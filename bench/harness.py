@@ -128,6 +128,7 @@ class Received(NamedTuple):
     lost: int
     repeated: int
     latencies_us: list[int]  # in order
+    arrivals_us: array[int]  # the same as they came
     last_at: float  # unix seconds
 
 
@@ -239,7 +240,12 @@ class Bench:
         return self.runs
 
     def publish(self, load: Load) -> Published:
-        published: Published = self.generator.ask(load)
+        self.generator.tell(load)
+        return self.published(load)
+
+    def published(self, load: Load) -> Published:
+        """How a load went that the generator was told. Raises Broken where anything of it was refused."""
+        published: Published = self.generator.told()
         if published.refused:
             raise Broken(
                 f"{published.refused} of {load.events} publishes were refused, such as: {published.refusal[:1000]}"
@@ -272,7 +278,7 @@ class Bench:
         repeated = sum(max(count - fanout, 0) for count in counts)
         self.deliveries += total
         self.repeated += repeated
-        return Received(total, lost, repeated, sorted(times), last_at)
+        return Received(total, lost, repeated, sorted(times), times, last_at)
 
     def measure(
         self,

@@ -50,6 +50,23 @@ def postgres_cpu(postmaster: int) -> float:
     return total
 
 
+def tree_private_mb(parent: int) -> float:
+    """Memory that a process and its children have to themselves, in MiB: what they share is not in it."""
+    total = 0
+    for pid in (parent, *children(parent)):
+        try:
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        except OSError:  # it ended meanwhile
+            continue
+        total += sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
+    return total / 1024
+
+
+def files(pid: int) -> int:
+    """How many files a process has open, sockets among them."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
 def rss_mb(pid: int) -> float:
     """Resident memory of a process in MiB."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+SOAK_PARTS_MIN: Final = 6
+"""Without the first fifth there are five left, which a trend takes."""
+
 
 class Scale(NamedTuple):
     """The sizes of all measurements."""
@@ -41,7 +44,14 @@ class Scale(NamedTuple):
     many_endpoints: int  # in each of them
     many_rate: int
     many_seconds: int
+    relay_events: int
+    relay_rates: tuple[int, ...]  # commits a second
+    relay_seconds: int
     workers: tuple[int, ...]  # the first of them is one
+    soak_parts: int
+    soak_part_seconds: float
+    stored_apps: int  # of ten endpoints each
+    stored_events: int  # of each of them, with an attempt for each of those ten
     backlog_apps: int  # of ten dead endpoints each
     backlog_events: int  # owed to each of those ten
     backlog_rate: int
@@ -84,7 +94,14 @@ FULL: Final = Scale(
     many_endpoints=100,
     many_rate=500,
     many_seconds=3,
+    relay_events=20_000,
+    relay_rates=(100, 1_000),
+    relay_seconds=4,
     workers=(1, 2, 4),
+    soak_parts=20,
+    soak_part_seconds=30.0,
+    stored_apps=1_000,
+    stored_events=1_000,
     backlog_apps=1_000,
     backlog_events=100,
     backlog_rate=500,
@@ -127,7 +144,14 @@ QUICK: Final = Scale(
     many_endpoints=50,
     many_rate=100,
     many_seconds=1,
+    relay_events=500,
+    relay_rates=(100,),
+    relay_seconds=1,
     workers=(1, 2),
+    soak_parts=7,
+    soak_part_seconds=0.3,
+    stored_apps=10,
+    stored_events=20,
     backlog_apps=10,
     backlog_events=10,
     backlog_rate=100,

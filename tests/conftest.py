@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from tests.postgres import PostgresServer
 
-pytest_plugins = ["tests.clusters", "tests.postgres", "tests.wheel"]
+pytest_plugins = [
+    "tests.clusters",
+    "tests.postgres",
+    "tests.databases",
+    "tests.outboxes",
+    "tests.redis_server",
+    "tests.wheel",
+]
 
 
 # Where one process runs a file after the other, these come first: the one that ends last should be a short one.

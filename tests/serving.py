@@ -60,6 +60,11 @@ async def exchange(port: int, data: bytes, *, end: bool = False) -> Reply:
             answer = await reader.read()
     finally:
         writer.close()
+    return reply_of(answer)
+
+
+def reply_of(answer: bytes) -> Reply:
+    """The bytes of an answer, taken apart."""
     head, _, told = answer.partition(b"\r\n\r\n")
     status, *lines = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}

@@ -17,10 +17,10 @@ import time
 import urllib.error
 from typing import Final, NamedTuple
 
-from bench import bulk
-from bench.bulk import NewEndpoint
+from bench import bulk, outage
 from bench.figures import Figure, Report, percentile
 from bench.harness import Bench, Run, Usage, Worker, busy
+from bench.outage import PER_APP
 from bench.programs import target
 from bench.programs.generator import EVENT
 from bench.scale import Scale
@@ -29,51 +29,15 @@ from posthouse.adapters.postgres.database import Database
 from posthouse.adapters.postgres.embedded import EmbeddedPostgres
 from posthouse.adapters.postgres.store import PostgresStore
 from posthouse.adapters.system.keyring import Sealer, load_keyring
-from posthouse.domain.circuit import CircuitPolicy
 from posthouse.domain.ids import EndpointId
 from posthouse.ports.store import Want
 
-PER_APP: Final = 10
-OUTAGE_SECONDS: Final = 3_600.0
-TRIPS: Final = 8  # so often the circuits opened in a row: their interval has long been the longest
 CLAIM_APP: Final = "claimed"
 CLAIM_ENDPOINTS: Final = 10
 CLAIM_ROWS: Final = 64  # a page of one endpoint
 CLAIM_BYTES_MAX: Final = 16 * 1024 * 1024
 ROWS_SECONDS_MAX: Final = 30
 FIRST_SECONDS_MAX: Final = 60
-DEAD_RUN: Final = 1
-
-_FILL: Final = (
-    # $1: app uids like this; $2: events an app; $3: the unix milliseconds of the newest; $4, $5: a payload around its number.
-    "INSERT INTO event (id, partition, seq, app_id, config_version, type, content_type, payload, created_at)"
-    " SELECT (lpad(to_hex($3::bigint - total + n), 12, '0') || '7' || lpad(to_hex(n % 4096), 3, '0') || '8'"
-    "         || lpad(to_hex(n), 15, '0'))::uuid,"
-    "        partition, head + row_number() OVER (PARTITION BY partition ORDER BY n), app_id, version, 'bench.event',"
-    "        'application/json', $4::bytea || convert_to(lpad(n::text, 8, '0'), 'UTF8') || $5::bytea,"
-    "        to_timestamp(($3::bigint - total + n) / 1000.0)"
-    "   FROM (SELECT a.id AS app_id, a.partition, a.config_version AS version, h.seq AS head, count(*) OVER () AS total,"
-    "                row_number() OVER (ORDER BY e, a.id) - 1 AS n"
-    "           FROM app a JOIN log_head h ON h.partition = a.partition CROSS JOIN generate_series(1, $2::int) e"
-    "          WHERE a.uid LIKE $1) made"
-)
-_OWE: Final = (
-    "INSERT INTO delivery (partition, endpoint_id, event_id, seq, number, due_at, reason, payload_bytes)"
-    " SELECT e.partition, p.id, e.id, e.seq, 1, e.created_at, 'circuit_open', octet_length(e.payload)"
-    "   FROM event e JOIN app a ON a.id = e.app_id JOIN endpoint p ON p.app_id = a.id WHERE a.uid LIKE $1 ORDER BY e.id"
-)
-_OPEN: Final = (
-    "INSERT INTO endpoint_health (partition, endpoint_id, failing_since, circuit, opened_at, probe_at, trips)"
-    " SELECT a.partition, p.id, to_timestamp($2), 'open', to_timestamp($2), to_timestamp($3 + random() * $4), $5"
-    "   FROM endpoint p JOIN app a ON a.id = p.app_id WHERE a.uid LIKE $1"
-)
-_HEADS: Final = (
-    "UPDATE log_head h SET seq = n.seq FROM (SELECT partition, max(seq) AS seq FROM event GROUP BY partition) n"
-    " WHERE n.partition = h.partition AND n.seq > h.seq"
-)
-_CURSORS: Final = (
-    "UPDATE partition p SET cursor = h.seq, cursor_at = clock_timestamp() FROM log_head h WHERE h.partition = p.id"
-)
 
 
 class State(NamedTuple):
@@ -89,7 +53,7 @@ def measure(bench: Bench, scale: Scale, report: Report) -> None:
     dead = Worker(target.run_dead)
     try:
         port: int = dead.told()
-        dead.ask(("reset", DEAD_RUN, scale.backlog_apps * scale.backlog_events, 0.0))
+        dead.ask(("reset", outage.RUN, scale.backlog_apps * scale.backlog_events, 0.0))
         _measure(bench, scale, report, dead, port)
     finally:
         dead.stop(("stop",))
@@ -271,24 +235,9 @@ async def _fill(bench: Bench, scale: Scale, port: int) -> None:
     await postgres.start()
     try:
         async with bulk.writing(bench.data) as platform:
-            uids = [f"dead-{number}" for number in range(scale.backlog_apps)]
-            await platform.apps(uids)
-            await platform.endpoints(
-                [NewEndpoint(uid, f"http://127.0.0.1:{port}/{number}") for uid in uids for number in range(PER_APP)]
-            )
-            database = platform.database
-            now = time.time()
-            payload = EVENT[EVENT.index(b'"data":') + len(b'"data":') : -1]
-            before, after = (payload.replace(b"%08d", b"@") % (DEAD_RUN, int(now * 1e9))).split(b"@")
-            await database.execute(_FILL, "dead-%", scale.backlog_events, int(now * 1000), before, after)
-            await database.execute(_HEADS)
-            await database.execute(_CURSORS)
-            await database.execute("ANALYZE event")
-            await database.execute(_OWE, "dead-%")
-            failing_since = now - OUTAGE_SECONDS
-            await database.execute(_OPEN, "dead-%", failing_since, now, CircuitPolicy().probe_seconds_max, TRIPS)
+            await outage.write_outage(platform, scale.backlog_apps, scale.backlog_events, port)
             await platform.tidy("event", "delivery", "endpoint_health", "log_head", "partition")
-            await database.execute("CHECKPOINT")
+            await platform.database.execute("CHECKPOINT")
     finally:
         await postgres.stop()
 

@@ -108,7 +108,7 @@ def _tell(scale: Scale, report: Report, found: dict[int, list[Watched]]) -> None
         for one in watched:
             together.seen.update(one.waits.seen)
         add("lock_share", [w.waits.share("Lock") for w in watched],
-            f"share of the time of PostgreSQL's busy backends in which they waited for a row's lock; in all {together}", 4)  # fmt: skip
+            f"of the time of PostgreSQL's busy backends they waited for a row's lock; in all {together}", 4)  # fmt: skip
         add("lwlock_share", [w.waits.share("LWLock") for w in watched],
             "the same, for one of PostgreSQL's own short locks; that of the WAL's flush is one of them", 3)  # fmt: skip
         add("load", [sum(r.shares[name] for name in OURS) for r in runs],

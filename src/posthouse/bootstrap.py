@@ -35,6 +35,7 @@ from posthouse.api.express import Express, expressing
 from posthouse.api.gate import App
 from posthouse.api.models.routing import explanation_body
 from posthouse.api.only_system import only_system
+from posthouse.api.outbox import OwnOutbox
 from posthouse.api.publish import PublishRoutes
 from posthouse.api.server import Server
 from posthouse.config import Settings
@@ -199,6 +200,8 @@ class Posthouse(Process):
                 answer_seconds=PUBLISH_ANSWER_SECONDS_MAX,
             )
             self._express = routes.express if answers else None
+            own = OwnOutbox(direct, routes.relayed, there=upkeep.has_outbox)
+            self._task(own.run())
             return routes
 
         services: Services = Services.over(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from bench.__main__ import MEASURES
 from bench.measures.audience import AUDIENCE
 from bench.measures.isolation import LARGE_PACE, PER_APP, beset_routes
 from bench.measures.many_endpoints import FEW
+from bench.measures.soak import SHARE_OF_PEAK
 from bench.measures.workers import WARM_UP
 from bench.programs.generator import counted as routed
 from bench.scale import FULL, QUICK
@@ -53,6 +55,7 @@ FIGURES = {
     "many_endpoints_cost_ratio",
     "workers1_pg_cpu_us_per_delivery",
     "workers2_pg_cpu_ratio",
+    "stored_ratio",
     "backlog_publish_p50_ratio",
     "backlog_p99_ratio",
 }
@@ -64,6 +67,11 @@ ONE_SAMPLE = {
     "backlog_rss_mb",
     "backlog_peak_rss_mb",
     "backlog_startup_seconds",
+    "soak_peak_per_second",
+    "soak_latency_p99_ms",
+    "soak_rss_mb",
+    "soak_postgres_mb",
+    "soak_files",
     "backlog_claim_ms",
 }
 
@@ -103,7 +111,7 @@ def test_a_quick_run_measures_everything_and_loses_nothing(told: Any) -> None:
         assert told[name] > 0, name
         assert told["how"][name]
     assert told["lost_deliveries"] == told["repeated_deliveries"] == 0
-    assert told["counted_deliveries"] == counted()
+    assert told["counted_deliveries"] == counted(told["samples"]["soak_peak_per_second"])
     assert told["machine"]["cores"] >= 1
     assert told["machine"]["versions"].keys() >= {"posthouse", "python", "postgresql", "commit"}
 
@@ -135,7 +143,7 @@ def test_a_chart_is_drawn_of_whatever_was_measured(told: Any, tmp_path: Path) ->
     chart.draw(told | {"fits": {}, "distributions": {}}, tmp_path / "little.svg")
 
 
-def counted() -> int:
+def counted(peaks: list[float]) -> int:
     """How many deliveries a quick run makes; each measurement once more than it counts, to warm up."""
     s = QUICK
     throughput = s.events * (1 + 1 + 1 + 2) + s.events // 2 * 3 + 2 * s.mission_events + s.floor_count
@@ -157,6 +165,9 @@ def counted() -> int:
     )
     many = s.many_apps + 2 * (s.runs + 1) * s.many_rate * s.many_seconds * FEW
     workers = s.runs * len(s.workers) * (s.events + s.events // WARM_UP)
+    stored = s.apps + s.runs * 2 * (s.events + s.events // WARM_UP)
+    rate = int(SHARE_OF_PEAK * statistics.median(peaks))
+    soak = (s.runs + 1) * s.events + int(rate * s.soak_parts * s.soak_part_seconds)
     backlog = 2 + (2 * (s.runs + 1) + s.runs) * s.backlog_rate * s.backlog_seconds
     return (
         (s.runs + 1) * (throughput + paced + audience + https)
@@ -167,5 +178,7 @@ def counted() -> int:
         + routed(large * s.isolation_large_seconds, beset)
         + many
         + workers
+        + stored
+        + soak
         + backlog
     )

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.serving import ask, call, exchange, request, serving
+from tests.serving import Reply, ask, call, exchange, reply_of, request, serving
 
 from posthouse import bootstrap
 
@@ -90,6 +90,23 @@ async def test_an_idempotency_key_makes_one_event(server: bootstrap.Posthouse) -
         assert (await ask(server.port, "POST", EVENTS, GOOD, headers={"Idempotency-Key": bad or " "})).status == 422
 
 
+async def test_an_event_of_a_batch_has_an_idempotency_key_of_its_own(server: bootstrap.Posthouse) -> None:
+    one, two, three = (GOOD | {"data": {"id": n}, "idempotency_key": f"row-{n}"} for n in (1, 2, 3))
+    first = await ask(server.port, "POST", f"{EVENTS}/batch", [one, two])
+    again = await ask(server.port, "POST", f"{EVENTS}/batch", [two, three, GOOD], headers={"Idempotency-Key": "batch"})
+    alone = await ask(server.port, "POST", EVENTS, three, headers={"Idempotency-Key": "another"})
+    assert (first.status, again.status, alone.status) == (202, 202, 202)
+    assert again.body["data"][0] == first.body["data"][1], "whatever it comes with"
+    assert alone.body == again.body["data"][1], "its own key goes before the request's"
+    assert len(await stored(server.port)) == 4
+    changed = await ask(server.port, "POST", f"{EVENTS}/batch", [two | {"subject": "shop:2"}])
+    assert (changed.status, changed.body["code"]) == (422, "idempotency_key_reused")
+    twice = await ask(server.port, "POST", f"{EVENTS}/batch", [GOOD, three, three])
+    assert (twice.status, twice.body["path"]) == (422, "[2].idempotency_key")
+    bad = await ask(server.port, "POST", f"{EVENTS}/batch", [GOOD | {"idempotency_key": "x" * 256}])
+    assert (bad.status, bad.body["path"]) == (422, "[0].idempotency_key")
+
+
 async def test_the_same_key_at_the_same_time_is_one_event(server: bootstrap.Posthouse) -> None:
     once = {"Idempotency-Key": "now"}
     replies = await asyncio.gather(*(ask(server.port, "POST", EVENTS, GOOD, headers=once) for _ in range(12)))
@@ -148,6 +165,54 @@ async def test_bad_bodies(server: bootstrap.Posthouse, body: bytes, status: int,
     assert reply.headers["content-type"] == "application/problem+json"
     assert says in reply.body["detail"]
     assert await stored(server.port) == []
+
+
+async def test_in_one_piece_or_in_several_the_answer_is_the_same(server: bootstrap.Posthouse) -> None:
+    """Whether there is a way past ASGI for it (where all that it takes is known already) or not."""
+    await ask(server.port, "POST", EVENTS, GOOD)
+    plain, mine = (
+        {"Accept-Language": "zh"},
+        await call(server.port, "POST", "/v1/keys", {"scope": "app", "app": "acme"}),
+    )
+    requests = [
+        *[request("POST", EVENTS, body) for _, body, *_ in BAD],
+        *[request("POST", EVENTS, body, headers=plain) for _, body, *_ in BAD[:5]],
+        request("POST", EVENTS, GOOD),
+        request("POST", EVENTS, GOOD, headers={"Content-Type": ""}),
+        request("POST", EVENTS, GOOD, headers={"Content-Type": "text/json"}),
+        request("POST", EVENTS, GOOD, headers={"Idempotency-Key": "k"}),
+        request("POST", EVENTS, GOOD, headers={"ce-id": "1", "ce-specversion": "1.0"}),
+        request("POST", EVENTS, GOOD, key=None),
+        request("POST", EVENTS, GOOD, key=mine["key"]),
+        request("POST", EVENTS, GOOD, headers={"Authorization": "Basic eDp5"}),
+        request("POST", "/v1/events", GOOD),
+        request("POST", "/v1/apps/%61cme/events", GOOD),
+        request("POST", "/v1/apps/nobody/events", GOOD),
+        request("POST", "/v1/apps/a/b/events", GOOD),
+        request("POST", "/v1/apps//events", GOOD),
+        request("POST", "/v1/other/events", GOOD),
+    ]
+    for data in requests:
+        whole, cut = await exchange(server.port, data), await _in_two_pieces(server.port, data)
+        assert (whole.status, _without_ids(whole.body)) == (cut.status, _without_ids(cut.body)), data
+        assert whole.headers.keys() == cut.headers.keys(), data
+
+
+def _without_ids(body: Any) -> Any:
+    return {name: value for name, value in body.items() if name not in ("id", "created_at")}
+
+
+async def _in_two_pieces(port: int, data: bytes) -> Reply:
+    """The head first: ASGI has it then."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    at = data.index(b"\r\n\r\n") + 4
+    writer.write(data[:at])
+    await writer.drain()
+    await asyncio.sleep(0.05)  # so that these are two reads; were they one, this would be the other case
+    writer.write(data[at:])
+    answer = await reader.read()
+    writer.close()
+    return reply_of(answer)
 
 
 async def test_who_may_publish(server: bootstrap.Posthouse) -> None:

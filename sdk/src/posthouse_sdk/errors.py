@@ -8,9 +8,16 @@ Every text is fit for a log: none holds a secret or a part of one.
     ├── StaleTimestampError         signed longer ago than the tolerance: a replay, or a clock that is wrong
     ├── FutureTimestampError        signed in the future beyond the tolerance: a clock that is wrong
     ├── NoMatchingSignatureError    no signature fits a secret: the wrong secret, or the body is not what was sent
+    │   ├── ReserialisedBodyError   the body was parsed and written anew on the way: the receiver's own fault
+    │   └── WrongSecretKindError    signed with the other kind of key than the one that is given here
     ├── ParsedBodyError             (also a TypeError) the caller passed a parsed body instead of the raw bytes
-    └── BodyNotJsonError            the signature is right, and the body is not JSON: use `Webhook.check`
+    └── MalformedBodyError          the signature is right, and the body is not an event
+        ├── BodyNotJsonError        it is not JSON: use `Webhook.check`
+        └── SeveralEventsError      it brings several events: use `Webhook.unwrap_all`, or a `Receiver`
     SecretError                     (a ValueError) a secret or key that cannot be used
+    ReceiverError                   a receiver that is put together wrongly; what to do is in the text
+    ReplayStoreError                the store of what was received cannot do its work
+    └── ClaimLostError              the claim ran out before the work was done, and somebody else took the event
 """
 
 from __future__ import annotations
@@ -48,13 +55,41 @@ class NoMatchingSignatureError(VerificationError):
     """No signature of the request was made with any of the secrets."""
 
 
+class ReserialisedBodyError(NoMatchingSignatureError):
+    """The body was parsed and written anew before it was verified: its signature fits another spelling of it."""
+
+
+class WrongSecretKindError(NoMatchingSignatureError):
+    """The request is signed with one kind of key only (`v1` or `v1a`), and no secret of that kind is given here."""
+
+
 class ParsedBodyError(VerificationError, TypeError):
     """The body passed in was parsed; only the bytes as they were received can be verified."""
 
 
-class BodyNotJsonError(VerificationError):
+class MalformedBodyError(VerificationError):
+    """The signature is right, and the body is not an event."""
+
+
+class BodyNotJsonError(MalformedBodyError):
     """The signature is right, and the body is not JSON."""
+
+
+class SeveralEventsError(MalformedBodyError):
+    """The signature is right, and the request brings several events where one was expected."""
 
 
 class SecretError(ValueError):
     """A secret or key is of the wrong form or size."""
+
+
+class ReceiverError(Exception):
+    """A receiver is put together wrongly."""
+
+
+class ReplayStoreError(Exception):
+    """A replay store cannot do what it promises."""
+
+
+class ClaimLostError(ReplayStoreError):
+    """The claim on an event ran out, and somebody else has taken it: whatever is not committed must be rolled back."""

@@ -26,12 +26,17 @@ V1A: Final = "v1a"
 HMAC_PREFIX: Final = "whsec_"
 SIGNING_PREFIX: Final = "whsk_"
 VERIFYING_PREFIX: Final = "whpk_"
+API_KEY_PREFIX: Final = "ph_"
 
 HMAC_KEY_BYTES_MIN: Final = 24
 HMAC_KEY_BYTES_MAX: Final = 64
 HMAC_KEY_BYTES: Final = 32
 SEED_BYTES: Final = 32
 PUBLIC_BYTES: Final = 32
+_NO_ED25519: Final = (
+    "ed25519 keys (whsk_…, whpk_…) need the package cryptography: pip install 'posthouse-sdk[ed25519]'; "
+    "whsec_… secrets do without"
+)
 MESSAGE_ID_LENGTH_MAX: Final = 256
 
 
@@ -166,7 +171,10 @@ def parse_secret(text: str) -> Key:
         if key.verifying_key.raw != raw[SEED_BYTES:]:
             raise SecretError(f"the public half of this {SIGNING_PREFIX} key does not belong to its seed")
         return key
-    raise SecretError(f"a webhook secret starts with {HMAC_PREFIX}, {SIGNING_PREFIX} or {VERIFYING_PREFIX}")
+    what = f"a webhook secret starts with {HMAC_PREFIX}, {SIGNING_PREFIX} or {VERIFYING_PREFIX}"
+    if text.startswith(API_KEY_PREFIX):
+        raise SecretError(f"{what}; this is an API key: the secret is the endpoint's own")
+    raise SecretError(what)
 
 
 def signing_key(version: str, raw: bytes) -> SignerKey:
@@ -231,12 +239,16 @@ def _from_base64(text: str, prefix: str) -> bytes:
 
 
 def _private_key(seed: bytes) -> Ed25519PrivateKey:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
+    try:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    except ImportError as error:
+        raise SecretError(_NO_ED25519) from error
     return Ed25519PrivateKey.from_private_bytes(seed)
 
 
 def _public_key(raw: bytes) -> Ed25519PublicKey:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
+    try:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    except ImportError as error:
+        raise SecretError(_NO_ED25519) from error
     return Ed25519PublicKey.from_public_bytes(raw)

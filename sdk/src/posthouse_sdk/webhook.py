@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from posthouse_sdk.errors import (
     BodyNotJsonError,
     FutureTimestampError,
     MalformedHeaderError,
     MissingHeaderError,
-    NoMatchingSignatureError,
     ParsedBodyError,
     SecretError,
+    SeveralEventsError,
     StaleTimestampError,
 )
 from posthouse_sdk.signatures import V1, V1A, Key, VerifyingKey, is_message_id, parse_secret, sign
+
+if TYPE_CHECKING:
+    from posthouse_sdk.received import ReceivedEvent
 
 ID_HEADER: Final = "webhook-id"
 TIMESTAMP_HEADER: Final = "webhook-timestamp"
@@ -31,7 +34,13 @@ TIMESTAMP_DIGITS_MAX: Final = 12
 SIGNATURES_MAX: Final = 32
 
 _NAMES: Final = (ID_HEADER, TIMESTAMP_HEADER, SIGNATURE_HEADER)
-_RAW_BYTES: Final = "pass the raw bytes of the body, as they were received"
+RAW_BYTES: Final = "pass the raw bytes of the body, as they were received"
+
+
+class Headers(Protocol):
+    """A mapping, or what a framework has for headers: pairs of a name, in any case, and a value."""
+
+    def items(self) -> Iterable[tuple[str, str]]: ...
 
 
 class Webhook:
@@ -60,7 +69,34 @@ class Webhook:
         self._tolerance: Final = tolerance
         self._clock: Final = clock
 
-    def verify(self, body: bytes | str, headers: Mapping[str, str]) -> Any:
+    def unwrap(self, body: bytes | str, headers: Headers) -> ReceivedEvent[Any]:
+        """The event of a request that one of the secrets signed, within the tolerance.
+
+        `body` is what came over the wire, unparsed; header names may be of any case. Raw bytes, the standard envelope and
+        CloudEvents are told apart by the content type. Keep the `id` of what you have handled: a sender may deliver an
+        event more than once (a `Receiver` or a `Gate` with a replay store does it for you).
+
+        Raises: a subclass of VerificationError that names the cause; SeveralEventsError for a batch.
+        """
+        events = self.unwrap_all(body, headers)
+        if len(events) != 1 or events[0].batched:
+            raise SeveralEventsError(
+                f"the request brings {len(events)} events in a batch: use unwrap_all() or a Receiver"
+            )
+        return events[0]
+
+    def unwrap_all(self, body: bytes | str, headers: Headers) -> list[ReceivedEvent[Any]]:
+        """The same for an endpoint that is sent batches: the events of the request, in their order.
+
+        Raises: a subclass of VerificationError that names the cause.
+        """
+        from posthouse_sdk.received import events_of
+
+        raw = _raw(body)
+        message_id, timestamp = self._verified(raw, headers)
+        return events_of(raw, headers, message_id, timestamp)
+
+    def verify(self, body: bytes | str, headers: Headers) -> Any:
         """The parsed JSON body of a request that one of the secrets signed, within the tolerance.
 
         `body` is what came over the wire, unparsed; header names may be of any case. Keep the `webhook-id` of what you
@@ -75,12 +111,15 @@ class Webhook:
         except (ValueError, RecursionError) as error:
             raise BodyNotJsonError("the signature is right, but the body is not JSON: use check()") from error
 
-    def check(self, body: bytes | str, headers: Mapping[str, str]) -> None:
+    def check(self, body: bytes | str, headers: Headers) -> None:
         """The same for a body of any kind: it is verified and not parsed.
 
         Raises: a subclass of VerificationError that names the cause.
         """
-        raw = _raw(body)
+        self._verified(_raw(body), headers)
+
+    def _verified(self, raw: bytes, headers: Headers) -> tuple[str, int]:
+        """The id and the time (unix seconds) that are signed with the body."""
         found = _find(headers)
         message_id, timestamp = found[ID_HEADER], found[TIMESTAMP_HEADER]
         if not is_message_id(message_id):
@@ -92,11 +131,10 @@ class Webhook:
         prefix = f"{message_id}.{timestamp}.".encode("ascii")
         for key in self._keys:
             if key.verifies(prefix, raw, signatures[key.version]):
-                return
-        raise NoMatchingSignatureError(
-            "no signature was made with a secret given here: either the secret is not this endpoint's, or the body is "
-            f"not what was sent; {_RAW_BYTES}, not a parsed and re-serialised copy"
-        )
+                return message_id, int(timestamp)
+        from posthouse_sdk.diagnosis import why_none_matched
+
+        raise why_none_matched(self._keys, prefix, raw, signatures)
 
     def sign(self, message_id: str, timestamp: int, body: bytes | str) -> dict[str, str]:
         """The three headers of a request as a sender would make them; every secret signs. For tests of receivers.
@@ -127,10 +165,10 @@ def _raw(body: bytes | str) -> bytes:
         return body.encode("utf-8", "surrogatepass")
     if isinstance(body, bytes | bytearray | memoryview):
         return bytes(body)
-    raise ParsedBodyError(f"the body is a {type(body).__name__}: {_RAW_BYTES}, before any parsing")
+    raise ParsedBodyError(f"the body is a {type(body).__name__}: {RAW_BYTES}, before any parsing")
 
 
-def _find(headers: Mapping[str, str]) -> dict[str, str]:
+def _find(headers: Headers) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in headers.items():
         lower = name.lower()

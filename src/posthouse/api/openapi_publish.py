@@ -56,6 +56,12 @@ _EVENT: Final = {
             "maxProperties": ATTRIBUTES_MAX,
             "additionalProperties": {"type": "string"},
         },
+        "idempotency_key": {
+            "type": ["string", "null"],
+            "minLength": 1,
+            "maxLength": IDEMPOTENCY_KEY_LENGTH_MAX,
+            "description": "As the header, but for this event alone, whatever batch it comes in; it goes before the header.",
+        },
     },
 }
 _ACCEPTED: Final = {

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs
 
 import structlog
 
+from posthouse.api.deadlines import Deadlines, Disconnected
 from posthouse.api.gate import App, Receive, Scope, Send
 from posthouse.api.problems import problem_bytes
 from posthouse.api.texts.accepted import language_of
@@ -102,7 +103,7 @@ class PublishRoutes:
         self._quotas = quotas
         self._payload_bytes_max = payload_bytes_max
         self._batch_bytes_max = batch_bytes_max
-        self._deadlines = _Deadlines(body_seconds, answer_seconds)
+        self._deadlines = Deadlines(body_seconds, answer_seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
@@ -195,7 +196,7 @@ class PublishRoutes:
             status, headers, body = _problem(_unanswered(), scope["headers"])
         except PosthouseError as error:
             status, headers, body = _problem(error, scope["headers"])
-        except _Disconnected:
+        except Disconnected:
             return
         except Exception as error:
             log.exception("publish.failed")
@@ -258,6 +259,23 @@ class PublishRoutes:
             raise Unauthorised("send an API key: Authorization: Bearer <key>")
         token = header[7:].strip().decode("latin-1")
         return self._authenticator.cached(token) or await self._authenticator.authenticate(token)
+
+    async def relayed(self, reference: str | None, body: bytes) -> tuple[int, Headers, bytes]:
+        """Publish a batch that this process found in an outbox of our own database: as a key of scope admin may, answered as
+        a request would be."""
+        try:
+            app = None if reference is None else await self._catalogue.app(reference)
+            if app is not None:
+                not_reserved(app.id)
+            uid = app.uid if app is not None and reference == app.uid else None
+            request = Request(None if app is None else app.id, uid, True, JSON_CONTENT, body)
+            drafts = await self._drafter.drafts(request)
+            return 202, ACCEPTED, _batch_answer(drafts, await self._submit(reference, app, drafts))
+        except PosthouseError as error:
+            return _problem(error, [])
+        except Exception as error:
+            log.exception("publish.failed")
+            return _problem(error, [])
 
     async def _app(self, principal: Principal, reference: str | None) -> AppEntry | None:
         app = None
@@ -329,88 +347,6 @@ def _dry_run(query: Mapping[str, str], *, batch: bool) -> bool:
     if asked == "true" and batch:
         raise Invalid("explains one event; send one of the batch to …/events?dry_run=true", path="?dry_run")
     return asked == "true"
-
-
-class _Disconnected(Exception):
-    """The client went away before its body was complete: nothing was accepted."""
-
-
-class _Deadlines:
-    """Ends requests that take too long: whose bodies come too slowly, or for which the store does not answer. One timer looks
-    at all of them now and then: `asyncio.timeout` for each would cost a tenth of the whole request."""
-
-    def __init__(self, body_seconds: float, answer_seconds: float) -> None:
-        self._body_seconds = body_seconds
-        self._answer_seconds = answer_seconds
-        self._look_seconds = min(body_seconds / 4, answer_seconds / 4)
-        self._deadlines: dict[asyncio.Future[Any], float] = {}  # tasks too, which are futures
-        self._overdue: set[asyncio.Future[Any]] = set()
-        self._timer: asyncio.TimerHandle | None = None
-
-    def begin(self) -> asyncio.Task[Any]:
-        """This task's request begins; `end` it. Until its body is read, and again from then on, the store has to answer."""
-        task = asyncio.current_task()
-        assert task is not None
-        self.watch(task)
-        return task
-
-    def watch(self, stored: asyncio.Future[Any]) -> None:
-        """This is what a request waits for; it is cancelled where the store does not answer. `end` it."""
-        loop = asyncio.get_running_loop()
-        self._deadlines[stored] = loop.time() + self._answer_seconds
-        if self._timer is None:
-            self._timer = loop.call_later(self._look_seconds, self._look)
-
-    def end(self, stored: asyncio.Future[Any]) -> None:
-        del self._deadlines[stored]
-        self._overdue.discard(stored)
-
-    def was_overdue(self, task: asyncio.Task[Any]) -> bool:
-        """Whether the cancellation that the task has just met was ours; then it is undone."""
-        if task not in self._overdue:
-            return False
-        self._overdue.discard(task)
-        return task.uncancel() == 0
-
-    async def read(self, task: asyncio.Task[Any], receive: Receive, most: int) -> bytes:
-        """The whole body. Raises TooLarge, Invalid (it came too slowly), _Disconnected."""
-        time = asyncio.get_running_loop().time
-        self._deadlines[task] = time() + self._body_seconds
-        try:
-            return await _body(receive, most)
-        except asyncio.CancelledError:
-            if not self.was_overdue(task):
-                raise
-            raise Invalid(
-                f"the body did not arrive within {self._body_seconds:g} seconds", code="body_timeout"
-            ) from None
-        finally:
-            self._deadlines[task] = time() + self._answer_seconds
-
-    def _look(self) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        for stored, deadline in self._deadlines.items():
-            if deadline <= now and stored not in self._overdue:
-                self._overdue.add(stored)
-                stored.cancel()
-        self._timer = loop.call_later(self._look_seconds, self._look) if self._deadlines else None
-
-
-async def _body(receive: Receive, most: int) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _Disconnected
-        chunk: bytes = message.get("body", b"")
-        size += len(chunk)
-        if size > most:
-            raise TooLarge(f"the body has over {most} bytes, which is the most that is accepted")
-        if not message.get("more_body"):
-            return b"".join([*chunks, chunk]) if chunks else chunk
-        chunks.append(chunk)
 
 
 def _event_answer(draft: Draft, result: AppendResult) -> bytes:

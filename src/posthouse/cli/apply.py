@@ -65,14 +65,15 @@ def apply(
     if dry_run or not made.changes:
         if json_wanted:
             for change in made.changes:
-                print(json.dumps(_row(change), ensure_ascii=False))
+                print(json.dumps(change_row(change), ensure_ascii=False))
         return 1 if made.impossible else 0
-    return _run(client, made.changes, made.impossible, json_wanted=json_wanted)
+    return carry_out(client, made.changes, made.impossible, json_wanted=json_wanted)
 
 
-def _run(
+def carry_out(
     client: Client, changes: Sequence[Change], impossible: Sequence[tuple[Item, str]], *, json_wanted: bool
 ) -> int:
+    """Make the changes, and tell of each; the exit code."""
     from posthouse.cli.main import EXIT_CODES, PARTIAL
     from posthouse.cli.platform.run import run
 
@@ -81,7 +82,7 @@ def _run(
         results.append(result)
         _tell(result)
         if json_wanted:
-            row = _row(result.change) | {"result": result.became} | ({"told": result.told} if result.told else {})
+            row = change_row(result.change) | {"result": result.became} | ({"told": result.told} if result.told else {})
             print(json.dumps(row, ensure_ascii=False), flush=True)
     counts = {became: sum(result.became == became for result in results) for became in ("done", "failed", "skipped")}
     bad = counts["failed"] + len(impossible)
@@ -144,7 +145,8 @@ def _value(value: Any) -> str:
     return text if len(text) <= VALUE_LENGTH_MAX else f"{text[: VALUE_LENGTH_MAX - 1]}…"
 
 
-def _row(change: Change) -> dict[str, Any]:
+def change_row(change: Change) -> dict[str, Any]:
+    """A change as a line of JSON."""
     row: dict[str, Any] = {"action": change.action, "kind": change.kind.name, "app": change.app or None}
     row["reference"] = change.reference
     row["fields"] = [field._asdict() for field in change.fields]

@@ -48,8 +48,8 @@ class Client:
     """
 
     def __init__(self, url: str | None = None, key: str | None = None) -> None:
-        self.url = (url or os.environ.get("POSTHOUSE_URL") or DEFAULT_URL).rstrip("/")
-        self._key = key or next((value for name in _KEYS if (value := os.environ.get(name))), None)
+        self.url = url_given(url)
+        self._key = _key(key)
 
     def get(self, *path: str, **query: str) -> Any:
         return self.ask("GET", path, query=query).body
@@ -125,6 +125,23 @@ class Client:
                 StoreUnavailable(f"no server at {self.url} ({reason})"),
                 "start one with `posthouse serve`, or set POSTHOUSE_URL or --url",
             ) from None
+
+
+def url_given(url: str | None) -> str:
+    """The server's URL: as given, or POSTHOUSE_URL, or this machine's."""
+    return (url or os.environ.get("POSTHOUSE_URL") or DEFAULT_URL).rstrip("/")
+
+
+def key_given(key: str | None) -> str:
+    """The API key: as given, or of the environment. Raises Unauthorised where there is none."""
+    found = _key(key)
+    if found is None:
+        raise _no_key()
+    return found
+
+
+def _key(key: str | None) -> str | None:
+    return key or next((value for name in _KEYS if (value := os.environ.get(name))), None)
 
 
 def _no_key() -> PosthouseError:

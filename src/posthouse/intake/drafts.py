@@ -100,6 +100,9 @@ class Drafter:
         key: str | None = None,
         fingerprint: bytes = b"",
     ) -> Draft:
+        if event.idempotency_key is not None:
+            # It goes with the event, whatever request brings it, and with whatever others.
+            key, fingerprint = event.idempotency_key, sha256(msgspec.json.encode(event)).digest()
         return Draft(
             id=EventId(self._clock.new_id()),
             app_id=app_id,
@@ -146,11 +149,14 @@ class Drafter:
         key, batch = request.idempotency_key, request.batch
         fingerprint = b"" if key is None else sha256(request.body).digest()
         drafts = []
+        own: dict[str, int] = {}
         for index, event in enumerate(events):
             payload = bytes(event.data)
+            if event.idempotency_key is not None and (first := own.setdefault(event.idempotency_key, index)) != index:
+                raise Invalid(f"is that of [{first}], too", path=f"[{index}].idempotency_key")
             await self._catalogue.check(event.type, payload, path=f"[{index}].data" if batch else "data")
-            own = key if key is None or not batch else f"{key}\x1f{index}"
-            drafts.append(self._draft(request.app_id, request.app_uid, event, payload, own, fingerprint))
+            from_header = key if key is None or not batch else f"{key}\x1f{index}"
+            drafts.append(self._draft(request.app_id, request.app_uid, event, payload, from_header, fingerprint))
         return drafts
 
     async def _raw(self, request: Request) -> Draft:

@@ -38,6 +38,7 @@ class EventBody(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=Tru
     channels: tuple[str, ...] = ()
     expires_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     attributes: dict[str, str] | None = None
+    idempotency_key: str | None = None
 
 
 _one: Final = msgspec.json.Decoder(EventBody)
@@ -100,6 +101,8 @@ def check(event: EventBody, *, prefix: str) -> None:
         for name, value in event.attributes.items():
             _text(name, NAME_LENGTH_MAX, _join(prefix, "attributes"))
             _text(value, TEXT_LENGTH_MAX, _join(prefix, f"attributes.{name}"))
+    if event.idempotency_key is not None:
+        check_idempotency_key(event.idempotency_key, path=_join(prefix, "idempotency_key"))
 
 
 def check_type(name: str, *, path: str) -> None:
@@ -118,12 +121,10 @@ def check_subject(subject: str, *, path: str) -> None:
     _text(subject, NAME_LENGTH_MAX * 2, path)
 
 
-def check_idempotency_key(text: str) -> None:
+def check_idempotency_key(text: str, *, path: str = "Idempotency-Key") -> None:
     """Raises Invalid where this cannot be an idempotency key."""
     if not text or len(text) > IDEMPOTENCY_KEY_LENGTH_MAX or not text.isprintable():
-        raise Invalid(
-            f"an Idempotency-Key is 1 to {IDEMPOTENCY_KEY_LENGTH_MAX} printable characters", path="Idempotency-Key"
-        )
+        raise Invalid(f"an Idempotency-Key is 1 to {IDEMPOTENCY_KEY_LENGTH_MAX} printable characters", path=path)
 
 
 def _text(text: str, length_max: int, path: str) -> None:

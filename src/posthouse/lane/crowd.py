@@ -15,12 +15,12 @@ from posthouse.lane.lane import Lane
 from posthouse.ports.clock import Clock
 
 LIVE_SECONDS: Final = 0.25  # while no live delivery started for so long, rows go as they can
-TOKENS_MAX: Final = 2.0 * ROWS_BESIDE_LIVE  # a burst of live ones may be followed by one of rows
-TURN_SECONDS: Final = 0.01  # two or three rows: more at once are felt by what is published meanwhile
+TOKENS_MAX: Final = 4.0 * ROWS_BESIDE_LIVE  # a burst of live ones may be followed by one of rows
+TURN_SECONDS: Final = 0.01  # one or two rows: more at once are felt by what is published meanwhile
 
 
 class RowPace:
-    """How many rows may start beside live deliveries: one for two of those, and at least ROWS_BESIDE_LIVE a second.
+    """How many rows may start beside live deliveries: one for four of those, and at least ROWS_BESIDE_LIVE a second.
 
     What the rows of an outage cost is not only our time: each is a page read, a result written and a row removed, and what is
     published meanwhile shares the store's log with all that. `live` counts live starts; its holder adds to it.
@@ -42,7 +42,7 @@ class RowPace:
         elif boot - self._live_at > LIVE_SECONDS:
             self._at = boot
             return True
-        earned = max((boot - self._at) * ROWS_BESIDE_LIVE, 0.5 * (self.live - self._seen))
+        earned = max((boot - self._at) * ROWS_BESIDE_LIVE, 0.25 * (self.live - self._seen))
         self._tokens = min(self._tokens + earned, TOKENS_MAX)
         self._seen = self.live
         self._at = boot

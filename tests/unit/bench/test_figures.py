@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 
 import pytest
@@ -69,7 +70,7 @@ def model(*, held_out: tuple[float, float]) -> Model:
 
 def run(per_second: float, **shares: float) -> Run:
     everyone = {"server": 1.0, "postgres": 0.2, "generator": 0.3, "target": 0.2, "others": 0.1} | shares
-    return Run(1.0, 1.0, Received(int(per_second), 0, 0, [], 1.0), [], 100.0, 50.0, everyone)
+    return Run(1.0, 1.0, Received(int(per_second), 0, 0, [], array("I"), 1.0), [], 100.0, 50.0, everyone)
 
 
 def said(plain: Run, fanned: Run, direct: Run, *, cores: int = 4) -> str:

@@ -39,7 +39,7 @@ def test_the_more_live_ones_there_are_the_more_rows_go_beside_them() -> None:
         boot += 0.01
         pace.live += 50
         starts += taken(pace, boot)
-    assert starts == 25_000, "one for two of them"
+    assert starts == 12_500, "one for four of them"
 
 
 def test_what_was_not_used_is_kept_up_to_a_limit() -> None:

@@ -143,3 +143,10 @@ def test_importing_the_sdk_does_not_import_cryptography() -> None:
         "sys.exit(any(name.split('.')[0] == 'cryptography' for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("text", [f"whsk_{'A' * 86}==", f"whpk_{'A' * 43}="])
+def test_without_cryptography_an_ed25519_key_says_what_to_install(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric.ed25519", None)
+    with pytest.raises(SecretError, match=r"pip install 'posthouse-sdk\[ed25519\]'"):
+        parse_secret(text)

@@ -28,6 +28,10 @@ class PostgresUpkeep:
         """Whether anything in the store was sealed with the master key."""
         return bool(await self._database.fetchval(SQL.has_secrets))
 
+    async def has_outbox(self) -> bool:
+        """Whether there is an outbox in this database."""
+        return bool(await self._database.fetchval(SQL.has_outbox))
+
     async def database_time(self) -> float:
         return float(await self._database.fetchval(SQL.database_time))
 

@@ -42,3 +42,7 @@ SELECT s.system_identifier AS system, ('x' || left(pg_walfile_name(pg_current_wa
 UPDATE partition p SET owner = NULL, lease_until = '-infinity', epoch = p.epoch + 1000
   FROM (SELECT id FROM partition WHERE owner = $1 OR id = ANY ($2::int[]) ORDER BY id FOR NO KEY UPDATE) held
  WHERE p.id = held.id
+
+-- name: has_outbox
+-- Whether somebody made an outbox (`posthouse outbox install`) in this database.
+SELECT to_regclass('posthouse_outbox_lease') IS NOT NULL

@@ -1,0 +1,110 @@
+"""Databases of others for tests: MariaDB, where it is installed (`make test-databases`).
+
+One server a session, on a socket in a folder of its own and no port, with nothing synced to disk; each test gets a database.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+PATIENCE_SECONDS: Final = 60
+PREFIX: Final = "posthouse-mariadb-"
+
+
+def mariadb_program() -> str | None:
+    """The server, where it is installed. Debian's is not on everybody's PATH."""
+    return shutil.which("mariadbd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
+class MariaDb:
+    """A server that runs."""
+
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
+
+    def connect(self, database: str | None = None, **options: Any) -> Any:
+        import pymysql
+
+        return pymysql.connect(unix_socket=str(self.socket), user="root", database=database, **options)
+
+    def fresh_database(self) -> str:
+        """The DSN of a new database."""
+        name = f"test_{secrets.token_hex(6)}"
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name}")
+        return f"mysql://root@localhost/{name}?unix_socket={self.socket}"
+
+    def drop_database(self, dsn: str) -> None:
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE {dsn.partition('?')[0].rpartition('/')[2]}")
+
+
+@contextmanager
+def mariadb_server() -> Iterator[MariaDb]:
+    """Start a server, and end it."""
+    program = mariadb_program()
+    assert program is not None
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/tmp"))
+    user = ["--user=root"] if os.geteuid() == 0 else []
+    data, path = folder / "data", folder / "socket"
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        data.mkdir()
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [
+                    program,
+                    "--no-defaults",
+                    "--skip-grant-tables",  # and so no tables of users to be made first, which takes seconds
+                    f"--datadir={data}",
+                    f"--socket={path}",
+                    f"--pid-file={folder / 'pid'}",
+                    "--skip-networking",
+                    "--innodb-flush-log-at-trx-commit=0",
+                    "--innodb-buffer-pool-size=32M",
+                    "--innodb-log-file-size=8M",
+                    *user,
+                ],
+                stdout=log,
+                stderr=log,
+            )
+        server = MariaDb(path)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            # Not by the driver: it leaves a socket open that could not connect.
+            with socket.socket(socket.AF_UNIX) as probe:
+                if probe.connect_ex(str(path)) == 0:
+                    break
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError((folder / "log").read_text("utf-8", "replace")[-2000:])
+            time.sleep(0.05)
+        yield server
+    finally:
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDb]:
+    if mariadb_program() is None:
+        pytest.skip("MariaDB is not installed; `make test-databases` installs it where that is permitted")
+    with mariadb_server() as server:
+        yield server

@@ -1,0 +1,251 @@
+"""What is taken before ASGI, what is not, and that a client cannot tell which it was. Over real connections."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+from tests.fakes import until
+
+from posthouse.api.express import Answer, Headers, expressing
+from posthouse.api.server import Server
+
+PATIENCE_SECONDS = 20
+OK = [(b"content-type", b"text/plain")]
+
+
+class Desk:
+    """A server that takes what `takes` says and answers what it was told of; ASGI answers all else, and in the same way."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.takes = True
+        self.taken: list[bytes] = []
+        self.passed: list[bytes] = []
+        self.waiting: list[tuple[Answer, bytes]] = []
+        self.holds = False
+        self.server: Server | None = None
+
+    def express(self, url: bytes, headers: Headers, body: bytes, answer: Answer) -> bool:
+        if not self.takes:
+            return False
+        self.taken.append(body)
+        self.waiting.append((answer, b"%b|%b|%b" % (url, dict(headers).get(b"x-kind", b""), body)))
+        if not self.holds:
+            asyncio.get_running_loop().call_soon(self.answer)
+        return True
+
+    def answer(self) -> None:
+        answer, text = self.waiting.pop(0)
+        answer(202, OK, text)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        body = b""
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message["body"]
+            if not message["more_body"]:
+                break
+        self.passed.append(body)
+        text = b"%b|%b|%b" % (scope["raw_path"], dict(scope["headers"]).get(b"x-kind", b""), body)
+        headers = [*OK, (b"content-length", b"%d" % len(text))]
+        await send({"type": "http.response.start", "status": 202, "headers": headers})
+        await send({"type": "http.response.body", "body": text})
+
+
+@asynccontextmanager
+async def desk() -> AsyncIterator[Desk]:
+    made = Desk()
+    listening = socket.create_server(("127.0.0.1", 0))
+    made.port = listening.getsockname()[1]
+    config = uvicorn.Config(
+        made,
+        http=expressing(made.express),
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+    )
+    made.server = Server(config)
+    task = asyncio.create_task(made.server.serve(sockets=[listening]))
+    try:
+        yield made
+    finally:
+        made.server.should_exit = True
+        await task
+
+
+def request(body: bytes = b"{}", *, url: bytes = b"/v1/events", method: bytes = b"POST", more: bytes = b"") -> bytes:
+    head = b"%b %b HTTP/1.1\r\nHost: x\r\nX-Kind: plain\r\n%bContent-Length: %d\r\n\r\n" % (
+        method,
+        url,
+        more,
+        len(body),
+    )
+    return head + body
+
+
+async def read_answer(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    """Head and body."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+        return head, await reader.readexactly(length)
+
+
+async def test_a_small_event_in_one_piece_is_taken() -> None:
+    async with desk() as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        for number in range(3):
+            writer.write(request(b'{"n":%d}' % number))
+            head, body = await read_answer(reader)
+            assert head == b"HTTP/1.1 202 Accepted\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n" % len(
+                body
+            )
+            assert body == b'/v1/events|plain|{"n":%d}' % number
+        assert len(served.taken) == 3
+        assert served.passed == []
+        writer.close()
+
+
+@pytest.mark.parametrize("at", [10, 40, -1, -2])
+async def test_what_comes_in_pieces_is_answered_all_the_same(at: int) -> None:
+    async with desk() as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        data = request(b'{"a":1}')
+        writer.write(data[:at])
+        await writer.drain()
+        await until(lambda: served.server is not None and _has_brought_something(served.server))
+        writer.write(data[at:])
+        _, body = await read_answer(reader)
+        assert body == b'/v1/events|plain|{"a":1}'
+        # Where the head was whole and the body was not, ASGI has it: its slowness is limited there.
+        assert (served.passed if at < 0 else served.taken) == [b'{"a":1}']
+        writer.close()
+
+
+def _has_brought_something(server: Server) -> bool:
+    return any(not getattr(connection, "silent", True) for connection in server.server_state.connections)
+
+
+async def test_what_is_not_taken_goes_through_asgi_as_it_came() -> None:
+    async with desk() as served:
+        served.takes = False
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        for body in (b"", b"{}", b"x" * 70_000):
+            writer.write(request(body))
+            assert (await read_answer(reader))[1] == b"/v1/events|plain|" + body
+        assert served.passed == [b"", b"{}", b"x" * 70_000]
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        request(url=b"/v1/apps"),
+        request(url=b"/v1/events?dry_run=true"),
+        request(method=b"PUT"),
+        request(more=b"Connection: Upgrade\r\nUpgrade: websocket\r\n"),
+    ],
+)
+async def test_other_requests_are_not_even_offered(data: bytes) -> None:
+    async with desk() as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(data)
+        await read_answer(reader)
+        assert served.taken == []
+        writer.close()
+
+
+async def test_who_expects_a_go_ahead_gets_one() -> None:
+    async with desk() as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(request(b"{}", more=b"Expect: 100-continue\r\n")[:-2])
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"{}")
+        assert (await read_answer(reader))[1] == b"/v1/events|plain|{}"
+        writer.close()
+
+
+async def test_pipelined_requests_are_answered_in_order() -> None:
+    async with desk() as served:
+        served.holds = True
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(b"".join(request(b'{"n":%d}' % number) for number in range(4)))
+        await until(lambda: len(served.waiting) == 1)
+        assert served.passed == [], "the others wait for the answer of the first"
+        served.answer()
+        for number in range(4):
+            assert (await read_answer(reader))[1] == b'/v1/events|plain|{"n":%d}' % number
+        writer.close()
+
+
+@pytest.mark.parametrize("data", [request(more=b"Connection: close\r\n"), request().replace(b"HTTP/1.1", b"HTTP/1.0")])
+async def test_who_wants_the_connection_closed_finds_it_closed(data: bytes) -> None:
+    async with desk() as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(data)
+        head, _ = await read_answer(reader)
+        assert b"connection: close\r\n" in head
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert await reader.read() == b""
+        assert len(served.taken) == 1
+        writer.close()
+
+
+async def test_a_server_about_to_end_says_so_and_answers_what_it_took() -> None:
+    async with desk() as served:
+        assert served.server is not None
+        served.holds = True
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        other_reader, other = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(request())
+        await until(lambda: len(served.waiting) == 1)
+        served.server.part()
+        other.write(request())
+        await until(lambda: len(served.waiting) == 2)
+        served.server.should_exit = True
+        await asyncio.sleep(0.5)
+        served.answer()
+        served.answer()
+        assert (await read_answer(reader))[0].startswith(b"HTTP/1.1 202")
+        assert b"connection: close" in (await read_answer(other_reader))[0]
+        writer.close()
+        other.close()
+
+
+async def test_a_client_that_went_away_harms_nobody() -> None:
+    async with desk() as served:
+        served.holds = True
+        _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(request())
+        await until(lambda: len(served.waiting) == 1)
+        writer.transport.abort()
+        assert served.server is not None
+        await until(lambda: served.server is not None and not served.server.server_state.connections)
+        served.answer()
+        served.holds = False
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(request())
+        assert (await read_answer(reader))[0].startswith(b"HTTP/1.1 202")
+        writer.close()
+
+
+async def test_what_is_not_http_is_refused() -> None:
+    async with desk() as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        head = request(b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+        writer.write(head + b"zz\r\nnot a chunk\r\n")
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert (await reader.read()).startswith(b"HTTP/1.1 400")
+        assert served.taken == []
+        writer.close()
