@@ -175,6 +175,7 @@ def counted() -> int:
     )
     many = s.many_apps + 2 * (s.runs + 1) * s.many_rate * s.many_seconds * FEW
     backlog = 2 + (2 * (s.runs + 1) + s.runs) * s.backlog_rate * s.backlog_seconds
+    relay = (s.runs + 1) * s.relay_events + s.runs * sum(s.relay_rates) * s.relay_seconds
     return (
         (s.runs + 1) * (throughput + paced + audience)
         + batches
@@ -184,6 +185,7 @@ def counted() -> int:
         + routed(large * s.isolation_large_seconds, beset)
         + many
         + backlog
+        + relay
     )
 
 

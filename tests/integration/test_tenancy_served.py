@@ -33,6 +33,7 @@ async def everything_of(port: int, uid: str) -> dict[str, str]:
     key = (await call(port, "GET", "/v1/keys"))["data"][-1]
     asked = {"endpoint": "main", "since": ago(3600), "select": "all"}
     replay = await call(port, "POST", f"/v1/apps/{uid}/replays", asked)
+    schedule = await call(port, "POST", "/v1/schedules", {"type": "order.created", "app": uid, "cron": "@yearly"})
     return {
         "app": app["id"],
         "endpoint": endpoint["id"],
@@ -44,6 +45,7 @@ async def everything_of(port: int, uid: str) -> dict[str, str]:
         "name": "order.created",
         "since": asked["since"],
         "replay": replay["id"],
+        "schedule": schedule["id"],
     }
 
 
@@ -95,7 +97,7 @@ async def routes(port: int) -> list[tuple[str, str]]:
 async def state(port: int) -> list[Any]:
     """What must stay as it is."""
     # Of events those of the app: the operators are told of its replay's end meanwhile.
-    kinds = ("apps", "endpoints", "grants", "apps/theirs/events", "keys", "event-types")
+    kinds = ("apps", "endpoints", "grants", "apps/theirs/events", "keys", "event-types", "schedules")
     kept = [await call(port, "GET", f"/v1/{kind}") for kind in kinds]
     return [*kept, await call(port, "GET", "/v1/apps/theirs/endpoints/main/secret")]
 
