@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from posthouse.api.publish import Headers
+from posthouse.api.express import Headers
 from posthouse.domain.errors import PosthouseError
 from posthouse_sdk.outbox.answers import Answer, judge
 from posthouse_sdk.outbox.errors import OutboxError

@@ -18,6 +18,7 @@ from urllib.parse import parse_qs
 import structlog
 
 from posthouse.api.deadlines import Deadlines, Disconnected
+from posthouse.api.express import Answer, Headers
 from posthouse.api.gate import App, Receive, Scope, Send
 from posthouse.api.problems import problem_bytes
 from posthouse.api.texts.accepted import language_of
@@ -63,9 +64,6 @@ PLATFORM_URL: Final = PLATFORM_PATH.encode()
 APPS_URL: Final = APPS_PREFIX.encode()
 EVENTS_END: Final = b"/events"
 
-Headers = Sequence[tuple[bytes, bytes]]
-Answer = Callable[[int, Headers, bytes], None]
-"""Is called with the status, the headers and the body of an answer."""
 Explain = Callable[[Draft], Awaitable[bytes]]
 """Whom a draft would reach, as JSON."""
 

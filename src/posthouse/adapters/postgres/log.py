@@ -117,9 +117,15 @@ class PostgresLog:
     async def read(self, partition: int, after: int, *, since: float | None) -> list[Event]:
         rows = await self._read_together(partition, after, since)
         size = sum(len(row["payload"]) for row in rows)
-        if len(rows) >= TOGETHER_EVENTS_MAX or size >= TOGETHER_BYTES_MAX:  # there is more than a small read brings
-            rows = await self._reading.fetch(
-                SQL.read, partition, after, _since(since), TAIL_READ_EVENTS_MAX, TAIL_READ_BYTES_MAX
+        cut = len(rows) >= TOGETHER_EVENTS_MAX or size >= TOGETHER_BYTES_MAX
+        if cut and size < TAIL_READ_BYTES_MAX:  # there may be more than a small read brings
+            rows += await self._reading.fetch(
+                SQL.read,
+                [partition],
+                [rows[-1]["seq"]],
+                [_since(since)],
+                TAIL_READ_EVENTS_MAX - len(rows),
+                TAIL_READ_BYTES_MAX - size,
             )
         events: list[Event] = []
         for row in rows:
@@ -143,9 +149,7 @@ class PostgresLog:
             found: list[list[asyncpg.Record]] = [[] for _ in wants]
             try:
                 columns = [list(column) for column in zip(*wants, strict=True)][:3]
-                for row in await self._reading.fetch(
-                    SQL.read_together, *columns, TOGETHER_EVENTS_MAX, TOGETHER_BYTES_MAX
-                ):
+                for row in await self._reading.fetch(SQL.read, *columns, TOGETHER_EVENTS_MAX, TOGETHER_BYTES_MAX):
                     found[row["want"]].append(row)
             except Exception as error:  # noqa: BLE001 - it is theirs who wait
                 for want in wants:

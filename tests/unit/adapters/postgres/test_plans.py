@@ -23,7 +23,7 @@ from tests.making import attempt, draft, new_endpoint, new_id, new_owner, owed
 from posthouse.adapters.postgres.database import Connection, Database
 from posthouse.adapters.postgres.days import ensure_days
 from posthouse.adapters.postgres.jobs import PostgresJobs
-from posthouse.adapters.postgres.log import TOGETHER_EVENTS_MAX, PostgresLog
+from posthouse.adapters.postgres.log import PostgresLog
 from posthouse.adapters.postgres.store import PostgresStore
 from posthouse.adapters.postgres.stream import PostgresStreamSource
 from posthouse.domain.delivery import Attempt, Cursor, JournalBatch, Owed, OwedReason, Rollup
@@ -248,7 +248,7 @@ async def test_a_read_of_recent_events_reads_them_and_searches_recent_days(probe
     events = await probe.log.read(1, after, since=probe.at(after) - 3600)
     touched = await probe.touched()
     assert [event.seq for event in events] == list(range(after + 1, SEQ_MAX + 1))
-    assert rows_of(touched, "event") <= 2 * (len(events) + TOGETHER_EVENTS_MAX) + PROBES  # a small read comes first
+    assert rows_of(touched, "event") <= 2 * len(events) + PROBES
     assert days_of(touched, "event") == 1
     assert touched.keys() <= {name for name in touched if name.startswith("event_")}
 
@@ -258,7 +258,7 @@ async def test_a_read_of_older_events_leaves_the_days_before_them_aside(probe: P
     events = await probe.log.read(1, after, since=probe.at(after) - 3600)
     touched = await probe.touched()
     assert len(events) == 500
-    assert rows_of(touched, "event") <= 2 * (len(events) + TOGETHER_EVENTS_MAX) + PROBES  # a small read comes first
+    assert rows_of(touched, "event") <= 2 * len(events) + PROBES
     assert days_of(touched, "event") <= 3
 
 
@@ -266,7 +266,7 @@ async def test_a_read_without_a_time_searches_all_days_by_their_index(probe: Pro
     events = await probe.log.read(1, SEQ_MAX - 50, since=None)
     touched = await probe.touched()
     assert len(events) == 50
-    assert rows_of(touched, "event") <= 2 * (len(events) + TOGETHER_EVENTS_MAX) + PROBES  # a small read comes first
+    assert rows_of(touched, "event") <= 2 * len(events) + PROBES
 
 
 async def test_a_read_at_the_end_reads_nothing(probe: Probe) -> None:

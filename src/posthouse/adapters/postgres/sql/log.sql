@@ -21,25 +21,9 @@ SELECT e.id, e.partition, e.seq, e.config_version, extract(epoch FROM e.created_
 SELECT pg_logical_emit_message(true, 'posthouse', '')
 
 -- name: read
--- The next events of a partition, in order, up to a count and a size. The size is summed before any payload is fetched:
--- octet_length reads it from the pointer to a payload that is stored apart.
+-- The next events of partitions, each from a position of its own, in order, up to a count and a size of each. The size is summed
+-- before any payload is fetched: octet_length reads it from the pointer to a payload that is stored apart.
 -- A partition has no gap, so that the count is a range of `seq`, and the planner knows how few rows it is.
-SELECT e.id, e.partition, e.seq, e.app_id, e.type, e.payload, e.content_type,
-       extract(epoch FROM e.created_at)::float8 AS created_at, e.config_version, e.subject, e.key, e.channels,
-       extract(epoch FROM e.expires_at)::float8 AS expires_at, e.depth, e.audience
-  FROM (
-    SELECT n.id, sum(n.bytes) OVER (ORDER BY n.seq) - n.bytes AS before
-      FROM (
-        SELECT id, seq, octet_length(payload) AS bytes FROM event
-         WHERE partition = $1 AND seq > $2 AND seq <= $2 + $4::int AND id >= $3
-      ) n
-  ) s
-  CROSS JOIN LATERAL (SELECT * FROM event e WHERE e.id = s.id AND e.partition = $1 OFFSET 0) e
- WHERE s.before < $5 AND e.partition = $1
- ORDER BY e.seq
-
--- name: read_together
--- The same for several partitions at once, each from a position of its own.
 SELECT w.ord::int - 1 AS want, r.*
   FROM unnest($1::int[], $2::bigint[], $3::uuid[]) WITH ORDINALITY w (partition, after, since, ord)
   CROSS JOIN LATERAL (
