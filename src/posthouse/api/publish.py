@@ -177,10 +177,7 @@ class PublishRoutes:
             answer(202, ACCEPTED, _event_answer(draft, result))
         except asyncio.CancelledError:
             answer(*_problem(_unanswered(), headers))
-        except PosthouseError as error:
-            answer(*_problem(error, headers))
-        except Exception as error:
-            log.exception("publish.failed")
+        except Exception as error:  # noqa: BLE001 - it is told, and logged where it is ours
             answer(*_problem(error, headers))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, reference: str | None, *, batch: bool) -> None:
@@ -192,12 +189,9 @@ class PublishRoutes:
             if not self._deadlines.was_overdue(task):
                 raise
             status, headers, body = _problem(_unanswered(), scope["headers"])
-        except PosthouseError as error:
-            status, headers, body = _problem(error, scope["headers"])
         except Disconnected:
             return
-        except Exception as error:
-            log.exception("publish.failed")
+        except Exception as error:  # noqa: BLE001 - it is told, and logged where it is ours
             status, headers, body = _problem(error, scope["headers"])
         finally:
             self._deadlines.end(task)
@@ -269,10 +263,7 @@ class PublishRoutes:
             request = Request(None if app is None else app.id, uid, True, JSON_CONTENT, body)
             drafts = await self._drafter.drafts(request)
             return 202, ACCEPTED, _batch_answer(drafts, await self._submit(reference, app, drafts))
-        except PosthouseError as error:
-            return _problem(error, [])
-        except Exception as error:
-            log.exception("publish.failed")
+        except Exception as error:  # noqa: BLE001 - it is told, and logged where it is ours
             return _problem(error, [])
 
     async def _app(self, principal: Principal, reference: str | None) -> AppEntry | None:
@@ -312,6 +303,9 @@ class PublishRoutes:
 
 
 def _problem(error: Exception, headers: Headers) -> tuple[int, Headers, bytes]:
+    """The answer for an error that was just met, in the language that these headers ask for."""
+    if not isinstance(error, PosthouseError):
+        log.exception("publish.failed")
     status, fields, body = problem_bytes(error, language_of(headers))
     if status in (408, 413):
         fields.append((b"connection", b"close"))
