@@ -27,20 +27,18 @@ class ObservedEvents:
         self._quotas = quotas
         self._publisher = publisher
 
-    async def check(self, draft: Draft) -> None:
-        """Raises NotFound (the type, or the app), Invalid (the data do not fit its schema)."""
-        if draft.app_id is not None:
-            await self._catalogue.app(format_id(APP, draft.app_id))
+    async def check(self, draft: Draft) -> AppEntry | None:
+        """The app that it is for, if it is for one. Raises NotFound (the type, or the app), Invalid (the data do not fit its
+        schema)."""
+        entry = None if draft.app_id is None else await self._catalogue.app(format_id(APP, draft.app_id))
         await self._catalogue.check(
             draft.type, draft.payload if draft.content_type == JSON_CONTENT else None, path="data"
         )
+        return entry
 
     async def publish(self, draft: Draft) -> Published:
         """Durable when this returns. Raises NotFound, Invalid, QuotaExceeded, and what `Publisher.submit` does."""
-        entry: AppEntry | None = None
-        if draft.app_id is not None:
-            entry = await self._catalogue.app(format_id(APP, draft.app_id))
-        await self.check(draft)
+        entry = await self.check(draft)
         if entry is not None and entry.quotas is not None:
             self._quotas.admit(entry, events=1, size=len(draft.payload))
         (result,) = await self._publisher.submit(0 if entry is None else entry.partition, [draft])
