@@ -57,8 +57,8 @@ class Backlog:
     full; the lanes call `drained` when that changes); `memory` how many bytes of rows may be paged in at all, nothing
     while it is 0; `page_in` hands rows over; `orphaned` settles rows that can never be sent: their endpoint or their event
     is gone. `in_turn` says whether what the store says of a row of an ordered line is the last word: nothing that comes
-    before it is on its way into the store. `many` is told an endpoint whose rows have become
-    more, and how many they are.
+    before it is on its way into the store. `many` is told an endpoint whose rows have become more, and how
+    many they are.
     """
 
     def __init__(
