@@ -160,7 +160,7 @@ class Publisher:
                 finally:
                     self._leave(groups)
                 if queue and self.pending_events < GATHERED_EVENTS:
-                    # Whoever was just answered may have more to say: a commit costs PostgreSQL the same for one event as for ten.
+                    # Who was just answered may publish again, and a commit costs PostgreSQL the same for one event as for ten.
                     await self._clock.sleep(GATHER_SECONDS)
         finally:
             self._flushing[cls] = None
