@@ -79,6 +79,10 @@ OFFERED_EVENTS_MAX: Final = 2_000
 OFFERED_BYTES_MAX: Final = 16 * 1024 * 1024
 ROUTED_APPS_MAX: Final = 20_000
 
+# Signatures
+SIGNERS_MAX: Final = 8  # of one endpoint
+SIGNED_PARTS_MAX: Final = 32  # of one signature: its parts, components, claims, and what goes along
+
 # Lanes
 LANE_FRESH_MAX: Final = 256
 CROWD_ENDPOINTS_MIN: Final = 17  # an event for so many endpoints is a crowd, which others must not wait for

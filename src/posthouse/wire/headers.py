@@ -57,18 +57,16 @@ def check_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], 
     total = 0
     for name, value in headers:
         lower = name.lower()
-        if not _TOKEN.fullmatch(name) or len(name) > NAME_LENGTH_MAX:
-            raise _invalid(name, f"a header name is 1 to {NAME_LENGTH_MAX} letters, digits and !#$%&'*+-.^_`|~")
-        if lower in RESERVED:
-            raise _invalid(name, f"this header cannot be set: {RESERVED[lower]}")
+        fault = name_fault(name)
+        if fault:
+            raise _invalid(name, fault)
         if lower.startswith(RESERVED_PREFIX):
             raise _invalid(name, "this header cannot be set: names with webhook- are kept for the signature")
         if lower in seen:
             raise _invalid(name, "this header is there twice")
-        if not _VALUE.fullmatch(value):
-            raise _invalid(name, "a header value holds Latin-1 characters only, and no line break or other control")
-        if value != value.strip(" \t"):
-            raise _invalid(name, "a header value neither begins nor ends with a space")
+        fault = value_fault(value)
+        if fault:
+            raise _invalid(name, fault)
         seen.add(lower)
         checked.append((name, value))
         if len(checked) > HEADERS_MAX:
@@ -77,6 +75,24 @@ def check_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], 
         if total > HEADER_BYTES_MAX:
             raise _invalid(name, f"with this header they are more than {HEADER_BYTES_MAX} bytes together")
     return tuple(checked)
+
+
+def name_fault(name: str) -> str | None:
+    """Why no header of this name may be added to a request, None where it may; `webhook-…` may, by those who sign."""
+    if not _TOKEN.fullmatch(name) or len(name) > NAME_LENGTH_MAX:
+        return f"a header name is 1 to {NAME_LENGTH_MAX} letters, digits and !#$%&'*+-.^_`|~"
+    if name.lower() in RESERVED:
+        return f"this header cannot be set: {RESERVED[name.lower()]}"
+    return None
+
+
+def value_fault(value: str) -> str | None:
+    """Why a text cannot be the value of a header, None where it can."""
+    if not _VALUE.fullmatch(value):
+        return "a header value holds Latin-1 characters only, and no line break or other control"
+    if value != value.strip(" \t"):
+        return "a header value neither begins nor ends with a space"
+    return None
 
 
 def is_content_type(text: str) -> bool:
