@@ -162,12 +162,17 @@ class JwtSigner(_Configuration, tag="jwt", tag_field="kind", frozen=True, kw_onl
 
 
 class HttpSigner(_Configuration, tag="http", tag_field="kind", frozen=True, kw_only=True):
-    """HTTP Message Signatures (RFC 9421). `Content-Digest` is added where it is among the components."""
+    """HTTP Message Signatures (RFC 9421). `Content-Digest` is added where it is among the components.
+
+    Who verifies finds the key by its id: so an older key that still lives signs too where its id is among `older_key_ids`
+    (newest first), and else not.
+    """
 
     algorithm: HttpAlgorithm
     key: str
     key_encoding: KeyEncoding | None = None
     key_id: str = ""  # the parameter `keyid`
+    older_key_ids: tuple[str, ...] = ()
     components: tuple[str, ...] = ("@method", "@target-uri", "content-type", "content-digest")
     digest: DigestAlgorithm = DigestAlgorithm.SHA_256
     label: str = "sig1"

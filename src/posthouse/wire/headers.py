@@ -18,6 +18,8 @@ UNKNOWN_CONTENT: Final = "application/octet-stream"
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # HTAB, SP, VCHAR and obs-text without the C1 controls; ends are checked apart.
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
+_NOT_PLAIN: Final = re.compile(r"[^\x20-\x24\x26-\x7e]")
+_NOT_SPACED: Final = re.compile(r"[^\x21\x23\x24\x26-\x7e]")
 
 _FRAMING: Final = "it frames the request and is set by Posthouse"
 _CONNECTION: Final = "it belongs to the connection, which carries other requests too"
@@ -57,15 +59,13 @@ def check_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], 
     total = 0
     for name, value in headers:
         lower = name.lower()
-        fault = name_fault(name)
-        if fault:
+        if (fault := _fault_of_name(name)) is not None:
             raise _invalid(name, fault)
         if lower.startswith(RESERVED_PREFIX):
             raise _invalid(name, "this header cannot be set: names with webhook- are kept for the signature")
         if lower in seen:
             raise _invalid(name, "this header is there twice")
-        fault = value_fault(value)
-        if fault:
+        if (fault := _fault_of_value(value)) is not None:
             raise _invalid(name, fault)
         seen.add(lower)
         checked.append((name, value))
@@ -77,17 +77,29 @@ def check_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], 
     return tuple(checked)
 
 
-def name_fault(name: str) -> str | None:
-    """Why no header of this name may be added to a request, None where it may; `webhook-…` may, by those who sign."""
+def fault_of(name: str, value: str) -> str | None:
+    """What keeps a line out of a request head that Posthouse puts together, None where nothing does. It names no value."""
+    return _fault_of_name(name) or _fault_of_value(value)
+
+
+def percent_encoded(value: str, *, spaces: bool = False) -> str:
+    """A text from an event as it can be in a header: `%` and all outside U+0020 to U+007E percent-encoded (UTF-8); with
+    `spaces` also the space and `"`, as the HTTP binding of CloudEvents has it (section 3.1.3.2)."""
+    return (_NOT_SPACED if spaces else _NOT_PLAIN).sub(_percent, value)
+
+
+def _percent(found: re.Match[str]) -> str:
+    return "".join([f"%{byte:02X}" for byte in found[0].encode("utf-8", "replace")])
+
+
+def _fault_of_name(name: str) -> str | None:
     if not _TOKEN.fullmatch(name) or len(name) > NAME_LENGTH_MAX:
         return f"a header name is 1 to {NAME_LENGTH_MAX} letters, digits and !#$%&'*+-.^_`|~"
-    if name.lower() in RESERVED:
-        return f"this header cannot be set: {RESERVED[name.lower()]}"
-    return None
+    reserved = RESERVED.get(name.lower())
+    return None if reserved is None else f"this header cannot be set: {reserved}"
 
 
-def value_fault(value: str) -> str | None:
-    """Why a text cannot be the value of a header, None where it can."""
+def _fault_of_value(value: str) -> str | None:
     if not _VALUE.fullmatch(value):
         return "a header value holds Latin-1 characters only, and no line break or other control"
     if value != value.strip(" \t"):

@@ -5,7 +5,7 @@
 
 Covered are derived components of a request (section 2.2) and header fields, each as a whole (section 2.1; no `sf`, `key`,
 `bs`, `tr` or `req`). These signers come last: they may cover what the others added. Several sign the same request under
-several labels; during a rotation each live key signs, the older ones as `<label>-2`, `<label>-3`, …
+several labels; so do older keys during a rotation, as `<label>-2`, `<label>-3`, …, where their ids are known.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 from urllib.parse import parse_qsl, quote
 
+import msgspec
+
 from posthouse.domain.errors import Invalid
 from posthouse.domain.limits import NAME_LENGTH_MAX, SIGNED_PARTS_MAX, TEXT_LENGTH_MAX
-from posthouse.domain.signing import DigestAlgorithm, HttpAlgorithm
+from posthouse.domain.signing import DigestAlgorithm
 from posthouse.domain.signing import HttpSigner as Configuration
 from posthouse.wire.message import Message, Unsendable
-from posthouse.wire.signing.algorithms import http_sign
+from posthouse.wire.signing.algorithms import Sign, http_sign
 from posthouse.wire.signing.keys import live_texts
 from posthouse.wire.signing.places import add_header
 from posthouse.wire.signing.texts import request_path, request_url
@@ -38,6 +40,7 @@ _PARAMETER: Final = re.compile(r'@query-param;name="([!#-\[\]-~]+)"')
 _VISIBLE: Final = re.compile(r"[\x20-\x7e]*")
 _VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
 _DIGESTS: Final = {DigestAlgorithm.SHA_256: hashlib.sha256, DigestAlgorithm.SHA_512: hashlib.sha512}
+_BODILESS: Final = "GET"  # such a request says nothing of a body
 _FORM_KEPT: Final = "*-._"
 _ABSENT: Final = {
     "set-cookie": "requests have none",
@@ -57,14 +60,22 @@ _DERIVED: Final[dict[str, Component]] = {
     "@query": lambda message, body: "?" + request_path(message).partition("?")[2],
 }
 _FRAMED: Final[dict[str, Component]] = {
-    "content-type": lambda message, body: message.content_type,
-    "content-length": lambda message, body: str(len(body)),
+    "content-type": lambda message, body: _content_type(message),
+    "content-length": lambda message, body: _content_length(message, body),
     "host": lambda message, body: message.target.authority,
 }
 
 
+class _Key(msgspec.Struct, frozen=True, kw_only=True):
+    """A live key with what its signatures say of it."""
+
+    label: str
+    keyid: str
+    sign: Sign
+
+
 class HttpSigner:
-    """Adds `Signature-Input` and `Signature`, or a member to each. Raises: Invalid, whose path begins with `path`."""
+    """Adds `Signature-Input` and `Signature`, or members to them. Raises: Invalid, whose path begins with `path`."""
 
     __slots__ = ("_components", "_config", "_covered", "_digest", "_end", "_keys")
 
@@ -79,35 +90,33 @@ class HttpSigner:
         self._digest: Final = CONTENT_DIGEST in config.components
         self._end: Final = _end(config, path)
         texts = live_texts(keys, config.key, f"{path}.key")
-        sign = [http_sign(config.algorithm, text, config.key_encoding, f"{path}.key") for text in texts]
+        ids = (config.key_id, *config.older_key_ids)
         self._keys: Final = tuple(
-            (config.label if i == 0 else f"{config.label}-{i + 1}", key) for i, key in enumerate(sign)
+            _Key(
+                label=config.label if i == 0 else f"{config.label}-{i + 1}",
+                keyid=f";keyid={_quoted(key_id)}" if key_id else "",
+                sign=http_sign(config.algorithm, text, config.key_encoding, f"{path}.key"),
+            )
+            for i, (text, key_id) in enumerate(zip(texts, ids, strict=False))
         )
 
     def apply(self, message: Message) -> None:
         body = message.document.encoded()
         if self._digest:
             _add_digest(message, self._config.digest, body)
-        parameters = self._covered + self._parameters(message)
-        base = "".join([f"{name}: {self._value(name, of, message, body)}\n" for name, of in self._components])
-        content = f'{base}"@signature-params": {parameters}'.encode("ascii")
-        for label, sign in self._keys:
-            _add_member(message, SIGNATURE_INPUT, label, parameters)
-            _add_member(message, SIGNATURE, label, f":{base64.b64encode(sign(content)).decode('ascii')}:")
+        base = "".join([f"{name}: {_value(name, of, message, body)}\n" for name, of in self._components])
+        for key in self._keys:
+            parameters = self._covered + self._parameters(message, key)
+            content = f'{base}"@signature-params": {parameters}'.encode("ascii")
+            _add_member(message, SIGNATURE_INPUT, key.label, parameters)
+            _add_member(message, SIGNATURE, key.label, f":{base64.b64encode(key.sign(content)).decode('ascii')}:")
 
-    def _value(self, name: str, of: Component, message: Message, body: bytes) -> str:
-        value = of(message, body).strip(" \t")
-        if not _VALUE.fullmatch(value):
-            raise Unsendable(f"the component {name} has a character that no signature base can hold")
-        return value
-
-    def _parameters(self, message: Message) -> str:
+    def _parameters(self, message: Message, key: _Key) -> str:
         created = int(message.now)
         text = f";created={created}"
         if self._config.expires_seconds is not None:
             text += f";expires={created + self._config.expires_seconds}"
-        if self._config.key_id:
-            text += f";keyid={_quoted(self._config.key_id)}"
+        text += key.keyid
         if self._config.nonce:
             if not _VISIBLE.fullmatch(message.nonce):
                 raise Unsendable("the nonce has a character that a signature parameter cannot hold")
@@ -166,10 +175,33 @@ def _component(name: str, path: str) -> tuple[str, Component]:
     return f'"{name}"', _FRAMED.get(name) or (lambda message, body: _header(message, name))
 
 
+def _value(name: str, of: Component, message: Message, body: bytes) -> str:
+    value = of(message, body).strip(" \t")
+    if not _VALUE.fullmatch(value):
+        raise Unsendable(f"the component {name} has a character that no signature base can hold")
+    return value
+
+
+def _content_type(message: Message) -> str:
+    if message.method == _BODILESS or not message.content_type:
+        raise _absent("content-type")
+    return message.content_type
+
+
+def _content_length(message: Message, body: bytes) -> str:
+    if message.method == _BODILESS:
+        raise _absent("content-length")
+    return str(len(body))
+
+
+def _absent(name: str) -> Unsendable:
+    return Unsendable(f"the signature is to cover the header {name}, which this request does not have")
+
+
 def _header(message: Message, name: str) -> str:
     values = [value.strip(" \t") for other, value in message.headers if other.lower() == name]
     if not values:
-        raise Unsendable(f"the signature is to cover the header {name}, which this request does not have")
+        raise _absent(name)
     return ", ".join(values)
 
 
@@ -185,7 +217,8 @@ def _query_parameter(message: Message, name: str) -> str:
 
 
 def _end(config: Configuration, path: str) -> str:
-    for name, text in (("key_id", config.key_id), ("tag", config.tag)):
+    older = [(f"older_key_ids[{i}]", text) for i, text in enumerate(config.older_key_ids)]
+    for name, text in (("key_id", config.key_id), ("tag", config.tag), *older):
         if not _VISIBLE.fullmatch(text) or len(text) > TEXT_LENGTH_MAX:
             raise Invalid(f"this is printable ASCII, at most {TEXT_LENGTH_MAX} characters", path=f"{path}.{name}")
     end = f";alg={_quoted(config.algorithm)}" if config.alg else ""
@@ -195,6 +228,3 @@ def _end(config: Configuration, path: str) -> str:
 def _quoted(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
-
-
-__all__ = ["CONTENT_DIGEST", "SIGNATURE", "SIGNATURE_INPUT", "HttpAlgorithm", "HttpSigner", "content_digest"]

@@ -9,7 +9,7 @@ from typing import Final
 from posthouse.domain.errors import Invalid
 from posthouse.domain.limits import NAME_LENGTH_MAX
 from posthouse.domain.signing import Place, Placed
-from posthouse.wire.headers import name_fault, value_fault
+from posthouse.wire.headers import fault_of
 from posthouse.wire.message import Message, Unsendable
 from posthouse.wire.signing.fields import pointer, put_field
 from posthouse.wire.signing.texts import Names, SentText, Turn
@@ -56,14 +56,14 @@ def sent_text(text: str, place: Place, *, known: Names, path: str, continues: bo
     if _CONTROL.search(text):
         raise Invalid("a value that is sent holds no line break or other control", path=path)
     sample = template.sample("x")
-    if place is Place.HEADER and (fault := value_fault(f"x{sample}" if continues else sample)):
+    if place is Place.HEADER and (fault := fault_of("x", f"x{sample}" if continues else sample)):
         raise Invalid(fault, path=path)
     return template
 
 
 def add_header(message: Message, name: str, value: str) -> None:
     """Raises: Unsendable for a value that no header can have, and for a second header of a name."""
-    if fault := value_fault(value):
+    if fault := fault_of(name, value):
         raise Unsendable(f"the header {name} cannot be sent: {fault}")
     lower = name.lower()
     if any(other.lower() == lower for other, _ in message.headers):
@@ -75,7 +75,7 @@ def _put(config: Placed, path: str) -> Put:
     name = config.name
     match config.place:
         case Place.HEADER:
-            fault = name_fault(name)
+            fault = fault_of(name, "")
             if name.lower() == _REPLAY:
                 fault = "this header cannot be set: it says that an event is sent again"
             if fault:

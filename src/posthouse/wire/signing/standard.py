@@ -10,7 +10,7 @@ from typing import Final
 
 from posthouse.domain.errors import Invalid
 from posthouse.domain.signing import StandardSigner as Configuration
-from posthouse.wire.headers import name_fault
+from posthouse.wire.headers import fault_of
 from posthouse.wire.message import Message, Unsendable
 from posthouse.wire.signing.keys import live_texts
 from posthouse.wire.signing.places import add_header
@@ -27,7 +27,7 @@ class StandardSigner:
 
     def __init__(self, config: Configuration, keys: Mapping[str, Sequence[str]], *, path: str) -> None:
         self._names: Final = tuple(config.prefix + name for name in HEADERS)
-        if fault := name_fault(self._names[2]):
+        if fault := fault_of(self._names[2], ""):
             raise Invalid(fault, path=f"{path}.prefix")
         texts = live_texts(keys, config.key, f"{path}.key")
         self._keys: Final = tuple(_key(text, f"{path}.key") for text in texts)
