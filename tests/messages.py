@@ -147,9 +147,11 @@ def signers(*configurations: dict[str, Any]) -> tuple[Signer, ...]:
     return read
 
 
-def signed(made: Message, *configurations: dict[str, Any], keys: dict[str, Any] | None = None) -> Received:
+def signed(
+    made: Message, *configurations: dict[str, Any], keys: dict[str, Any] | None = None, checked: bool = False
+) -> Received:
     """Signed with some signers; each key is a text or several, newest first."""
     texts = {name: (text,) if isinstance(text, str) else text for name, text in (keys or {}).items()}
-    for step in compile_signers(signers(*configurations), texts):
+    for step in compile_signers(signers(*configurations), texts, checked=checked):
         step.apply(made)
     return Received(made)

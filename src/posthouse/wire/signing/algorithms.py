@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hmac import HMAC
 
-from posthouse.domain.signing import Algorithm, HttpAlgorithm, JwtAlgorithm, KeyEncoding
-from posthouse.wire.signing.keys import P256, P384, ec_key, ed25519_key, rsa_key, shared_secret
+from posthouse.domain.signing import Algorithm, HttpAlgorithm, JwtAlgorithm
+from posthouse.wire.signing.keys import P256, P384, KeyText, ec_key, ed25519_key, rsa_key, shared_secret
 
 Sign = Callable[[bytes], bytes]
 
@@ -55,55 +55,55 @@ class Keyed:
         self.secret: Final = secret
 
 
-def keyed(algorithm: Algorithm, text: str, encoding: KeyEncoding | None, path: str) -> Keyed:
-    """A custom signature's algorithm with the key that a text is. Raises: Invalid for a key of another type or size."""
+def keyed(algorithm: Algorithm, key: KeyText) -> Keyed:
+    """A custom signature's algorithm with its key. Raises: Invalid for a key of another type or size."""
     if algorithm in DIGESTS:
         name = DIGESTS[algorithm]
-        return Keyed(lambda content: digest(name, content), shared_secret(text, encoding, path))
+        return Keyed(lambda content: digest(name, content), shared_secret(key))
     if algorithm in _HMACS:
-        secret = shared_secret(text, encoding, path)
+        secret = shared_secret(key)
         return Keyed(_hmac(_HMACS[algorithm], secret), secret)
     match algorithm:
         case Algorithm.RSA_SHA256:
-            return Keyed(_rsa(rsa_key(text, encoding, path), padding.PKCS1v15(), _SHA256))
+            return Keyed(_rsa(rsa_key(key), padding.PKCS1v15(), _SHA256))
         case Algorithm.RSA_PSS_SHA256:
-            return Keyed(_rsa(rsa_key(text, encoding, path), _PSS_SHA256, _SHA256))
+            return Keyed(_rsa(rsa_key(key), _PSS_SHA256, _SHA256))
         case Algorithm.ECDSA_P256_SHA256:
-            return Keyed(_ecdsa(ec_key(text, encoding, path, P256), _SHA256))
+            return Keyed(_ecdsa(ec_key(key, P256), _SHA256))
         case Algorithm.ECDSA_P256_SHA256_DER:
-            return Keyed(_ecdsa_der(ec_key(text, encoding, path, P256), _SHA256))
+            return Keyed(_ecdsa_der(ec_key(key, P256), _SHA256))
         case _:
-            return Keyed(ed25519_key(text, encoding, path).sign)
+            return Keyed(ed25519_key(key).sign)
 
 
-def jwt_sign(algorithm: JwtAlgorithm, text: str, encoding: KeyEncoding | None, path: str) -> Sign:
+def jwt_sign(algorithm: JwtAlgorithm, key: KeyText) -> Sign:
     """As `keyed`, of JOSE (RFC 7518 and RFC 8037). Raises: Invalid."""
     match algorithm:
         case JwtAlgorithm.HS256:
-            return _hmac("sha256", shared_secret(text, encoding, path, bytes_min=_HS256_BYTES_MIN))
+            return _hmac("sha256", shared_secret(key, bytes_min=_HS256_BYTES_MIN))
         case JwtAlgorithm.RS256:
-            return _rsa(rsa_key(text, encoding, path), padding.PKCS1v15(), _SHA256)
+            return _rsa(rsa_key(key), padding.PKCS1v15(), _SHA256)
         case JwtAlgorithm.ES256:
-            return _ecdsa(ec_key(text, encoding, path, P256), _SHA256)
+            return _ecdsa(ec_key(key, P256), _SHA256)
         case JwtAlgorithm.EDDSA:
-            return ed25519_key(text, encoding, path).sign
+            return ed25519_key(key).sign
 
 
-def http_sign(algorithm: HttpAlgorithm, text: str, encoding: KeyEncoding | None, path: str) -> Sign:
+def http_sign(algorithm: HttpAlgorithm, key: KeyText) -> Sign:
     """As `keyed`, of HTTP Message Signatures (RFC 9421, section 3.3). Raises: Invalid."""
     match algorithm:
         case HttpAlgorithm.RSA_PSS_SHA512:
-            return _rsa(rsa_key(text, encoding, path), _PSS_SHA512, hashes.SHA512())
+            return _rsa(rsa_key(key), _PSS_SHA512, hashes.SHA512())
         case HttpAlgorithm.RSA_V1_5_SHA256:
-            return _rsa(rsa_key(text, encoding, path), padding.PKCS1v15(), _SHA256)
+            return _rsa(rsa_key(key), padding.PKCS1v15(), _SHA256)
         case HttpAlgorithm.HMAC_SHA256:
-            return _hmac("sha256", shared_secret(text, encoding, path))
+            return _hmac("sha256", shared_secret(key))
         case HttpAlgorithm.ECDSA_P256_SHA256:
-            return _ecdsa(ec_key(text, encoding, path, P256), _SHA256)
+            return _ecdsa(ec_key(key, P256), _SHA256)
         case HttpAlgorithm.ECDSA_P384_SHA384:
-            return _ecdsa(ec_key(text, encoding, path, P384), hashes.SHA384())
+            return _ecdsa(ec_key(key, P384), hashes.SHA384())
         case HttpAlgorithm.ED25519:
-            return ed25519_key(text, encoding, path).sign
+            return ed25519_key(key).sign
 
 
 def _hmac(name: str, secret: bytes) -> Sign:

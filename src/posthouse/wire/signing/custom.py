@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Final
 
 from posthouse.domain.errors import Invalid
@@ -16,7 +15,7 @@ from posthouse.domain.signing import CustomSigner as Configuration
 from posthouse.domain.signing import Order
 from posthouse.wire.message import Message
 from posthouse.wire.signing.algorithms import DIGESTS, Keyed, keyed
-from posthouse.wire.signing.keys import live_texts
+from posthouse.wire.signing.keys import Keys
 from posthouse.wire.signing.pairs import compile_pairs
 from posthouse.wire.signing.places import ORDER, Spot, sent_text
 from posthouse.wire.signing.texts import Known, SentText, SignedText, Turn, encoded, literal
@@ -29,7 +28,7 @@ class CustomSigner:
 
     __slots__ = ("_also", "_config", "_keys", "_pairs", "_parts", "_repeat", "_separator", "_signature", "_with_key")
 
-    def __init__(self, config: Configuration, keys: Mapping[str, Sequence[str]], *, known: Known, path: str) -> None:
+    def __init__(self, config: Configuration, keys: Keys, *, known: Known, path: str) -> None:
         self._config: Final = config
         self._parts: Final = _parts(config, known, path)
         self._separator: Final = literal(config.separator, config.charset, f"{path}.separator")
@@ -47,10 +46,10 @@ class CustomSigner:
         self._repeat: Final = _repeat(config, known, path)
         self._keys: Final = self._keyed(keys, path)
 
-    def _keyed(self, keys: Mapping[str, Sequence[str]], path: str) -> tuple[Keyed, ...]:
-        texts = live_texts(keys, self._config.key, f"{path}.key")
+    def _keyed(self, keys: Keys, path: str) -> tuple[Keyed, ...]:
+        texts = keys.live(self._config.key, self._config.key_encoding, f"{path}.key")
         used = texts if self._repeat is not None else texts[:1]
-        made = tuple(keyed(self._config.algorithm, text, self._config.key_encoding, f"{path}.key") for text in used)
+        made = tuple(keyed(self._config.algorithm, text) for text in used)
         if self._with_key and made[0].secret is None:
             raise Invalid("a private key is never among the parts", path=f"{path}.parts")
         return made

@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import parse_qsl, quote
 
@@ -25,7 +25,7 @@ from posthouse.domain.signing import DigestAlgorithm
 from posthouse.domain.signing import HttpSigner as Configuration
 from posthouse.wire.message import Message, Unsendable
 from posthouse.wire.signing.algorithms import Sign, http_sign
-from posthouse.wire.signing.keys import live_texts
+from posthouse.wire.signing.keys import Keys
 from posthouse.wire.signing.places import add_header
 from posthouse.wire.signing.texts import request_path, request_url
 
@@ -79,7 +79,7 @@ class HttpSigner:
 
     __slots__ = ("_components", "_config", "_covered", "_digest", "_end", "_keys")
 
-    def __init__(self, config: Configuration, keys: Mapping[str, Sequence[str]], *, path: str) -> None:
+    def __init__(self, config: Configuration, keys: Keys, *, path: str) -> None:
         self._config: Final = config
         if not _LABEL.fullmatch(config.label):
             raise Invalid("a label is 1 to 64 of a-z, 0-9 and _-.*, the first a letter or *", path=f"{path}.label")
@@ -89,13 +89,13 @@ class HttpSigner:
         self._covered: Final = f"({' '.join([name for name, _ in self._components])})"
         self._digest: Final = CONTENT_DIGEST in config.components
         self._end: Final = _end(config, path)
-        texts = live_texts(keys, config.key, f"{path}.key")
+        texts = keys.live(config.key, config.key_encoding, f"{path}.key")
         ids = (config.key_id, *config.older_key_ids)
         self._keys: Final = tuple(
             _Key(
                 label=config.label if i == 0 else f"{config.label}-{i + 1}",
                 keyid=f";keyid={_quoted(key_id)}" if key_id else "",
-                sign=http_sign(config.algorithm, text, config.key_encoding, f"{path}.key"),
+                sign=http_sign(config.algorithm, text),
             )
             for i, (text, key_id) in enumerate(zip(texts, ids, strict=False))
         )

@@ -1,6 +1,9 @@
 """The texts of keys, read the way their configuration says. No error tells anything of what was refused.
 
-RSA keys have 2048 to 8192 bits. Sources: RFC 7468 (PEM), RFC 5958 and RFC 8017 (PKCS #8 and #1), RFC 7517 (JWK).
+RSA keys have 2048 to 4096 bits: whether one is sound costs 80 to 600 ms to find out, which is done when it is written and
+not when it is loaded again (`Keys.checked`).
+
+Sources: RFC 7468 (PEM), RFC 5958, RFC 8017 and RFC 5915 (PKCS #8, PKCS #1, SEC 1), RFC 7517, 7518 and 8037 (JWK).
 """
 
 from __future__ import annotations
@@ -16,148 +19,193 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
     SECP384R1,
     EllipticCurve,
     EllipticCurvePrivateKey,
+    EllipticCurvePrivateNumbers,
+    EllipticCurvePublicNumbers,
 )
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPrivateNumbers, RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
 from posthouse.domain.errors import Invalid
 from posthouse.domain.signing import KeyEncoding
 
 RSA_BITS_MIN: Final = 2_048
-RSA_BITS_MAX: Final = 8_192
+RSA_BITS_MAX: Final = 4_096
 SEED_BYTES: Final = 32
 
 P256: Final = SECP256R1()
 P384: Final = SECP384R1()
 
+_CURVES: Final[dict[object, EllipticCurve]] = {"P-256": P256, "P-384": P384}
 _TO_STANDARD: Final = str.maketrans("-_", "+/")
 
 
-def live_texts(keys: Mapping[str, Sequence[str]], name: str, path: str) -> Sequence[str]:
-    """The texts of a named key, newest first, at least one. Raises: Invalid where there is none."""
-    texts = keys.get(name)
-    if not texts:
-        raise Invalid(f"there is no key named {name!r} at this endpoint", path=path)
-    return texts
+class KeyText(msgspec.Struct, frozen=True):
+    """One text of a key: how it is read, the field that names it, and whether it was found sound before."""
+
+    text: str
+    encoding: KeyEncoding | None
+    path: str
+    checked: bool
+
+    def __repr__(self) -> str:
+        return f"KeyText(<hidden>, {self.encoding}, {self.path!r})"
+
+    def refused(self, why: str) -> Invalid:
+        return Invalid(why, path=self.path)
 
 
-def shared_secret(text: str, encoding: KeyEncoding | None, path: str, *, bytes_min: int = 1) -> bytes:
+class Keys:
+    """The keys of an endpoint by name, each with its texts, newest first. `checked` where they were compiled before."""
+
+    __slots__ = ("_checked", "_texts")
+
+    def __init__(self, texts: Mapping[str, Sequence[str]], *, checked: bool) -> None:
+        self._texts: Final = texts
+        self._checked: Final = checked
+
+    def live(self, name: str, encoding: KeyEncoding | None, path: str) -> tuple[KeyText, ...]:
+        """The texts of one of them, at least one. Raises: Invalid where there is none."""
+        texts = self._texts.get(name)
+        if not texts:
+            raise Invalid(f"there is no key named {name!r} at this endpoint", path=path)
+        return tuple(KeyText(text, encoding, path, self._checked) for text in texts)
+
+
+def shared_secret(key: KeyText, *, bytes_min: int = 1) -> bytes:
     """The bytes of a key that both sides have. Raises: Invalid."""
-    match encoding:
+    match key.encoding:
         case None | KeyEncoding.LITERAL:
-            raw = text.encode()
+            raw = key.text.encode()
         case KeyEncoding.BASE64 | KeyEncoding.HEX:
-            raw = _decoded(text, encoding, path)
+            raw = _decoded(key)
         case KeyEncoding.JWK:
-            raw = _octets(text, path)
+            raw = _from_oct(key)
         case KeyEncoding.PEM:
-            raise Invalid("PEM holds key pairs; a shared secret is read as literal, base64, hex or jwk", path=path)
+            raise key.refused("PEM holds key pairs; a shared secret is read as literal, base64, hex or jwk")
     if len(raw) < bytes_min:
-        raise Invalid(f"the key has {len(raw)} bytes; it takes at least {bytes_min}", path=path)
+        raise key.refused(f"the key has {len(raw)} bytes; it takes at least {bytes_min}")
     return raw
 
 
-def rsa_key(text: str, encoding: KeyEncoding | None, path: str) -> RSAPrivateKey:
+def rsa_key(key: KeyText) -> RSAPrivateKey:
     """Raises: Invalid for anything but a private RSA key of a size that is used."""
-    key = _from_jwk("RSA", text, path) if encoding is KeyEncoding.JWK else _private(text, encoding, path)
-    if not isinstance(key, RSAPrivateKey):
-        raise Invalid("this algorithm takes a private RSA key, and this is none", path=path)
-    if not RSA_BITS_MIN <= key.key_size <= RSA_BITS_MAX:
-        raise Invalid(
-            f"an RSA key has {RSA_BITS_MIN} to {RSA_BITS_MAX} bits here; this one has {key.key_size}", path=path
-        )
-    return key
-
-
-def ec_key(text: str, encoding: KeyEncoding | None, path: str, curve: EllipticCurve) -> EllipticCurvePrivateKey:
-    """Raises: Invalid for anything but a private key on this curve."""
-    key = _from_jwk("EC", text, path) if encoding is KeyEncoding.JWK else _private(text, encoding, path)
-    if not isinstance(key, EllipticCurvePrivateKey) or key.curve.name != curve.name:
-        raise Invalid(f"this algorithm takes a private key on the curve {curve.name}, and this is none", path=path)
-    return key
-
-
-def ed25519_key(text: str, encoding: KeyEncoding | None, path: str) -> Ed25519PrivateKey:
-    """Base64 and hex are the 32 bytes of a seed. Raises: Invalid for anything but a private ed25519 key."""
-    key: object
-    if encoding is KeyEncoding.JWK:
-        key = _from_jwk("OKP", text, path)
-    elif encoding in (KeyEncoding.BASE64, KeyEncoding.HEX):
-        seed = _decoded(text, encoding, path)
-        key = Ed25519PrivateKey.from_private_bytes(seed) if len(seed) == SEED_BYTES else _from_der(seed, path)
-    else:
-        key = _private(text, encoding, path)
-    if not isinstance(key, Ed25519PrivateKey):
-        raise Invalid("this algorithm takes a private ed25519 key, and this is none", path=path)
-    return key
-
-
-def _octets(text: str, path: str) -> bytes:
-    key = _json_object(text, path)
-    if key.get("kty") != "oct" or not isinstance(key.get("k"), str):
-        raise Invalid("this is not a JWK with kty oct", path=path)
-    return _decoded(key["k"], KeyEncoding.BASE64, path)
-
-
-def _private(text: str, encoding: KeyEncoding | None, path: str) -> object:
-    match encoding:
-        case None | KeyEncoding.PEM:
-            return _from_pem(text, path)
-        case KeyEncoding.BASE64 | KeyEncoding.HEX:
-            return _from_der(_decoded(text, encoding, path), path)
-        case _:
-            raise Invalid("a private key is read as pem, jwk or base64", path=path)
-
-
-def _from_pem(text: str, path: str) -> object:
-    try:
-        return load_pem_private_key(text.strip().encode(), password=None)
-    except TypeError:
-        raise Invalid("the private key has a passphrase: give it without one", path=path) from None
-    except (ValueError, UnsupportedAlgorithm):
-        what = "a public key or a certificate cannot sign: " if _is_public(text) else ""
-        raise Invalid(f"{what}this is not a private key as PEM (-----BEGIN PRIVATE KEY-----)", path=path) from None
-
-
-def _is_public(text: str) -> bool:
-    return "PUBLIC KEY-----" in text or "BEGIN CERTIFICATE-----" in text
-
-
-def _from_der(der: bytes, path: str) -> object:
-    try:
-        return load_der_private_key(der, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise Invalid("this is not a private key as DER without a passphrase", path=path) from None
-
-
-def _from_jwk(kind: str, text: str, path: str) -> object:
-    # Few keys are JWKs: who has none does not pay for the import.
-    from joserfc.errors import JoseError
-    from joserfc.jwk import JWKRegistry, OctKey
-
-    try:
-        key = JWKRegistry.import_key(_json_object(text, path), kind)
-        private: object = None if isinstance(key, OctKey) else key.private_key
-    except (JoseError, ValueError, TypeError, KeyError):
-        raise Invalid(f"this is not a JWK with kty {kind}", path=path) from None
-    if private is None:
-        raise Invalid("this JWK is a public key, which cannot sign", path=path)
+    private = _private(key, "RSA")
+    if not isinstance(private, RSAPrivateKey):
+        raise key.refused("this algorithm takes a private RSA key, and this is none")
+    if not RSA_BITS_MIN <= private.key_size <= RSA_BITS_MAX:
+        raise key.refused(f"an RSA key has {RSA_BITS_MIN} to {RSA_BITS_MAX} bits here; this one has {private.key_size}")
     return private
 
 
-def _json_object(text: str, path: str) -> dict[str, Any]:
+def ec_key(key: KeyText, curve: EllipticCurve) -> EllipticCurvePrivateKey:
+    """Raises: Invalid for anything but a private key on this curve."""
+    private = _private(key, "EC")
+    if not isinstance(private, EllipticCurvePrivateKey) or private.curve.name != curve.name:
+        raise key.refused(f"this algorithm takes a private key on the curve {curve.name}, and this is none")
+    return private
+
+
+def ed25519_key(key: KeyText) -> Ed25519PrivateKey:
+    """Base64 and hex are the 32 bytes of a seed. Raises: Invalid for anything but a private ed25519 key."""
+    private = _private(key, "OKP")
+    if not isinstance(private, Ed25519PrivateKey):
+        raise key.refused("this algorithm takes a private ed25519 key, and this is none")
+    return private
+
+
+def _private(key: KeyText, kind: str) -> object:
+    match key.encoding:
+        case None | KeyEncoding.PEM:
+            return _from_pem(key)
+        case KeyEncoding.BASE64 | KeyEncoding.HEX:
+            raw = _decoded(key)
+            if kind == "OKP" and len(raw) == SEED_BYTES:
+                return Ed25519PrivateKey.from_private_bytes(raw)
+            return _from_der(key, raw)
+        case KeyEncoding.JWK:
+            return _from_jwk(key, kind)
+        case KeyEncoding.LITERAL:
+            raise key.refused("a private key is read as pem, jwk or base64")
+
+
+def _from_pem(key: KeyText) -> object:
+    text = key.text.strip()
     try:
-        return msgspec.json.decode(text, type=dict[str, Any])
+        return load_pem_private_key(text.encode(), password=None, unsafe_skip_rsa_key_validation=key.checked)
+    except TypeError:
+        raise key.refused("the private key has a passphrase: give it without one") from None
+    except (ValueError, UnsupportedAlgorithm):
+        public = "PUBLIC KEY-----" in text or "BEGIN CERTIFICATE-----" in text
+        what = "a public key or a certificate cannot sign: " if public else ""
+        raise key.refused(f"{what}this is not a private key as PEM (-----BEGIN PRIVATE KEY-----)") from None
+
+
+def _from_der(key: KeyText, der: bytes) -> object:
+    try:
+        return load_der_private_key(der, password=None, unsafe_skip_rsa_key_validation=key.checked)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise key.refused("this is not a private key as DER without a passphrase") from None
+
+
+def _from_jwk(key: KeyText, kind: str) -> object:
+    fields = _jwk(key, kind)
+    if "d" not in fields:
+        raise key.refused("this JWK is a public key, which cannot sign")
+    try:
+        match kind:
+            case "RSA":
+                n, e, d, p, q, dp, dq, qi = (
+                    _number(fields.get(name)) for name in ("n", "e", "d", "p", "q", "dp", "dq", "qi")
+                )
+                numbers = RSAPrivateNumbers(p, q, d, dp, dq, qi, RSAPublicNumbers(e, n))
+                return numbers.private_key(unsafe_skip_rsa_key_validation=key.checked)
+            case "EC":
+                curve = _CURVES[fields.get("crv")]
+                point = EllipticCurvePublicNumbers(_number(fields.get("x")), _number(fields.get("y")), curve)
+                return EllipticCurvePrivateNumbers(_number(fields["d"]), point).private_key()
+            case _:
+                private = Ed25519PrivateKey.from_private_bytes(_octets(fields["d"]))
+                if fields.get("crv") == "Ed25519" and private.public_key().public_bytes_raw() == _octets(
+                    fields.get("x")
+                ):
+                    return private
+    except (ValueError, KeyError, TypeError, UnsupportedAlgorithm):
+        pass
+    raise key.refused("the members of this JWK do not make up a private key that is known here")
+
+
+def _from_oct(key: KeyText) -> bytes:
+    try:
+        return _octets(_jwk(key, "oct").get("k"))
+    except ValueError:
+        raise key.refused("this JWK has no k as base64url") from None
+
+
+def _jwk(key: KeyText, kind: str) -> dict[str, Any]:
+    try:
+        fields = msgspec.json.decode(key.text, type=dict[str, Any])
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        raise Invalid("the key is not a JWK: a JSON object", path=path) from None
+        raise key.refused("the key is not a JWK: a JSON object") from None
+    if fields.get("kty") != kind:
+        raise key.refused(f"this is not a JWK with kty {kind}")
+    return fields
 
 
-def _decoded(text: str, encoding: KeyEncoding, path: str) -> bytes:
+def _number(value: object) -> int:
+    return int.from_bytes(_octets(value), "big")
+
+
+def _octets(value: object) -> bytes:
+    """Base64, of either alphabet, padded or not. Raises: ValueError."""
+    if not isinstance(value, str):
+        raise ValueError("not a text")
+    body = "".join(value.split()).rstrip("=").translate(_TO_STANDARD)
+    return binascii.a2b_base64(body + "=" * (-len(body) % 4), strict_mode=True)
+
+
+def _decoded(key: KeyText) -> bytes:
     try:
-        if encoding is KeyEncoding.HEX:
-            return binascii.unhexlify(text.strip())
-        body = "".join(text.split()).rstrip("=").translate(_TO_STANDARD)
-        return binascii.a2b_base64(body + "=" * (-len(body) % 4), strict_mode=True)
+        return binascii.unhexlify(key.text.strip()) if key.encoding is KeyEncoding.HEX else _octets(key.text)
     except ValueError:  # binascii.Error, or a character outside ASCII
-        raise Invalid(f"the key is not {encoding}", path=path) from None
+        raise key.refused(f"the key is not {key.encoding}") from None

@@ -15,6 +15,7 @@ from posthouse.domain.limits import SIGNED_PARTS_MAX, SIGNERS_MAX
 from posthouse.domain.signing import CustomSigner, HttpSigner, JwtSigner, Place, Placed, Signer, StandardSigner
 from posthouse.wire.message import Step
 from posthouse.wire.signing import custom, http, standard, token
+from posthouse.wire.signing.keys import Keys
 from posthouse.wire.signing.texts import Known
 from posthouse.wire.template import EVENT_VALUES, REQUEST_VALUES
 
@@ -28,10 +29,12 @@ def compile_signers(
     keys: Mapping[str, Sequence[str]],
     *,
     values: Collection[str] = EVENT_VALUES | REQUEST_VALUES,
+    checked: bool = False,
     path: str = "signing",
 ) -> tuple[Step, ...]:
     """The signers that a configuration asks for. `keys` are the endpoint's, by name, each with its texts, newest first;
-    `values` are the names that templates may use (`REQUEST_VALUES` alone where events come in batches).
+    `values` are the names that templates may use (`REQUEST_VALUES` alone where events come in batches); `checked` says that
+    all this was compiled once before, so that private RSA keys are not examined again, which takes long.
 
     Raises: Invalid with the path of the field: an unknown name, key or component, a key of the wrong type or size, a place
     that cannot be used or is taken.
@@ -39,7 +42,7 @@ def compile_signers(
     if len(config) > SIGNERS_MAX:
         raise Invalid(f"there are more than {SIGNERS_MAX} signers", path=path)
     known = Known(values)
-    steps = [_signer(signer, keys, known, f"{path}[{i}]") for i, signer in enumerate(config)]
+    steps = [_signer(signer, Keys(keys, checked=checked), known, f"{path}[{i}]") for i, signer in enumerate(config)]
     _check_places(config, path)
     order = sorted(range(len(steps)), key=lambda i: _rank(config[i]))
     return tuple(steps[i] for i in order)
@@ -50,7 +53,7 @@ def header_names(config: Sequence[Signer]) -> frozenset[str]:
     return frozenset(name.lower() for signer in config for place, name, _ in _spots(signer) if place is Place.HEADER)
 
 
-def _signer(signer: Signer, keys: Mapping[str, Sequence[str]], known: Known, path: str) -> Step:
+def _signer(signer: Signer, keys: Keys, known: Known, path: str) -> Step:
     match signer:
         case StandardSigner():
             return standard.StandardSigner(signer, keys, path=path)

@@ -5,14 +5,13 @@ Plain endpoints do not come this way: `wire/render.py` signs theirs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Final
 
 from posthouse.domain.errors import Invalid
 from posthouse.domain.signing import StandardSigner as Configuration
 from posthouse.wire.headers import fault_of
 from posthouse.wire.message import Message, Unsendable
-from posthouse.wire.signing.keys import live_texts
+from posthouse.wire.signing.keys import Keys, KeyText
 from posthouse.wire.signing.places import add_header
 from posthouse_sdk.errors import SecretError
 from posthouse_sdk.signatures import SignerKey, VerifyingKey, is_message_id, parse_secret, signed_prefix
@@ -25,12 +24,11 @@ class StandardSigner:
 
     __slots__ = ("_keys", "_names")
 
-    def __init__(self, config: Configuration, keys: Mapping[str, Sequence[str]], *, path: str) -> None:
+    def __init__(self, config: Configuration, keys: Keys, *, path: str) -> None:
         self._names: Final = tuple(config.prefix + name for name in HEADERS)
         if fault := fault_of(self._names[2], ""):
             raise Invalid(fault, path=f"{path}.prefix")
-        texts = live_texts(keys, config.key, f"{path}.key")
-        self._keys: Final = tuple(_key(text, f"{path}.key") for text in texts)
+        self._keys: Final = tuple(_key(text) for text in keys.live(config.key, None, f"{path}.key"))
 
     def apply(self, message: Message) -> None:
         if not is_message_id(message.id):
@@ -42,11 +40,11 @@ class StandardSigner:
             add_header(message, name, value)
 
 
-def _key(text: str, path: str) -> SignerKey:
+def _key(text: KeyText) -> SignerKey:
     try:
-        key = parse_secret(text)
+        key = parse_secret(text.text)
     except SecretError as error:
-        raise Invalid(str(error), path=path) from None
+        raise text.refused(str(error)) from None
     if isinstance(key, VerifyingKey):
-        raise Invalid("whpk_… is a public key, which cannot sign: the endpoint's is whsk_…", path=path)
+        raise text.refused("whpk_… is a public key, which cannot sign: the endpoint's is whsk_…")
     return key

@@ -9,7 +9,6 @@ The three lines of a JWS are written here and not by a library: they sign with t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -20,7 +19,7 @@ from posthouse.domain.signing import Encoding
 from posthouse.domain.signing import JwtSigner as Configuration
 from posthouse.wire.message import Message
 from posthouse.wire.signing.algorithms import jwt_sign
-from posthouse.wire.signing.keys import live_texts
+from posthouse.wire.signing.keys import Keys
 from posthouse.wire.signing.places import Spot
 from posthouse.wire.signing.texts import Known, SentText, Turn, encoded
 
@@ -37,7 +36,7 @@ class JwtSigner:
 
     __slots__ = ("_claims", "_config", "_header", "_sign", "_spot")
 
-    def __init__(self, config: Configuration, keys: Mapping[str, Sequence[str]], *, known: Known, path: str) -> None:
+    def __init__(self, config: Configuration, keys: Keys, *, known: Known, path: str) -> None:
         self._config: Final = config
         self._claims: Final = _claims(config, known, path)
         self._spot: Final = Spot(config.token, known=known.token, path=f"{path}.token", default="{token}")
@@ -48,8 +47,8 @@ class JwtSigner:
             raise Invalid(f"a lifetime is 1 to {LIFETIME_SECONDS_MAX} seconds", path=f"{path}.lifetime_seconds")
         header = {"alg": config.algorithm, "typ": "JWT"} | ({"kid": config.key_id} if config.key_id else {})
         self._header: Final = encoded(_encode(header), Encoding.BASE64URL)
-        texts = live_texts(keys, config.key, f"{path}.key")
-        self._sign: Final = jwt_sign(config.algorithm, texts[0], config.key_encoding, f"{path}.key")
+        newest = keys.live(config.key, config.key_encoding, f"{path}.key")[0]
+        self._sign: Final = jwt_sign(config.algorithm, newest)
 
     def apply(self, message: Message) -> None:
         turn = Turn(message, key_id=self._config.key_id)
