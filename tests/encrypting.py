@@ -128,10 +128,12 @@ def _private(kind: str, number: int) -> PrivateKey:
             return ec.generate_private_key(ec.SECP256R1())
 
 
+@cache
 def private_pem(kind: str, number: int = 0) -> str:
     return private(kind, number).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
+@cache
 def public_pem(kind: str, number: int = 0) -> str:
     return private(kind, number).public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
@@ -144,6 +146,7 @@ def public_jwk(kind: str, number: int = 0, **more: str) -> str:
     return json.dumps(_jwk(public_pem(kind, number), False) | more)
 
 
+@cache
 def _jwk(pem: str, private: bool) -> dict[str, Any]:
     """By jwcrypto, which nothing in the product uses."""
     from jwcrypto.jwk import JWK

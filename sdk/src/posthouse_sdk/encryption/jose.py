@@ -11,7 +11,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from posthouse_sdk.encryption.errors import SettingError, UnopenedError
-from posthouse_sdk.encryption.keys import Recipient, oct_jwk, oct_key, private_key, secret, sized
+from posthouse_sdk.encryption.keys import Recipient, jose_of, jwk_of, oct_jwk, oct_key, private_key, secret, sized
 from posthouse_sdk.encryption.settings import JWE_SECRET, Jwe
 
 Key = OctKey | RSAKey | ECKey | OKPKey
@@ -114,6 +114,8 @@ def type_of(cty: Any) -> str | None:
 
 
 def _recipient(settings: Jwe, text: str) -> tuple[Key, dict[str, str]]:
+    if settings.key_encoding == "jwk" and jwk_of(text).get("alg", settings.algorithm) != settings.algorithm:
+        raise SettingError(f"this JWK says that it is for another algorithm than {settings.algorithm} (its alg)", "key")
     if settings.algorithm in JWE_SECRET:
         raw, kid = _secret(settings, text)
         if settings.key_id == "own" and kid is None:
@@ -138,17 +140,7 @@ def _secret(settings: Jwe, text: str) -> tuple[bytes, str | None]:
 def _opener(settings: Jwe, text: str) -> Key:
     if settings.algorithm in JWE_SECRET:
         return oct_key(_secret(settings, text)[0])
-    from cryptography.hazmat.primitives.asymmetric import ec, rsa
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
-    key = private_key(text)
-    if isinstance(key, rsa.RSAPrivateKey) is not settings.algorithm.startswith("RSA"):
+    key = jose_of(private_key(text))
+    if (key.key_type == "RSA") is not settings.algorithm.startswith("RSA"):
         raise SettingError(f"{settings.algorithm} does not take a key of this kind", "key")
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    match key:
-        case rsa.RSAPrivateKey():
-            return RSAKey.import_key(pem)
-        case ec.EllipticCurvePrivateKey():
-            return ECKey.import_key(pem)
-        case _:
-            return OKPKey.import_key(pem)
+    return key

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from base64 import b64decode
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -30,6 +30,7 @@ RSA_BITS_MAX: Final = 8192
 KEY_TEXT_LENGTH_MAX: Final = 32 * 1024
 CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
 
+Jose: TypeAlias = "RSAKey | ECKey | OKPKey"
 Public = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | x25519.X25519PublicKey
 Private = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | x25519.X25519PrivateKey
 
@@ -94,7 +95,7 @@ class Recipient:
             self.jwk = jwk_of(text)
             if "d" in self.jwk:
                 raise SettingError("this is a private key: only its public half belongs here", "key")
-            self.key: Public = _usable(_jose(self.jwk).public_key)
+            self.key: Public = _usable(_imported(self.jwk).public_key)
         else:
             self.key = _usable(self._pem(text))
 
@@ -134,20 +135,22 @@ class Recipient:
     def der(self) -> bytes:
         return self.key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
-    def jose(self) -> RSAKey | ECKey | OKPKey:
+    def jose(self) -> Jose:
         """The same for joserfc."""
-        if self.jwk:
-            return _jose(self.jwk)
-        from joserfc.jwk import ECKey, OKPKey, RSAKey
+        return jose_of(self.key)
 
-        pem = self.key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        match self.key:
-            case rsa.RSAPublicKey():
-                return RSAKey.import_key(pem)
-            case ec.EllipticCurvePublicKey():
-                return ECKey.import_key(pem)
-            case _:
-                return OKPKey.import_key(pem)
+
+def jose_of(key: Public | Private) -> Jose:
+    """A key for joserfc."""
+    from joserfc.jwk import ECKey, OKPKey, RSAKey
+
+    match key:
+        case rsa.RSAPublicKey() | rsa.RSAPrivateKey():
+            return RSAKey.import_key(key)
+        case ec.EllipticCurvePublicKey() | ec.EllipticCurvePrivateKey():
+            return ECKey.import_key(key)
+        case _:
+            return OKPKey.import_key(key)
 
 
 def private_key(text: str) -> Private:
@@ -156,7 +159,7 @@ def private_key(text: str) -> Private:
         jwk = jwk_of(text)
         if "d" not in jwk:
             raise SettingError("this is a public key: opening takes the private one", "key")
-        return _usable_private(_jose(jwk).private_key)
+        return _usable_private(_imported(jwk).private_key)
     try:
         return _usable_private(load_pem_private_key(text.strip().encode("utf-8", "surrogatepass"), None))
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -189,7 +192,7 @@ def oct_key(raw: bytes) -> OctKey:
     return OctKey.import_key(raw)
 
 
-def _jose(jwk: dict[str, Any]) -> RSAKey | ECKey | OKPKey:
+def _imported(jwk: dict[str, Any]) -> Jose:
     from joserfc.errors import JoseError
     from joserfc.jwk import ECKey, OKPKey, RSAKey
 

@@ -94,7 +94,8 @@ class Template:
             return None
         pattern = re.escape(self._literals[0])
         for name, literal in zip(self._names, self._literals[1:], strict=True):
-            form = rf"[{_ALPHABET}]*" if name in CODED else ".*"
+            # Alone it may look like anything: a JWE has full stops, or is JSON.
+            form = rf"[{_ALPHABET}]*" if name in CODED and len(self._names) > 1 else ".*"
             pattern += rf"(?P<{name}>{form})" if name in SEALED else form
             pattern += re.escape(literal)
         return re.compile(pattern, re.DOTALL)
