@@ -16,7 +16,9 @@ from posthouse_sdk.encryption.settings import CIPHERS
 KINDS = ("p256", "p384", "p521", "x25519")
 # Names that JSON, XML, forms and headers all take.
 names = st.from_regex(r"[A-Za-z][A-Za-z0-9]{0,6}", fullmatch=True)
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8)
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8)
+)
 data = st.recursive(
     scalars,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
@@ -33,7 +35,11 @@ def sealings(draw: st.DrawFn, hybrid: bool) -> dict[str, Any]:
     cipher = draw(st.sampled_from(sorted(CIPHERS)))
     gcm = cipher.endswith("gcm")
     iv = draw(st.sampled_from(["prefix", "beside"] if gcm or hybrid else ["prefix", "beside", "key"]))
-    chosen: dict[str, Any] = {"cipher": cipher, "iv": iv, "output": draw(st.sampled_from(["base64", "base64url", "hex"]))}
+    chosen: dict[str, Any] = {
+        "cipher": cipher,
+        "iv": iv,
+        "output": draw(st.sampled_from(["base64", "base64url", "hex"])),
+    }
     if iv == "beside" and draw(st.booleans()):
         chosen["iv_encoding"] = draw(st.sampled_from(["text", "base64", "base64url", "hex"]))
     if not gcm and draw(st.booleans()):
@@ -124,9 +130,8 @@ def configurations(draw: st.DrawFn, *, whole: bool) -> tuple[dict[str, Any], str
         apart.append("wrapped_key")
     if draw(st.booleans()) or (chosen["kind"] == "jwe" and not whole):
         chosen |= draw(placed(variables, apart, whole))
-    elif whole and chosen["kind"] != "jwe" and draw(st.booleans()) and chosen["iv"] != "beside":
-        if chosen["kind"] == "envelope":
-            chosen |= {"output": "raw", "body": {"kind": "text"}}
+    elif whole and chosen["kind"] == "envelope" and chosen["iv"] != "beside" and draw(st.booleans()):
+        chosen |= {"output": "raw", "body": {"kind": "text"}}
     return chosen | {"key": "k"}, key, own
 
 

@@ -199,6 +199,14 @@ REQUEST_WAIT_MS_MAX: Final = 2_000  # as long as a delivery may be in its lane (
 FALLBACK_URLS_MAX: Final = 5
 EQUAL_URLS_MAX: Final = 8  # beside the endpoint's own
 URL_WEIGHT_MAX: Final = 1_000
+QUERY_PARAMETERS_MAX: Final = 32  # that an endpoint adds
+FORMAT_FIELDS_MAX: Final = 100  # of the body that an endpoint describes
+FORMAT_DEPTH_MAX: Final = 8
+MADE_BODY_BYTES_MAX: Final = (
+    4 * PAYLOAD_BYTES_MAX
+)  # of a body that is made of a payload: XML and forms say more than JSON
+REQUEST_HEAD_BYTES_MAX: Final = 16 * 1024  # of a request that is put together from what users and signers add
+COMPRESSED_BYTES_MIN: Final = 1_024  # a smaller body is not worth it
 MAX_AGE_SECONDS_MAX: Final = 365 * 86_400.0
 
 KEY_LENGTH_MIN: Final = 16

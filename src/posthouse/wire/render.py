@@ -23,7 +23,7 @@ from posthouse_sdk.signatures import signing_key
 
 USER_AGENT: Final = f"Posthouse/{__version__}"
 _JSON: Final = JSON_CONTENT.encode()
-_DEFAULT_HEADERS: Final = (("User-Agent", USER_AGENT), ("Accept", "*/*"))
+DEFAULT_HEADERS: Final = (("User-Agent", USER_AGENT), ("Accept", "*/*"))
 
 
 class Renderer:
@@ -46,7 +46,7 @@ class Renderer:
         own = check_headers(endpoint.headers)
         replaced = {name.lower() for name, _ in own}
         lines = [f"POST {self.target.path} HTTP/1.1", f"Host: {self.target.authority}"]
-        lines += [f"{name}: {value}" for name, value in _DEFAULT_HEADERS if name.lower() not in replaced]
+        lines += [f"{name}: {value}" for name, value in DEFAULT_HEADERS if name.lower() not in replaced]
         lines.append("Accept-Encoding: identity")
         lines += [f"{name}: {value}" for name, value in own]
         self._prefix: Final = "\r\n".join([*lines, "Content-Type: "]).encode("latin-1")

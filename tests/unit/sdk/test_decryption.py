@@ -15,6 +15,7 @@ from posthouse_sdk import (
     Decryption,
     DecryptionError,
     NoMatchingSignatureError,
+    ReceivedEvent,
     Receiver,
     ReceiverError,
     Webhook,
@@ -23,7 +24,7 @@ from posthouse_sdk import (
 SECRET: Final = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 JWE: Final = {"kind": "jwe", "key": "k", "algorithm": "RSA-OAEP-256"}
 FEISHU: Final = {"kind": "envelope", "key": "k", "cipher": "aes-256-cbc", "derive": "sha256"}
-WECOM: Final = {
+WECOM: Final[dict[str, Any]] = {
     "kind": "envelope",
     "key": "k",
     "key_encoding": "base64",
@@ -49,13 +50,15 @@ def signed(body: bytes, headers: dict[str, str]) -> dict[str, str]:
 def test_a_receiver_hands_on_what_was_encrypted(configuration: dict[str, Any], key: str, own: str) -> None:
     body, headers = sent(encrypted(configuration, key))
     receiver = Receiver(SECRET, decrypt=Decryption(configuration, own))
-    got = []
+    got: list[ReceivedEvent[Any]] = []
     receiver.on("order.created")(got.append)
     receiver.fallback(lambda event: pytest.fail("of another type"))
     assert receiver.handle(body, signed(body, headers)).status == 200
     (event,) = got
     assert (event.id, event.data) == ("evt_1", {"id": 1, "name": "驿"})
-    assert Webhook(SECRET, decrypt=Decryption(configuration, own)).verify(body, signed(body, headers)) == json.loads(BODY)
+    assert Webhook(SECRET, decrypt=Decryption(configuration, own)).verify(body, signed(body, headers)) == json.loads(
+        BODY
+    )
 
 
 def test_a_cloudevent_is_read_as_what_it_was() -> None:
@@ -156,7 +159,8 @@ def test_xml_of_another_shape_is_refused(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"[]", b"7", b'{"encrypt":7}', b'{"encrypt":"!"}', b'{"encrypt":""}', b"[" * 100_000, b'{"encrypt":"YQ"}']
+    "body",
+    [b"", b"[]", b"7", b'{"encrypt":7}', b'{"encrypt":"!"}', b'{"encrypt":""}', b"[" * 100_000, b'{"encrypt":"YQ"}'],
 )
 def test_json_of_another_shape_is_refused(body: bytes) -> None:
     with pytest.raises(DecryptionError, match="does not open"):
@@ -173,11 +177,11 @@ def test_what_is_no_jwe_is_refused(body: bytes) -> None:
 
 
 def test_a_jwe_chooses_neither_its_algorithm_nor_to_be_unpacked() -> None:
-    from jwcrypto.jwe import JWE as Judge
+    from jwcrypto import jwe as judge
     from jwcrypto.jwk import JWK
 
     for header in ({"alg": "RSA-OAEP", "enc": "A256GCM"}, {"alg": "RSA-OAEP-256", "enc": "A256GCM", "zip": "DEF"}):
-        token = Judge(BODY, json.dumps(header))
+        token = judge.JWE(BODY, json.dumps(header))
         token.add_recipient(JWK.from_pem(public_pem("rsa").encode()))
         with pytest.raises(DecryptionError):
             Decryption(JWE, private_pem("rsa"))(token.serialize(compact=True).encode(), {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from base64 import b64decode
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -275,7 +276,10 @@ def test_associated_data_may_tell_of_the_event() -> None:
 def test_signers_may_add_to_what_is_encrypted() -> None:
     for configuration, expected in (
         (FEISHU, b'","sign":"<s>&"}'),
-        (WECOM | {"body": {"kind": "xml", "elements": {"E": "{ciphertext}"}, "cdata": False}}, b"<sign>&lt;s&gt;&amp;<"),
+        (
+            WECOM | {"body": {"kind": "xml", "elements": {"E": "{ciphertext}"}, "cdata": False}},
+            b"<sign>&lt;s&gt;&amp;<",
+        ),
         (FEISHU | {"body": {"kind": "form", "fields": {"e": "{ciphertext}"}}}, b"&sign=%3Cs%3E%26"),
     ):
         key = WECOM_KEY if configuration["iv" if "iv" in configuration else "key"] == "key" else "test key"
@@ -367,7 +371,13 @@ def certificate_of(kind: str, serial: int) -> str:
 
 def test_chosen_fields_and_every_other_byte_as_it_was() -> None:
     body = b'{"type": "t", "data": {"big":12345678901234567890123,"price":1.10,"card":{"no":"4111"},"\\u0061":[ 1 ]}}'
-    configuration = {"kind": "envelope", "key": "k", "cipher": "aes-256-cbc", "derive": "sha256", "fields": ["/data/card"]}
+    configuration = {
+        "kind": "envelope",
+        "key": "k",
+        "cipher": "aes-256-cbc",
+        "derive": "sha256",
+        "fields": ["/data/card"],
+    }
     made = encrypted(configuration, "test key", body)
     text = made.document.encoded()
     assert b'"big":12345678901234567890123,"price":1.10,' in text
@@ -410,14 +420,24 @@ def test_fields_within_arrays_share_one_wrapped_key() -> None:
     [
         ({"fields": ["/a"]}, b"<xml/>", {}, "this body is not JSON"),
         ({"fields": ["/a"]}, b'{"a":\xff}', {}, "this body is not JSON"),
-        ({"headers": {"X-T": "{event.type}"}}, BODY, {"event.type": "a\r\nX-Evil: 1"}, "encryption.headers.X-T"),
-        ({"headers": {"X-T": "{event.subject}"}}, BODY, {"event.subject": "驿站"}, "encryption.headers.X-T"),
+        (
+            {"headers": {"X-T": "{event.type}"}},
+            BODY,
+            {"event.type": "a\r\nX-Evil: 1"},
+            "the header X-T of the encryption cannot be sent",
+        ),
+        (
+            {"headers": {"X-T": "{event.subject}"}},
+            BODY,
+            {"event.subject": "驿站"},
+            "the header X-T of the encryption cannot be sent",
+        ),
         ({"headers": {"X-T": "{event.key}"}}, BODY, {}, "{event.key} has no value"),
         (
             {"body": {"kind": "xml", "elements": {"T": "{event.type}", "E": "{ciphertext}"}}},
             BODY,
             {"event.type": "a\x00b"},
-            "the element T would hold a character that XML cannot carry",
+            "a text holds U+0000, which XML cannot hold",
         ),
         (
             {"body": {"kind": "json", "template": {"t": "{event.key}", "e": "{ciphertext}"}}},
@@ -428,14 +448,14 @@ def test_fields_within_arrays_share_one_wrapped_key() -> None:
     ],
 )
 def test_what_cannot_be_sent(configuration: dict[str, Any], body: bytes, values: dict[str, str], reason: str) -> None:
-    with pytest.raises(Unsendable, match=reason.replace("{", r"\{")) as caught:
+    with pytest.raises(Unsendable, match=re.escape(reason)) as caught:
         encrypted(FEISHU | configuration, "the secret", body, **values)
     assert "the secret" not in str(caught.value)
 
 
 def test_cdata_holds_whatever_it_has_to() -> None:
     configuration = WECOM | {"body": {"kind": "xml", "elements": {"T": "{event.type}", "E": "{ciphertext}"}}}
-    made = encrypted(configuration, WECOM_KEY, **{"event.type": "]]><x/>&"})
+    made = encrypted(configuration, WECOM_KEY, BODY, **{"event.type": "]]><x/>&"})
     assert ElementTree.fromstring(sent(made)[0]).findtext("T") == "]]><x/>&"
 
 

@@ -48,7 +48,12 @@ def test_to_a_public_key(algorithm: str, kind: str, serialization: str) -> None:
 @pytest.mark.parametrize("algorithm", ["dir", "A256KW"])
 @pytest.mark.parametrize(
     ("encoding", "text"),
-    [("jwk", secret_jwk()), ("base64", SECRET), ("hex", b"0123456789abcdef".hex() * 2), ("literal", "0123456789abcdef" * 2)],
+    [
+        ("jwk", secret_jwk()),
+        ("base64", SECRET),
+        ("hex", b"0123456789abcdef".hex() * 2),
+        ("literal", "0123456789abcdef" * 2),
+    ],
 )
 def test_with_a_shared_secret(algorithm: str, encoding: str, text: str) -> None:
     configuration = {"kind": "jwe", "key": "k", "algorithm": algorithm, "key_encoding": encoding}
@@ -100,7 +105,9 @@ def test_what_jwcrypto_encrypts_is_opened() -> None:
         token.allowed_algs = [algorithm, "A256GCM"]
         token.add_recipient(JWK.from_pem(public_pem(kind).encode()))
         configuration = {"kind": "jwe", "key": "k", "algorithm": algorithm, "key_encoding": "jwk"}
-        opened = Decryption(configuration, [private_jwk("p384", 7) if kind != "rsa" else private_jwk("rsa", 1), private_jwk(kind)])
+        opened = Decryption(
+            configuration, [private_jwk("p384", 7) if kind != "rsa" else private_jwk("rsa", 1), private_jwk(kind)]
+        )
         told = opened(token.serialize(compact=True).encode(), {})
         assert (told.body, told.content_type) == (BODY, "application/xml")
 

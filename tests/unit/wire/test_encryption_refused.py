@@ -72,13 +72,18 @@ SETTINGS: Final = [
     (JWE | json_body("{event.id} {ciphertext}"), "body.template", "a JWE stands alone"),
     (ENVELOPE | {"associated_data": "{event.id}"}, "body", "{associated_data} stands nowhere"),
     (ENVELOPE | {"associated_data": "{tag}"}, "associated_data", "before anything is sealed"),
-    (ENVELOPE | {"associated_data": "{nothing}"} | json_body("{ciphertext}.{associated_data}"), "associated_data", "there is no"),
+    (
+        ENVELOPE | {"associated_data": "{nothing}"} | json_body("{ciphertext}.{associated_data}"),
+        "associated_data",
+        "there is no {nothing}",
+    ),
     (ENVELOPE | json_body("{ciphertext}" + "x" * 2048), "body.template", "at most 2048 characters"),
     (ENVELOPE | json_body([[[[[[[[[["{ciphertext}"]]]]]]]]]]), "body.template[0][0][0][0][0][0][0][0][0]", "8 levels deep"),
     (ENVELOPE | json_body(["{ciphertext}", *range(200)]), "body.template[127]", "at most 128 values"),
     # bodies
     (ENVELOPE | {"body": {"kind": "xml", "root": "a b", "elements": {"e": "{ciphertext}"}}}, "body.root", "an element's name"),
     (ENVELOPE | {"body": {"kind": "xml", "elements": {"e><x": "{ciphertext}"}}}, "body.elements", "an element's name"),
+    (ENVELOPE | {"body": {"kind": "xml", "elements": {"a_x0020_": "{ciphertext}"}}}, "body.elements", "read this name"),
     (ENVELOPE | {"body": {"kind": "text", "content_type": "text"}}, "body.content_type", "no content type"),
     (ENVELOPE | {"body": {"kind": "text", "content_type": "text/x\r\nA: b"}}, "body.content_type", "no content type"),
     # headers and parameters
@@ -88,7 +93,7 @@ SETTINGS: Final = [
     (ENVELOPE | {"headers": {"Content-Length": "1"}}, "headers.Content-Length", "cannot be set"),
     (ENVELOPE | {"headers": {"X-A": "{nope}"}}, "headers.X-A", "there is no {nope}"),
     (ENVELOPE | {"headers": {"X-C": "{ciphertext}"}} | json_body("x"), "headers.X-C", "{ciphertext} stands in the body"),
-    (ENVELOPE | {"iv": "beside", "query": {"iv": "{iv}"}} | json_body("{ciphertext}"), "query.iv", "the body and the headers only"),
+    (ENVELOPE | {"iv": "beside", "query": {"i": "{iv}"}} | json_body("{ciphertext}"), "query.i", "and the headers only"),
     (ENVELOPE | {"query": {"": "x"}}, "query", "a parameter is a name"),
     (ENVELOPE | {"query": {"a": "x\n"}}, "query", "a parameter is a name"),
     # fields

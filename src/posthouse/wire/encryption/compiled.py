@@ -16,15 +16,17 @@ from posthouse.domain.errors import Invalid
 from posthouse.domain.limits import NAME_LENGTH_MAX
 from posthouse.wire.encryption.sealers import Sealer, sealer
 from posthouse.wire.encryption.step import Encrypt
-from posthouse.wire.encryption.variables import MESSAGE_VARIABLES
+from posthouse.wire.formats.xml import escaped_name
 from posthouse.wire.headers import check_headers, is_content_type
 from posthouse.wire.message import Step
+from posthouse.wire.template import EVENT_VALUES, REQUEST_VALUES
 from posthouse_sdk.encryption.errors import SettingError
 from posthouse_sdk.encryption.settings import Settings, settings_of
-from posthouse_sdk.encryption.shapes import FormBody
+from posthouse_sdk.encryption.shapes import FormBody, XmlBody
 from posthouse_sdk.encryption.templates import SEALED
 
 PATH: Final = "encryption"
+VARIABLES: Final = EVENT_VALUES | REQUEST_VALUES
 
 
 def compile_encryption(
@@ -33,11 +35,12 @@ def compile_encryption(
     *,
     method: str = "POST",
     json_body: bool = True,
-    variables: Collection[str] = MESSAGE_VARIABLES,
+    variables: Collection[str] = VARIABLES,
 ) -> Step:
     """The step that encrypts as `config` says; `keys` are texts by name, newest first.
 
-    `json_body` is whether the endpoint's format writes JSON, `variables` what its templates may name of a message.
+    `json_body` is whether the endpoint's format writes JSON, `variables` what its templates may name of a message (of a
+    batch nothing of an event).
 
     Raises: Invalid, whose path begins with `encryption`, and whose text holds nothing of a key.
     """
@@ -85,5 +88,11 @@ def _check_told(settings: Settings) -> None:
     for name, template in settings.query:
         if not (0 < len(name) <= NAME_LENGTH_MAX and name.isprintable() and template.text.isprintable()):
             raise SettingError(f"a parameter is a name of 1 to {NAME_LENGTH_MAX} characters, without controls", "query")
+    if isinstance(settings.body, XmlBody):
+        for name in (settings.body.root, *(name for name, _ in settings.body.elements)):
+            if escaped_name(name) != name:
+                raise SettingError(
+                    "XML would read this name as another one: leave out _x and four digits", "body.elements"
+                )
     if not isinstance(settings.body, FormBody) and not is_content_type(settings.body.content_type):
         raise SettingError("this is no content type: a media type, printable ASCII", "body.content_type")

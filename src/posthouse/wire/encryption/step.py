@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from posthouse.domain.errors import Invalid
-from posthouse.wire.encryption.documents import JsonFields, Plain, document, written
+from posthouse.wire.documents import Bytes, JsonText
+from posthouse.wire.encryption.documents import document, written
 from posthouse.wire.encryption.fields import replaced
 from posthouse.wire.encryption.sealers import Sealer
-from posthouse.wire.headers import check_headers
+from posthouse.wire.headers import fault_of
 from posthouse.wire.message import Message, Unsendable
 from posthouse_sdk.encryption.settings import Jwe, Settings
 from posthouse_sdk.encryption.shapes import JsonBody
@@ -38,12 +38,12 @@ class Encrypt:
         values |= sealing.told
         values["associated_data"] = associated
         if settings.fields:
-            message.document = JsonFields.of(self._with_fields(message, plain, values, sealing.seal))
+            message.document = JsonText(self._with_fields(message, plain, values, sealing.seal))
         else:
             told, raw = sealing.seal(plain, message.content_type)
             values |= told
             try:
-                message.document = Plain(raw) if self._raw else document(settings.body, values)
+                message.document = Bytes(raw) if self._raw else document(settings.body, values)
             except KeyError as error:
                 raise _unknown(error) from None
             message.content_type = settings.body.content_type
@@ -65,10 +65,9 @@ class Encrypt:
 
     def _tell(self, message: Message, values: Mapping[str, str]) -> None:
         headers = [(name, _written(template, values)) for name, template in self._settings.headers]
-        try:
-            check_headers(headers)
-        except Invalid as error:
-            raise Unsendable(f"encryption.{error.path}: {error}") from None
+        for name, value in headers:
+            if (fault := fault_of(name, value)) is not None:
+                raise Unsendable(f"the header {name} of the encryption cannot be sent: {fault}")
         message.headers += headers
         message.query += [(name, _written(template, values)) for name, template in self._settings.query]
 
