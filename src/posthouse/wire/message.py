@@ -29,7 +29,7 @@ class Document(Protocol):
 
 
 class Message:
-    """One per attempt. `now` is its time (unix seconds), `random(n)` gives n random bytes: with both of them given, all is pure.
+    """One per attempt. `now` is its time (unix seconds), `random(n)` gives n random bytes: with both given, all is pure.
 
     - `id` is the event's id (`evt_…`), of a batch the request's (`req_…`); `nonce` a text made for this attempt.
     - `target` is where it goes; `query` is what comes after the URL's own query, as plain text (encoded when it is assembled).
@@ -88,5 +88,5 @@ class Step(Protocol):
         ...
 
 
-class Unsendable(Exception):  # noqa: N818 - named for what happened, like the domain's errors
+class Unsendable(Exception):
     """A message that cannot be made: a recorded attempt with this reason, in a few words for a person, without secrets."""

@@ -8,6 +8,7 @@ import msgspec
 from pydantic import Field
 
 from posthouse.api.models.common import Answer, Body, Metadata, Time, Uid, optional_time, time_of
+from posthouse.api.models.connection import ConnectionAnswer, ConnectionFields, connection_fields
 from posthouse.api.models.flow import CircuitAnswer, FlowAnswer, FlowFields, TargetUrl, flow_fields
 from posthouse.api.models.secret import GivenSecret, public_key, secret_text
 from posthouse.domain.endpoint import EndpointConfig, Secret, Timeouts
@@ -124,7 +125,7 @@ class BasicFields(Body):
     ] = None
 
 
-class EndpointFields(FlowFields, BasicFields):  # the fields of the last base come first
+class EndpointFields(ConnectionFields, FlowFields, BasicFields):  # the fields of the last base come first
     """What an endpoint and a change of one have in common."""
 
     def change(self) -> EndpointChange:
@@ -136,7 +137,7 @@ class EndpointFields(FlowFields, BasicFields):  # the fields of the last base co
             given["retry"] = self.retry.settings()
         if self.timeouts is not None:
             given["timeouts"] = Timeouts(self.timeouts.connect, self.timeouts.first_byte, self.timeouts.total)
-        return EndpointChange(**(given | self.flow_change()))
+        return EndpointChange(**(given | self.flow_change() | self.connection_change()))
 
 
 _CHANGES = set(EndpointChange.__struct_fields__)
@@ -224,7 +225,7 @@ class BasicAnswer(Answer):
     concurrency: int
 
 
-class EndpointAnswer(FlowAnswer, BasicAnswer):
+class EndpointAnswer(ConnectionAnswer, FlowAnswer, BasicAnswer):
     """An endpoint: a target URL, with all that describes how to speak to it."""
 
     revision: Annotated[int, Field(description="Counts the changes of what its requests are made with.")]
@@ -260,7 +261,7 @@ class BasicConfigAnswer(Answer):
     concurrency: int
 
 
-class ConfigAnswer(FlowAnswer, BasicConfigAnswer):
+class ConfigAnswer(ConnectionAnswer, FlowAnswer, BasicConfigAnswer):
     """What requests are made with."""
 
 
@@ -357,4 +358,5 @@ def _config_fields(config: EndpointConfig) -> dict[str, Any]:
         "timeouts": msgspec.to_builtins(config.timeouts),
         "concurrency": config.concurrency,
         **flow_fields(config),
+        **connection_fields(config),
     }
