@@ -43,6 +43,7 @@ from posthouse.api.resources import (
     traffic,
 )
 from posthouse.api.texts.accepted import language_of
+from posthouse.domain.egress import AllowedEgress
 from posthouse.domain.errors import PosthouseError, QuotaExceeded
 from posthouse.domain.ids import AppId
 from posthouse.domain.limits import BODY_READ_SECONDS, RETENTION_DAYS
@@ -52,7 +53,7 @@ from posthouse.manage.authenticator import Authenticator
 from posthouse.manage.catalogue import EventTypes
 from posthouse.manage.deliveries import Deliveries
 from posthouse.manage.endpoint_keys import EndpointKeys
-from posthouse.manage.endpoints import CheckTarget, Endpoints
+from posthouse.manage.endpoints import NOTHING_ALLOWED, CheckTarget, Endpoints
 from posthouse.manage.grants import GrantBook
 from posthouse.manage.keys import Keys
 from posthouse.manage.replays import Replays
@@ -124,6 +125,7 @@ class Services:
         body_seconds: float = BODY_READ_SECONDS,
         retention_days: int = RETENTION_DAYS,
         quota_refused: Callable[[AppId, QuotaExceeded], None] = lambda _app, _refusal: None,
+        egress: AllowedEgress = NOTHING_ALLOWED,
     ) -> Services:
         """Every use case over these ports."""
         authenticator = Authenticator(directory, clock)
@@ -131,7 +133,9 @@ class Services:
             event_types=EventTypes(directory, clock),
             apps=Apps(directory, clock, authenticator),
             grants=GrantBook(directory, grants, clock),
-            endpoints=Endpoints(directory, clock, check_target=check_target, quota_refused=quota_refused),
+            endpoints=Endpoints(
+                directory, clock, check_target=check_target, quota_refused=quota_refused, egress=egress
+            ),
             endpoint_keys=EndpointKeys(directory, clock),
             deliveries=Deliveries(directory, inspector, clock),
             replays=Replays(directory, replay_book, inspector, clock),

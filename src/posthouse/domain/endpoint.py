@@ -11,7 +11,9 @@ from enum import StrEnum
 
 import msgspec
 
+from posthouse.domain.authentication import Auth
 from posthouse.domain.circuit import HEALTHY, Health
+from posthouse.domain.egress import Tls
 from posthouse.domain.grant import NO_SHRINKAGE, Shrinkage
 from posthouse.domain.ids import AppId, EndpointId
 from posthouse.domain.limits import LANE_CONCURRENCY
@@ -118,6 +120,11 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     balance: Balance = Balance.WEIGHTED
     max_age: float | None = None  # seconds after its creation in which an event is worth sending
     format: Format = Format.JSON
+    auth: Auth | None = None
+    tls: Tls | None = None
+    proxy: str = ""  # as the operator named it; empty: none
+    proxy_key: str = ""  # the key with `user:password` for it; empty: the operator's
+    source_address: str = ""
     secrets: tuple[Secret, ...] = ()  # newest first; each one signs
     keys: NamedKeys = NO_KEYS  # the live texts of each, newest first; one that does not open is not there
     health: Health = HEALTHY  # as it was stored
@@ -149,6 +156,11 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     balance: Balance = Balance.WEIGHTED
     max_age: float | None = None
     format: Format = Format.JSON
+    auth: Auth | None = None
+    tls: Tls | None = None
+    proxy: str = ""
+    proxy_key: str = ""
+    source_address: str = ""
 
     def endpoint(
         self,
@@ -188,6 +200,11 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
             balance=self.balance,
             max_age=self.max_age,
             format=self.format,
+            auth=self.auth,
+            tls=self.tls,
+            proxy=self.proxy,
+            proxy_key=self.proxy_key,
+            source_address=self.source_address,
             secrets=secrets,
             keys=keys,
             health=health,

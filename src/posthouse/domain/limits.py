@@ -200,6 +200,16 @@ ENDPOINT_KEYS_MAX: Final = 16  # named keys of one endpoint
 ENDPOINT_KEY_BYTES_MAX: Final = 16 * 1024
 ENDPOINT_KEY_VERSIONS_MAX: Final = 4  # of one named key that are live at the same time
 
+CLIENT_CERTIFICATE_BYTES_MAX: Final = 16 * 1024  # PEM, with its intermediates
+CA_BYTES_MAX: Final = 64 * 1024  # PEM, of one endpoint
+PINS_MAX: Final = 10
+OAUTH2_PARAMS_MAX: Final = 16
+OAUTH2_TOKEN_BYTES_MAX: Final = 8 * 1024
+OAUTH2_TOKEN_SECONDS: Final = 300.0  # that a token lasts whose endpoint does not say
+OAUTH2_TOKEN_SECONDS_MAX: Final = 24 * 3600.0  # that a token is used
+OAUTH2_TOKENS_MAX: Final = 4_096  # in memory of one process
+TLS_CONTEXTS_MAX: Final = 64  # of endpoints with TLS settings of their own, kept ready in one process
+
 RATE_PER_SECOND_MAX: Final = 1_000_000
 RATE_INTERVAL_SECONDS_MAX: Final = 7 * 86_400.0  # of the slowest rate, between two requests
 RATE_BURST_REQUESTS_MAX: Final = 1_000_000

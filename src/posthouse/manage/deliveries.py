@@ -8,6 +8,7 @@ import msgspec
 
 from posthouse.domain.access import Principal
 from posthouse.domain.delivery import AttemptOutcome, DeliveryClass, OwedReason
+from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.errors import Invalid, NotFound
 from posthouse.domain.estimate import PACE_MINUTES, PACE_SECONDS_MAX, Pace, eta_seconds
 from posthouse.domain.event import Event
@@ -47,7 +48,7 @@ _SIGNATURE = b"webhook-signature"
 
 
 class RequestView(msgspec.Struct, frozen=True):
-    """A request as it was sent, without its signature."""
+    """A request as it was sent, without its signature and without what authenticates it."""
 
     method: str
     url: str
@@ -241,8 +242,13 @@ def request_of(record: AttemptRecord) -> RequestView | None:
         id=facts.endpoint_id, app_id=facts.app_id, partition=event.partition, revision=facts.revision
     )
     replay = facts.kind == DeliveryClass.REPLAY.value
-    renderer = Renderer(endpoint, url=facts.url)
-    return view_of(renderer.render(event, now=facts.started_at, replay=replay), facts.url)
+    return view_of(shown_by(endpoint, url=facts.url).render(event, now=facts.started_at, replay=replay), facts.url)
+
+
+def shown_by(endpoint: Endpoint, *, url: str) -> Renderer:
+    """Makes the requests to an endpoint as they may be shown, without keys."""
+    plain = msgspec.structs.replace(endpoint, auth=None, tls=None, proxy="", proxy_key="", source_address="")
+    return Renderer(plain, url=url)
 
 
 def view_of(request: Request, url: str) -> RequestView:

@@ -8,6 +8,7 @@ import msgspec
 from pydantic import Field
 
 from posthouse.api.models.common import Answer, Body, Metadata, Time, Uid, optional_time, time_of
+from posthouse.api.models.connection import ConnectionAnswer, ConnectionFields, connection_fields
 from posthouse.api.models.endpoint_key import GivenKeys
 from posthouse.api.models.flow import CircuitAnswer, FlowAnswer, FlowFields, TargetUrl, flow_fields
 from posthouse.api.models.secret import GivenSecret, public_key, secret_text
@@ -125,7 +126,7 @@ class BasicFields(Body):
     ] = None
 
 
-class EndpointFields(FlowFields, BasicFields):  # the fields of the last base come first
+class EndpointFields(ConnectionFields, FlowFields, BasicFields):  # the fields of the last base come first
     """What an endpoint and a change of one have in common."""
 
     def change(self) -> EndpointChange:
@@ -137,7 +138,7 @@ class EndpointFields(FlowFields, BasicFields):  # the fields of the last base co
             given["retry"] = self.retry.settings()
         if self.timeouts is not None:
             given["timeouts"] = Timeouts(self.timeouts.connect, self.timeouts.first_byte, self.timeouts.total)
-        return EndpointChange(**(given | self.flow_change()))
+        return EndpointChange(**(given | self.flow_change() | self.connection_change()))
 
 
 _CHANGES = set(EndpointChange.__struct_fields__)
@@ -227,7 +228,7 @@ class BasicAnswer(Answer):
     concurrency: int
 
 
-class EndpointAnswer(FlowAnswer, BasicAnswer):
+class EndpointAnswer(ConnectionAnswer, FlowAnswer, BasicAnswer):
     """An endpoint: a target URL, with all that describes how to speak to it."""
 
     keys: Annotated[list[str], Field(description="The names of its named keys.")]
@@ -264,7 +265,7 @@ class BasicConfigAnswer(Answer):
     concurrency: int
 
 
-class ConfigAnswer(FlowAnswer, BasicConfigAnswer):
+class ConfigAnswer(ConnectionAnswer, FlowAnswer, BasicConfigAnswer):
     """What requests are made with."""
 
 
@@ -362,4 +363,5 @@ def _config_fields(config: EndpointConfig) -> dict[str, Any]:
         "timeouts": msgspec.to_builtins(config.timeouts),
         "concurrency": config.concurrency,
         **flow_fields(config),
+        **connection_fields(config),
     }
