@@ -7,6 +7,7 @@ there are is said where they are compiled (`wire/signing/parts.py`), and an unkn
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -119,10 +120,14 @@ class Pairs(_Configuration, frozen=True, kw_only=True):
     separator: str = "&"
 
 
+OWN_SECRET: Final = "secret"  # noqa: S105 - a name
+"""The key of this name is the endpoint's own secret (`whsec_…` or `whsk_…`), unless one of its keys has the name."""
+
+
 class StandardSigner(_Configuration, tag="standard", tag_field="kind", frozen=True, kw_only=True):
     """Standard Webhooks: `<prefix>id`, `<prefix>timestamp` and `<prefix>signature`, signed with every live key."""
 
-    key: str
+    key: str = OWN_SECRET
     prefix: str = "webhook-"
 
 

@@ -50,7 +50,7 @@ from posthouse.settle.journal import Journal
 from posthouse.wire.answer import stored_body, stored_headers
 from posthouse.wire.batch import results_of
 from posthouse.wire.message import Unsendable
-from posthouse.wire.render import Renderer
+from posthouse.wire.renderer import AnyRenderer
 
 log = structlog.get_logger()
 
@@ -219,7 +219,7 @@ class Sender:
         return Told(fates, result.timings.total_us / 1e6, is_overloaded(result))
 
     def _rendered(
-        self, renderer: Renderer, load: Sequence[Delivery], request_id: bytes | None, now: float, bearer: str | None
+        self, renderer: AnyRenderer, load: Sequence[Delivery], request_id: bytes | None, now: float, bearer: str | None
     ) -> Request:
         """Raises Unsendable. What had to wait for a token has so much less time for itself."""
         first = load[0]
@@ -235,7 +235,7 @@ class Sender:
         total = max(timeouts.total - (self._clock.now() - now), TOTAL_SECONDS_MIN)
         return msgspec.structs.replace(request, timeouts=msgspec.structs.replace(timeouts, total=total))
 
-    def _renewed(self, renderer: Renderer, bearer: Bearer, load: Sequence[Delivery]) -> bool:
+    def _renewed(self, renderer: AnyRenderer, bearer: Bearer, load: Sequence[Delivery]) -> bool:
         """Whether these go again at once, with another token: the target refused this one. Each attempt does so once."""
         grant = renderer.grant
         assert grant is not None, "it brought the token"

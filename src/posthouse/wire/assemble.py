@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from posthouse.domain.egress import Egress
 from posthouse.domain.endpoint import Timeouts
 from posthouse.domain.exchange import Request
 from posthouse.domain.formats import Method
@@ -20,7 +21,7 @@ from posthouse.wire.render import DEFAULT_HEADERS
 _METHODS: Final = frozenset(Method)
 
 
-def assemble(message: Message, timeouts: Timeouts) -> Request:
+def assemble(message: Message, timeouts: Timeouts, egress: Egress | None = None) -> Request:
     """The request that this message is, as it stands now.
 
     Raises: Unsendable, without any value in its text, for a URL or a head that is too long, for a header that cannot be sent
@@ -49,7 +50,7 @@ def assemble(message: Message, timeouts: Timeouts) -> Request:
     head = "\r\n".join([*lines, "", ""]).encode("latin-1")
     if len(head) > REQUEST_HEAD_BYTES_MAX:
         raise Unsendable(f"the request has a head of {len(head)} bytes, more than {REQUEST_HEAD_BYTES_MAX}")
-    return Request(target, head, body, timeouts)
+    return Request(target, head, body, timeouts, egress)
 
 
 def _checked(headers: list[tuple[str, str]]) -> dict[str, tuple[str, str]]:

@@ -162,9 +162,9 @@ class Formatter:
         """Raises: Invalid where not even the smallest event can be sent."""
         try:
             if self._batch:
-                message = self.render_batch([_SMALLEST], now=0, random=bytes, replay=False, request_id=bytes(16))
+                message = self.render_batch([SMALLEST], now=0, random=bytes, replay=False, request_id=bytes(16))
             else:
-                message = self.render(_SMALLEST, now=0, random=bytes, replay=False)
+                message = self.render(SMALLEST, now=0, random=bytes, replay=False)
             assemble(message, Timeouts())
         except Unsendable as error:
             raise Invalid(str(error), path="query" if self._query or self._method is Method.GET else "format") from None
@@ -215,7 +215,7 @@ class Formatter:
         }
 
 
-_SMALLEST: Final = Event(
+SMALLEST: Final = Event(
     id=EventId(bytes(16)),
     partition=0,
     seq=0,
