@@ -41,7 +41,7 @@ from posthouse.api.publish import PublishRoutes
 from posthouse.api.server import Server
 from posthouse.config import Settings
 from posthouse.dispatch.engine import Engine
-from posthouse.dispatch.gauges import watch
+from posthouse.dispatch.gauges import watch, watch_caches
 from posthouse.dispatch.janitor import Janitor
 from posthouse.domain.errors import Invalid
 from posthouse.domain.event import Draft, Event
@@ -176,6 +176,9 @@ class Posthouse(Process):
         )
         self._task(janitor.run())
         watch(telemetry, engine, publisher, janitor, clock)
+        watch_caches(telemetry, engine, catalogue)
+        telemetry.watch_cache("target_addresses", lambda: http.addresses.cached)
+        telemetry.watch_cache("target_connections", lambda: http.idle_cached)
         telemetry.watch("database_replacements", lambda: history.replacements)
 
         door = ObservedEvents(catalogue, quotas, publisher)
@@ -233,6 +236,7 @@ class Posthouse(Process):
             metrics=await self._metrics(telemetry),
             ready=self._why_not_ready,
             front=front,
+            watch_cache=telemetry.watch_cache,
             body_seconds=settings.body_seconds,
         )
         self._end_streams, self._hint_streams = services.streams.lookout.end, services.streams.lookout.hint

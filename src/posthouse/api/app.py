@@ -42,6 +42,8 @@ from posthouse.api.resources import (
     traffic,
 )
 from posthouse.api.texts.accepted import language_of
+from posthouse.api.texts.catalogue import chinese
+from posthouse.domain.cache_use import CacheFacts, of_function
 from posthouse.domain.errors import PosthouseError, QuotaExceeded
 from posthouse.domain.ids import AppId
 from posthouse.domain.limits import BODY_READ_SECONDS, RETENTION_DAYS
@@ -76,7 +78,7 @@ class Services:
     """What the API needs.
 
     `metrics` gives the series and their content type; `ready` why this process cannot do its work, None if it can. `front`
-    wraps everything: the publish routes, which pass on what is not theirs.
+    wraps everything: the publish routes, which pass on what is not theirs. `watch_cache` is told of the API's own caches.
     """
 
     event_types: EventTypes
@@ -96,6 +98,7 @@ class Services:
     metrics: Callable[[], Awaitable[tuple[bytes, str]]]
     ready: Callable[[], Awaitable[str | None]]
     front: Callable[[App], App] | None = None
+    watch_cache: Callable[[str, Callable[[], CacheFacts]], None] = lambda _name, _read: None
     body_bytes_max: int = BODY_BYTES_MAX
     body_seconds: float = BODY_READ_SECONDS
 
@@ -117,6 +120,7 @@ class Services:
         metrics: Callable[[], Awaitable[tuple[bytes, str]]],
         ready: Callable[[], Awaitable[str | None]],
         front: Callable[[App], App] | None = None,
+        watch_cache: Callable[[str, Callable[[], CacheFacts]], None] = lambda _name, _read: None,
         body_bytes_max: int = BODY_BYTES_MAX,
         body_seconds: float = BODY_READ_SECONDS,
         retention_days: int = RETENTION_DAYS,
@@ -142,6 +146,7 @@ class Services:
             metrics=metrics,
             ready=ready,
             front=front,
+            watch_cache=watch_cache,
             body_bytes_max=body_bytes_max,
             body_seconds=body_seconds,
         )
@@ -178,6 +183,10 @@ def build_app(services: Services) -> App:
     app.include_router(documents.routes(lambda: made))
     document = openapi_document(app)
     made = CatalogueDocuments(services.event_types, services.clock, document)
+    services.watch_cache("documents", lambda: made.cached)
+    services.watch_cache("api_keys", lambda: services.authenticator.known_cached)
+    services.watch_cache("unknown_api_keys", lambda: services.authenticator.unknown_cached)
+    services.watch_cache("chinese_texts", of_function(chinese))
 
     async def openapi(_request: Request) -> Response:
         return Response(await made.openapi(), media_type="application/json")
