@@ -169,6 +169,7 @@ class Posthouse(Process):
         if engine.replays is not None:
             engine.replays.finished = operators.replay_ended
         engine.overflow.told = operators.owed_too_much
+        engine.tails.alarmed = operators.log_rewound
         days = settings.retention_days
         quotas = QuotaGate(PostgresUsage(managing), clock, retention_days=days, refused=operators.quota_refused)
         janitor = Janitor(
@@ -182,7 +183,7 @@ class Posthouse(Process):
         telemetry.watch("database_replacements", lambda: history.replacements)
 
         door = ObservedEvents(catalogue, quotas, publisher)
-        scheduled = ScheduleSource(PostgresSchedules(reading), clock, telemetry)
+        scheduled = ScheduleSource(PostgresSchedules(reading), clock, telemetry, failing=operators.schedule_failing)
         runner = Runner(scheduled, door, clock)
         self._stack.push_async_callback(runner.close)
         telemetry.watch("schedule_refusals", lambda: scheduled.refusals)
@@ -235,6 +236,7 @@ class Posthouse(Process):
             cursor_key=sha256(b"cursor" + await directory.installation_id()).digest(),
             metrics=await self._metrics(telemetry),
             ready=self._why_not_ready,
+            warnings=self._warnings,
             front=front,
             watch_cache=telemetry.watch_cache,
             body_seconds=settings.body_seconds,
@@ -286,6 +288,15 @@ class Posthouse(Process):
         if not up:
             return "the database does not answer"
         return None
+
+    def _warnings(self) -> list[tuple[str, str]]:
+        """What an operator must know of although this process can do its work."""
+        rewinds = self._engine.tails.rewinds
+        if not rewinds:
+            return []
+        return [
+            ("log_rewound", f"the log of {rewinds} partitions had lost its end: events that were accepted are gone")
+        ]
 
     # Serving
 

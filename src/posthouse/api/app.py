@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -77,7 +77,8 @@ OPENAPI_PATH: Final = "/openapi.json"
 class Services:
     """What the API needs.
 
-    `metrics` gives the series and their content type; `ready` why this process cannot do its work, None if it can. `front`
+    `metrics` gives the series and their content type; `ready` why this process cannot do its work, None if it can, and
+    `warnings` the code and the words of what an operator must know of all the same. `front`
     wraps everything: the publish routes, which pass on what is not theirs. `watch_cache` is told of the API's own caches.
     """
 
@@ -97,6 +98,7 @@ class Services:
     cursor_key: bytes
     metrics: Callable[[], Awaitable[tuple[bytes, str]]]
     ready: Callable[[], Awaitable[str | None]]
+    warnings: Callable[[], Sequence[tuple[str, str]]] = tuple
     front: Callable[[App], App] | None = None
     watch_cache: Callable[[str, Callable[[], CacheFacts]], None] = lambda _name, _read: None
     body_bytes_max: int = BODY_BYTES_MAX
@@ -119,6 +121,7 @@ class Services:
         cursor_key: bytes,
         metrics: Callable[[], Awaitable[tuple[bytes, str]]],
         ready: Callable[[], Awaitable[str | None]],
+        warnings: Callable[[], Sequence[tuple[str, str]]] = tuple,
         front: Callable[[App], App] | None = None,
         watch_cache: Callable[[str, Callable[[], CacheFacts]], None] = lambda _name, _read: None,
         body_bytes_max: int = BODY_BYTES_MAX,
@@ -145,6 +148,7 @@ class Services:
             cursor_key=cursor_key,
             metrics=metrics,
             ready=ready,
+            warnings=warnings,
             front=front,
             watch_cache=watch_cache,
             body_bytes_max=body_bytes_max,
@@ -179,7 +183,7 @@ def build_app(services: Services) -> App:
     app.include_router(stream.routes(services.streams, cursors))
     app.include_router(keys.routes(services.keys, cursors))
     app.include_router(audit.routes(services.audit, cursors))
-    app.include_router(system.routes(services.metrics, services.ready))
+    app.include_router(system.routes(services.metrics, services.ready, services.warnings))
     app.include_router(documents.routes(lambda: made))
     document = openapi_document(app)
     made = CatalogueDocuments(services.event_types, services.clock, document)
