@@ -28,6 +28,7 @@ from posthouse.adapters.postgres.stream import PostgresStreamSource
 from posthouse.adapters.postgres.upkeep import PostgresUpkeep
 from posthouse.adapters.postgres.usage import PostgresUsage
 from posthouse.adapters.system.collector import calm_collector as calm_collector
+from posthouse.adapters.system.links import Links
 from posthouse.adapters.system.siblings import Siblings, WorkerPlace
 from posthouse.adapters.system.telemetry import PrometheusTelemetry
 from posthouse.adapters.system.telemetry import configure_logging as telemetry_logging
@@ -128,11 +129,21 @@ class Posthouse(Process):
             session.notify(engine.offer(events))
             self._hint_streams()
 
+        links = None
+        if self._worker is not None:
+            links = Links(
+                self._worker.folder,
+                self._worker.number,
+                self._worker.count,
+                owned=lambda: engine.ownership.epochs,
+                take=lambda partition, drafts: publisher.take(partition, drafts),
+            )
         publisher = Publisher(
             event_log,
             clock,
             telemetry,
             appended=appended,
+            handing=links,
             pending_events_max=settings.pending_events_max,
             pending_bytes_max=settings.pending_bytes_max,
         )
@@ -163,6 +174,9 @@ class Posthouse(Process):
         directory = PostgresDirectory(managing, sealer)
         catalogue = CatalogueCache(directory, clock, auto_create=settings.auto_create_event_types)
         history.tell(catalogue.forget)
+        if links is not None:
+            await links.start()
+            self._stack.push_async_callback(links.close)
         self._stack.push_async_callback(publisher.close)
         operators = Operators(publisher, clock)
         self._stack.push_async_callback(operators.close)

@@ -31,6 +31,8 @@ def watch(telemetry: Telemetry, engine: Engine, publisher: Publisher, janitor: J
     telemetry.watch("leases_valid", lambda: engine.ownership.valid)
     telemetry.watch("log_rewinds", lambda: engine.tails.rewinds)
     telemetry.watch("publish_failed_events", lambda: publisher.failed_events)
+    telemetry.watch("publish_handed_events", lambda: publisher.handed_events)
+    telemetry.watch("publish_handed_back_events", lambda: publisher.handed_back_events)
     telemetry.watch("processes_live", lambda: engine.ownership.live if engine.ownership.epochs else None)
     telemetry.watch("publish_pending_events", lambda: publisher.pending_events)
     telemetry.watch("publish_pending_bytes", lambda: publisher.pending_bytes)

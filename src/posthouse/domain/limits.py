@@ -16,6 +16,10 @@ PENDING_BYTES_MAX: Final = 64 * 1024 * 1024
 FLUSH_EVENTS_MAX: Final = 1_000
 FLUSH_BYTES_MAX: Final = 8 * 1024 * 1024
 PUBLISH_CLASSES: Final = 1
+HANDED_BYTES_MAX: Final = (
+    64 * 1024
+)  # of what is handed to the worker that owns its partition; larger is appended where it came
+HANDED_SECONDS_MAX: Final = 1.0  # until it is appended here all the same
 AUDIENCE_APPS_MAX: Final = 200_000  # of all events of one flush together
 BODY_READ_SECONDS: Final = 30.0
 IDEMPOTENCY_KEY_LENGTH_MAX: Final = 255
@@ -99,7 +103,7 @@ OWED_PER_ENDPOINT_MAX: Final = 1_000_000
 # Journal
 UNWRITTEN_RESULTS_MAX: Final = 2_000
 JOURNAL_RESULTS_MAX: Final = 1_000
-JOURNAL_LINGER_SECONDS: Final = 0.02
+JOURNAL_LINGER_SECONDS: Final = 0.05
 OUTSIDE_ROWS_MAX: Final = 1_000
 
 # Replays

@@ -48,6 +48,8 @@ GAUGES: Final = {
 
 COUNTERS: Final = {
     "publish_failed_events": "Events that were not stored, or whose commit stayed in doubt: their senders got 503.",
+    "publish_handed_events": "Events handed to the worker that owns their partition, to be stored there.",
+    "publish_handed_back_events": "Of these, events of which it told nothing in time: stored by the worker they came to.",
     "database_replacements": "How often another history of the database was found: a standby that was promoted.",
     "log_rewinds": "Partitions whose log had lost its end: accepted events are gone.",
     "schedule_refusals": "Events of schedules that were refused, each time: the schedule tells why.",
