@@ -25,6 +25,7 @@ UNTOLD: Final = {
     errors.StoreUnavailable,
     errors.InDoubt,
     errors.StoreRejected,
+    errors.KeyReused,
     errors.NotOwner,
     errors.LogRewound,
     errors.SetupError,
