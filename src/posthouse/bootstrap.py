@@ -305,12 +305,14 @@ class Posthouse(Process):
 
     def _warnings(self) -> list[tuple[str, str]]:
         """What an operator must know of although this process can do its work."""
+        lost = self._what_was_lost()
+        return [] if lost is None else [("log_rewound", lost)]
+
+    def _what_was_lost(self) -> str | None:
         rewinds = self._engine.tails.rewinds
         if not rewinds:
-            return []
-        return [
-            ("log_rewound", f"the log of {rewinds} partitions had lost its end: events that were accepted are gone")
-        ]
+            return None
+        return f"the log of {rewinds} partitions had lost its end: events that were accepted are gone"
 
     # Serving
 
