@@ -12,6 +12,7 @@ import structlog
 import uvicorn
 
 from posthouse.adapters.http.guard import GuardPolicy
+from posthouse.adapters.http.proxy import parse_proxy
 from posthouse.adapters.http.transport import HttpTransport
 from posthouse.adapters.postgres.directory import PostgresDirectory
 from posthouse.adapters.postgres.grants import PostgresGrants
@@ -113,6 +114,7 @@ class Posthouse(Process):
         telemetry = PrometheusTelemetry()
         event_log = self.wrap_log(PostgresLog(pools.publishing, reading))
         store = self.wrap_store(PostgresStore(pools.journalling, reading, sealer.open, history=history))
+        egress = settings.allowed_egress()
         http = HttpTransport(
             GuardPolicy(
                 allow_private=settings.allow_private_targets,
@@ -120,6 +122,8 @@ class Posthouse(Process):
                 allowed_networks=settings.allowed_networks,
             ),
             ca_file=settings.ca_file,
+            proxies={name: parse_proxy(name, url.get_secret_value()) for name, url in settings.proxies.items()},
+            source_addresses=egress.source_addresses,
         )
         self._stack.push_async_callback(http.close)
         transport = self.wrap_transport(http)
@@ -247,6 +251,7 @@ class Posthouse(Process):
             retention_days=days,
             quota_refused=operators.quota_refused,
             check_target=check_target,
+            egress=egress,
             cursor_key=sha256(b"cursor" + await directory.installation_id()).digest(),
             metrics=await self._metrics(telemetry),
             ready=self._why_not_ready,

@@ -31,6 +31,7 @@ from posthouse.api.resources import (
     apps,
     audit,
     documents,
+    endpoint_keys,
     endpoints,
     event_types,
     grants,
@@ -44,6 +45,7 @@ from posthouse.api.resources import (
 from posthouse.api.texts.accepted import language_of
 from posthouse.api.texts.catalogue import chinese
 from posthouse.domain.cache_use import CacheFacts, of_function
+from posthouse.domain.egress import AllowedEgress
 from posthouse.domain.errors import PosthouseError, QuotaExceeded
 from posthouse.domain.ids import AppId
 from posthouse.domain.limits import BODY_READ_SECONDS, RETENTION_DAYS
@@ -52,7 +54,8 @@ from posthouse.manage.audit import AuditTrail
 from posthouse.manage.authenticator import Authenticator
 from posthouse.manage.catalogue import EventTypes
 from posthouse.manage.deliveries import Deliveries
-from posthouse.manage.endpoints import CheckTarget, Endpoints
+from posthouse.manage.endpoint_keys import EndpointKeys
+from posthouse.manage.endpoints import NOTHING_ALLOWED, CheckTarget, Endpoints
 from posthouse.manage.grants import GrantBook
 from posthouse.manage.keys import Keys
 from posthouse.manage.replays import Replays
@@ -86,6 +89,7 @@ class Services:
     apps: Apps
     grants: GrantBook
     endpoints: Endpoints
+    endpoint_keys: EndpointKeys
     deliveries: Deliveries
     replays: Replays
     schedules: Schedules
@@ -128,6 +132,7 @@ class Services:
         body_seconds: float = BODY_READ_SECONDS,
         retention_days: int = RETENTION_DAYS,
         quota_refused: Callable[[AppId, QuotaExceeded], None] = lambda _app, _refusal: None,
+        egress: AllowedEgress = NOTHING_ALLOWED,
     ) -> Services:
         """Every use case over these ports."""
         authenticator = Authenticator(directory, clock)
@@ -135,7 +140,10 @@ class Services:
             event_types=EventTypes(directory, clock),
             apps=Apps(directory, clock, authenticator),
             grants=GrantBook(directory, grants, clock),
-            endpoints=Endpoints(directory, clock, check_target=check_target, quota_refused=quota_refused),
+            endpoints=Endpoints(
+                directory, clock, check_target=check_target, quota_refused=quota_refused, egress=egress
+            ),
+            endpoint_keys=EndpointKeys(directory, clock),
             deliveries=Deliveries(directory, inspector, clock),
             replays=Replays(directory, replay_book, inspector, clock),
             schedules=schedules,
@@ -176,6 +184,7 @@ def build_app(services: Services) -> App:
     app.include_router(
         endpoints.routes(services.endpoints, services.deliveries, services.trials, cursors, services.clock)
     )
+    app.include_router(endpoint_keys.routes(services.endpoint_keys))
     app.include_router(endpoints.platform_routes(services.endpoints, cursors))
     app.include_router(traffic.routes(services.deliveries, cursors))
     app.include_router(replays.routes(services.replays, cursors))
