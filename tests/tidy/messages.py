@@ -25,6 +25,7 @@ UNTOLD: Final = {
     errors.StoreUnavailable,
     errors.InDoubt,
     errors.StoreRejected,
+    errors.KeyReused,
     errors.NotOwner,
     errors.LogRewound,
     errors.SetupError,
@@ -175,6 +176,7 @@ def answers() -> set[Text]:
         *Messages(paths).all(answered_errors()),
         *Messages([SECRETS]).all({"SecretError"}),
         *Messages([BOOTSTRAP]).returned("_why_not_ready"),
+        *Messages([BOOTSTRAP]).returned("_what_was_lost"),
     }
 
 

@@ -94,7 +94,7 @@ class Renderer:
             if body is None:
                 body = cloudevents.cloudevent(event)
         else:
-            content_type = _JSON if event.content_type == JSON_CONTENT else _content_type(event.content_type)
+            content_type = _JSON if event.content_type == JSON_CONTENT else content_type_bytes(event.content_type)
             if body is None:
                 body = envelope(event)
         return self._request(content_type, body, format_id(EVENT, event.id).encode("ascii"), now, replay, token)
@@ -145,6 +145,7 @@ def _lines(credentials: Credentials) -> bytes:
 
 
 @lru_cache(maxsize=256)
-def _content_type(text: str) -> bytes:
+def content_type_bytes(text: str) -> bytes:
+    """A content type as it is sent. Pure, and remembered: platforms have few."""
     # Intake refuses what cannot be sent. Should one be in the log all the same, the event is still delivered.
     return (text if is_content_type(text) else UNKNOWN_CONTENT).encode("ascii")
