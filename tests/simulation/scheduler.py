@@ -28,6 +28,7 @@ class Machine:
         self.dead = False
         self.stalled = False
         self.parked: list[asyncio.Handle] = []
+        self.buried: list[asyncio.Handle] = []  # kept: a task that is freed runs its `finally`, and the dead do nothing
         self._context = contextvars.copy_context()
         self._context.run(_machine.set, self)
 
@@ -61,9 +62,20 @@ def heard(task: asyncio.Task[Any]) -> None:
         task.exception()
 
 
+class SimTask(asyncio.Task[Any]):
+    """A set of tasks is ordered by their numbers, and not by where in memory they happen to be."""
+
+    def __init__(self, work: Coroutine[Any, Any, Any], number: int, **options: Any) -> None:
+        self._number = number
+        super().__init__(work, **options)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
 class SimLoop(asyncio.BaseEventLoop):
     """An event loop without a selector: nothing in it waits for the world outside. `order` draws the order of what is ready;
-    without it, that is first come, first served."""
+    without it, that is first come, first served. `turns` counts how often it went round."""
 
     _ready: deque[asyncio.Handle]
     _scheduled: list[asyncio.TimerHandle]
@@ -74,7 +86,13 @@ class SimLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._order = order
         self._seconds = 0.0
-        self._turns = 0  # in this moment
+        self._turns_now = 0  # in this moment
+        self._tasks = 0
+        self.turns = 0
+
+    def create_task(self, coro: Any, *, name: Any = None, context: Any = None) -> SimTask:
+        self._tasks += 1
+        return SimTask(coro, self._tasks, loop=self, name=name, context=context)
 
     def time(self) -> float:
         return self._seconds
@@ -95,12 +113,13 @@ class SimLoop(asyncio.BaseEventLoop):
                 continue
             if timer.when() > self._seconds:
                 self._seconds = timer.when()
-                self._turns = 0
+                self._turns_now = 0
             ready.append(timer)
         if not ready and not self._stopping:
             raise RuntimeError("every task waits for another: nothing will ever happen again")
-        self._turns += 1
-        if self._turns > TURNS_MAX:
+        self.turns += 1
+        self._turns_now += 1
+        if self._turns_now > TURNS_MAX:
             raise RuntimeError("something goes round and round, and time does not pass")
         turn = list(ready)
         ready.clear()
@@ -112,9 +131,11 @@ class SimLoop(asyncio.BaseEventLoop):
             machine = handle._context.get(_machine)  # type: ignore[attr-defined]
             if machine is None:
                 handle._run()
+            elif machine.dead:
+                machine.buried.append(handle)
             elif machine.stalled:
                 machine.parked.append(handle)
-            elif not machine.dead:
+            else:
                 handle._run()
 
     def _process_events(self, event_list: object) -> None:
