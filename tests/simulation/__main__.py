@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 from tests.simulation import history
+from tests.simulation.scheduler import Endless, bounded
 
 
 def seeds_of(text: str) -> Sequence[int]:
@@ -25,8 +26,9 @@ def seeds_of(text: str) -> Sequence[int]:
 def judged(seed: int, tell: Callable[[str], None] | None = None) -> history.Verdict:
     """A history's verdict; one that breaks down is wrong, too."""
     try:
-        return history.run(seed, tell)
-    except Exception:
+        with bounded():
+            return history.run(seed, tell)
+    except (Exception, Endless):
         return history.Verdict(seed, traceback.format_exc(), 0, 0, 0)
 
 

@@ -14,6 +14,7 @@ import structlog
 from tests.simulation.faults import Weather
 from tests.simulation.memory import CRAMPED, SLOWING, patched
 from tests.simulation.process import Process
+from tests.simulation.scenes import Scenes
 from tests.simulation.scheduler import SimLoop, elsewhere
 from tests.simulation.world import World
 
@@ -98,6 +99,7 @@ class History:
         small = self.random.random() < 0.5
         self.world = World(seed, weather, small_budget=small, slow_limits=slow)
         self.alarms = alarms
+        self.scenes = Scenes(self.world, self.random, leave=self._hand_over_of, without_session=self._without_session)
 
     async def told(self) -> str:
         """What is wrong; the first thing, since others follow from it."""
@@ -127,6 +129,10 @@ class History:
             self._step()
             await asyncio.sleep(self.random.random() * 0.7)
             self._look()
+        if world.weather.failing:
+            # What the store did not answer to at the very end nothing brings to mind any more.
+            world.network.doubt = self.random.choice((0.0, 0.5, 0.9))
+            await asyncio.sleep(self.random.random() * 2.0)
         self._be_good()
         await asyncio.sleep(self.random.random() * 2.0)
         self._mend()
@@ -154,6 +160,8 @@ class History:
             self._exchange: weather.exchange,
             self._cut_off: weather.cut_off,
             self._hand_over: weather.hand_over,
+            self.scenes.leave_as_it_sends: weather.leaving,
+            self.scenes.flood: weather.flood,
             self._join: weather.join,
             self._jump: 3.0 if weather.skew else 0.0,
         }
@@ -268,7 +276,10 @@ class History:
         self.world.disturbed = self.world.now()
 
     def _hand_over(self) -> None:
-        process = self._some()
+        self._hand_over_of(self._some())
+
+    def _hand_over_of(self, process: Process) -> None:
+        self.world.disturbed = self.world.now()
         if len(self.world.serving()) < 2:
             self.world.begin()
         process.stopped = True

@@ -12,11 +12,15 @@ import asyncio
 import contextvars
 import heapq
 import random
+import signal
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
-TURNS_MAX: Final = 20_000  # of the loop, in one moment
+TURNS_NOW_MAX: Final = 20_000  # of the loop, in one moment
+TURNS_MAX: Final = 2_000_000  # in one history, which takes some 25,000
+CPU_SECONDS_MAX: Final = 120.0  # of one history, which takes one or two
 
 _machine: contextvars.ContextVar[Machine | None] = contextvars.ContextVar("machine", default=None)
 
@@ -60,6 +64,26 @@ def heard(task: asyncio.Task[Any]) -> None:
     """For a task whose asker may be gone: how it ended is nobody's concern."""
     if not task.cancelled():
         task.exception()
+
+
+class Endless(KeyboardInterrupt):
+    """Something never gives back the loop. Of those exceptions that asyncio lets through a task."""
+
+
+@contextmanager
+def bounded(cpu_seconds: float = CPU_SECONDS_MAX) -> Iterator[None]:
+    """What takes more of this process's own time, however busy the machine is, raises Endless. In the main thread only."""
+
+    def end(*_: object) -> None:
+        raise Endless(f"something takes more than {cpu_seconds:g} s of the processor, and does not wait for anything")
+
+    before = signal.signal(signal.SIGVTALRM, end)
+    signal.setitimer(signal.ITIMER_VIRTUAL, cpu_seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 class SimTask(asyncio.Task[Any]):
@@ -119,8 +143,10 @@ class SimLoop(asyncio.BaseEventLoop):
             raise RuntimeError("every task waits for another: nothing will ever happen again")
         self.turns += 1
         self._turns_now += 1
-        if self._turns_now > TURNS_MAX:
+        if self._turns_now > TURNS_NOW_MAX:
             raise RuntimeError("something goes round and round, and time does not pass")
+        if self.turns > TURNS_MAX:
+            raise RuntimeError("there is no end of what is to be done")
         turn = list(ready)
         ready.clear()
         if self._order is not None and len(turn) > 1:

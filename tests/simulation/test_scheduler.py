@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import random
 
+import pytest
+from tests.simulation import scheduler
 from tests.simulation.history import undisturbed
-from tests.simulation.scheduler import Machine, SimLoop
+from tests.simulation.scheduler import Endless, Machine, SimLoop, bounded
 
 
 async def _wait() -> None:
@@ -77,3 +80,30 @@ def test_what_is_left_behind_is_freed_after_a_history_and_not_in_it() -> None:
             [[]].append([])
         assert not freed
     assert freed
+
+
+async def _turn_forever(seconds: float) -> None:
+    for _ in itertools.count():
+        await asyncio.sleep(seconds)
+
+
+async def _spin() -> None:
+    while True:
+        pass
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.0, "time does not pass"), (0.1, "no end of what is to be done")])
+def test_what_never_ends_is_found_by_counting(monkeypatch: pytest.MonkeyPatch, seconds: float, said: str) -> None:
+    monkeypatch.setattr(scheduler, "TURNS_NOW_MAX", 1_000)
+    monkeypatch.setattr(scheduler, "TURNS_MAX", 5_000)
+    loop = SimLoop()
+    with pytest.raises(RuntimeError, match=said):
+        loop.run_until_complete(_turn_forever(seconds))
+    loop.close()
+
+
+def test_what_never_gives_back_the_loop_is_ended() -> None:
+    loop = SimLoop()
+    with pytest.raises(Endless, match="of the processor"), bounded(cpu_seconds=0.1):
+        loop.run_until_complete(_spin())
+    loop.close()
