@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote_plus
-from xml.sax.saxutils import escape
+from urllib.parse import parse_qsl, urlsplit
 
+import h11
 import msgspec
 
-from posthouse.domain.errors import Invalid
+from posthouse.domain.endpoint import Timeouts
+from posthouse.domain.formats import XmlFormat
 from posthouse.domain.signing import Signer
+from posthouse.wire.assemble import assemble
+from posthouse.wire.documents import Bytes
+from posthouse.wire.formats.xml import Style
+from posthouse.wire.formats.xml_body import Xml
 from posthouse.wire.message import Document, Message
-from posthouse.wire.query import with_query
 from posthouse.wire.signing.signers import compile_signers
 from posthouse.wire.target import parse_target
 
@@ -23,67 +26,11 @@ NONCE = "593bec0c930bf1afeb40b4a08c8fb242"
 EVENT_ID = "evt_06h0zqj691r0zcra57j86xt6nm"
 
 
-class Plain:
-    """A body without fields."""
-
-    def __init__(self, body: bytes) -> None:
-        self.body = body
-
-    def encoded(self) -> bytes:
-        return self.body
-
-    def pairs(self) -> list[tuple[str, str]]:
-        raise Invalid("the body has no fields")
-
-    def put(self, name: str, value: str) -> None:
-        raise Invalid("the body has no fields")
-
-
-class Json:
-    """A JSON object."""
-
-    def __init__(self, body: bytes) -> None:
-        self.fields: dict[str, Any] = json.loads(body)
-
-    def encoded(self) -> bytes:
-        return json.dumps(self.fields, separators=(",", ":"), ensure_ascii=False).encode()
-
-    def pairs(self) -> list[tuple[str, str]]:
-        return [
-            (name, value if isinstance(value, str) else json.dumps(value, separators=(",", ":")))
-            for name, value in self.fields.items()
-        ]
-
-    def put(self, name: str, value: str) -> None:
-        self.fields[name] = value
-
-    def put_json(self, name: str, value: bytes) -> None:
-        self.fields[name] = json.loads(value)
-
-
-class Form:
-    def __init__(self, pairs: Sequence[tuple[str, str]], charset: str = "utf-8") -> None:
-        self.fields = dict(pairs)
-        self.charset = charset
-
-    def encoded(self) -> bytes:
-        return "&".join(
-            f"{quote_plus(name, encoding=self.charset)}={quote_plus(value, encoding=self.charset)}"
-            for name, value in self.fields.items()
-        ).encode("ascii")
-
-    def pairs(self) -> list[tuple[str, str]]:
-        return list(self.fields.items())
-
-    def put(self, name: str, value: str) -> None:
-        self.fields[name] = value
-
-
-class Xml(Form):
-    """Elements below one root."""
-
-    def encoded(self) -> bytes:
-        return f"<xml>{''.join(f'<{k}>{escape(v)}</{k}>' for k, v in self.fields.items())}</xml>".encode()
+def xml(fields: Sequence[tuple[str, str]]) -> Xml:
+    """`<xml><ToUserName>…</ToUserName>…</xml>`"""
+    document = Xml(Style(XmlFormat(declaration=False)), "xml")
+    document.fill(dict(fields))
+    return document
 
 
 def message(
@@ -108,7 +55,7 @@ def message(
         nonce=nonce,
         random=random.Random(7).randbytes,
         content_type=content_type,
-        document=Plain(document) if isinstance(document, bytes) else document,
+        document=Bytes(document) if isinstance(document, bytes) else document,
         values={
             "message.id": id,
             "timestamp": str(int(now)),
@@ -126,18 +73,28 @@ def message(
 
 
 class Received:
-    """What the server at the other end has of a request."""
+    """What the server at the other end has of a request, read from its bytes by h11."""
 
     def __init__(self, message: Message) -> None:
-        self.method = message.method
-        target = with_query(message.target.path, message.query)
-        self.url = f"{message.target.scheme}://{message.target.authority}{target}"
-        self.body = message.document.encoded()
-        self.query = dict(message.query)
-        own = [("Host", message.target.authority), ("Content-Type", message.content_type)]
-        own += [("Content-Length", str(len(self.body)))]
-        self.headers = dict(own + message.headers)
-        assert len(self.headers) == len(own) + len(message.headers)
+        request = assemble(message, Timeouts())
+        connection = h11.Connection(h11.SERVER)
+        connection.receive_data(request.head + request.body)
+        head, data, end = connection.next_event(), connection.next_event(), connection.next_event()
+        assert isinstance(head, h11.Request)
+        self.method = head.method.decode()
+        self.url = f"{message.target.scheme}://{message.target.authority}{head.target.decode()}"
+        self.query = dict(parse_qsl(urlsplit(self.url).query, keep_blank_values=True))
+        lines = [(name.decode(), value.decode("latin-1")) for name, value in head.headers.raw_items()]
+        self.headers = dict(lines)
+        assert len({name.lower() for name in self.headers}) == len(lines)
+        if isinstance(data, h11.EndOfMessage):
+            self.body = b""
+        else:
+            assert isinstance(data, h11.Data)
+            assert isinstance(end, h11.EndOfMessage)
+            self.body = bytes(data.data)
+        assert self.body == request.body
+        assert connection.trailing_data == (b"", False)
 
 
 def signers(*configurations: dict[str, Any]) -> tuple[Signer, ...]:

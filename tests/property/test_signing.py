@@ -23,9 +23,10 @@ from cryptography.hazmat.primitives.hashes import SHA256, SM3, Hash
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.messages import Form, Json, Received, message, signed
+from tests.messages import Received, message, signed
 
 from posthouse.domain.signing import Algorithm
+from posthouse.wire.documents import Form, JsonText
 from posthouse.wire.message import Message, Unsendable
 
 RSA = rsa.generate_private_key(65537, 2048)
@@ -120,9 +121,10 @@ class Receiver:
                 self.url = self.url[: self.url.rindex(f"{name}=") - 1]  # it was put last
             case _:
                 value = self.fields.pop(name)
-                self.body = json.dumps(self.fields, separators=(",", ":"), ensure_ascii=False).encode()
-                if not received.body.startswith(b"{"):
-                    self.body = received.body[: received.body.rindex(f"{name}=".encode())].removesuffix(b"&")
+                # It was put last, into the same bytes.
+                mark = f'"{name}":' if received.body.startswith(b"{") else f"{name}="
+                before = received.body[: received.body.rindex(mark.encode())]
+                self.body = before.removesuffix(b",") + b"}" if before.startswith(b"{") else before.removesuffix(b"&")
         self.values = value
 
     @staticmethod
@@ -306,7 +308,7 @@ def keys_for(algorithm: str, shared: list[str]) -> tuple[list[str], list[bytes]]
 
 def made(document: tuple[bool, dict[str, str]], values: dict[str, str]) -> Message:
     as_json, fields = document
-    body = Json(json.dumps(fields).encode()) if as_json else Form(list(fields.items()))
+    body = JsonText(json.dumps(fields).encode()) if as_json else Form(list(fields.items()))
     return message(body, url="https://example.com:8443/hook?z=1&name=%2Bx+y", query=[("n", "1 &")], values=values)
 
 

@@ -13,9 +13,10 @@ from posthouse.domain.endpoint import Timeouts
 from posthouse.domain.exchange import Request
 from posthouse.domain.formats import Method
 from posthouse.domain.limits import REQUEST_HEAD_BYTES_MAX, URL_LENGTH_MAX
-from posthouse.wire.documents import Gzipped, encoded_query
+from posthouse.wire.documents import Gzipped
 from posthouse.wire.headers import fault_of, is_content_type
 from posthouse.wire.message import Message, Unsendable
+from posthouse.wire.query import request_path
 from posthouse.wire.render import DEFAULT_HEADERS
 
 _METHODS: Final = frozenset(Method)
@@ -68,10 +69,7 @@ def _checked(headers: list[tuple[str, str]]) -> dict[str, tuple[str, str]]:
 
 def _path(message: Message) -> str:
     """The request target: the URL's own path and query, and after them what the message adds."""
-    path = message.target.path
-    if message.query:
-        joint = "" if path[-1] in "?&" else "&" if "?" in path else "?"
-        path = f"{path}{joint}{encoded_query(message.query, message.charset)}"
+    path = request_path(message)
     length = len(message.target.scheme) + len("://") + len(message.target.authority) + len(path)
     if length > URL_LENGTH_MAX:
         raise Unsendable(f"the URL with its query is {length} characters long, more than {URL_LENGTH_MAX}")

@@ -1,22 +1,28 @@
-"""Parameters that are added to a URL, as they go onto the request line.
-
-Source: RFC 3986, section 3.4. All but its unreserved characters are percent-encoded (UTF-8), a space as `%20`: what is
-read the same as a query and as a form.
-"""
+"""The request target of a message: what its signatures are about and what its first line says, one and the same."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from urllib.parse import quote
+from urllib.parse import parse_qsl
 
-_KEPT = "-._~"
+from posthouse.wire.documents import encoded_query
+from posthouse.wire.message import Message
 
 
-def with_query(path: str, added: Sequence[tuple[str, str]]) -> str:
-    """A path, with a query or without one, and what is added to its query, in order."""
-    if not added:
+def request_path(message: Message) -> str:
+    """The URL's own path and query, and after them what was added to the message so far."""
+    path = message.target.path
+    if not message.query:
         return path
-    parameters = "&".join([f"{quote(name, safe=_KEPT)}={quote(value, safe=_KEPT)}" for name, value in added])
-    if "?" not in path:
-        return f"{path}?{parameters}"
-    return f"{path}{parameters}" if path.endswith(("?", "&")) else f"{path}&{parameters}"
+    joint = "" if path[-1] in "?&" else "&" if "?" in path else "?"
+    return f"{path}{joint}{encoded_query(message.query, message.charset)}"
+
+
+def request_url(message: Message) -> str:
+    """The same with scheme and host in front (the port only where it is not the scheme's own)."""
+    return f"{message.target.scheme}://{message.target.authority}{request_path(message)}"
+
+
+def parameters(message: Message) -> list[tuple[str, str]]:
+    """The parameters of the request target as texts, in order."""
+    query = request_path(message).partition("?")[2]
+    return parse_qsl(query, keep_blank_values=True, encoding=message.charset)

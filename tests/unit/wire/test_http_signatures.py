@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from typing import Any
 
@@ -11,9 +10,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from http_message_signatures import HTTPMessageVerifier, InvalidSignature, MappingKeyResolver, algorithms
-from tests.messages import NONCE, Plain, Received, message, signed
+from tests.messages import NONCE, Received, message, signed
 
 from posthouse.domain.signing import DigestAlgorithm
+from posthouse.wire.documents import Bytes
 from posthouse.wire.message import Unsendable
 from posthouse.wire.signing.http import content_digest
 
@@ -133,7 +133,7 @@ def verify(received: Received, algorithm: str, *, key_id: str = "key 1", public:
 
 def request_with_all() -> Any:
     return message(
-        Plain('{"name":"驿站"}'.encode()),
+        Bytes('{"name":"驿站"}'.encode()),
         url="https://shop.example.com:8443/foo/%2Fbar?param=Value&Pet=dog~%2b+x",
         now=time.time(),
         headers=[("X-Shop", "42")],
@@ -233,12 +233,3 @@ def test_get_has_nothing_of_a_body(component: str) -> None:
     configuration = {"kind": "http", "algorithm": "hmac-sha256", "key": "k", "components": [component]}
     with pytest.raises(Unsendable, match=component):
         signed(message(b"", method="GET"), configuration, keys={"k": "secret"})
-
-
-def test_a_header_that_comes_in_several_lines_is_covered_as_one() -> None:
-    configuration = {"kind": "http", "algorithm": "hmac-sha256", "key": "k", "components": ["x-a"]}
-    one = signed(message(headers=[("X-A", "1, 2")]), configuration, keys={"k": "secret"})
-    made = message(headers=[("X-A", "1"), ("x-a", "2")])
-    two = signed(made, configuration, keys={"k": "secret"})
-    assert one.headers["Signature"] == two.headers["Signature"]
-    assert base64.b64decode(one.headers["Signature"].removeprefix("sig1=:").removesuffix(":"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import hmac
 import json
@@ -11,6 +12,7 @@ import string
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 import pytest
@@ -25,13 +27,13 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from joserfc.jwk import RSAKey
 from standardwebhooks import Webhook as Reference
-from tests.messages import NOW, Form, Json, Xml, message, signed, signers
+from tests.messages import NOW, message, signed, signers, xml
 
 from posthouse.domain.errors import Invalid
 from posthouse.domain.limits import SIGNED_PARTS_MAX, SIGNERS_MAX
 from posthouse.domain.signing import Algorithm, KeyEncoding, Place
+from posthouse.wire.documents import Form, Gzipped, JsonText
 from posthouse.wire.message import Unsendable
-from posthouse.wire.query import with_query
 from posthouse.wire.signing.keys import Keys
 from posthouse.wire.signing.signers import compile_signers, header_names
 from posthouse.wire.template import REQUEST_VALUES
@@ -50,6 +52,18 @@ def custom(**more: Any) -> dict[str, Any]:
         "parts": ["{body}"],
         "signature": {"in": "header", "name": "X-Signature"},
     } | more
+
+
+def http(**more: Any) -> dict[str, Any]:
+    return {"kind": "http", "algorithm": "hmac-sha256", "key": "k"} | more
+
+
+def token(**more: Any) -> dict[str, Any]:
+    return {"kind": "jwt", "algorithm": "HS256", "key": "long", "token": {"in": "header", "name": "T"}} | more
+
+
+def at(place: str, name: str, value: str = "") -> dict[str, Any]:
+    return {"in": place, "name": name, "value": value}
 
 
 def pem(key: Any, *, passphrase: bytes | None = None, form: PrivateFormat = PrivateFormat.PKCS8) -> str:
@@ -94,7 +108,7 @@ def test_signers_work_in_the_order_that_leaves_nothing_changed_after_it_was_sign
     ]
     keys = {"k": "secret", "hook": WHSEC}
     for order in (configurations, configurations[::-1]):
-        received = signed(message(Json(b'{"a":1,"b":"x"}')), *order, keys=keys)
+        received = signed(message(JsonText(b'{"a":1,"b":"x"}')), *order, keys=keys)
         body = json.loads(received.body)
         assert body["sign"] == hmac.new(b"secret", b"a=1&b=x", hashlib.sha256).hexdigest()
         assert received.query["sig"] == hmac.new(b"secret", b"https://example.com/webhook", hashlib.sha256).hexdigest()
@@ -110,7 +124,7 @@ def test_signers_work_in_the_order_that_leaves_nothing_changed_after_it_was_sign
 
 def test_what_goes_along_is_there_before_it_is_signed() -> None:
     received = signed(
-        message(Json(b'{"a":"1"}')),
+        message(JsonText(b'{"a":"1"}')),
         custom(
             parts=["{body}|{url}|{pairs}"],
             pairs={"pair": "{name}{value}", "separator": ""},
@@ -139,7 +153,7 @@ def test_one_key_signs_unless_there_is_room_for_several() -> None:
 
 
 def test_what_is_signed_before_and_after_encryption() -> None:
-    made = message(Json(b'{"encrypt":"c2VjcmV0"}'))
+    made = message(JsonText(b'{"encrypt":"c2VjcmV0"}'))
     made.plain = b'{"name":"john"}'
     received = signed(made, custom(parts=["{plain}|{body}|{plain.sha1}"]), keys={"k": "secret"})
     content = b'{"name":"john"}|{"encrypt":"c2VjcmV0"}|' + hashlib.sha1(made.plain).hexdigest().encode()
@@ -166,30 +180,52 @@ def test_names_of_the_headers_that_signers_add() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        ("/hook", "/hook?a=1%20%262&%C3%BC=%2B"),
-        ("/hook?b=2", "/hook?b=2&a=1%20%262&%C3%BC=%2B"),
-        ("/hook?", "/hook?a=1%20%262&%C3%BC=%2B"),
-        ("/hook?b&", "/hook?b&a=1%20%262&%C3%BC=%2B"),
-    ],
-)
-def test_what_is_added_to_a_url(path: str, expected: str) -> None:
-    assert with_query(path, [("a", "1 &2"), ("ü", "+")]) == expected
-    assert with_query(path, []) == path
+@pytest.mark.parametrize("path", ["/hook", "/hook?b=2", "/hook?", "/hook?b&"])
+def test_the_url_that_is_signed_is_the_one_that_is_sent(path: str) -> None:
+    made = message(url=f"https://example.com:8443{path}", query=[("a", "1 &2"), ("ü", "+")])
+    received = signed(made, custom(parts=["{url}"]), keys={"k": "secret"})
+    assert received.url.startswith("https://example.com:8443/hook?")
+    expected = hmac.new(b"secret", received.url.encode(), hashlib.sha256).hexdigest()
+    assert received.headers["X-Signature"] == expected
+
+
+def test_what_is_compressed_is_signed_as_it_is_sent() -> None:
+    document = JsonText(json.dumps({"a": {"b": "x" * 5000}}).encode())
+    digest = {
+        "kind": "http",
+        "algorithm": "hmac-sha256",
+        "key": "k",
+        "components": ["content-digest", "content-encoding"],
+    }
+    made = message(Gzipped(document))
+    received = signed(made, custom(signature=at("field", "/a/c")), digest, keys={"k": "secret"})
+    assert received.headers["Content-Encoding"] == "gzip"
+    expected = base64.b64encode(hashlib.sha256(received.body).digest()).decode()
+    assert received.headers["Content-Digest"] == f"sha-256=:{expected}:"
+    assert set(json.loads(gzip.decompress(received.body))["a"]) == {"b", "c"}
+    with pytest.raises(Unsendable, match="content-encoding"):
+        signed(message(), digest, keys={"k": "secret"})
+    with pytest.raises(Unsendable, match="belongs into the body"):
+        signed(message(Gzipped(Form([("a", "1")]))), custom(signature=at("field", "/b/c")), keys={"k": "secret"})
 
 
 # Fields
+
+
+def test_who_takes_the_signature_out_of_a_body_has_what_was_signed() -> None:
+    document = JsonText(b'{ "a": 1.50,\n "b": {"c":  [] } }')
+    received = signed(message(document), custom(signature=at("field", "sign")), keys={"k": "secret"})
+    expected = hmac.new(b"secret", b'{"a":1.50,"b":{"c":  [] }}', hashlib.sha256).hexdigest()
+    assert received.body == b'{"a":1.50,"b":{"c":  [] },"sign":"%b"}' % expected.encode()
 
 
 def test_fields_that_lie_deeper() -> None:
     body = b'{"a":{"b/c":[{"d":1.50},{"d":null},{"d":"x"},true]},"t":"text"}'
     parts = ["{field./a/b~1c/0/d},{field./a/b~1c/1/d},{field./a/b~1c/2/d},{field./a/b~1c/3},{field./t},{field.none?}"]
     configuration = custom(parts=parts, signature={"in": "field", "name": "/a/b~1c/1/d"})
-    received = signed(message(Json(body)), configuration, keys={"k": "secret"})
+    received = signed(message(JsonText(body)), configuration, keys={"k": "secret"})
     signature = json.loads(received.body)["a"]["b/c"][1]["d"]
-    assert signature == hmac.new(b"secret", b"1.5,,x,true,text,", hashlib.sha256).hexdigest()
+    assert signature == hmac.new(b"secret", b"1.50,,x,true,text,", hashlib.sha256).hexdigest()
 
 
 @pytest.mark.parametrize(
@@ -198,12 +234,12 @@ def test_fields_that_lie_deeper() -> None:
         (b"bytes", custom(parts=["{field.a}"]), "fields of the body: the body has no fields"),
         (b"bytes", custom(parts=["{pairs}"], pairs={}), "fields of the body: the body has no fields"),
         (b"bytes", custom(signature={"in": "field", "name": "a"}), "belongs into the body: the body has no fields"),
-        (Json(b"{}"), custom(parts=["{field.a}"]), "the field a, which this body does not have"),
-        (Json(b'{"a":1}'), custom(parts=["{field./a/b}"]), "the field a/b, which this body does not have"),
-        (Json(b'{"a":[]}'), custom(signature={"in": "field", "name": "/a/0"}), "no place /a/0 for the signature"),
-        (Json(b'{"a":1}'), custom(signature={"in": "field", "name": "/a/b"}), "no place /a/b for the signature"),
+        (JsonText(b"{}"), custom(parts=["{field.a}"]), "the field a, which this body does not have"),
+        (JsonText(b'{"a":1}'), custom(parts=["{field./a/b}"]), "the field a/b, which this body does not have"),
+        (JsonText(b'{"a":[]}'), custom(signature={"in": "field", "name": "/a/0"}), "no place /a/0 for the signature"),
+        (JsonText(b'{"a":1}'), custom(signature={"in": "field", "name": "/a/b"}), "no place /a/b for the signature"),
         (Form([("a", "1")]), custom(signature={"in": "field", "name": "/a/b"}), "belongs into a JSON body"),
-        (Xml([("a", "1")]), custom(signature={"in": "field", "name": "/a/b"}), "belongs into a JSON body"),
+        (xml([("a", "1")]), custom(signature={"in": "field", "name": "/a/b"}), "belongs into a JSON body"),
         (Form([("a", "é")]), custom(parts=["{field.a}"], charset="gbk"), None),
         (Form([("a", "😀")]), custom(parts=["{field.a}"], charset="gbk"), "a character that gbk cannot write"),
     ],
@@ -221,28 +257,36 @@ def test_bodies_that_cannot_be_signed_this_way(
 # What must not get through
 
 
-@pytest.mark.parametrize("place", ["header", "query", "field"])
-@pytest.mark.parametrize("evil", ["a\r\nX-Evil: 1", "a\nb", "a\0b", "\x85"])
+EVIL = ["a\r\nX-Evil: 1", "a\nb", "a\0b", "\x85"]
+
+
+@pytest.mark.parametrize("place", ["query", "field"])
+@pytest.mark.parametrize("evil", EVIL)
 def test_control_characters_of_an_event_are_sent_nowhere(place: str, evil: str) -> None:
-    along = {"in": place, "name": "X-Type", "value": "{event.type}"}
+    along = at(place, "X-Type", "{event.type}")
     with pytest.raises(Unsendable) as refused:
-        signed(message(Json(b"{}"), values={"event.type": evil}), custom(also=[along]), keys={"k": "secret"})
+        signed(message(JsonText(b"{}"), values={"event.type": evil}), custom(also=[along]), keys={"k": "secret"})
     assert "evil" not in str(refused.value).lower()
-    token = {
-        "kind": "jwt",
-        "algorithm": "HS256",
-        "key": "k",
-        "token": {"in": place, "name": "T", "value": "{event.type}{token}"},
-    }
+    proof = token(token=at(place, "T", "{event.type}{token}"))
     with pytest.raises(Unsendable):
-        signed(message(Json(b"{}"), values={"event.type": evil}), token, keys={"k": "s" * 32})
+        signed(message(JsonText(b"{}"), values={"event.type": evil}), proof, keys={"long": "s" * 32})
 
 
-def test_values_that_no_header_can_have() -> None:
-    along = {"in": "header", "name": "X-Type", "value": "{event.type}"}
-    for value in ("订单", " x", "x ", "😀"):
-        with pytest.raises(Unsendable, match="header X-Type cannot be sent"):
-            signed(message(values={"event.type": value}), custom(also=[along]), keys={"k": "secret"})
+@pytest.mark.parametrize("value", [*EVIL, "订单", "100%", "😀"])
+def test_what_an_event_brings_into_a_header_is_percent_encoded(value: str) -> None:
+    along = [
+        at("header", "X-Type", "{event.type}"),
+        at("header", "X-Field", "{field.a}"),
+        at("header", "X-Url", "{url}"),
+    ]
+    made = message(
+        JsonText(json.dumps({"a": value}).encode()), url="https://example.com/%2F", values={"event.type": value}
+    )
+    received = signed(made, custom(also=along), keys={"k": "secret"})
+    assert unquote(received.headers["X-Type"]) == unquote(received.headers["X-Field"]) == value
+    assert received.headers["X-Url"] == "https://example.com/%2F"
+    with pytest.raises(Unsendable, match="header X-Type cannot be sent"):
+        signed(message(values={"event.type": f" {value}"}), custom(also=along[:1]), keys={"k": "secret"})
 
 
 def test_what_is_there_already_is_not_replaced() -> None:
@@ -285,18 +329,6 @@ P256_JWK = {
     "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
     "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
 }
-
-
-def http(**more: Any) -> dict[str, Any]:
-    return {"kind": "http", "algorithm": "hmac-sha256", "key": "k"} | more
-
-
-def token(**more: Any) -> dict[str, Any]:
-    return {"kind": "jwt", "algorithm": "HS256", "key": "long", "token": {"in": "header", "name": "T"}} | more
-
-
-def at(place: str, name: str, value: str = "") -> dict[str, Any]:
-    return {"in": place, "name": name, "value": value}
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from gidgethub import ValidationFailure
 from gidgethub.sansio import validate_event
 from slack_sdk.signature import Clock, SignatureVerifier
-from tests.messages import NONCE, NOW, Form, Json, Plain, Received, Xml, message, signed
+from tests.messages import NONCE, NOW, Received, message, signed, xml
 from wechatpayv3.utils import rsa_verify
+
+from posthouse.wire.documents import Bytes, Form, JsonText
 
 BODY = '{"type":"order.created","data":{"name":"驿站"}}'.encode()
 SECRET = "It's a Secret to Everybody"
@@ -354,7 +356,7 @@ def feishu_accepts(received: Received, encrypt_key: str) -> bool:
 
 
 def test_feishu_signs_what_is_sent_though_it_is_encrypted() -> None:
-    made = message(Json(b'{"encrypt":"P37w+VZImNgPEO1RBhJ6RtKl7n6zymIbEG1pReEzghk="}'))
+    made = message(JsonText(b'{"encrypt":"P37w+VZImNgPEO1RBhJ6RtKl7n6zymIbEG1pReEzghk="}'))
     made.plain = b"hello world"
     received = signed(made, FEISHU, keys={"hook": "test key"})
     assert feishu_accepts(received, "test key")
@@ -373,7 +375,7 @@ def test_dingtalk() -> None:
         "1a3NBxmCFwkCJvfoQ7WhJHB+iX3qHPsc9JbaDznE1i03peOk1LaOQoRz3+nlyGNhwmwJ3vDMG+OzrHMeiZI7gTRWVdUBmfxjZ8Ej23JVYa9V"
         "rYeJ5as7XM/ZpulX8NEQis44w53h1qAgnC3PRzM7Zc/D6Ibr0rgUathB6zRHP8PYrfgnNOS9PhSBdHlegK+AGGanfwjXuQ9+0pZcy0w9lQ=="
     )
-    made = message(Json(json.dumps({"encrypt": encrypted}).encode()), now=1445827045.067, nonce="nEXhMP4r")
+    made = message(JsonText(json.dumps({"encrypt": encrypted}).encode()), now=1445827045.067, nonce="nEXhMP4r")
     received = signed(made, DINGTALK, keys={"hook": "123456"})
     assert received.query == {
         "timestamp": "1445827045067",
@@ -387,7 +389,7 @@ def test_dingtalk() -> None:
 def test_wechat() -> None:
     encrypted = "P9nAzCzyDtyTWESHep1vC5X9xho/qYX3Zpb4yKa9SKld1DsH3Iyt3tP3zNdtp+4RPcs8TgAE7OaBO+FZXvnaqQ=="
     made = message(
-        Xml([("ToUserName", "wx5823bf96d3bd56c7"), ("Encrypt", encrypted)]),
+        xml([("ToUserName", "wx5823bf96d3bd56c7"), ("Encrypt", encrypted)]),
         url="https://example.com/wechat?app=1",
         now=1409659589,
         nonce="263014780",
@@ -495,7 +497,7 @@ def test_wechat_pay_v2(algorithm: str, expected: str) -> None:
         ("sign", "what was there"),
     ]
     keys = {"hook": "192006250b4c09247ec02edce69f6a2d"}
-    received = signed(message(Xml(fields)), WECHAT_PAY_V2 | {"algorithm": algorithm}, keys=keys)
+    received = signed(message(xml(fields)), WECHAT_PAY_V2 | {"algorithm": algorithm}, keys=keys)
     assert f"<sign>{expected}</sign>".encode() in received.body
     assert received.body.count(b"<sign>") == 1
 
@@ -531,7 +533,7 @@ def adyen_notification(**fields: Any) -> bytes:
 
 
 def test_adyen_in_the_body() -> None:
-    received = signed(message(Json(adyen_notification())), ADYEN, keys={"hook": ADYEN_KEY})
+    received = signed(message(JsonText(adyen_notification())), ADYEN, keys={"hook": ADYEN_KEY})
     told = json.loads(received.body)
     item = told["notificationItems"][0]["NotificationRequestItem"]
     assert item["additionalData"] == {"hmacSignature": "coqCmt/IZ4E3CzPvMY8zTjQVL5hYJUiBRg8UU+iCWo0="}
@@ -542,7 +544,7 @@ def test_adyen_in_the_body() -> None:
         "originalReference": "1",
         "amount": {"value": 1.10, "currency": "X"},
     }
-    received = signed(message(Json(adyen_notification(**kept))), ADYEN, keys={"hook": ADYEN_KEY})
+    received = signed(message(JsonText(adyen_notification(**kept))), ADYEN, keys={"hook": ADYEN_KEY})
     told = json.loads(received.body)
     assert told["notificationItems"][0]["NotificationRequestItem"]["additionalData"]["cardSummary"] == "7777"
     assert is_valid_hmac_notification(told, ADYEN_KEY)
@@ -551,7 +553,7 @@ def test_adyen_in_the_body() -> None:
 
 
 def test_adyen_in_a_header() -> None:
-    received = signed(message(Plain(BODY)), ADYEN_HEADER, keys={"hook": ADYEN_KEY})
+    received = signed(message(Bytes(BODY)), ADYEN_HEADER, keys={"hook": ADYEN_KEY})
     assert is_valid_hmac_payload(received.headers["HmacSignature"], ADYEN_KEY, received.body)
     assert not is_valid_hmac_payload(received.headers["HmacSignature"], ADYEN_KEY, received.body + b" ")
     assert len(binascii.a2b_base64(received.headers["HmacSignature"])) == 32

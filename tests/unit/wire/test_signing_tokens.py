@@ -13,7 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from joserfc import jws
 from joserfc.jwk import ECKey, OctKey, RSAKey
-from tests.messages import EVENT_ID, NOW, Json, Received, message, signed
+from tests.messages import EVENT_ID, NOW, Received, message, signed
+
+from posthouse.wire.documents import JsonText
 
 SHARED = "a shared secret of more than 32 bytes"
 RSA = rsa.generate_private_key(65537, 2048)
@@ -81,7 +83,7 @@ def test_without_a_lifetime_it_does_not_expire_and_goes_where_it_is_told() -> No
     received = signed(message(), config, keys={"k": SHARED})
     assert jwt.decode(received.query["token"], SHARED, algorithms=["HS256"]) == {"iat": int(NOW)}
     received = signed(
-        message(Json(b'{"a":1}')), configuration(token={"in": "field", "name": "/proof/jwt"}), keys={"k": SHARED}
+        message(JsonText(b'{"a":1}')), configuration(token={"in": "field", "name": "/proof/jwt"}), keys={"k": SHARED}
     )
     assert jwt.decode(json.loads(received.body)["proof"]["jwt"], SHARED, algorithms=["HS256"])
 

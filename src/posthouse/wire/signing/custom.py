@@ -59,6 +59,7 @@ class CustomSigner:
         turn.pairs = self._pairs
         for spot in self._also:
             spot.fill(turn)
+        self._signature.prepare(turn)
         texts: list[str] = []
         content: bytes | None = None
         for key in self._keys:

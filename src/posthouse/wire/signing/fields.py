@@ -8,11 +8,12 @@ numbers as they are written in the body, `true`, `false`, nothing for `null`, an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol, runtime_checkable
+from typing import Final
 
 import msgspec
 
 from posthouse.domain.errors import Invalid
+from posthouse.wire.documents import JsonFields
 from posthouse.wire.message import Document, Unsendable
 
 _object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -20,15 +21,6 @@ _array: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _text: Final = msgspec.json.Decoder(str).decode
 _encode: Final = msgspec.json.Encoder().encode
 _BROKEN: Final = (msgspec.MsgspecError, ValueError, RecursionError)
-
-
-@runtime_checkable
-class JsonFields(Protocol):
-    """A document whose fields can be JSON."""
-
-    def put_json(self, name: str, value: bytes) -> None:
-        """Set a top-level field to some JSON."""
-        ...
 
 
 def pairs_of(document: Document) -> list[tuple[str, str]]:
@@ -65,23 +57,30 @@ def text_at(fields: Mapping[str, str], steps: Sequence[str]) -> str | None:
         return None
 
 
+def open_fields(document: Document) -> None:
+    """Before a body is signed that a signature is put into: who takes that field away has what was signed."""
+    if isinstance(document, JsonFields):
+        try:
+            document.open()
+        except Invalid as error:
+            raise Unsendable(f"the signature belongs into the body: {error}") from None
+
+
 def put_field(document: Document, steps: Sequence[str], value: str) -> None:
     """Set a field, in its place or at the end. Raises: Unsendable where the body has no such place."""
     top, *rest = steps
     try:
         if not rest:
             document.put(top, value)
-            return
-        fields = dict(document.pairs())
+        elif isinstance(document, JsonFields):
+            fields = dict(document.pairs())
+            document.put_json(top, bytes(_with(msgspec.Raw(fields.get(top, "{}").encode()), rest, value)))
+        else:
+            raise Unsendable("the signature belongs into a JSON body, and this body is none")
     except Invalid as error:
         raise Unsendable(f"the signature belongs into the body: {error}") from None
-    if not isinstance(document, JsonFields):
-        raise Unsendable("the signature belongs into a JSON body, and this body is none")
-    try:
-        changed = _with(msgspec.Raw(fields.get(top, "{}").encode()), rest, value)
     except (LookupError, *_BROKEN):
         raise Unsendable(f"the body has no place /{'/'.join(steps)} for the signature") from None
-    document.put_json(top, bytes(changed))
 
 
 def _children(value: msgspec.Raw) -> dict[str, msgspec.Raw]:

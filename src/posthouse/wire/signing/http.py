@@ -15,7 +15,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from typing import Final
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
 import msgspec
 
@@ -23,11 +23,12 @@ from posthouse.domain.errors import Invalid
 from posthouse.domain.limits import NAME_LENGTH_MAX, SIGNED_PARTS_MAX, TEXT_LENGTH_MAX
 from posthouse.domain.signing import DigestAlgorithm
 from posthouse.domain.signing import HttpSigner as Configuration
+from posthouse.wire.documents import Gzipped
 from posthouse.wire.message import Message, Unsendable
+from posthouse.wire.query import parameters, request_path, request_url
 from posthouse.wire.signing.algorithms import Sign, http_sign
 from posthouse.wire.signing.keys import Keys
 from posthouse.wire.signing.places import add_header
-from posthouse.wire.signing.texts import request_path, request_url
 
 CONTENT_DIGEST: Final = "content-digest"
 SIGNATURE_INPUT: Final = "Signature-Input"
@@ -62,6 +63,7 @@ _DERIVED: Final[dict[str, Component]] = {
 _FRAMED: Final[dict[str, Component]] = {
     "content-type": lambda message, body: _content_type(message),
     "content-length": lambda message, body: _content_length(message, body),
+    "content-encoding": lambda message, body: _content_encoding(message),
     "host": lambda message, body: message.target.authority,
 }
 
@@ -194,23 +196,26 @@ def _content_length(message: Message, body: bytes) -> str:
     return str(len(body))
 
 
+def _content_encoding(message: Message) -> str:
+    if message.method == _BODILESS or not (isinstance(message.document, Gzipped) and message.document.compressed):
+        raise _absent("content-encoding")
+    return "gzip"
+
+
 def _absent(name: str) -> Unsendable:
     return Unsendable(f"the signature is to cover the header {name}, which this request does not have")
 
 
 def _header(message: Message, name: str) -> str:
-    values = [value.strip(" \t") for other, value in message.headers if other.lower() == name]
-    if not values:
-        raise _absent(name)
-    return ", ".join(values)
+    for other, value in message.headers:  # none of them is there twice
+        if other.lower() == name:
+            return value
+    raise _absent(name)
 
 
 def _query_parameter(message: Message, name: str) -> str:
     """RFC 9421, section 2.2.8: decoded as a form, and encoded again; the name is written as it is after encoding."""
-    query = request_path(message).partition("?")[2]
-    found = [
-        value for other, value in parse_qsl(query, keep_blank_values=True) if quote(other, safe=_FORM_KEPT) == name
-    ]
+    found = [value for other, value in parameters(message) if quote(other, safe=_FORM_KEPT) == name]
     if len(found) != 1:
         raise Unsendable(f"the signature is to cover the parameter {name}, which this request has {len(found)} times")
     return quote(found[0], safe=_FORM_KEPT).replace("~", "%7E")

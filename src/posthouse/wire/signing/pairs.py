@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
-from urllib.parse import parse_qsl
 
 from posthouse.domain.errors import Invalid
 from posthouse.domain.signing import Pairs, PairSource, Place, Placed
-from posthouse.wire.message import Message
+from posthouse.wire.query import parameters
 from posthouse.wire.signing.texts import Turn
 from posthouse.wire.template import Template
 
@@ -32,13 +31,8 @@ def compile_pairs(config: Pairs, signature: Placed, *, path: str) -> Callable[[T
         excluded.add(signature.name)
 
     def written(turn: Turn) -> str:
-        pairs = turn.fields if config.source is PairSource.BODY else _parameters(turn.message)
+        pairs = turn.fields if config.source is PairSource.BODY else parameters(turn.message)
         counted = sorted((name, value) for name, value in pairs if name not in excluded and (value or config.blank))
         return config.separator.join([template.fill({"name": name, "value": value}) for name, value in counted])
 
     return written
-
-
-def _parameters(message: Message) -> list[tuple[str, str]]:
-    _, _, query = message.target.path.partition("?")
-    return parse_qsl(query, keep_blank_values=True) + message.query

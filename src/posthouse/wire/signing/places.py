@@ -11,7 +11,7 @@ from posthouse.domain.limits import NAME_LENGTH_MAX
 from posthouse.domain.signing import Place, Placed
 from posthouse.wire.headers import fault_of
 from posthouse.wire.message import Message, Unsendable
-from posthouse.wire.signing.fields import pointer, put_field
+from posthouse.wire.signing.fields import open_fields, pointer, put_field
 from posthouse.wire.signing.texts import Names, SentText, Turn
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -40,6 +40,12 @@ class Spot:
         self.text: Final = sent_text(text, config.place, known=known, path=f"{path}.value")
         self.put: Final = _put(config, f"{path}.name")
 
+    def prepare(self, turn: Turn) -> None:
+        """To be done before what is put there is made. Raises: Unsendable."""
+        if self.place is Place.FIELD:
+            open_fields(turn.message.document)
+            turn.body_changed()
+
     def fill(self, turn: Turn) -> None:
         """Put it there. Raises: Unsendable."""
         self.put(turn.message, self.text.of(turn))
@@ -52,7 +58,7 @@ def sent_text(text: str, place: Place, *, known: Names, path: str, continues: bo
 
     Raises: Invalid for an unknown name, and for a character that cannot be sent there.
     """
-    template = SentText(text, known=known, path=path)
+    template = SentText(text, known=known, path=path, header=place is Place.HEADER)
     if _CONTROL.search(text):
         raise Invalid("a value that is sent holds no line break or other control", path=path)
     sample = template.sample("x")

@@ -22,8 +22,9 @@ from typing import Final
 
 from posthouse.domain.errors import Invalid
 from posthouse.domain.signing import Encoding
+from posthouse.wire.headers import percent_encoded
 from posthouse.wire.message import Message, Unsendable
-from posthouse.wire.query import with_query
+from posthouse.wire.query import request_path, request_url
 from posthouse.wire.signing.algorithms import digest
 from posthouse.wire.signing.fields import pairs_of, pointer, text_at
 from posthouse.wire.template import Template
@@ -68,15 +69,6 @@ class Turn:
 
 
 Resolver = Callable[[Turn], str | bytes]
-
-
-def request_path(message: Message) -> str:
-    """The request target: path and query with all that was added to it so far."""
-    return with_query(message.target.path, message.query)
-
-
-def request_url(message: Message) -> str:
-    return f"{message.target.scheme}://{message.target.authority}{request_path(message)}"
 
 
 _SENT: Final[dict[str, Resolver]] = {
@@ -151,18 +143,32 @@ class Known:
 
 
 class SentText(Template):
-    """A template of what is sent: a header's value, a claim. Raises: Invalid, as `Template`."""
+    """A template of what is sent: a header's value, a claim. Raises: Invalid, as `Template`.
+
+    In a `header` what an event brings along is percent-encoded, as in the headers that an endpoint adds.
+    """
 
     __slots__ = ("_pieces",)
 
-    def __init__(self, text: str, *, known: Names, path: str) -> None:
+    def __init__(self, text: str, *, known: Names, path: str, header: bool = False) -> None:
         super().__init__(text, known=known, path=path)
-        self._pieces: Final = tuple(_resolver(part, path) if named else part for named, part in self._parts)
+        self._pieces: Final = tuple(
+            (_resolver(part, path), header and not _is_ours(part)) if named else part for named, part in self._parts
+        )
 
     def of(self, turn: Turn) -> str:
         """Raises: Unsendable where one of its names stands for nothing here."""
-        texts = [piece if isinstance(piece, str) else piece(turn) for piece in self._pieces]
-        return "".join([text for text in texts if isinstance(text, str)])
+        return "".join([piece if isinstance(piece, str) else _sent(*piece, turn) for piece in self._pieces])
+
+
+def _sent(resolver: Resolver, encode: bool, turn: Turn) -> str:
+    value = resolver(turn)
+    assert isinstance(value, str), "bytes are for what is signed alone"
+    return percent_encoded(value) if encode else value
+
+
+def _is_ours(name: str) -> bool:
+    return name in _SENT or name in _SIGNATURE or name in _TOKEN or _DIGEST.fullmatch(name) is not None
 
 
 class SignedText(Template):

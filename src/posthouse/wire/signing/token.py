@@ -52,6 +52,7 @@ class JwtSigner:
 
     def apply(self, message: Message) -> None:
         turn = Turn(message, key_id=self._config.key_id)
+        self._spot.prepare(turn)
         issued = int(message.now)
         claims: dict[str, str | int | bool] = {
             name: claim.of(turn) if isinstance(claim, SentText) else claim for name, claim in self._claims
