@@ -41,16 +41,16 @@ class Compression(StrEnum):
 
 
 class Charset(StrEnum):
-    """What a body may be written in. What a charset cannot write is `&#128512;`, in XML and in forms."""
+    """What a body may be written in: charsets that contain ASCII and whose codec gives back what it was given.
+
+    What a charset cannot write is `&#128512;`, in XML and in forms.
+    """
 
     UTF_8 = "utf-8"
     GBK = "gbk"
     GB2312 = "gb2312"
     GB18030 = "gb18030"
     BIG5 = "big5"
-    SHIFT_JIS = "shift_jis"
-    EUC_JP = "euc-jp"
-    EUC_KR = "euc-kr"
     ISO_8859_1 = "iso-8859-1"
     ISO_8859_15 = "iso-8859-15"
     WINDOWS_1251 = "windows-1251"
@@ -180,7 +180,7 @@ def format_of(value: object) -> AnyFormat:
         if kind is None:
             _unknown(value, "format")
         return kind()
-    if isinstance(value, dict) and value.get("kind") not in KINDS:
+    if isinstance(value, dict) and value.get("kind") not in list(KINDS):  # it may be anything
         _unknown(value.get("kind"), "format.kind")
     try:
         return cast("AnyFormat", msgspec.convert(value, AnyFormat))

@@ -131,7 +131,7 @@ def _xml_data(event: Event) -> str:
     """As text what is JSON, as XML what is XML, all else as Base64; and what XML cannot hold as well."""
     if is_xml(event.content_type):
         try:
-            return f'<data xsi:type="xs:any">{fragment_of(event, "utf-8")}</data>'
+            return f'<data xsi:type="xs:any">{fragment_of(event, "utf-8", inside_namespace=True)}</data>'
         except Unsendable:
             pass
     elif event.content_type == JSON_CONTENT:

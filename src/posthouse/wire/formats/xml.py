@@ -54,6 +54,7 @@ _FORBIDDEN: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U001
 _IN_TEXT: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"}
 _IN_ATTRIBUTE: Final = str.maketrans(_IN_TEXT | {'"': "&quot;", "\t": "&#9;", "\n": "&#10;"})
 _TEXT: Final = str.maketrans(_IN_TEXT)
+_TAG: Final = re.compile(r"<[^\s/>]+")
 _HINTS: Final = ("type", "list")
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
@@ -226,7 +227,7 @@ def escaped_name(name: str, charset: str = "utf-8") -> str:
 def _escaped(name: str, place: int, charset: str) -> str:
     character = name[place]
     allowed = (_NOT_LATER if place else _NOT_FIRST).match(character) is None and _has(charset, character)
-    if character == "_" and (name == _EMPTY or _LIKE_ESCAPE.match(name, place + 1)):
+    if character == "_" and ((name == _EMPTY and not place) or _LIKE_ESCAPE.match(name, place + 1)):
         allowed = False
     if allowed and (place or name not in _RESERVED):
         return character
@@ -307,8 +308,11 @@ def parse(body: bytes, *, charset: str | None = None) -> _Element:
     return root
 
 
-def markup_of(root: _Element, charset: str) -> Fragment:
-    """An element and all that is in it as markup. Raises Unsendable where a name cannot be written in the charset."""
+def markup_of(root: _Element, charset: str, *, inside_namespace: bool) -> Fragment:
+    """An element and all that is in it as markup, to be put where there is a default namespace or is none: it means the same.
+
+    Raises Unsendable where a name cannot be written in the charset.
+    """
     from lxml import etree
 
     markup = etree.tostring(root, encoding="unicode", with_tail=False)
@@ -317,6 +321,8 @@ def markup_of(root: _Element, charset: str) -> Fragment:
             names = (element.tag, *element.attrib, *(prefix or "" for prefix in element.nsmap))
             if not all(_has(charset, str(name)) for name in names):
                 raise Unsendable(f"the payload has a name that cannot be written in {charset}")
+    if inside_namespace and None not in root.nsmap:
+        markup = _TAG.sub(lambda found: f'{found[0]} xmlns=""', markup, count=1)
     return Fragment(markup)
 
 

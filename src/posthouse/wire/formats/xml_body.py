@@ -56,13 +56,16 @@ class Xml:
 class _Source(ParsedSource):
     """Payloads that are XML are values too: their root with all that is in it."""
 
-    __slots__ = ("_charset",)
+    __slots__ = ("_charset", "_inside_namespace")
 
-    def __init__(self, charset: str) -> None:
+    def __init__(self, charset: str, *, inside_namespace: bool) -> None:
         self._charset = charset
+        self._inside_namespace = inside_namespace
 
     def data(self, event: Event) -> Any:
-        return fragment_of(event, self._charset) if is_xml(event.content_type) else super().data(event)
+        if is_xml(event.content_type):
+            return fragment_of(event, self._charset, inside_namespace=self._inside_namespace)
+        return super().data(event)
 
 
 class XmlMaker:
@@ -73,7 +76,9 @@ class XmlMaker:
     def __init__(self, config: XmlFormat, *, batch: bool) -> None:
         self._shape: Final = compile_body(config, batch=batch)
         self._style: Final = Style(config)
-        self._source: Final = _Source(self._style.charset)
+        self._source: Final = _Source(
+            self._style.charset, inside_namespace="xmlns" in config.root_attributes and (batch or not self._shape.whole)
+        )
         self._root: Final = config.root
         self._content_type: Final = config.content_type or f"application/xml; charset={self._style.charset}"
         if not config.declaration and config.charset is not Charset.UTF_8:
@@ -130,11 +135,12 @@ def is_xml(content_type: str) -> bool:
     return subtype == "xml" or subtype.endswith("+xml")
 
 
-def fragment_of(event: Event, charset: str) -> Fragment:
+def fragment_of(event: Event, charset: str, *, inside_namespace: bool) -> Fragment:
     """A payload that was published as XML, as markup. Raises Unsendable where it is none, or has a document type."""
     declared = _CHARSET.search(event.content_type)
     try:
-        return markup_of(parse(event.payload, charset=declared[1] if declared else None), charset)
+        root = parse(event.payload, charset=declared[1] if declared else None)
+        return markup_of(root, charset, inside_namespace=inside_namespace)
     except Invalid as error:
         raise Unsendable(f"the payload was published as XML; {error}") from None
 
