@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import h11
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from tests.encrypting import encrypted, private_jwk, private_pem, public_jwk, public_pem, sent
+from tests.encrypting import encrypted, message, private_jwk, private_pem, public_jwk, public_pem, sent, step
 
+from posthouse.domain.endpoint import Timeouts
+from posthouse.wire.assemble import assemble
+from posthouse.wire.message import Unsendable
 from posthouse_sdk import Decryption, DecryptionError
 from posthouse_sdk.encryption.settings import CIPHERS
 
@@ -142,7 +146,7 @@ def _base64(raw: bytes, padded: bool) -> str:
     return text if padded else text.rstrip("=")
 
 
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @quick
@@ -168,6 +172,36 @@ def test_fields_come_back(configured: tuple[dict[str, Any], str, str], one: Any,
     assert changed["here"] != other
     opened = Decryption(configuration, own)(body, headers)
     assert json.loads(opened.body) == value
+
+
+@quick
+@given(configurations(whole=True), st.text(max_size=12), st.text(max_size=12))
+def test_no_configuration_and_no_event_breaks_the_framing(
+    configured: tuple[dict[str, Any], str, str], type: str, subject: str
+) -> None:
+    configuration, key, own = configured
+    configuration = configuration | {
+        "headers": configuration.get("headers", {}) | {"X-Event": "{event.type} of {event.subject}"},
+        "query": {"s": "{event.subject}"},
+    }
+    made = message(b'{"type":"t"}', **{"event.type": type, "event.subject": subject})
+    try:
+        step(configuration, key).apply(made)
+        request = assemble(made, Timeouts())
+    except Unsendable:
+        return
+    server = h11.Connection(h11.SERVER)
+    server.receive_data(request.head + request.body)
+    head = server.next_event()
+    assert isinstance(head, h11.Request)
+    told = {name.decode(): value.decode("latin-1") for name, value in head.headers}
+    expected = {"host", "user-agent", "accept", "accept-encoding", "content-type", "content-length"}
+    assert set(told) == expected | {name.lower() for name, _ in made.headers}
+    body = b""
+    while isinstance(event := server.next_event(), h11.Data):
+        body += bytes(event.data)
+    assert isinstance(event, h11.EndOfMessage)
+    assert Decryption(configuration, own)(body, told).body == b'{"type":"t"}'
 
 
 @quick

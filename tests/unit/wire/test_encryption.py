@@ -421,15 +421,14 @@ def test_fields_within_arrays_share_one_wrapped_key() -> None:
         ({"fields": ["/a"]}, b"<xml/>", {}, "this body is not JSON"),
         ({"fields": ["/a"]}, b'{"a":\xff}', {}, "this body is not JSON"),
         (
-            {"headers": {"X-T": "{event.type}"}},
+            {
+                "cipher": "aes-128-gcm",
+                "derive": "md5",
+                "associated_data": "{event.type}",
+                "headers": {"X-T": "{associated_data}"},
+            },
             BODY,
             {"event.type": "a\r\nX-Evil: 1"},
-            "the header X-T of the encryption cannot be sent",
-        ),
-        (
-            {"headers": {"X-T": "{event.subject}"}},
-            BODY,
-            {"event.subject": "驿站"},
             "the header X-T of the encryption cannot be sent",
         ),
         ({"headers": {"X-T": "{event.key}"}}, BODY, {}, "{event.key} has no value"),
@@ -451,6 +450,13 @@ def test_what_cannot_be_sent(configuration: dict[str, Any], body: bytes, values:
     with pytest.raises(Unsendable, match=re.escape(reason)) as caught:
         encrypted(FEISHU | configuration, "the secret", body, **values)
     assert "the secret" not in str(caught.value)
+
+
+def test_what_an_event_says_adds_no_header() -> None:
+    configuration = FEISHU | {"headers": {"X-T": "{event.type}"}, "query": {"t": "{event.type}"}}
+    made = encrypted(configuration, "test key", BODY, **{"event.type": "a\r\nX-Evil: 驿 "})
+    assert made.headers == [("X-T", "a%0D%0AX-Evil: %E9%A9%BF")]
+    assert made.query == [("t", "a\r\nX-Evil: 驿 ")]
 
 
 def test_cdata_holds_whatever_it_has_to() -> None:

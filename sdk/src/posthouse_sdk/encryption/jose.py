@@ -124,8 +124,9 @@ def _recipient(settings: Jwe, text: str) -> tuple[Key, dict[str, str]]:
     recipient = Recipient(text, settings.key_encoding)
     rsa = recipient.jose().key_type == "RSA"
     if rsa is not settings.algorithm.startswith("RSA"):
-        takes = "an EC or X25519" if rsa else "an RSA"
-        raise SettingError(f"{settings.algorithm} takes {takes} key", "key")
+        if rsa:
+            raise SettingError(f"{settings.algorithm} takes an EC or X25519 key", "key")
+        raise SettingError(f"{settings.algorithm} takes an RSA key", "key")
     how = settings.key_id or ("own" if recipient.jwk.get("kid") else "thumbprint")
     return recipient.jose(), {} if how == "none" else {"kid": recipient.name(how)}
 

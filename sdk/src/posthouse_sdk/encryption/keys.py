@@ -109,8 +109,9 @@ class Recipient:
                 return self.certificate.public_key()
             return load_pem_public_key(raw)
         except (ValueError, UnsupportedAlgorithm, TypeError):
-            what = "certificate" if b"CERTIFICATE" in raw else "public key (PEM)"
-            raise SettingError(f"this is no {what} that can be read", "key") from None
+            if b"CERTIFICATE" in raw:
+                raise SettingError("this is no certificate that can be read", "key") from None
+            raise SettingError("this is no public key (PEM) that can be read", "key") from None
 
     def name(self, how: str) -> str:
         """What it is called. Raises: SettingError where it has no such name."""

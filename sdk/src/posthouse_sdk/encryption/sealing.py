@@ -98,7 +98,7 @@ def shared_keys(settings: Envelope, texts: Sequence[str]) -> list[bytes]:
     cipher = settings.sealing.cipher
     check_available(cipher)
     return [
-        sized(secret(text, settings.key_encoding, settings.derive), cipher.key_bytes, "this cipher") for text in texts
+        sized(secret(text, settings.key_encoding, settings.derive), cipher.key_bytes, cipher.name) for text in texts
     ]
 
 
@@ -116,7 +116,9 @@ def _iv(sealing: Sealing, key: bytes, random: Random) -> tuple[bytes, str]:
 def check_wrapping(algorithm: str, key: Public) -> None:
     """Raises: SettingError for a key that the algorithm does not take."""
     if isinstance(key, rsa.RSAPublicKey) is not (algorithm == _RSA):
-        raise SettingError(f"{algorithm} takes {'an RSA' if algorithm == _RSA else 'an EC or X25519'} key", "key")
+        if algorithm == _RSA:
+            raise SettingError(f"{algorithm} takes an RSA key", "key")
+        raise SettingError(f"{algorithm} takes an EC or X25519 key", "key")
 
 
 def wrapped(algorithm: str, target: Public, content_key: bytes) -> bytes:

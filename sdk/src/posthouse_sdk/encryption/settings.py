@@ -22,6 +22,7 @@ from posthouse_sdk.encryption.templates import (
     TAG,
     WRAPPED_KEY,
     Template,
+    shown,
 )
 
 GCM: Final = "gcm"
@@ -32,6 +33,7 @@ OWNER_LENGTH_MAX: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class Cipher:
+    name: str
     algorithm: str  # "aes" | "sm4"
     key_bytes: int
     mode: str
@@ -45,14 +47,15 @@ class Cipher:
         return 12 if self.mode == GCM else BLOCK_BYTES
 
 
-CIPHERS: Final = {
-    "aes-256-gcm": Cipher("aes", 32, GCM),
-    "aes-128-gcm": Cipher("aes", 16, GCM),
-    "aes-256-cbc": Cipher("aes", 32, CBC),
-    "aes-128-cbc": Cipher("aes", 16, CBC),
-    "sm4-gcm": Cipher("sm4", 16, GCM),
-    "sm4-cbc": Cipher("sm4", 16, CBC),
-}
+_CIPHERS: Final = (
+    Cipher("aes-256-gcm", "aes", 32, GCM),
+    Cipher("aes-128-gcm", "aes", 16, GCM),
+    Cipher("aes-256-cbc", "aes", 32, CBC),
+    Cipher("aes-128-cbc", "aes", 16, CBC),
+    Cipher("sm4-gcm", "sm4", 16, GCM),
+    Cipher("sm4-cbc", "sm4", 16, CBC),
+)
+CIPHERS: Final = {cipher.name: cipher for cipher in _CIPHERS}
 SECRET_ENCODINGS: Final = ("literal", "base64", "hex")
 PUBLIC_ENCODINGS: Final = ("pem", "jwk")
 DERIVATIONS: Final = ("none", "sha256", "md5")
@@ -277,11 +280,11 @@ def _check_variables(settings: Settings) -> None:
                 if variable not in SEALED:
                     continue
                 if where != "body" and (variable == CIPHERTEXT or (settings.fields and variable in (IV, TAG))):
-                    raise SettingError(f"{{{variable}}} stands in the body", path)
+                    raise SettingError(f"{shown(variable)} stands in the body", path)
                 if where == "query" and variable != KEY_ID:
-                    raise SettingError(f"receivers look for {{{variable}}} in the body and the headers only", path)
+                    raise SettingError(f"receivers look for {shown(variable)} in the body and the headers only", path)
                 if variable in seen:
-                    raise SettingError(f"{{{variable}}} stands in {seen[variable]} already", path)
+                    raise SettingError(f"{shown(variable)} stands in {seen[variable]} already", path)
                 seen[variable] = path
     _check_told(settings, seen)
 
@@ -305,9 +308,9 @@ def _check_told(settings: Settings, seen: Mapping[str, str]) -> None:
         if settings.key_id != "none":
             possible.add(KEY_ID)
     for variable in sorted(owed - seen.keys()):
-        raise SettingError(f"{{{variable}}} stands nowhere, and a receiver needs it", "body")
+        raise SettingError(f"{shown(variable)} stands nowhere, and a receiver needs it", "body")
     for variable in sorted(seen.keys() - owed - possible):
-        raise SettingError(f"there is no {{{variable}}} here", seen[variable])
+        raise SettingError(f"there is no {shown(variable)} here", seen[variable])
     _check_raw(settings)
     if isinstance(settings, Jwe):
         for path, template in settings.body.leaves():
@@ -320,4 +323,4 @@ def _check_raw(settings: Settings) -> None:
         return
     body = settings.body
     if body.kind != "text" or body.leaves()[0][1].text != "{ciphertext}":
-        raise SettingError('raw bytes are the whole body: {"kind": "text", "template": "{ciphertext}"}', "output")
+        raise SettingError("raw bytes are the whole body: of kind text, with the ciphertext alone", "output")

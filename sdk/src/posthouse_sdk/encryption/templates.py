@@ -31,6 +31,11 @@ _PIECE: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
 
 
+def shown(variable: str) -> str:
+    """A variable as it stands in a template."""
+    return f"{{{variable}}}"
+
+
 class Template:
     """A text and the variables it names. Equal texts make equal templates.
 

@@ -23,7 +23,7 @@ from posthouse.wire.template import EVENT_VALUES, REQUEST_VALUES
 from posthouse_sdk.encryption.errors import SettingError
 from posthouse_sdk.encryption.settings import Settings, settings_of
 from posthouse_sdk.encryption.shapes import FormBody, XmlBody
-from posthouse_sdk.encryption.templates import SEALED
+from posthouse_sdk.encryption.templates import SEALED, shown
 
 PATH: Final = "encryption"
 VARIABLES: Final = EVENT_VALUES | REQUEST_VALUES
@@ -74,7 +74,7 @@ def _check_variables(settings: Settings, variables: Collection[str]) -> None:
         for name in template.names:
             if name not in variables and name not in SEALED:
                 known = ", ".join(sorted({*variables, *SEALED}))
-                raise SettingError(f"there is no {{{name[:NAME_LENGTH_MAX]}}}; there are {known}", path)
+                raise SettingError(f"there is no {shown(name[:NAME_LENGTH_MAX])} here; there are {known}", path)
 
 
 def _check_told(settings: Settings) -> None:

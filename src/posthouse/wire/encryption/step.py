@@ -9,11 +9,11 @@ from posthouse.wire.documents import Bytes, JsonText
 from posthouse.wire.encryption.documents import document, written
 from posthouse.wire.encryption.fields import replaced
 from posthouse.wire.encryption.sealers import Sealer
-from posthouse.wire.headers import fault_of
+from posthouse.wire.headers import fault_of, percent_encoded
 from posthouse.wire.message import Message, Unsendable
 from posthouse_sdk.encryption.settings import Jwe, Settings
 from posthouse_sdk.encryption.shapes import JsonBody
-from posthouse_sdk.encryption.templates import CONTENT_TYPE, Template
+from posthouse_sdk.encryption.templates import CONTENT_TYPE, SEALED, Template
 
 
 class Encrypt:
@@ -64,12 +64,23 @@ class Encrypt:
         return replaced(plain, self._settings.fields, sealed)
 
     def _tell(self, message: Message, values: Mapping[str, str]) -> None:
-        headers = [(name, _written(template, values)) for name, template in self._settings.headers]
+        headers = [(name, _in_head(template, values)) for name, template in self._settings.headers]
         for name, value in headers:
             if (fault := fault_of(name, value)) is not None:
                 raise Unsendable(f"the header {name} of the encryption cannot be sent: {fault}")
         message.headers += headers
         message.query += [(name, _written(template, values)) for name, template in self._settings.query]
+
+
+def _in_head(template: Template, values: Mapping[str, str]) -> str:
+    """A header's value. What comes of the event is percent-encoded, and what comes of the encryption stands as it is read."""
+    if SEALED.intersection(template.names):
+        return _written(template, {name: _as_told(name, value) for name, value in values.items()})
+    return _written(template, {name: percent_encoded(value) for name, value in values.items()}).strip(" ")
+
+
+def _as_told(name: str, value: str) -> str:
+    return value if name in SEALED else percent_encoded(value)
 
 
 def _written(template: Template, values: Mapping[str, str]) -> str:
