@@ -24,7 +24,7 @@ SHOWN = re.findall(r"```json\n(.*?)```", ENGLISH, re.DOTALL)
 def test_examples(text: str) -> None:
     shown: dict[str, Any] = json.loads(text)
     endpoint = shown if "format" in shown else {"format": shown}
-    options = {name: endpoint[name] for name in ("url", "headers", "query") if name in endpoint}
+    options: dict[str, Any] = {name: endpoint[name] for name in ("url", "headers", "query") if name in endpoint}
     assert Received(request(endpoint["format"], of=event(b'{"a":"1"}'), **options)).body
 
 
