@@ -34,6 +34,10 @@ OPAQUE: Final = {
     "src/posthouse/manage/endpoints.py:_check": "adapters/http/addresses.py, which raises it first",
     "src/posthouse/manage/flow_check.py:_target": "wire/target.py, which raises it first",
     "src/posthouse/manage/endpoints.py:secret_of": "the SDK's SecretError",
+    "src/posthouse/wire/signing/places.py:_put": "wire/headers.py, which raises it first",
+    "src/posthouse/wire/signing/places.py:sent_text": "wire/headers.py, which raises it first",
+    "src/posthouse/wire/signing/standard.py:__init__": "wire/headers.py, which raises it first",
+    "src/posthouse/wire/signing/standard.py:_key": "the SDK's SecretError",
 }
 # What pydantic finds wrong with Python objects, or with kinds of fields that no model has.
 NOT_JSON: Final = re.compile(
