@@ -113,7 +113,7 @@ class Sender:
         self._owner = owner
         self._disabled = disabled
         self._may_write = may_write
-        self._tokens = Tokens(transport, clock)
+        self.tokens = Tokens(transport, clock)
 
     async def attempt(self, peer: Peer, load: Sequence[Delivery]) -> Told:
         """Send these in one request and record what came of it, or first give up those that are not to be sent any more. Raises
@@ -156,7 +156,7 @@ class Sender:
         token = circuit.began(started_at)
         try:
             if renderer.grant is not None:
-                bearer = await self._tokens.bearer(renderer.grant, seconds=endpoint.timeouts.total)
+                bearer = await self.tokens.bearer(renderer.grant, seconds=endpoint.timeouts.total)
             if isinstance(bearer, Failure):
                 result: Result = bearer
             else:
@@ -242,7 +242,7 @@ class Sender:
         grant = renderer.grant
         assert grant is not None, "it brought the token"
         assert isinstance(bearer, str), "there was an answer"
-        if any(delivery.renewed for delivery in load) or not self._tokens.refused(grant, bearer):
+        if any(delivery.renewed for delivery in load) or not self.tokens.refused(grant, bearer):
             return False
         if not all(map(self._journal.owns, load)):
             return False
