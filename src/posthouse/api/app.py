@@ -31,6 +31,7 @@ from posthouse.api.resources import (
     apps,
     audit,
     documents,
+    endpoint_keys,
     endpoints,
     event_types,
     grants,
@@ -50,6 +51,7 @@ from posthouse.manage.audit import AuditTrail
 from posthouse.manage.authenticator import Authenticator
 from posthouse.manage.catalogue import EventTypes
 from posthouse.manage.deliveries import Deliveries
+from posthouse.manage.endpoint_keys import EndpointKeys
 from posthouse.manage.endpoints import CheckTarget, Endpoints
 from posthouse.manage.grants import GrantBook
 from posthouse.manage.keys import Keys
@@ -83,6 +85,7 @@ class Services:
     apps: Apps
     grants: GrantBook
     endpoints: Endpoints
+    endpoint_keys: EndpointKeys
     deliveries: Deliveries
     replays: Replays
     schedules: Schedules
@@ -129,6 +132,7 @@ class Services:
             apps=Apps(directory, clock, authenticator),
             grants=GrantBook(directory, grants, clock),
             endpoints=Endpoints(directory, clock, check_target=check_target, quota_refused=quota_refused),
+            endpoint_keys=EndpointKeys(directory, clock),
             deliveries=Deliveries(directory, inspector, clock),
             replays=Replays(directory, replay_book, inspector, clock),
             schedules=schedules,
@@ -167,6 +171,7 @@ def build_app(services: Services) -> App:
     app.include_router(
         endpoints.routes(services.endpoints, services.deliveries, services.trials, cursors, services.clock)
     )
+    app.include_router(endpoint_keys.routes(services.endpoint_keys))
     app.include_router(endpoints.platform_routes(services.endpoints, cursors))
     app.include_router(traffic.routes(services.deliveries, cursors))
     app.include_router(replays.routes(services.replays, cursors))

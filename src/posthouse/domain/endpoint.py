@@ -15,6 +15,7 @@ from posthouse.domain.circuit import HEALTHY, Health
 from posthouse.domain.grant import NO_SHRINKAGE, Shrinkage
 from posthouse.domain.ids import AppId, EndpointId
 from posthouse.domain.limits import LANE_CONCURRENCY
+from posthouse.domain.named_keys import NO_KEYS, NamedKeys
 from posthouse.domain.retry import Retry, RetrySettings
 
 
@@ -118,6 +119,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     max_age: float | None = None  # seconds after its creation in which an event is worth sending
     format: Format = Format.JSON
     secrets: tuple[Secret, ...] = ()  # newest first; each one signs
+    keys: NamedKeys = NO_KEYS  # the live texts of each, newest first; one that does not open is not there
     health: Health = HEALTHY  # as it was stored
     grants: Shrinkage = NO_SHRINKAGE  # of its app
 
@@ -158,6 +160,7 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         enabled: bool = True,
         paused: bool = False,
         secrets: tuple[Secret, ...] = (),
+        keys: NamedKeys = NO_KEYS,
         health: Health = HEALTHY,
         grants: Shrinkage = NO_SHRINKAGE,
     ) -> Endpoint:
@@ -186,6 +189,7 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
             max_age=self.max_age,
             format=self.format,
             secrets=secrets,
+            keys=keys,
             health=health,
             grants=grants,
         )
@@ -199,4 +203,4 @@ class AppConfig(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     endpoints: tuple[Endpoint, ...] = ()
     grants: Shrinkage = NO_SHRINKAGE
-    refresh_at: float | None = None  # unix seconds: a secret or a grant ends, and this must be loaded anew
+    refresh_at: float | None = None  # unix seconds: a secret, a key or a grant ends, and this must be loaded anew
