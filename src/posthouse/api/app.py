@@ -31,6 +31,7 @@ from posthouse.api.resources import (
     apps,
     audit,
     documents,
+    endpoint_keys,
     endpoints,
     event_types,
     grants,
@@ -51,6 +52,7 @@ from posthouse.manage.audit import AuditTrail
 from posthouse.manage.authenticator import Authenticator
 from posthouse.manage.catalogue import EventTypes
 from posthouse.manage.deliveries import Deliveries
+from posthouse.manage.endpoint_keys import EndpointKeys
 from posthouse.manage.endpoints import NOTHING_ALLOWED, CheckTarget, Endpoints
 from posthouse.manage.grants import GrantBook
 from posthouse.manage.keys import Keys
@@ -84,6 +86,7 @@ class Services:
     apps: Apps
     grants: GrantBook
     endpoints: Endpoints
+    endpoint_keys: EndpointKeys
     deliveries: Deliveries
     replays: Replays
     schedules: Schedules
@@ -133,6 +136,7 @@ class Services:
             endpoints=Endpoints(
                 directory, clock, check_target=check_target, quota_refused=quota_refused, egress=egress
             ),
+            endpoint_keys=EndpointKeys(directory, clock),
             deliveries=Deliveries(directory, inspector, clock),
             replays=Replays(directory, replay_book, inspector, clock),
             schedules=schedules,
@@ -171,6 +175,7 @@ def build_app(services: Services) -> App:
     app.include_router(
         endpoints.routes(services.endpoints, services.deliveries, services.trials, cursors, services.clock)
     )
+    app.include_router(endpoint_keys.routes(services.endpoint_keys))
     app.include_router(endpoints.platform_routes(services.endpoints, cursors))
     app.include_router(traffic.routes(services.deliveries, cursors))
     app.include_router(replays.routes(services.replays, cursors))

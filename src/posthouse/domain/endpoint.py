@@ -7,7 +7,6 @@ events are routed by, loaded in one snapshot.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -18,6 +17,7 @@ from posthouse.domain.egress import Tls
 from posthouse.domain.grant import NO_SHRINKAGE, Shrinkage
 from posthouse.domain.ids import AppId, EndpointId
 from posthouse.domain.limits import LANE_CONCURRENCY
+from posthouse.domain.named_keys import NO_KEYS, NamedKeys
 from posthouse.domain.retry import Retry, RetrySettings
 
 
@@ -126,7 +126,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     proxy_key: str = ""  # the key with `user:password` for it; empty: the operator's
     source_address: str = ""
     secrets: tuple[Secret, ...] = ()  # newest first; each one signs
-    keys: Mapping[str, Sequence[str]] = {}  # by name, newest first; in the clear
+    keys: NamedKeys = NO_KEYS  # the live texts of each, newest first; one that does not open is not there
     health: Health = HEALTHY  # as it was stored
     grants: Shrinkage = NO_SHRINKAGE  # of its app
 
@@ -172,7 +172,7 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         enabled: bool = True,
         paused: bool = False,
         secrets: tuple[Secret, ...] = (),
-        keys: Mapping[str, Sequence[str]] = {},
+        keys: NamedKeys = NO_KEYS,
         health: Health = HEALTHY,
         grants: Shrinkage = NO_SHRINKAGE,
     ) -> Endpoint:
@@ -220,4 +220,4 @@ class AppConfig(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     endpoints: tuple[Endpoint, ...] = ()
     grants: Shrinkage = NO_SHRINKAGE
-    refresh_at: float | None = None  # unix seconds: a secret or a grant ends, and this must be loaded anew
+    refresh_at: float | None = None  # unix seconds: a secret, a key or a grant ends, and this must be loaded anew

@@ -192,6 +192,9 @@ EXAMPLES_MAX: Final = 20
 OVERLAP_SECONDS: Final = 86_400
 OVERLAP_SECONDS_MAX: Final = 30 * 86_400
 SECRETS_MAX: Final = 4  # of one endpoint that sign at the same time: each adds a signature to every request
+ENDPOINT_KEYS_MAX: Final = 16  # named keys of one endpoint
+ENDPOINT_KEY_BYTES_MAX: Final = 16 * 1024
+ENDPOINT_KEY_VERSIONS_MAX: Final = 4  # of one named key that are live at the same time
 
 CLIENT_CERTIFICATE_BYTES_MAX: Final = 16 * 1024  # PEM, with its intermediates
 CA_BYTES_MAX: Final = 64 * 1024  # PEM, of one endpoint

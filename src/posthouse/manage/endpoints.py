@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -30,9 +30,10 @@ from posthouse.manage.access import (
     unsteady,
 )
 from posthouse.manage.endpoint_change import EndpointChange, NewTarget, changed, check_change
+from posthouse.manage.key_change import keys_given
 from posthouse.manage.speaking import check_egress
 from posthouse.ports.clock import Clock
-from posthouse.ports.directory import App, Directory, EndpointRevision, StoredEndpoint, StoredSecret
+from posthouse.ports.directory import App, ChangeKeys, Directory, EndpointRevision, StoredEndpoint, StoredSecret
 from posthouse_sdk.errors import SecretError
 from posthouse_sdk.signatures import HMAC_KEY_BYTES, VerifyingKey, generate_hmac_key, parse_secret
 
@@ -96,17 +97,25 @@ class Endpoints:
         return (await self._find(principal, app, reference))[1]
 
     async def create(
-        self, principal: Principal, app: str, change: EndpointChange, secret: str | None
+        self,
+        principal: Principal,
+        app: str,
+        change: EndpointChange,
+        secret: str | None,
+        keys: Mapping[str, str] | None = None,
     ) -> tuple[StoredEndpoint, Secret]:
-        """The endpoint and its signing secret: the one given, or a new one. Raises Invalid, NotFound, Conflict,
-        QuotaExceeded."""
+        """The endpoint, with these named keys, and its signing secret: the one given, or a new one.
+
+        Raises Invalid, NotFound, Conflict, QuotaExceeded.
+        """
         owner = await find_app(self._directory, principal, app)
         targets = check_change(change)
         if change.url is UNSET:
             raise Invalid("this field is missing", path="url")
         key = self._new_secret() if secret is None else secret_of(secret)
+        change_keys = keys_given(keys, now=self._clock.now())
         await self._check(targets)
-        return await self._create(principal, owner, app, change, key), key
+        return await self._create(principal, owner, app, change, key, change_keys), key
 
     async def put(
         self,
@@ -115,13 +124,15 @@ class Endpoints:
         reference: str,
         change: EndpointChange,
         secret: str | None,
+        keys: Mapping[str, str] | None = None,
         *,
         check: EndpointCheck | None = None,
     ) -> tuple[StoredEndpoint, Secret | None]:
         """The endpoint with this uid made, or replaced as a whole: what is not set takes its default. Its signing secret,
         where it was made.
 
-        One that is replaced keeps its secrets; the one that signs may be given again. Of those who put the same new uid at
+        One that is replaced keeps its secrets, and the one that signs may be given again; it keeps its named keys, and those
+        that are given are rotated where they are others. Of those who put the same new uid at
         the same time one makes the endpoint, and the others replace it. An id of Posthouse's own is not made: NotFound.
         Raises Invalid, Conflict, QuotaExceeded, and what `check` does.
         """
@@ -134,6 +145,7 @@ class Endpoints:
         targets = check_change(whole)
         given = None if secret is None else secret_of(secret)
         now = self._clock.now()
+        change_keys = keys_given(keys, now=now)
 
         def replaced(old: StoredEndpoint) -> StoredEndpoint:
             if not by_id and old.uid != reference:
@@ -152,7 +164,7 @@ class Endpoints:
                     check(None)
                 key = given or self._new_secret()
                 try:
-                    return await self._create(principal, owner, app, whole, key), key
+                    return await self._create(principal, owner, app, whole, key, change_keys), key
                 except Conflict as error:
                     if error.code != UID_TAKEN:
                         raise
@@ -165,6 +177,7 @@ class Endpoints:
                     replaced,
                     entry,
                     check_secrets=None if given is None else lambda kept: _check_same(kept, given),
+                    change_keys=change_keys,
                 )
             except Moved:
                 continue
@@ -181,7 +194,7 @@ class Endpoints:
         *,
         check: EndpointCheck | None = None,
     ) -> StoredEndpoint:
-        """Raises Invalid, NotFound, Conflict (the uid is taken), and what `check` does."""
+        """Raises Invalid, NotFound, Conflict (the uid is taken), and what `check` does. Its named keys stay."""
         owner, endpoint = await self._find(principal, app, reference)
         await self._check(check_change(change), known=_known(endpoint.config))
         now = self._clock.now()
@@ -195,7 +208,9 @@ class Endpoints:
             return self._changed(principal, old, change, now=now)
 
         return self._there(
-            await self._directory.change_endpoint(owner.id, endpoint.id, after, entry),
+            await self._directory.change_endpoint(
+                owner.id, endpoint.id, after, entry, change_keys=keys_given(None, now=now)
+            ),
             reference,
         )
 
@@ -257,7 +272,13 @@ class Endpoints:
         return key, expires_at
 
     async def _create(
-        self, principal: Principal, owner: App, app: str, change: EndpointChange, key: Secret
+        self,
+        principal: Principal,
+        owner: App,
+        app: str,
+        change: EndpointChange,
+        key: Secret,
+        change_keys: ChangeKeys,
     ) -> StoredEndpoint:
         endpoint_id = EndpointId(self._clock.new_id())
         blank = StoredEndpoint(id=endpoint_id, app_id=owner.id, config=EndpointConfig(url=""))
@@ -265,7 +286,9 @@ class Endpoints:
         endpoint = msgspec.structs.replace(new, revision=1)
         entry = audit(principal, f"{_ENDPOINT}.created", format_id(ENDPOINT, endpoint_id))
         try:
-            stored = await self._directory.create_endpoint(endpoint, key, entry, endpoints_max=self._endpoints_max)
+            stored = await self._directory.create_endpoint(
+                endpoint, key, entry, endpoints_max=self._endpoints_max, change_keys=change_keys
+            )
         except QuotaExceeded as refusal:
             self._quota_refused(owner.id, refusal)
             raise

@@ -8,13 +8,13 @@ from posthouse.domain.egress import AllowedEgress
 from posthouse.domain.endpoint import EndpointConfig
 from posthouse.domain.errors import Invalid
 from posthouse.domain.ids import ID_BYTES, AppId, EndpointId
-from posthouse.wire.keys import Keys
+from posthouse.domain.named_keys import NamedKeys
 from posthouse.wire.render import Renderer
 
 _NOBODY = bytes(ID_BYTES)
 
 
-def check_speakable(config: EndpointConfig, keys: Keys) -> None:
+def check_speakable(config: EndpointConfig, keys: NamedKeys) -> None:
     """Make ready for every URL of an endpoint what its requests are made with, and throw it away.
 
     Raises Invalid with the path of the field that is wrong.

@@ -54,7 +54,8 @@ class Peer:
             self.failing_since = None
             self.held_until = 0.0
         self.endpoint = endpoint
-        if endpoint.revision != before.revision or endpoint.secrets != before.secrets:
+        made_with = (before.revision, before.secrets, before.keys)
+        if (endpoint.revision, endpoint.secrets, endpoint.keys) != made_with:
             circuits = {route.url: route.circuit for route in self.routes}
             self.routes = tuple(
                 [Route(endpoint, url, circuits.get(url) or Circuit(self._policy)) for url in urls_of(endpoint)]

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from posthouse.api.models.common import Answer, Body, Metadata, Time, Uid, optional_time, time_of
 from posthouse.api.models.connection import ConnectionAnswer, ConnectionFields, connection_fields
+from posthouse.api.models.endpoint_key import GivenKeys
 from posthouse.api.models.flow import CircuitAnswer, FlowAnswer, FlowFields, TargetUrl, flow_fields
 from posthouse.api.models.secret import GivenSecret, public_key, secret_text
 from posthouse.domain.endpoint import EndpointConfig, Secret, Timeouts
@@ -148,6 +149,7 @@ class EndpointCreate(EndpointFields):
 
     url: TargetUrl
     secret: GivenSecret = None
+    keys: GivenKeys = None
 
 
 class EndpointPut(EndpointFields):
@@ -164,6 +166,7 @@ class EndpointPut(EndpointFields):
             repr=False,
         ),
     ] = None
+    keys: GivenKeys = None
 
 
 class EndpointPatch(EndpointFields):
@@ -228,6 +231,7 @@ class BasicAnswer(Answer):
 class EndpointAnswer(ConnectionAnswer, FlowAnswer, BasicAnswer):
     """An endpoint: a target URL, with all that describes how to speak to it."""
 
+    keys: Annotated[list[str], Field(description="The names of its named keys.")]
     revision: Annotated[int, Field(description="Counts the changes of what its requests are made with.")]
     created_at: Time
     updated_at: Time
@@ -336,6 +340,7 @@ def _fields(endpoint: StoredEndpoint) -> dict[str, Any]:
         "held_until": optional_time(endpoint.health.held_until),
         "circuit": CircuitAnswer.of(endpoint.health),
         **_config_fields(endpoint.config),
+        "keys": list(endpoint.keys),
         "revision": endpoint.revision,
         "created_at": time_of(endpoint.created_at),
         "updated_at": time_of(endpoint.updated_at),

@@ -48,7 +48,10 @@ SELECT NOT coalesce('autovacuum_enabled=false' = ANY (c.reloptions) OR 'autovacu
 -- name: sealed
 -- One stored secret for each master key that anything is sealed with.
 SELECT DISTINCT ON (substring(ciphertext FROM 1 FOR 5)) owner_id, kind, version, ciphertext
-  FROM secret ORDER BY substring(ciphertext FROM 1 FOR 5), created_at DESC
+  FROM (SELECT owner_id, kind, version, ciphertext, created_at FROM secret
+         UNION ALL
+        SELECT endpoint_id, 'key:' || name, version, ciphertext, created_at FROM endpoint_key) s
+ ORDER BY substring(ciphertext FROM 1 FOR 5), created_at DESC
 
 -- name: target_hosts
 -- Where the newest endpoints that take deliveries are.
