@@ -43,7 +43,7 @@ from posthouse.api.publish import PublishRoutes
 from posthouse.api.server import Server
 from posthouse.config import Settings
 from posthouse.dispatch.engine import Engine
-from posthouse.dispatch.gauges import watch
+from posthouse.dispatch.gauges import watch, watch_caches
 from posthouse.dispatch.janitor import Janitor
 from posthouse.domain.errors import Invalid
 from posthouse.domain.event import Draft, Event
@@ -187,6 +187,7 @@ class Posthouse(Process):
         if engine.replays is not None:
             engine.replays.finished = operators.replay_ended
         engine.overflow.told = operators.owed_too_much
+        engine.tails.alarmed = operators.log_rewound
         days = settings.retention_days
         quotas = QuotaGate(PostgresUsage(managing), clock, retention_days=days, refused=operators.quota_refused)
         janitor = Janitor(
@@ -194,10 +195,13 @@ class Posthouse(Process):
         )
         self._task(janitor.run())
         watch(telemetry, engine, publisher, janitor, clock)
+        watch_caches(telemetry, engine, catalogue)
+        telemetry.watch_cache("target_addresses", lambda: http.addresses.cached)
+        telemetry.watch_cache("target_connections", lambda: http.idle_cached)
         telemetry.watch("database_replacements", lambda: history.replacements)
 
         door = ObservedEvents(catalogue, quotas, publisher)
-        scheduled = ScheduleSource(PostgresSchedules(reading), clock, telemetry)
+        scheduled = ScheduleSource(PostgresSchedules(reading), clock, telemetry, failing=operators.schedule_failing)
         runner = Runner(scheduled, door, clock)
         self._stack.push_async_callback(runner.close)
         telemetry.watch("schedule_refusals", lambda: scheduled.refusals)
@@ -251,7 +255,9 @@ class Posthouse(Process):
             cursor_key=sha256(b"cursor" + await directory.installation_id()).digest(),
             metrics=await self._metrics(telemetry),
             ready=self._why_not_ready,
+            warnings=self._warnings,
             front=front,
+            watch_cache=telemetry.watch_cache,
             body_seconds=settings.body_seconds,
         )
         self._end_streams, self._hint_streams = services.streams.lookout.end, services.streams.lookout.hint
@@ -301,6 +307,17 @@ class Posthouse(Process):
         if not up:
             return "the database does not answer"
         return None
+
+    def _warnings(self) -> list[tuple[str, str]]:
+        """What an operator must know of although this process can do its work."""
+        lost = self._what_was_lost()
+        return [] if lost is None else [("log_rewound", lost)]
+
+    def _what_was_lost(self) -> str | None:
+        rewinds = self._engine.tails.rewinds
+        if not rewinds:
+            return None
+        return f"the log of {rewinds} partitions had lost its end: events that were accepted are gone"
 
     # Serving
 

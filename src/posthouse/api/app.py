@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -43,6 +43,8 @@ from posthouse.api.resources import (
     traffic,
 )
 from posthouse.api.texts.accepted import language_of
+from posthouse.api.texts.catalogue import chinese
+from posthouse.domain.cache_use import CacheFacts, of_function
 from posthouse.domain.egress import AllowedEgress
 from posthouse.domain.errors import PosthouseError, QuotaExceeded
 from posthouse.domain.ids import AppId
@@ -78,8 +80,9 @@ OPENAPI_PATH: Final = "/openapi.json"
 class Services:
     """What the API needs.
 
-    `metrics` gives the series and their content type; `ready` why this process cannot do its work, None if it can. `front`
-    wraps everything: the publish routes, which pass on what is not theirs.
+    `metrics` gives the series and their content type; `ready` why this process cannot do its work, None if it can, and
+    `warnings` the code and the words of what an operator must know of all the same. `front`
+    wraps everything: the publish routes, which pass on what is not theirs. `watch_cache` is told of the API's own caches.
     """
 
     event_types: EventTypes
@@ -99,7 +102,9 @@ class Services:
     cursor_key: bytes
     metrics: Callable[[], Awaitable[tuple[bytes, str]]]
     ready: Callable[[], Awaitable[str | None]]
+    warnings: Callable[[], Sequence[tuple[str, str]]] = tuple
     front: Callable[[App], App] | None = None
+    watch_cache: Callable[[str, Callable[[], CacheFacts]], None] = lambda _name, _read: None
     body_bytes_max: int = BODY_BYTES_MAX
     body_seconds: float = BODY_READ_SECONDS
 
@@ -120,7 +125,9 @@ class Services:
         cursor_key: bytes,
         metrics: Callable[[], Awaitable[tuple[bytes, str]]],
         ready: Callable[[], Awaitable[str | None]],
+        warnings: Callable[[], Sequence[tuple[str, str]]] = tuple,
         front: Callable[[App], App] | None = None,
+        watch_cache: Callable[[str, Callable[[], CacheFacts]], None] = lambda _name, _read: None,
         body_bytes_max: int = BODY_BYTES_MAX,
         body_seconds: float = BODY_READ_SECONDS,
         retention_days: int = RETENTION_DAYS,
@@ -149,7 +156,9 @@ class Services:
             cursor_key=cursor_key,
             metrics=metrics,
             ready=ready,
+            warnings=warnings,
             front=front,
+            watch_cache=watch_cache,
             body_bytes_max=body_bytes_max,
             body_seconds=body_seconds,
         )
@@ -183,10 +192,14 @@ def build_app(services: Services) -> App:
     app.include_router(stream.routes(services.streams, cursors))
     app.include_router(keys.routes(services.keys, cursors))
     app.include_router(audit.routes(services.audit, cursors))
-    app.include_router(system.routes(services.metrics, services.ready))
+    app.include_router(system.routes(services.metrics, services.ready, services.warnings))
     app.include_router(documents.routes(lambda: made))
     document = openapi_document(app)
     made = CatalogueDocuments(services.event_types, services.clock, document)
+    services.watch_cache("documents", lambda: made.cached)
+    services.watch_cache("api_keys", lambda: services.authenticator.known_cached)
+    services.watch_cache("unknown_api_keys", lambda: services.authenticator.unknown_cached)
+    services.watch_cache("chinese_texts", of_function(chinese))
 
     async def openapi(_request: Request) -> Response:
         return Response(await made.openapi(), media_type="application/json")

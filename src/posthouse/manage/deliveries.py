@@ -42,7 +42,8 @@ from posthouse.ports.inspect import (
     Span,
     Where,
 )
-from posthouse.wire.render import Renderer
+from posthouse.wire.message import Unsendable
+from posthouse.wire.renderer import AnyRenderer, renderer_of
 
 _SIGNATURE = b"webhook-signature"
 
@@ -242,13 +243,28 @@ def request_of(record: AttemptRecord) -> RequestView | None:
         id=facts.endpoint_id, app_id=facts.app_id, partition=event.partition, revision=facts.revision
     )
     replay = facts.kind == DeliveryClass.REPLAY.value
-    return view_of(shown_by(endpoint, url=facts.url).render(event, now=facts.started_at, replay=replay), facts.url)
+    try:
+        request = shown_by(endpoint, url=facts.url).render(event, now=facts.started_at, replay=replay)
+    except (Invalid, Unsendable):
+        return None
+    return view_of(request, facts.url)
 
 
-def shown_by(endpoint: Endpoint, *, url: str) -> Renderer:
-    """Makes the requests to an endpoint as they may be shown, without keys."""
-    plain = msgspec.structs.replace(endpoint, auth=None, tls=None, proxy="", proxy_key="", source_address="")
-    return Renderer(plain, url=url)
+def shown_by(endpoint: Endpoint, *, url: str) -> AnyRenderer:
+    """Makes the requests to an endpoint as they may be shown: as they are before they are encrypted, authenticated,
+    compressed and signed, so without keys; what chance decides is zero in them."""
+    shown = msgspec.structs.replace(
+        endpoint,
+        signing=None if endpoint.plain else (),
+        encryption=None,
+        compress=None,
+        auth=None,
+        tls=None,
+        proxy="",
+        proxy_key="",
+        source_address="",
+    )
+    return renderer_of(shown, random=bytes, url=url, checked=True)
 
 
 def view_of(request: Request, url: str) -> RequestView:

@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from posthouse.domain.authentication import Auth, OAuth2Auth
 from posthouse.domain.egress import Tls
+from posthouse.domain.encryption import Encryption
 from posthouse.domain.endpoint import (
     Balance,
     Batch,
@@ -24,6 +25,7 @@ from posthouse.domain.endpoint import (
 )
 from posthouse.domain.errors import Invalid
 from posthouse.domain.exchange import Target
+from posthouse.domain.formats import AnyFormat, Compression, Method
 from posthouse.domain.ids import ENDPOINT
 from posthouse.domain.limits import (
     CHANNELS_MAX,
@@ -37,6 +39,7 @@ from posthouse.domain.limits import (
 )
 from posthouse.domain.retry import ATTEMPTS_MAX, RetrySettings
 from posthouse.domain.routing import is_pattern
+from posthouse.domain.signing import Signer
 from posthouse.manage.access import check_metadata, check_uid
 from posthouse.manage.flow_check import (
     check_batch,
@@ -79,7 +82,12 @@ class EndpointChange(msgspec.Struct, frozen=True, kw_only=True):
     equal_urls: tuple[EqualUrl, ...] | UnsetType | None = UNSET
     balance: Balance | UnsetType | None = UNSET
     max_age: float | UnsetType | None = UNSET
-    format: Format | UnsetType | None = UNSET
+    format: Format | AnyFormat | UnsetType | None = UNSET
+    method: Method | UnsetType | None = UNSET
+    query: dict[str, str] | UnsetType | None = UNSET
+    compress: Compression | UnsetType | None = UNSET
+    signing: tuple[Signer, ...] | UnsetType | None = UNSET
+    encryption: Encryption | UnsetType | None = UNSET
     auth: Auth | UnsetType | None = UNSET
     tls: Tls | UnsetType | None = UNSET
     proxy: str | UnsetType | None = UNSET

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from posthouse.domain.access import Principal
 from posthouse.domain.balance import urls_of
 from posthouse.domain.egress import AllowedEgress
-from posthouse.domain.endpoint import EndpointConfig
+from posthouse.domain.endpoint import EndpointConfig, Secret
 from posthouse.domain.errors import Invalid
 from posthouse.domain.ids import ID_BYTES, AppId, EndpointId
 from posthouse.domain.named_keys import NamedKeys
-from posthouse.wire.render import Renderer
+from posthouse.wire.renderer import renderer_of
+from posthouse_sdk.signatures import HMAC_KEY_BYTES
 
-_NOBODY = bytes(ID_BYTES)
+_NOBODY: Final = bytes(ID_BYTES)
+_SECRET: Final = Secret("v1", bytes(HMAC_KEY_BYTES))  # whatever the endpoint's own is, it can sign
 
 
 def check_speakable(config: EndpointConfig, keys: NamedKeys) -> None:
@@ -19,9 +23,11 @@ def check_speakable(config: EndpointConfig, keys: NamedKeys) -> None:
 
     Raises Invalid with the path of the field that is wrong.
     """
-    endpoint = config.endpoint(id=EndpointId(_NOBODY), app_id=AppId(_NOBODY), partition=0, revision=0, keys=keys)
+    endpoint = config.endpoint(
+        id=EndpointId(_NOBODY), app_id=AppId(_NOBODY), partition=0, revision=0, secrets=(_SECRET,), keys=keys
+    )
     for url in urls_of(config):
-        Renderer(endpoint, url=url)
+        renderer_of(endpoint, random=bytes, url=url)
 
 
 def check_egress(old: EndpointConfig, new: EndpointConfig, principal: Principal, allowed: AllowedEgress) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from secrets import token_bytes
 from typing import Any, Final
 
 import msgspec
@@ -25,7 +26,7 @@ from posthouse.ports.store import Store
 from posthouse.ports.transport import Transport
 from posthouse.send.tokens import Tokens
 from posthouse.wire.message import Unsendable
-from posthouse.wire.render import Renderer
+from posthouse.wire.renderer import AnyRenderer, renderer_of
 
 TYPE: Final = "endpoint.test"
 DATA: Final = b'{"message":"This is a test. Nothing has happened."}'
@@ -87,7 +88,7 @@ class Trials:
             )
             endpoint = endpoints[0]
             try:
-                renderer = Renderer(endpoint)
+                renderer = renderer_of(endpoint, random=token_bytes, checked=True)
                 shown = shown_by(endpoint, url=endpoint.url).render(event, now=now, replay=False)
             except (Invalid, ValueError) as error:
                 raise Conflict(f"the endpoint cannot be spoken to: {error}", code="endpoint_unusable") from error
@@ -103,7 +104,7 @@ class Trials:
             reason=classify(result),
         )
 
-    async def _send(self, renderer: Renderer, endpoint: Endpoint, event: Event, now: float) -> Result:
+    async def _send(self, renderer: AnyRenderer, endpoint: Endpoint, event: Event, now: float) -> Result:
         """With a new token where it takes one: a test says what holds now."""
         token = None
         if renderer.grant is not None:

@@ -38,6 +38,7 @@ from posthouse.domain.errors import NotOwner, PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Fault, Request, Result
 from posthouse.domain.ids import AppId, AttemptId
+from posthouse.domain.order import UNORDERED
 from posthouse.ports.clock import Clock
 from posthouse.ports.store import LateResult, Store
 from posthouse.ports.telemetry import Telemetry
@@ -50,7 +51,7 @@ from posthouse.settle.journal import Journal
 from posthouse.wire.answer import stored_body, stored_headers
 from posthouse.wire.batch import results_of
 from posthouse.wire.message import Unsendable
-from posthouse.wire.render import Renderer
+from posthouse.wire.renderer import AnyRenderer
 
 log = structlog.get_logger()
 
@@ -163,6 +164,11 @@ class Sender:
                 result = await self._transport.send(request, may_write=fence)
         except Unsendable as error:
             result = Failure(Fault.UNSENDABLE, str(error), NO_TIMINGS)
+            bad = self._unsendable(renderer, load, started_at)
+            if 0 < len(bad) < len(load):
+                circuit.ended(token, failed=None, now=self._clock.now())
+                made = _Made(route.url, result, request_id, started_at, self._clock.now(), peer.health)
+                return await self._without(peer, load, bad, made)
         except BaseException:
             circuit.ended(token, failed=None, now=self._clock.now())
             raise
@@ -211,15 +217,11 @@ class Sender:
                 if fate is Fate.OWED and delivery.line:
                     behind.add(delivery.line)
                 fates.append(fate)
-        if late:
-            try:
-                await self._store.settle_late(late, sender=self._owner, now=now)
-            except StoreUnavailable as error:
-                log.warning("sender.late_answer_lost", error=str(error))  # the rows fall due: repeats, no loss
+        await self._settle_late(late, now)
         return Told(fates, result.timings.total_us / 1e6, is_overloaded(result))
 
     def _rendered(
-        self, renderer: Renderer, load: Sequence[Delivery], request_id: bytes | None, now: float, bearer: str | None
+        self, renderer: AnyRenderer, load: Sequence[Delivery], request_id: bytes | None, now: float, bearer: str | None
     ) -> Request:
         """Raises Unsendable. What had to wait for a token has so much less time for itself."""
         first = load[0]
@@ -235,7 +237,7 @@ class Sender:
         total = max(timeouts.total - (self._clock.now() - now), TOTAL_SECONDS_MIN)
         return msgspec.structs.replace(request, timeouts=msgspec.structs.replace(timeouts, total=total))
 
-    def _renewed(self, renderer: Renderer, bearer: Bearer, load: Sequence[Delivery]) -> bool:
+    def _renewed(self, renderer: AnyRenderer, bearer: Bearer, load: Sequence[Delivery]) -> bool:
         """Whether these go again at once, with another token: the target refused this one. Each attempt does so once."""
         grant = renderer.grant
         assert grant is not None, "it brought the token"
@@ -247,6 +249,40 @@ class Sender:
         for delivery in load:
             delivery.renewed = True
         return True
+
+    def _unsendable(self, renderer: AnyRenderer, load: Sequence[Delivery], now: float) -> dict[int, str]:
+        """Which of a batch cannot be written, by their place in it, and why."""
+        bad: dict[int, str] = {}
+        for place, delivery in enumerate(load if len(load) > 1 else ()):
+            try:
+                renderer.render_batch([delivery.event], now=now, replay=False, request_id=bytes(16))
+            except Unsendable as error:
+                bad[place] = str(error)
+        return bad
+
+    async def _without(self, peer: Peer, load: Sequence[Delivery], bad: dict[int, str], made: _Made) -> Told:
+        """Settle those of a batch that cannot be written; the others go again at once, but for those of the same lines, which
+        become rows in their order. Nothing was asked of the target."""
+        late: list[LateResult] = []
+        lines = {load[place].line for place in bad} - {UNORDERED}
+        fates = []
+        for place, delivery in enumerate(load):
+            if place in bad:
+                failed = msgspec.structs.replace(made, result=Failure(Fault.UNSENDABLE, bad[place], NO_TIMINGS))
+                fates.append(self._settle(peer, delivery, failed, None, None, late))
+            elif delivery.line in lines:
+                fates.append(self._settle(peer, delivery, made, BEHIND, None, late))
+            else:
+                fates.append(Fate.AGAIN if self._journal.owns(delivery) else Fate.SETTLED)
+        await self._settle_late(late, made.ended_at)
+        return Told(fates)
+
+    async def _settle_late(self, late: list[LateResult], now: float) -> None:
+        if late:
+            try:
+                await self._store.settle_late(late, sender=self._owner, now=now)
+            except StoreUnavailable as error:
+                log.warning("sender.late_answer_lost", error=str(error))  # the rows fall due: repeats, no loss
 
     def _fence(self, load: Sequence[Delivery]) -> Callable[[], bool]:
         """Whether these may still be written: the leases hold, and their partition was not handed over meanwhile."""

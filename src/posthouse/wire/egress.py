@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from hashlib import sha256
 from ipaddress import ip_address
 from typing import Final
@@ -13,6 +14,7 @@ from posthouse.domain.errors import Invalid
 from posthouse.domain.limits import NAME_LENGTH_MAX, PINS_MAX
 from posthouse.wire.certificates import authorities, client_identity, pinned
 from posthouse.wire.keys import Keys, live_texts
+from posthouse.wire.message import Unsendable
 
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
 
@@ -98,3 +100,10 @@ def _address(text: str) -> str:
     if address is None or "%" in text:
         raise Invalid("this is not an IP address", path="source_address")
     return str(address)
+
+
+def check_usable(egress: Egress, now: float) -> None:
+    """Raises: Unsendable where the client certificate has ended."""
+    if egress.usable_until is not None and egress.usable_until <= now:
+        ended = datetime.fromtimestamp(egress.usable_until, UTC)
+        raise Unsendable(f"the endpoint's client certificate has expired, on {ended:%Y-%m-%d at %H:%M:%S} UTC")

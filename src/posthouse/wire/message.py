@@ -34,11 +34,13 @@ class Message:
     - `id` is the event's id (`evt_…`), of a batch the request's (`req_…`); `nonce` a text made for this attempt.
     - `target` is where it goes; `query` is what comes after the URL's own query, as plain text (encoded when it is assembled).
     - `headers` are those that this endpoint adds, in order; names and values are checked again when it is assembled.
+    - `charset` is the one in which `query` is percent-encoded.
     - `plain` is the body as it was before encryption, None while it is not encrypted.
     - `values` are what templates may name: `event.id`, `event.type`, `timestamp`, `nonce`, …
     """
 
     __slots__ = (
+        "charset",
         "content_type",
         "document",
         "headers",
@@ -65,6 +67,7 @@ class Message:
         content_type: str,
         document: Document,
         values: dict[str, str],
+        charset: str = "utf-8",
     ) -> None:
         self.method = method
         self.target = target
@@ -75,6 +78,7 @@ class Message:
         self.content_type = content_type
         self.document = document
         self.values = values
+        self.charset = charset
         self.query: list[tuple[str, str]] = []
         self.headers: list[tuple[str, str]] = []
         self.plain: bytes | None = None

@@ -6,12 +6,10 @@ Sources: Standard Webhooks 1.0.0, section "Webhook headers"; RFC 9112 sections 2
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
 from posthouse import __version__
-from posthouse.domain.egress import Egress
 from posthouse.domain.endpoint import Endpoint, Format
 from posthouse.domain.errors import Invalid
 from posthouse.domain.event import JSON_CONTENT, Event
@@ -19,17 +17,16 @@ from posthouse.domain.exchange import Request
 from posthouse.domain.ids import EVENT, REQUEST, format_id
 from posthouse.wire import cloudevents
 from posthouse.wire.authentication import Credentials, TokenGrant, compile_authentication, with_token
-from posthouse.wire.batch import batch_body
-from posthouse.wire.egress import compile_egress
+from posthouse.wire.batch import FRAME_BYTES, added_bytes, batch_body
+from posthouse.wire.egress import check_usable, compile_egress
 from posthouse.wire.headers import UNKNOWN_CONTENT, check_headers, is_content_type
-from posthouse.wire.message import Unsendable
 from posthouse.wire.standard import envelope
 from posthouse.wire.target import parse_target
 from posthouse_sdk.signatures import signing_key
 
 USER_AGENT: Final = f"Posthouse/{__version__}"
 _JSON: Final = JSON_CONTENT.encode()
-_DEFAULT_HEADERS: Final = (("User-Agent", USER_AGENT), ("Accept", "*/*"))
+DEFAULT_HEADERS: Final = (("User-Agent", USER_AGENT), ("Accept", "*/*"))
 
 
 class Renderer:
@@ -66,6 +63,7 @@ class Renderer:
         )
         self.grant: Final = auth if isinstance(auth, TokenGrant) else None
         self.target: Final = auth.on(target) if isinstance(auth, Credentials) else target
+        assert isinstance(endpoint.format, Format)
         self._format: Final = endpoint.format
         self._structured: Final = endpoint.format is Format.CLOUDEVENTS
         self._timeouts: Final = endpoint.timeouts
@@ -75,7 +73,7 @@ class Renderer:
         if isinstance(auth, Credentials):
             replaced |= {name.lower() for name, _ in auth.headers}
         lines = [f"POST {self.target.path} HTTP/1.1", f"Host: {self.target.authority}"]
-        lines += [f"{name}: {value}" for name, value in _DEFAULT_HEADERS if name.lower() not in replaced]
+        lines += [f"{name}: {value}" for name, value in DEFAULT_HEADERS if name.lower() not in replaced]
         lines.append("Accept-Encoding: identity")
         lines += [f"{name}: {value}" for name, value in own]
         if isinstance(auth, Credentials):
@@ -96,7 +94,7 @@ class Renderer:
             if body is None:
                 body = cloudevents.cloudevent(event)
         else:
-            content_type = _JSON if event.content_type == JSON_CONTENT else _content_type(event.content_type)
+            content_type = _JSON if event.content_type == JSON_CONTENT else content_type_bytes(event.content_type)
             if body is None:
                 body = envelope(event)
         return self._request(content_type, body, format_id(EVENT, event.id).encode("ascii"), now, replay, token)
@@ -108,6 +106,15 @@ class Renderer:
         content_type = cloudevents.BATCH_CONTENT if self._structured else _JSON
         message_id = format_id(REQUEST, request_id).encode("ascii")
         return self._request(content_type, batch_body(events, self._format), message_id, now, replay, token)
+
+    @property
+    def frame_bytes(self) -> int:
+        """The body of a batch has so many bytes, and `added_bytes` for each of its events."""
+        return FRAME_BYTES
+
+    def added_bytes(self, event: Event) -> int:
+        """What an event adds to the body of a batch, exactly."""
+        return added_bytes(event, self._format)
 
     def _request(
         self, content_type: bytes, body: bytes, message_id: bytes, now: float, replay: bool, token: str | None
@@ -129,7 +136,7 @@ class Renderer:
             end,
         )
         if self._egress is not None:
-            _check_usable(self._egress, now)
+            check_usable(self._egress, now)
         return Request(self.target, head, body, self._timeouts, self._egress)
 
 
@@ -137,13 +144,8 @@ def _lines(credentials: Credentials) -> bytes:
     return "".join(f"{name}: {value}\r\n" for name, value in credentials.headers).encode("latin-1")
 
 
-def _check_usable(egress: Egress, now: float) -> None:
-    if egress.usable_until is not None and egress.usable_until <= now:
-        ended = datetime.fromtimestamp(egress.usable_until, UTC)
-        raise Unsendable(f"the endpoint's client certificate has expired, on {ended:%Y-%m-%d at %H:%M:%S} UTC")
-
-
 @lru_cache(maxsize=256)
-def _content_type(text: str) -> bytes:
+def content_type_bytes(text: str) -> bytes:
+    """A content type as it is sent. Pure, and remembered: platforms have few."""
     # Intake refuses what cannot be sent. Should one be in the log all the same, the event is still delivered.
     return (text if is_content_type(text) else UNKNOWN_CONTENT).encode("ascii")

@@ -18,6 +18,7 @@ from posthouse.adapters.http.reasons import short
 from posthouse.adapters.http.resolver import AresResolver, Resolver
 from posthouse.adapters.http.tls import client_context
 from posthouse.adapters.http.ways import Way, Ways
+from posthouse.domain.cache_use import CacheFacts
 from posthouse.domain.errors import NotOwner
 from posthouse.domain.exchange import Answer, Failure, Fault, Request, Result, Target, Timings
 
@@ -100,6 +101,11 @@ class HttpTransport:
                     return result
                 break
         return await self._send_anew(request, started, addresses, dns_us, may_write)
+
+    @property
+    def idle_cached(self) -> CacheFacts:
+        """Idle connections to targets."""
+        return self._pool.cached
 
     async def close(self) -> None:
         """Close every connection. Requests under way raise RuntimeError."""

@@ -12,6 +12,7 @@ from posthouse.api.models.connection import ConnectionAnswer, ConnectionFields, 
 from posthouse.api.models.endpoint_key import GivenKeys
 from posthouse.api.models.flow import CircuitAnswer, FlowAnswer, FlowFields, TargetUrl, flow_fields
 from posthouse.api.models.secret import GivenSecret, public_key, secret_text
+from posthouse.api.models.speech import SpeechAnswer, SpeechFields, speech_fields
 from posthouse.domain.endpoint import EndpointConfig, Secret, Timeouts
 from posthouse.domain.ids import APP, ENDPOINT, format_id
 from posthouse.domain.limits import (
@@ -126,7 +127,7 @@ class BasicFields(Body):
     ] = None
 
 
-class EndpointFields(ConnectionFields, FlowFields, BasicFields):  # the fields of the last base come first
+class EndpointFields(SpeechFields, ConnectionFields, FlowFields, BasicFields):  # the fields of the last base come first
     """What an endpoint and a change of one have in common."""
 
     def change(self) -> EndpointChange:
@@ -138,7 +139,7 @@ class EndpointFields(ConnectionFields, FlowFields, BasicFields):  # the fields o
             given["retry"] = self.retry.settings()
         if self.timeouts is not None:
             given["timeouts"] = Timeouts(self.timeouts.connect, self.timeouts.first_byte, self.timeouts.total)
-        return EndpointChange(**(given | self.flow_change() | self.connection_change()))
+        return EndpointChange(**(given | self.flow_change() | self.connection_change() | self.speech_change()))
 
 
 _CHANGES = set(EndpointChange.__struct_fields__)
@@ -228,7 +229,7 @@ class BasicAnswer(Answer):
     concurrency: int
 
 
-class EndpointAnswer(ConnectionAnswer, FlowAnswer, BasicAnswer):
+class EndpointAnswer(SpeechAnswer, ConnectionAnswer, FlowAnswer, BasicAnswer):
     """An endpoint: a target URL, with all that describes how to speak to it."""
 
     keys: Annotated[list[str], Field(description="The names of its named keys.")]
@@ -265,7 +266,7 @@ class BasicConfigAnswer(Answer):
     concurrency: int
 
 
-class ConfigAnswer(ConnectionAnswer, FlowAnswer, BasicConfigAnswer):
+class ConfigAnswer(SpeechAnswer, ConnectionAnswer, FlowAnswer, BasicConfigAnswer):
     """What requests are made with."""
 
 
@@ -364,4 +365,5 @@ def _config_fields(config: EndpointConfig) -> dict[str, Any]:
         "concurrency": config.concurrency,
         **flow_fields(config),
         **connection_fields(config),
+        **speech_fields(config),
     }
