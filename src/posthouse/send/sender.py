@@ -38,6 +38,7 @@ from posthouse.domain.errors import NotOwner, PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Result
 from posthouse.domain.ids import AppId, AttemptId
+from posthouse.domain.order import UNORDERED
 from posthouse.ports.clock import Clock
 from posthouse.ports.store import LateResult, Store
 from posthouse.ports.telemetry import Telemetry
@@ -68,6 +69,7 @@ class _Made(msgspec.Struct, frozen=True, gc=False):
     started_at: float
     ended_at: float
     before: Health  # of the endpoint, as the request began to end
+    reason: str  # as `classify` says
 
 
 class Told(msgspec.Struct, gc=False):
@@ -81,6 +83,7 @@ class Told(msgspec.Struct, gc=False):
 
 _SETTLED: Final = (Fate.SETTLED,)
 _OWED: Final = (Fate.OWED,)
+_CONFIRMED: Final = Confirm()
 
 
 class Sender:
@@ -114,7 +117,11 @@ class Sender:
         endpoint = peer.endpoint
         now = self._clock.now()
         if len(load) == 1:
-            over = await self._over(load[0], endpoint, now)
+            event = load[0].event
+            if event.app_id is not None and event.expires_at is None and endpoint.max_age is None:
+                over = None  # nearly all: nothing to look at, and so nothing to wait for
+            else:
+                over = await self._over(load[0], endpoint, now)
             if over is not None:
                 self.give_up(load[0], endpoint, over)
                 return Told(_SETTLED)
@@ -151,7 +158,7 @@ class Sender:
             request_id = self._clock.new_id()
             events = [delivery.event for delivery in load]
             request = renderer.render_batch(events, now=started_at, replay=replay, request_id=request_id)
-        ordered = any(delivery.line for delivery in load)
+        ordered = first.line != UNORDERED if len(load) == 1 else any(delivery.line for delivery in load)
         token = circuit.began(started_at)
         try:
             result = await self._transport.send(request, may_write=self._fence(load) if ordered else None)
@@ -159,8 +166,10 @@ class Sender:
             circuit.ended(token, failed=None, now=self._clock.now())
             raise
         now = self._clock.now()
-        down = is_down(result)
-        confirmed = classify(result) == CONFIRMED
+        verdict = classify(result)
+        confirmed = verdict == CONFIRMED  # such an answer has a status of 2xx, and says nothing else of the target
+        down = not confirmed and is_down(result)
+        overloaded = not confirmed and is_overloaded(result)
         again = False
         if down and len(peer.routes) > 1:
             for delivery in load:
@@ -173,20 +182,20 @@ class Sender:
             token,
             confirmed=None if again else confirmed,
             down=down,
-            held_until=held_until(result, now=now),
+            held_until=None if confirmed else held_until(result, now=now),
             now=now,
         )
-        made = _Made(route.url, result, request_id, started_at, now, before)
+        made = _Made(route.url, result, request_id, started_at, now, before, verdict)
         if again:
             for delivery in load:
-                attempt = self._record_of(delivery, endpoint, AttemptOutcome.FAILED, classify(result), made)
+                attempt = self._record_of(delivery, endpoint, AttemptOutcome.FAILED, verdict, made)
                 self._journal.note(delivery, attempt, health=turn)
                 self._tell(attempt, delivery, now)
-            return Told([Fate.AGAIN] * len(load), result.timings.total_us / 1e6, is_overloaded(result))
+            return Told([Fate.AGAIN] * len(load), result.timings.total_us / 1e6, overloaded)
         late: list[LateResult] = []
         if request_id is None:
             fate = self._settle(peer, first, made, None, turn, late)
-            fates: Sequence[Fate] = _SETTLED if fate is Fate.SETTLED else _OWED
+            fates: Sequence[Fate] = _SETTLED if fate is _SETTLED[0] else _OWED
         else:
             body = result.body if isinstance(result, Answer) and confirmed else b""
             results = results_of(200, body, [delivery.event.id for delivery in load])
@@ -206,7 +215,7 @@ class Sender:
                 await self._store.settle_late(late, sender=self._owner, now=now)
             except StoreUnavailable as error:
                 log.warning("sender.late_answer_lost", error=str(error))  # the rows fall due: repeats, no loss
-        return Told(fates, result.timings.total_us / 1e6, is_overloaded(result))
+        return Told(fates, result.timings.total_us / 1e6, overloaded)
 
     def _fence(self, load: Sequence[Delivery]) -> Callable[[], bool]:
         """Whether these may still be written: the leases hold, and their partition was not handed over meanwhile."""
@@ -231,6 +240,8 @@ class Sender:
             owed: Owed | None = owed_row(
                 delivery, endpoint, number=delivery.number, due_at=math.inf, reason=OwedReason.BEHIND
             )
+        elif refused is None and made.reason == CONFIRMED:
+            decision, owed = _CONFIRMED, None
         else:
             decision = decide(
                 result,
@@ -240,10 +251,10 @@ class Sender:
                 now=now,
                 draw=self._clock.draw(),
                 blocks=endpoint.on_exhausted is OnExhausted.BLOCK and delivery.line != 0,
-                reason=refused,
+                reason=refused or made.reason,
             )
             owed = owed_after(delivery, endpoint, decision)
-        attempt = self._record_of(delivery, endpoint, outcome_of(decision), refused or classify(result), made, words)
+        attempt = self._record_of(delivery, endpoint, outcome_of(decision), refused or made.reason, made, words)
         effects: tuple[Effect, ...] = ()
         if health is not None or not isinstance(decision, Confirm | RetryAt):
             effects = follow(attempt, delivery.event.type, decision, made.before, health, now)
@@ -254,13 +265,11 @@ class Sender:
         if not ours and delivery.row:
             # The partition moved on while the request ran. Its row, if it still says that we are sending, is ours to settle.
             late.append((attempt, owed))
-        return Fate.SETTLED if owed is None else Fate.OWED
+        return (_SETTLED if owed is None else _OWED)[0]
 
     def _tell(self, attempt: Attempt, delivery: Delivery, now: float) -> None:
-        self._telemetry.attempt(
-            attempt.outcome.value, attempt.reason, delivery.kind.value, attempt.timings.total_us / 1e6
-        )
-        if attempt.outcome is AttemptOutcome.DELIVERED:
+        self._telemetry.attempt(attempt.outcome, attempt.reason, delivery.kind, attempt.timings.total_us / 1e6)
+        if attempt.reason == CONFIRMED:
             self._telemetry.delivered_after(now - delivery.event.created_at)
 
     async def _over(self, delivery: Delivery, endpoint: Endpoint, now: float) -> str | None:
@@ -341,25 +350,25 @@ class Sender:
             case _:
                 assert_never(result)
         return Attempt(
-            id=AttemptId(self._clock.new_id()),
-            partition=event.partition,
-            app_id=endpoint.app_id,
-            endpoint_id=endpoint.id,
-            event_id=event.id,
-            seq=event.seq,
-            number=delivery.number,
-            kind=delivery.kind,
-            outcome=outcome,
-            reason=reason,
-            revision=endpoint.revision,
-            url=endpoint.url if made is None else made.url,
-            started_at=self._clock.now() if made is None else made.started_at,
-            sent=result is not None,
-            status=None if result is None else result.status,
-            address="" if result is None else result.address,
-            timings=NO_TIMINGS if result is None else result.timings,
-            response_headers=headers,
-            response_body=body,
-            error=error,
-            request_id=None if made is None else made.request_id,
+            AttemptId(self._clock.new_id()),
+            event.partition,
+            endpoint.app_id,
+            endpoint.id,
+            event.id,
+            event.seq,
+            delivery.number,
+            delivery.kind,
+            outcome,
+            reason,
+            endpoint.revision,
+            endpoint.url if made is None else made.url,
+            self._clock.now() if made is None else made.started_at,
+            result is not None,
+            None if result is None else result.status,
+            "" if result is None else result.address,
+            NO_TIMINGS if result is None else result.timings,
+            headers,
+            body,
+            error,
+            None if made is None else made.request_id,
         )

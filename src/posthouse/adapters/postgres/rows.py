@@ -36,7 +36,7 @@ def attempt_row(a: Attempt) -> tuple[object, ...]:
     """An `attempt_row` (migrations/0013_rows.sql)."""
     timings = a.timings
     return (
-        a.partition, a.id, a.app_id, a.endpoint_id, a.event_id, a.seq, a.number, a.kind.value, a.outcome.value,
+        a.partition, a.id, a.app_id, a.endpoint_id, a.event_id, a.seq, a.number, a.kind, a.outcome,
         a.reason, a.sent, a.revision, a.url, a.address, a.started_at, a.status, timings.dns_us,
         timings.connect_us, timings.tls_us, timings.first_byte_us, timings.total_us,
         a.response_headers, a.response_body, a.error, a.request_id,
@@ -46,7 +46,7 @@ def attempt_row(a: Attempt) -> tuple[object, ...]:
 def owed_row(o: Owed) -> tuple[object, ...]:
     """A `delivery_row` (migrations/0013_rows.sql)."""
     return (
-        o.partition, o.endpoint_id, o.event_id, o.seq, o.kind.value, o.number, o.due_at, o.reason.value,
+        o.partition, o.endpoint_id, o.event_id, o.seq, o.kind, o.number, o.due_at, o.reason,
         o.sender, o.expires_at, o.payload_bytes, o.line, o.known,
     )  # fmt: skip
 
