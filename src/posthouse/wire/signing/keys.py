@@ -27,7 +27,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPriv
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
 from posthouse.domain.errors import Invalid
-from posthouse.domain.signing import KeyEncoding
+from posthouse.domain.named_keys import KeyEncoding
+from posthouse.wire.keys import live_texts
 from posthouse.wire.rsa import is_sound
 
 RSA_BITS_MIN: Final = 2_048
@@ -67,17 +68,14 @@ class Keys:
 
     def live(self, name: str, encoding: KeyEncoding | None, path: str) -> tuple[KeyText, ...]:
         """The texts of one of them, at least one. Raises: Invalid where there is none."""
-        texts = self._texts.get(name)
-        if not texts:
-            raise Invalid(f"there is no key named {name!r} at this endpoint", path=path)
-        return tuple(KeyText(text, encoding, path, self._checked) for text in texts)
+        return tuple(KeyText(text, encoding, path, self._checked) for text in live_texts(self._texts, name, path))
 
 
 def shared_secret(key: KeyText, *, bytes_min: int = 1) -> bytes:
     """The bytes of a key that both sides have. Raises: Invalid."""
     match key.encoding:
         case None | KeyEncoding.LITERAL:
-            raw = key.text.encode()
+            raw = _utf8(key)
         case KeyEncoding.BASE64 | KeyEncoding.HEX:
             raw = _decoded(key)
         case KeyEncoding.JWK:
@@ -178,6 +176,13 @@ def _from_jwk(key: KeyText, kind: str) -> object:
     except (ValueError, KeyError, TypeError, UnsupportedAlgorithm):
         pass
     raise key.unusable("the members of this JWK do not make up a private key that is known here")
+
+
+def _utf8(key: KeyText) -> bytes:
+    try:
+        return key.text.encode()
+    except UnicodeEncodeError:
+        raise key.unusable("the key holds a character that utf-8 cannot write") from None
 
 
 def _from_oct(key: KeyText) -> bytes:
