@@ -25,6 +25,7 @@ UNTOLD: Final = {
     errors.StoreUnavailable,
     errors.InDoubt,
     errors.StoreRejected,
+    errors.KeyReused,
     errors.NotOwner,
     errors.LogRewound,
     errors.SetupError,
@@ -177,6 +178,7 @@ def answers() -> set[Text]:
         *Messages([SECRETS]).all({"SecretError"}),
         *Messages([*modules(ENCRYPTION), *modules(PACKAGE / "wire" / "encryption")]).all({"SettingError"}),
         *Messages([BOOTSTRAP]).returned("_why_not_ready"),
+        *Messages([BOOTSTRAP]).returned("_what_was_lost"),
     }
 
 

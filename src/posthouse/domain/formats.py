@@ -7,12 +7,12 @@ said there, and an unknown one is refused where they are compiled.
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 from typing import Any, Final, NoReturn, cast
 
 import msgspec
 
+from posthouse.domain.configuration import read
 from posthouse.domain.errors import Invalid
 
 Body = dict[str, Any] | str
@@ -166,9 +166,6 @@ KINDS: Final[dict[str, type[AnyFormat]]] = {
     "cloudevents": CloudEventsFormat,
 }
 
-_PLACE: Final = re.compile(r" - at `\$\.?(.*)`$")
-_FIELD: Final = re.compile(r"unknown field `([^`]*)`")
-
 
 def format_of(value: object) -> AnyFormat:
     """The format that a user wrote: a name, or an object with `kind` and options.
@@ -178,20 +175,12 @@ def format_of(value: object) -> AnyFormat:
     if isinstance(value, str):
         kind = KINDS.get(value)
         if kind is None:
-            _unknown(value, "format")
+            _unknown("format")
         return kind()
     if isinstance(value, dict) and value.get("kind") not in list(KINDS):  # it may be anything
-        _unknown(value.get("kind"), "format.kind")
-    try:
-        return cast("AnyFormat", msgspec.convert(value, AnyFormat))
-    except msgspec.ValidationError as error:
-        message = str(error)
-        found, field = _PLACE.search(message), _FIELD.search(message)
-        places = ("format", found[1] if found else "", field[1] if field else "")
-        text = _PLACE.sub("", message).replace("`", "")
-        raise Invalid(text[:1].lower() + text[1:], path=".".join(filter(None, places))) from None
+        _unknown("format.kind")
+    return cast("AnyFormat", read(value, AnyFormat, "format"))
 
 
-def _unknown(value: object, path: str) -> NoReturn:
-    shown = "" if value is None else f", and not {str(value)[:40]!r}"
-    raise Invalid(f"the format is one of {', '.join(KINDS)}{shown}", path=path)
+def _unknown(path: str) -> NoReturn:
+    raise Invalid(f"the format is one of {', '.join(KINDS)}", path=path)
