@@ -11,12 +11,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from tests.postgres import end_server
+from tests.warm import begin
 
 COMMAND = [sys.executable, "-m", "posthouse.cli.main"]
 PATIENCE_SECONDS = 60
@@ -28,15 +29,17 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def run(*words: str, given: str | None = None, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end. `given` is its standard input."""
-    return subprocess.run(
-        [*COMMAND, *words],
-        env=environment(**more),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        input=given,
-    )
+    """Run a command to its end, in a process of its own (tests/warm.py). `given` is its standard input."""
+    with ExitStack() as stack:
+        streams = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
+        streams[0].write((given or "").encode())
+        streams[0].seek(0)
+        code = begin(words, environment(**more), streams).wait(PATIENCE_SECONDS)
+        said = []
+        for stream in streams[1:]:
+            stream.seek(0)
+            said.append(stream.read().decode().replace("\r\n", "\n"))
+    return subprocess.CompletedProcess(words, code, *said)
 
 
 def rows(told: subprocess.CompletedProcess[str], code: int = 0) -> list[dict[str, Any]]:

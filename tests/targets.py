@@ -10,11 +10,12 @@ import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import uvloop
 
+GONE_SECONDS: Final = 30.0
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -83,9 +84,16 @@ class RawTarget:
             await self.called.wait_for(lambda: len(self.peers) >= count)
 
     async def all_gone(self) -> None:
-        """Wait until the sender has closed every connection."""
-        for peer in self.peers:
-            await peer.gone.wait()
+        """Wait until the sender has closed every connection; fails with those that are open still."""
+        try:
+            async with asyncio.timeout(GONE_SECONDS):
+                for peer in self.peers:
+                    await peer.gone.wait()
+        except TimeoutError:
+            still_open = [peer.number for peer in self.peers if not peer.gone.is_set()]
+            raise AssertionError(
+                f"after {GONE_SECONDS:g} s, of {len(self.peers)} connections these are still open: {still_open}"
+            ) from None
 
 
 @asynccontextmanager

@@ -37,6 +37,8 @@ OPAQUE: Final = {
     "src/posthouse/manage/endpoints.py:_check": "adapters/http/addresses.py, which raises it first",
     "src/posthouse/manage/flow_check.py:_target": "wire/target.py, which raises it first",
     "src/posthouse/manage/endpoints.py:secret_of": "the SDK's SecretError",
+    "src/posthouse/wire/encryption/compiled.py:_check_told": "wire/headers.py, which raises it first",
+    "src/posthouse/wire/encryption/compiled.py:compile_encryption": "the SDK's SettingError",
 }
 # What pydantic finds wrong with Python objects, or with kinds of fields that no model has.
 NOT_JSON: Final = re.compile(

@@ -7,12 +7,12 @@ said there, and an unknown one is refused where they are compiled.
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 from typing import Any, Final, NoReturn, cast
 
 import msgspec
 
+from posthouse.domain.configuration import read
 from posthouse.domain.errors import Invalid
 
 Body = dict[str, Any] | str
@@ -166,9 +166,6 @@ KINDS: Final[dict[str, type[AnyFormat]]] = {
     "cloudevents": CloudEventsFormat,
 }
 
-_PLACE: Final = re.compile(r" - at `\$\.?(.*)`$")
-_FIELD: Final = re.compile(r"unknown field `([^`]*)`")
-
 
 def format_of(value: object) -> AnyFormat:
     """The format that a user wrote: a name, or an object with `kind` and options.
@@ -182,14 +179,7 @@ def format_of(value: object) -> AnyFormat:
         return kind()
     if isinstance(value, dict) and value.get("kind") not in list(KINDS):  # it may be anything
         _unknown("format.kind")
-    try:
-        return cast("AnyFormat", msgspec.convert(value, AnyFormat))
-    except msgspec.ValidationError as error:
-        message = str(error)
-        found, field = _PLACE.search(message), _FIELD.search(message)
-        places = ("format", found[1] if found else "", field[1] if field else "")
-        text = _PLACE.sub("", message).replace("`", "")
-        raise Invalid(text[:1].lower() + text[1:], path=".".join(filter(None, places))) from None
+    return cast("AnyFormat", read(value, AnyFormat, "format"))
 
 
 def _unknown(path: str) -> NoReturn:

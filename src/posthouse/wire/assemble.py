@@ -8,20 +8,21 @@ from __future__ import annotations
 
 from typing import Final
 
+from posthouse.domain.egress import Egress
 from posthouse.domain.endpoint import Timeouts
-from posthouse.domain.errors import Invalid
 from posthouse.domain.exchange import Request, Target
 from posthouse.domain.formats import Method
 from posthouse.domain.limits import NAME_LENGTH_MAX, REQUEST_HEAD_BYTES_MAX, URL_LENGTH_MAX
-from posthouse.wire.documents import Gzipped, encoded_query
-from posthouse.wire.headers import check_header, is_content_type
+from posthouse.wire.documents import Gzipped
+from posthouse.wire.headers import fault_of, is_content_type
 from posthouse.wire.message import Message, Unsendable
+from posthouse.wire.query import request_path
 from posthouse.wire.render import DEFAULT_HEADERS
 
 _METHODS: Final = frozenset(Method)
 
 
-def assemble(message: Message, timeouts: Timeouts) -> Request:
+def assemble(message: Message, timeouts: Timeouts, egress: Egress | None = None) -> Request:
     """The request that this message is, as it stands now.
 
     Raises: Unsendable, without any value in its text, for a URL or a head that is too long, for a header that cannot be sent
@@ -30,7 +31,7 @@ def assemble(message: Message, timeouts: Timeouts) -> Request:
     if message.method not in _METHODS:
         raise Unsendable("the request has a method that is not spoken")
     own = _checked(message.headers)
-    target, path = message.target, path_of(message)
+    target, path = message.target, request_path(message)
     if (length := url_length(target, path)) > URL_LENGTH_MAX:
         raise Unsendable(f"the URL with its query has {length} characters, more than {URL_LENGTH_MAX}")
     lines = [f"{message.method} {path} HTTP/1.1", f"Host: {target.authority}"]
@@ -52,34 +53,20 @@ def assemble(message: Message, timeouts: Timeouts) -> Request:
     head = "\r\n".join([*lines, "", ""]).encode("latin-1")
     if len(head) > REQUEST_HEAD_BYTES_MAX:
         raise Unsendable(f"the request has a head of {len(head)} bytes, more than {REQUEST_HEAD_BYTES_MAX}")
-    return Request(target, head, body, timeouts)
+    return Request(target, head, body, timeouts, egress)
 
 
 def _checked(headers: list[tuple[str, str]]) -> dict[str, tuple[str, str]]:
     checked: dict[str, tuple[str, str]] = {}
     for name, value in headers:
-        try:
-            check_header(name, value)
-        except Invalid as error:
-            raise _unsendable(name, str(error)) from None
-        if name.lower() in checked:
-            raise _unsendable(name, "it is there twice")
+        fault = fault_of(name, value)
+        if fault is None and name.lower() in checked:
+            fault = "it is there twice"
+        if fault is not None:
+            shown = name[:NAME_LENGTH_MAX].encode("unicode_escape").decode("ascii")
+            raise Unsendable(f"the header {shown} cannot be sent: {fault}")
         checked[name.lower()] = (name, value)
     return checked
-
-
-def _unsendable(name: str, why: str) -> Unsendable:
-    shown = name[:NAME_LENGTH_MAX].encode("unicode_escape").decode("ascii")
-    return Unsendable(f"the header {shown} cannot be sent: {why}")
-
-
-def path_of(message: Message) -> str:
-    """The request target: the URL's own path and query, and after them what the message adds."""
-    path = message.target.path
-    if not message.query:
-        return path
-    joint = "" if path[-1] in "?&" else "&" if "?" in path else "?"
-    return f"{path}{joint}{encoded_query(message.query, message.charset)}"
 
 
 def url_length(target: Target, path: str) -> int:

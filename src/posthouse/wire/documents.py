@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 from urllib.parse import quote, quote_plus
 
 import msgspec
@@ -19,6 +19,19 @@ from posthouse.wire.message import Document, Message, Unsendable
 _decode: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _text: Final = msgspec.json.Decoder(str).decode
 _encode: Final = msgspec.json.Encoder().encode
+
+
+@runtime_checkable
+class JsonFields(Protocol):
+    """A document whose fields may be JSON."""
+
+    def put_json(self, name: str, value: bytes) -> None:
+        """Set a top-level field to some JSON, as `put` does. Raises Invalid where it has no fields."""
+        ...
+
+    def open(self) -> None:
+        """From now on it is encoded as it will be with one more field, but for that field. Raises Invalid as `put_json`."""
+        ...
 
 
 class Bytes:
@@ -57,6 +70,12 @@ class JsonObject:
     def put(self, name: str, value: str) -> None:
         self._fields[name] = value
 
+    def put_json(self, name: str, value: bytes) -> None:
+        self._fields[name] = msgspec.Raw(value)
+
+    def open(self) -> None:
+        """It always is."""
+
 
 class JsonText:
     """JSON as it was published: it stays so, byte for byte, until a field is put into it."""
@@ -74,9 +93,18 @@ class JsonText:
         return (self._object or self._parsed()).pairs()
 
     def put(self, name: str, value: str) -> None:
+        self._opened().put(name, value)
+
+    def put_json(self, name: str, value: bytes) -> None:
+        self._opened().put_json(name, value)
+
+    def open(self) -> None:
+        self._opened()
+
+    def _opened(self) -> JsonObject:
         if self._object is None:
             self._object = self._parsed()
-        self._object.put(name, value)
+        return self._object
 
     def _parsed(self) -> JsonObject:
         try:
@@ -153,6 +181,17 @@ class Gzipped:
     def put(self, name: str, value: str) -> None:
         self._inner.put(name, value)
         self._made = None
+
+    def put_json(self, name: str, value: bytes) -> None:
+        if not isinstance(self._inner, JsonFields):
+            raise no_fields()
+        self._inner.put_json(name, value)
+        self._made = None
+
+    def open(self) -> None:
+        if isinstance(self._inner, JsonFields):
+            self._inner.open()
+            self._made = None
 
     def _make(self) -> tuple[bytes, bool]:
         if self._made is None:

@@ -21,7 +21,7 @@ from posthouse.domain.formats import (
 )
 from posthouse.domain.ids import EVENT, REQUEST, EventId, format_id
 from posthouse.domain.limits import NAME_LENGTH_MAX, QUERY_PARAMETERS_MAX, TEXT_LENGTH_MAX, URL_LENGTH_MAX
-from posthouse.wire.assemble import path_of, url_length
+from posthouse.wire.assemble import url_length
 from posthouse.wire.documents import Bytes, Query
 from posthouse.wire.formats.cloudevents_body import PREFIX, CloudEventsMaker
 from posthouse.wire.formats.form_body import FormMaker
@@ -30,6 +30,7 @@ from posthouse.wire.formats.maker import Maker
 from posthouse.wire.formats.xml_body import XmlMaker
 from posthouse.wire.headers import check_headers, is_content_type, percent_encoded
 from posthouse.wire.message import Message, Unsendable
+from posthouse.wire.query import request_path
 from posthouse.wire.template import EVENT_VALUES, REQUEST_VALUES, Template
 from posthouse.wire.times import compile_time, milliseconds
 
@@ -161,12 +162,12 @@ class Formatter:
         """Raises: Invalid where not even the smallest event can be sent."""
         try:
             if self._batch:
-                message = self.render_batch([_SMALLEST], now=0, random=bytes, replay=False, request_id=bytes(16))
+                message = self.render_batch([SMALLEST], now=0, random=bytes, replay=False, request_id=bytes(16))
             else:
-                message = self.render(_SMALLEST, now=0, random=bytes, replay=False)
+                message = self.render(SMALLEST, now=0, random=bytes, replay=False)
         except Unsendable as error:
             raise Invalid(str(error), path="format") from None
-        length = url_length(message.target, path_of(message))
+        length = url_length(message.target, request_path(message))
         if length > URL_LENGTH_MAX:
             raise Invalid(
                 f"the URL with its query has {length} characters even for the smallest event, more than {URL_LENGTH_MAX}",
@@ -219,7 +220,7 @@ class Formatter:
         }
 
 
-_SMALLEST: Final = Event(
+SMALLEST: Final = Event(
     id=EventId(bytes(16)),
     partition=0,
     seq=0,
