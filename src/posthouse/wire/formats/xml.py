@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import json
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -209,7 +208,6 @@ def cdata(text: str, charset: str) -> str:
     return f"<![CDATA[{text}]]>"
 
 
-@lru_cache(maxsize=4096)
 def escaped_name(name: str, charset: str = "utf-8") -> str:
     """The name of an element for any text; `name_of` is the way back."""
     if (
