@@ -1,10 +1,11 @@
-"""Natural group commit: while one commit is under way the next batch gathers. No timer, and no wait when idle."""
+"""Natural group commit: while one commit is under way the next batch gathers. Nobody waits when idle."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, assert_never
 
 import structlog
@@ -15,23 +16,28 @@ from posthouse.domain.ids import AppId
 from posthouse.domain.limits import (
     FLUSH_BYTES_MAX,
     FLUSH_EVENTS_MAX,
+    HANDED_BYTES_MAX,
     PENDING_BYTES_MAX,
     PENDING_EVENTS_MAX,
     PUBLISH_CLASSES,
 )
 from posthouse.ports.clock import Clock
+from posthouse.ports.handing import HandedResult, Handing
 from posthouse.ports.log import Announced, Appended, AppendResult, AppMissing, EventLog, Placed, Repeated
 from posthouse.ports.telemetry import Telemetry
 
 log = structlog.get_logger()
 
 DOUBT_SECONDS: Final = 10.0
+GATHER_SECONDS: Final = 0.001
+GATHERED_EVENTS: Final = 100  # with so many a commit is worth it at once
 
 Group = tuple[Sequence[Draft], "asyncio.Future[list[AppendResult]]", int]
 
 
 class Publisher:
-    """Appends drafts in groups that stand or fall together, one flush at a time in each class of partitions.
+    """Appends drafts in groups that stand or fall together, one flush at a time in each class of partitions. Where another
+    process nearby owns their partition they are handed to it, if that can be done, and appended here if no answer comes.
 
     `appended` is called after each commit with the events that are new, before anybody is answered. A caller that goes
     away does not cancel its group. What waits is bounded by events and by bytes; beyond it `submit` refuses.
@@ -44,6 +50,7 @@ class Publisher:
         telemetry: Telemetry,
         *,
         appended: Callable[[list[Event]], None],
+        handing: Handing | None = None,
         classes: int = PUBLISH_CLASSES,
         pending_events_max: int = PENDING_EVENTS_MAX,
         pending_bytes_max: int = PENDING_BYTES_MAX,
@@ -55,12 +62,17 @@ class Publisher:
         self._queues: list[deque[Group]] = [deque() for _ in range(classes)]
         self._flushing: list[asyncio.Task[None] | None] = [None] * classes
         self._keys: set[tuple[AppId | None, str]] = set()
+        self._handing = handing
+        self._handed = 0  # groups of which no answer has come
+        self._all_told = asyncio.Event()
         self._events_max = pending_events_max
         self._bytes_max = pending_bytes_max
         self._closed = False
         self.pending_events = 0
         self.pending_bytes = 0
         self.failed_events = 0
+        self.handed_events = 0
+        self.handed_back_events = 0
 
     def admit(self, size: int) -> None:
         """Raises Overloaded where a body of this size would not find room; asked before it is read."""
@@ -79,24 +91,66 @@ class Publisher:
 
     def enqueue(self, partition: int, drafts: Sequence[Draft]) -> asyncio.Future[list[AppendResult]]:
         """`submit`, without waiting: raises what can be known at once; the rest is the future's."""
-        size = sum(len(d.payload) + len(d.attributes or b"") for d in drafts)
+        return self._admitted(partition, drafts, near=True)
+
+    def take(self, partition: int, drafts: Sequence[Draft]) -> asyncio.Future[list[AppendResult]]:
+        """As `enqueue`, for what was handed to this process: it is appended here."""
+        return self._admitted(partition, drafts, near=False)
+
+    def _admitted(self, partition: int, drafts: Sequence[Draft], *, near: bool) -> asyncio.Future[list[AppendResult]]:
+        size = 0
+        for draft in drafts:
+            size += len(draft.payload)
+            if draft.attributes is not None:
+                size += len(draft.attributes)
         self.admit(size)
         keys = [(d.app_id, d.idempotency_key) for d in drafts if d.idempotency_key is not None]
-        if any(key in self._keys for key in keys):
-            raise Conflict("a request with this Idempotency-Key is still in progress", code="idempotency_in_progress")
-        self._keys.update(keys)
+        if keys:
+            if any(key in self._keys for key in keys):
+                raise Conflict(
+                    "a request with this Idempotency-Key is still in progress", code="idempotency_in_progress"
+                )
+            self._keys.update(keys)
         self.pending_events += len(drafts)
         self.pending_bytes += size
         future: asyncio.Future[list[AppendResult]] = asyncio.get_running_loop().create_future()
+        group = (drafts, future, size)
+        # Keys in use are known to one process, and the audience of an event without an app is of many partitions.
+        handing = self._handing if near and not keys and size <= HANDED_BYTES_MAX else None
+        if handing is not None and all(d.app_id is not None for d in drafts):
+            self._handed += 1
+            if handing.hand(partition, drafts, partial(self._told, partition, group)):
+                return future
+            self._handed -= 1
+        self._append_here(partition, group)
+        return future
+
+    def _append_here(self, partition: int, group: Group) -> None:
         cls = partition % len(self._queues)
-        self._queues[cls].append((drafts, future, size))
+        self._queues[cls].append(group)
         if self._flushing[cls] is None:
             self._flushing[cls] = asyncio.get_running_loop().create_task(self._flush(cls))
-        return future
+
+    def _told(self, partition: int, group: Group, results: list[HandedResult] | None) -> None:
+        """What was handed over is durable, or has to be appended here: whether it was appended there is not known then."""
+        self._handed -= 1
+        self.handed_events += len(group[0])
+        if results is None:
+            self.handed_back_events += len(group[0])
+            self._append_here(partition, group)
+        else:
+            if not group[1].done():
+                group[1].set_result([*results])
+            self._leave([group])
+        if not self._handed:
+            self._all_told.set()
 
     async def close(self) -> None:
         """Admit nothing more, and wait for what was admitted."""
         self._closed = True
+        while self._handed:
+            self._all_told.clear()
+            await self._all_told.wait()
         await asyncio.gather(*(task for task in self._flushing if task is not None))
 
     async def _flush(self, cls: int) -> None:
@@ -112,6 +166,9 @@ class Publisher:
                     _fail(groups, StoreUnavailable(f"the append failed: {error}"))
                 finally:
                     self._leave(groups)
+                if queue and self.pending_events < GATHERED_EVENTS:
+                    # Who was just answered may publish again, and a commit costs PostgreSQL the same for one event as for ten.
+                    await self._clock.sleep(GATHER_SECONDS)
         finally:
             self._flushing[cls] = None
 

@@ -1,6 +1,6 @@
 """The journal: results are gathered and written one transaction at a time.
 
-Nobody waits for it, so it lingers a little (about 20 ms) to gather more: a batch costs a fixed part and a small part a
+Nobody waits for it, so it lingers a little (50 ms) to gather more: a batch costs a fixed part and a small part a
 result. A batch that could not be written is tried again before any later one; what is unwritten is capped, and at the cap
 the lanes start nothing.
 """

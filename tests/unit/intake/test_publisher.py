@@ -14,11 +14,20 @@ from tests.fakes import FakeClock, FakeTelemetry, VirtualLoop, until, virtual_ti
 from tests.making import app_of, draft, new_id
 
 from posthouse.adapters.memory import MemoryDatabase, MemoryLog
-from posthouse.domain.errors import Conflict, InDoubt, Overloaded, PosthouseError, StoreRejected, StoreUnavailable
+from posthouse.domain.errors import (
+    Conflict,
+    InDoubt,
+    KeyReused,
+    Overloaded,
+    PosthouseError,
+    StoreRejected,
+    StoreUnavailable,
+)
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.ids import AppId, EventId, uuid7
-from posthouse.domain.limits import FLUSH_BYTES_MAX, FLUSH_EVENTS_MAX
+from posthouse.domain.limits import FLUSH_BYTES_MAX, FLUSH_EVENTS_MAX, HANDED_BYTES_MAX
 from posthouse.intake.publisher import DOUBT_SECONDS, Publisher
+from posthouse.ports.handing import Handed
 from posthouse.ports.log import Appended, AppendResult, AppMissing, Repeated
 
 APPS = [AppId(uuid7(1, n)) for n in range(4)]
@@ -247,6 +256,21 @@ async def test_one_refused_group_never_fails_its_neighbours() -> None:
 
 
 @virtual_time
+async def test_a_batch_with_a_key_that_was_used_otherwise_is_refused_alone_and_as_a_whole() -> None:
+    desk = Desk()
+    await desk.publisher.submit(0, [desk.draft(idempotency_key="k", fingerprint=b"f")])
+    desk.log.open.clear()
+    first = desk.submit(desk.draft())
+    await asyncio.sleep(0.1)
+    used = desk.draft(idempotency_key="k", fingerprint=b"g", together=True)
+    tasks = [desk.submit(desk.draft(), used if n == 1 else desk.draft()) for n in range(3)]
+    desk.log.open.set()
+    results = await asyncio.gather(first, *tasks, return_exceptions=True)
+    assert [n for n, result in enumerate(results) if isinstance(result, KeyReused)] == [2]
+    assert [e.seq for e in desk.handed] == list(range(1, 7)), "the others of its flush are there, and nothing of it"
+
+
+@virtual_time
 async def test_a_missing_app_and_a_repeated_key_are_answers() -> None:
     desk = Desk()
     keyed = desk.draft(idempotency_key="k", fingerprint=b"f")
@@ -356,3 +380,88 @@ def test_every_accepted_event_is_in_the_log_exactly_once(data: st.DataObject) ->
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner, capture_logs():
         runner.run(test())
+
+
+# Handing over to the owner of a partition
+
+
+class Neighbour:
+    """Owns partition 1, and remembers what is handed to it until the test answers."""
+
+    def __init__(self) -> None:
+        self.handed: list[tuple[list[Draft], Handed]] = []
+
+    def hand(self, partition: int, drafts: Sequence[Draft], told: Handed) -> bool:
+        if partition == 1:
+            self.handed.append((list(drafts), told))
+        return partition == 1
+
+
+@virtual_time
+async def test_what_a_neighbour_owns_is_handed_to_it_and_answered_when_it_is_durable_there() -> None:
+    neighbour = Neighbour()
+    desk = Desk(handing=neighbour)
+    ours, theirs = desk.submit(desk.draft()), desk.submit(desk.draft(1, payload=b"[1]"), partition=1)
+    await ours
+    await asyncio.sleep(1)
+    ((_, told),) = neighbour.handed
+    assert not theirs.done()
+    assert (desk.publisher.pending_events, desk.publisher.pending_bytes) == (1, 3), "it counts until it is answered"
+    there = Appended(1, 7, 1, desk.clock.now())
+    told([there])
+    assert await theirs == [there]
+    assert [len(appended) for appended in desk.log.appends] == [1], "nothing of it is appended here"
+    assert (desk.publisher.pending_events, desk.publisher.handed_events, desk.publisher.handed_back_events) == (0, 1, 0)
+
+
+@virtual_time
+async def test_what_a_neighbour_says_nothing_of_is_appended_here_even_if_it_is_there_already() -> None:
+    neighbour = Neighbour()
+    desk = Desk(handing=neighbour)
+    lost, doubtful = (desk.submit(desk.draft(1), partition=1) for _ in range(2))
+    await asyncio.sleep(1)
+    (_, first), (drafts, second) = neighbour.handed
+    (there,) = await MemoryLog(desk.database).append(drafts)  # it was appended, and its answer was lost
+    first(None)
+    second(None)
+    (here,) = await lost
+    assert isinstance(here, Appended)
+    assert await doubtful == [there], "its place is the one that it has"
+    assert len(await desk.log.read(1, 0, since=None)) == 2
+    assert desk.publisher.handed_back_events == 2
+
+
+@virtual_time
+async def test_an_event_with_an_idempotency_key_one_without_an_app_and_a_large_one_are_appended_where_they_came() -> (
+    None
+):
+    neighbour = Neighbour()
+    desk = Desk(handing=neighbour)
+    await desk.submit(desk.draft(1, idempotency_key="k"), partition=1)
+    await desk.submit(draft(None, id=EventId(new_id(at=desk.clock.now()))), partition=1)
+    await desk.submit(desk.draft(1, payload=b"x" * (HANDED_BYTES_MAX + 1)), partition=1)
+    assert neighbour.handed == []
+
+
+@virtual_time
+async def test_what_was_handed_over_is_never_handed_on() -> None:
+    neighbour = Neighbour()
+    desk = Desk(handing=neighbour)
+    await desk.publisher.take(1, [desk.draft(1)])
+    assert neighbour.handed == []
+    assert len(desk.log.appends) == 1
+
+
+@virtual_time
+async def test_closing_waits_for_what_was_handed_over() -> None:
+    neighbour = Neighbour()
+    desk = Desk(handing=neighbour)
+    task = desk.submit(desk.draft(1), partition=1)
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(desk.publisher.close())
+    await asyncio.sleep(10)
+    assert not closing.done()
+    neighbour.handed[0][1](None)
+    await closing
+    assert task.done() or await task
+    assert len(desk.log.appends) == 1, "it is durable before the end"
