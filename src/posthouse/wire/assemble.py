@@ -10,11 +10,12 @@ from typing import Final
 
 from posthouse.domain.egress import Egress
 from posthouse.domain.endpoint import Timeouts
-from posthouse.domain.exchange import Request
+from posthouse.domain.errors import Invalid
+from posthouse.domain.exchange import Request, Target
 from posthouse.domain.formats import Method
-from posthouse.domain.limits import REQUEST_HEAD_BYTES_MAX, URL_LENGTH_MAX
+from posthouse.domain.limits import NAME_LENGTH_MAX, REQUEST_HEAD_BYTES_MAX, URL_LENGTH_MAX
 from posthouse.wire.documents import Gzipped
-from posthouse.wire.headers import fault_of, is_content_type
+from posthouse.wire.headers import check_header, is_content_type
 from posthouse.wire.message import Message, Unsendable
 from posthouse.wire.query import request_path
 from posthouse.wire.render import DEFAULT_HEADERS
@@ -31,8 +32,10 @@ def assemble(message: Message, timeouts: Timeouts, egress: Egress | None = None)
     if message.method not in _METHODS:
         raise Unsendable("the request has a method that is not spoken")
     own = _checked(message.headers)
-    target = message.target
-    lines = [f"{message.method} {_path(message)} HTTP/1.1", f"Host: {target.authority}"]
+    target, path = message.target, request_path(message)
+    if (length := url_length(target, path)) > URL_LENGTH_MAX:
+        raise Unsendable(f"the URL with its query has {length} characters, more than {URL_LENGTH_MAX}")
+    lines = [f"{message.method} {path} HTTP/1.1", f"Host: {target.authority}"]
     lines += [f"{name}: {value}" for name, value in DEFAULT_HEADERS if name.lower() not in own]
     lines.append("Accept-Encoding: identity")
     lines += [f"{name}: {value}" for name, value in own.values()]
@@ -57,20 +60,21 @@ def assemble(message: Message, timeouts: Timeouts, egress: Egress | None = None)
 def _checked(headers: list[tuple[str, str]]) -> dict[str, tuple[str, str]]:
     checked: dict[str, tuple[str, str]] = {}
     for name, value in headers:
-        fault = fault_of(name, value)
-        if fault is None and name.lower() in checked:
-            fault = "this header is there twice"
-        if fault is not None:
-            shown = name[:40].encode("unicode_escape").decode("ascii")
-            raise Unsendable(f"the header {shown} cannot be sent: {fault}")
+        try:
+            check_header(name, value)
+        except Invalid as error:
+            raise _unsendable(name, str(error)) from None
+        if name.lower() in checked:
+            raise _unsendable(name, "it is there twice")
         checked[name.lower()] = (name, value)
     return checked
 
 
-def _path(message: Message) -> str:
-    """The request target: the URL's own path and query, and after them what the message adds."""
-    path = request_path(message)
-    length = len(message.target.scheme) + len("://") + len(message.target.authority) + len(path)
-    if length > URL_LENGTH_MAX:
-        raise Unsendable(f"the URL with its query is {length} characters long, more than {URL_LENGTH_MAX}")
-    return path
+def _unsendable(name: str, why: str) -> Unsendable:
+    shown = name[:NAME_LENGTH_MAX].encode("unicode_escape").decode("ascii")
+    return Unsendable(f"the header {shown} cannot be sent: {why}")
+
+
+def url_length(target: Target, path: str) -> int:
+    """Of the whole URL, which URL_LENGTH_MAX bounds."""
+    return len(target.scheme) + len("://") + len(target.authority) + len(path)

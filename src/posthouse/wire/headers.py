@@ -59,14 +59,12 @@ def check_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], 
     total = 0
     for name, value in headers:
         lower = name.lower()
-        if (fault := _fault_of_name(name)) is not None:
-            raise _invalid(name, fault)
+        _check_name(name)
         if lower.startswith(RESERVED_PREFIX):
             raise _invalid(name, "this header cannot be set: names with webhook- are kept for the signature")
         if lower in seen:
             raise _invalid(name, "this header is there twice")
-        if (fault := _fault_of_value(value)) is not None:
-            raise _invalid(name, fault)
+        _check_value(name, value)
         seen.add(lower)
         checked.append((name, value))
         if len(checked) > HEADERS_MAX:
@@ -77,9 +75,19 @@ def check_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], 
     return tuple(checked)
 
 
+def check_header(name: str, value: str) -> None:
+    """Whether Posthouse may put this line into a request head. Raises: Invalid, whose text tells nothing of the value."""
+    _check_name(name)
+    _check_value(name, value)
+
+
 def fault_of(name: str, value: str) -> str | None:
-    """What keeps a line out of a request head that Posthouse puts together, None where nothing does. It names no value."""
-    return _fault_of_name(name) or _fault_of_value(value)
+    """Why Posthouse may not put this line into a request head; None where it may."""
+    try:
+        check_header(name, value)
+    except Invalid as error:
+        return str(error)
+    return None
 
 
 def percent_encoded(value: str, *, spaces: bool = False) -> str:
@@ -92,19 +100,18 @@ def _percent(found: re.Match[str]) -> str:
     return "".join([f"%{byte:02X}" for byte in found[0].encode("utf-8", "replace")])
 
 
-def _fault_of_name(name: str) -> str | None:
+def _check_name(name: str) -> None:
     if not _TOKEN.fullmatch(name) or len(name) > NAME_LENGTH_MAX:
-        return f"a header name is 1 to {NAME_LENGTH_MAX} letters, digits and !#$%&'*+-.^_`|~"
-    reserved = RESERVED.get(name.lower())
-    return None if reserved is None else f"this header cannot be set: {reserved}"
+        raise _invalid(name, f"a header name is 1 to {NAME_LENGTH_MAX} letters, digits and !#$%&'*+-.^_`|~")
+    if name.lower() in RESERVED:
+        raise _invalid(name, f"this header cannot be set: {RESERVED[name.lower()]}")
 
 
-def _fault_of_value(value: str) -> str | None:
+def _check_value(name: str, value: str) -> None:
     if not _VALUE.fullmatch(value):
-        return "a header value holds Latin-1 characters only, and no line break or other control"
+        raise _invalid(name, "a header value holds Latin-1 characters only, and no line break or other control")
     if value != value.strip(" \t"):
-        return "a header value neither begins nor ends with a space"
-    return None
+        raise _invalid(name, "a header value neither begins nor ends with a space")
 
 
 def is_content_type(text: str) -> bool:

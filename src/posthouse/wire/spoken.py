@@ -70,21 +70,20 @@ class SpokenRenderer:
             batch=batched,
         )
         variables = REQUEST_VALUES if batched else EVENT_VALUES | REQUEST_VALUES
-        steps: list[Step] = []
+        steps: list[tuple[str, Step]] = []  # each with the field that asks for it
         if endpoint.encryption is not None:
             is_json = isinstance(format, JsonFormat) or (
                 isinstance(format, CloudEventsFormat)
                 and format.mode in (CloudEventsMode.STRUCTURED, CloudEventsMode.BATCHED)
             )
-            steps.append(
-                compile_encryption(
-                    endpoint.encryption,
-                    endpoint.keys,
-                    method=endpoint.method.value,
-                    json_body=is_json,
-                    variables=variables,
-                )
+            encrypt = compile_encryption(
+                endpoint.encryption,
+                endpoint.keys,
+                method=endpoint.method.value,
+                json_body=is_json,
+                variables=variables,
             )
+            steps.append(("encryption", encrypt))
         auth = compile_authentication(
             endpoint.auth,
             endpoint.keys,
@@ -96,15 +95,15 @@ class SpokenRenderer:
         self.grant: Final = auth if isinstance(auth, TokenGrant) else None
         if isinstance(auth, Credentials):
             auth.on(self.target)
-            steps.append(auth)
+            steps.append(("auth", auth))
         if endpoint.compress is not None:
-            steps.append(Gzip())
+            steps.append(("compress", Gzip()))
         signers = _STANDARD if endpoint.signing is None else endpoint.signing
         if endpoint.signing is None and not endpoint.secrets:
             signers = ()
         _check_headers(endpoint, header_names(signers))
-        steps += compile_signers(signers, _with_secrets(endpoint), values=variables, checked=checked)
-        self._steps: Final = tuple(steps)
+        compiled = compile_signers(signers, _with_secrets(endpoint), values=variables, checked=checked)
+        self._steps: Final = (*steps, *(("signing", signer) for signer in compiled))
         if not checked:
             self._try_out(batched)
 
@@ -138,7 +137,7 @@ class SpokenRenderer:
         if token is not None:
             with_token(token).apply(message)
         try:
-            for step in self._steps:
+            for _, step in self._steps:
                 step.apply(message)
         except Invalid as error:
             raise Unsendable(str(error)) from None
@@ -147,14 +146,22 @@ class SpokenRenderer:
         return assemble(message, self._timeouts, self._egress)
 
     def _try_out(self, batched: bool) -> None:
-        token = None if self.grant is None else _TOKEN
+        place = "format"
         try:
             if batched:
-                self.render_batch([SMALLEST], now=0, replay=False, request_id=bytes(16), token=token)
+                message = self._formatter.render_batch(
+                    [SMALLEST], now=0, random=bytes, replay=False, request_id=bytes(16)
+                )
             else:
-                self.render(SMALLEST, now=0, replay=False, token=token)
-        except Unsendable as error:
-            raise Invalid(f"not even the smallest event could be sent: {error}", path="format") from None
+                message = self._formatter.render(SMALLEST, now=0, random=bytes, replay=False)
+            if self.grant is not None:
+                with_token(_TOKEN).apply(message)
+            for name, step in self._steps:
+                place = name
+                step.apply(message)
+            assemble(message, self._timeouts)
+        except (Unsendable, Invalid) as error:
+            raise Invalid(f"not even the smallest event could be sent: {error}", path=place) from None
 
 
 def _with_secrets(endpoint: Endpoint) -> NamedKeys:

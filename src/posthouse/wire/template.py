@@ -58,9 +58,7 @@ class Template:
                 case "{{" | "}}":
                     parts.append((False, found[0][0]))
                 case "{" | "}":
-                    raise Invalid(
-                        "a brace stands alone: a brace that is meant as one is written twice, {{ or }}", path=path
-                    )
+                    raise Invalid("a brace stands alone: one that is meant as a brace is written twice", path=path)
                 case _ if found[1] in known:
                     parts.append((True, found[1]))
                 case _:
@@ -80,10 +78,13 @@ class Template:
 
 def _unknown(name: str, known: Collection[str], path: str) -> NoReturn:
     if name == "data":
-        raise Invalid("{data} stands alone, in a field of the body: it is a value and no text", path=path)
+        raise Invalid(
+            "the payload stands alone, in a field of the body that is nothing else: it is a value and no text",
+            path=path,
+        )
     if name in EVENT_VALUES:
-        raise Invalid(f"{{{name}}} cannot be told here: a batch has several events", path=path)
+        raise Invalid(f"{name} cannot be told here: a batch has several events", path=path)
     if name in REQUEST_VALUES:
-        raise Invalid(f"{{{name}}} cannot be told here: in a batch each event is written for itself", path=path)
+        raise Invalid(f"{name} cannot be told here: in a batch each event is written for itself", path=path)
     shown = name[:40].encode("unicode_escape").decode("ascii")
-    raise Invalid(f"there is no {{{shown}}}; there are {', '.join(sorted(known))}", path=path)
+    raise Invalid(f"there is no value {shown}; there are {', '.join(sorted(known))}", path=path)

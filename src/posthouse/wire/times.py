@@ -78,10 +78,11 @@ def compile_time(config: TimeText, *, path: str) -> Callable[[float], str]:
 
 
 def _check(pattern: str, path: str) -> None:
-    known = "rfc3339, seconds, milliseconds or a pattern such as %Y-%m-%d %H:%M:%S"
     directives = _DIRECTIVE.findall(pattern)
     if not directives:
-        raise Invalid(f"the form of a time is {known}", path=path)
+        raise Invalid(
+            "the form of a time is rfc3339, seconds, milliseconds or a pattern such as %Y-%m-%d %H:%M:%S", path=path
+        )
     if len(pattern) > NAME_LENGTH_MAX or not pattern.isprintable():
         raise Invalid(f"a pattern has at most {NAME_LENGTH_MAX} characters, all of them printable", path=path)
     for directive in directives:

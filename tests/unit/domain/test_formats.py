@@ -29,9 +29,9 @@ def test_what_is_stored_is_what_was_written() -> None:
 @pytest.mark.parametrize(
     ("written", "path", "said"),
     [
-        ("yaml", "format", "json, raw, xml, form, cloudevents, and not 'yaml'"),
+        ("yaml", "format", "json, raw, xml, form, cloudevents"),
         (7, "format", "expected"),
-        ({"kind": "yaml"}, "format.kind", "not 'yaml'"),
+        ({"kind": "yaml"}, "format.kind", "the format is one of"),
         ({"root": "a"}, "format.kind", "the format is one of"),
         ({"kind": ["xml"]}, "format.kind", "the format is one of"),
         ({"kind": "xml", "roots": "a"}, "format.roots", "unknown field"),

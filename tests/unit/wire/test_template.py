@@ -35,13 +35,13 @@ def test_names_and_samples() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{event.ID}", r"there is no \{event.ID\}; there are event.id, timestamp"),
-        ("{}", "there is no {}"),
+        ("{event.ID}", "there is no value event.ID; there are event.id, timestamp"),
+        ("{}", "there is no value ;"),
         ("{ timestamp }", "there is no"),
         ("{timestamp", "stands alone"),
         ("timestamp}", "stands alone"),
         ("{a{timestamp}", "stands alone"),
-        ("{data}", "stands alone, in a field of the body"),
+        ("{data}", "the payload stands alone"),
         ("{event.key}", "a batch has several events"),
         ("{nonce}", "each event is written for itself"),
         ("{a\r\nb}", r"\\r\\n"),

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, assert_never
 
-from posthouse.domain.endpoint import Timeouts
 from posthouse.domain.errors import Invalid
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import Target
@@ -21,8 +20,8 @@ from posthouse.domain.formats import (
     XmlFormat,
 )
 from posthouse.domain.ids import EVENT, REQUEST, EventId, format_id
-from posthouse.domain.limits import NAME_LENGTH_MAX, QUERY_PARAMETERS_MAX, TEXT_LENGTH_MAX
-from posthouse.wire.assemble import assemble
+from posthouse.domain.limits import NAME_LENGTH_MAX, QUERY_PARAMETERS_MAX, TEXT_LENGTH_MAX, URL_LENGTH_MAX
+from posthouse.wire.assemble import url_length
 from posthouse.wire.documents import Bytes, Query
 from posthouse.wire.formats.cloudevents_body import PREFIX, CloudEventsMaker
 from posthouse.wire.formats.form_body import FormMaker
@@ -31,15 +30,13 @@ from posthouse.wire.formats.maker import Maker
 from posthouse.wire.formats.xml_body import XmlMaker
 from posthouse.wire.headers import check_headers, is_content_type, percent_encoded
 from posthouse.wire.message import Message, Unsendable
+from posthouse.wire.query import request_path
 from posthouse.wire.template import EVENT_VALUES, REQUEST_VALUES, Template
 from posthouse.wire.times import compile_time, milliseconds
 
 NONCE_BYTES: Final = 16
 
 _NOTHING: Final = Bytes(b"")
-_NO_BATCH: Final = (
-    "batch needs the format json, xml or cloudevents (structured, batched or xml): {} cannot hold several events"
-)
 
 
 def compile_format(
@@ -101,7 +98,10 @@ class Formatter:
         if method is Method.GET and self._form is None:
             raise Invalid("a GET carries its data in the query: it needs the format form", path="method")
         if batch and self._maker.frame is None:
-            raise Invalid(_NO_BATCH.format(_named(format)), path="batch")
+            raise Invalid(
+                f"a batch needs the format json, xml or cloudevents (not in binary mode): {_named(format)} holds one",
+                path="batch",
+            )
         known = REQUEST_VALUES if batch else EVENT_VALUES | REQUEST_VALUES
         self._headers: Final = _headers(headers, known)
         self._query: Final = _query(query, known)
@@ -165,9 +165,14 @@ class Formatter:
                 message = self.render_batch([SMALLEST], now=0, random=bytes, replay=False, request_id=bytes(16))
             else:
                 message = self.render(SMALLEST, now=0, random=bytes, replay=False)
-            assemble(message, Timeouts())
         except Unsendable as error:
-            raise Invalid(str(error), path="query" if self._query or self._method is Method.GET else "format") from None
+            raise Invalid(str(error), path="format") from None
+        length = url_length(message.target, request_path(message))
+        if length > URL_LENGTH_MAX:
+            raise Invalid(
+                f"the URL with its query has {length} characters even for the smallest event, more than {URL_LENGTH_MAX}",
+                path="query",
+            )
 
     def _part(self, event: Event) -> bytes:
         return self._maker.part(event, self._constants | self._event_values(event))

@@ -51,7 +51,7 @@ class Maker(Protocol):
 def compile_body(config: JsonFormat | XmlFormat | FormFormat, *, batch: bool) -> Shape:
     """The fields of a body: those that the user described, or the default ones."""
     if config.thin and config.body is not None:
-        raise Invalid("a thin body is {id, type}: leave out either thin or body", path="format.thin")
+        raise Invalid("a thin body is id and type: leave out either thin or body", path="format.thin")
     known: Collection[str] = PER_EVENT if batch else EVENT_VALUES | REQUEST_VALUES
     return Shape(_body(config, batch=batch), known=known, time=config.time, path="format.body")
 

@@ -22,6 +22,7 @@ from posthouse.wire.times import is_number
 _DATA: Final = "{data}"
 _SPREAD: Final = "*"
 _NUMBER: Final = re.compile(r"(\{[a-z_.]+):number\}")
+_CONTROLS: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what no XML can hold
 _NUMBERS: Final = frozenset({"timestamp", "timestamp_ms", "event.timestamp", "event.timestamp_ms"})
 
 
@@ -132,7 +133,7 @@ class Shape:
         self.names: Final[list[tuple[str, str]]] = []  # with their paths
         self.whole: Final = body == _DATA
         if not self.whole and not isinstance(body, dict):
-            raise Invalid('a body is an object, or the text "{data}"', path=path)
+            raise Invalid("a body is an object, or the payload alone", path=path)
         self._fill: Final = self._compiled(body, path, 1)
 
     def fill(self, event: Event, values: Mapping[str, str], source: Source) -> Any:
@@ -163,6 +164,8 @@ class Shape:
             return _data
         if len(text) > TEXT_LENGTH_MAX:
             raise Invalid(f"a field has at most {TEXT_LENGTH_MAX} characters", path=path)
+        if _CONTROLS.search(text):
+            raise Invalid("a field holds no control characters, but tabs and line breaks", path=path)
         number = _NUMBER.fullmatch(text)
         if number is None:
             template = Template(text, known=self._known, path=path)
@@ -178,7 +181,7 @@ class Shape:
             place = f"{path}.{name[:NAME_LENGTH_MAX]}"
             if name == _SPREAD:
                 if value != _DATA:
-                    raise Invalid('"*" stands for the fields of the payload: it is "{data}"', path=place)
+                    raise Invalid("* stands for the fields of the payload, and for nothing else", path=place)
                 fields.append((name, None))
                 continue
             if not 0 < len(name) <= NAME_LENGTH_MAX:

@@ -176,6 +176,9 @@ def _root_attributes(config: XmlFormat) -> str:
     if start:
         try:
             parse(f"<{config.root}{start}/>".encode())
-        except Invalid as error:
-            raise Invalid(str(error), path="format.root_attributes") from None
+        except Invalid:
+            raise Invalid(
+                "XML does not allow these attributes: a namespace has a prefix and a URI that are not empty, nor XML's own",
+                path="format.root_attributes",
+            ) from None
     return start

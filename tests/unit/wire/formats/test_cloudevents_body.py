@@ -29,7 +29,7 @@ TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 
 
 class XmlFormat:
-    """A reader of the XML event format (cloudevents/working-drafts/xml-format.md), which the SDK does not have, for its binding."""
+    """The XML event format (cloudevents/working-drafts/xml-format.md), which the SDK lacks, for its binding."""
 
     def read(self, event_factory: EventFactory | None, data: str | bytes) -> BaseCloudEvent:
         assert isinstance(data, bytes)

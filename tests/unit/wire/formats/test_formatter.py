@@ -26,22 +26,9 @@ def of(event: Event, **changes: Any) -> Event:
 
 def test_every_value_there_is() -> None:
     names = [
-        "event.id",
-        "event.type",
-        "event.subject",
-        "event.key",
-        "event.content_type",
-        "event.time",
-        "event.timestamp",
-        "event.timestamp_ms",
-        "message.id",
-        "timestamp",
-        "timestamp_ms",
-        "time",
-        "nonce",
-        "replay",
-        "app.id",
-        "endpoint.id",
+        *("event.id", "event.type", "event.subject", "event.key", "event.content_type"),
+        *("event.time", "event.timestamp", "event.timestamp_ms"),
+        *("message.id", "timestamp", "timestamp_ms", "time", "nonce", "replay", "app.id", "endpoint.id"),
     ]
     format = {"kind": "json", "time": {"form": "%Y-%m-%d %H:%M:%S", "zone": "Asia/Shanghai"}}
     made = message(format, of=ABOUT, headers={"X-All": "|".join(f"{{{name}}}" for name in names)})
@@ -76,7 +63,7 @@ def test_signatures_of_a_get_are_put_into_its_query() -> None:
 
 def test_a_get_whose_payload_is_too_long() -> None:
     made = message("form", of=event(b'{"a":"%b"}' % (b"x" * 3_000)), method=Method.GET)
-    with pytest.raises(Unsendable, match="the URL with its query is 30"):
+    with pytest.raises(Unsendable, match="the URL with its query has 30"):
         assemble(made, Timeouts())
 
 
@@ -129,10 +116,10 @@ def test_the_content_type_may_be_another() -> None:
     [
         ("json", {"method": Method.GET}, "method", "needs the format form"),
         ({"kind": "cloudevents", "mode": "binary"}, {"method": Method.GET}, "method", "needs the format form"),
-        ("form", {"batch": True}, "batch", "form cannot hold several events"),
-        ("raw", {"batch": True}, "batch", "raw cannot"),
-        ({"kind": "cloudevents", "mode": "binary"}, {"batch": True}, "batch", "binary mode cannot"),
-        ("json", {"headers": {"X-A": "{event.name}"}}, "headers.X-A", "there is no {event.name}"),
+        ("form", {"batch": True}, "batch", "form holds one"),
+        ("raw", {"batch": True}, "batch", "raw holds one"),
+        ({"kind": "cloudevents", "mode": "binary"}, {"batch": True}, "batch", "binary mode holds one"),
+        ("json", {"headers": {"X-A": "{event.name}"}}, "headers.X-A", "there is no value event.name"),
         ("json", {"headers": {"X-A": "a\r\nX-B: {nonce}"}}, "headers.X-A", "no line break"),
         ("json", {"headers": {"X-A\r\n": "{nonce}"}}, r"headers.X-A\r\n", "a header name is"),
         ("json", {"headers": {"Host": "{nonce}"}}, "headers.Host", "the URL decides it"),
@@ -140,12 +127,12 @@ def test_the_content_type_may_be_another() -> None:
         ("json", {"headers": {"X-A": "{nonce} "}}, "headers.X-A", "begins nor ends"),
         ("json", {"headers": {"X-A": "{data}"}}, "headers.X-A", "a value and no text"),
         ("json", {"headers": {"X-A": "a" * HEADER_BYTES_MAX}}, "headers.X-A", "more than 4096 bytes"),
-        ("json", {"query": {"a": "{b}"}}, "query.a", "there is no {b}"),
+        ("json", {"query": {"a": "{b}"}}, "query.a", "there is no value b"),
         ("json", {"query": {"a": "b\n"}}, "query.a", "no control characters"),
         ("json", {"query": {"": "b"}}, "query.", "1 to 128"),
         ("json", {"query": {"a": "b" * 1_025}}, "query.a", "at most 1024"),
         ("json", {"query": {str(number): "b" for number in range(33)}}, "query.32", "more than 32"),
-        ("json", {"query": {"a": "b" * 1_000, "b": "c" * 1_000, "c": "店" * 10}}, "query", "is 21"),
+        ("json", {"query": {"a": "b" * 1_000, "b": "c" * 1_000, "c": "店" * 10}}, "query", "has 21"),
         ("json", {"query": {"a": "店" * 1_000}}, "query", "more than 2048"),
         (
             {"kind": "form", "body": {"a": "b" * 1_000, "c": "d" * 1_020}},
@@ -177,7 +164,7 @@ def test_the_content_type_may_be_another() -> None:
     ],
 )
 def test_what_is_refused_when_it_is_written(format: Any, options: dict[str, Any], path: str, said: str) -> None:
-    with pytest.raises(Invalid, match=said.replace("{", r"\{")) as error:
+    with pytest.raises(Invalid, match=said) as error:
         formatter(format, **options)
     assert error.value.path == path
 

@@ -18,7 +18,8 @@ def test_the_standard_envelope() -> None:
     made = message(of=event(PAYLOAD))
     made.document.put("sign", "s")
     assert made.document.encoded() == (
-        b'{"type":"order.created","timestamp":"2026-01-02T03:04:05.678Z","data":{ "id": 1.50, "type": "own", "a": [1] },"sign":"s"}'
+        b'{"type":"order.created","timestamp":"2026-01-02T03:04:05.678Z",'
+        b'"data":{ "id": 1.50, "type": "own", "a": [1] },"sign":"s"}'
     )
 
 
@@ -91,16 +92,17 @@ def test_fields_of_what_is_no_object() -> None:
 @pytest.mark.parametrize(
     ("described", "path", "said"),
     [
-        ("{event.id}", "format.body", 'or the text "{data}"'),
-        ("", "format.body", 'or the text "{data}"'),
-        ({"a": {"b": ["{c}"]}}, "format.body.a.b[0]", "there is no {c}"),
+        ("{event.id}", "format.body", "or the payload alone"),
+        ("", "format.body", "or the payload alone"),
+        ({"a": {"b": ["{c}"]}}, "format.body.a.b[0]", "there is no value c"),
         ({"a": "x {data}"}, "format.body.a", "a value and no text"),
-        ({"*": "{event.id}"}, "format.body.*", 'it is "{data}"'),
+        ({"*": "{event.id}"}, "format.body.*", "and for nothing else"),
         ({"a": "{event.id:number}"}, "format.body.a", "no number"),
         ({"a": "{time:number}"}, "format.body.a", "no number"),
-        ({"a": "x{timestamp:number}"}, "format.body.a", "there is no {timestamp:number}"),
+        ({"a": "x{timestamp:number}"}, "format.body.a", "there is no value timestamp:number"),
         ({"": "a"}, "format.body.", "1 to 128 characters"),
         ({"a" * 129: "a"}, "format.body." + "a" * 128, "1 to 128 characters"),
+        ({"a": "b\x01"}, "format.body.a", "no control characters"),
         ({"a": "b" * 1_025}, "format.body.a", "at most 1024"),
         ({str(number): 1 for number in range(101)}, "format.body.100", "at most 100 fields"),
         ({"a": [[[[[[[1]]]]]]]}, "format.body.a[0][0][0][0][0][0][0]", "at most 8 levels"),

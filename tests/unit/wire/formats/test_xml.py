@@ -161,7 +161,7 @@ def test_every_charset_reads_as_it_was_written(charset: Charset) -> None:
 
 
 def test_what_becomes_too_large() -> None:
-    payload = '{"%s":[%s]}' % ("k" * 10_000, ",".join(["1"] * 1_000))
+    payload = json.dumps({"k" * 10_000: [1] * 1_000})
     with pytest.raises(Unsendable, match=f"more than {MADE_BODY_BYTES_MAX} bytes"):
         written(payload)
 
