@@ -29,11 +29,15 @@ REQUEST_BYTES_MAX: Final = 1 << 20
 _LENGTH: Final = 8
 
 
-def begin(words: Sequence[str], environment: Mapping[str, str], streams: Sequence[IO[Any]]) -> Command:
-    """Begin `posthouse WORDS` with this environment, and these as its standard input, output and error."""
+def begin(
+    words: Sequence[str], environment: Mapping[str, str], streams: Sequence[IO[Any]], folder: Path | None = None
+) -> Command:
+    """Begin `posthouse WORDS` in a folder (else in ours) with this environment, and these as its standard input, output and
+    error."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     connection.connect(_address())
-    request = json.dumps({"words": list(words), "environment": dict(environment), "folder": os.getcwd()}).encode()
+    place = os.getcwd() if folder is None else os.fspath(folder)
+    request = json.dumps({"words": list(words), "environment": dict(environment), "folder": place}).encode()
     socket.send_fds(connection, [request], [stream.fileno() for stream in streams])
     return Command(connection, int(connection.recv(_LENGTH)))
 
@@ -134,6 +138,8 @@ def _keep(connection: socket.socket) -> bool:
         os.environ.clear()
         os.environ.update(request["environment"])
         time.tzset()
+        sys.path[0] = request["folder"]
+        sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
         random.seed()
         sys.argv[1:] = request["words"]
         return True

@@ -198,6 +198,7 @@ class Posthouse(Process):
         watch_caches(telemetry, engine, catalogue)
         telemetry.watch_cache("target_addresses", lambda: http.addresses.cached)
         telemetry.watch_cache("target_connections", lambda: http.idle_cached)
+        telemetry.watch_cache("tls_contexts", lambda: http.contexts_cached)
         telemetry.watch("database_replacements", lambda: history.replacements)
 
         door = ObservedEvents(catalogue, quotas, publisher)

@@ -184,7 +184,8 @@ def test_no_configuration_and_no_event_breaks_the_framing(
         "headers": configuration.get("headers", {}) | {"X-Event": "{event.type} of {event.subject}"},
         "query": {"s": "{event.subject}"},
     }
-    made = message(b'{"type":"t"}', **{"event.type": type, "event.subject": subject})
+    values: dict[str, Any] = {"event.type": type, "event.subject": subject}
+    made = message(b'{"type":"t"}', **values)
     try:
         step(configuration, key).apply(made)
         request = assemble(made, Timeouts())

@@ -39,6 +39,10 @@ OPAQUE: Final = {
     "src/posthouse/manage/endpoints.py:secret_of": "the SDK's SecretError",
     "src/posthouse/wire/encryption/compiled.py:_check_told": "wire/headers.py, which raises it first",
     "src/posthouse/wire/encryption/compiled.py:compile_encryption": "the SDK's SettingError",
+    "src/posthouse/wire/signing/places.py:_put": "wire/headers.py, which raises it first",
+    "src/posthouse/wire/signing/places.py:sent_text": "wire/headers.py, which raises it first",
+    "src/posthouse/wire/signing/standard.py:__init__": "wire/headers.py, which raises it first",
+    "src/posthouse/wire/signing/standard.py:_key": "the SDK's SecretError",
 }
 # What pydantic finds wrong with Python objects, or with kinds of fields that no model has.
 NOT_JSON: Final = re.compile(

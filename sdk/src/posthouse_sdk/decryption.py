@@ -9,7 +9,7 @@ not before.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from secrets import token_bytes
 from typing import TYPE_CHECKING, Any, Final
@@ -180,15 +180,7 @@ def _envelope(settings: Envelope, texts: Sequence[str]) -> Opener:
     keys = sealing.shared_keys(settings, texts)
 
     def opened(told: Mapping[str, str], raw: bytes | None, accepts: Accepts) -> tuple[bytes, str | None]:
-        associated = _associated(settings, told)
-        for key in keys:
-            try:
-                plain = sealing.opened(settings.sealing, key, told, raw, associated)
-            except UnopenedError:
-                continue
-            if accepts(plain):
-                return plain, None
-        raise UnopenedError
+        return _opened(settings, keys, told, raw, accepts), None
 
     return opened
 
@@ -204,22 +196,37 @@ def _hybrid(settings: Hybrid, texts: Sequence[str]) -> Opener:
     for key in keys:
         sealing.check_wrapping(settings.algorithm, key.public_key())
 
-    def opened(told: Mapping[str, str], raw: bytes | None, accepts: Accepts) -> tuple[bytes, str | None]:
-        wrapped = from_text(told[WRAPPED_KEY], settings.wrapped_encoding)
-        associated = _associated(settings, told)
+    def content_keys(wrapped: bytes) -> Iterator[bytes]:
         for key in keys:
             try:
-                content_key = sealing.unwrapped(settings.algorithm, key, wrapped)
-                if len(content_key) != cipher.key_bytes:
-                    continue
-                plain = sealing.opened(settings.sealing, content_key, told, raw, associated)
+                content_key = sealing.unwrapped(key, wrapped)
             except UnopenedError:
                 continue
-            if accepts(plain):
-                return plain, None
-        raise UnopenedError
+            if len(content_key) == cipher.key_bytes:
+                yield content_key
+
+    def opened(told: Mapping[str, str], raw: bytes | None, accepts: Accepts) -> tuple[bytes, str | None]:
+        wrapped = from_text(told[WRAPPED_KEY], settings.wrapped_encoding)
+        return _opened(settings, content_keys(wrapped), told, raw, accepts), None
 
     return opened
+
+
+def _opened(
+    settings: Envelope | Hybrid, keys: Iterable[bytes], told: Mapping[str, str], raw: bytes | None, accepts: Accepts
+) -> bytes:
+    """With the first key that fits. Raises: UnopenedError."""
+    from posthouse_sdk.encryption import sealing
+
+    associated = _associated(settings, told)
+    for key in keys:
+        try:
+            plain = sealing.opened(settings.sealing, key, told, raw, associated)
+        except UnopenedError:
+            continue
+        if accepts(plain):
+            return plain
+    raise UnopenedError
 
 
 def _associated(settings: Envelope | Hybrid, told: Mapping[str, str]) -> str:

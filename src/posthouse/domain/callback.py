@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Final, assert_never
+from typing import Final
 
 import msgspec
 
@@ -56,17 +56,14 @@ def classify(result: Result) -> str:
 
     2xx confirms; 410 says the endpoint is gone; redirects are never followed, so they fail (Standard Webhooks).
     """
-    match result:
-        case Failure(fault=fault):
-            return fault.value
-        case Answer(status=status):
-            if 200 <= status < 300:
-                return CONFIRMED
-            if status == 410:
-                return GONE
-            return REDIRECT if 300 <= status < 400 else HTTP_STATUS
-        case _:
-            assert_never(result)
+    if isinstance(result, Failure):
+        return result.fault.value
+    status = result.status
+    if 200 <= status < 300:
+        return CONFIRMED
+    if status == 410:
+        return GONE
+    return REDIRECT if 300 <= status < 400 else HTTP_STATUS
 
 
 _OVERLOADED_STATUSES: Final = frozenset({429, 502, 503, 504})

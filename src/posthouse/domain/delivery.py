@@ -110,8 +110,11 @@ class AttemptOutcome(StrEnum):
         return self is not AttemptOutcome.FAILED
 
 
-class Attempt(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """One attempt on record. `sent` is False for a delivery given up without a request."""
+class Attempt(msgspec.Struct, frozen=True, gc=False):
+    """One attempt on record. `sent` is False for a delivery given up without a request.
+
+    Where one is made for each request it is made by position: Python calls with more than 15 keywords take 3 µs more.
+    """
 
     id: AttemptId
     partition: int

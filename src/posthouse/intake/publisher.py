@@ -98,12 +98,19 @@ class Publisher:
         return self._admitted(partition, drafts, near=False)
 
     def _admitted(self, partition: int, drafts: Sequence[Draft], *, near: bool) -> asyncio.Future[list[AppendResult]]:
-        size = sum(len(d.payload) + len(d.attributes or b"") for d in drafts)
+        size = 0
+        for draft in drafts:
+            size += len(draft.payload)
+            if draft.attributes is not None:
+                size += len(draft.attributes)
         self.admit(size)
         keys = [(d.app_id, d.idempotency_key) for d in drafts if d.idempotency_key is not None]
-        if any(key in self._keys for key in keys):
-            raise Conflict("a request with this Idempotency-Key is still in progress", code="idempotency_in_progress")
-        self._keys.update(keys)
+        if keys:
+            if any(key in self._keys for key in keys):
+                raise Conflict(
+                    "a request with this Idempotency-Key is still in progress", code="idempotency_in_progress"
+                )
+            self._keys.update(keys)
         self.pending_events += len(drafts)
         self.pending_bytes += size
         future: asyncio.Future[list[AppendResult]] = asyncio.get_running_loop().create_future()

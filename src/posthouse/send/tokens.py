@@ -9,6 +9,7 @@ import asyncio
 from collections import OrderedDict
 from typing import Final
 
+from posthouse.domain.cache_use import CacheFacts, CacheUse
 from posthouse.domain.exchange import Answer, Failure, Fault, Result, Timings
 from posthouse.domain.limits import OAUTH2_TOKENS_MAX
 from posthouse.ports.clock import Clock
@@ -49,6 +50,7 @@ class Tokens:
         self._transport = transport
         self._clock = clock
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._use = CacheUse()
 
     async def bearer(self, grant: TokenGrant, *, seconds: float) -> Bearer:
         """A token that holds now. One request brings it to all who wait; one that is about to end is renewed meanwhile.
@@ -58,9 +60,11 @@ class Tokens:
         entry = self._entry(grant)
         now = self._clock.boot()
         if entry.token and now < entry.expires_at:
+            self._use.hits += 1
             if now >= entry.refresh_at and entry.fetching is None:
                 self._fetch(grant, entry)
             return entry.token
+        self._use.misses += 1
         if entry.fetching is None:
             if entry.failed is not None and now < entry.failed_until:
                 return entry.failed
@@ -88,6 +92,11 @@ class Tokens:
         entry.refused_at = now
         entry.token = ""
         return True
+
+    @property
+    def cached(self) -> CacheFacts:
+        """Grants: a miss is one whose token was waited for, or could not be had."""
+        return self._use.facts(len(self._entries))
 
     def _entry(self, grant: TokenGrant) -> _Entry:
         entry = self._entries.get(grant.identity)

@@ -31,6 +31,7 @@ def envelope(event: Event) -> bytes:
     )
 
 
+@lru_cache(maxsize=64)  # events of one commit have one time, and each is asked for twice
 def timestamp(unix_seconds: float) -> bytes:
     """RFC 3339 in UTC with milliseconds, cut and not rounded: `2026-01-02T03:04:05.678Z`."""
     seconds, microseconds = divmod(round(unix_seconds * 1_000_000), 1_000_000)

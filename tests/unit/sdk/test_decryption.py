@@ -238,3 +238,38 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     for configuration in (FEISHU, JWE):
         with pytest.raises(ReceiverError, match=r"pip install 'posthouse-sdk\[encryption\]'"):
             Decryption(configuration, "test key")
+
+
+def test_padding_is_looked_at_whole() -> None:
+    from posthouse_sdk.encryption.ciphers import pad, unpad
+    from posthouse_sdk.encryption.errors import UnopenedError
+
+    for size in (16, 32):
+        for length in range(70):
+            assert unpad(pad(b"x" * length, size), size) == b"x" * length
+    assert pad(b"x" * 16, 32) == b"x" * 16 + b"\x10" * 16
+    for wrong in (b"", b"x" * 15 + b"\0", b"x" * 13 + b"\2\3\3", b"x" * 15 + b"\x11", b"\1", b"\x20" * 16):
+        with pytest.raises(UnopenedError):
+            unpad(wrong, 16)
+
+
+def test_bytes_have_one_spelling_each() -> None:
+    from posthouse_sdk.encryption.ciphers import as_text, from_text
+    from posthouse_sdk.encryption.errors import UnopenedError
+
+    for encoding, text in (("base64", "+/8="), ("base64url", "-_8"), ("hex", "fbff")):
+        assert from_text(text, encoding) == b"\xfb\xff"
+        assert as_text(b"\xfb\xff", encoding) == text
+    assert from_text("FBFF", "hex") == b"\xfb\xff"
+    for encoding, text in (
+        ("base64", "+/9="),  # its last bits are not nought
+        ("base64", "+/8"),
+        ("base64", "-_8="),
+        ("base64", "+/8=\n"),
+        ("base64url", "-_8="),
+        ("base64url", "+/8"),
+        ("hex", "fb ff"),
+        ("hex", "fbf"),
+    ):
+        with pytest.raises(UnopenedError):
+            from_text(text, encoding)

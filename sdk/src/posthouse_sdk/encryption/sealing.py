@@ -121,7 +121,7 @@ def check_wrapping(algorithm: str, key: Public) -> None:
         raise SettingError(f"{algorithm} takes an EC or X25519 key", "key")
 
 
-def wrapped(algorithm: str, target: Public, content_key: bytes) -> bytes:
+def wrapped(target: Public, content_key: bytes) -> bytes:
     """A content key for a target. The padding of OAEP and the ephemeral key come of the library's own randomness."""
     if isinstance(target, rsa.RSAPublicKey):
         return target.encrypt(content_key, _OAEP)
@@ -136,7 +136,7 @@ def wrapped(algorithm: str, target: Public, content_key: bytes) -> bytes:
     return point + aes_key_wrap(_agreed(shared, point, target), content_key)
 
 
-def unwrapped(algorithm: str, key: Private, wrapped: bytes) -> bytes:
+def unwrapped(key: Private, wrapped: bytes) -> bytes:
     """The content key. Raises: UnopenedError."""
     try:
         if isinstance(key, rsa.RSAPrivateKey):

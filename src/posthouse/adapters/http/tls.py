@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from posthouse.domain.cache_use import CacheFacts, CacheUse
 from posthouse.domain.egress import Egress, TlsVersion
 from posthouse.domain.errors import SetupError
 from posthouse.domain.limits import TLS_CONTEXTS_MAX
@@ -47,6 +48,7 @@ class Contexts:
     def __init__(self, ca_file: Path | None) -> None:
         self._ca_file = ca_file
         self._ready: OrderedDict[tuple[str, ...], ssl.SSLContext] = OrderedDict()
+        self._use = CacheUse()
         self._making = asyncio.Lock()
 
     async def of(self, egress: Egress) -> ssl.SSLContext:
@@ -54,7 +56,9 @@ class Contexts:
         key = (egress.minimum_version, egress.authorities, egress.certificate, egress.private_key)
         context = self._known(key)
         if context is not None:
+            self._use.hits += 1
             return context
+        self._use.misses += 1
         async with self._making:
             context = self._known(key)
             if context is None:
@@ -63,6 +67,10 @@ class Contexts:
                 if len(self._ready) > TLS_CONTEXTS_MAX:
                     self._ready.popitem(last=False)
             return context
+
+    @property
+    def cached(self) -> CacheFacts:
+        return self._use.facts(len(self._ready))
 
     def _known(self, key: tuple[str, ...]) -> ssl.SSLContext | None:
         context = self._ready.get(key)

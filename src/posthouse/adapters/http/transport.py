@@ -107,6 +107,11 @@ class HttpTransport:
         """Idle connections to targets."""
         return self._pool.cached
 
+    @property
+    def contexts_cached(self) -> CacheFacts:
+        """TLS contexts of endpoints with settings of their own."""
+        return self._ways.contexts.cached
+
     async def close(self) -> None:
         """Close every connection. Requests under way raise RuntimeError."""
         self._closed = True

@@ -44,7 +44,7 @@ class Ways:
     def __init__(
         self, resolver: Resolver, ca_file: Path | None, *, proxies: Mapping[str, Proxy], sources: Collection[str]
     ) -> None:
-        self._contexts = Contexts(ca_file)
+        self.contexts = Contexts(ca_file)
         self._proxies = proxies
         self._sources = frozenset(sources)
         self._addresses = AddressBook(resolver, EVERYWHERE)
@@ -59,7 +59,7 @@ class Ways:
         context = None
         if tls:
             try:
-                context = await self._contexts.of(egress)
+                context = await self.contexts.of(egress)
             except ssl.SSLError as error:
                 return Unusable(Fault.TLS_FAILED, f"the endpoint's certificates cannot be used: {tls_text(error)}")
         proxy, address = None, ""

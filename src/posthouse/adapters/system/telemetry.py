@@ -65,12 +65,15 @@ CACHES: Final = frozenset(
         "content_types",
         "documents",
         "event_types",
+        "oauth2_tokens",
         "routes",
         "seconds",
         "target_addresses",
         "target_connections",
         "time_zones",
+        "tls_contexts",
         "unknown_api_keys",
+        "xml_names",
     }
 )
 """What is told of each of them stands in one table: docs/internals/architecture.md, "Caches"."""

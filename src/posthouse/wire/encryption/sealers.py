@@ -82,7 +82,7 @@ class _Wrapped:
     def begin(self, random: Random, associated: str) -> Sealing:
         settings = self._settings
         key = random(settings.sealing.cipher.key_bytes)
-        wrapped = sealing.wrapped(settings.algorithm, self._target, key)
+        wrapped = sealing.wrapped(self._target, key)
         told = {WRAPPED_KEY: as_text(wrapped, settings.wrapped_encoding), **self._id}
         return _Sealing(settings.sealing, key, told, random, associated)
 

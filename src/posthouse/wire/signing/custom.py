@@ -18,7 +18,7 @@ from posthouse.wire.signing.algorithms import DIGESTS, Keyed, keyed
 from posthouse.wire.signing.keys import Keys
 from posthouse.wire.signing.pairs import compile_pairs
 from posthouse.wire.signing.places import ORDER, Spot, sent_text
-from posthouse.wire.signing.texts import Known, SentText, SignedText, Turn, encoded, literal
+from posthouse.wire.signing.texts import Known, SentText, SignedText, Turn, bounded, encoded, literal
 
 _SIGNATURE: Final = "signature"
 
@@ -30,6 +30,7 @@ class CustomSigner:
 
     def __init__(self, config: Configuration, keys: Keys, *, known: Known, path: str) -> None:
         self._config: Final = config
+        bounded(config.key_id, f"{path}.key_id")
         self._parts: Final = _parts(config, known, path)
         self._separator: Final = literal(config.separator, config.charset, f"{path}.separator")
         self._with_key: Final = any("key" in part.names for part in self._parts)

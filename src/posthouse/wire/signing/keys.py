@@ -51,7 +51,7 @@ class KeyText(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return f"KeyText(<hidden>, {self.encoding}, {self.path!r})"
 
-    def refused(self, why: str) -> Invalid:
+    def unusable(self, why: str) -> Invalid:
         return Invalid(why, path=self.path)
 
 
@@ -82,9 +82,9 @@ def shared_secret(key: KeyText, *, bytes_min: int = 1) -> bytes:
         case KeyEncoding.JWK:
             raw = _from_oct(key)
         case KeyEncoding.PEM:
-            raise key.refused("PEM holds key pairs; a shared secret is read as literal, base64, hex or jwk")
+            raise key.unusable("PEM holds key pairs; a shared secret is read as literal, base64, hex or jwk")
     if len(raw) < bytes_min:
-        raise key.refused(f"the key has {len(raw)} bytes; it takes at least {bytes_min}")
+        raise key.unusable(f"the key has {len(raw)} bytes; it takes at least {bytes_min}")
     return raw
 
 
@@ -92,9 +92,11 @@ def rsa_key(key: KeyText) -> RSAPrivateKey:
     """Raises: Invalid for anything but a private RSA key of a size that is used."""
     private = _private(key, "RSA")
     if not isinstance(private, RSAPrivateKey):
-        raise key.refused("this algorithm takes a private RSA key, and this is none")
+        raise key.unusable("this algorithm takes a private RSA key, and this is none")
     if not RSA_BITS_MIN <= private.key_size <= RSA_BITS_MAX:
-        raise key.refused(f"an RSA key has {RSA_BITS_MIN} to {RSA_BITS_MAX} bits here; this one has {private.key_size}")
+        raise key.unusable(
+            f"an RSA key has {RSA_BITS_MIN} to {RSA_BITS_MAX} bits here; this one has {private.key_size}"
+        )
     return private
 
 
@@ -102,7 +104,7 @@ def ec_key(key: KeyText, curve: EllipticCurve) -> EllipticCurvePrivateKey:
     """Raises: Invalid for anything but a private key on this curve."""
     private = _private(key, "EC")
     if not isinstance(private, EllipticCurvePrivateKey) or private.curve.name != curve.name:
-        raise key.refused(f"this algorithm takes a private key on the curve {curve.name}, and this is none")
+        raise key.unusable(f"this algorithm takes a private key on the curve {curve.name}, and this is none")
     return private
 
 
@@ -110,7 +112,7 @@ def ed25519_key(key: KeyText) -> Ed25519PrivateKey:
     """Base64 and hex are the 32 bytes of a seed. Raises: Invalid for anything but a private ed25519 key."""
     private = _private(key, "OKP")
     if not isinstance(private, Ed25519PrivateKey):
-        raise key.refused("this algorithm takes a private ed25519 key, and this is none")
+        raise key.unusable("this algorithm takes a private ed25519 key, and this is none")
     return private
 
 
@@ -126,7 +128,7 @@ def _private(key: KeyText, kind: str) -> object:
         case KeyEncoding.JWK:
             return _from_jwk(key, kind)
         case KeyEncoding.LITERAL:
-            raise key.refused("a private key is read as pem, jwk or base64")
+            raise key.unusable("a private key is read as pem, jwk or base64")
 
 
 def _from_pem(key: KeyText) -> object:
@@ -134,24 +136,24 @@ def _from_pem(key: KeyText) -> object:
     try:
         return load_pem_private_key(text.encode(), password=None, unsafe_skip_rsa_key_validation=key.checked)
     except TypeError:
-        raise key.refused("the private key has a passphrase: give it without one") from None
+        raise key.unusable("the private key has a passphrase: give it without one") from None
     except (ValueError, UnsupportedAlgorithm):
         public = "PUBLIC KEY-----" in text or "BEGIN CERTIFICATE-----" in text
         what = "a public key or a certificate cannot sign: " if public else ""
-        raise key.refused(f"{what}this is not a private key as PEM (-----BEGIN PRIVATE KEY-----)") from None
+        raise key.unusable(f"{what}this is not a private key as PEM (-----BEGIN PRIVATE KEY-----)") from None
 
 
 def _from_der(key: KeyText, der: bytes) -> object:
     try:
         return load_der_private_key(der, password=None, unsafe_skip_rsa_key_validation=key.checked)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise key.refused("this is not a private key as DER without a passphrase") from None
+        raise key.unusable("this is not a private key as DER without a passphrase") from None
 
 
 def _from_jwk(key: KeyText, kind: str) -> object:
     fields = _jwk(key, kind)
     if "d" not in fields:
-        raise key.refused("this JWK is a public key, which cannot sign")
+        raise key.unusable("this JWK is a public key, which cannot sign")
     try:
         match kind:
             case "RSA":
@@ -172,23 +174,23 @@ def _from_jwk(key: KeyText, kind: str) -> object:
                     return private
     except (ValueError, KeyError, TypeError, UnsupportedAlgorithm):
         pass
-    raise key.refused("the members of this JWK do not make up a private key that is known here")
+    raise key.unusable("the members of this JWK do not make up a private key that is known here")
 
 
 def _from_oct(key: KeyText) -> bytes:
     try:
         return _octets(_jwk(key, "oct").get("k"))
     except ValueError:
-        raise key.refused("this JWK has no k as base64url") from None
+        raise key.unusable("this JWK has no k as base64url") from None
 
 
 def _jwk(key: KeyText, kind: str) -> dict[str, Any]:
     try:
         fields = msgspec.json.decode(key.text, type=dict[str, Any])
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        raise key.refused("the key is not a JWK: a JSON object") from None
+        raise key.unusable("the key is not a JWK: a JSON object") from None
     if fields.get("kty") != kind:
-        raise key.refused(f"this is not a JWK with kty {kind}")
+        raise key.unusable(f"this is not a JWK with kty {kind}")
     return fields
 
 
@@ -208,4 +210,4 @@ def _decoded(key: KeyText) -> bytes:
     try:
         return binascii.unhexlify(key.text.strip()) if key.encoding is KeyEncoding.HEX else _octets(key.text)
     except ValueError:  # binascii.Error, or a character outside ASCII
-        raise key.refused(f"the key is not {key.encoding}") from None
+        raise key.unusable(f"the key is not {key.encoding}") from None

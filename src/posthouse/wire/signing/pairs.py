@@ -12,9 +12,10 @@ from collections.abc import Callable
 from typing import Final
 
 from posthouse.domain.errors import Invalid
+from posthouse.domain.limits import SIGNED_PARTS_MAX
 from posthouse.domain.signing import Pairs, PairSource, Place, Placed
 from posthouse.wire.query import parameters
-from posthouse.wire.signing.texts import Turn
+from posthouse.wire.signing.texts import Turn, bounded
 from posthouse.wire.template import Template
 
 _KNOWN: Final = frozenset({"name", "value"})
@@ -23,7 +24,10 @@ _PLACES: Final = {PairSource.BODY: Place.FIELD, PairSource.QUERY: Place.QUERY}
 
 def compile_pairs(config: Pairs, signature: Placed, *, path: str) -> Callable[[Turn], str]:
     """What writes the pairs in a signer's turn. Raises: Invalid for a pair without its value."""
-    template = Template(config.pair, known=_KNOWN, path=f"{path}.pair")
+    template = Template(bounded(config.pair, f"{path}.pair"), known=_KNOWN, path=f"{path}.pair")
+    bounded(config.separator, f"{path}.separator")
+    if len(config.exclude) > SIGNED_PARTS_MAX:
+        raise Invalid(f"more than {SIGNED_PARTS_MAX} names are left out", path=f"{path}.exclude")
     if "value" not in template.names:
         raise Invalid("a pair is written with its {value}, else anything could stand there", path=f"{path}.pair")
     excluded = set(config.exclude)

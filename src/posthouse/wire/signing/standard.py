@@ -44,7 +44,7 @@ def _key(text: KeyText) -> SignerKey:
     try:
         key = parse_secret(text.text)
     except SecretError as error:
-        raise text.refused(str(error)) from None
+        raise Invalid(str(error), path=text.path) from None
     if isinstance(key, VerifyingKey):
-        raise text.refused("whpk_… is a public key, which cannot sign: the endpoint's is whsk_…")
+        raise text.unusable("whpk_… is a public key, which cannot sign: the endpoint's is whsk_…")
     return key

@@ -21,6 +21,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
 from posthouse.domain.errors import Invalid
+from posthouse.domain.limits import TEXT_LENGTH_MAX
 from posthouse.domain.signing import Encoding
 from posthouse.wire.headers import percent_encoded
 from posthouse.wire.message import Message, Unsendable
@@ -151,7 +152,7 @@ class SentText(Template):
     __slots__ = ("_pieces",)
 
     def __init__(self, text: str, *, known: Names, path: str, header: bool = False) -> None:
-        super().__init__(text, known=known, path=path)
+        super().__init__(bounded(text, path), known=known, path=path)
         self._pieces: Final = tuple(
             (_resolver(part, path), header and not _is_ours(part)) if named else part for named, part in self._parts
         )
@@ -177,7 +178,7 @@ class SignedText(Template):
     __slots__ = ("_charset", "_pieces")
 
     def __init__(self, text: str, *, known: Names, path: str, charset: str) -> None:
-        super().__init__(text, known=known, path=path)
+        super().__init__(bounded(text, path), known=known, path=path)
         self._charset: Final = charset
         self._pieces: Final = tuple(
             _resolver(part, path) if named else literal(part, charset, path) for named, part in self._parts
@@ -196,10 +197,17 @@ class SignedText(Template):
             raise Unsendable(f"what is signed holds a character that {self._charset} cannot write") from None
 
 
+def bounded(text: str, path: str) -> str:
+    """The same text. Raises: Invalid where it is too long to be part of a configuration."""
+    if len(text) > TEXT_LENGTH_MAX:
+        raise Invalid(f"this has more than {TEXT_LENGTH_MAX} characters", path=path)
+    return text
+
+
 def literal(text: str, charset: str, path: str) -> bytes:
-    """A text as it is signed. Raises: Invalid for what the charset cannot write."""
+    """A text as it is signed. Raises: Invalid for what the charset cannot write, and for a long one."""
     try:
-        return text.encode(charset)
+        return bounded(text, path).encode(charset)
     except UnicodeEncodeError:
         raise Invalid(f"this holds a character that {charset} cannot write", path=path) from None
 

@@ -21,7 +21,7 @@ from posthouse.wire.message import Message
 from posthouse.wire.signing.algorithms import jwt_sign
 from posthouse.wire.signing.keys import Keys
 from posthouse.wire.signing.places import Spot
-from posthouse.wire.signing.texts import Known, SentText, Turn, encoded
+from posthouse.wire.signing.texts import Known, SentText, Turn, bounded, encoded
 
 LIFETIME_SECONDS_MAX: Final = 366 * 86_400
 
@@ -38,6 +38,7 @@ class JwtSigner:
 
     def __init__(self, config: Configuration, keys: Keys, *, known: Known, path: str) -> None:
         self._config: Final = config
+        bounded(config.key_id, f"{path}.key_id")
         self._claims: Final = _claims(config, known, path)
         self._spot: Final = Spot(config.token, known=known.token, path=f"{path}.token", default="{token}")
         if "token" not in self._spot.text.names:

@@ -59,9 +59,7 @@ def test_what_was_put_last_is_taken_first(loop: asyncio.AbstractEventLoop) -> No
         {"host": "b.example"},
         {"port": 8443},
         {"address": "93.184.216.35"},
-        {"verification": "pinned"},
-        {"client_certificate": "tenant-1"},
-        {"proxy": "egress:3128"},
+        {"egress": "the identity of another way"},
     ],
 )
 def test_a_connection_serves_exactly_its_own_key(loop: asyncio.AbstractEventLoop, change: dict[str, Any]) -> None:
