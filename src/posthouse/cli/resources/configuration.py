@@ -359,7 +359,7 @@ def _scoped(fields: dict[str, Any]) -> dict[str, Any]:
 
 KEYS: Final = Resource(
     "keys",
-    "Make, list and revoke API keys.",
+    "API keys; and sealing anew under another master key.",
     "key",
     (
         Verb(
