@@ -16,6 +16,7 @@ from posthouse.domain.grant import NO_SHRINKAGE, Shrinkage
 from posthouse.domain.ids import AppId, EndpointId
 from posthouse.domain.limits import LANE_CONCURRENCY
 from posthouse.domain.named_keys import NO_KEYS, NamedKeys
+from posthouse.domain.redaction import RedactAnswer
 from posthouse.domain.retry import Retry, RetrySettings
 
 
@@ -118,6 +119,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     balance: Balance = Balance.WEIGHTED
     max_age: float | None = None  # seconds after its creation in which an event is worth sending
     format: Format = Format.JSON
+    redact_answer: RedactAnswer | None = None
     secrets: tuple[Secret, ...] = ()  # newest first; each one signs
     keys: NamedKeys = NO_KEYS  # the live texts of each, newest first; one that does not open is not there
     health: Health = HEALTHY  # as it was stored
@@ -149,6 +151,7 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     balance: Balance = Balance.WEIGHTED
     max_age: float | None = None
     format: Format = Format.JSON
+    redact_answer: RedactAnswer | None = None
 
     def endpoint(
         self,
@@ -188,6 +191,7 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
             balance=self.balance,
             max_age=self.max_age,
             format=self.format,
+            redact_answer=self.redact_answer,
             secrets=secrets,
             keys=keys,
             health=health,

@@ -9,9 +9,10 @@ import msgspec
 
 from posthouse.domain.access import Principal
 from posthouse.domain.callback import classify
+from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.errors import Conflict, Overloaded
 from posthouse.domain.event import JSON_CONTENT, Event
-from posthouse.domain.exchange import Result
+from posthouse.domain.exchange import Answer, Result
 from posthouse.domain.ids import ENDPOINT, EventId, format_id
 from posthouse.domain.limits import TRIALS_AT_ONCE_MAX
 from posthouse.intake.parse import check_type
@@ -22,6 +23,7 @@ from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Directory
 from posthouse.ports.store import Store
 from posthouse.ports.transport import Transport
+from posthouse.wire.answer import redacted_answer
 from posthouse.wire.render import Renderer
 
 TYPE: Final = "endpoint.test"
@@ -94,7 +96,7 @@ class Trials:
             url=endpoints[0].url,
             at=now,
             request=view_of(request, endpoints[0].url),
-            result=result,
+            result=_shown(result, endpoints[0]),
             reason=classify(result),
         )
 
@@ -103,3 +105,10 @@ class Trials:
         entry = None if type is None else await self._directory.get_event_type(principal, type, now=self._clock.now())
         examples: tuple[Any, ...] = () if entry is None else entry.examples
         return msgspec.json.encode(examples[0]) if examples else DATA
+
+
+def _shown(result: Result, endpoint: Endpoint) -> Result:
+    """What the endpoint keeps of an answer is also all that a trial shows of it."""
+    if isinstance(result, Answer) and endpoint.redact_answer is not None:
+        return redacted_answer(result, endpoint.redact_answer)
+    return result

@@ -10,6 +10,7 @@ from pydantic import Field
 from posthouse.api.models.common import Answer, Body, Metadata, Time, Uid, optional_time, time_of
 from posthouse.api.models.endpoint_key import GivenKeys
 from posthouse.api.models.flow import CircuitAnswer, FlowAnswer, FlowFields, TargetUrl, flow_fields
+from posthouse.api.models.redaction import RedactAnswerAnswer, RedactAnswerBody
 from posthouse.api.models.secret import GivenSecret, public_key, secret_text
 from posthouse.domain.endpoint import EndpointConfig, Secret, Timeouts
 from posthouse.domain.ids import APP, ENDPOINT, format_id
@@ -123,6 +124,10 @@ class BasicFields(Body):
             json_schema_extra={"minimum": 1, "maximum": CONCURRENCY_MAX},
         ),
     ] = None
+    redact_answer: Annotated[
+        RedactAnswerBody | None,
+        Field(description="What is masked of its answers before they are stored. Default: nothing."),
+    ] = None
 
 
 class EndpointFields(FlowFields, BasicFields):  # the fields of the last base come first
@@ -137,6 +142,8 @@ class EndpointFields(FlowFields, BasicFields):  # the fields of the last base co
             given["retry"] = self.retry.settings()
         if self.timeouts is not None:
             given["timeouts"] = Timeouts(self.timeouts.connect, self.timeouts.first_byte, self.timeouts.total)
+        if self.redact_answer is not None:
+            given["redact_answer"] = self.redact_answer.rules()
         return EndpointChange(**(given | self.flow_change()))
 
 
@@ -225,6 +232,7 @@ class BasicAnswer(Answer):
     retry: RetryAnswer
     timeouts: TimeoutsAnswer
     concurrency: int
+    redact_answer: RedactAnswerAnswer | None
 
 
 class EndpointAnswer(FlowAnswer, BasicAnswer):
@@ -262,6 +270,7 @@ class BasicConfigAnswer(Answer):
     retry: RetryAnswer
     timeouts: TimeoutsAnswer
     concurrency: int
+    redact_answer: RedactAnswerAnswer | None
 
 
 class ConfigAnswer(FlowAnswer, BasicConfigAnswer):
@@ -361,5 +370,6 @@ def _config_fields(config: EndpointConfig) -> dict[str, Any]:
         },
         "timeouts": msgspec.to_builtins(config.timeouts),
         "concurrency": config.concurrency,
+        "redact_answer": None if config.redact_answer is None else msgspec.to_builtins(config.redact_answer),
         **flow_fields(config),
     }
