@@ -15,7 +15,7 @@ from posthouse.domain.exchange import Request, Target
 from posthouse.domain.formats import Method
 from posthouse.domain.limits import NAME_LENGTH_MAX, REQUEST_HEAD_BYTES_MAX, URL_LENGTH_MAX
 from posthouse.wire.documents import Gzipped
-from posthouse.wire.headers import fault_of, is_content_type
+from posthouse.wire.headers import check_header, is_content_type
 from posthouse.wire.message import Message, Unsendable
 from posthouse.wire.query import request_path
 from posthouse.wire.render import DEFAULT_HEADERS
@@ -68,6 +68,11 @@ def _checked(headers: list[tuple[str, str]]) -> dict[str, tuple[str, str]]:
             raise _unsendable(name, "it is there twice")
         checked[name.lower()] = (name, value)
     return checked
+
+
+def _unsendable(name: str, why: str) -> Unsendable:
+    shown = name[:NAME_LENGTH_MAX].encode("unicode_escape").decode("ascii")
+    return Unsendable(f"the header {shown} cannot be sent: {why}")
 
 
 def url_length(target: Target, path: str) -> int:

@@ -81,6 +81,15 @@ def check_header(name: str, value: str) -> None:
     _check_value(name, value)
 
 
+def fault_of(name: str, value: str) -> str | None:
+    """Why Posthouse may not put this line into a request head; None where it may."""
+    try:
+        check_header(name, value)
+    except Invalid as error:
+        return str(error)
+    return None
+
+
 def percent_encoded(value: str, *, spaces: bool = False) -> str:
     """A text from an event as it can be in a header: `%` and all outside U+0020 to U+007E percent-encoded (UTF-8); with
     `spaces` also the space and `"`, as the HTTP binding of CloudEvents has it (section 3.1.3.2)."""
