@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -14,6 +15,7 @@ TYPE_NAME: Final = re.compile(r"[A-Za-z0-9_]+(?:[.\-][A-Za-z0-9_]+)*\Z")
 JSON_CONTENT: Final = "application/json"
 
 
+@lru_cache(maxsize=1024)  # each event names one, and there are few
 def is_type_name(text: str) -> bool:
     """Whether `text` may name an event type: words of letters, digits and `_`, joined by `.` or `-`."""
     return len(text) <= NAME_LENGTH_MAX and TYPE_NAME.match(text) is not None

@@ -4,7 +4,7 @@ SELECT * FROM publish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $1
 
 -- name: publish_rows
 -- Append a batch of events that all have an app and no idempotency key (migrations/0013_rows.sql).
-SELECT * FROM publish_rows($1)
+SELECT * FROM publish_rows($1, $2, $3, $4)
 
 -- name: publish_platform
 -- Append a batch in which some have none (migrations/0003_grants.sql).
