@@ -53,6 +53,10 @@ class World(Protocol):
 
     async def put_secret(self, endpoint_id: EndpointId, key: bytes, *, expires_at: float | None = None) -> None: ...
 
+    async def put_key(
+        self, endpoint_id: EndpointId, name: str, text: str, *, expires_at: float | None = None
+    ) -> None: ...
+
     async def put_grant(self, grant: Grant) -> None: ...
 
     async def remove_grant(self, grant: Grant) -> None: ...
@@ -113,6 +117,9 @@ class MemoryWorld:
     async def put_secret(self, endpoint_id: EndpointId, key: bytes, *, expires_at: float | None = None) -> None:
         self.database.put_secret(endpoint_id, Secret("v1", key), expires_at=expires_at)
 
+    async def put_key(self, endpoint_id: EndpointId, name: str, text: str, *, expires_at: float | None = None) -> None:
+        self.database.put_key(endpoint_id, name, text, expires_at=expires_at)
+
     async def put_grant(self, grant: Grant) -> None:
         self.database.put_grant(grant)
 
@@ -156,6 +163,7 @@ _TABLES: Final = (
     "job",
     "process",
     "secret",
+    "endpoint_key",
     "endpoint_revision",
     "endpoint",
     "app_grant",
@@ -234,6 +242,17 @@ class PostgresWorld:
             "(SELECT count(*) + 1 FROM secret WHERE owner_id = $1), $2, to_timestamp($3)",
             endpoint_id,
             key,
+            expires_at,
+        )
+        await self._bump_of(endpoint_id)
+
+    async def put_key(self, endpoint_id: EndpointId, name: str, text: str, *, expires_at: float | None = None) -> None:
+        await self.database.execute(
+            "INSERT INTO endpoint_key (endpoint_id, name, version, ciphertext, expires_at) SELECT $1, $2, "
+            "(SELECT count(*) + 1 FROM endpoint_key WHERE endpoint_id = $1), $3, to_timestamp($4)",
+            endpoint_id,
+            name,
+            text.encode(),
             expires_at,
         )
         await self._bump_of(endpoint_id)

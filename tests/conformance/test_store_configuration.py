@@ -130,6 +130,32 @@ async def test_secrets_come_newest_first_while_they_are_valid(world: World) -> N
     assert abs(found.refresh_at - (now + 600)) < 0.001
 
 
+async def test_named_keys_come_newest_first_while_they_are_valid(world: World) -> None:
+    app_id, endpoint_id = await app_with_endpoint(world)
+    other = new_endpoint()
+    await world.put_endpoint(other, app_id, config())
+    now = time.time()
+    await world.put_key(endpoint_id, "stripe", "expired", expires_at=now - 60)
+    await world.put_key(endpoint_id, "gone", "expired", expires_at=now - 60)
+    await world.put_key(endpoint_id, "stripe", "old", expires_at=now + 900)
+    await world.put_key(endpoint_id, "stripe", "-----BEGIN KEY-----\nMIIÄ\n")
+    await world.put_key(endpoint_id, "api-key", "k")
+    await world.put_secret(other, b"s", expires_at=now + 1000)
+    before = await load(world, app_id)
+    assert before.refresh_at is not None
+    assert abs(before.refresh_at - (now + 900)) < 0.001
+    await world.put_key(other, "api-key", "another", expires_at=now + 600)
+    found = await load(world, app_id)
+    assert [dict(endpoint.keys) for endpoint in found.endpoints] == [
+        {"api-key": ("k",), "stripe": ("-----BEGIN KEY-----\nMIIÄ\n", "old")},
+        {"api-key": ("another",)},
+    ]
+    assert found.version > before.version
+    assert found.refresh_at is not None
+    assert abs(found.refresh_at - (now + 600)) < 0.001
+    assert "MII" not in repr(found)
+
+
 async def test_a_version_is_loaded_with_its_endpoints_in_one_snapshot(world: World) -> None:
     """Whoever sees a version sees the endpoints of that version."""
     app_id = new_app()

@@ -7,6 +7,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -209,6 +210,22 @@ def test_endpoints_are_looked_after(server: Served) -> None:
     assert [row["uid"] for row in rows(run("endpoints", "list", "--enabled", "true", **reach))] == ["ledger"]
 
 
+def test_keys_of_endpoints(server: Served, tmp_path: Path) -> None:
+    reach, at = server.reach, ("--app", "acme", "--endpoint", "ledger")
+    (file := tmp_path / "key").write_text("from a file\n")
+    for given in (("--value", f"@{file}"), ("--value", "from here", "--overlap-seconds", "60")):
+        told = run("endpoints", "keys", "put", "legacy", *at, *given, **reach)
+        assert "put legacy" in told.stderr
+        assert "from" not in told.stdout + told.stderr
+    (key,) = rows(run("endpoints", "keys", "list", *at, **reach))
+    assert (key["name"], [one["version"] for one in key["versions"]]) == ("legacy", [2, 1])
+    assert rows(run("endpoints", "get", "ledger", "--app", "acme", **reach))[0]["keys"] == ["legacy"]
+    assert "deleted legacy" in run("endpoints", "keys", "delete", "legacy", *at, **reach).stderr
+    told = run("endpoints", "keys", "delete", "legacy", *at, **reach)
+    assert told.returncode == 4
+    assert "posthouse endpoints keys list --app acme --endpoint ledger" in told.stderr
+
+
 def test_every_change_is_in_the_audit(server: Served) -> None:
     made = run("keys", "create", "--name", "audited", "--app", "beta", **server.reach)
     assert re.fullmatch(r"ph_\w+\n", made.stdout), "the key alone, for $(…)"
@@ -364,7 +381,7 @@ def test_every_command_that_reads_is_answered(server: Served, found: dict[str, s
     declared = {(r.name, v.name): (r, v) for r in RESOURCES for v in r.verbs}[(resource, verb)]
     own = [found[place] for place in declared[1].places if place == declared[0].own]
     around = [word for place in declared[1].places if place != declared[0].own for word in (f"--{place}", found[place])]
-    told = run(resource, verb, *own, *around, **server.reach)
+    told = run(*resource.split(), verb, *own, *around, **server.reach)
     assert told.returncode == 0, told.stderr
     if declared[1].everywhere:
-        assert run(resource, verb, *own, **server.reach).returncode == 0
+        assert run(*resource.split(), verb, *own, **server.reach).returncode == 0

@@ -36,7 +36,7 @@ APPS: Final = 4
 ENDPOINTS: Final = 2
 NEW_ENDPOINTS_MAX: Final = 3
 DELETED_MAX: Final = 2
-CONCURRENCY_MAX: Final = 3
+CONCURRENCY_MAX: Final = (3, 3, 6)
 PATIENCE_SECONDS: Final = 20.0  # of a client
 ORDERINGS: Final = (Ordering.NONE, Ordering.KEY, Ordering.ENDPOINT)
 RETRY: Final = RetrySettings(schedule=(1.0,) * 100)
@@ -89,7 +89,8 @@ class World:
         self.sockets_max = SOCKETS_MAX if small_budget else SOCKETS_MAX_USUAL
         self.owed_max = OWED_CAP if self.random.random() < 0.1 else 1_000_000
         self.canary_seconds = 60.0 if slow_limits else 6.0
-        self.concurrency_max = CONCURRENCY_MAX
+        self.concurrency_max = self.random.choice(CONCURRENCY_MAX)
+        self.looked_up: Callable[[Process], None] = lambda process: None  # as it is about to ask
         self.disturbed = 0.0
         self.keys: dict[EventId, tuple[AppId | None, str]] = {}
         self.published = 0
@@ -195,7 +196,7 @@ class World:
             url=f"https://example.com{path}",
             events=self.filters[endpoint_id],
             retry=RETRY if flow.exhausts is None else IMPATIENT,
-            concurrency=self.random.randint(CONCURRENCY_MAX - 1, CONCURRENCY_MAX),
+            concurrency=self.random.randint(self.concurrency_max - 1, self.concurrency_max),
             ordering=flow.ordering,
             rate_limit=flow.rate_limit,
             batch=flow.batch if self.random.random() < 0.8 else None,

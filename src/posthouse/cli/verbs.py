@@ -25,7 +25,7 @@ from posthouse.cli.output import Column, as_json, note, show, show_record
 from posthouse.domain.errors import Conflict, Invalid, NotFound, PosthouseError
 from posthouse.domain.limits import PAGE_ROWS
 
-Kind = Literal["text", "number", "whole", "flag", "texts", "pairs", "json", "time", "deadline"]
+Kind = Literal["text", "number", "whole", "flag", "texts", "pairs", "json", "time", "deadline", "secret"]
 
 _TYPES: Final[Mapping[Kind, Any]] = {
     "text": str,
@@ -37,6 +37,7 @@ _TYPES: Final[Mapping[Kind, Any]] = {
     "json": str,
     "time": str,
     "deadline": str,
+    "secret": str,
 }
 _PLACE: Final = re.compile(r"{(\w+)}")
 _SPAN: Final = re.compile(r"(\d+)([smhd])\Z")
@@ -104,7 +105,8 @@ class Verb:
 
 @dataclass(frozen=True)
 class Resource:
-    """A group of commands. `own` is the placeholder of its thing; `places` says what each placeholder is."""
+    """A group of commands. `own` is the placeholder of its thing; `places` says what each placeholder is. A name of two words
+    is that of a group in a group: `endpoints keys`."""
 
     name: str
     help: str
@@ -113,11 +115,13 @@ class Resource:
     places: Mapping[str, str]
 
 
-def build(resource: Resource) -> cyclopts.App:
-    """The commands of a resource."""
-    app = cyclopts.App(name=resource.name, help=resource.help, help_format="plaintext")
+def build(resource: Resource, *within: Resource) -> cyclopts.App:
+    """The commands of a resource, and of those within it."""
+    app = cyclopts.App(name=resource.name.split()[-1], help=resource.help, help_format="plaintext")
     for verb in resource.verbs:
         app.command(_command(resource, verb), name=verb.name)
+    for inner in within:
+        app.command(build(inner))
     return app
 
 
@@ -127,7 +131,7 @@ def _command(resource: Resource, verb: Verb) -> Callable[..., None]:
         _run(resource, verb, dict(bound.arguments))
 
     signature = _signature(resource, verb)
-    command.__name__ = f"{resource.name}_{verb.name}".replace("-", "_")
+    command.__name__ = re.sub(r"\W", "_", f"{resource.name}_{verb.name}")
     command.__doc__ = verb.help
     command.__signature__ = signature  # type: ignore[attr-defined]
     return command
@@ -149,7 +153,7 @@ def _signature(resource: Resource, verb: Verb) -> inspect.Signature:
         shape = Parameter(
             name=None if option.positional else f"--{option.name}",
             help=option.help,
-            allow_leading_hyphen=option.kind == "json",  # - is standard input
+            allow_leading_hyphen=option.kind in ("json", "secret"),  # - is standard input
             negative=None if option.kind == "flag" and verb.method != "GET" else "",
         )
         kind = _TYPES[option.kind]
@@ -252,9 +256,13 @@ def _next_step(error: PosthouseError, resource: Resource, verb: Verb, given: dic
         case NotFound():
             listed = _MISSING.get(error.code, resource.name)
             within = f" --app {given['app']}" if given.get("app") and listed != "apps" else ""
+            if listed == resource.name and given.get("endpoint") and resource.own != "endpoint":
+                within += f" --endpoint {given['endpoint']}"
             return f"`posthouse {listed} list{within}` shows those that there are"
         case Conflict() if error.code in _ENDED:
             return f"`posthouse replays list --app {given['app']}` shows those that there are"
+        case Conflict(code="too_many_versions"):
+            return "--overlap-seconds 0 ends all others"
         case Conflict():
             return f"`posthouse {resource.name} list` shows those that there are; update changes one"
         case _:
@@ -285,6 +293,8 @@ def _converted(option: Option, value: Any) -> Any:
     match option.kind:
         case "json":
             return decoded(value, f"--{option.name}")
+        case "secret":
+            return _without_line_end(given_text(value, f"--{option.name}"))
         case "time":
             return instant(value, f"--{option.name}", now=time.time())
         case "deadline":
@@ -300,6 +310,11 @@ def _pair(text: str, option: Option) -> tuple[str, str]:
     if not sign or not name:
         raise Invalid(f"--{option.name} takes NAME=VALUE, and not {text!r}")
     return name.strip(), value.strip()
+
+
+def _without_line_end(text: str) -> str:
+    """What `echo` and editors put at the end is no part of a secret."""
+    return text.removesuffix("\n").removesuffix("\r")
 
 
 def _as_query(value: Any) -> str:

@@ -74,8 +74,11 @@ _HOLDING_STATUSES: Final = frozenset({429, 503})
 
 
 def is_down(result: Result) -> bool:
-    """Whether the URL does not work: no complete answer came, or one that says so (5xx). Other answers are about the event."""
-    return isinstance(result, Failure) or result.status >= 500
+    """Whether the URL does not work: no complete answer came, or one that says so (5xx). Other answers are about the event, as
+    is what could not be made into a request."""
+    if isinstance(result, Failure):
+        return result.fault is not Fault.UNSENDABLE
+    return result.status >= 500
 
 
 def is_overloaded(result: Result) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -15,7 +14,6 @@ TYPE_NAME: Final = re.compile(r"[A-Za-z0-9_]+(?:[.\-][A-Za-z0-9_]+)*\Z")
 JSON_CONTENT: Final = "application/json"
 
 
-@lru_cache(maxsize=1024)  # each event names one, and there are few
 def is_type_name(text: str) -> bool:
     """Whether `text` may name an event type: words of letters, digits and `_`, joined by `.` or `-`."""
     return len(text) <= NAME_LENGTH_MAX and TYPE_NAME.match(text) is not None
@@ -41,6 +39,7 @@ class Draft(msgspec.Struct, frozen=True, gc=False, kw_only=True, array_like=True
     depth: int = 0
     idempotency_key: str | None = None
     fingerprint: bytes = b""  # of the request body; compared where the idempotency key was seen before
+    together: bool = False  # of a batch: where its key was used otherwise, nothing of what is appended with it is
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):

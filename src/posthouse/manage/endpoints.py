@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
 from msgspec import UNSET
 
 from posthouse.domain.access import Principal
+from posthouse.domain.authentication import OAuth2Auth
 from posthouse.domain.balance import urls_of
+from posthouse.domain.egress import AllowedEgress
 from posthouse.domain.endpoint import EndpointConfig, Secret
 from posthouse.domain.errors import Conflict, Invalid, NotFound, QuotaExceeded
 from posthouse.domain.ids import ENDPOINT, AppId, EndpointId, format_id, parse_id
@@ -28,8 +30,10 @@ from posthouse.manage.access import (
     unsteady,
 )
 from posthouse.manage.endpoint_change import EndpointChange, NewTarget, changed, check_change
+from posthouse.manage.key_change import keys_given
+from posthouse.manage.speaking import check_egress
 from posthouse.ports.clock import Clock
-from posthouse.ports.directory import App, Directory, EndpointRevision, StoredEndpoint, StoredSecret
+from posthouse.ports.directory import App, ChangeKeys, Directory, EndpointRevision, StoredEndpoint, StoredSecret
 from posthouse_sdk.errors import SecretError
 from posthouse_sdk.signatures import HMAC_KEY_BYTES, VerifyingKey, generate_hmac_key, parse_secret
 
@@ -40,10 +44,12 @@ EndpointCheck = Callable[[StoredEndpoint | None], None]
 """Objects to the endpoint as it is at the moment of the change (None: there is none) by raising."""
 
 _ENDPOINT: Final = "endpoint"
+NOTHING_ALLOWED: Final = AllowedEgress()
 
 
 class Endpoints:
-    """An administrator, or the app itself, manages its endpoints. `quota_refused` is told where a quota forbids one more."""
+    """An administrator, or the app itself, manages its endpoints. `quota_refused` is told where a quota forbids one more.
+    `egress` is what the operator lets endpoints ask for."""
 
     def __init__(
         self,
@@ -54,6 +60,7 @@ class Endpoints:
         random: Callable[[int], bytes] = secrets.token_bytes,
         endpoints_max: int = ENDPOINTS_PER_APP_MAX,
         quota_refused: Callable[[AppId, QuotaExceeded], None] = lambda _app, _refusal: None,
+        egress: AllowedEgress = NOTHING_ALLOWED,
     ) -> None:
         self._directory = directory
         self._clock = clock
@@ -61,6 +68,7 @@ class Endpoints:
         self._random = random
         self._endpoints_max = endpoints_max
         self._quota_refused = quota_refused
+        self._egress = egress
 
     async def page(
         self, principal: Principal, app: str, *, before: bytes, limit: int, enabled: bool | None = None
@@ -89,17 +97,25 @@ class Endpoints:
         return (await self._find(principal, app, reference))[1]
 
     async def create(
-        self, principal: Principal, app: str, change: EndpointChange, secret: str | None
+        self,
+        principal: Principal,
+        app: str,
+        change: EndpointChange,
+        secret: str | None,
+        keys: Mapping[str, str] | None = None,
     ) -> tuple[StoredEndpoint, Secret]:
-        """The endpoint and its signing secret: the one given, or a new one. Raises Invalid, NotFound, Conflict,
-        QuotaExceeded."""
+        """The endpoint, with these named keys, and its signing secret: the one given, or a new one.
+
+        Raises Invalid, NotFound, Conflict, QuotaExceeded.
+        """
         owner = await find_app(self._directory, principal, app)
         targets = check_change(change)
         if change.url is UNSET:
             raise Invalid("this field is missing", path="url")
         key = self._new_secret() if secret is None else secret_of(secret)
+        change_keys = keys_given(keys, now=self._clock.now())
         await self._check(targets)
-        return await self._create(principal, owner, app, change, key), key
+        return await self._create(principal, owner, app, change, key, change_keys), key
 
     async def put(
         self,
@@ -108,13 +124,15 @@ class Endpoints:
         reference: str,
         change: EndpointChange,
         secret: str | None,
+        keys: Mapping[str, str] | None = None,
         *,
         check: EndpointCheck | None = None,
     ) -> tuple[StoredEndpoint, Secret | None]:
         """The endpoint with this uid made, or replaced as a whole: what is not set takes its default. Its signing secret,
         where it was made.
 
-        One that is replaced keeps its secrets; the one that signs may be given again. Of those who put the same new uid at
+        One that is replaced keeps its secrets, and the one that signs may be given again; it keeps its named keys, and those
+        that are given are rotated where they are others. Of those who put the same new uid at
         the same time one makes the endpoint, and the others replace it. An id of Posthouse's own is not made: NotFound.
         Raises Invalid, Conflict, QuotaExceeded, and what `check` does.
         """
@@ -127,25 +145,26 @@ class Endpoints:
         targets = check_change(whole)
         given = None if secret is None else secret_of(secret)
         now = self._clock.now()
+        change_keys = keys_given(keys, now=now)
 
         def replaced(old: StoredEndpoint) -> StoredEndpoint:
             if not by_id and old.uid != reference:
                 raise Moved
             if check is not None:
                 check(old)
-            return changed(old, whole, now=now)
+            return self._changed(principal, old, whole, now=now)
 
         for _ in range(TURNS_MAX):
             found = await self._directory.get_endpoint(owner.id, reference)
             if found is None and by_id:
                 break
-            await self._check(targets, known=() if found is None else urls_of(found.config))
+            await self._check(targets, known=() if found is None else _known(found.config))
             if found is None:
                 if check is not None:
                     check(None)
                 key = given or self._new_secret()
                 try:
-                    return await self._create(principal, owner, app, whole, key), key
+                    return await self._create(principal, owner, app, whole, key, change_keys), key
                 except Conflict as error:
                     if error.code != UID_TAKEN:
                         raise
@@ -158,6 +177,7 @@ class Endpoints:
                     replaced,
                     entry,
                     check_secrets=None if given is None else lambda kept: _check_same(kept, given),
+                    change_keys=change_keys,
                 )
             except Moved:
                 continue
@@ -174,9 +194,9 @@ class Endpoints:
         *,
         check: EndpointCheck | None = None,
     ) -> StoredEndpoint:
-        """Raises Invalid, NotFound, Conflict (the uid is taken), and what `check` does."""
+        """Raises Invalid, NotFound, Conflict (the uid is taken), and what `check` does. Its named keys stay."""
         owner, endpoint = await self._find(principal, app, reference)
-        await self._check(check_change(change), known=urls_of(endpoint.config))
+        await self._check(check_change(change), known=_known(endpoint.config))
         now = self._clock.now()
         entry = audit(
             principal, f"{_ENDPOINT}.changed", format_id(ENDPOINT, endpoint.id), fields=sorted(change.given())
@@ -185,10 +205,12 @@ class Endpoints:
         def after(old: StoredEndpoint) -> StoredEndpoint:
             if check is not None:
                 check(old)
-            return changed(old, change, now=now)
+            return self._changed(principal, old, change, now=now)
 
         return self._there(
-            await self._directory.change_endpoint(owner.id, endpoint.id, after, entry),
+            await self._directory.change_endpoint(
+                owner.id, endpoint.id, after, entry, change_keys=keys_given(None, now=now)
+            ),
             reference,
         )
 
@@ -250,20 +272,37 @@ class Endpoints:
         return key, expires_at
 
     async def _create(
-        self, principal: Principal, owner: App, app: str, change: EndpointChange, key: Secret
+        self,
+        principal: Principal,
+        owner: App,
+        app: str,
+        change: EndpointChange,
+        key: Secret,
+        change_keys: ChangeKeys,
     ) -> StoredEndpoint:
         endpoint_id = EndpointId(self._clock.new_id())
         blank = StoredEndpoint(id=endpoint_id, app_id=owner.id, config=EndpointConfig(url=""))
-        endpoint = msgspec.structs.replace(changed(blank, change, now=self._clock.now()), revision=1)
+        new = self._changed(principal, blank, change, now=self._clock.now())
+        endpoint = msgspec.structs.replace(new, revision=1)
         entry = audit(principal, f"{_ENDPOINT}.created", format_id(ENDPOINT, endpoint_id))
         try:
-            stored = await self._directory.create_endpoint(endpoint, key, entry, endpoints_max=self._endpoints_max)
+            stored = await self._directory.create_endpoint(
+                endpoint, key, entry, endpoints_max=self._endpoints_max, change_keys=change_keys
+            )
         except QuotaExceeded as refusal:
             self._quota_refused(owner.id, refusal)
             raise
         if stored is None:
             raise app_not_found(app)
         return stored
+
+    def _changed(
+        self, principal: Principal, old: StoredEndpoint, change: EndpointChange, *, now: float
+    ) -> StoredEndpoint:
+        """Raises Invalid."""
+        new = changed(old, change, now=now)
+        check_egress(old.config, new.config, principal, self._egress)
+        return new
 
     async def _find(self, principal: Principal, app: str, reference: str) -> tuple[App, StoredEndpoint]:
         owner = await find_app(self._directory, principal, app)
@@ -285,6 +324,11 @@ class Endpoints:
     def _new_secret(self) -> Secret:
         key = generate_hmac_key(self._random(HMAC_KEY_BYTES))
         return Secret(key.version, key.raw)
+
+
+def _known(config: EndpointConfig) -> list[str]:
+    """The URLs that were judged as they were set."""
+    return [*urls_of(config), *([config.auth.token_url] if isinstance(config.auth, OAuth2Auth) else [])]
 
 
 def endpoint_not_found(reference: str) -> NotFound:

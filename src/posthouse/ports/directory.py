@@ -16,6 +16,7 @@ from posthouse.domain.access import Principal
 from posthouse.domain.circuit import HEALTHY, Health
 from posthouse.domain.endpoint import EndpointConfig, Secret
 from posthouse.domain.ids import AppId, EndpointId
+from posthouse.domain.named_keys import KeyVersion
 from posthouse.domain.quota import UNLIMITED, Quotas
 from posthouse.ports.event_types import EventTypeStore
 
@@ -82,6 +83,7 @@ class StoredEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     disabled_reason: str | None = None
     disabled_at: float | None = None
     paused: bool = False
+    keys: tuple[str, ...] = ()  # the names of its named keys
     health: Health = HEALTHY
     created_at: float = 0.0
     updated_at: float = 0.0
@@ -106,6 +108,16 @@ class StoredSecret(msgspec.Struct, frozen=True):
 
 SecretsCheck = Callable[[Sequence[StoredSecret]], None]
 """May object to the secrets of an endpoint, newest first, by raising."""
+
+
+ChangeKeys = Callable[[EndpointConfig, Sequence[KeyVersion]], Sequence[KeyVersion]]
+"""The versions of an endpoint's named keys as they shall be, given its configuration (after a change of that) and those that
+there are, opened, live or not. Objects by raising."""
+
+
+def keep_keys(_config: EndpointConfig, versions: Sequence[KeyVersion]) -> Sequence[KeyVersion]:
+    """The keys stay as they are."""
+    return versions
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,7 +161,7 @@ class Directory(EventTypeStore, Protocol):
         ...
 
     async def delete_app(self, app_id: AppId, audit: Audit, *, check: Callable[[App], None] | None = None) -> bool:
-        """With its endpoints, their secrets and its keys; whether it was there. `check` may object by raising."""
+        """With its endpoints, their secrets and keys, and its API keys; whether it was there. `check` may object by raising."""
         ...
 
     # Endpoints, newest first
@@ -169,7 +181,13 @@ class Directory(EventTypeStore, Protocol):
         ...
 
     async def create_endpoint(
-        self, endpoint: StoredEndpoint, secret: Secret, audit: Audit, *, endpoints_max: int
+        self,
+        endpoint: StoredEndpoint,
+        secret: Secret,
+        audit: Audit,
+        *,
+        endpoints_max: int,
+        change_keys: ChangeKeys = keep_keys,
     ) -> StoredEndpoint | None:
         """None where the app is gone. Raises Conflict where the uid is taken or the app has `endpoints_max` of them, and
         QuotaExceeded where its quota does not allow another one."""
@@ -183,6 +201,7 @@ class Directory(EventTypeStore, Protocol):
         audit: Audit,
         *,
         check_secrets: SecretsCheck | None = None,
+        change_keys: ChangeKeys = keep_keys,
     ) -> StoredEndpoint | None:
         """A raised `revision` is kept on record. One that is enabled again counts as not failing. `check_secrets` sees all
         that are kept, also those that sign no more. Raises Conflict where the uid is taken."""
@@ -196,7 +215,7 @@ class Directory(EventTypeStore, Protocol):
         *,
         check: Callable[[StoredEndpoint], None] | None = None,
     ) -> bool:
-        """With its secrets; whether it was there. `check` may object by raising. What it is owed is settled by its
+        """With its secrets and keys; whether it was there. `check` may object by raising. What it is owed is settled by its
         partition's owner."""
         ...
 
@@ -224,6 +243,16 @@ class Directory(EventTypeStore, Protocol):
         audit: Audit,
     ) -> bool:
         """A new secret; the others sign until `expires_at` at the latest. `check` may object by raising. False: gone."""
+        ...
+
+    async def endpoint_keys(self, app_id: AppId, endpoint_id: EndpointId) -> list[KeyVersion] | None:
+        """By name, newest first, live or not; without their texts."""
+        ...
+
+    async def change_endpoint_keys(
+        self, app_id: AppId, endpoint_id: EndpointId, change: ChangeKeys, audit: Audit
+    ) -> list[KeyVersion] | None:
+        """Raises what `change` does. The keys afterwards, as `endpoint_keys` tells of them."""
         ...
 
     # API keys, newest first

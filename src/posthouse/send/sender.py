@@ -36,7 +36,7 @@ from posthouse.domain.delivery import (
 from posthouse.domain.endpoint import Endpoint, OnExhausted
 from posthouse.domain.errors import NotOwner, PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
-from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Result
+from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Fault, Request, Result
 from posthouse.domain.ids import AppId, AttemptId
 from posthouse.domain.order import UNORDERED
 from posthouse.ports.clock import Clock
@@ -46,9 +46,12 @@ from posthouse.ports.transport import Transport
 from posthouse.send.aftermath import follow
 from posthouse.send.owing import expiry, outcome_of, owed_after, owed_row
 from posthouse.send.peer import Peer
+from posthouse.send.tokens import Bearer, Tokens
 from posthouse.settle.journal import Journal
 from posthouse.wire.answer import stored_body, stored_headers
 from posthouse.wire.batch import results_of
+from posthouse.wire.message import Unsendable
+from posthouse.wire.renderer import AnyRenderer
 
 log = structlog.get_logger()
 
@@ -57,6 +60,8 @@ CANCELLED: Final = "cancelled"
 REVOKED: Final = "revoked"
 BEHIND: Final = "behind"
 REFUSED: Final = "refused"
+UNAUTHORIZED: Final = 401
+TOTAL_SECONDS_MIN: Final = 0.001  # that are left to a request after its token
 NOBODY: Final = AppId(bytes(16))  # the app of a delivery whose event and endpoint are gone
 
 
@@ -110,6 +115,7 @@ class Sender:
         self._owner = owner
         self._disabled = disabled
         self._may_write = may_write
+        self.tokens = Tokens(transport, clock)
 
     async def attempt(self, peer: Peer, load: Sequence[Delivery]) -> Told:
         """Send these in one request and record what came of it, or first give up those that are not to be sent any more. Raises
@@ -150,18 +156,28 @@ class Sender:
         endpoint, route, first = peer.endpoint, peer.routes[index], load[0]
         circuit, renderer = route.circuit, route.renderer
         assert renderer is not None, "such a route is not chosen"
-        replay = first.kind is DeliveryClass.REPLAY
-        request_id = None
-        if endpoint.batch is None and len(load) == 1:
-            request = renderer.render(first.event, now=started_at, replay=replay)
-        else:
-            request_id = self._clock.new_id()
-            events = [delivery.event for delivery in load]
-            request = renderer.render_batch(events, now=started_at, replay=replay, request_id=request_id)
+        request_id = None if endpoint.batch is None and len(load) == 1 else self._clock.new_id()
         ordered = first.line != UNORDERED if len(load) == 1 else any(delivery.line for delivery in load)
+        fence = self._fence(load) if ordered else None
+        bearer: Bearer | None = None
         token = circuit.began(started_at)
         try:
-            result = await self._transport.send(request, may_write=self._fence(load) if ordered else None)
+            if renderer.grant is not None:
+                bearer = await self.tokens.bearer(renderer.grant, seconds=endpoint.timeouts.total)
+            if isinstance(bearer, Failure):
+                result: Result = bearer
+            else:
+                request = self._rendered(renderer, load, request_id, started_at, bearer)
+                result = await self._transport.send(request, may_write=fence)
+        except Unsendable as error:
+            result = Failure(Fault.UNSENDABLE, str(error), NO_TIMINGS)
+            bad = self._unsendable(renderer, load, started_at)
+            if 0 < len(bad) < len(load):
+                circuit.ended(token, failed=None, now=self._clock.now())
+                made = _Made(
+                    route.url, result, request_id, started_at, self._clock.now(), peer.health, classify(result)
+                )
+                return await self._without(peer, load, bad, made)
         except BaseException:
             circuit.ended(token, failed=None, now=self._clock.now())
             raise
@@ -171,7 +187,9 @@ class Sender:
         down = not confirmed and is_down(result)
         overloaded = not confirmed and is_overloaded(result)
         again = False
-        if down and len(peer.routes) > 1:
+        if bearer is not None and isinstance(result, Answer) and result.status == UNAUTHORIZED:
+            again = self._renewed(renderer, bearer, load)
+        elif down and len(peer.routes) > 1:
             for delivery in load:
                 delivery.tried |= 1 << index
             # Of a partition that was lost meanwhile nothing more is sent: its successor does.
@@ -211,11 +229,72 @@ class Sender:
                     behind.add(delivery.line)
                 fates.append(fate)
         if late:
-            try:
-                await self._store.settle_late(late, sender=self._owner, now=now)
-            except StoreUnavailable as error:
-                log.warning("sender.late_answer_lost", error=str(error))  # the rows fall due: repeats, no loss
+            await self._settle_late(late, now)
         return Told(fates, result.timings.total_us / 1e6, overloaded)
+
+    def _rendered(
+        self, renderer: AnyRenderer, load: Sequence[Delivery], request_id: bytes | None, now: float, bearer: str | None
+    ) -> Request:
+        """Raises Unsendable. What had to wait for a token has so much less time for itself."""
+        first = load[0]
+        replay = first.kind is DeliveryClass.REPLAY
+        if request_id is None:
+            request = renderer.render(first.event, now=now, replay=replay, token=bearer)
+        else:
+            events = [delivery.event for delivery in load]
+            request = renderer.render_batch(events, now=now, replay=replay, request_id=request_id, token=bearer)
+        if bearer is None:
+            return request
+        timeouts = request.timeouts
+        total = max(timeouts.total - (self._clock.now() - now), TOTAL_SECONDS_MIN)
+        return msgspec.structs.replace(request, timeouts=msgspec.structs.replace(timeouts, total=total))
+
+    def _renewed(self, renderer: AnyRenderer, bearer: Bearer, load: Sequence[Delivery]) -> bool:
+        """Whether these go again at once, with another token: the target refused this one. Each attempt does so once."""
+        grant = renderer.grant
+        assert grant is not None, "it brought the token"
+        assert isinstance(bearer, str), "there was an answer"
+        if any(delivery.renewed for delivery in load) or not self.tokens.refused(grant, bearer):
+            return False
+        if not all(map(self._journal.owns, load)):
+            return False
+        for delivery in load:
+            delivery.renewed = True
+        return True
+
+    def _unsendable(self, renderer: AnyRenderer, load: Sequence[Delivery], now: float) -> dict[int, str]:
+        """Which of a batch cannot be written, by their place in it, and why."""
+        bad: dict[int, str] = {}
+        for place, delivery in enumerate(load if len(load) > 1 else ()):
+            try:
+                renderer.render_batch([delivery.event], now=now, replay=False, request_id=bytes(16))
+            except Unsendable as error:
+                bad[place] = str(error)
+        return bad
+
+    async def _without(self, peer: Peer, load: Sequence[Delivery], bad: dict[int, str], made: _Made) -> Told:
+        """Settle those of a batch that cannot be written; the others go again at once, but for those of the same lines, which
+        become rows in their order. Nothing was asked of the target."""
+        late: list[LateResult] = []
+        lines = {load[place].line for place in bad} - {UNORDERED}
+        fates = []
+        for place, delivery in enumerate(load):
+            if place in bad:
+                failed = msgspec.structs.replace(made, result=Failure(Fault.UNSENDABLE, bad[place], NO_TIMINGS))
+                fates.append(self._settle(peer, delivery, failed, None, None, late))
+            elif delivery.line in lines:
+                fates.append(self._settle(peer, delivery, made, BEHIND, None, late))
+            else:
+                fates.append(Fate.AGAIN if self._journal.owns(delivery) else Fate.SETTLED)
+        if late:
+            await self._settle_late(late, made.ended_at)
+        return Told(fates)
+
+    async def _settle_late(self, late: list[LateResult], now: float) -> None:
+        try:
+            await self._store.settle_late(late, sender=self._owner, now=now)
+        except StoreUnavailable as error:
+            log.warning("sender.late_answer_lost", error=str(error))  # the rows fall due: repeats, no loss
 
     def _fence(self, load: Sequence[Delivery]) -> Callable[[], bool]:
         """Whether these may still be written: the leases hold, and their partition was not handed over meanwhile."""

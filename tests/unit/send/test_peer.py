@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 from tests.fakes import an_endpoint
@@ -9,6 +10,7 @@ from tests.fakes import an_endpoint
 from posthouse.domain.circuit import HEALTHY, Health
 from posthouse.domain.delivery import HealthTurn
 from posthouse.domain.endpoint import Endpoint, Secret
+from posthouse.domain.named_keys import NamedKeys
 from posthouse.send.peer import Peer
 
 
@@ -44,7 +46,10 @@ def test_a_renderer_serves_until_what_it_is_made_of_changes() -> None:
     assert peer.routes[0].renderer.target.path == "/other"
     second = peer.routes[0].renderer
     peer.configure(an_endpoint(revision=2, url="https://example.com/other", secrets=(Secret("v1", b"k" * 32),)))
-    assert peer.routes[0].renderer is not second, "a rotated secret is no new revision"
+    third = peer.routes[0].renderer
+    assert third is not second, "a rotated secret is no new revision"
+    peer.configure(msgspec.structs.replace(peer.endpoint, keys=NamedKeys({"a": ("x",)})))
+    assert peer.routes[0].renderer is not third, "nor is a rotated key"
 
 
 def test_an_endpoint_that_is_enabled_again_begins_anew() -> None:

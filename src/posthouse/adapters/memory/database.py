@@ -18,6 +18,7 @@ from posthouse.domain.event import Event
 from posthouse.domain.grant import Grant
 from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, GrantId, ScheduleId, id_beside, uuid7
 from posthouse.domain.limits import PARTITIONS
+from posthouse.domain.named_keys import KeyVersion
 from posthouse.domain.operations import OPERATIONS_APP, OPERATIONS_UID
 from posthouse.domain.quota import Quotas
 from posthouse.domain.schedule import Schedule
@@ -88,6 +89,7 @@ class EndpointState:
     disabled_reason: str | None = None
     deleted: bool = False
     secrets: list[SecretState] = field(default_factory=list)  # oldest first
+    keys: list[KeyVersion] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -247,6 +249,12 @@ class MemoryDatabase:
         """Give an endpoint one more secret, the newest."""
         endpoint = self.endpoints[endpoint_id]
         endpoint.secrets.append(SecretState(secret, expires_at))
+        self.bump_config(endpoint.app_id)
+
+    def put_key(self, endpoint_id: EndpointId, name: str, text: str, *, expires_at: float | None = None) -> None:
+        """Give an endpoint one more version of a named key, the newest."""
+        endpoint = self.endpoints[endpoint_id]
+        endpoint.keys.append(KeyVersion(name, len(endpoint.keys) + 1, text, expires_at=expires_at))
         self.bump_config(endpoint.app_id)
 
     def bump_config(self, app_id: AppId) -> None:

@@ -28,6 +28,7 @@ from posthouse.domain.errors import StoreRejected
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.grant import Shrinkage
 from posthouse.domain.ids import AppId, AttemptId, EndpointId, id_beside
+from posthouse.domain.named_keys import texts_of
 from posthouse.ports.log import Appended
 from posthouse.ports.store import Claim, Journalled, LateResult, Page, Want
 
@@ -294,6 +295,7 @@ class MemoryStore(MemoryOwed):
         now = self._database.clock()
         states = [e for e in self._database.endpoints.values() if e.app_id == app_id and not e.deleted]
         expiries = [s.expires_at for state in states for s in state.secrets if s.expires_at is not None]
+        expiries += [k.expires_at for state in states for k in state.keys if k.expires_at is not None]
         ends = [g.expires_at for g in self._database.grants.values() if g.app_id == app_id and g.expires_at is not None]
         grants = Shrinkage(
             app.shrunk_version,
@@ -319,6 +321,7 @@ class MemoryStore(MemoryOwed):
             enabled=state.enabled,
             paused=state.paused,
             secrets=tuple(valid),
+            keys=texts_of(state.keys, now=now),
             health=self._database.health.get(state.id, HEALTHY),
             grants=grants,
         )

@@ -71,7 +71,9 @@ class PostgresApps(Configuration):
                 check(_app(row))
             await connection.execute(SQL.delete_app, app_id)
             endpoints = await connection.fetch(SQL.delete_app_endpoints, app_id)
-            await connection.execute(SQL.drop_app_secrets, [row["id"] for row in endpoints])
+            gone = [row["id"] for row in endpoints]
+            await connection.execute(SQL.drop_app_secrets, gone)
+            await connection.execute(SQL.drop_app_endpoint_keys, gone)
             await connection.execute(SQL.revoke_app_keys, app_id)
             await connection.execute(SQL.drop_app_grants, app_id)
             await connection.execute(SQL.drop_app_schedules, app_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import asyncpg
@@ -14,12 +14,22 @@ from posthouse.adapters.postgres.configuration import Configuration, bump_app, e
 from posthouse.adapters.postgres.database import Connection
 from posthouse.adapters.postgres.queries import Queries
 from posthouse.adapters.postgres.rows import health_of
+from posthouse.adapters.postgres.sealed import key_kind, opened_key
 from posthouse.domain.circuit import Health
 from posthouse.domain.endpoint import EndpointConfig, Secret
 from posthouse.domain.errors import Conflict
 from posthouse.domain.ids import ENDPOINT, AppId, EndpointId
+from posthouse.domain.named_keys import KeyVersion
 from posthouse.domain.quota import UNLIMITED, check_endpoints
-from posthouse.ports.directory import Audit, EndpointRevision, SecretsCheck, StoredEndpoint, StoredSecret
+from posthouse.ports.directory import (
+    Audit,
+    ChangeKeys,
+    EndpointRevision,
+    SecretsCheck,
+    StoredEndpoint,
+    StoredSecret,
+    keep_keys,
+)
 
 SQL = Queries("endpoints.sql")
 
@@ -47,7 +57,13 @@ class PostgresEndpoints(Configuration):
         return None if row is None else _endpoint(row)
 
     async def create_endpoint(
-        self, endpoint: StoredEndpoint, secret: Secret, audit: Audit, *, endpoints_max: int
+        self,
+        endpoint: StoredEndpoint,
+        secret: Secret,
+        audit: Audit,
+        *,
+        endpoints_max: int,
+        change_keys: ChangeKeys = keep_keys,
     ) -> StoredEndpoint | None:
         async with self._writing(unique="uid") as connection:
             await bump_app(connection, endpoint.app_id)
@@ -72,6 +88,7 @@ class PostgresEndpoints(Configuration):
                 endpoint.paused,
             )
             await self._add_secret(connection, endpoint.id, secret, _FIRST_VERSION)
+            await self._write_keys(connection, endpoint.id, [], change_keys(endpoint.config, []))
             await write_audit(connection, audit)
             return _endpoint(await one(connection, SQL.endpoint, endpoint.app_id, endpoint.id, None))
 
@@ -83,6 +100,7 @@ class PostgresEndpoints(Configuration):
         audit: Audit,
         *,
         check_secrets: SecretsCheck | None = None,
+        change_keys: ChangeKeys = keep_keys,
     ) -> StoredEndpoint | None:
         async with self._writing(unique="uid") as connection:
             row = await connection.fetchrow(SQL.endpoint_locked, app_id, endpoint_id)
@@ -92,10 +110,13 @@ class PostgresEndpoints(Configuration):
             new = change(old)
             if check_secrets is not None:
                 check_secrets(self._open(await connection.fetch(SQL.all_secrets, endpoint_id)))
-            if new == old:
+            keys = await self._open_keys(connection, endpoint_id)
+            new_keys = change_keys(new.config, keys)
+            if new == old and set(new_keys) == set(keys):
                 return old
             # Before the row is written: whoever makes an endpoint holds the counter, and would wait for a uid that is written.
             await bump_app(connection, app_id)
+            await self._write_keys(connection, endpoint_id, keys, new_keys)
             config = encode(new.config).decode()
             await connection.execute(
                 SQL.update_endpoint,
@@ -132,6 +153,7 @@ class PostgresEndpoints(Configuration):
                 check(_endpoint(row))
             await connection.execute(SQL.delete_endpoint, endpoint_id)
             await connection.execute(SQL.drop_secrets, endpoint_id)
+            await connection.execute(SQL.drop_keys, endpoint_id)
             await connection.execute(SQL.forget_health, endpoint_id)
             await bump_app(connection, app_id)
             await write_audit(connection, audit)
@@ -193,11 +215,61 @@ class PostgresEndpoints(Configuration):
             for row in rows
         ]
 
+    # Named keys
+
+    async def endpoint_keys(self, app_id: AppId, endpoint_id: EndpointId) -> list[KeyVersion] | None:
+        if not await self._database.fetch(SQL.endpoint, app_id, endpoint_id, None):
+            return None
+        return [KeyVersion(**row) for row in await self._database.fetch(SQL.keys, endpoint_id)]
+
+    async def change_endpoint_keys(
+        self, app_id: AppId, endpoint_id: EndpointId, change: ChangeKeys, audit: Audit
+    ) -> list[KeyVersion] | None:
+        async with self._database.transaction() as connection:
+            row = await connection.fetchrow(SQL.endpoint_locked, app_id, endpoint_id)
+            if row is None:
+                return None
+            old = await self._open_keys(connection, endpoint_id)
+            new = change(_endpoint(row).config, old)
+            if set(new) != set(old):
+                await bump_app(connection, app_id)
+                await self._write_keys(connection, endpoint_id, old, new)
+                await write_audit(connection, audit)
+            return [KeyVersion(**row) for row in await connection.fetch(SQL.keys, endpoint_id)]
+
+    async def _write_keys(
+        self, connection: Connection, endpoint_id: EndpointId, old: Sequence[KeyVersion], new: Sequence[KeyVersion]
+    ) -> None:
+        there = {(one.name, one.version): one for one in old}
+        wanted = {(one.name, one.version): one for one in new}
+        for name, version in there.keys() - wanted.keys():
+            await connection.execute(SQL.drop_key, endpoint_id, name, version)
+        for place, key in wanted.items():
+            if place not in there:
+                assert key.text is not None, "a new version is in the clear"
+                sealed = self._sealer.seal(key.text.encode(), endpoint_id, key_kind(key.name), key.version)
+                await connection.execute(SQL.add_key, endpoint_id, *place, sealed)
+            elif key.expires_at != there[place].expires_at:
+                await connection.execute(SQL.expire_key, endpoint_id, *place, key.expires_at)
+
+    async def _open_keys(self, connection: Connection, endpoint_id: EndpointId) -> list[KeyVersion]:
+        return [
+            KeyVersion(
+                row["name"],
+                row["version"],
+                opened_key(self._sealer.open, row["ciphertext"], endpoint_id, row["name"], row["version"]),
+                row["created_at"],
+                row["expires_at"],
+            )
+            for row in await connection.fetch(SQL.sealed_keys, endpoint_id)
+        ]
+
 
 def _endpoint(row: asyncpg.Record) -> StoredEndpoint:
     columns = {name: value for name, value in row.items() if name not in Health.__struct_fields__}
     columns["config"] = _config.decode(row["config"])
     columns["metadata"] = msgspec.json.decode(row["metadata"])
+    columns["keys"] = tuple(row["keys"])
     return StoredEndpoint(**columns, health=health_of(row))
 
 

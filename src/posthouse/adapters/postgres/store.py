@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 
 import asyncpg
 import msgspec
-import structlog
 
 from posthouse.adapters.postgres.changes import write_audit
 from posthouse.adapters.postgres.database import Database
@@ -25,6 +24,7 @@ from posthouse.adapters.postgres.rows import (
     owed_row,
     turn,
 )
+from posthouse.adapters.postgres.sealed import OpenSecret, opened, opened_key
 from posthouse.domain.delivery import (
     Cursor,
     DeliveryKey,
@@ -34,7 +34,6 @@ from posthouse.domain.delivery import (
     Line,
 )
 from posthouse.domain.endpoint import AppConfig, Endpoint, EndpointConfig, Secret
-from posthouse.domain.errors import PosthouseError
 from posthouse.domain.event import Draft
 from posthouse.domain.grant import Shrinkage
 from posthouse.domain.ids import (
@@ -49,16 +48,12 @@ from posthouse.domain.ids import (
     lower_bound,
 )
 from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX, OUTSIDE_ROWS_MAX
+from posthouse.domain.named_keys import NO_KEYS, KeyVersion, NamedKeys, texts_of
 from posthouse.ports.directory import SYSTEM, Audit
 from posthouse.ports.log import Appended
 from posthouse.ports.store import Claim, Journalled, LateResult, Page, Want
 
-log = structlog.get_logger()
-
 SQL = Queries("store.sql")
-
-OpenSecret = Callable[[bytes, bytes, str, int], bytes]
-"""(ciphertext, owner id, kind, version) -> the secret; how secrets are sealed is not the store's business."""
 
 _CONFIG = msgspec.json.Decoder(EndpointConfig)
 
@@ -239,7 +234,12 @@ class PostgresStore:
 
     def _app(self, rows: list[asyncpg.Record]) -> AppConfig:
         first = rows[0]
-        expiries = [at for row in rows for at in row["secret_expiries"] or () if at is not None]
+        expiries = [
+            at
+            for row in rows
+            for at in (*(row["secret_expiries"] or ()), *(row["key_expiries"] or ()))
+            if at is not None
+        ]
         shrinkage = Shrinkage(first["shrunk_version"], first["expired_at"], first["grants_expire_at"])
         if shrinkage.expires_at is not None:
             expiries.append(shrinkage.expires_at)
@@ -257,7 +257,8 @@ class PostgresStore:
         for kind, version, sealed in zip(
             row["secret_kinds"] or (), row["secret_versions"] or (), row["secrets"] or (), strict=True
         ):
-            secrets.append(Secret(kind, self._opened(sealed, row["id"], kind, version)))
+            # Empty, which no signature is made with, where it does not open: one such closes its endpoint's lane.
+            secrets.append(Secret(kind, opened(self._open_secret, sealed, row["id"], kind, version) or b""))
         return _CONFIG.decode(row["config"]).endpoint(
             id=EndpointId(row["id"]),
             app_id=AppId(row["app_id"]),
@@ -266,18 +267,20 @@ class PostgresStore:
             enabled=row["enabled"],
             paused=row["paused"],
             secrets=tuple(secrets),
+            keys=self._keys(row),
             health=health_of(row),
             grants=grants,
         )
 
-    def _opened(self, sealed: bytes, endpoint_id: bytes, kind: str, version: int) -> bytes:
-        """The secret; empty, which no signature is made with, where it does not open: one such closes its endpoint's lane, and
-        must not keep the apps that are loaded with it from their events."""
-        try:
-            return self._open_secret(sealed, endpoint_id, kind, version)
-        except PosthouseError as error:
-            log.error("secret.unreadable", endpoint=endpoint_id.hex(), version=version, error=str(error))
-            return b""
+    def _keys(self, row: asyncpg.Record) -> NamedKeys:
+        if not row["key_names"]:
+            return NO_KEYS
+        columns = zip(row["key_names"], row["key_versions"], row["keys"], strict=True)
+        versions = [
+            KeyVersion(name, version, opened_key(self._open_secret, sealed, row["id"], name, version))
+            for name, version, sealed in columns
+        ]
+        return texts_of(versions, now=-math.inf)  # those that the statement found are live
 
     async def changed_apps(self, partition: int, *, since_version: int) -> tuple[int, list[AppId]]:
         row = await self._reading.fetchrow(SQL.changed_apps, partition, since_version)

@@ -8,8 +8,11 @@ import msgspec
 from pydantic import Field
 
 from posthouse.api.models.common import Answer, Body, Metadata, Time, Uid, optional_time, time_of
+from posthouse.api.models.connection import ConnectionAnswer, ConnectionFields, connection_fields
+from posthouse.api.models.endpoint_key import GivenKeys
 from posthouse.api.models.flow import CircuitAnswer, FlowAnswer, FlowFields, TargetUrl, flow_fields
 from posthouse.api.models.secret import GivenSecret, public_key, secret_text
+from posthouse.api.models.speech import SpeechAnswer, SpeechFields, speech_fields
 from posthouse.domain.endpoint import EndpointConfig, Secret, Timeouts
 from posthouse.domain.ids import APP, ENDPOINT, format_id
 from posthouse.domain.limits import (
@@ -124,7 +127,7 @@ class BasicFields(Body):
     ] = None
 
 
-class EndpointFields(FlowFields, BasicFields):  # the fields of the last base come first
+class EndpointFields(SpeechFields, ConnectionFields, FlowFields, BasicFields):  # the fields of the last base come first
     """What an endpoint and a change of one have in common."""
 
     def change(self) -> EndpointChange:
@@ -136,7 +139,7 @@ class EndpointFields(FlowFields, BasicFields):  # the fields of the last base co
             given["retry"] = self.retry.settings()
         if self.timeouts is not None:
             given["timeouts"] = Timeouts(self.timeouts.connect, self.timeouts.first_byte, self.timeouts.total)
-        return EndpointChange(**(given | self.flow_change()))
+        return EndpointChange(**(given | self.flow_change() | self.connection_change() | self.speech_change()))
 
 
 _CHANGES = set(EndpointChange.__struct_fields__)
@@ -147,6 +150,7 @@ class EndpointCreate(EndpointFields):
 
     url: TargetUrl
     secret: GivenSecret = None
+    keys: GivenKeys = None
 
 
 class EndpointPut(EndpointFields):
@@ -163,6 +167,7 @@ class EndpointPut(EndpointFields):
             repr=False,
         ),
     ] = None
+    keys: GivenKeys = None
 
 
 class EndpointPatch(EndpointFields):
@@ -224,9 +229,10 @@ class BasicAnswer(Answer):
     concurrency: int
 
 
-class EndpointAnswer(FlowAnswer, BasicAnswer):
+class EndpointAnswer(SpeechAnswer, ConnectionAnswer, FlowAnswer, BasicAnswer):
     """An endpoint: a target URL, with all that describes how to speak to it."""
 
+    keys: Annotated[list[str], Field(description="The names of its named keys.")]
     revision: Annotated[int, Field(description="Counts the changes of what its requests are made with.")]
     created_at: Time
     updated_at: Time
@@ -260,7 +266,7 @@ class BasicConfigAnswer(Answer):
     concurrency: int
 
 
-class ConfigAnswer(FlowAnswer, BasicConfigAnswer):
+class ConfigAnswer(SpeechAnswer, ConnectionAnswer, FlowAnswer, BasicConfigAnswer):
     """What requests are made with."""
 
 
@@ -335,6 +341,7 @@ def _fields(endpoint: StoredEndpoint) -> dict[str, Any]:
         "held_until": optional_time(endpoint.health.held_until),
         "circuit": CircuitAnswer.of(endpoint.health),
         **_config_fields(endpoint.config),
+        "keys": list(endpoint.keys),
         "revision": endpoint.revision,
         "created_at": time_of(endpoint.created_at),
         "updated_at": time_of(endpoint.updated_at),
@@ -357,4 +364,6 @@ def _config_fields(config: EndpointConfig) -> dict[str, Any]:
         "timeouts": msgspec.to_builtins(config.timeouts),
         "concurrency": config.concurrency,
         **flow_fields(config),
+        **connection_fields(config),
+        **speech_fields(config),
     }

@@ -64,7 +64,7 @@ def routes(endpoints: Endpoints, deliveries: Deliveries, trials: Trials, cursors
     @router.post("", status_code=201)
     async def create_endpoint(caller: Caller, app: str, body: EndpointCreate, response: Response) -> EndpointCreated:
         """Make an endpoint. The answer holds its signing secret."""
-        endpoint, secret = await endpoints.create(caller, app, body.change(), body.secret)
+        endpoint, secret = await endpoints.create(caller, app, body.change(), body.secret, body.keys)
         response.headers["ETag"] = etag_of(EndpointAnswer.of(endpoint))  # of what a GET answers: without the secret
         return EndpointCreated.with_secret(endpoint, secret)
 
@@ -93,9 +93,9 @@ def routes(endpoints: Endpoints, deliveries: Deliveries, trials: Trials, cursors
         caller: Caller, app: str, endpoint: str, body: EndpointPut, conditions: Conditional, response: Response
     ) -> EndpointAnswer | Response:
         """Make the endpoint with this uid (201), or replace it as a whole: what is left out takes its default, and its
-        secrets stay (200)."""
+        secrets and keys stay (200)."""
         stored, secret = await endpoints.put(
-            caller, app, endpoint, body.change(), body.secret, check=conditions.on(EndpointAnswer.of)
+            caller, app, endpoint, body.change(), body.secret, body.keys, check=conditions.on(EndpointAnswer.of)
         )
         answer = EndpointAnswer.of(stored)
         if secret is None:

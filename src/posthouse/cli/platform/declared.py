@@ -102,6 +102,9 @@ class _Finder:
             if name == "secret":
                 told = "a secret does not belong in a file: one is made, and `posthouse endpoints secret` shows it"
                 self._wrong(document, (*path, name), shown, told)
+            elif name == "keys" and kind is ENDPOINT_KIND:
+                told = "keys do not belong in a file: `posthouse endpoints keys put` gives an endpoint one"
+                self._wrong(document, (*path, name), shown, told)
             else:
                 known = sorted(kind.fields | inner | identity)
                 self._unknown(document, (*path, name), f"{shown}.{name}", name, known)

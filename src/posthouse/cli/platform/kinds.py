@@ -35,7 +35,7 @@ Fields = dict[str, Any]
 KindName = Literal["event type", "app", "grant", "endpoint"]
 
 _NOBODY: Final = bytes(ID_BYTES)
-_IDENTITY: Final = frozenset({"id", "uid", "secret", "archived"})
+_IDENTITY: Final = frozenset({"id", "uid", "secret", "keys", "archived"})
 
 
 class Wrong(Exception):

@@ -7,16 +7,29 @@ from __future__ import annotations
 
 from typing import Final
 
-from posthouse.cli.resources.configuration import APPS, ENDPOINTS, EVENT_TYPES, GRANTS, KEYS
+from posthouse.cli.resources.configuration import APPS, ENDPOINT_KEYS, ENDPOINTS, EVENT_TYPES, GRANTS, KEYS
 from posthouse.cli.resources.schedules import SCHEDULES
 from posthouse.cli.resources.traffic import ATTEMPTS, AUDIT, DELIVERIES, EVENTS, REPLAYS
 from posthouse.cli.verbs import build
 
-RESOURCES: Final = (APPS, GRANTS, ENDPOINTS, EVENT_TYPES, EVENTS, ATTEMPTS, DELIVERIES, REPLAYS, SCHEDULES, KEYS, AUDIT)
+RESOURCES: Final = (
+    APPS,
+    GRANTS,
+    ENDPOINTS,
+    ENDPOINT_KEYS,
+    EVENT_TYPES,
+    EVENTS,
+    ATTEMPTS,
+    DELIVERIES,
+    REPLAYS,
+    SCHEDULES,
+    KEYS,
+    AUDIT,
+)
 
 apps = build(APPS)
 grants = build(GRANTS)
-endpoints = build(ENDPOINTS)
+endpoints = build(ENDPOINTS, ENDPOINT_KEYS)
 event_types = build(EVENT_TYPES)
 events = build(EVENTS)
 attempts = build(ATTEMPTS)

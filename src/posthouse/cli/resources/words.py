@@ -11,6 +11,7 @@ PLACES: Final = {
     "app": APP,
     "grant": "The grant's id or uid.",
     "endpoint": "The endpoint's id or uid.",
+    "name": "The key's name, such as legacy.",
     "event_type": "The event type's name, such as order.created.",
     "event": "The event's id (evt_…).",
     "attempt": "The attempt's id (att_…).",

@@ -34,6 +34,9 @@ UPDATE endpoint SET deleted_at = clock_timestamp(), updated_at = clock_timestamp
 -- name: drop_app_secrets
 DELETE FROM secret WHERE owner_id = ANY ($1::uuid[])
 
+-- name: drop_app_endpoint_keys
+DELETE FROM endpoint_key WHERE endpoint_id = ANY ($1::uuid[])
+
 -- name: revoke_app_keys
 UPDATE api_key SET revoked_at = clock_timestamp() WHERE app_id = $1 AND revoked_at IS NULL
 

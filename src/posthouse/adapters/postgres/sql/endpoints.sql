@@ -5,7 +5,8 @@ SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.dis
        extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
        h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at, extract(epoch FROM h.probe_at)::float8 AS probe_at,
        h.trips, extract(epoch FROM h.held_until)::float8 AS held_until,
-       extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at
+       extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at,
+       ARRAY(SELECT k.name FROM endpoint_key k WHERE k.endpoint_id = e.id AND k.expires_at IS NULL ORDER BY k.name) AS keys
   FROM endpoint e JOIN app a ON a.id = e.app_id
   LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
  WHERE e.app_id = $1 AND e.id < $2 AND e.deleted_at IS NULL AND ($3::boolean IS NULL OR e.enabled = $3)
@@ -17,7 +18,8 @@ SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.dis
        extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
        h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at, extract(epoch FROM h.probe_at)::float8 AS probe_at,
        h.trips, extract(epoch FROM h.held_until)::float8 AS held_until,
-       extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at
+       extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at,
+       ARRAY(SELECT k.name FROM endpoint_key k WHERE k.endpoint_id = e.id AND k.expires_at IS NULL ORDER BY k.name) AS keys
   FROM (SELECT * FROM endpoint WHERE id < $1 AND deleted_at IS NULL ORDER BY id DESC LIMIT $2) e
   JOIN app a ON a.id = e.app_id
   LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
@@ -29,7 +31,8 @@ SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.dis
        extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
        h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at, extract(epoch FROM h.probe_at)::float8 AS probe_at,
        h.trips, extract(epoch FROM h.held_until)::float8 AS held_until,
-       extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at
+       extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at,
+       ARRAY(SELECT k.name FROM endpoint_key k WHERE k.endpoint_id = e.id AND k.expires_at IS NULL ORDER BY k.name) AS keys
   FROM (SELECT * FROM endpoint WHERE enabled = $3 AND id < $1 AND deleted_at IS NULL ORDER BY id DESC LIMIT $2) e
   JOIN app a ON a.id = e.app_id
   LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
@@ -40,7 +43,8 @@ SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.dis
        extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
        h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at, extract(epoch FROM h.probe_at)::float8 AS probe_at,
        h.trips, extract(epoch FROM h.held_until)::float8 AS held_until,
-       extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at
+       extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at,
+       ARRAY(SELECT k.name FROM endpoint_key k WHERE k.endpoint_id = e.id AND k.expires_at IS NULL ORDER BY k.name) AS keys
   FROM endpoint e JOIN app a ON a.id = e.app_id
   LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
  WHERE e.app_id = $1 AND (e.id = $2 OR e.uid = $3) AND e.deleted_at IS NULL
@@ -50,7 +54,8 @@ SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.dis
        extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
        h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at, extract(epoch FROM h.probe_at)::float8 AS probe_at,
        h.trips, extract(epoch FROM h.held_until)::float8 AS held_until,
-       extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at
+       extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at,
+       ARRAY(SELECT k.name FROM endpoint_key k WHERE k.endpoint_id = e.id AND k.expires_at IS NULL ORDER BY k.name) AS keys
   FROM endpoint e JOIN app a ON a.id = e.app_id
   LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
  WHERE e.app_id = $1 AND e.id = $2 AND e.deleted_at IS NULL FOR NO KEY UPDATE OF e
@@ -114,3 +119,27 @@ DELETE FROM secret WHERE owner_id = $1 AND expires_at <= to_timestamp($2)
 
 -- name: drop_secrets
 DELETE FROM secret WHERE owner_id = $1
+
+-- Named keys ---------------------------------------------------------------------------------------------------------
+
+-- name: keys
+-- Without what they are; whether they are live or not.
+SELECT name, version, extract(epoch FROM created_at)::float8 AS created_at, extract(epoch FROM expires_at)::float8 AS expires_at
+  FROM endpoint_key WHERE endpoint_id = $1 ORDER BY name, version DESC
+
+-- name: sealed_keys
+SELECT name, version, ciphertext, extract(epoch FROM created_at)::float8 AS created_at,
+       extract(epoch FROM expires_at)::float8 AS expires_at
+  FROM endpoint_key WHERE endpoint_id = $1 ORDER BY name, version DESC
+
+-- name: add_key
+INSERT INTO endpoint_key (endpoint_id, name, version, ciphertext) VALUES ($1, $2, $3, $4)
+
+-- name: expire_key
+UPDATE endpoint_key SET expires_at = to_timestamp($4) WHERE endpoint_id = $1 AND name = $2 AND version = $3
+
+-- name: drop_key
+DELETE FROM endpoint_key WHERE endpoint_id = $1 AND name = $2 AND version = $3
+
+-- name: drop_keys
+DELETE FROM endpoint_key WHERE endpoint_id = $1

@@ -32,6 +32,12 @@ SELECT p.id AS partition, p.owner IS NOT NULL AND p.lease_until > clock_timestam
   ) next ON true
  ORDER BY p.id
 
+-- name: rewinds
+-- What operators were told of logs that had lost their ends ($1: their app), the newest first, among the newest events for them.
+SELECT extract(epoch FROM clock_timestamp() - created_at)::float8 AS seconds, payload
+  FROM (SELECT type, created_at, payload FROM event WHERE app_id = $1 ORDER BY id DESC LIMIT $2) newest
+ WHERE type = 'log.rewound' LIMIT 20
+
 -- name: overdue
 -- Of a sample of what is owed: how many rows are due since longer than this many seconds, though their endpoint takes deliveries.
 SELECT count(*)::int AS rows, coalesce(max(extract(epoch FROM clock_timestamp() - d.due_at)), 0)::float8 AS seconds
@@ -48,7 +54,10 @@ SELECT NOT coalesce('autovacuum_enabled=false' = ANY (c.reloptions) OR 'autovacu
 -- name: sealed
 -- One stored secret for each master key that anything is sealed with.
 SELECT DISTINCT ON (substring(ciphertext FROM 1 FOR 5)) owner_id, kind, version, ciphertext
-  FROM secret ORDER BY substring(ciphertext FROM 1 FOR 5), created_at DESC
+  FROM (SELECT owner_id, kind, version, ciphertext, created_at FROM secret
+         UNION ALL
+        SELECT endpoint_id, 'key:' || name, version, ciphertext, created_at FROM endpoint_key) s
+ ORDER BY substring(ciphertext FROM 1 FOR 5), created_at DESC
 
 -- name: target_hosts
 -- Where the newest endpoints that take deliveries are.
