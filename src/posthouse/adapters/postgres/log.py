@@ -14,7 +14,7 @@ from posthouse.adapters.postgres.database import Connection, Database, confirmed
 from posthouse.adapters.postgres.queries import Queries
 from posthouse.domain.errors import KeyReused, StoreUnavailable
 from posthouse.domain.event import Draft, Event
-from posthouse.domain.ids import ID_BYTES, AppId, EventId, lower_bound
+from posthouse.domain.ids import ID_BYTES, EventId, lower_bound
 from posthouse.domain.limits import (
     AUDIENCE_APPS_MAX,
     CLOCK_SKEW_SECONDS_MAX,
@@ -30,9 +30,6 @@ _USED_OTHERWISE: Final = "repeated otherwise"  # as `publish_together` fails
 TOGETHER_MAX: Final = 64  # reads in one statement
 TOGETHER_EVENTS_MAX: Final = 32  # of each of them
 TOGETHER_BYTES_MAX: Final = 128 * 1024
-
-
-_MISSING: Final = AppMissing()
 
 
 class _Want(NamedTuple):
@@ -106,26 +103,10 @@ class PostgresLog:
         return results
 
     async def _publish_rows(self, connection: Connection, drafts: Sequence[Draft]) -> list[AppendResult | _Present]:
-        apps: dict[tuple[AppId | None, str | None], int] = {}
-        counts: list[int] = []
-        events: list[tuple[object, ...]] = []
-        places: list[tuple[int, int]] = []
-        for draft in drafts:
-            app = apps.setdefault((draft.app_id, draft.app_uid), len(counts))
-            if app == len(counts):
-                counts.append(0)
-            counts[app] += 1
-            places.append((app, counts[app]))
-            events.append((app + 1, counts[app], *_row(draft)))
-        rows = await connection.fetch(
-            SQL.publish_rows, [app_id for app_id, _ in apps], [app_uid for _, app_uid in apps], counts, events
-        )
-        found = [tuple(row) for row in rows]
-        results: list[AppendResult | _Present] = []
-        for app, place in places:
-            partition, base, version, created_at = found[app]
-            results.append(Appended(partition, base + place, version, created_at) if partition >= 0 else _MISSING)
-        return results
+        rows = await connection.fetch(SQL.publish_rows, [_row(draft) for draft in drafts])
+        placed = {row[0]: Appended(row[1], row[2], row[3], row[4]) for row in rows}
+        missing = AppMissing()
+        return [placed.get(draft.id, missing) for draft in drafts]
 
     async def _find(self, connection: Connection, ids: Sequence[EventId]) -> dict[EventId, Appended | Announced]:
         found: dict[EventId, Appended | Announced] = {}
@@ -281,14 +262,13 @@ def _certain(result: AppendResult | _Present) -> AppendResult:
 
 
 def _row(d: Draft) -> tuple[object, ...]:
-    """The end of an `event_row` (migrations/0014_rows.sql): what does not depend on the rest of the batch."""
+    """An `event_row` (migrations/0014_rows.sql)."""
     return (
-        d.id, d.type, d.content_type, d.payload, d.subject, d.key, d.source,
+        d.id, d.app_id, d.app_uid, d.type, d.content_type, d.payload, d.subject, d.key, d.source,
         CHANNEL_SEPARATOR.join(d.channels) if d.channels else None, d.attributes, d.expires_at, d.traceparent, d.cause,
         d.depth,
     )  # fmt: skip
 
 
 def _columns(drafts: Sequence[Draft]) -> list[tuple[object, ...]]:
-    ids, *rest = zip(*[(*_row(d), d.idempotency_key, d.fingerprint) for d in drafts], strict=True)
-    return [ids, tuple([d.app_id for d in drafts]), tuple([d.app_uid for d in drafts]), *rest]
+    return list(zip(*[(*_row(d), d.idempotency_key, d.fingerprint) for d in drafts], strict=True))

@@ -14,7 +14,7 @@ SELECT r.verdict, r.partition, r.seq, r.config_version, r.created_at, r.known_id
 
 -- name: publish_rows
 -- Append a batch of events that all have an app and no idempotency key (migrations/0014_rows.sql).
-SELECT * FROM publish_rows($1, $2, $3, $4)
+SELECT * FROM publish_rows($1)
 
 -- name: publish_platform
 -- Append a batch in which some have none (migrations/0003_grants.sql).
