@@ -92,7 +92,7 @@ class Weather(NamedTuple):
             cut_off=0.0 if quiet else some(3.0, 0.4),
             hand_over=0.0 if quiet else some(4.0, 0.6),
             leaving=0.0 if quiet else some(4.0, 0.5),
-            flood=some(2.0, 0.3),
+            flood=some(4.0, 0.4),
             stream=some(draw.choice((3.0, 8.0)), 0.7),
             join=0.0 if quiet else some(3.0, 0.7),
             configure=some(12.0, 0.7),

@@ -44,7 +44,7 @@ class Scenes:
         elsewhere(self._flooded())
 
     async def _flooded(self) -> None:
-        for count in (FLOOD_EVENTS, 1):
+        for count in (FLOOD_EVENTS, 1, 1):
             for app_id in self._world.apps:
                 elsewhere(self._world.publish(app_id, count))
             await asyncio.sleep(0.5 + self._random.random())

@@ -31,7 +31,8 @@ from tests.messages import NOW, message, signed, signers, xml
 
 from posthouse.domain.errors import Invalid
 from posthouse.domain.limits import SIGNED_PARTS_MAX, SIGNERS_MAX
-from posthouse.domain.signing import Algorithm, KeyEncoding, Place
+from posthouse.domain.named_keys import KeyEncoding
+from posthouse.domain.signing import Algorithm, Place, Signer
 from posthouse.wire.documents import Form, Gzipped, JsonText
 from posthouse.wire.message import Unsendable
 from posthouse.wire.signing.keys import Keys
@@ -337,6 +338,14 @@ P256_JWK = {
         (custom(key="other"), "key", "no key named 'other'"),
         (custom(parts=[]), "parts", "1 to 32 parts"),
         (custom(parts=["{body}"] * (SIGNED_PARTS_MAX + 1)), "parts", "1 to 32 parts"),
+        (custom(parts=["{body}\ud800"]), "parts[0]", "utf-8 cannot write"),
+        (custom(key_id="\ud800"), "key_id", "utf-8 cannot write"),
+        (custom(signature=at("field", "\ud800")), "signature.name", "1 to 128 printable"),
+        (custom(signature=at("field", "S", "{signature}\ud800")), "signature.value", "utf-8 cannot write"),
+        (custom(key="surrogate"), "key", "utf-8 cannot write"),
+        (custom(key="surrogate", key_encoding="jwk"), "key", "not a JWK"),
+        (custom(algorithm="ed25519", key="surrogate"), "key", "not a private key as PEM"),
+        (token(claims={"\ud800": 1}), "claims", "utf-8 cannot write"),
         (custom(parts=["x" * 1025]), "parts[0]", "more than 1024 characters"),
         (custom(separator="x" * 1025), "separator", "more than 1024 characters"),
         (custom(key_id="x" * 1025), "key_id", "more than 1024 characters"),
@@ -344,15 +353,16 @@ P256_JWK = {
         (custom(signature=at("header", "S", "x" * 1025)), "signature.value", "more than 1024 characters"),
         (custom(parts=["{pairs}"], pairs={"separator": "x" * 1025}), "pairs.separator", "more than 1024"),
         (custom(parts=["{pairs}"], pairs={"pair": "x" * 1025}), "pairs.pair", "more than 1024"),
+        (custom(parts=["{pairs}"], pairs={"exclude": ["\ud800"]}), "pairs.exclude", "utf-8 cannot write"),
         (custom(parts=["{pairs}"], pairs={"exclude": ["x"] * 33}), "pairs.exclude", "more than 32 names"),
         (token(key_id="x" * 1025), "key_id", "more than 1024 characters"),
-        (custom(parts=["{bodi}"]), "parts[0]", "there is no {bodi}"),
-        (custom(parts=["{body}", "{event.tpye}"]), "parts[1]", "there is no {event.tpye}"),
-        (custom(parts=["{body.sha3}"]), "parts[0]", "there is no {body.sha3}"),
-        (custom(parts=["{field.}"]), "parts[0]", "there is no {field.}"),
-        (custom(parts=["{field.?}"]), "parts[0]", "there is no {field.?}"),
+        (custom(parts=["{bodi}"]), "parts[0]", "there is no value bodi;"),
+        (custom(parts=["{body}", "{event.tpye}"]), "parts[1]", "there is no value event.tpye;"),
+        (custom(parts=["{body.sha3}"]), "parts[0]", "there is no value body.sha3;"),
+        (custom(parts=["{field.}"]), "parts[0]", "there is no value field.;"),
+        (custom(parts=["{field.?}"]), "parts[0]", "there is no value field.?;"),
         (custom(parts=["{field.//x}"]), "parts[0]", "JSON Pointer"),
-        (custom(parts=["{signature}"]), "parts[0]", "there is no {signature}"),
+        (custom(parts=["{signature}"]), "parts[0]", "there is no value signature;"),
         (custom(parts=["{body"]), "parts[0]", "a brace stands alone"),
         (custom(parts=["constant"]), "parts", "nothing of the message"),
         (custom(parts=["{key}"]), "parts", "nothing of the message"),
@@ -362,10 +372,10 @@ P256_JWK = {
         (custom(parts=["{pairs}"]), "pairs", "say which"),
         (custom(pairs={}), "pairs", "not signed"),
         (custom(parts=["{pairs}"], pairs={"pair": "{name}"}), "pairs.pair", "its {value}"),
-        (custom(parts=["{pairs}"], pairs={"pair": "{name}={valeu}"}), "pairs.pair", "there is no {valeu}"),
+        (custom(parts=["{pairs}"], pairs={"pair": "{name}={valeu}"}), "pairs.pair", "there is no value valeu;"),
         (custom(signature=at("header", "S", "sha256=")), "signature.value", "lacks the {signature}"),
-        (custom(signature=at("header", "S", "{body}{signature}")), "signature.value", "there is no {body}"),
-        (custom(signature=at("header", "S", "{key}{signature}")), "signature.value", "there is no {key}"),
+        (custom(signature=at("header", "S", "{body}{signature}")), "signature.value", "there is no value body;"),
+        (custom(signature=at("header", "S", "{key}{signature}")), "signature.value", "there is no value key;"),
         (custom(signature=at("header", "S", "{signature}\r\nX: 1")), "signature.value", "no line break"),
         (custom(signature=at("header", "S", " {signature}")), "signature.value", "neither begins nor ends"),
         (custom(signature=at("header", "S", "签{signature}")), "signature.value", "Latin-1"),
@@ -376,15 +386,15 @@ P256_JWK = {
         (custom(signature=at("header", "Content-Length")), "signature.name", "cannot be set"),
         (custom(signature=at("header", "HOST")), "signature.name", "cannot be set"),
         (custom(signature=at("header", "Webhook-Replay")), "signature.name", "cannot be set"),
-        (custom(signature=at("query", "")), "signature.name", "1 to 128 characters"),
-        (custom(signature=at("query", "a\nb")), "signature.name", "1 to 128 characters"),
-        (custom(signature=at("field", "x" * 129)), "signature.name", "1 to 128 characters"),
+        (custom(signature=at("query", "")), "signature.name", "1 to 128 printable characters"),
+        (custom(signature=at("query", "a\nb")), "signature.name", "1 to 128 printable characters"),
+        (custom(signature=at("field", "x" * 129)), "signature.name", "1 to 128 printable characters"),
         (custom(signature=at("field", "/")), "signature.name", "JSON Pointer"),
         (custom(repeat=",v1="), "repeat", "lacks the {signature}"),
         (custom(repeat=",v1={signature}\n"), "repeat", "no line break"),
         (custom(also=[at("header", "X-A")]), "also[0].value", "says nothing"),
-        (custom(also=[at("header", "X-A", "{signature}")]), "also[0].value", "there is no {signature}"),
-        (custom(also=[at("header", "X-A", "{key}")]), "also[0].value", "there is no {key}"),
+        (custom(also=[at("header", "X-A", "{signature}")]), "also[0].value", "there is no value signature;"),
+        (custom(also=[at("header", "X-A", "{key}")]), "also[0].value", "there is no value key;"),
         (custom(also=[at("header", "x-signature", "1")]), "also[0].name", "written twice"),
         (custom(also=[at("query", f"q{i}", "1") for i in range(33)]), "also", "more than 32"),
         (custom(key_encoding="pem"), "key", "a shared secret is read as"),
@@ -414,8 +424,8 @@ P256_JWK = {
         ({"kind": "standard", "key": "other"}, "key", "no key named"),
         (token(key="k"), "key", "at least 32"),
         (token(token=at("header", "T", "Bearer")), "token.value", "lacks the {token}"),
-        (token(token=at("header", "T", "{signature}")), "token.value", "there is no {signature}"),
-        (token(claims={"a": "{key}"}), "claims.a", "there is no {key}"),
+        (token(token=at("header", "T", "{signature}")), "token.value", "there is no value signature;"),
+        (token(claims={"a": "{key}"}), "claims.a", "there is no value key;"),
         (token(claims={"exp": 1}), "claims.exp", "not set here"),
         (token(claims={str(i): i for i in range(33)}), "claims", "more than 32 claims"),
         (token(lifetime_seconds=0), "lifetime_seconds", "a lifetime is"),
@@ -449,6 +459,7 @@ def test_bad_configurations_are_refused_where_they_are_wrong(
         "k": ["top secret"],
         "k64": ["dG9wIHNlY3JldA=="],
         "odd": ["t*p"],
+        "surrogate": ["top secret\ud800"],
         "empty": [""],
         "long": ["top secret, more than 32 bytes of it"],
         "rsa": [pem(RSA_2048)],
@@ -464,7 +475,7 @@ def test_bad_configurations_are_refused_where_they_are_wrong(
     }
     good = custom(key="k", signature=at("header", "X-First"))
     with pytest.raises(Invalid) as refused:
-        compile_signers(signers(good, configuration), keys)
+        compile_signers(msgspec.convert((good, configuration), tuple[Signer, ...]), keys)
     assert refused.value.path == f"signing[1].{path}"
     assert reason in str(refused.value)
     assert "top secret" not in str(refused.value)
@@ -515,7 +526,7 @@ def test_an_rsa_key_is_examined_when_it_is_written_and_not_again() -> None:
     one, other = RSA_2048.private_numbers(), rsa.generate_private_key(65537, 2048).private_numbers()
     mixed = jwk(RSA_2048, d=base64.urlsafe_b64encode(other.d.to_bytes(256, "big")).decode())
     configuration = signers(custom(algorithm="rsa-sha256", key_encoding="jwk"))
-    with pytest.raises(Invalid, match="do not make up a private key"):
+    with pytest.raises(Invalid, match=r"does not sign what its public half verifies|do not make up"):
         compile_signers(configuration, {"k": [mixed]})
     assert compile_signers(configuration, {"k": [mixed]}, checked=True)
     assert one.d != other.d
