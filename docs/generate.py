@@ -21,12 +21,13 @@ from docs.http_page import http_page
 from docs.text import LANGUAGES, Texts, table
 from prometheus_client import Metric
 
-from posthouse.adapters.system.telemetry import COUNTERS, GAUGES, PrometheusTelemetry
+from posthouse.adapters.system.telemetry import CACHES, COUNTERS, GAUGES, PrometheusTelemetry
 from posthouse.api.problems import status_of
 from posthouse.api.texts.catalogue import chinese
 from posthouse.cli.reference import HEAD, reference
 from posthouse.config import Settings
 from posthouse.domain import errors, limits
+from posthouse.domain.cache_use import CacheFacts
 from posthouse.domain.callback import CONFIRMED, GONE, HTTP_STATUS, REDIRECT
 from posthouse.domain.delivery import OwedReason
 from posthouse.domain.exchange import Fault
@@ -237,10 +238,12 @@ def metrics_page(texts: Texts) -> str:
 
 
 def metric_families() -> list[Metric]:
-    """What a server's registry collects: every gauge and counter is one that a server watches (a test holds that)."""
+    """What a server's registry collects: every gauge, counter and cache is one that a server watches (a test holds that)."""
     telemetry = PrometheusTelemetry()
     for name in (*GAUGES, *COUNTERS):
         telemetry.watch(name, lambda: 0.0)
+    for name in CACHES:
+        telemetry.watch_cache(name, lambda: CacheFacts(0, 0, 0))
     telemetry.attempt("failed", "http_status", "live", 0.1)
     return list(telemetry.collect())
 

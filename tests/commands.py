@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import json
 import os
 import re
 import selectors
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from tests.postgres import end_server
+from tests.warm import begin
+
+from posthouse.adapters.postgres.embedded import EmbeddedPostgres
+from posthouse.adapters.postgres.migrate import migrate
+from posthouse.adapters.system.datadir import DataDir
 
 COMMAND = [sys.executable, "-m", "posthouse.cli.main"]
 PATIENCE_SECONDS = 60
@@ -27,16 +36,20 @@ def environment(**more: str) -> dict[str, str]:
     return clean | {"NO_COLOR": "1", "COLUMNS": "160", "POSTHOUSE_DRAIN_SECONDS": "0"} | more
 
 
-def run(*words: str, given: str | None = None, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end. `given` is its standard input."""
-    return subprocess.run(
-        [*COMMAND, *words],
-        env=environment(**more),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        input=given,
-    )
+def run(
+    *words: str, given: str | None = None, folder: Path | None = None, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, in a process of its own (tests/warm.py), in this folder. `given` is its standard input."""
+    with ExitStack() as stack:
+        streams = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
+        streams[0].write((given or "").encode())
+        streams[0].seek(0)
+        code = begin(words, environment(**more), streams, folder).wait(PATIENCE_SECONDS)
+        said = []
+        for stream in streams[1:]:
+            stream.seek(0)
+            said.append(stream.read().decode().replace("\r\n", "\n"))
+    return subprocess.CompletedProcess(words, code, *said)
 
 
 def rows(told: subprocess.CompletedProcess[str], code: int = 0) -> list[dict[str, Any]]:
@@ -130,12 +143,33 @@ class Served(NamedTuple):
     reach: dict[str, str]
 
 
+@cache
+def _made_before() -> Path:
+    """A data directory with a migrated database that is stopped, for others to be copied from."""
+    folder = Path(tempfile.mkdtemp(prefix="posthouse-served-", dir="/tmp"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder.chmod(0o755)
+
+    async def make() -> None:
+        with DataDir.hold(folder / "data"):
+            postgres = EmbeddedPostgres(folder / "data", durable=False)
+            try:
+                await migrate(await postgres.start())
+            finally:
+                await postgres.stop()
+
+    asyncio.run(make())
+    return folder / "data"
+
+
 @contextmanager
 def served(*flags: str) -> Iterator[Served]:
-    """A server with an embedded database of its own, in a folder that PostgreSQL's account can reach."""
+    """A server with an embedded database of its own, in a folder that PostgreSQL's account can reach. Its first start finds a
+    cluster there: making one is for the tests of that."""
     with tempfile.TemporaryDirectory(prefix="posthouse-served-", dir="/tmp", ignore_cleanup_errors=True) as name:
         os.chmod(name, 0o755)
         data = Path(name) / "data"
+        subprocess.run(["/bin/cp", "-a", _made_before(), data], check=True)
         try:
             with running("serve", "--port", "0", "--data-dir", str(data), *flags) as server:
                 key = server.until(r"(ph_\S+)\n")[1]

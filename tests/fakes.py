@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, ParamSpec
 
 from posthouse.adapters.memory import MemoryDatabase, MemoryStore
+from posthouse.domain.cache_use import CacheFacts
 from posthouse.domain.delivery import Delivery, DeliveryClass, JournalBatch
 from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.errors import StoreRejected
@@ -133,6 +134,9 @@ class FakeTelemetry:
         self.fired_late.append(late_seconds)
 
     def watch(self, name: str, read: Callable[[], float | None]) -> None:
+        pass
+
+    def watch_cache(self, name: str, read: Callable[[], CacheFacts]) -> None:
         pass
 
 

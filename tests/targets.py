@@ -8,13 +8,15 @@ import inspect
 import socket
 import ssl
 import struct
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import uvloop
 
+GONE_SECONDS: Final = 30.0
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -27,6 +29,19 @@ class Peer:
         self.gone = asyncio.Event()  # the sender has closed
         self._reader = reader
         self._writer = writer
+
+    @property
+    def certificate(self) -> bytes | None:
+        """The client certificate that came with the connection, as DER."""
+        secured = self._writer.get_extra_info("ssl_object")
+        found: bytes | None = secured.getpeercert(binary_form=True)
+        return found
+
+    @property
+    def address(self) -> str:
+        """Where the connection came from."""
+        came_from: str = self._writer.get_extra_info("peername")[0]
+        return came_from
 
     async def request(self) -> bytes:
         """Read a whole request. Raises EOFError when the sender closes instead."""
@@ -83,9 +98,16 @@ class RawTarget:
             await self.called.wait_for(lambda: len(self.peers) >= count)
 
     async def all_gone(self) -> None:
-        """Wait until the sender has closed every connection."""
-        for peer in self.peers:
-            await peer.gone.wait()
+        """Wait until the sender has closed every connection; fails with those that are open still."""
+        try:
+            async with asyncio.timeout(GONE_SECONDS):
+                for peer in self.peers:
+                    await peer.gone.wait()
+        except TimeoutError:
+            still_open = [peer.number for peer in self.peers if not peer.gone.is_set()]
+            raise AssertionError(
+                f"after {GONE_SECONDS:g} s, of {len(self.peers)} connections these are still open: {still_open}"
+            ) from None
 
 
 @asynccontextmanager
@@ -128,6 +150,40 @@ async def target(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIter
         for result in results:
             if isinstance(result, Exception):
                 raise result
+
+
+@asynccontextmanager
+async def strict_target(tls: ssl.SSLContext) -> AsyncIterator[RawTarget]:
+    """A target in a thread of its own whose handshakes fail as they do at servers in C: it says why (an alert) before it
+    closes, which servers of asyncio do not. A connection whose handshake succeeds is answered with OK, once."""
+    served = RawTarget()
+
+    def serve(raw: socket.socket) -> None:
+        with tls.wrap_socket(raw, server_side=True, do_handshake_on_connect=False) as secured, suppress(OSError):
+            try:
+                secured.do_handshake()
+            except ssl.SSLError:
+                secured.shutdown(socket.SHUT_WR)
+                while socket.socket.recv(secured, 65_536):
+                    pass  # what is not read would make a reset of the end, and the alert would be lost
+                return
+            secured.recv(65_536)
+            secured.sendall(OK)
+
+    def accept(listening: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                serve(listening.accept()[0])
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        served.port = listening.getsockname()[1]
+        thread = threading.Thread(target=accept, args=(listening,))
+        thread.start()
+        try:
+            yield served
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            await asyncio.to_thread(thread.join)  # our loop may have connections to close meanwhile
 
 
 async def answer_ok(peer: Peer) -> None:

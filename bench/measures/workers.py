@@ -3,6 +3,9 @@
 One platform; before each run the server is started again with so many workers, the partitions spread over them, and there is
 a run that does not count. Meanwhile `pg_stat_activity` is looked at many times a second: what each backend that works is at,
 on the CPU or waiting, and for what. On a machine of few cores more workers cannot do more: it is the cost that is compared.
+
+It is compared under two loads. Workers are added because more is asked of a server: so each brings as many connections as one
+has. And where the connections stay as many as they were, each worker has a part of them, and its commits a part of the events.
 """
 
 from __future__ import annotations
@@ -77,6 +80,7 @@ def measure(bench: Bench, scale: Scale, report: Report) -> None:
     bench.renew()
     apps = bench.make_apps("workers", scale.apps)
     found: dict[int, list[Watched]] = {workers: [] for workers in scale.workers}
+    shared: dict[int, list[Run]] = {workers: [] for workers in scale.workers[1:]}
     for _ in range(scale.runs):
         for workers, runs in found.items():
             bench.server.stop()
@@ -85,15 +89,19 @@ def measure(bench: Bench, scale: Scale, report: Report) -> None:
             asyncio.run(_wait_spread(dsn_of(bench.data), workers))
             bench.measure("workers, warming up", apps, scale.events // WARM_UP)
             with watching(dsn_of(bench.data)) as waits:
-                run = bench.measure(f"{workers} workers", apps, scale.events)
+                run = bench.measure(f"{workers} workers", apps, scale.events, connections=CONNECTIONS * workers)
             runs.append(Watched(run, waits))
+            if workers > 1:
+                shared[workers].append(
+                    bench.measure(f"{workers} workers, the same load", apps, scale.events // WARM_UP)
+                )
     bench.server.stop()
     bench.restart()
     bench.server.wait_ready()
-    _tell(scale, report, found)
+    _tell(scale, report, found, shared)
 
 
-def _tell(scale: Scale, report: Report, found: dict[int, list[Watched]]) -> None:
+def _tell(scale: Scale, report: Report, found: dict[int, list[Watched]], shared: dict[int, list[Run]]) -> None:
     alone = found[1]
     for workers, watched in found.items():
         runs = [w.run for w in watched]
@@ -102,12 +110,15 @@ def _tell(scale: Scale, report: Report, found: dict[int, list[Watched]]) -> None
             report.add(Figure(f"workers{workers}_{name}", tuple(samples), how, digits))
 
         add("events_per_second", [r.per_second for r in runs],
-            f"{scale.events:,} events, one endpoint each, {CONNECTIONS} connections; `serve --workers {workers}`")  # fmt: skip
+            f"{scale.events:,} events, one endpoint each, {CONNECTIONS * workers} connections")  # fmt: skip
         add("cpu_us_per_delivery", [r.cpu_us for r in runs], "all of the server's processes", 1)
         add("pg_cpu_us_per_delivery", [r.postgres_us for r in runs], "all of PostgreSQL", 1)
         if workers > 1:
             add("pg_cpu_ratio", [w.run.postgres_us / one.run.postgres_us for w, one in zip(watched, alone, strict=True)],
                 "PostgreSQL's CPU of a delivery over that with one worker, run by run", 2)  # fmt: skip
+            add("pg_cpu_ratio_same_load",
+                [run.postgres_us / one.run.postgres_us for run, one in zip(shared[workers], alone, strict=True)],
+                f"the same, where all workers together have the {CONNECTIONS} connections that one has", 2)  # fmt: skip
         together = Waits()
         for one in watched:
             together.seen.update(one.waits.seen)

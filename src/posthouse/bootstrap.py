@@ -12,6 +12,7 @@ import structlog
 import uvicorn
 
 from posthouse.adapters.http.guard import GuardPolicy
+from posthouse.adapters.http.proxy import parse_proxy
 from posthouse.adapters.http.transport import HttpTransport
 from posthouse.adapters.postgres.directory import PostgresDirectory
 from posthouse.adapters.postgres.grants import PostgresGrants
@@ -42,7 +43,7 @@ from posthouse.api.publish import PublishRoutes
 from posthouse.api.server import Server
 from posthouse.config import Settings
 from posthouse.dispatch.engine import Engine
-from posthouse.dispatch.gauges import watch
+from posthouse.dispatch.gauges import watch, watch_caches
 from posthouse.dispatch.janitor import Janitor
 from posthouse.domain.errors import Invalid
 from posthouse.domain.event import Draft, Event
@@ -113,6 +114,7 @@ class Posthouse(Process):
         telemetry = PrometheusTelemetry()
         event_log = self.wrap_log(PostgresLog(pools.publishing, reading))
         store = self.wrap_store(PostgresStore(pools.journalling, reading, sealer.open, history=history))
+        egress = settings.allowed_egress()
         http = HttpTransport(
             GuardPolicy(
                 allow_private=settings.allow_private_targets,
@@ -120,6 +122,8 @@ class Posthouse(Process):
                 allowed_networks=settings.allowed_networks,
             ),
             ca_file=settings.ca_file,
+            proxies={name: parse_proxy(name, url.get_secret_value()) for name, url in settings.proxies.items()},
+            source_addresses=egress.source_addresses,
         )
         self._stack.push_async_callback(http.close)
         transport = self.wrap_transport(http)
@@ -183,6 +187,7 @@ class Posthouse(Process):
         if engine.replays is not None:
             engine.replays.finished = operators.replay_ended
         engine.overflow.told = operators.owed_too_much
+        engine.tails.alarmed = operators.log_rewound
         days = settings.retention_days
         quotas = QuotaGate(PostgresUsage(managing), clock, retention_days=days, refused=operators.quota_refused)
         janitor = Janitor(
@@ -190,10 +195,15 @@ class Posthouse(Process):
         )
         self._task(janitor.run())
         watch(telemetry, engine, publisher, janitor, clock)
+        watch_caches(telemetry, engine, catalogue)
+        telemetry.watch_cache("target_addresses", lambda: http.addresses.cached)
+        telemetry.watch_cache("target_connections", lambda: http.idle_cached)
+        telemetry.watch_cache("tls_contexts", lambda: http.contexts_cached)
+        telemetry.watch_cache("data_keys", lambda: sealer.cached)
         telemetry.watch("database_replacements", lambda: history.replacements)
 
         door = ObservedEvents(catalogue, quotas, publisher)
-        scheduled = ScheduleSource(PostgresSchedules(reading), clock, telemetry)
+        scheduled = ScheduleSource(PostgresSchedules(reading), clock, telemetry, failing=operators.schedule_failing)
         runner = Runner(scheduled, door, clock)
         self._stack.push_async_callback(runner.close)
         telemetry.watch("schedule_refusals", lambda: scheduled.refusals)
@@ -243,10 +253,13 @@ class Posthouse(Process):
             retention_days=days,
             quota_refused=operators.quota_refused,
             check_target=check_target,
+            egress=egress,
             cursor_key=sha256(b"cursor" + await directory.installation_id()).digest(),
             metrics=await self._metrics(telemetry),
             ready=self._why_not_ready,
+            warnings=self._warnings,
             front=front,
+            watch_cache=telemetry.watch_cache,
             body_seconds=settings.body_seconds,
         )
         self._end_streams, self._hint_streams = services.streams.lookout.end, services.streams.lookout.hint
@@ -296,6 +309,17 @@ class Posthouse(Process):
         if not up:
             return "the database does not answer"
         return None
+
+    def _warnings(self) -> list[tuple[str, str]]:
+        """What an operator must know of although this process can do its work."""
+        lost = self._what_was_lost()
+        return [] if lost is None else [("log_rewound", lost)]
+
+    def _what_was_lost(self) -> str | None:
+        rewinds = self._engine.tails.rewinds
+        if not rewinds:
+            return None
+        return f"the log of {rewinds} partitions had lost its end: events that were accepted are gone"
 
     # Serving
 

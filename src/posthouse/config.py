@@ -21,11 +21,13 @@ from pydantic_settings import (
 
 from posthouse.domain import limits
 from posthouse.domain.circuit import CircuitPolicy
+from posthouse.domain.egress import AllowedEgress
 from posthouse.domain.errors import SetupError
 
 _CIRCUIT = CircuitPolicy()
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Settings(BaseSettings):
@@ -69,6 +71,12 @@ class Settings(BaseSettings):
     """Networks to which deliveries may go whatever they are, such as `10.1.0.0/16,192.168.7.0/24`."""
     ca_file: Path | None = None
     """Certificate authorities (PEM) trusted besides the system's."""
+    proxies: Annotated[dict[str, SecretStr], NoDecode] = Field(default_factory=dict)
+    """HTTP proxies that endpoints may go through, by name: `eu=http://user:password@10.0.0.5:3128,us=http://…`."""
+    apps_choose_proxy: bool = False
+    """The key of an app may set the `proxy` of its endpoints too; otherwise only an admin key does."""
+    source_addresses: Annotated[tuple[Address, ...], NoDecode] = ()
+    """Addresses of this machine that endpoints may ask to be connected from, such as `192.0.2.7,2001:db8::7`."""
 
     auto_create_event_types: bool = False
     """An unknown event type is made as it is first published."""
@@ -120,6 +128,24 @@ class Settings(BaseSettings):
             return tuple(ipaddress.ip_network(part.strip()) for part in value.split(",") if part.strip())
         return value
 
+    @field_validator("source_addresses", mode="before")
+    @classmethod
+    def _split_addresses(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(ipaddress.ip_address(part.strip()) for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("proxies", mode="before")
+    @classmethod
+    def _split_proxies(cls, value: object) -> object:
+        """`eu=http://…, us=http://…` from the environment; a table from a file."""
+        if not isinstance(value, str):
+            return value
+        pairs = [part.strip().partition("=") for part in value.split(",") if part.strip()]
+        if not all(name and url for name, _, url in pairs):
+            raise PydanticCustomError("proxies", "must be name=URL, name=URL, …")
+        return {name.strip(): url.strip() for name, _, url in pairs}
+
     @field_validator("circuit_probe_seconds_max")
     @classmethod
     def _not_below_the_first(cls, value: float, info: ValidationInfo) -> float:
@@ -138,6 +164,14 @@ class Settings(BaseSettings):
             window_seconds=self.circuit_window_seconds,
             probe_seconds=self.circuit_probe_seconds,
             probe_seconds_max=self.circuit_probe_seconds_max,
+        )
+
+    def allowed_egress(self) -> AllowedEgress:
+        """What endpoints may ask for of how they are connected to."""
+        return AllowedEgress(
+            proxies=frozenset(self.proxies),
+            source_addresses=frozenset(map(str, self.source_addresses)),
+            apps_choose_proxy=self.apps_choose_proxy,
         )
 
     @classmethod

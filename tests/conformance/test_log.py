@@ -10,7 +10,7 @@ import pytest
 from tests.making import config, draft, new_app, new_endpoint, new_id
 from tests.worlds import World
 
-from posthouse.domain.errors import StoreRejected, StoreUnavailable
+from posthouse.domain.errors import KeyReused, StoreRejected, StoreUnavailable
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.ids import AppId, EventId
 from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX, TAIL_READ_BYTES_MAX, TAIL_READ_EVENTS_MAX
@@ -180,6 +180,31 @@ async def test_a_batch_sent_twice_at_once_is_appended_once(world: World) -> None
 
 
 # Idempotency keys
+
+
+@pytest.mark.parametrize("platform", [False, True])
+async def test_of_events_that_stand_together_nothing_is_appended_where_a_key_was_used_otherwise(
+    world: World, platform: bool
+) -> None:
+    app_id = await app_in(world, 1)
+    to = None if platform else app_id
+    await world.log.append([draft(to, idempotency_key="k", fingerprint=b"1")])
+    before = await world.log.heads(range(4))
+    batch = [
+        draft(to, together=True),
+        draft(to, idempotency_key="k", fingerprint=b"2", together=True),
+        draft(app_id),
+        draft(to, idempotency_key="fresh", together=True),
+    ]
+    for _ in range(2):
+        with pytest.raises(KeyReused):
+            await world.log.append(batch)
+    assert await world.log.heads(range(4)) == before
+    batch[1] = draft(to, idempotency_key="k", fingerprint=b"1", together=True)
+    results = await world.log.append(batch)
+    assert isinstance(results[1], Repeated)
+    assert await world.log.append(batch) == results
+    assert not any(isinstance(results[n], Repeated) for n in (0, 2, 3)), "no key was kept of what was refused"
 
 
 async def test_a_used_key_names_the_event_it_made_and_the_fingerprint_it_came_with(world: World) -> None:

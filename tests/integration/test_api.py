@@ -489,7 +489,7 @@ async def test_every_change_and_every_look_at_a_secret_is_on_record(world: World
 async def test_open_routes_need_no_key(world: World) -> None:
     stranger = world.admin.with_key(None)
     assert (await stranger.get("/healthz")).json() == {"status": "ok"}
-    assert (await stranger.get("/readyz")).json() == {"status": "ok"}
+    assert (await stranger.get("/readyz")).json() == {"status": "ok", "warnings": []}
     metrics = await stranger.get("/metrics")
     assert metrics.headers["content-type"].startswith("text/plain")
     assert b"posthouse_attempts_total" in metrics.body

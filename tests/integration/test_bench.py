@@ -76,6 +76,7 @@ if WHOLE:
         "https_journey_floor_ratio",
         "workers1_pg_cpu_us_per_delivery",
         "workers2_pg_cpu_ratio",
+        "workers2_pg_cpu_ratio_same_load",
         "stored_ratio",
     }
     ONE_SAMPLE |= {
@@ -193,7 +194,8 @@ def counted_longer(told: Any) -> int:
     """The same for what is measured only where it is asked for."""
     s = QUICK
     https = (s.runs + 1) * (3 * s.events + s.floor_count)
-    workers = s.runs * len(s.workers) * (s.events + s.events // WARM_UP)
+    several = s.runs * (len(s.workers) - 1) * (s.events // WARM_UP)  # once more, under the load of one
+    workers = s.runs * len(s.workers) * (s.events + s.events // WARM_UP) + several
     stored = s.apps + s.runs * 2 * (s.events + s.events // WARM_UP)
     rate = int(SHARE_OF_PEAK * statistics.median(told["samples"]["soak_peak_per_second"]))
     return https + workers + stored + (s.runs + 1) * s.events + int(rate * s.soak_parts * s.soak_part_seconds)

@@ -13,6 +13,7 @@ from tests.integration.api_world import World, world_over
 
 from posthouse.api.catalogue_documents import CatalogueDocuments
 from posthouse.domain import limits
+from posthouse.domain.cache_use import CacheFacts
 from posthouse.manage import catalogue
 
 ASYNCAPI = "/v1/asyncapi.json"
@@ -260,4 +261,6 @@ async def test_documents_are_kept_up_to_a_bound(world: World) -> None:
         await make(world, {"name": f"a{number}"})
         await documents.asyncapi(None)
         documents._looked_at = -limits.DOCUMENT_LOOKED_AT_SECONDS
-    assert len(documents._made) == limits.DOCUMENTS_CACHED_MAX
+    await documents.asyncapi(None)
+    made = limits.DOCUMENTS_CACHED_MAX + 5
+    assert documents.cached == CacheFacts(entries=limits.DOCUMENTS_CACHED_MAX, hits=1, misses=made)

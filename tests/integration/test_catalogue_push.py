@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.commands import COMMAND, PATIENCE_SECONDS, Served, environment, rows, served
+from tests.commands import Served, rows, run, served
 
 from posthouse.cli.client import Client
 
@@ -59,10 +59,7 @@ def declare(folder: Path, more: str = "") -> None:
 
 
 def push(server: Served, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, "catalogue", "push", *words], cwd=folder, capture_output=True, text=True, timeout=PATIENCE_SECONDS,
-        env=environment(**server.reach) | {"PYTHONDONTWRITEBYTECODE": "1"},
-    )  # fmt: skip
+    return run("catalogue", "push", *words, folder=folder, **server.reach, PYTHONDONTWRITEBYTECODE="1")
 
 
 def test_classes_become_the_catalogue_and_stay_what_it_says(server: Served, shop: Path) -> None:

@@ -83,7 +83,7 @@ def installation() -> Iterator[Installation]:
 def test_a_healthy_installation_is_all_ok(installation: Installation) -> None:
     found = installation.doctor("--resolve", "localhost")
     assert {check: one["verdict"] for check, one in found.items() if one["verdict"] != "ok"} == {}, found
-    assert len(found) == 19
+    assert len(found) == 20
 
 
 def test_a_check_changes_nothing(installation: Installation) -> None:

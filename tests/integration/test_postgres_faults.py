@@ -7,6 +7,7 @@ longer.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -23,12 +24,14 @@ from structlog.testing import capture_logs
 from tests.clusters import Clusters, Postgres, dsn_of
 from tests.fakes import until
 from tests.receiving import Receiver, receiving
-from tests.serving import Reply, ask, call, request, serving
+from tests.serving import PATIENCE_SECONDS, Reply, ask, call, request, serving
 
 from posthouse.adapters.postgres.dsn import connect
+from posthouse.adapters.postgres.examine import examine
 from posthouse.bootstrap import Posthouse
 from posthouse.domain.errors import StoreUnavailable
 from posthouse.domain.limits import LANE_CONCURRENCY
+from posthouse.ports.diagnosis import DatabaseFacts
 
 LOAD_SECONDS: Final = float(os.environ.get("POSTHOUSE_FAULT_SECONDS", "0.3"))
 EVENTS: Final = "/v1/apps/acme/events"
@@ -211,7 +214,9 @@ async def test_a_standby_that_lost_the_end_is_noticed_and_nothing_after_it_is_sk
             after = [await published(server.port, patiently=True) for _ in range(2)]
             await until(lambda: set(after) <= receiver.confirmed.keys(), "what came after the failover to be delivered")
             await until(lambda: bool(alarms(logs)), "an alarm")
-        stored = await standby.execute("SELECT seq FROM event WHERE partition = $1 ORDER BY seq", partition)
+        stored = await standby.execute(
+            "SELECT seq FROM event WHERE partition = $1 AND type <> 'log.rewound' ORDER BY seq", partition
+        )
         assert [row[0] for row in stored] == [1, 2, 3, 4, 5], "positions are given again"
         (alarm,) = alarms(logs)
         assert (alarm["partition"], alarm["error"]) in [
@@ -225,7 +230,21 @@ async def test_a_standby_that_lost_the_end_is_noticed_and_nothing_after_it_is_sk
         writer.close()
         # What was known of configuration is not believed any more.
         assert (await ask(server.port, "POST", "/v1/apps/lost/events", EVENT)).status == 404
-        assert (await ask(server.port, "GET", "/readyz")).status == 200
+        ready = await ask(server.port, "GET", "/readyz")
+        assert (ready.status, [one["code"] for one in ready.body["warnings"]]) == (200, ["log_rewound"])
+        await told_of_a_rewind(standby, partition)
+
+
+async def told_of_a_rewind(database: Postgres, partition: int) -> None:
+    """Operators hear of it, and so does the doctor."""
+    told = "SELECT payload FROM event WHERE type = 'log.rewound'"
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not (found := await database.execute(told)):  # noqa: ASYNC110 - it comes with a commit of the server's
+            await asyncio.sleep(0.05)
+    assert json.loads(found[0][0])["partitions"] == [partition]
+    facts, _ = await examine(database.dsn, None)
+    assert isinstance(facts, DatabaseFacts)
+    assert [rewind.partitions for rewind in facts.rewinds or ()] == [(partition,)]
 
 
 async def test_what_is_owed_on_record_is_derived_anew_where_only_the_record_was_lost(

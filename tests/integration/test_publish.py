@@ -99,8 +99,11 @@ async def test_an_event_of_a_batch_has_an_idempotency_key_of_its_own(server: boo
     assert again.body["data"][0] == first.body["data"][1], "whatever it comes with"
     assert alone.body == again.body["data"][1], "its own key goes before the request's"
     assert len(await stored(server.port)) == 4
-    changed = await ask(server.port, "POST", f"{EVENTS}/batch", [two | {"subject": "shop:2"}])
+    changed = await ask(server.port, "POST", f"{EVENTS}/batch", [GOOD, two | {"subject": "shop:2"}, GOOD])
     assert (changed.status, changed.body["code"]) == (422, "idempotency_key_reused")
+    longer = await ask(server.port, "POST", f"{EVENTS}/batch", [GOOD] * 4, headers={"Idempotency-Key": "batch"})
+    assert (longer.status, longer.body["code"]) == (422, "idempotency_key_reused"), "[2] of it was there: GOOD"
+    assert len(await stored(server.port)) == 4, "all or nothing"
     twice = await ask(server.port, "POST", f"{EVENTS}/batch", [GOOD, three, three])
     assert (twice.status, twice.body["path"]) == (422, "[2].idempotency_key")
     bad = await ask(server.port, "POST", f"{EVENTS}/batch", [GOOD | {"idempotency_key": "x" * 256}])

@@ -152,6 +152,13 @@ async def test_one_that_is_refused_says_why_and_holds_up_no_other(database: str)
         await until(refused, "the refusal")
         known = await progress(port, "broken")
         assert known["refusal"]["code"] == "event_type_archived"
+
+        async def told() -> Any:
+            return (await call(port, "GET", "/v1/apps/operations/events?type=schedule.failing"))["data"]
+
+        news = await call(port, "GET", f"/v1/events/{(await until(told, 'word of it'))[0]['id']}")
+        assert (news["data"]["schedule"], news["data"]["app"]) == ("broken", None)
+        assert news["data"]["code"] == "event_type_archived"
         fired = (await progress(port))["fired"]
 
         async def goes_on() -> bool:
@@ -167,3 +174,4 @@ async def test_one_that_is_refused_says_why_and_holds_up_no_other(database: str)
 
         await until(mended, "its recovery")
         assert (await progress(port, "broken"))["refusal"] is None
+        assert len(await told()) == 1, "how often it is tried again, it began to fail once"

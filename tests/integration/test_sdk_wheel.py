@@ -86,3 +86,13 @@ def test_it_publishes(python: str) -> None:
 def test_an_ed25519_key_says_what_it_needs(python: str) -> None:
     program = "from posthouse_sdk import parse_secret\ntry: parse_secret('whpk_' + 'A' * 43)\nexcept ValueError as e: print(e)"
     assert "pip install 'posthouse-sdk[ed25519]'" in run(python, program)
+
+
+def test_decrypting_says_what_it_needs(python: str) -> None:
+    program = (
+        "from posthouse_sdk import Decryption, ReceiverError\n"
+        "for kind in ({'kind': 'envelope', 'key': 'k'}, {'kind': 'jwe', 'key': 'k', 'algorithm': 'dir'}):\n"
+        "    try: Decryption(kind, 'k' * 32)\n"
+        "    except ReceiverError as e: print(e)"
+    )
+    assert run(python, program).count("pip install 'posthouse-sdk[encryption]'") == 2

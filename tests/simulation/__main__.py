@@ -1,4 +1,4 @@
-"""Run histories: `python -m tests.simulation 300`, `1000-2000`, or `=17` for one; `make simulate` does it."""
+"""Run histories: `python -m tests.simulation 300`, `1000-2000`, `=17` or `17,4` for some; `make simulate` does it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 from tests.simulation import history
+from tests.simulation.scheduler import Endless, bounded
 
 
 def seeds_of(text: str) -> Sequence[int]:
-    """`300` is the first three hundred, `1000-2000` a range with both ends, `=17` one seed."""
-    if text.startswith("="):
-        return [int(text[1:])]
+    """`300` is the first three hundred, `1000-2000` a range with both ends, `=17` one seed, `17,4` these."""
+    if text.startswith("=") or "," in text:
+        return [int(seed) for seed in text.removeprefix("=").split(",")]
     first, dash, last = text.partition("-")
     return range(int(first), int(last) + 1) if dash else range(int(first))
 
@@ -25,8 +26,9 @@ def seeds_of(text: str) -> Sequence[int]:
 def judged(seed: int, tell: Callable[[str], None] | None = None) -> history.Verdict:
     """A history's verdict; one that breaks down is wrong, too."""
     try:
-        return history.run(seed, tell)
-    except Exception:
+        with bounded():
+            return history.run(seed, tell)
+    except (Exception, Endless):
         return history.Verdict(seed, traceback.format_exc(), 0, 0, 0)
 
 
@@ -41,7 +43,7 @@ def verdicts(seeds: Sequence[int], jobs: int, tell: Callable[[str], None] | None
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("seeds", nargs="?", default="100", help="a number, a range such as 1000-2000, or =17")
+    parser.add_argument("seeds", nargs="?", default="100", help="a number, a range such as 1000-2000, =17, or 17,4")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no further history after so long")
     parser.add_argument("--first", action="store_true", help="end at the first that is wrong")

@@ -18,6 +18,7 @@ from tests.fakes import EPOCH, Sent
 from tests.simulation.audience import Audience
 from tests.simulation.faults import Statement
 from tests.simulation.memory import too_much
+from tests.simulation.waiting import RowKey, Waiting
 
 from posthouse.adapters.memory import MemoryDatabase
 from posthouse.domain.delivery import (
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
 
 K = TypeVar("K")
 V = TypeVar("V")
-RowKey = tuple[int, EndpointId, EventId]
-
 FENCED: Final = frozenset({"journal", "recover_in_flight", "hasten_revoked", "expire_oldest"})
 OBEYED_SECONDS: Final = 3.0  # a change of configuration, by a process that nothing disturbs
 LOOKED_BACK: Final = 50  # events that are compared with what they were, at each commit
@@ -111,6 +110,7 @@ class Checker:
         self.repeatable: Counter[DeliveryKey] = Counter()  # what may be confirmed again, and how often
         self.accepted: dict[EventId, float] = {}
         self.changed_at: dict[EndpointId, float] = {}  # when an endpoint was last told to be left alone
+        self.waiting = Waiting()
         database.owed = self._owed = Touched(database.owed)
         database.attempts = self._attempts = Touched(database.attempts)
         database.effects = self._effects = Touched(database.effects)
@@ -440,9 +440,11 @@ class Checker:
         self.accepted.setdefault(event_id, self.world.now())
 
     def looks_at(self, process: Process) -> None:
-        """Nothing in memory is unbounded (7)."""
+        """Nothing in memory is unbounded (7), and nothing that is owed is forgotten (2)."""
         for what in too_much(process, self.world.sockets_max):
             self.wrong(f"process {process.number} has {what}")
+        for what in self.waiting.looks_at(process, self.rows, self.world.now()):
+            self.wrong(f"process {process.number}: {what}")
 
     def _partition_of(self, endpoint_id: EndpointId) -> int:
         return self.database.apps[self.database.endpoints[endpoint_id].app_id].partition

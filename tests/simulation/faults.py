@@ -61,6 +61,8 @@ class Weather(NamedTuple):
     exchange: float  # taken from, and given back, while its journal cannot write
     cut_off: float  # what it writes does not arrive, after an answer that was late
     hand_over: float
+    leaving: float  # as it sends to a target with a slow rate
+    flood: float  # all targets hang
     stream: float  # one event after the other, for one app
     join: float
     configure: float
@@ -89,6 +91,8 @@ class Weather(NamedTuple):
             exchange=0.0 if quiet else some(3.0, 0.4),
             cut_off=0.0 if quiet else some(3.0, 0.4),
             hand_over=0.0 if quiet else some(4.0, 0.6),
+            leaving=0.0 if quiet else some(4.0, 0.5),
+            flood=some(4.0, 0.4),
             stream=some(draw.choice((3.0, 8.0)), 0.7),
             join=0.0 if quiet else some(3.0, 0.7),
             configure=some(12.0, 0.7),
@@ -121,6 +125,7 @@ class Network:
         self._random = draw
         self._weather = weather
         self.trouble = True
+        self.doubt = 0.0  # how likely the answer to what a journal wrote is lost
         self.changes: Callable[[], int] = lambda: 0
         self.committed: Callable[[Statement], None] = lambda statement: None
 
@@ -151,10 +156,11 @@ class Network:
             raise StoreUnavailable("no connection")
         began = asyncio.get_running_loop().time()
         asked = elsewhere(self._serve(work, now))
-        if fate < weather.failing:
+        doubtful = self.trouble and operation == "journal" and draw.random() < self.doubt
+        if fate < weather.failing or doubtful:
             asked.add_done_callback(heard)
             await asyncio.sleep(draw.random() * weather.latency * 2)
-            if draw.random() < 0.5:
+            if not doubtful and draw.random() < 0.5:
                 asked.cancel()  # as where the server notices it, if it is not too late
             process.disturbed()
             raise (InDoubt if operation in WRITES else StoreUnavailable)("the connection died")
@@ -201,6 +207,8 @@ class Remote:
                 self._network.changes(),
                 asyncio.get_running_loop().time(),
             )
+            if name == "covered":
+                self._process.world.looked_up(self._process)
             if name == "settle_late":
                 self._process.settles_late([attempt.key for attempt, _ in args[0]])
             return await self._network.ask(self._process, name, lambda: method(*args, **options), now)

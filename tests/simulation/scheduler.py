@@ -12,11 +12,15 @@ import asyncio
 import contextvars
 import heapq
 import random
+import signal
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
-TURNS_MAX: Final = 20_000  # of the loop, in one moment
+TURNS_NOW_MAX: Final = 20_000  # of the loop, in one moment
+TURNS_MAX: Final = 2_000_000  # in one history, which takes some 25,000
+CPU_SECONDS_MAX: Final = 120.0  # of one history, which takes one or two
 
 _machine: contextvars.ContextVar[Machine | None] = contextvars.ContextVar("machine", default=None)
 
@@ -28,6 +32,7 @@ class Machine:
         self.dead = False
         self.stalled = False
         self.parked: list[asyncio.Handle] = []
+        self.buried: list[asyncio.Handle] = []  # kept: a task that is freed runs its `finally`, and the dead do nothing
         self._context = contextvars.copy_context()
         self._context.run(_machine.set, self)
 
@@ -61,9 +66,40 @@ def heard(task: asyncio.Task[Any]) -> None:
         task.exception()
 
 
+class Endless(KeyboardInterrupt):
+    """Something never gives back the loop. Of those exceptions that asyncio lets through a task."""
+
+
+@contextmanager
+def bounded(cpu_seconds: float = CPU_SECONDS_MAX) -> Iterator[None]:
+    """What takes more of this process's own time, however busy the machine is, raises Endless. In the main thread only."""
+
+    def end(*_: object) -> None:
+        raise Endless(f"something takes more than {cpu_seconds:g} s of the processor, and does not wait for anything")
+
+    before = signal.signal(signal.SIGVTALRM, end)
+    signal.setitimer(signal.ITIMER_VIRTUAL, cpu_seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+class SimTask(asyncio.Task[Any]):
+    """A set of tasks is ordered by their numbers, and not by where in memory they happen to be."""
+
+    def __init__(self, work: Coroutine[Any, Any, Any], number: int, **options: Any) -> None:
+        self._number = number
+        super().__init__(work, **options)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
 class SimLoop(asyncio.BaseEventLoop):
     """An event loop without a selector: nothing in it waits for the world outside. `order` draws the order of what is ready;
-    without it, that is first come, first served."""
+    without it, that is first come, first served. `turns` counts how often it went round."""
 
     _ready: deque[asyncio.Handle]
     _scheduled: list[asyncio.TimerHandle]
@@ -74,7 +110,13 @@ class SimLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._order = order
         self._seconds = 0.0
-        self._turns = 0  # in this moment
+        self._turns_now = 0  # in this moment
+        self._tasks = 0
+        self.turns = 0
+
+    def create_task(self, coro: Any, *, name: Any = None, context: Any = None) -> SimTask:
+        self._tasks += 1
+        return SimTask(coro, self._tasks, loop=self, name=name, context=context)
 
     def time(self) -> float:
         return self._seconds
@@ -95,13 +137,16 @@ class SimLoop(asyncio.BaseEventLoop):
                 continue
             if timer.when() > self._seconds:
                 self._seconds = timer.when()
-                self._turns = 0
+                self._turns_now = 0
             ready.append(timer)
         if not ready and not self._stopping:
             raise RuntimeError("every task waits for another: nothing will ever happen again")
-        self._turns += 1
-        if self._turns > TURNS_MAX:
+        self.turns += 1
+        self._turns_now += 1
+        if self._turns_now > TURNS_NOW_MAX:
             raise RuntimeError("something goes round and round, and time does not pass")
+        if self.turns > TURNS_MAX:
+            raise RuntimeError("there is no end of what is to be done")
         turn = list(ready)
         ready.clear()
         if self._order is not None and len(turn) > 1:
@@ -112,9 +157,11 @@ class SimLoop(asyncio.BaseEventLoop):
             machine = handle._context.get(_machine)  # type: ignore[attr-defined]
             if machine is None:
                 handle._run()
+            elif machine.dead:
+                machine.buried.append(handle)
             elif machine.stalled:
                 machine.parked.append(handle)
-            elif not machine.dead:
+            else:
                 handle._run()
 
     def _process_events(self, event_list: object) -> None:

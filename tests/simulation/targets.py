@@ -7,6 +7,7 @@ import bisect
 import json
 import math
 from collections import defaultdict, deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.fakes import Sent, answer, failure
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 
-FAILURES_MIN: Final = 8  # the circuit opens after four, with no more than three under way
+FAILURES_MIN: Final = 5  # the circuit opens after four, and as many more as are under way
 PROBE_SECONDS: Final = 0.4  # a little less than the first wait
 
 
@@ -64,6 +65,10 @@ class Targets:
         self._world = world
         self.moods: dict[EndpointId, str] = {}
         self.second_moods: dict[EndpointId, str] = {}
+        self.watched: dict[
+            EndpointId, Callable[[Process], float]
+        ] = {}  # asked once, how much longer its next request takes
+        self._longer: dict[EndpointId, float] = {}
         self._paces: defaultdict[EndpointId, _Pace] = defaultdict(_Pace)
         self._troubles: defaultdict[tuple[Process, str], _Trouble] = defaultdict(_Trouble)
         self._held: dict[tuple[Process, EndpointId], tuple[Any, float]] = {}  # in which lane, until when
@@ -74,6 +79,9 @@ class Targets:
     def started(self, process: Process, endpoint_id: EndpointId, path: str, taken_at: float) -> None:
         """Rate limits hold whoever owns a lane; what a target asks for holds its lane."""
         world = self._world
+        watched = self.watched.pop(endpoint_id, None)
+        if watched is not None:
+            self._longer[endpoint_id] = watched(process)
         if world.owner_of(endpoint_id) != process.owner:
             return  # it is taken for dead and does not know yet: nobody can know that of it
         limit = world.flows[endpoint_id].rate_limit
@@ -106,7 +114,11 @@ class Targets:
             trouble.failures = 0  # the circuit looks back no further, and the successes of then are forgotten below
         while trouble.successes and trouble.successes[0] < world.now() - 2 * CIRCUITS.window_seconds:
             trouble.successes.popleft()
-        if trouble.failures >= FAILURES_MIN + len(trouble.successes) and gap < PROBE_SECONDS and not world.weather.skew:
+        if (
+            trouble.failures >= FAILURES_MIN + world.concurrency_max + len(trouble.successes)
+            and gap < PROBE_SECONDS
+            and not world.weather.skew
+        ):
             world.checker.wrong(
                 f"{path[:38]} was down {trouble.failures} times in a row, and is asked again after {gap:.3f} s"
             )
@@ -142,7 +154,7 @@ class Targets:
         if mood == "broken":
             raise OSError("no file descriptor is left")
         world.checker.reaches(keys)
-        await asyncio.sleep(world.random.random() * 0.05)
+        await asyncio.sleep(world.random.random() * 0.05 + self._longer.pop(endpoint_id, 0.0))
         if mood == "slow":
             await asyncio.sleep(3.0)
         elif mood == "hanging":

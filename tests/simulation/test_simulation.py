@@ -35,10 +35,11 @@ def test_nothing_is_lost_and_little_repeated() -> None:
 
 
 def test_a_seed_is_one_history_and_others_are_others() -> None:
-    first = simulated(f"{SEED}-{SEED + 1}", "--digests").stdout.splitlines()
-    again = simulated(f"={SEED}", "--digests").stdout.splitlines()
+    """Nothing is left over from the histories before it, and where things are in memory does not count."""
+    first = simulated(f"{SEED},{SEED + 1},{SEED}", "--digests").stdout.splitlines()
+    alone = simulated(f"={SEED}", "--digests").stdout.splitlines()
     assert first[0].startswith(f"{SEED}: ")
-    assert first[0] == again[0]
+    assert first[0] == first[2] == alone[0]
     assert first[0].split()[1] != first[1].split()[1]
 
 

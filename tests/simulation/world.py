@@ -24,6 +24,7 @@ from posthouse.domain.errors import PosthouseError
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.grant import Grant
 from posthouse.domain.ids import AppId, EndpointId, EventId, GrantId, uuid7
+from posthouse.domain.limits import IN_FLIGHT_BYTES_MAX as BYTES_MAX_USUAL
 from posthouse.domain.limits import SOCKETS_MAX as SOCKETS_MAX_USUAL
 from posthouse.domain.operations import OPERATIONS_APP
 from posthouse.domain.order import line_of
@@ -36,7 +37,7 @@ APPS: Final = 4
 ENDPOINTS: Final = 2
 NEW_ENDPOINTS_MAX: Final = 3
 DELETED_MAX: Final = 2
-CONCURRENCY_MAX: Final = 3
+CONCURRENCY_MAX: Final = (3, 6)
 PATIENCE_SECONDS: Final = 20.0  # of a client
 ORDERINGS: Final = (Ordering.NONE, Ordering.KEY, Ordering.ENDPOINT)
 RETRY: Final = RetrySettings(schedule=(1.0,) * 100)
@@ -85,11 +86,13 @@ class World:
         self.network.committed = self.checker.committed
         self.network.changes = lambda: self.checker.audience.changes
         self.processes: list[Process] = []
-        self.budget = (SOCKETS_MAX, BYTES_MAX) if small_budget else None
+        # Where bytes are short, too, sockets never are.
+        self.budget = (SOCKETS_MAX, self.random.choice((BYTES_MAX, BYTES_MAX_USUAL))) if small_budget else None
         self.sockets_max = SOCKETS_MAX if small_budget else SOCKETS_MAX_USUAL
         self.owed_max = OWED_CAP if self.random.random() < 0.1 else 1_000_000
         self.canary_seconds = 60.0 if slow_limits else 6.0
-        self.concurrency_max = CONCURRENCY_MAX
+        self.concurrency_max = self.random.choice(CONCURRENCY_MAX)
+        self.looked_up: Callable[[Process], None] = lambda process: None  # as it is about to ask
         self.disturbed = 0.0
         self.keys: dict[EventId, tuple[AppId | None, str]] = {}
         self.published = 0
@@ -195,7 +198,7 @@ class World:
             url=f"https://example.com{path}",
             events=self.filters[endpoint_id],
             retry=RETRY if flow.exhausts is None else IMPATIENT,
-            concurrency=self.random.randint(CONCURRENCY_MAX - 1, CONCURRENCY_MAX),
+            concurrency=self.random.randint(self.concurrency_max - 1, self.concurrency_max),
             ordering=flow.ordering,
             rate_limit=flow.rate_limit,
             batch=flow.batch if self.random.random() < 0.8 else None,

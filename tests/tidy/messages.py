@@ -25,6 +25,7 @@ UNTOLD: Final = {
     errors.StoreUnavailable,
     errors.InDoubt,
     errors.StoreRejected,
+    errors.KeyReused,
     errors.NotOwner,
     errors.LogRewound,
     errors.SetupError,
@@ -33,6 +34,7 @@ UNTOLD: Final = {
 BOOTSTRAP: Final = PACKAGE / "bootstrap.py"
 ELSEWHERE: Final = (PACKAGE / "cli", PACKAGE / "config.py", BOOTSTRAP)
 SECRETS: Final = ROOT / "sdk" / "src" / "posthouse_sdk" / "signatures.py"
+ENCRYPTION: Final = ROOT / "sdk" / "src" / "posthouse_sdk" / "encryption"
 
 DEPTH_MAX: Final = 4
 HOLE: Final = "{}"
@@ -174,7 +176,9 @@ def answers() -> set[Text]:
     return {
         *Messages(paths).all(answered_errors()),
         *Messages([SECRETS]).all({"SecretError"}),
+        *Messages([*modules(ENCRYPTION), *modules(PACKAGE / "wire" / "encryption")]).all({"SettingError"}),
         *Messages([BOOTSTRAP]).returned("_why_not_ready"),
+        *Messages([BOOTSTRAP]).returned("_what_was_lost"),
     }
 
 

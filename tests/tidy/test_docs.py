@@ -12,7 +12,7 @@ from docs.generate import metric_families, pages, problem_codes, serve_flags, st
 from docs.text import LANGUAGES
 from tests.tidy.tree import PACKAGE, ROOT, modules, parsed
 
-from posthouse.adapters.system.telemetry import COUNTERS, GAUGES
+from posthouse.adapters.system.telemetry import CACHES, COUNTERS, GAUGES
 from posthouse.config import Settings
 from posthouse.domain.operations import TYPES
 
@@ -62,13 +62,38 @@ def test_every_operational_event_is_told_of_with_its_fields(language: str) -> No
 
 def test_every_gauge_is_watched() -> None:
     """A gauge that nobody feeds is in no scrape, whatever its text promises."""
-    watched = {
-        node.args[0].value
+    assert _watched("watch") == set(GAUGES) | set(COUNTERS)
+
+
+def test_every_cache_is_watched_and_stands_in_the_table_of_caches() -> None:
+    page = (DOCS / "internals" / "architecture.md").read_text("utf-8")
+    table = page[page.index("\n## Caches\n") : page.index("\n## Deviations")]
+    told = [
+        name for row in re.findall(r"^\| .*\| (`[^|]+) \|$", table, re.M)[1:] for name in re.findall(r"`(\w+)`", row)
+    ]
+    assert sorted(told) == sorted(CACHES)
+    assert _watched("watch_cache") == CACHES
+
+
+def test_every_function_that_remembers_is_a_cache_that_is_told_of() -> None:
+    page = (DOCS / "internals" / "architecture.md").read_text("utf-8")
+    for path in modules(PACKAGE):
+        remembering = [
+            node.name
+            for node in ast.walk(parsed(path))
+            if isinstance(node, ast.FunctionDef) and any("cache" in ast.unparse(d) for d in node.decorator_list)
+        ]
+        assert not remembering or f"`{path.relative_to(PACKAGE).as_posix()}`" in page, (path, remembering)
+
+
+def _watched(how: str) -> set[str]:
+    """The names that are watched by this method."""
+    return {
+        str(node.args[0].value)
         for path in modules(PACKAGE)
         for node in _calls(path)
-        if node.func.attr == "watch" and node.args and isinstance(node.args[0], ast.Constant)  # type: ignore[attr-defined]
+        if node.func.attr == how and node.args and isinstance(node.args[0], ast.Constant)  # type: ignore[attr-defined]
     }
-    assert watched == set(GAUGES) | set(COUNTERS)
 
 
 def _calls(path: Path) -> Iterator[ast.Call]:

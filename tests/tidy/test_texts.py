@@ -31,9 +31,18 @@ OPAQUE: Final = {
     "src/posthouse/api/problems.py:problem_bytes": "the error's own",
     "src/posthouse/intake/cloudevents.py:_json_payload": "another Invalid's own",
     "src/posthouse/intake/parse.py:_not_as_expected": "msgspec",
+    "src/posthouse/domain/formats.py:format_of": "msgspec",
+    "src/posthouse/wire/times.py:compile_time": "domain/occurrences.py, which raises it first",
+    "src/posthouse/wire/formats/formatter.py:try_out": "what cannot be sent even on trial; there is nothing else today",
     "src/posthouse/manage/endpoints.py:_check": "adapters/http/addresses.py, which raises it first",
     "src/posthouse/manage/flow_check.py:_target": "wire/target.py, which raises it first",
     "src/posthouse/manage/endpoints.py:secret_of": "the SDK's SecretError",
+    "src/posthouse/wire/encryption/compiled.py:_check_told": "wire/headers.py, which raises it first",
+    "src/posthouse/wire/encryption/compiled.py:compile_encryption": "the SDK's SettingError",
+    "src/posthouse/wire/signing/places.py:_put": "wire/headers.py, which raises it first",
+    "src/posthouse/wire/signing/places.py:sent_text": "wire/headers.py, which raises it first",
+    "src/posthouse/wire/signing/standard.py:__init__": "wire/headers.py, which raises it first",
+    "src/posthouse/wire/signing/standard.py:_key": "the SDK's SecretError",
 }
 # What pydantic finds wrong with Python objects, or with kinds of fields that no model has.
 NOT_JSON: Final = re.compile(

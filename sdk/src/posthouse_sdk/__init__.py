@@ -16,9 +16,11 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from posthouse_sdk.decryption import Decrypted, Decryption
     from posthouse_sdk.errors import (
         BodyNotJsonError,
         ClaimLostError,
+        DecryptionError,
         FutureTimestampError,
         MalformedBodyError,
         MalformedHeaderError,
@@ -72,11 +74,12 @@ if TYPE_CHECKING:
 
 # One line a module, sorted by module; a name stands once.
 _MODULES: Final = {
+    "decryption": ("Decrypted", "Decryption"),
     "errors": (
-        "BodyNotJsonError", "ClaimLostError", "FutureTimestampError", "MalformedBodyError", "MalformedHeaderError",
-        "MissingHeaderError", "NoMatchingSignatureError", "ParsedBodyError", "ReceiverError", "ReplayStoreError",
-        "ReserialisedBodyError", "SecretError", "SeveralEventsError", "StaleTimestampError", "VerificationError",
-        "WrongSecretKindError",
+        "BodyNotJsonError", "ClaimLostError", "DecryptionError", "FutureTimestampError", "MalformedBodyError",
+        "MalformedHeaderError", "MissingHeaderError", "NoMatchingSignatureError", "ParsedBodyError", "ReceiverError",
+        "ReplayStoreError", "ReserialisedBodyError", "SecretError", "SeveralEventsError", "StaleTimestampError",
+        "VerificationError", "WrongSecretKindError",
     ),
     "received": ("ReceivedEvent",),
     "receiving": ("Gate", "Receiver", "RetryLater"),
@@ -105,6 +108,9 @@ __all__ = [
     "ClaimLostError",
     "ClosedError",
     "ConfigurationError",
+    "Decrypted",
+    "Decryption",
+    "DecryptionError",
     "Event",
     "EventError",
     "EventType",

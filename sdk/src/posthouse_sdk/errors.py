@@ -10,6 +10,7 @@ Every text is fit for a log: none holds a secret or a part of one.
     ├── NoMatchingSignatureError    no signature fits a secret: the wrong secret, or the body is not what was sent
     │   ├── ReserialisedBodyError   the body was parsed and written anew on the way: the receiver's own fault
     │   └── WrongSecretKindError    signed with the other kind of key than the one that is given here
+    ├── DecryptionError             the signature is right, and the body does not open with any key given here
     ├── ParsedBodyError             (also a TypeError) the caller passed a parsed body instead of the raw bytes
     └── MalformedBodyError          the signature is right, and the body is not an event
         ├── BodyNotJsonError        it is not JSON: use `Webhook.check`
@@ -61,6 +62,10 @@ class ReserialisedBodyError(NoMatchingSignatureError):
 
 class WrongSecretKindError(NoMatchingSignatureError):
     """The request is signed with one kind of key only (`v1` or `v1a`), and no secret of that kind is given here."""
+
+
+class DecryptionError(VerificationError):
+    """The signature is right, and the body does not open: another key, or another shape than is configured here."""
 
 
 class ParsedBodyError(VerificationError, TypeError):

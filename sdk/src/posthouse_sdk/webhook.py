@@ -23,6 +23,7 @@ from posthouse_sdk.errors import (
 from posthouse_sdk.signatures import V1, V1A, Key, VerifyingKey, is_message_id, parse_secret, sign
 
 if TYPE_CHECKING:
+    from posthouse_sdk.decryption import Decrypt
     from posthouse_sdk.received import ReceivedEvent
 
 ID_HEADER: Final = "webhook-id"
@@ -47,12 +48,13 @@ class Webhook:
     """Verifies requests signed with any of some secrets, and signs requests for tests of receivers.
 
     `secrets` are `whsec_…` (shared), `whpk_…` (public key) or `whsk_…` (key pair); several are in force while a secret
-    is rotated. `tolerance` is how many seconds a request's timestamp may lie from `clock()` (unix seconds).
+    is rotated. `tolerance` is how many seconds a request's timestamp may lie from `clock()` (unix seconds). `decrypt` opens the
+    body of a request once it is verified (`posthouse_sdk.Decryption`): what is signed is the body as it was sent.
 
     Raises: SecretError for a secret that cannot be used.
     """
 
-    __slots__ = ("_clock", "_keys", "_tolerance")
+    __slots__ = ("_clock", "_decrypt", "_keys", "_tolerance")
 
     def __init__(
         self,
@@ -60,6 +62,7 @@ class Webhook:
         *,
         tolerance: float = TOLERANCE_SECONDS,
         clock: Callable[[], float] = time.time,
+        decrypt: Decrypt | None = None,
     ) -> None:
         self._keys: Final[tuple[Key, ...]] = tuple(
             parse_secret(text) for text in ([secrets] if isinstance(secrets, str) else secrets)
@@ -68,6 +71,7 @@ class Webhook:
             raise SecretError("a webhook needs at least one secret")
         self._tolerance: Final = tolerance
         self._clock: Final = clock
+        self._decrypt: Final = decrypt
 
     def unwrap(self, body: bytes | str, headers: Headers) -> ReceivedEvent[Any]:
         """The event of a request that one of the secrets signed, within the tolerance.
@@ -94,6 +98,10 @@ class Webhook:
 
         raw = _raw(body)
         message_id, timestamp = self._verified(raw, headers)
+        if self._decrypt is not None:
+            opened = self._decrypt(raw, headers)
+            raw = opened.body
+            headers = {name.lower(): value for name, value in headers.items()} | {"content-type": opened.content_type}
         return events_of(raw, headers, message_id, timestamp)
 
     def verify(self, body: bytes | str, headers: Headers) -> Any:
@@ -106,13 +114,15 @@ class Webhook:
         """
         raw = _raw(body)
         self.check(raw, headers)
+        if self._decrypt is not None:
+            raw = self._decrypt(raw, headers).body
         try:
             return json.loads(raw)
         except (ValueError, RecursionError) as error:
             raise BodyNotJsonError("the signature is right, but the body is not JSON: use check()") from error
 
     def check(self, body: bytes | str, headers: Headers) -> None:
-        """The same for a body of any kind: it is verified and not parsed.
+        """The same for a body of any kind: it is verified, and neither decrypted nor parsed.
 
         Raises: a subclass of VerificationError that names the cause.
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -43,6 +43,9 @@ from posthouse.api.resources import (
     traffic,
 )
 from posthouse.api.texts.accepted import language_of
+from posthouse.api.texts.catalogue import chinese
+from posthouse.domain.cache_use import CacheFacts, of_function
+from posthouse.domain.egress import AllowedEgress
 from posthouse.domain.errors import PosthouseError, QuotaExceeded
 from posthouse.domain.ids import AppId
 from posthouse.domain.limits import BODY_READ_SECONDS, RETENTION_DAYS
@@ -52,7 +55,7 @@ from posthouse.manage.authenticator import Authenticator
 from posthouse.manage.catalogue import EventTypes
 from posthouse.manage.deliveries import Deliveries
 from posthouse.manage.endpoint_keys import EndpointKeys
-from posthouse.manage.endpoints import CheckTarget, Endpoints
+from posthouse.manage.endpoints import NOTHING_ALLOWED, CheckTarget, Endpoints
 from posthouse.manage.grants import GrantBook
 from posthouse.manage.keys import Keys
 from posthouse.manage.replays import Replays
@@ -77,8 +80,9 @@ OPENAPI_PATH: Final = "/openapi.json"
 class Services:
     """What the API needs.
 
-    `metrics` gives the series and their content type; `ready` why this process cannot do its work, None if it can. `front`
-    wraps everything: the publish routes, which pass on what is not theirs.
+    `metrics` gives the series and their content type; `ready` why this process cannot do its work, None if it can, and
+    `warnings` the code and the words of what an operator must know of all the same. `front`
+    wraps everything: the publish routes, which pass on what is not theirs. `watch_cache` is told of the API's own caches.
     """
 
     event_types: EventTypes
@@ -98,7 +102,9 @@ class Services:
     cursor_key: bytes
     metrics: Callable[[], Awaitable[tuple[bytes, str]]]
     ready: Callable[[], Awaitable[str | None]]
+    warnings: Callable[[], Sequence[tuple[str, str]]] = tuple
     front: Callable[[App], App] | None = None
+    watch_cache: Callable[[str, Callable[[], CacheFacts]], None] = lambda _name, _read: None
     body_bytes_max: int = BODY_BYTES_MAX
     body_seconds: float = BODY_READ_SECONDS
 
@@ -119,11 +125,14 @@ class Services:
         cursor_key: bytes,
         metrics: Callable[[], Awaitable[tuple[bytes, str]]],
         ready: Callable[[], Awaitable[str | None]],
+        warnings: Callable[[], Sequence[tuple[str, str]]] = tuple,
         front: Callable[[App], App] | None = None,
+        watch_cache: Callable[[str, Callable[[], CacheFacts]], None] = lambda _name, _read: None,
         body_bytes_max: int = BODY_BYTES_MAX,
         body_seconds: float = BODY_READ_SECONDS,
         retention_days: int = RETENTION_DAYS,
         quota_refused: Callable[[AppId, QuotaExceeded], None] = lambda _app, _refusal: None,
+        egress: AllowedEgress = NOTHING_ALLOWED,
     ) -> Services:
         """Every use case over these ports."""
         authenticator = Authenticator(directory, clock)
@@ -131,7 +140,9 @@ class Services:
             event_types=EventTypes(directory, clock),
             apps=Apps(directory, clock, authenticator),
             grants=GrantBook(directory, grants, clock),
-            endpoints=Endpoints(directory, clock, check_target=check_target, quota_refused=quota_refused),
+            endpoints=Endpoints(
+                directory, clock, check_target=check_target, quota_refused=quota_refused, egress=egress
+            ),
             endpoint_keys=EndpointKeys(directory, clock),
             deliveries=Deliveries(directory, inspector, clock),
             replays=Replays(directory, replay_book, inspector, clock),
@@ -145,7 +156,9 @@ class Services:
             cursor_key=cursor_key,
             metrics=metrics,
             ready=ready,
+            warnings=warnings,
             front=front,
+            watch_cache=watch_cache,
             body_bytes_max=body_bytes_max,
             body_seconds=body_seconds,
         )
@@ -179,10 +192,14 @@ def build_app(services: Services) -> App:
     app.include_router(stream.routes(services.streams, cursors))
     app.include_router(keys.routes(services.keys, cursors))
     app.include_router(audit.routes(services.audit, cursors))
-    app.include_router(system.routes(services.metrics, services.ready))
+    app.include_router(system.routes(services.metrics, services.ready, services.warnings))
     app.include_router(documents.routes(lambda: made))
     document = openapi_document(app)
     made = CatalogueDocuments(services.event_types, services.clock, document)
+    services.watch_cache("documents", lambda: made.cached)
+    services.watch_cache("api_keys", lambda: services.authenticator.known_cached)
+    services.watch_cache("unknown_api_keys", lambda: services.authenticator.unknown_cached)
+    services.watch_cache("chinese_texts", of_function(chinese))
 
     async def openapi(_request: Request) -> Response:
         return Response(await made.openapi(), media_type="application/json")

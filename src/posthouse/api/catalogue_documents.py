@@ -14,6 +14,7 @@ import structlog
 from posthouse.api.asyncapi import asyncapi_document
 from posthouse.api.webhooks import with_webhooks
 from posthouse.domain.access import Principal
+from posthouse.domain.cache_use import CacheFacts, CacheUse
 from posthouse.domain.errors import StoreUnavailable
 from posthouse.domain.limits import DOCUMENT_LOOKED_AT_SECONDS, DOCUMENTS_CACHED_MAX
 from posthouse.manage.catalogue import EventTypes
@@ -38,6 +39,7 @@ class CatalogueDocuments:
         self._openapi = openapi
         self._openapi_told = _encode(openapi)
         self._made: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
+        self._use = CacheUse()
         self._making = asyncio.Lock()
         self._version = -1
         self._looked_at = -DOCUMENT_LOOKED_AT_SECONDS
@@ -56,6 +58,10 @@ class CatalogueDocuments:
         """AsyncAPI, of what the viewer sees; None is somebody without a key."""
         return await self._document("asyncapi", viewer, lambda types, cut: asyncapi_document(types, cut=cut))
 
+    @property
+    def cached(self) -> CacheFacts:
+        return self._use.facts(len(self._made))
+
     async def _document(
         self, kind: str, viewer: Principal | None, made_of: Callable[[Sequence[EventType], bool], dict[str, Any]]
     ) -> bytes:
@@ -69,8 +75,10 @@ class CatalogueDocuments:
         key = (kind, version, sight)
         made = self._made.get(key)
         if made is not None:
+            self._use.hits += 1
             self._made.move_to_end(key)
             return made
+        self._use.misses += 1
         async with self._making:
             if key not in self._made:
                 if names is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
@@ -142,14 +142,30 @@ class Connection(HttpToolsProtocol):
         taken.response_complete = True
         if self.transport.is_closing():
             return
-        lines = [b"%b: %b\r\n" % field for field in (*self.server_state.default_headers, *headers)]
-        if not taken.keep_alive:
-            lines.append(b"connection: close\r\n")
-        lines.append(b"content-length: %d\r\n\r\n" % len(body))
-        self.transport.write(b"".join([_STATUS_LINES[status], *lines, body]))
+        close = b"" if taken.keep_alive else b"connection: close\r\n"
+        self.transport.write(
+            b"%b%b%b%bcontent-length: %d\r\n\r\n%b"
+            % (
+                _STATUS_LINES[status],
+                _lines(self.server_state.default_headers),
+                _lines(headers),
+                close,
+                len(body),
+                body,
+            )
+        )
         if not taken.keep_alive:
             self.transport.close()
         self.on_response_complete()
+
+
+def _lines(headers: Headers) -> bytes:
+    return _lines_of(tuple(headers))
+
+
+@lru_cache(maxsize=16)  # uvicorn's own change with the second, and nearly all answers have the same
+def _lines_of(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 def expressing(express: Express | None) -> type[Connection]:

@@ -27,6 +27,7 @@ from posthouse.domain.errors import (
     Conflict,
     Forbidden,
     Invalid,
+    KeyReused,
     NotFound,
     PosthouseError,
     StoreUnavailable,
@@ -281,7 +282,10 @@ class PublishRoutes:
     async def _submit(self, reference: str | None, app: AppEntry | None, drafts: Sequence[Draft]) -> list[AppendResult]:
         if app is not None and app.quotas is not None:
             self._quotas.admit(app, events=len(drafts), size=sum(len(draft.payload) for draft in drafts))
-        results = await self._publisher.submit(0 if app is None else app.partition, drafts)
+        try:
+            results = await self._publisher.submit(0 if app is None else app.partition, drafts)
+        except KeyReused as error:
+            raise _key_reused() from error
         return self._accepted(reference, drafts, results)
 
     def _accepted(
@@ -294,12 +298,16 @@ class PublishRoutes:
                 self._catalogue.forget_app(reference)
                 raise _app_not_found(reference)
             if isinstance(result, Repeated) and result.fingerprint != draft.fingerprint:
-                raise Invalid(
-                    "this Idempotency-Key was used with another body within the last 24 hours; use a new key",
-                    path="Idempotency-Key",
-                    code="idempotency_key_reused",
-                )
+                raise _key_reused()
         return results
+
+
+def _key_reused() -> Invalid:
+    return Invalid(
+        "this Idempotency-Key was used with another body within the last 24 hours; use a new key",
+        path="Idempotency-Key",
+        code="idempotency_key_reused",
+    )
 
 
 def _problem(error: Exception, headers: Headers) -> tuple[int, Headers, bytes]:

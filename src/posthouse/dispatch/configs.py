@@ -7,6 +7,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
+from posthouse.domain.cache_use import CacheFacts, CacheUse
 from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.ids import AppId, EndpointId
 from posthouse.domain.limits import ROUTED_APPS_MAX
@@ -45,6 +46,8 @@ class Configs:
         self._shrunk = shrunk
         self._limit = limit
         self._routers: OrderedDict[AppId, Router] = OrderedDict()
+        self._use = CacheUse()
+        self._routes_use = CacheUse()
         self._loading: Counter[AppId] = Counter()
         self._forgotten = 0
         self._versions: dict[
@@ -57,6 +60,7 @@ class Configs:
         router = self._current(app_id)
         if router is None or router.config.version < version:
             return None
+        self._use.hits += 1
         self._routers.move_to_end(app_id)
         return router
 
@@ -77,6 +81,7 @@ class Configs:
         `needed` is how many apps, these among them, the caller uses right after: so many stay, if more than the limit.
         """
         found = await self._snapshot(app_ids)
+        self._use.misses += len(app_ids)
         loaded = {app_id: self._keep(app_id, found.get(app_id)) for app_id in app_ids}
         while len(self._routers) > max(self._limit, needed):
             self._routers.popitem(last=False)
@@ -100,7 +105,7 @@ class Configs:
             config = AppConfig(app_id=app_id, partition=-1, version=GONE_VERSION)
         elif known is not None and known.config.version > config.version:
             return known  # two loads overtook each other
-        router = self._routers[app_id] = Router(config)
+        router = self._routers[app_id] = Router(config, self._routes_use)
         self._routers.move_to_end(app_id)
         self._changed(config.endpoints)
         return router
@@ -163,6 +168,7 @@ class Configs:
             if router is None or router.endpoint(endpoint_id) is None:
                 missing.add(app_id)  # or the endpoint was created after its app was loaded here
             else:
+                self._use.hits += 1
                 known[app_id] = router
                 self._routers.move_to_end(app_id)
         if missing:
@@ -172,3 +178,15 @@ class Configs:
             # The newest there is now: one that was known before the load may have changed during it.
             found[endpoint_id] = self._routers.get(app_id, known[app_id]).endpoint(endpoint_id)
         return found
+
+    # For metrics
+
+    @property
+    def apps_cached(self) -> CacheFacts:
+        """Apps: a hit is one that was there as new as it was needed, a miss one that was loaded."""
+        return self._use.facts(len(self._routers))
+
+    @property
+    def routes_cached(self) -> CacheFacts:
+        """Event types of apps: a hit is one that was routed by before."""
+        return self._routes_use.facts(sum([router.routes for router in self._routers.values()]))

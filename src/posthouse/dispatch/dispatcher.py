@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Final
 
 from posthouse.dispatch.configs import Configs
 from posthouse.domain.delivery import Delivery, DeliveryClass, DeliveryKey
@@ -14,6 +15,8 @@ from posthouse.domain.order import UNORDERED, line_of
 from posthouse.lane.lanes import Lanes
 from posthouse.ports.clock import Clock
 from posthouse.settle.progress import Progress
+
+_LIVE: Final = DeliveryClass.LIVE
 
 
 class Dispatcher:
@@ -83,10 +86,10 @@ class Dispatcher:
                 epoch=epoch,
                 endpoint_id=endpoint.id,
                 number=1,
-                kind=DeliveryClass.LIVE,
+                kind=_LIVE,
                 offered_at=boot,
                 fresh=True,
                 row=False,
-                line=line_of(endpoint.ordering, event.key, DeliveryClass.LIVE) if endpoint.ordered else UNORDERED,
+                line=line_of(endpoint.ordering, event.key, _LIVE) if endpoint.ordered else UNORDERED,
             )
             self._lanes.offer(endpoint, delivery, crowd=crowd)

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from posthouse.dispatch.engine import Engine
 from posthouse.dispatch.janitor import Janitor
+from posthouse.domain.cache_use import of_function
+from posthouse.domain.occurrences import zone_of
+from posthouse.domain.redaction import pointer_tree
+from posthouse.intake.catalogue import CatalogueCache
 from posthouse.intake.publisher import Publisher
 from posthouse.ports.clock import Clock
 from posthouse.ports.telemetry import Telemetry
+from posthouse.wire.render import content_type_bytes
+from posthouse.wire.standard import to_the_second
 
 
 def watch(telemetry: Telemetry, engine: Engine, publisher: Publisher, janitor: Janitor, clock: Clock) -> None:
@@ -34,3 +40,17 @@ def watch(telemetry: Telemetry, engine: Engine, publisher: Publisher, janitor: J
     telemetry.watch("journal_unwritten_results", lambda: engine.journal.unwritten)
     telemetry.watch("event_loop_lag_seconds", lambda: janitor.late_seconds)
     telemetry.watch("oldest_snapshot_seconds", lambda: janitor.oldest_snapshot_seconds)
+
+
+def watch_caches(telemetry: Telemetry, engine: Engine, catalogue: CatalogueCache) -> None:
+    """The same for the caches on an event's way. Those at its ends, of the API and of the transport, are watched where they
+    are made."""
+    telemetry.watch_cache("app_configurations", lambda: engine.configs.apps_cached)
+    telemetry.watch_cache("routes", lambda: engine.configs.routes_cached)
+    telemetry.watch_cache("event_types", lambda: catalogue.types_cached)
+    telemetry.watch_cache("apps", lambda: catalogue.apps_cached)
+    telemetry.watch_cache("oauth2_tokens", lambda: engine.sender.tokens.cached)
+    telemetry.watch_cache("content_types", of_function(content_type_bytes))
+    telemetry.watch_cache("seconds", of_function(to_the_second))
+    telemetry.watch_cache("redaction_pointers", of_function(pointer_tree))
+    telemetry.watch_cache("time_zones", of_function(zone_of))

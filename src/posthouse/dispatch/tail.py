@@ -114,6 +114,8 @@ class Tails:
         self._tails: dict[int, _Tail] = {}
         self._left: dict[int, _End] = {}  # how far the logs of partitions reached that were ours
         self.rewinds = 0  # logs that were found to have lost their end
+        self.alarmed: Callable[[int, float], None] = lambda partition, last_seen_at: None
+        """Told of each of them, and when the newest event that was known of it had been appended."""
         self._offered_events = 0
         self._offered_bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -268,7 +270,7 @@ class Tails:
             while self._is_ours(tail) and await self._advance(tail):
                 pass
         except LogRewound as error:
-            self._alarm(tail, error)
+            self._alarm(tail.partition, tail.at, error)
             if self._is_ours(tail):
                 await self._rewound([tail.partition])
                 self._left.pop(tail.partition, None)  # it is known
@@ -342,12 +344,13 @@ class Tails:
         try:
             await self._require(tail.partition, left)
         except LogRewound as error:
-            self._alarm(tail, error)
+            self._alarm(tail.partition, left.at, error)
         tail.left = None
 
-    def _alarm(self, tail: _Tail, error: LogRewound) -> None:
+    def _alarm(self, partition: int, last_seen_at: float, error: LogRewound) -> None:
         self.rewinds += 1
-        log.critical("tail.log_rewound", partition=tail.partition, error=str(error))
+        log.critical("tail.log_rewound", partition=partition, error=str(error))
+        self.alarmed(partition, last_seen_at)
 
     async def _require(self, partition: int, end: _End) -> None:
         """Raises LogRewound where the log does not reach so far, or another event is there."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Final, assert_never
+from typing import Final
 
 import msgspec
 
@@ -56,17 +56,14 @@ def classify(result: Result) -> str:
 
     2xx confirms; 410 says the endpoint is gone; redirects are never followed, so they fail (Standard Webhooks).
     """
-    match result:
-        case Failure(fault=fault):
-            return fault.value
-        case Answer(status=status):
-            if 200 <= status < 300:
-                return CONFIRMED
-            if status == 410:
-                return GONE
-            return REDIRECT if 300 <= status < 400 else HTTP_STATUS
-        case _:
-            assert_never(result)
+    if isinstance(result, Failure):
+        return result.fault.value
+    status = result.status
+    if 200 <= status < 300:
+        return CONFIRMED
+    if status == 410:
+        return GONE
+    return REDIRECT if 300 <= status < 400 else HTTP_STATUS
 
 
 _OVERLOADED_STATUSES: Final = frozenset({429, 502, 503, 504})
@@ -77,8 +74,11 @@ _HOLDING_STATUSES: Final = frozenset({429, 503})
 
 
 def is_down(result: Result) -> bool:
-    """Whether the URL does not work: no complete answer came, or one that says so (5xx). Other answers are about the event."""
-    return isinstance(result, Failure) or result.status >= 500
+    """Whether the URL does not work: no complete answer came, or one that says so (5xx). Other answers are about the event, as
+    is what could not be made into a request."""
+    if isinstance(result, Failure):
+        return result.fault is not Fault.UNSENDABLE
+    return result.status >= 500
 
 
 def is_overloaded(result: Result) -> bool:

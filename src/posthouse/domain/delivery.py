@@ -48,7 +48,7 @@ class Delivery(msgspec.Struct, gc=False):
     is about to have, a row for it. `fresh` says that the partition's cursor still waits for it. `epoch` is the one under
     which it was taken on: what is recorded under another is not written. Deliveries of the same `line` go one after the
     other, in the order of their events; those of line 0 wait for nobody. `tried` has a bit for each of the endpoint's URLs
-    that this attempt was already made at.
+    that this attempt was already made at. `renewed` says that this attempt goes with a token that came after a 401.
     """
 
     event: Event
@@ -61,6 +61,7 @@ class Delivery(msgspec.Struct, gc=False):
     row: bool
     line: int = 0
     tried: int = 0
+    renewed: bool = False
 
     @property
     def key(self) -> DeliveryKey:
@@ -94,7 +95,7 @@ class Fate(StrEnum):
 
     SETTLED = "settled"  # nothing is owed any more
     OWED = "owed"  # it is a row now
-    AGAIN = "again"  # at once, at another of its URLs
+    AGAIN = "again"  # at once: at another of its URLs, or with another token
 
 
 class AttemptOutcome(StrEnum):
@@ -109,8 +110,11 @@ class AttemptOutcome(StrEnum):
         return self is not AttemptOutcome.FAILED
 
 
-class Attempt(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """One attempt on record. `sent` is False for a delivery given up without a request."""
+class Attempt(msgspec.Struct, frozen=True, gc=False):
+    """One attempt on record. `sent` is False for a delivery given up without a request.
+
+    Where one is made for each request it is made by position: Python calls with more than 15 keywords take 3 µs more.
+    """
 
     id: AttemptId
     partition: int

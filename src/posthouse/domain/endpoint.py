@@ -11,13 +11,18 @@ from enum import StrEnum
 
 import msgspec
 
+from posthouse.domain.authentication import Auth
 from posthouse.domain.circuit import HEALTHY, Health
+from posthouse.domain.egress import Tls
+from posthouse.domain.encryption import Encryption
+from posthouse.domain.formats import AnyFormat, Compression, Method
 from posthouse.domain.grant import NO_SHRINKAGE, Shrinkage
 from posthouse.domain.ids import AppId, EndpointId
 from posthouse.domain.limits import LANE_CONCURRENCY
 from posthouse.domain.named_keys import NO_KEYS, NamedKeys
 from posthouse.domain.redaction import RedactAnswer
 from posthouse.domain.retry import Retry, RetrySettings
+from posthouse.domain.signing import Signer
 
 
 class Timeouts(msgspec.Struct, frozen=True, gc=False):
@@ -54,10 +59,13 @@ class OnExhausted(StrEnum):
 
 
 class Format(StrEnum):
-    """How an event is written into a request."""
+    """How an event is written into a request: the kinds of `domain/formats.py`, each with the options that nobody set."""
 
     JSON = "json"  # the standard envelope; other content as it was published
     CLOUDEVENTS = "cloudevents"  # CloudEvents 1.0, structured; in a batch the batched mode
+    RAW = "raw"
+    XML = "xml"
+    FORM = "form"
 
 
 class Balance(StrEnum):
@@ -118,7 +126,17 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     equal_urls: tuple[EqualUrl, ...] = ()
     balance: Balance = Balance.WEIGHTED
     max_age: float | None = None  # seconds after its creation in which an event is worth sending
-    format: Format = Format.JSON
+    format: Format | AnyFormat = Format.JSON
+    method: Method = Method.POST
+    query: dict[str, str] = {}
+    compress: Compression | None = None
+    signing: tuple[Signer, ...] | None = None  # None: Standard Webhooks with the endpoint's own secret
+    encryption: Encryption | None = None
+    auth: Auth | None = None
+    tls: Tls | None = None
+    proxy: str = ""  # as the operator named it; empty: none
+    proxy_key: str = ""  # the key with `user:password` for it; empty: the operator's
+    source_address: str = ""
     redact_answer: RedactAnswer | None = None
     secrets: tuple[Secret, ...] = ()  # newest first; each one signs
     keys: NamedKeys = NO_KEYS  # the live texts of each, newest first; one that does not open is not there
@@ -129,6 +147,19 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     def ordered(self) -> bool:
         """Whether its deliveries may have to wait for each other."""
         return self.ordering is not Ordering.NONE
+
+    @property
+    def plain(self) -> bool:
+        """Whether its requests are those of the standard profile, which are made without detour."""
+        return (
+            (self.format is Format.JSON or self.format is Format.CLOUDEVENTS)
+            and self.method is Method.POST
+            and self.signing is None
+            and self.encryption is None
+            and self.compress is None
+            and not self.query
+            and not any("{" in value or "}" in value for _, value in self.headers)
+        )
 
 
 class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -150,7 +181,17 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     equal_urls: tuple[EqualUrl, ...] = ()
     balance: Balance = Balance.WEIGHTED
     max_age: float | None = None
-    format: Format = Format.JSON
+    format: Format | AnyFormat = Format.JSON
+    method: Method = Method.POST
+    query: dict[str, str] = {}
+    compress: Compression | None = None
+    signing: tuple[Signer, ...] | None = None  # None: Standard Webhooks with the endpoint's own secret
+    encryption: Encryption | None = None
+    auth: Auth | None = None
+    tls: Tls | None = None
+    proxy: str = ""
+    proxy_key: str = ""
+    source_address: str = ""
     redact_answer: RedactAnswer | None = None
 
     def endpoint(
@@ -191,6 +232,16 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
             balance=self.balance,
             max_age=self.max_age,
             format=self.format,
+            method=self.method,
+            query=self.query,
+            compress=self.compress,
+            signing=self.signing,
+            encryption=self.encryption,
+            auth=self.auth,
+            tls=self.tls,
+            proxy=self.proxy,
+            proxy_key=self.proxy_key,
+            source_address=self.source_address,
             redact_answer=self.redact_answer,
             secrets=secrets,
             keys=keys,

@@ -13,6 +13,7 @@ PosthouseError
 ├── StoreUnavailable  the database did not answer: our fault, never a target's     (503, exit 7)
 │   └── InDoubt       the connection died inside a commit: it may have happened
 ├── StoreRejected     the database refused these data (SQLSTATE class 22 or 23)
+│   └── KeyReused     an idempotency key of a batch was used for another event: nothing of the batch was appended
 ├── NotOwner          a request was not begun: its partition may be another process's by now; never a target's fault
 ├── LogRewound        the log is not the one that was read (a failover lost its end)
 └── SetupError        the installation cannot start as it is; the text says what to do (exit 1)
@@ -112,6 +113,10 @@ class StoreRejected(PosthouseError):
     """The store refused the data themselves; trying the same again cannot help."""
 
     code = "rejected_by_store"
+
+
+class KeyReused(StoreRejected):
+    """Of events that are appended together or not at all, one has an idempotency key that was used otherwise."""
 
 
 class NotOwner(PosthouseError):

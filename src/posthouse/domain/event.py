@@ -39,6 +39,7 @@ class Draft(msgspec.Struct, frozen=True, gc=False, kw_only=True, array_like=True
     depth: int = 0
     idempotency_key: str | None = None
     fingerprint: bytes = b""  # of the request body; compared where the idempotency key was seen before
+    together: bool = False  # of a batch: where its key was used otherwise, nothing of what is appended with it is
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from posthouse.domain.egress import Egress
 from posthouse.domain.endpoint import Timeouts
 
 
@@ -24,12 +25,14 @@ class Target(msgspec.Struct, frozen=True, gc=False):
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
-    """A request as bytes. `head` is everything from the request line through the blank line."""
+    """A request as bytes. `head` is everything from the request line through the blank line. `egress` is how its connection is
+    to be made, None where that is as for all others."""
 
     target: Target
     head: bytes
     body: bytes
     timeouts: Timeouts
+    egress: Egress | None = None
 
 
 class Timings(msgspec.Struct, frozen=True, gc=False):
@@ -73,11 +76,17 @@ class Fault(StrEnum):
     CONNECT_TIMEOUT = "connect_timeout"
     TLS_FAILED = "tls_failed"
     TLS_TIMEOUT = "tls_timeout"
+    TLS_PIN_MISMATCH = "tls_pin_mismatch"
+    PROXY_FAILED = "proxy_failed"
+    PROXY_TIMEOUT = "proxy_timeout"
     FIRST_BYTE_TIMEOUT = "first_byte_timeout"
     TOTAL_TIMEOUT = "total_timeout"
     CLOSED_EARLY = "closed_early"
     MALFORMED_RESPONSE = "malformed_response"
     HEADERS_TOO_LARGE = "headers_too_large"
+    OAUTH2_TOKEN_FAILED = "oauth2_token_failed"  # noqa: S105
+    OAUTH2_TOKEN_TIMEOUT = "oauth2_token_timeout"  # noqa: S105
+    UNSENDABLE = "unsendable"  # it cannot be made into a request for this endpoint: nothing was asked of the target
 
 
 class Failure(msgspec.Struct, frozen=True, gc=False):

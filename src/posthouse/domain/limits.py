@@ -83,6 +83,10 @@ OFFERED_EVENTS_MAX: Final = 2_000
 OFFERED_BYTES_MAX: Final = 16 * 1024 * 1024
 ROUTED_APPS_MAX: Final = 20_000
 
+# Signatures
+SIGNERS_MAX: Final = 8  # of one endpoint
+SIGNED_PARTS_MAX: Final = 32  # of one signature: its parts, components, claims, and what goes along
+
 # Lanes
 LANE_FRESH_MAX: Final = 256
 CROWD_ENDPOINTS_MIN: Final = 17  # an event for so many endpoints is a crowd, which others must not wait for
@@ -196,6 +200,16 @@ ENDPOINT_KEYS_MAX: Final = 16  # named keys of one endpoint
 ENDPOINT_KEY_BYTES_MAX: Final = 16 * 1024
 ENDPOINT_KEY_VERSIONS_MAX: Final = 4  # of one named key that are live at the same time
 
+CLIENT_CERTIFICATE_BYTES_MAX: Final = 16 * 1024  # PEM, with its intermediates
+CA_BYTES_MAX: Final = 64 * 1024  # PEM, of one endpoint
+PINS_MAX: Final = 10
+OAUTH2_PARAMS_MAX: Final = 16
+OAUTH2_TOKEN_BYTES_MAX: Final = 8 * 1024
+OAUTH2_TOKEN_SECONDS: Final = 300.0  # that a token lasts whose endpoint does not say
+OAUTH2_TOKEN_SECONDS_MAX: Final = 24 * 3600.0  # that a token is used
+OAUTH2_TOKENS_MAX: Final = 4_096  # in memory of one process
+TLS_CONTEXTS_MAX: Final = 64  # of endpoints with TLS settings of their own, kept ready in one process
+
 RATE_PER_SECOND_MAX: Final = 1_000_000
 RATE_INTERVAL_SECONDS_MAX: Final = 7 * 86_400.0  # of the slowest rate, between two requests
 RATE_BURST_REQUESTS_MAX: Final = 1_000_000
@@ -206,6 +220,14 @@ REQUEST_WAIT_MS_MAX: Final = 2_000  # as long as a delivery may be in its lane (
 FALLBACK_URLS_MAX: Final = 5
 EQUAL_URLS_MAX: Final = 8  # beside the endpoint's own
 URL_WEIGHT_MAX: Final = 1_000
+QUERY_PARAMETERS_MAX: Final = 32  # that an endpoint adds
+FORMAT_FIELDS_MAX: Final = 100  # of the body that an endpoint describes
+FORMAT_DEPTH_MAX: Final = 8
+MADE_BODY_BYTES_MAX: Final = (
+    4 * PAYLOAD_BYTES_MAX
+)  # of a body that is made of a payload: XML and forms say more than JSON
+REQUEST_HEAD_BYTES_MAX: Final = 16 * 1024  # of a request that is put together from what users and signers add
+COMPRESSED_BYTES_MIN: Final = 1_024  # a smaller body is not worth it
 MAX_AGE_SECONDS_MAX: Final = 365 * 86_400.0
 
 KEY_LENGTH_MIN: Final = 16

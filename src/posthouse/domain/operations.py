@@ -125,6 +125,34 @@ class QuotaReached(msgspec.Struct, frozen=True, kw_only=True):
     at: At
 
 
+class LogRewound(msgspec.Struct, frozen=True, kw_only=True):
+    """The log has lost its end: a standby was promoted that did not have everything. Events that were accepted are gone."""
+
+    app: Annotated[None, Meta(description="Null: it is about the whole installation.")] = None
+    partitions: Annotated[list[int], Meta(description="The partitions of which events are missing.")]
+    last_seen_at: Annotated[
+        datetime,
+        Meta(
+            description="When the newest event that had been read of them was published; the events around it may be gone."
+        ),
+    ]
+    at: At
+
+
+class ScheduleFailing(msgspec.Struct, frozen=True, kw_only=True):
+    """The event of a schedule was refused, after those before it were published. It is tried again, less and less often."""
+
+    app: Annotated[
+        str | None, Meta(description="The id of the app that its events are for; null where they are the platform's.")
+    ]
+    schedule: Annotated[str, Meta(description="The schedule's uid; its id where it has none.")]
+    type: Annotated[str, Meta(description="The type of its events.")]
+    scheduled_at: Annotated[datetime, Meta(description="When the event was due.")]
+    code: Annotated[str, Meta(description="Why it was refused, as a request to publish it would have been.")]
+    reason: Annotated[str, Meta(description="The same in words.")]
+    at: At
+
+
 Payload = (
     EndpointDisabled
     | EndpointRecovered
@@ -133,6 +161,8 @@ Payload = (
     | CircuitClosed
     | ReplayFinished
     | QuotaReached
+    | ScheduleFailing
+    | LogRewound
 )
 
 TYPES: Final[dict[str, type[Payload]]] = {
@@ -143,6 +173,8 @@ TYPES: Final[dict[str, type[Payload]]] = {
     "circuit.closed": CircuitClosed,
     "replay.finished": ReplayFinished,
     "quota.reached": QuotaReached,
+    "schedule.failing": ScheduleFailing,
+    "log.rewound": LogRewound,
 }
 """Every operational event's type, and what its data are."""
 
@@ -150,17 +182,20 @@ _NAMES: Final = {payload: name for name, payload in TYPES.items()}
 
 
 class News(msgspec.Struct, frozen=True):
-    """Something to tell the operators: about which app, perhaps about which of its endpoints, and the event's type and data."""
+    """Something to tell the operators: about which app (None: about none), perhaps about which of its endpoints, and the
+    event's type and data."""
 
-    app_id: AppId
+    app_id: AppId | None
     endpoint_id: EndpointId | None
     type: str
     data: bytes
 
     @property
     def key(self) -> str:
-        """What is told of one endpoint is in order, for a target that asks for order by key; else of one app."""
-        return format_id(APP, self.app_id) if self.endpoint_id is None else format_id(ENDPOINT, self.endpoint_id)
+        """What is told of one endpoint is in order, for a target that asks for order by key; else of one app, or one kind."""
+        if self.endpoint_id is not None:
+            return format_id(ENDPOINT, self.endpoint_id)
+        return self.type if self.app_id is None else format_id(APP, self.app_id)
 
 
 # What there is to tell. Times are unix seconds.
@@ -223,10 +258,33 @@ def quota_reached(app_id: AppId, *, quota: str, limit: float, at: float) -> News
     return _news(app_id, None, QuotaReached(app=format_id(APP, app_id), quota=quota, limit=limit, at=_time(at)))
 
 
+def schedule_failing(
+    app_id: AppId | None, *, schedule: str, event_type: str, scheduled_at: float, code: str, reason: str, at: float
+) -> News:
+    """`schedule` is what it is called by."""
+    return _news(
+        app_id,
+        None,
+        ScheduleFailing(
+            app=None if app_id is None else format_id(APP, app_id),
+            schedule=schedule,
+            type=event_type,
+            scheduled_at=_time(scheduled_at),
+            code=code,
+            reason=reason,
+            at=_time(at),
+        ),
+    )
+
+
+def log_rewound(partitions: Iterable[int], *, last_seen_at: float, at: float) -> News:
+    return _news(None, None, LogRewound(partitions=sorted(partitions), last_seen_at=_time(last_seen_at), at=_time(at)))
+
+
 # How it is told
 
 
-def is_told(app_id: AppId) -> bool:
+def is_told(app_id: AppId | None) -> bool:
     """Whether operators are told of what happens to an app: of every one but their own."""
     return app_id != OPERATIONS_APP
 
@@ -285,7 +343,7 @@ def _who(app_id: AppId, endpoint_id: EndpointId) -> dict[str, str]:
     return {"app": format_id(APP, app_id), "endpoint": format_id(ENDPOINT, endpoint_id)}
 
 
-def _news(app_id: AppId, endpoint_id: EndpointId | None, payload: Payload) -> News:
+def _news(app_id: AppId | None, endpoint_id: EndpointId | None, payload: Payload) -> News:
     return News(app_id, endpoint_id, _NAMES[type(payload)], _encode(payload))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from posthouse.domain.cache_use import CacheUse
 from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.event import is_type_name
 from posthouse.domain.ids import EndpointId
@@ -38,12 +39,14 @@ def matches_channels(endpoint: tuple[str, ...], event: tuple[str, ...]) -> bool:
 
 
 class Router:
-    """An `AppConfig` compiled for routing: by type once, then a look-up. Bounded, since types come from outside."""
+    """An `AppConfig` compiled for routing: by type once, then a look-up. Bounded, since types come from outside. `use` counts
+    the look-ups, of several routers together."""
 
-    __slots__ = ("_by_id", "_by_type", "config")
+    __slots__ = ("_by_id", "_by_type", "_use", "config")
 
-    def __init__(self, config: AppConfig) -> None:
+    def __init__(self, config: AppConfig, use: CacheUse | None = None) -> None:
         self.config = config
+        self._use = CacheUse() if use is None else use
         self._by_id = {endpoint.id: endpoint for endpoint in config.endpoints}
         self._by_type: dict[str, tuple[Endpoint, ...]] = {}
 
@@ -51,10 +54,18 @@ class Router:
         """The endpoint with this id, enabled or not."""
         return self._by_id.get(endpoint_id)
 
+    @property
+    def routes(self) -> int:
+        """How many types it has been compiled for."""
+        return len(self._by_type)
+
     def route(self, event_type: str, channels: tuple[str, ...]) -> tuple[Endpoint, ...]:
         """The enabled endpoints that the event reaches, in the order of their creation."""
         endpoints = self._by_type.get(event_type)
-        if endpoints is None:
+        if endpoints is not None:
+            self._use.hits += 1
+        else:
+            self._use.misses += 1
             endpoints = tuple(e for e in self.config.endpoints if e.enabled and matches_type(e.events, event_type))
             if len(self._by_type) >= ROUTES_CACHED_MAX:
                 self._by_type.clear()

@@ -7,6 +7,7 @@ from typing import Any, Final
 import jsonschema_rs
 import msgspec
 
+from posthouse.domain.cache_use import CacheFacts, CacheUse
 from posthouse.domain.errors import Invalid, NotFound
 from posthouse.ports.catalogue import AppEntry, Catalogue
 from posthouse.ports.clock import Clock
@@ -40,6 +41,8 @@ class CatalogueCache:
         self._auto_create = auto_create
         self._types: dict[str, _Type] = {}
         self._apps: dict[str, AppEntry] = {}
+        self._types_use = CacheUse()
+        self._apps_use = CacheUse()
         self._version = 0
         self._version_at = -VERSION_SECONDS
 
@@ -49,12 +52,19 @@ class CatalogueCache:
         if entry is not None and entry.quotas is not None:
             await self._fresh()
             entry = self._apps.get(reference)
-        return entry or await self._load_app(reference)
+        if entry is not None:
+            self._apps_use.hits += 1
+            return entry
+        self._apps_use.misses += 1
+        return await self._load_app(reference)
 
     def known_app(self, reference: str) -> AppEntry | None:
         """The app, where it is known and has no quotas: then nothing has to be looked up."""
         entry = self._apps.get(reference)
-        return entry if entry is not None and entry.quotas is None else None
+        if entry is None or entry.quotas is not None:
+            return None
+        self._apps_use.hits += 1
+        return entry
 
     async def _load_app(self, reference: str) -> AppEntry:
         version = self._version
@@ -85,7 +95,10 @@ class CatalogueCache:
         """
         await self._fresh()
         entry = self._types.get(event_type)
-        if entry is None:
+        if entry is not None:
+            self._types_use.hits += 1
+        else:
+            self._types_use.misses += 1
             entry = await self._load(event_type)
         if entry.archived:
             raise NotFound(
@@ -101,7 +114,16 @@ class CatalogueCache:
         entry = self._types.get(event_type)
         if entry is None or entry.archived:
             return False
+        self._types_use.hits += 1
         return entry.validator is None or bool(entry.validator.is_valid(msgspec.json.decode(payload)))
+
+    @property
+    def apps_cached(self) -> CacheFacts:
+        return self._apps_use.facts(len(self._apps))
+
+    @property
+    def types_cached(self) -> CacheFacts:
+        return self._types_use.facts(len(self._types))
 
     async def _fresh(self) -> None:
         now = self._clock.boot()

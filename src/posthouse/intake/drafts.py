@@ -99,6 +99,8 @@ class Drafter:
         payload: bytes,
         key: str | None = None,
         fingerprint: bytes = b"",
+        *,
+        together: bool = False,
     ) -> Draft:
         if event.idempotency_key is not None:
             # It goes with the event, whatever request brings it, and with whatever others.
@@ -116,6 +118,7 @@ class Drafter:
             expires_at=None if event.expires_at is None else event.expires_at.timestamp(),
             idempotency_key=key,
             fingerprint=fingerprint,
+            together=together,
         )
 
     async def _cloud_events(self, request: Request, events: Sequence[CloudEvent]) -> list[Draft]:
@@ -140,6 +143,7 @@ class Drafter:
                     app_uid=request.app_uid,
                     idempotency_key=key,
                     fingerprint=fingerprint,
+                    together=request.batch,
                     **draft_fields(event),
                 )
             )
@@ -156,7 +160,9 @@ class Drafter:
                 raise Invalid(f"is that of [{first}], too", path=f"[{index}].idempotency_key")
             await self._catalogue.check(event.type, payload, path=f"[{index}].data" if batch else "data")
             from_header = key if key is None or not batch else f"{key}\x1f{index}"
-            drafts.append(self._draft(request.app_id, request.app_uid, event, payload, from_header, fingerprint))
+            drafts.append(
+                self._draft(request.app_id, request.app_uid, event, payload, from_header, fingerprint, together=batch)
+            )
         return drafts
 
     async def _raw(self, request: Request) -> Draft:

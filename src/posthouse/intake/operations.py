@@ -11,14 +11,25 @@ import structlog
 from posthouse.domain.errors import Conflict, PosthouseError, QuotaExceeded
 from posthouse.domain.ids import APP, REPLAY, AppId, EventId, format_id
 from posthouse.domain.limits import NEWS_PENDING_MAX, QUOTA_APPS_MAX, QUOTA_TOLD_SECONDS
-from posthouse.domain.operations import News, draft_of_news, is_told, quota_reached, replay_finished
+from posthouse.domain.operations import (
+    News,
+    draft_of_news,
+    is_told,
+    log_rewound,
+    quota_reached,
+    replay_finished,
+    schedule_failing,
+)
 from posthouse.domain.replay import Replay
+from posthouse.domain.schedule import Schedule, idempotency_key_of
+from posthouse.domain.verdict import Refused
 from posthouse.intake.publisher import Publisher
 from posthouse.ports.clock import Clock
 
 log = structlog.get_logger()
 
 OWED_PER_ENDPOINT: Final = "owed_per_endpoint"
+REWOUND_SECONDS: Final = 1.0  # partitions whose logs are found to have lost their ends within it are told of together
 PARTITION: Final = 0
 """Where the operators' app is."""
 
@@ -27,7 +38,7 @@ class Operators:
     """Publishes operational events.
 
     `tell` has published when it returns. The others are for those who cannot wait: they never raise, and what the publisher
-    does not take is lost.
+    does not take is lost, but for what `log_rewound` says.
     """
 
     def __init__(self, publisher: Publisher, clock: Clock) -> None:
@@ -35,6 +46,8 @@ class Operators:
         self._clock = clock
         self._told: dict[tuple[AppId, str], float] = {}  # when (boot clock) a quota of an app was last told of
         self._telling: set[asyncio.Task[None]] = set()
+        self._rewound: dict[int, float] = {}  # partitions, and when the newest event that was seen of each was appended
+        self._rewinding: asyncio.Task[None] | None = None
 
     async def tell(self, news: News, *, once: str) -> None:
         """Publish, unless something was published under `once` within a day. Nothing is told of the operators' own app.
@@ -84,6 +97,43 @@ class Operators:
         )
         self._tell_soon(news, f"{news.type}/{name}")
 
+    def schedule_failing(self, schedule: Schedule, occurrence: float, refusal: Refused) -> None:
+        """The event of a schedule was refused, whose last one was not."""
+        news = schedule_failing(
+            schedule.app_id,
+            schedule=schedule.reference,
+            event_type=schedule.config.type,
+            scheduled_at=occurrence,
+            code=refusal.code,
+            reason=refusal.reason,
+            at=self._clock.now(),
+        )
+        self._tell_soon(news, f"{news.type}/{idempotency_key_of(schedule.id, int(occurrence))}")
+
+    def log_rewound(self, partition: int, last_seen_at: float) -> None:
+        """The log of a partition has lost its end. Told until it is stored: the store may be away again at such a time."""
+        self._rewound[partition] = max(last_seen_at, self._rewound.get(partition, 0.0))
+        if self._rewinding is None:
+            self._rewinding = asyncio.get_running_loop().create_task(self._tell_rewound())
+
+    async def _tell_rewound(self) -> None:
+        try:
+            while self._rewound:
+                await self._clock.sleep(REWOUND_SECONDS)
+                found = dict(self._rewound)
+                now = self._clock.now()
+                news = log_rewound(found, last_seen_at=max(found.values()), at=now)
+                try:
+                    await self.tell(news, once=f"{news.type}/{self._clock.new_id().hex()}")
+                except PosthouseError as error:
+                    log.warning("operations.not_told_yet", type=news.type, error=str(error))
+                    continue
+                for partition, last_seen_at in found.items():
+                    if self._rewound[partition] == last_seen_at:
+                        del self._rewound[partition]
+        finally:
+            self._rewinding = None
+
     def _tell_soon(self, news: News, once: str, *, failed: Callable[[], object] = lambda: None) -> bool:
         """False where too much is being told already, and this will not be."""
         if len(self._telling) >= NEWS_PENDING_MAX:
@@ -102,5 +152,9 @@ class Operators:
             log.warning("operations.not_told", type=news.type, error=str(error))
 
     async def close(self) -> None:
-        """Wait for what is being told."""
+        """Wait for what is being told; what could not be told by now is not."""
         await asyncio.gather(*self._telling, return_exceptions=True)
+        if self._rewinding is not None:
+            log.warning("operations.not_told", type="log.rewound", partitions=sorted(self._rewound))
+            self._rewinding.cancel()
+            await asyncio.gather(self._rewinding, return_exceptions=True)

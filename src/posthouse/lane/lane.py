@@ -16,7 +16,6 @@ from posthouse.lane.order import Queue
 from posthouse.lane.pace import Bucket, Concurrency
 from posthouse.send.peer import Peer
 from posthouse.send.sender import Told
-from posthouse.wire.batch import FRAME_BYTES, added_bytes
 
 Load = list[Delivery]
 """What goes in one request: one delivery, or a batch."""
@@ -211,13 +210,13 @@ class Lane:
         first = self.queue.take()
         load = [first]
         if (batch := self.endpoint.batch) is not None and not first.tried:
-            size = FRAME_BYTES + added_bytes(first.event, self.endpoint.format)
+            size = self.peer.frame_bytes() + self.peer.added_bytes(first.event)
             last = first
             while len(load) < batch.max_events:
                 following = self.queue.also(last)
                 if following is None or following.kind is not first.kind or following.tried:
                     break
-                size += added_bytes(following.event, self.endpoint.format)
+                size += self.peer.added_bytes(following.event)
                 if size > batch.max_bytes:
                     break
                 last = self.queue.take_also(last)

@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import TypeVar
 
 from posthouse.domain.access import Principal
+from posthouse.domain.cache_use import CacheFacts, CacheUse
 from posthouse.domain.errors import Unauthorised
 from posthouse.domain.limits import KEY_CACHED_SECONDS, KEY_LENGTH_MAX, KEYS_CACHED_MAX, UNKNOWN_KEY_CACHED_SECONDS
 from posthouse.ports.clock import Clock
@@ -31,12 +32,17 @@ class Authenticator:
         self._clock = clock
         self._known: dict[bytes, tuple[Principal, float]] = {}
         self._unknown: dict[bytes, float] = {}
+        self._known_use = CacheUse()
+        self._unknown_use = CacheUse()
         self._generation = 0
 
     def cached(self, token: str) -> Principal | None:
         """The holder, if this key was looked up lately."""
         found = self._known.get(key_hash(token))
-        return found[0] if found is not None and found[1] > self._clock.boot() else None
+        if found is None or found[1] <= self._clock.boot():
+            return None
+        self._known_use.hits += 1
+        return found[0]
 
     async def authenticate(self, token: str) -> Principal:
         """Raises Unauthorised for a key that nobody holds (any more), StoreUnavailable."""
@@ -46,8 +52,11 @@ class Authenticator:
         if len(token) > KEY_LENGTH_MAX:
             raise _unauthorised()
         hashed = key_hash(token)
+        self._known_use.misses += 1
         if self._unknown.get(hashed, 0.0) > self._clock.boot():
+            self._unknown_use.hits += 1
             raise _unauthorised()
+        self._unknown_use.misses += 1
         asked_at = self._clock.boot()
         generation = self._generation
         principal = await self._directory.principal(hashed)
@@ -61,6 +70,15 @@ class Authenticator:
         if principal is None:
             raise _unauthorised()
         return principal
+
+    @property
+    def known_cached(self) -> CacheFacts:
+        return self._known_use.facts(len(self._known))
+
+    @property
+    def unknown_cached(self) -> CacheFacts:
+        """Keys that nobody holds: asked of only where `known_cached` had none."""
+        return self._unknown_use.facts(len(self._unknown))
 
     def forget(self) -> None:
         """Keys changed: look every one up again."""

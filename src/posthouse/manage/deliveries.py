@@ -8,6 +8,7 @@ import msgspec
 
 from posthouse.domain.access import Principal
 from posthouse.domain.delivery import AttemptOutcome, DeliveryClass, OwedReason
+from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.errors import Invalid, NotFound
 from posthouse.domain.estimate import PACE_MINUTES, PACE_SECONDS_MAX, Pace, eta_seconds
 from posthouse.domain.event import JSON_CONTENT, Event
@@ -42,13 +43,15 @@ from posthouse.ports.inspect import (
     Span,
     Where,
 )
-from posthouse.wire.render import Renderer
+from posthouse.wire.message import Unsendable
+from posthouse.wire.renderer import AnyRenderer, renderer_of
 
 _SIGNATURE = b"webhook-signature"
 
 
 class RequestView(msgspec.Struct, frozen=True):
-    """A request as it was sent, without its signature, and with a mask over headers that look like credentials."""
+    """A request as it was sent, without its signature and what authenticates it, and with a mask over other headers that look
+    like credentials."""
 
     method: str
     url: str
@@ -260,8 +263,28 @@ def request_of(record: AttemptRecord) -> RequestView | None:
         id=facts.endpoint_id, app_id=facts.app_id, partition=event.partition, revision=facts.revision
     )
     replay = facts.kind == DeliveryClass.REPLAY.value
-    renderer = Renderer(endpoint, url=facts.url)
-    return view_of(renderer.render(event, now=facts.started_at, replay=replay), facts.url)
+    try:
+        request = shown_by(endpoint, url=facts.url).render(event, now=facts.started_at, replay=replay)
+    except (Invalid, Unsendable):
+        return None
+    return view_of(request, facts.url)
+
+
+def shown_by(endpoint: Endpoint, *, url: str) -> AnyRenderer:
+    """Makes the requests to an endpoint as they may be shown: as they are before they are encrypted, authenticated,
+    compressed and signed, so without keys; what chance decides is zero in them."""
+    shown = msgspec.structs.replace(
+        endpoint,
+        signing=None if endpoint.plain else (),
+        encryption=None,
+        compress=None,
+        auth=None,
+        tls=None,
+        proxy="",
+        proxy_key="",
+        source_address="",
+    )
+    return renderer_of(shown, random=bytes, url=url, checked=True)
 
 
 def view_of(request: Request, url: str) -> RequestView:

@@ -9,6 +9,9 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from posthouse.domain.authentication import Auth, OAuth2Auth
+from posthouse.domain.egress import Tls
+from posthouse.domain.encryption import Encryption
 from posthouse.domain.endpoint import (
     Balance,
     Batch,
@@ -22,6 +25,7 @@ from posthouse.domain.endpoint import (
 )
 from posthouse.domain.errors import Invalid
 from posthouse.domain.exchange import Target
+from posthouse.domain.formats import AnyFormat, Compression, Method
 from posthouse.domain.ids import ENDPOINT
 from posthouse.domain.limits import (
     CHANNELS_MAX,
@@ -36,6 +40,7 @@ from posthouse.domain.limits import (
 from posthouse.domain.redaction import RedactAnswer, check_redact_answer
 from posthouse.domain.retry import ATTEMPTS_MAX, RetrySettings
 from posthouse.domain.routing import is_pattern
+from posthouse.domain.signing import Signer
 from posthouse.manage.access import check_metadata, check_uid
 from posthouse.manage.flow_check import (
     check_batch,
@@ -78,7 +83,17 @@ class EndpointChange(msgspec.Struct, frozen=True, kw_only=True):
     equal_urls: tuple[EqualUrl, ...] | UnsetType | None = UNSET
     balance: Balance | UnsetType | None = UNSET
     max_age: float | UnsetType | None = UNSET
-    format: Format | UnsetType | None = UNSET
+    format: Format | AnyFormat | UnsetType | None = UNSET
+    method: Method | UnsetType | None = UNSET
+    query: dict[str, str] | UnsetType | None = UNSET
+    compress: Compression | UnsetType | None = UNSET
+    signing: tuple[Signer, ...] | UnsetType | None = UNSET
+    encryption: Encryption | UnsetType | None = UNSET
+    auth: Auth | UnsetType | None = UNSET
+    tls: Tls | UnsetType | None = UNSET
+    proxy: str | UnsetType | None = UNSET
+    proxy_key: str | UnsetType | None = UNSET
+    source_address: str | UnsetType | None = UNSET
     redact_answer: RedactAnswer | UnsetType | None = UNSET
 
     def given(self) -> dict[str, Any]:
@@ -137,6 +152,8 @@ def check_change(change: EndpointChange) -> list[NewTarget]:
     if change.fallback_urls:
         others = zip(change.fallback_urls, fallback_targets(change.fallback_urls), strict=True)
         targets += [NewTarget(path, url, target) for url, (path, target) in others]
+    if isinstance(change.auth, OAuth2Auth):
+        targets.append(NewTarget("auth.token_url", change.auth.token_url, _token_target(change.auth)))
     return targets
 
 
@@ -176,6 +193,13 @@ def enabled(old: StoredEndpoint, on: bool, *, now: float) -> StoredEndpoint:
     if not old.enabled:
         return old
     return msgspec.structs.replace(old, enabled=False, disabled_reason=BY_HAND, disabled_at=now)
+
+
+def _token_target(auth: OAuth2Auth) -> Target:
+    try:
+        return parse_target(auth.token_url)
+    except Invalid as error:
+        raise Invalid(str(error), path="auth.token_url") from None
 
 
 def _check_events(patterns: tuple[str, ...]) -> None:

@@ -11,7 +11,9 @@ import msgspec
 from msgspec import UNSET
 
 from posthouse.domain.access import Principal
+from posthouse.domain.authentication import OAuth2Auth
 from posthouse.domain.balance import urls_of
+from posthouse.domain.egress import AllowedEgress
 from posthouse.domain.endpoint import EndpointConfig, Secret
 from posthouse.domain.errors import Conflict, Invalid, NotFound, QuotaExceeded
 from posthouse.domain.ids import ENDPOINT, AppId, EndpointId, format_id, parse_id
@@ -29,6 +31,7 @@ from posthouse.manage.access import (
 )
 from posthouse.manage.endpoint_change import EndpointChange, NewTarget, changed, check_change
 from posthouse.manage.key_change import keys_given
+from posthouse.manage.speaking import check_egress
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import App, ChangeKeys, Directory, EndpointRevision, StoredEndpoint, StoredSecret
 from posthouse_sdk.errors import SecretError
@@ -41,10 +44,12 @@ EndpointCheck = Callable[[StoredEndpoint | None], None]
 """Objects to the endpoint as it is at the moment of the change (None: there is none) by raising."""
 
 _ENDPOINT: Final = "endpoint"
+NOTHING_ALLOWED: Final = AllowedEgress()
 
 
 class Endpoints:
-    """An administrator, or the app itself, manages its endpoints. `quota_refused` is told where a quota forbids one more."""
+    """An administrator, or the app itself, manages its endpoints. `quota_refused` is told where a quota forbids one more.
+    `egress` is what the operator lets endpoints ask for."""
 
     def __init__(
         self,
@@ -55,6 +60,7 @@ class Endpoints:
         random: Callable[[int], bytes] = secrets.token_bytes,
         endpoints_max: int = ENDPOINTS_PER_APP_MAX,
         quota_refused: Callable[[AppId, QuotaExceeded], None] = lambda _app, _refusal: None,
+        egress: AllowedEgress = NOTHING_ALLOWED,
     ) -> None:
         self._directory = directory
         self._clock = clock
@@ -62,6 +68,7 @@ class Endpoints:
         self._random = random
         self._endpoints_max = endpoints_max
         self._quota_refused = quota_refused
+        self._egress = egress
 
     async def page(
         self, principal: Principal, app: str, *, before: bytes, limit: int, enabled: bool | None = None
@@ -145,13 +152,13 @@ class Endpoints:
                 raise Moved
             if check is not None:
                 check(old)
-            return changed(old, whole, now=now)
+            return self._changed(principal, old, whole, now=now)
 
         for _ in range(TURNS_MAX):
             found = await self._directory.get_endpoint(owner.id, reference)
             if found is None and by_id:
                 break
-            await self._check(targets, known=() if found is None else urls_of(found.config))
+            await self._check(targets, known=() if found is None else _known(found.config))
             if found is None:
                 if check is not None:
                     check(None)
@@ -189,7 +196,7 @@ class Endpoints:
     ) -> StoredEndpoint:
         """Raises Invalid, NotFound, Conflict (the uid is taken), and what `check` does. Its named keys stay."""
         owner, endpoint = await self._find(principal, app, reference)
-        await self._check(check_change(change), known=urls_of(endpoint.config))
+        await self._check(check_change(change), known=_known(endpoint.config))
         now = self._clock.now()
         entry = audit(
             principal, f"{_ENDPOINT}.changed", format_id(ENDPOINT, endpoint.id), fields=sorted(change.given())
@@ -198,7 +205,7 @@ class Endpoints:
         def after(old: StoredEndpoint) -> StoredEndpoint:
             if check is not None:
                 check(old)
-            return changed(old, change, now=now)
+            return self._changed(principal, old, change, now=now)
 
         return self._there(
             await self._directory.change_endpoint(
@@ -275,7 +282,8 @@ class Endpoints:
     ) -> StoredEndpoint:
         endpoint_id = EndpointId(self._clock.new_id())
         blank = StoredEndpoint(id=endpoint_id, app_id=owner.id, config=EndpointConfig(url=""))
-        endpoint = msgspec.structs.replace(changed(blank, change, now=self._clock.now()), revision=1)
+        new = self._changed(principal, blank, change, now=self._clock.now())
+        endpoint = msgspec.structs.replace(new, revision=1)
         entry = audit(principal, f"{_ENDPOINT}.created", format_id(ENDPOINT, endpoint_id))
         try:
             stored = await self._directory.create_endpoint(
@@ -287,6 +295,14 @@ class Endpoints:
         if stored is None:
             raise app_not_found(app)
         return stored
+
+    def _changed(
+        self, principal: Principal, old: StoredEndpoint, change: EndpointChange, *, now: float
+    ) -> StoredEndpoint:
+        """Raises Invalid."""
+        new = changed(old, change, now=now)
+        check_egress(old.config, new.config, principal, self._egress)
+        return new
 
     async def _find(self, principal: Principal, app: str, reference: str) -> tuple[App, StoredEndpoint]:
         owner = await find_app(self._directory, principal, app)
@@ -308,6 +324,11 @@ class Endpoints:
     def _new_secret(self) -> Secret:
         key = generate_hmac_key(self._random(HMAC_KEY_BYTES))
         return Secret(key.version, key.raw)
+
+
+def _known(config: EndpointConfig) -> list[str]:
+    """The URLs that were judged as they were set."""
+    return [*urls_of(config), *([config.auth.token_url] if isinstance(config.auth, OAuth2Auth) else [])]
 
 
 def endpoint_not_found(reference: str) -> NotFound:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from secrets import token_bytes
 from typing import Any, Final
 
 import msgspec
@@ -10,21 +11,23 @@ import msgspec
 from posthouse.domain.access import Principal
 from posthouse.domain.callback import classify
 from posthouse.domain.endpoint import Endpoint
-from posthouse.domain.errors import Conflict, Overloaded
+from posthouse.domain.errors import Conflict, Invalid, Overloaded
 from posthouse.domain.event import JSON_CONTENT, Event
-from posthouse.domain.exchange import Answer, Result
+from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Fault, Result
 from posthouse.domain.ids import ENDPOINT, EventId, format_id
 from posthouse.domain.limits import TRIALS_AT_ONCE_MAX
 from posthouse.intake.parse import check_type
 from posthouse.manage.access import audit, find_app
-from posthouse.manage.deliveries import RequestView, view_of
+from posthouse.manage.deliveries import RequestView, shown_by, view_of
 from posthouse.manage.endpoints import endpoint_not_found
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Directory
 from posthouse.ports.store import Store
 from posthouse.ports.transport import Transport
+from posthouse.send.tokens import Tokens
 from posthouse.wire.answer import redacted_answer
-from posthouse.wire.render import Renderer
+from posthouse.wire.message import Unsendable
+from posthouse.wire.renderer import AnyRenderer, renderer_of
 
 TYPE: Final = "endpoint.test"
 DATA: Final = b'{"message":"This is a test. Nothing has happened."}'
@@ -84,21 +87,37 @@ class Trials:
                 created_at=now,
                 config_version=0,
             )
+            endpoint = endpoints[0]
             try:
-                request = Renderer(endpoints[0]).render(event, now=now, replay=False)
-            except ValueError as error:
+                renderer = renderer_of(endpoint, random=token_bytes, checked=True)
+                shown = shown_by(endpoint, url=endpoint.url).render(event, now=now, replay=False)
+            except (Invalid, ValueError) as error:
                 raise Conflict(f"the endpoint cannot be spoken to: {error}", code="endpoint_unusable") from error
             await self._directory.record(audit(principal, "endpoint.tested", format_id(ENDPOINT, found.id)))
-            result = await self._transport.send(request)
+            result = await self._send(renderer, endpoint, event, now)
         return Trial(
             event_id=event.id,
             type=event.type,
-            url=endpoints[0].url,
+            url=endpoint.url,
             at=now,
-            request=view_of(request, endpoints[0].url),
-            result=_shown(result, endpoints[0]),
+            request=view_of(shown, endpoint.url),
+            result=_shown(result, endpoint),
             reason=classify(result),
         )
+
+    async def _send(self, renderer: AnyRenderer, endpoint: Endpoint, event: Event, now: float) -> Result:
+        """With a new token where it takes one: a test says what holds now."""
+        token = None
+        if renderer.grant is not None:
+            bearer = await Tokens(self._transport, self._clock).bearer(renderer.grant, seconds=endpoint.timeouts.total)
+            if isinstance(bearer, Failure):
+                return bearer
+            token = bearer
+        try:
+            request = renderer.render(event, now=now, replay=False, token=token)
+        except Unsendable as error:
+            return Failure(Fault.UNSENDABLE, str(error), NO_TIMINGS)
+        return await self._transport.send(request)
 
     async def _sample(self, principal: Principal, type: str | None) -> bytes:
         """The first example of a type that the principal sees."""

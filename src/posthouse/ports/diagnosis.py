@@ -53,6 +53,13 @@ class Vacuum(msgspec.Struct, frozen=True):
     live_rows: int
 
 
+class Rewind(msgspec.Struct, frozen=True):
+    """A log that was found to have lost its end, as operators were told: how long ago, and of which partitions."""
+
+    seconds: float
+    partitions: tuple[int, ...]
+
+
 class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What the database told. `schema_trouble` is why its schema cannot be this program's."""
 
@@ -65,6 +72,7 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
     snapshots: tuple[Snapshot, ...] | None = None
     missing_days: dict[int, tuple[str, ...]] | None = None  # by days from today
     leases: tuple[Lease, ...] | None = None
+    rewinds: tuple[Rewind, ...] | None = None  # the newest first
     backlog: Backlog | None = None
     vacuum: Vacuum | None = None
     settings: dict[str, str] | None = None  # fsync, full_page_writes, synchronous_commit, max_connections

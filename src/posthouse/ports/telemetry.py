@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from posthouse.domain.cache_use import CacheFacts
+
 
 class Telemetry(Protocol):
     def published(self, count: int, size: int) -> None:
@@ -36,4 +38,8 @@ class Telemetry(Protocol):
 
         Raises ValueError for a name that the adapter does not know: a gauge is described where it is shown.
         """
+        ...
+
+    def watch_cache(self, name: str, read: Callable[[], CacheFacts]) -> None:
+        """Read what a cache holds and how it is used whenever it is asked for, as `watch` does."""
         ...

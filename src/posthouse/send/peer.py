@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from secrets import token_bytes
 
 import structlog
 
@@ -11,8 +12,9 @@ from posthouse.domain.circuit import DEFAULT_POLICY, Circuit, CircuitPolicy, Cir
 from posthouse.domain.delivery import Delivery, HealthTurn, OwedReason
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.errors import Invalid
+from posthouse.domain.event import Event
 from posthouse.domain.limits import HELD_TURN_SECONDS
-from posthouse.wire.render import Renderer
+from posthouse.wire.renderer import AnyRenderer, renderer_of
 
 log = structlog.get_logger()
 
@@ -68,6 +70,15 @@ class Peer:
     def _look(self) -> None:
         self.usable = any(route.renderer is not None for route in self.routes)
         self.calm = not self.held_until and all(route.circuit.closed for route in self.routes)
+
+    def frame_bytes(self) -> int:
+        """The body of a batch has so many bytes before it has any event."""
+        return next((route.renderer.frame_bytes for route in self.routes if route.renderer is not None), 0)
+
+    def added_bytes(self, event: Event) -> int:
+        """What an event adds to the body of a batch."""
+        renderer = next((route.renderer for route in self.routes if route.renderer is not None), None)
+        return len(event.payload) if renderer is None else renderer.added_bytes(event)
 
     # When it may be spoken to, and where
 
@@ -158,9 +169,9 @@ class Peer:
 _ORDER = {CircuitState.CLOSED: 0, CircuitState.HALF_OPEN: 1, CircuitState.OPEN: 2}
 
 
-def _compiled(endpoint: Endpoint, url: str) -> Renderer | None:
+def _compiled(endpoint: Endpoint, url: str) -> AnyRenderer | None:
     try:
-        return Renderer(endpoint, url=url)
+        return renderer_of(endpoint, random=token_bytes, url=url, checked=True)
     except (Invalid, ValueError) as error:
         log.error("endpoint.unusable", endpoint=endpoint.id.hex(), revision=endpoint.revision, error=str(error))
         return None

@@ -36,8 +36,9 @@ from posthouse.domain.delivery import (
 from posthouse.domain.endpoint import Endpoint, OnExhausted
 from posthouse.domain.errors import NotOwner, PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
-from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Result
+from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Fault, Request, Result
 from posthouse.domain.ids import AppId, AttemptId
+from posthouse.domain.order import UNORDERED
 from posthouse.domain.redaction import REDACTED
 from posthouse.ports.clock import Clock
 from posthouse.ports.store import LateResult, Store
@@ -46,9 +47,12 @@ from posthouse.ports.transport import Transport
 from posthouse.send.aftermath import follow
 from posthouse.send.owing import expiry, outcome_of, owed_after, owed_row
 from posthouse.send.peer import Peer
+from posthouse.send.tokens import Bearer, Tokens
 from posthouse.settle.journal import Journal
 from posthouse.wire.answer import redacted_answer, stored_body, stored_headers
 from posthouse.wire.batch import results_of
+from posthouse.wire.message import Unsendable
+from posthouse.wire.renderer import AnyRenderer
 
 log = structlog.get_logger()
 
@@ -57,6 +61,8 @@ CANCELLED: Final = "cancelled"
 REVOKED: Final = "revoked"
 BEHIND: Final = "behind"
 REFUSED: Final = "refused"
+UNAUTHORIZED: Final = 401
+TOTAL_SECONDS_MIN: Final = 0.001  # that are left to a request after its token
 NOBODY: Final = AppId(bytes(16))  # the app of a delivery whose event and endpoint are gone
 
 
@@ -69,6 +75,7 @@ class _Made(msgspec.Struct, frozen=True, gc=False):
     started_at: float
     ended_at: float
     before: Health  # of the endpoint, as the request began to end
+    reason: str  # as `classify` says
 
 
 class Told(msgspec.Struct, gc=False):
@@ -82,6 +89,7 @@ class Told(msgspec.Struct, gc=False):
 
 _SETTLED: Final = (Fate.SETTLED,)
 _OWED: Final = (Fate.OWED,)
+_CONFIRMED: Final = Confirm()
 
 
 class Sender:
@@ -108,6 +116,7 @@ class Sender:
         self._owner = owner
         self._disabled = disabled
         self._may_write = may_write
+        self.tokens = Tokens(transport, clock)
 
     async def attempt(self, peer: Peer, load: Sequence[Delivery]) -> Told:
         """Send these in one request and record what came of it, or first give up those that are not to be sent any more. Raises
@@ -115,7 +124,11 @@ class Sender:
         endpoint = peer.endpoint
         now = self._clock.now()
         if len(load) == 1:
-            over = await self._over(load[0], endpoint, now)
+            event = load[0].event
+            if event.app_id is not None and event.expires_at is None and endpoint.max_age is None:
+                over = None  # nearly all: nothing to look at, and so nothing to wait for
+            else:
+                over = await self._over(load[0], endpoint, now)
             if over is not None:
                 self.give_up(load[0], endpoint, over)
                 return Told(_SETTLED)
@@ -144,26 +157,40 @@ class Sender:
         endpoint, route, first = peer.endpoint, peer.routes[index], load[0]
         circuit, renderer = route.circuit, route.renderer
         assert renderer is not None, "such a route is not chosen"
-        replay = first.kind is DeliveryClass.REPLAY
-        request_id = None
-        if endpoint.batch is None and len(load) == 1:
-            request = renderer.render(first.event, now=started_at, replay=replay)
-        else:
-            request_id = self._clock.new_id()
-            events = [delivery.event for delivery in load]
-            request = renderer.render_batch(events, now=started_at, replay=replay, request_id=request_id)
-        ordered = any(delivery.line for delivery in load)
+        request_id = None if endpoint.batch is None and len(load) == 1 else self._clock.new_id()
+        ordered = first.line != UNORDERED if len(load) == 1 else any(delivery.line for delivery in load)
+        fence = self._fence(load) if ordered else None
+        bearer: Bearer | None = None
         token = circuit.began(started_at)
         try:
-            result = await self._transport.send(request, may_write=self._fence(load) if ordered else None)
+            if renderer.grant is not None:
+                bearer = await self.tokens.bearer(renderer.grant, seconds=endpoint.timeouts.total)
+            if isinstance(bearer, Failure):
+                result: Result = bearer
+            else:
+                request = self._rendered(renderer, load, request_id, started_at, bearer)
+                result = await self._transport.send(request, may_write=fence)
+        except Unsendable as error:
+            result = Failure(Fault.UNSENDABLE, str(error), NO_TIMINGS)
+            bad = self._unsendable(renderer, load, started_at)
+            if 0 < len(bad) < len(load):
+                circuit.ended(token, failed=None, now=self._clock.now())
+                made = _Made(
+                    route.url, result, request_id, started_at, self._clock.now(), peer.health, classify(result)
+                )
+                return await self._without(peer, load, bad, made)
         except BaseException:
             circuit.ended(token, failed=None, now=self._clock.now())
             raise
         now = self._clock.now()
-        down = is_down(result)
-        confirmed = classify(result) == CONFIRMED
+        verdict = classify(result)
+        confirmed = verdict == CONFIRMED  # such an answer has a status of 2xx, and says nothing else of the target
+        down = not confirmed and is_down(result)
+        overloaded = not confirmed and is_overloaded(result)
         again = False
-        if down and len(peer.routes) > 1:
+        if bearer is not None and isinstance(result, Answer) and result.status == UNAUTHORIZED:
+            again = self._renewed(renderer, bearer, load)
+        elif down and len(peer.routes) > 1:
             for delivery in load:
                 delivery.tried |= 1 << index
             # Of a partition that was lost meanwhile nothing more is sent: its successor does.
@@ -174,20 +201,20 @@ class Sender:
             token,
             confirmed=None if again else confirmed,
             down=down,
-            held_until=held_until(result, now=now),
+            held_until=None if confirmed else held_until(result, now=now),
             now=now,
         )
-        made = _Made(route.url, result, request_id, started_at, now, before)
+        made = _Made(route.url, result, request_id, started_at, now, before, verdict)
         if again:
             for delivery in load:
-                attempt = self._record_of(delivery, endpoint, AttemptOutcome.FAILED, classify(result), made)
+                attempt = self._record_of(delivery, endpoint, AttemptOutcome.FAILED, verdict, made)
                 self._journal.note(delivery, attempt, health=turn)
                 self._tell(attempt, delivery, now)
-            return Told([Fate.AGAIN] * len(load), result.timings.total_us / 1e6, is_overloaded(result))
+            return Told([Fate.AGAIN] * len(load), result.timings.total_us / 1e6, overloaded)
         late: list[LateResult] = []
         if request_id is None:
             fate = self._settle(peer, first, made, None, turn, late)
-            fates: Sequence[Fate] = _SETTLED if fate is Fate.SETTLED else _OWED
+            fates: Sequence[Fate] = _SETTLED if fate is _SETTLED[0] else _OWED
         else:
             body = result.body if isinstance(result, Answer) and confirmed else b""
             results = results_of(200, body, [delivery.event.id for delivery in load])
@@ -203,11 +230,72 @@ class Sender:
                     behind.add(delivery.line)
                 fates.append(fate)
         if late:
+            await self._settle_late(late, now)
+        return Told(fates, result.timings.total_us / 1e6, overloaded)
+
+    def _rendered(
+        self, renderer: AnyRenderer, load: Sequence[Delivery], request_id: bytes | None, now: float, bearer: str | None
+    ) -> Request:
+        """Raises Unsendable. What had to wait for a token has so much less time for itself."""
+        first = load[0]
+        replay = first.kind is DeliveryClass.REPLAY
+        if request_id is None:
+            request = renderer.render(first.event, now=now, replay=replay, token=bearer)
+        else:
+            events = [delivery.event for delivery in load]
+            request = renderer.render_batch(events, now=now, replay=replay, request_id=request_id, token=bearer)
+        if bearer is None:
+            return request
+        timeouts = request.timeouts
+        total = max(timeouts.total - (self._clock.now() - now), TOTAL_SECONDS_MIN)
+        return msgspec.structs.replace(request, timeouts=msgspec.structs.replace(timeouts, total=total))
+
+    def _renewed(self, renderer: AnyRenderer, bearer: Bearer, load: Sequence[Delivery]) -> bool:
+        """Whether these go again at once, with another token: the target refused this one. Each attempt does so once."""
+        grant = renderer.grant
+        assert grant is not None, "it brought the token"
+        assert isinstance(bearer, str), "there was an answer"
+        if any(delivery.renewed for delivery in load) or not self.tokens.refused(grant, bearer):
+            return False
+        if not all(map(self._journal.owns, load)):
+            return False
+        for delivery in load:
+            delivery.renewed = True
+        return True
+
+    def _unsendable(self, renderer: AnyRenderer, load: Sequence[Delivery], now: float) -> dict[int, str]:
+        """Which of a batch cannot be written, by their place in it, and why."""
+        bad: dict[int, str] = {}
+        for place, delivery in enumerate(load if len(load) > 1 else ()):
             try:
-                await self._store.settle_late(late, sender=self._owner, now=now)
-            except StoreUnavailable as error:
-                log.warning("sender.late_answer_lost", error=str(error))  # the rows fall due: repeats, no loss
-        return Told(fates, result.timings.total_us / 1e6, is_overloaded(result))
+                renderer.render_batch([delivery.event], now=now, replay=False, request_id=bytes(16))
+            except Unsendable as error:
+                bad[place] = str(error)
+        return bad
+
+    async def _without(self, peer: Peer, load: Sequence[Delivery], bad: dict[int, str], made: _Made) -> Told:
+        """Settle those of a batch that cannot be written; the others go again at once, but for those of the same lines, which
+        become rows in their order. Nothing was asked of the target."""
+        late: list[LateResult] = []
+        lines = {load[place].line for place in bad} - {UNORDERED}
+        fates = []
+        for place, delivery in enumerate(load):
+            if place in bad:
+                failed = msgspec.structs.replace(made, result=Failure(Fault.UNSENDABLE, bad[place], NO_TIMINGS))
+                fates.append(self._settle(peer, delivery, failed, None, None, late))
+            elif delivery.line in lines:
+                fates.append(self._settle(peer, delivery, made, BEHIND, None, late))
+            else:
+                fates.append(Fate.AGAIN if self._journal.owns(delivery) else Fate.SETTLED)
+        if late:
+            await self._settle_late(late, made.ended_at)
+        return Told(fates)
+
+    async def _settle_late(self, late: list[LateResult], now: float) -> None:
+        try:
+            await self._store.settle_late(late, sender=self._owner, now=now)
+        except StoreUnavailable as error:
+            log.warning("sender.late_answer_lost", error=str(error))  # the rows fall due: repeats, no loss
 
     def _fence(self, load: Sequence[Delivery]) -> Callable[[], bool]:
         """Whether these may still be written: the leases hold, and their partition was not handed over meanwhile."""
@@ -232,6 +320,8 @@ class Sender:
             owed: Owed | None = owed_row(
                 delivery, endpoint, number=delivery.number, due_at=math.inf, reason=OwedReason.BEHIND
             )
+        elif refused is None and made.reason == CONFIRMED:
+            decision, owed = _CONFIRMED, None
         else:
             decision = decide(
                 result,
@@ -241,10 +331,10 @@ class Sender:
                 now=now,
                 draw=self._clock.draw(),
                 blocks=endpoint.on_exhausted is OnExhausted.BLOCK and delivery.line != 0,
-                reason=refused,
+                reason=refused or made.reason,
             )
             owed = owed_after(delivery, endpoint, decision)
-        attempt = self._record_of(delivery, endpoint, outcome_of(decision), refused or classify(result), made, words)
+        attempt = self._record_of(delivery, endpoint, outcome_of(decision), refused or made.reason, made, words)
         effects: tuple[Effect, ...] = ()
         if health is not None or not isinstance(decision, Confirm | RetryAt):
             effects = follow(attempt, delivery.event.type, decision, made.before, health, now)
@@ -255,13 +345,11 @@ class Sender:
         if not ours and delivery.row:
             # The partition moved on while the request ran. Its row, if it still says that we are sending, is ours to settle.
             late.append((attempt, owed))
-        return Fate.SETTLED if owed is None else Fate.OWED
+        return (_SETTLED if owed is None else _OWED)[0]
 
     def _tell(self, attempt: Attempt, delivery: Delivery, now: float) -> None:
-        self._telemetry.attempt(
-            attempt.outcome.value, attempt.reason, delivery.kind.value, attempt.timings.total_us / 1e6
-        )
-        if attempt.outcome is AttemptOutcome.DELIVERED:
+        self._telemetry.attempt(attempt.outcome, attempt.reason, delivery.kind, attempt.timings.total_us / 1e6)
+        if attempt.reason == CONFIRMED:
             self._telemetry.delivered_after(now - delivery.event.created_at)
 
     async def _over(self, delivery: Delivery, endpoint: Endpoint, now: float) -> str | None:
@@ -346,25 +434,25 @@ class Sender:
             case _:
                 assert_never(result)
         return Attempt(
-            id=AttemptId(self._clock.new_id()),
-            partition=event.partition,
-            app_id=endpoint.app_id,
-            endpoint_id=endpoint.id,
-            event_id=event.id,
-            seq=event.seq,
-            number=delivery.number,
-            kind=delivery.kind,
-            outcome=outcome,
-            reason=reason,
-            revision=endpoint.revision,
-            url=endpoint.url if made is None else made.url,
-            started_at=self._clock.now() if made is None else made.started_at,
-            sent=result is not None,
-            status=None if result is None else result.status,
-            address="" if result is None else result.address,
-            timings=NO_TIMINGS if result is None else result.timings,
-            response_headers=headers,
-            response_body=body,
-            error=error,
-            request_id=None if made is None else made.request_id,
+            AttemptId(self._clock.new_id()),
+            event.partition,
+            endpoint.app_id,
+            endpoint.id,
+            event.id,
+            event.seq,
+            delivery.number,
+            delivery.kind,
+            outcome,
+            reason,
+            endpoint.revision,
+            endpoint.url if made is None else made.url,
+            self._clock.now() if made is None else made.started_at,
+            result is not None,
+            None if result is None else result.status,
+            "" if result is None else result.address,
+            NO_TIMINGS if result is None else result.timings,
+            headers,
+            body,
+            error,
+            None if made is None else made.request_id,
         )

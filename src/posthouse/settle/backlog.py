@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from posthouse.domain.delivery import Delivery, DeliveryKey, Line, Owed
+from posthouse.domain.delivery import Delivery, DeliveryKey, Line, Owed, OwedReason
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.errors import PosthouseError
 from posthouse.domain.event import Event
@@ -338,6 +338,10 @@ class Backlog:
                 # Memory took it while the page was being read, or it is not the first of its line.
                 if owed.line:
                     stopped.add(owed.line)
+                continue
+            if endpoint is None and owed.reason is OwedReason.IN_FLIGHT and owed.due_at > self._clock.now():
+                # Whoever handed it over still sends it, and puts on record what comes of that. By then it has.
+                self.owe(want.partition, want.endpoint_id, owed.due_at)
                 continue
             whole = (want.partition, want.endpoint_id, owed.line)
             if owed.line and endpoint is not None and (whole in self._rewritten or not self._in_turn(owed)):

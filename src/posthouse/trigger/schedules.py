@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -45,12 +45,22 @@ class ScheduleSource:
     What makes an occurrence one event: its id is on record before it is published, and is looked for in the log by whoever
     takes it after a crash, however much later; and its idempotency key, by which two that publish at the same time collapse.
     The log takes no id that is minutes old, so a process that was stopped longer than that publishes nothing afterwards.
+
+    `failing` is told the first refusal in a row of a schedule, with the occurrence.
     """
 
     kind: Final = "schedules"
 
-    def __init__(self, queue: ScheduleQueue, clock: Clock, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        queue: ScheduleQueue,
+        clock: Clock,
+        telemetry: Telemetry,
+        *,
+        failing: Callable[[Schedule, float, Refused], None] = lambda _schedule, _occurrence, _refusal: None,
+    ) -> None:
         self._queue = queue
+        self._failing = failing
         self._clock = clock
         self._telemetry = telemetry
         self.refusals = 0
@@ -91,5 +101,7 @@ class ScheduleSource:
                 case Refused(code=code, reason=reason):
                     self.refusals += 1
                     log.warning("schedule.refused", schedule=claim.schedule.reference, code=code, reason=reason)
+                    if claim.schedule.progress.failures == 0:
+                        self._failing(claim.schedule, claim.occurrence, verdict)
                 case _:
                     log.warning("schedule.postponed", schedule=claim.schedule.reference, reason=verdict.reason)

@@ -18,6 +18,8 @@ UNKNOWN_CONTENT: Final = "application/octet-stream"
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # HTAB, SP, VCHAR and obs-text without the C1 controls; ends are checked apart.
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
+_NOT_PLAIN: Final = re.compile(r"[^\x20-\x24\x26-\x7e]")
+_NOT_SPACED: Final = re.compile(r"[^\x21\x23\x24\x26-\x7e]")
 
 _FRAMING: Final = "it frames the request and is set by Posthouse"
 _CONNECTION: Final = "it belongs to the connection, which carries other requests too"
@@ -57,18 +59,12 @@ def check_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], 
     total = 0
     for name, value in headers:
         lower = name.lower()
-        if not _TOKEN.fullmatch(name) or len(name) > NAME_LENGTH_MAX:
-            raise _invalid(name, f"a header name is 1 to {NAME_LENGTH_MAX} letters, digits and !#$%&'*+-.^_`|~")
-        if lower in RESERVED:
-            raise _invalid(name, f"this header cannot be set: {RESERVED[lower]}")
+        _check_name(name)
         if lower.startswith(RESERVED_PREFIX):
             raise _invalid(name, "this header cannot be set: names with webhook- are kept for the signature")
         if lower in seen:
             raise _invalid(name, "this header is there twice")
-        if not _VALUE.fullmatch(value):
-            raise _invalid(name, "a header value holds Latin-1 characters only, and no line break or other control")
-        if value != value.strip(" \t"):
-            raise _invalid(name, "a header value neither begins nor ends with a space")
+        _check_value(name, value)
         seen.add(lower)
         checked.append((name, value))
         if len(checked) > HEADERS_MAX:
@@ -77,6 +73,40 @@ def check_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], 
         if total > HEADER_BYTES_MAX:
             raise _invalid(name, f"with this header they are more than {HEADER_BYTES_MAX} bytes together")
     return tuple(checked)
+
+
+def fault_of(name: str, value: str) -> str | None:
+    """What keeps a line out of a request head that Posthouse puts together, None where nothing does. It tells no value."""
+    try:
+        _check_name(name)
+        _check_value(name, value)
+    except Invalid as error:
+        return str(error)
+    return None
+
+
+def percent_encoded(value: str, *, spaces: bool = False) -> str:
+    """A text from an event as it can be in a header: `%` and all outside U+0020 to U+007E percent-encoded (UTF-8); with
+    `spaces` also the space and `"`, as the HTTP binding of CloudEvents has it (section 3.1.3.2)."""
+    return (_NOT_SPACED if spaces else _NOT_PLAIN).sub(_percent, value)
+
+
+def _percent(found: re.Match[str]) -> str:
+    return "".join([f"%{byte:02X}" for byte in found[0].encode("utf-8", "replace")])
+
+
+def _check_name(name: str) -> None:
+    if not _TOKEN.fullmatch(name) or len(name) > NAME_LENGTH_MAX:
+        raise _invalid(name, f"a header name is 1 to {NAME_LENGTH_MAX} letters, digits and !#$%&'*+-.^_`|~")
+    if name.lower() in RESERVED:
+        raise _invalid(name, f"this header cannot be set: {RESERVED[name.lower()]}")
+
+
+def _check_value(name: str, value: str) -> None:
+    if not _VALUE.fullmatch(value):
+        raise _invalid(name, "a header value holds Latin-1 characters only, and no line break or other control")
+    if value != value.strip(" \t"):
+        raise _invalid(name, "a header value neither begins nor ends with a space")
 
 
 def is_content_type(text: str) -> bool:

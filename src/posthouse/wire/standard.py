@@ -31,13 +31,15 @@ def envelope(event: Event) -> bytes:
     )
 
 
+@lru_cache(maxsize=64)  # events of one commit have one time, and each is asked for twice
 def timestamp(unix_seconds: float) -> bytes:
     """RFC 3339 in UTC with milliseconds, cut and not rounded: `2026-01-02T03:04:05.678Z`."""
     seconds, microseconds = divmod(round(unix_seconds * 1_000_000), 1_000_000)
-    return b"%b.%03dZ" % (_to_the_second(seconds), microseconds // 1_000)
+    return b"%b.%03dZ" % (to_the_second(seconds), microseconds // 1_000)
 
 
 @lru_cache(maxsize=64)  # events come many to the second
-def _to_the_second(unix_seconds: int) -> bytes:
+def to_the_second(unix_seconds: int) -> bytes:
+    """RFC 3339 without fraction and zone. Pure, and remembered."""
     year, *rest = time.gmtime(unix_seconds)[:6]  # strftime writes the year 985 with three digits
     return b"%04d-%02d-%02dT%02d:%02d:%02d" % (year, *rest)

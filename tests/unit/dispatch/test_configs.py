@@ -9,6 +9,7 @@ from tests.fakes import EPOCH, FakeClock, ScriptedStore, an_app, an_endpoint, un
 
 from posthouse.adapters.memory import MemoryDatabase
 from posthouse.dispatch.configs import Configs
+from posthouse.domain.cache_use import CacheFacts
 from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.grant import Shrinkage
 from posthouse.domain.ids import AppId, EndpointId
@@ -115,6 +116,19 @@ async def test_the_least_recently_used_leaves() -> None:
     await desk.configs.load([apps[3].app_id])
     known = [desk.configs.router(a.app_id) is not None for a in apps]
     assert known == [True, False, True, True, False]
+    assert desk.configs.apps_cached == CacheFacts(entries=3, hits=4, misses=4)
+
+
+@virtual_time
+async def test_routes_of_all_apps_are_counted_together() -> None:
+    desk = Desk()
+    apps = [an_app(an_endpoint(n), number=n) for n in (1, 2)]
+    desk.store.put(*apps)
+    loaded = await desk.configs.load([a.app_id for a in apps])
+    for event_type in ("order.created", "order.paid", "order.created"):
+        for router in loaded.values():
+            router.route(event_type, ())
+    assert desk.configs.routes_cached == CacheFacts(entries=4, hits=2, misses=4)
 
 
 @virtual_time

@@ -66,6 +66,7 @@ class Desk:
         self.prepares = 0
         self.fault: Exception | None = None
         self.gate = True
+        self.alarmed: list[tuple[int, float]] = []
         self.tails = Tails(
             self.log,
             clock,
@@ -78,6 +79,7 @@ class Desk:
             heads_seen=self.heads.append,
             ended=self.ended.append,
         )
+        self.tails.alarmed = lambda *told: self.alarmed.append(told)
         for partition in partitions:
             self.take(partition)
 
@@ -348,6 +350,7 @@ async def test_a_log_that_ends_before_what_was_read_is_noticed() -> None:
         desk.tails.offer(desk.append(range(1, 6)))
         desk.database.partitions[0].head = 3
         await until(lambda: desk.rewound == [0])
+        assert desk.alarmed == [(0, desk.handed[-1].created_at)]
 
 
 @pytest.mark.parametrize("how", ["lost connection", "offer"])
@@ -403,7 +406,7 @@ def test_a_partition_that_is_ours_again_is_compared_with_what_was_known_of_it(en
                 desk.tails.offer(desk.append([state.head + 1], tag=1))
                 await until(lambda: desk.tails.position(0) == state.head)
             alarms = [entry for entry in logs if entry["log_level"] == "critical"]
-            assert desk.tails.rewinds == len(alarms) == (end != "the same")
+            assert desk.tails.rewinds == len(alarms) == len(desk.alarmed) == (end != "the same")
             assert desk.rewound == [], "it was derived from this log, and goes on"
             assert desk.seqs[5:] == list(range(3, state.head + 1)), "what has those positions now is handed on"
 

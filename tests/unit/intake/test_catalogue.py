@@ -8,6 +8,7 @@ import pytest
 from tests.fakes import FakeClock, virtual_time
 
 from posthouse.adapters.memory import MemoryCatalogue, MemoryDatabase
+from posthouse.domain.cache_use import CacheFacts
 from posthouse.domain.errors import Invalid, NotFound
 from posthouse.domain.ids import APP, AppId, format_id, uuid7
 from posthouse.domain.quota import Quotas
@@ -68,6 +69,20 @@ async def test_an_app_is_asked_for_once() -> None:
         assert await desk.cache.app("acme") == AppEntry(app_id, 2, "acme")
         assert (await desk.cache.app(format_id(APP, app_id))).id == app_id
     assert len(desk.catalogue.asked) == 2
+    assert desk.cache.known_app("acme") is not None
+    assert desk.cache.known_app("other") is None  # nobody looked for it yet
+    assert desk.cache.apps_cached == CacheFacts(entries=2, hits=5, misses=2)
+
+
+@virtual_time
+async def test_what_is_asked_of_types_is_counted() -> None:
+    desk = Desk()
+    desk.put()
+    assert not desk.cache.passes("order.created", b"{}")  # not known without a look, which `check` then takes
+    await desk.check()
+    await desk.check()
+    assert desk.cache.passes("order.created", b"{}")
+    assert desk.cache.types_cached == CacheFacts(entries=1, hits=2, misses=1)
 
 
 @virtual_time

@@ -7,14 +7,18 @@ from typing import Final
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 from tests.fakes import EPOCH, FakeClock, FakeTelemetry, virtual_time
 
 from posthouse.adapters.memory import MemoryDatabase, MemoryLog, Step
 from posthouse.domain.errors import QuotaExceeded, StoreUnavailable
-from posthouse.domain.ids import REPLAY, AppId, EndpointId, JobId, format_id, uuid7
+from posthouse.domain.ids import REPLAY, AppId, EndpointId, JobId, ScheduleId, format_id, uuid7
 from posthouse.domain.limits import NEWS_PENDING_MAX
-from posthouse.domain.operations import OPERATIONS_APP, replay_finished
+from posthouse.domain.occurrences import Timing
+from posthouse.domain.operations import OPERATIONS_APP, LogRewound, ScheduleFailing, replay_finished
 from posthouse.domain.replay import Replay, ReplayState, Select, Wanted
+from posthouse.domain.schedule import Schedule, ScheduleConfig
+from posthouse.domain.verdict import Refused
 from posthouse.intake.operations import Operators
 from posthouse.intake.publisher import Publisher
 
@@ -99,6 +103,58 @@ async def test_the_end_of_a_replay_is_told_once() -> None:
     assert event.type == "replay.finished"
     told = msgspec.json.decode(event.payload)
     assert (told["replay"], told["state"], told["deliveries"]) == (format_id(REPLAY, replay.id), "finished", 7)
+
+
+@virtual_time
+async def test_logs_that_lost_their_ends_are_told_of_together_and_until_it_is_stored() -> None:
+    desk = Desk()
+
+    async def away(operation: str, step: Step) -> None:
+        raise StoreUnavailable("away")
+
+    desk.database.hook = away
+    for partition, at in ((7, EPOCH - 5), (3, EPOCH - 1), (7, EPOCH - 9)):
+        desk.operators.log_rewound(partition, at)
+    await asyncio.sleep(30)
+    assert desk.database.partitions[0].events == {}
+    desk.database.hook = None
+    await asyncio.sleep(2)
+    (event,) = desk.database.partitions[0].events.values()
+    assert (event.type, event.app_id, event.key) == ("log.rewound", OPERATIONS_APP, "log.rewound")
+    told = msgspec.json.decode(event.payload, type=LogRewound)
+    assert (told.app, told.partitions) == (None, [3, 7])
+    assert told.last_seen_at.timestamp() == EPOCH - 1
+    await asyncio.sleep(30)
+    assert len(desk.database.partitions[0].events) == 1
+    desk.operators.log_rewound(7, EPOCH)
+    await asyncio.sleep(2)
+    assert len(desk.database.partitions[0].events) == 2
+
+
+@virtual_time
+async def test_a_log_that_lost_its_end_keeps_nobody_from_ending() -> None:
+    desk = Desk()
+    desk.operators.log_rewound(7, EPOCH)
+    with capture_logs() as logs:
+        await desk.operators.close()
+    assert [(entry["event"], entry["partitions"]) for entry in logs] == [("operations.not_told", [7])]
+    await asyncio.sleep(2)
+    assert desk.database.partitions[0].events == {}
+
+
+@virtual_time
+async def test_an_occurrence_that_is_refused_is_told_once() -> None:
+    desk = Desk()
+    config = ScheduleConfig(timing=Timing(every=60), type="day.closed")
+    schedule = Schedule(id=ScheduleId(uuid7(4, 1)), config=config, uid="nightly", app_id=None)
+    for _ in range(2):
+        desk.operators.schedule_failing(schedule, EPOCH - 60, Refused("event_type_not_found", "there is none"))
+        await desk.operators.close()
+    (event,) = desk.database.partitions[0].events.values()
+    assert event.type == "schedule.failing"
+    told = msgspec.json.decode(event.payload, type=ScheduleFailing)
+    assert (told.app, told.schedule, told.type, told.code) == (None, "nightly", "day.closed", "event_type_not_found")
+    assert told.scheduled_at.timestamp() == EPOCH - 60
 
 
 @virtual_time

@@ -14,7 +14,15 @@ from tests.fakes import FakeClock, FakeTelemetry, VirtualLoop, until, virtual_ti
 from tests.making import app_of, draft, new_id
 
 from posthouse.adapters.memory import MemoryDatabase, MemoryLog
-from posthouse.domain.errors import Conflict, InDoubt, Overloaded, PosthouseError, StoreRejected, StoreUnavailable
+from posthouse.domain.errors import (
+    Conflict,
+    InDoubt,
+    KeyReused,
+    Overloaded,
+    PosthouseError,
+    StoreRejected,
+    StoreUnavailable,
+)
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.ids import AppId, EventId, uuid7
 from posthouse.domain.limits import FLUSH_BYTES_MAX, FLUSH_EVENTS_MAX, HANDED_BYTES_MAX
@@ -245,6 +253,21 @@ async def test_one_refused_group_never_fails_its_neighbours() -> None:
     assert refused == [6]
     assert len(desk.handed) == 1 + 8 * 2
     assert [e.seq for e in desk.handed] == list(range(1, 18)), "and leaves no gap"
+
+
+@virtual_time
+async def test_a_batch_with_a_key_that_was_used_otherwise_is_refused_alone_and_as_a_whole() -> None:
+    desk = Desk()
+    await desk.publisher.submit(0, [desk.draft(idempotency_key="k", fingerprint=b"f")])
+    desk.log.open.clear()
+    first = desk.submit(desk.draft())
+    await asyncio.sleep(0.1)
+    used = desk.draft(idempotency_key="k", fingerprint=b"g", together=True)
+    tasks = [desk.submit(desk.draft(), used if n == 1 else desk.draft()) for n in range(3)]
+    desk.log.open.set()
+    results = await asyncio.gather(first, *tasks, return_exceptions=True)
+    assert [n for n, result in enumerate(results) if isinstance(result, KeyReused)] == [2]
+    assert [e.seq for e in desk.handed] == list(range(1, 7)), "the others of its flush are there, and nothing of it"
 
 
 @virtual_time

@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from posthouse.domain.access import Principal
+from posthouse.domain.cache_use import CacheFacts
 from posthouse.domain.errors import StoreUnavailable, Unauthorised
 from posthouse.domain.limits import KEY_CACHED_SECONDS, KEY_LENGTH_MAX, KEYS_CACHED_MAX, UNKNOWN_KEY_CACHED_SECONDS
 from posthouse.manage.authenticator import Authenticator, key_hash
@@ -66,6 +67,7 @@ async def test_a_key_is_looked_up_once_and_again_after_a_while(
     keys.token = None
     with pytest.raises(Unauthorised):
         await authenticator.authenticate("good")
+    assert authenticator.known_cached == CacheFacts(entries=1, hits=2, misses=2)
 
 
 async def test_an_unknown_key_is_remembered_for_a_shorter_time(
@@ -75,6 +77,8 @@ async def test_an_unknown_key_is_remembered_for_a_shorter_time(
         with pytest.raises(Unauthorised):
             await authenticator.authenticate("new")
     assert keys.asked == 1
+    assert authenticator.known_cached == CacheFacts(entries=0, hits=0, misses=3)
+    assert authenticator.unknown_cached == CacheFacts(entries=1, hits=2, misses=1)
     keys.token = "new"
     now.at += UNKNOWN_KEY_CACHED_SECONDS
     assert await authenticator.authenticate("new") == ADMIN

@@ -342,6 +342,25 @@ async def test_what_nobody_can_receive_is_settled() -> None:
 
 
 @virtual_time
+async def test_what_a_predecessor_still_sends_to_a_deleted_endpoint_is_left_to_it_until_it_is_due() -> None:
+    async with running() as desk:
+        gone = an_endpoint(9)
+        sent = desk.row(gone, 1, due_in=30.0, reason=OwedReason.IN_FLIGHT, sender=b"another", told=False)
+        settled_late = desk.row(gone, 2, due_in=30.0, reason=OwedReason.IN_FLIGHT, sender=b"another", told=False)
+        waits = desk.row(gone, 3)
+        await until(lambda: [row.key for row, _ in desk.orphans] == [waits])
+        desk.settle(waits)
+        await asyncio.sleep(20)
+        del desk.database.owed[0, settled_late[0], settled_late[1]]
+        assert len(desk.orphans) == 1
+        asked = len(desk.store.wanted)
+        assert asked < 5, "nobody looks again and again"
+        await until(lambda: len(desk.orphans) == 2)
+        assert desk.orphans[1][0].key == sent
+        assert desk.clock.now() >= EPOCH + 30.0
+
+
+@virtual_time
 async def test_a_deleted_endpoint_with_many_rows_does_not_flood_the_journal() -> None:
     async with running(ONE) as desk:
         gone = [an_endpoint(n) for n in (8, 9)]

@@ -6,7 +6,7 @@
     another worker is at it             409, with Retry-After
     larger than is taken                413
     the data are not what their type says   422
-    the receiver's own fault            500: a handler failed, or the body was parsed on its way here
+    the receiver's own fault            500: a handler failed, the body was parsed on its way here, or no key of ours opens it
     not now                             503, with Retry-After: a handler said so, or the replay store is out of reach
 
 Everything but 2xx makes the sender try again: none of it is lost.
@@ -21,6 +21,7 @@ from math import ceil
 from typing import Final
 
 from posthouse_sdk.errors import (
+    DecryptionError,
     MalformedBodyError,
     MalformedHeaderError,
     MissingHeaderError,
@@ -79,7 +80,7 @@ class RetryLater(Exception):
 def status_of(error: VerificationError) -> int:
     """The status for a request that is not trusted, or not understood."""
     match error:
-        case ParsedBodyError() | ReserialisedBodyError() | SeveralEventsError():
+        case DecryptionError() | ParsedBodyError() | ReserialisedBodyError() | SeveralEventsError():
             return 500  # ours: once it is mended, the event shall come again
         case MissingHeaderError() | MalformedHeaderError() | MalformedBodyError():
             return 400

@@ -12,7 +12,7 @@ import secrets as randomness
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from posthouse_sdk.errors import ReceiverError, VerificationError
 from posthouse_sdk.received import Claimed, ReceivedEvent
@@ -21,6 +21,9 @@ from posthouse_sdk.receiving.steps import Call, Course, arun, is_async, run
 from posthouse_sdk.receiving.store import AnyReplayStore, Claim
 from posthouse_sdk.signatures import MESSAGE_ID_LENGTH_MAX, is_message_id
 from posthouse_sdk.webhook import TOLERANCE_SECONDS, Headers, Webhook
+
+if TYPE_CHECKING:
+    from posthouse_sdk.decryption import Decrypt
 
 BODY_BYTES_MAX: Final = 4 * 1024 * 1024
 SCOPE_LENGTH_MAX: Final = 100
@@ -37,6 +40,7 @@ class GateOptions(TypedDict, total=False):
     scope: str
     tolerance: float
     clock: Callable[[], float]
+    decrypt: Decrypt | None
     duplicate_status: int
     body_bytes_max: int
     new_token: Callable[[], str]
@@ -48,6 +52,7 @@ class Gate:
     `store` may be blocking or asynchronous; without one, every verified request is let in. `scope` keeps endpoints apart that
     share a store: an event that goes to two of them has the same id at both. `duplicate_status` answers a request whose event
     is confirmed already: a 2xx, so that the sender is done with it, or 409. `body_bytes_max` is what the integrations take.
+    `decrypt` opens encrypted bodies, once they are verified: a `Decryption`.
 
     Raises: SecretError for a secret that cannot be used, ReceiverError for anything else that will not do.
     """
@@ -60,6 +65,7 @@ class Gate:
         scope: str = "",
         tolerance: float = TOLERANCE_SECONDS,
         clock: Callable[[], float] = time.time,
+        decrypt: Decrypt | None = None,
         duplicate_status: int = 200,
         body_bytes_max: int = BODY_BYTES_MAX,
         new_token: Callable[[], str] = lambda: randomness.token_hex(16),
@@ -70,7 +76,7 @@ class Gate:
             )
         if scope and not (is_message_id(scope) and len(scope) <= SCOPE_LENGTH_MAX):
             raise ReceiverError(f"a scope is up to {SCOPE_LENGTH_MAX} visible ASCII characters without a full stop")
-        self.webhook: Final = Webhook(secrets, tolerance=tolerance, clock=clock)
+        self.webhook: Final = Webhook(secrets, tolerance=tolerance, clock=clock, decrypt=decrypt)
         self.body_bytes_max: Final = body_bytes_max
         self._store: Final[Any] = store
         self._store_is_async: Final = store is not None and is_async(store.claim)

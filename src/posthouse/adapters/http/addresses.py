@@ -14,6 +14,7 @@ import msgspec
 
 from posthouse.adapters.http.guard import Address, GuardPolicy, explain, parse_address, refusal, unmapped
 from posthouse.adapters.http.resolver import LookupFailed, Resolver
+from posthouse.domain.cache_use import CacheFacts, CacheUse
 from posthouse.domain.errors import Invalid
 from posthouse.domain.exchange import Fault
 
@@ -50,12 +51,16 @@ class AddressBook:
         self._policy = policy
         self._now = now
         self._entries: dict[str, _Entry] = {}
+        self._use = CacheUse()
         self._lookups: dict[str, asyncio.Task[tuple[str, ...] | Unusable]] = {}
 
     def known(self, host: str, now: float) -> tuple[str, ...] | None:
         """The judged addresses of a host, where they are at hand: the hot path."""
         entry = self._entries.get(host)
-        return entry.addresses if entry is not None and entry.expires_at > now else None
+        if entry is None or entry.expires_at <= now:
+            return None
+        self._use.hits += 1
+        return entry.addresses
 
     async def find(self, host: str) -> tuple[str, ...] | Unusable:
         """The judged addresses of a host, looked up if need be; the caller bounds the time.
@@ -65,6 +70,7 @@ class AddressBook:
         addresses = self.known(host, self._now())
         if addresses is not None:
             return addresses
+        self._use.misses += 1
         try:
             literal = parse_address(host)
         except ValueError as error:
@@ -100,6 +106,11 @@ class AddressBook:
         entry = self._entries.get(host)
         if entry is not None and address in entry.addresses:
             entry.addresses = (address, *(other for other in entry.addresses if other != address))
+
+    @property
+    def cached(self) -> CacheFacts:
+        """Hosts with their addresses: a miss is one that was looked up, waited for or read from its own name."""
+        return self._use.facts(len(self._entries))
 
     async def close(self) -> None:
         lookups = list(self._lookups.values())

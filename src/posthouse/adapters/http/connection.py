@@ -7,13 +7,14 @@ Sources: RFC 9112 (HTTP/1.1 messages; section 6.3 for where a body ends, 9.3 for
 from __future__ import annotations
 
 import asyncio
+import ssl
 from time import monotonic
 from typing import Final, Protocol, cast
 
 import httptools
 import msgspec
 
-from posthouse.adapters.http.reasons import OURS, errno_text
+from posthouse.adapters.http.reasons import OURS, errno_text, tls_text
 from posthouse.domain.exchange import Fault
 from posthouse.domain.limits import RESPONSE_HEADER_BYTES_MAX, RESPONSE_HEADERS_MAX, RESPONSE_READ_BYTES_MAX
 
@@ -34,17 +35,16 @@ CLOSED: Final = 4
 class PoolKey(msgspec.Struct, frozen=True):
     """All that two requests must have in common to share a connection.
 
-    The address is the pinned one. `verification` names how the certificate is judged. The last two wait for their
-    features: a request must never ride another tenant's client certificate, nor reach its target another way.
+    The address is the pinned one. `egress` is the identity of an endpoint's own way to connect (`Egress.identity`, a digest of
+    it and of the app), empty for the common one: a request never rides another tenant's client certificate, is never judged by
+    another's authorities or pins, and never reaches its target another way.
     """
 
     scheme: str
     host: str
     port: int
     address: str
-    verification: str = "system"
-    client_certificate: str = ""
-    proxy: str = ""
+    egress: str = ""
 
 
 class Broken(msgspec.Struct, frozen=True, gc=False):
@@ -337,6 +337,9 @@ class Connection(asyncio.Protocol):
             self.abort()
 
     def _closed_early(self, exc: Exception | None) -> Broken:
+        if isinstance(exc, ssl.SSLError) and self.first_byte_at == 0.0:
+            # With TLS 1.3 a client certificate is judged after we are done with the handshake.
+            return Broken(Fault.TLS_FAILED, f"TLS failed: {tls_text(exc)}", None, True)
         how = "the connection was closed" if exc is None else f"the connection broke ({errno_text(exc)})"
         if self.first_byte_at == 0.0:
             return Broken(Fault.CLOSED_EARLY, f"{how} before an answer", None, True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
+import sys
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import monotonic
@@ -13,11 +14,18 @@ from typing import Final
 import msgspec
 
 from posthouse.adapters.http.connection import Connection, Keeper, PoolKey
+from posthouse.adapters.http.proxy import Refused, tunnel
 from posthouse.adapters.http.reasons import errno_text, is_ours, tls_text
+from posthouse.adapters.http.ways import Way
+from posthouse.domain.egress import PinOf
+from posthouse.domain.errors import PosthouseError
 from posthouse.domain.exchange import Fault
+from posthouse.wire.certificates import digest_of
 
 # An address that swallows packets leaves time for the next one, but gets at least this much of what there is.
 CONNECT_SECONDS_MIN: Final = 1.0
+# A port is chosen as we connect, so that all of them serve for every target (ip(7)); Python names it from 3.12 on.
+_BIND_ADDRESS_NO_PORT: Final = 24
 
 
 class Dialled(msgspec.Struct, frozen=True):
@@ -64,7 +72,7 @@ class Dialler:
     async def dial(
         self,
         keys: list[PoolKey],
-        context: ssl.SSLContext | None,
+        way: Way,
         server_name: str,
         *,
         connect_seconds: float,
@@ -83,54 +91,88 @@ class Dialler:
             if left <= 0 and position:
                 break
             share = max(left / (len(keys) - position), min(left, CONNECT_SECONDS_MIN))
-            sock = await self._connect(key, share)
+            sock = await self._connect(key, way, share)
             connect_us = _microseconds(started)
             if isinstance(sock, NotDialled):
                 failed = NotDialled(sock.fault, sock.detail, sock.address, connect_us)
                 continue
             tls_started = monotonic()
-            connection = await self._open(sock, key, context, server_name, min(connect_seconds, deadline - tls_started))
-            tls_us = None if context is None else _microseconds(tls_started)
+            connection = await self._open(sock, key, way, server_name, min(connect_seconds, deadline - tls_started))
+            tls_us = None if way.context is None else _microseconds(tls_started)
             if isinstance(connection, NotDialled):
                 return NotDialled(connection.fault, connection.detail, connection.address, connect_us, tls_us)
             return Dialled(connection, connect_us, tls_us)
         return failed
 
-    async def _connect(self, key: PoolKey, seconds: float) -> socket.socket | NotDialled:
-        family = socket.AF_INET6 if ":" in key.address else socket.AF_INET
-        where = f"[{key.address}]:{key.port}" if family == socket.AF_INET6 else f"{key.address}:{key.port}"
+    async def _connect(self, key: PoolKey, way: Way, seconds: float) -> socket.socket | NotDialled:
+        """A socket connected to a key's address, through the proxy where there is one."""
+        if way.proxy is None:
+            return await self._reach(key.address, key.port, way.source_address, seconds)
+        deadline = monotonic() + seconds
+        sock = await self._reach(way.proxy_address, way.proxy.port, way.source_address, seconds)
+        if isinstance(sock, NotDialled):
+            # Where the proxy is, is the operator's business alone.
+            fault = Fault.PROXY_TIMEOUT if sock.fault is Fault.CONNECT_TIMEOUT else Fault.PROXY_FAILED
+            return NotDialled(fault, f"the proxy {way.proxy.name!r} does not accept connections", key.address)
+        try:
+            async with self.within(deadline - monotonic()):
+                await tunnel(sock, way.proxy, key.address, key.port)
+        except TimeoutError:
+            _close(sock)
+            detail = f"the proxy {way.proxy.name!r} made no connection within {seconds:.3g} s"
+            return NotDialled(Fault.PROXY_TIMEOUT, detail, key.address)
+        except (Refused, OSError) as error:
+            _close(sock)
+            if isinstance(error, OSError) and is_ours(error, sock.family):
+                raise
+            why = str(error) if isinstance(error, Refused) else errno_text(error)
+            return NotDialled(Fault.PROXY_FAILED, f"the proxy {way.proxy.name!r}: {why}", key.address)
+        except BaseException:
+            _close(sock)
+            raise
+        return sock
+
+    async def _reach(self, address: str, port: int, source: str, seconds: float) -> socket.socket | NotDialled:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        where = f"[{address}]:{port}" if family == socket.AF_INET6 else f"{address}:{port}"
+        if source and (":" in source) is not (family == socket.AF_INET6):
+            detail = f"{where} cannot be reached from {source}: one is IPv4 and the other IPv6"
+            return NotDialled(Fault.CONNECT_FAILED, detail, address)
         sock: socket.socket | None = None
         try:
             sock = socket.socket(family, socket.SOCK_STREAM)
             sock.setblocking(False)
+            if source:
+                _bind(sock, source)
             async with self.within(seconds):
-                await asyncio.get_running_loop().sock_connect(sock, (key.address, key.port))
+                await asyncio.get_running_loop().sock_connect(sock, (address, port))
         except TimeoutError as error:
             _close(sock)
             waited = f"connection to {where} not accepted within {seconds:.3g} s"
             detail = waited if error.errno is None else f"cannot connect to {where}: {errno_text(error)}"
-            return NotDialled(Fault.CONNECT_TIMEOUT, detail, key.address)
+            return NotDialled(Fault.CONNECT_TIMEOUT, detail, address)
         except OSError as error:
             _close(sock)
             if is_ours(error, family):
                 raise
             if isinstance(error, ConnectionRefusedError):
-                return NotDialled(Fault.CONNECT_FAILED, f"connection refused by {where}", key.address)
-            return NotDialled(Fault.CONNECT_FAILED, f"cannot connect to {where}: {errno_text(error)}", key.address)
+                return NotDialled(Fault.CONNECT_FAILED, f"connection refused by {where}", address)
+            return NotDialled(Fault.CONNECT_FAILED, f"cannot connect to {where}: {errno_text(error)}", address)
         except BaseException:
             _close(sock)
             raise
         return sock
 
     async def _open(
-        self, sock: socket.socket, key: PoolKey, context: ssl.SSLContext | None, server_name: str, seconds: float
+        self, sock: socket.socket, key: PoolKey, way: Way, server_name: str, seconds: float
     ) -> Connection | NotDialled:
         """Put our protocol on a connected socket, which it owns from here on."""
         loop = asyncio.get_running_loop()
         connection = Connection(key, loop, self._keeper)
+        context = way.context
         try:
             async with self.within(seconds):
-                await loop.create_connection(
+                transport, _ = await loop.create_connection(
                     lambda: connection, sock=sock, ssl=context, server_hostname=server_name if context else None
                 )
         except TimeoutError:
@@ -146,7 +188,33 @@ class Dialler:
         except BaseException:
             connection.abort()
             raise
+        mismatch = _pin_mismatch(transport, way) if context is not None and way.pins else None
+        if mismatch is not None:
+            connection.abort()
+            return NotDialled(Fault.TLS_PIN_MISMATCH, mismatch, key.address)
         return connection
+
+
+def _pin_mismatch(transport: asyncio.BaseTransport, way: Way) -> str | None:
+    """Why the target's certificate, which was verified, is none of the pinned ones."""
+    certificate = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    try:
+        if any(digest_of(certificate, of) == digest for of, digest in way.pins):
+            return None
+        is_now = b64encode(digest_of(certificate, PinOf.PUBLIC_KEY)).decode("ascii")
+    except ValueError:
+        return "the target's certificate cannot be read, so that no pin can be right"
+    return f"none of the pins is of the target's certificate; the SHA-256 of its public key is {is_now}"
+
+
+def _bind(sock: socket.socket, source: str) -> None:
+    """Raises: PosthouseError where this machine cannot connect from there: our fault."""
+    try:
+        if sys.platform == "linux":
+            sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
+        sock.bind((source, 0))
+    except OSError as error:
+        raise PosthouseError(f"this machine cannot connect from {source}: {errno_text(error)}") from error
 
 
 def _close(sock: socket.socket | None) -> None:

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from typing import Final
 
 from posthouse.adapters.http.connection import Connection, PoolKey
+from posthouse.domain.cache_use import CacheFacts, CacheUse
 
 IDLE_PER_KEY_MAX: Final = 128
 IDLE_MAX: Final = 1_024
@@ -25,15 +26,23 @@ class Pool:
         self._seconds_max = seconds_max
         self._by_key: dict[PoolKey, list[Connection]] = {}
         self._by_age: OrderedDict[Connection, None] = OrderedDict()
+        self._use = CacheUse()
 
     def __len__(self) -> int:
         return len(self._by_age)
+
+    @property
+    def cached(self) -> CacheFacts:
+        """Idle connections: a miss is a request that had to connect."""
+        return self._use.facts(len(self._by_age))
 
     def take(self, key: PoolKey) -> Connection | None:
         """Hand out an idle connection of exactly this key."""
         idle = self._by_key.get(key)
         if not idle:
+            self._use.misses += 1
             return None
+        self._use.hits += 1
         connection = idle.pop()
         del self._by_age[connection]
         if not idle:

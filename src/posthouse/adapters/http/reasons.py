@@ -38,11 +38,28 @@ def tls_text(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
         if error.reason == "WRONG_VERSION_NUMBER":
             return "the target does not speak TLS here: should the URL begin with http?"
+        if error.reason in _ALERTS:
+            return _ALERTS[error.reason]
         if error.reason:
             return short(error.reason.lower().replace("_", " "))
     if isinstance(error, ConnectionError) and error.errno is None:
         return "the connection was closed during the handshake"
     return f"{errno_text(error)} during the handshake"
+
+
+_ASKED: Final = "the target asks for a client certificate"
+_CLIENT_REFUSED: Final = "the target refuses the client certificate"
+_ALERTS: Final = {
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": _ASKED,
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": f"{_CLIENT_REFUSED} as expired",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": f"{_CLIENT_REFUSED} as revoked",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": _CLIENT_REFUSED,
+    "SSLV3_ALERT_BAD_CERTIFICATE": _CLIENT_REFUSED,
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": f"{_CLIENT_REFUSED} for its kind",
+    "TLSV1_ALERT_UNKNOWN_CA": f"{_CLIENT_REFUSED}: it does not know its authority",
+    "TLSV1_ALERT_PROTOCOL_VERSION": "the target speaks no version of TLS that we may use",
+}
+"""What a target tells of the other side's certificate is about ours (RFC 8446, section 6.2)."""
 
 
 def short(text: str) -> str:

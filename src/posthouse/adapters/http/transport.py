@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -13,9 +13,12 @@ from posthouse.adapters.http.connection import Connection, PoolKey
 from posthouse.adapters.http.dial import Dialler, NotDialled
 from posthouse.adapters.http.guard import GuardPolicy, parse_address
 from posthouse.adapters.http.pool import IDLE_MAX, IDLE_PER_KEY_MAX, IDLE_SECONDS_MAX, Pool
+from posthouse.adapters.http.proxy import Proxy
 from posthouse.adapters.http.reasons import short
 from posthouse.adapters.http.resolver import AresResolver, Resolver
 from posthouse.adapters.http.tls import client_context
+from posthouse.adapters.http.ways import Way, Ways
+from posthouse.domain.cache_use import CacheFacts
 from posthouse.domain.errors import NotOwner
 from posthouse.domain.exchange import Answer, Failure, Fault, Request, Result, Target, Timings
 
@@ -35,7 +38,7 @@ class HttpTransport:
     - A request on a kept connection costs one future: no task, no timer. One timer sweeps all connections every
       SWEEP_SECONDS, so limits on an established connection are kept to that precision.
     - A kept connection that died before any byte of an answer is replaced once; the target may see the request twice.
-    - Proxies in the environment are ignored.
+    - Proxies in the environment are ignored; a request goes through a proxy where its endpoint says so (`Request.egress`).
 
     Belongs to the event loop that it first sends on.
     """
@@ -46,16 +49,22 @@ class HttpTransport:
         *,
         resolver: Resolver | None = None,
         ca_file: Path | None = None,
+        proxies: Mapping[str, Proxy] | None = None,
+        source_addresses: Collection[str] = (),
         idle_per_key_max: int = IDLE_PER_KEY_MAX,
         idle_max: int = IDLE_MAX,
         idle_seconds_max: float = IDLE_SECONDS_MAX,
     ) -> None:
-        """`ca_file`: certificate authorities (PEM) trusted besides the system's.
+        """`ca_file`: certificate authorities (PEM) trusted besides the system's. `proxies` and `source_addresses` are
+        those that endpoints may name.
 
         Raises: SetupError where `ca_file` cannot be used.
         """
-        self.addresses = AddressBook(resolver if resolver is not None else AresResolver(), policy)
-        self._context = client_context(ca_file)
+        asked = resolver if resolver is not None else AresResolver()
+        self.addresses = AddressBook(asked, policy)
+        self._in_the_clear = Way()
+        self._over_tls = Way(client_context(ca_file))
+        self._ways = Ways(asked, ca_file, proxies=proxies or {}, sources=source_addresses)
         self._pool = Pool(per_key_max=idle_per_key_max, total_max=idle_max, seconds_max=idle_seconds_max)
         self._dialler = Dialler(self)
         self._open: set[Connection] = set()
@@ -83,14 +92,25 @@ class HttpTransport:
             if isinstance(found, Unusable):
                 return self._failed(request, started, found.fault, found.detail, Timings(dns_us=dns_us))
             addresses = found
+        egress = "" if request.egress is None else request.egress.identity
         for address in addresses:
-            connection = self._pool.take(PoolKey(target.scheme, target.host, target.port, address))
+            connection = self._pool.take(PoolKey(target.scheme, target.host, target.port, address, egress))
             if connection is not None:
                 result = await self._exchange(connection, request, started, dns_us, None, None, may_write)
                 if result is not None:
                     return result
                 break
         return await self._send_anew(request, started, addresses, dns_us, may_write)
+
+    @property
+    def idle_cached(self) -> CacheFacts:
+        """Idle connections to targets."""
+        return self._pool.cached
+
+    @property
+    def contexts_cached(self) -> CacheFacts:
+        """TLS contexts of endpoints with settings of their own."""
+        return self._ways.contexts.cached
 
     async def close(self) -> None:
         """Close every connection. Requests under way raise RuntimeError."""
@@ -106,6 +126,7 @@ class HttpTransport:
                 async with asyncio.timeout(CLOSE_SECONDS_MAX):
                     await self._all_lost.wait()
         finally:
+            await self._ways.close()
             await self.addresses.close()
 
     # One request.
@@ -183,11 +204,19 @@ class HttpTransport:
         may_write: Callable[[], bool] | None,
     ) -> Result:
         """Send over a new connection to one of these judged addresses."""
-        target = request.target
-        keys = [PoolKey(target.scheme, target.host, target.port, address) for address in addresses]
+        target, egress = request.target, request.egress
+        tls = target.scheme == "https"
+        if egress is None:
+            identity, way = "", self._over_tls if tls else self._in_the_clear
+        else:
+            identity, seconds = egress.identity, min(request.timeouts.connect, request.timeouts.total)
+            found = await self._ways.of(egress, tls=tls, seconds=seconds)
+            if isinstance(found, Unusable):
+                return self._failed(request, started, found.fault, found.detail, Timings(dns_us=dns_us))
+            way = found
         dialled = await self._dialler.dial(
-            keys,
-            self._context if target.scheme == "https" else None,
+            [PoolKey(target.scheme, target.host, target.port, address, identity) for address in addresses],
+            way,
             _server_name(target),
             connect_seconds=request.timeouts.connect,
             deadline=started + request.timeouts.total,
@@ -253,7 +282,7 @@ class HttpTransport:
             self._schedule_sweep()
 
 
-_TIMEOUTS: Final = frozenset({Fault.DNS_TIMEOUT, Fault.CONNECT_TIMEOUT, Fault.TLS_TIMEOUT})
+_TIMEOUTS: Final = frozenset({Fault.DNS_TIMEOUT, Fault.CONNECT_TIMEOUT, Fault.TLS_TIMEOUT, Fault.PROXY_TIMEOUT})
 
 
 def _server_name(target: Target) -> str:

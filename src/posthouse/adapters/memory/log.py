@@ -8,7 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from posthouse.adapters.memory.database import KeyState, MemoryDatabase, Transaction, refuse_nul
-from posthouse.domain.errors import StoreUnavailable, TooLarge
+from posthouse.domain.errors import KeyReused, StoreUnavailable, TooLarge
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.ids import AppId, EventId, unix_ms_of
 from posthouse.domain.limits import (
@@ -48,6 +48,9 @@ class MemoryLog:
         now = database.clock()
         heads = {number: partition.head for number, partition in enumerate(database.partitions)}
         placed = [self._place(draft, audience, heads, now) for draft, audience in zip(drafts, audiences, strict=True)]
+        for draft, result in zip(drafts, placed, strict=True):
+            if draft.together and isinstance(result, Repeated) and result.fingerprint != draft.fingerprint:
+                raise KeyReused("an idempotency key was used for another event")
         await transaction.commits()
         for draft, events in zip(drafts, placed, strict=True):
             if isinstance(events, list):

@@ -8,8 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
+from uuid import UUID
 
 import asyncpg
+import msgspec
 
 from posthouse.adapters.postgres import migrate, postmaster
 from posthouse.adapters.postgres.cluster import DATABASE, PORT, ROLE, socket_name
@@ -20,7 +22,8 @@ from posthouse.adapters.postgres.queries import Queries
 from posthouse.adapters.postgres.upkeep import SQL as UPKEEP
 from posthouse.domain.errors import PosthouseError, SetupError
 from posthouse.domain.ids import unix_ms_of
-from posthouse.ports.diagnosis import Backlog, DatabaseFacts, Lease, Snapshot, Trouble, Vacuum
+from posthouse.domain.operations import OPERATIONS_APP, LogRewound
+from posthouse.ports.diagnosis import Backlog, DatabaseFacts, Lease, Rewind, Snapshot, Trouble, Vacuum
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
@@ -30,6 +33,7 @@ else:
 SQL = Queries("examine.sql")
 OVERDUE_SECONDS: Final = 300.0
 STATEMENT_SECONDS: Final = 10
+NEWS_LOOKED_AT: Final = 10_000  # of the newest operational events, in case there are very many
 
 Open = Callable[[bytes, bytes, str, int], object]
 """Opens a sealed secret of an owner, kind and version; raises SetupError where it does not open."""
@@ -112,6 +116,7 @@ async def _installation(connection: Connection, settings: dict[str, str], open_s
         "installed": bool(leases),
         "leases": leases or None,
         "missing_days": missing_days(attached, now=now),
+        "rewinds": await _rewinds(connection),
         "backlog": await _backlog(connection, now),
         "vacuum": Vacuum(
             on=vacuum["on"] and settings.get("autovacuum") == "on",
@@ -120,6 +125,12 @@ async def _installation(connection: Connection, settings: dict[str, str], open_s
         ),
         "secrets": tuple(_opened(row, open_secret) for row in sealed),
     }
+
+
+async def _rewinds(connection: Connection) -> tuple[Rewind, ...]:
+    rows = await connection.fetch(SQL.rewinds, UUID(bytes=OPERATIONS_APP), NEWS_LOOKED_AT)
+    told = [(float(row["seconds"]), msgspec.json.decode(row["payload"], type=LogRewound)) for row in rows]
+    return tuple(Rewind(seconds, tuple(news.partitions)) for seconds, news in told)
 
 
 async def _backlog(connection: Connection, now: float) -> Backlog:

@@ -12,8 +12,7 @@ import msgspec
 
 from posthouse.adapters.postgres.database import Connection, Database, confirmed, translated
 from posthouse.adapters.postgres.queries import Queries
-from posthouse.adapters.postgres.rows import shortened
-from posthouse.domain.errors import StoreUnavailable
+from posthouse.domain.errors import KeyReused, StoreUnavailable
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.ids import ID_BYTES, EventId, lower_bound
 from posthouse.domain.limits import (
@@ -27,6 +26,7 @@ from posthouse.ports.log import Announced, Appended, AppendResult, AppMissing, H
 SQL = Queries("log.sql")
 CHANNEL_SEPARATOR = "\x1f"
 DAY_SECONDS = 86_400
+_USED_OTHERWISE: Final = "repeated otherwise"  # as `publish_together` fails
 TOGETHER_MAX: Final = 64  # reads in one statement
 TOGETHER_EVENTS_MAX: Final = 32  # of each of them
 TOGETHER_BYTES_MAX: Final = 128 * 1024
@@ -56,6 +56,10 @@ class PostgresLog:
                 try:
                     with confirmed(connection):
                         results = await self._publish(connection, drafts)
+                except asyncpg.InvalidTextRepresentationError as error:
+                    if _USED_OTHERWISE not in str(error):
+                        raise
+                    raise KeyReused("an idempotency key was used for another event") from error
                 except asyncpg.UniqueViolationError:
                     # An id that is there already: this batch's earlier, doubtful commit happened.
                     known = await self._find(connection, [d.id for d in drafts])
@@ -77,21 +81,29 @@ class PostgresLog:
     async def _publish(self, connection: Connection, drafts: Sequence[Draft]) -> list[AppendResult | _Present]:
         if all(draft.app_id is not None for draft in drafts):
             if all(draft.idempotency_key is None for draft in drafts):
-                return await self._publish_plain(connection, drafts)
+                return await self._publish_rows(connection, drafts)
+            if any(draft.together for draft in drafts):
+                rows = await connection.fetch(SQL.publish_together, *_columns(drafts), [d.together for d in drafts])
+                return [_result(*row[:7]) for row in rows]
             return [_result(*row) for row in await connection.fetch(SQL.publish, *_columns(drafts))]
-        rows = await connection.fetch(SQL.publish_platform, *_columns(drafts), AUDIENCE_APPS_MAX)
+        if any(draft.together and draft.idempotency_key is not None for draft in drafts):
+            rows = await connection.fetch(
+                SQL.publish_platform_together, *_columns(drafts), AUDIENCE_APPS_MAX, [d.together for d in drafts]
+            )
+        else:
+            rows = await connection.fetch(SQL.publish_platform, *_columns(drafts), AUDIENCE_APPS_MAX)
         results: list[AppendResult | _Present] = []
         for _, group in groupby(rows, key=lambda row: int(row["ord"])):
             places = list(group)
             if places[0]["audience"] is None:
-                _, verdict, partition, seq, version, created_at, _, known_id, fingerprint = places[0]
+                _, verdict, partition, seq, version, created_at, _, known_id, fingerprint = places[0][:9]
                 results.append(_result(verdict, partition, seq, version, created_at, known_id, fingerprint))
             else:  # a platform event has a row for each of its partitions
                 results.append(Announced(places[0]["created_at"], tuple(_placed(row) for row in places)))
         return results
 
-    async def _publish_plain(self, connection: Connection, drafts: Sequence[Draft]) -> list[AppendResult | _Present]:
-        rows = await connection.fetch(SQL.publish_plain, *[shortened(column) for column in _plain_columns(drafts)])
+    async def _publish_rows(self, connection: Connection, drafts: Sequence[Draft]) -> list[AppendResult | _Present]:
+        rows = await connection.fetch(SQL.publish_rows, [_row(draft) for draft in drafts])
         placed = {row[0]: Appended(row[1], row[2], row[3], row[4]) for row in rows}
         missing = AppMissing()
         return [placed.get(draft.id, missing) for draft in drafts]
@@ -249,30 +261,14 @@ def _certain(result: AppendResult | _Present) -> AppendResult:
     return result
 
 
-def _plain_columns(drafts: Sequence[Draft]) -> tuple[list[object], ...]:
+def _row(d: Draft) -> tuple[object, ...]:
+    """An `event_row` (migrations/0014_rows.sql)."""
     return (
-        [d.id for d in drafts],
-        [d.app_id for d in drafts],
-        [d.app_uid for d in drafts],
-        [d.type for d in drafts],
-        [d.content_type for d in drafts],
-        [d.payload for d in drafts],
-        [d.subject for d in drafts],
-        [d.key for d in drafts],
-        [d.source for d in drafts],
-        [CHANNEL_SEPARATOR.join(d.channels) if d.channels else None for d in drafts],
-        [d.attributes for d in drafts],
-        [d.expires_at for d in drafts],
-        [d.traceparent for d in drafts],
-        [d.cause for d in drafts],
-        [d.depth or None for d in drafts],
-    )
+        d.id, d.app_id, d.app_uid, d.type, d.content_type, d.payload, d.subject, d.key, d.source,
+        CHANNEL_SEPARATOR.join(d.channels) if d.channels else None, d.attributes, d.expires_at, d.traceparent, d.cause,
+        d.depth,
+    )  # fmt: skip
 
 
-def _columns(drafts: Sequence[Draft]) -> tuple[list[object], ...]:
-    return (
-        *_plain_columns(drafts)[:-1],
-        [d.depth for d in drafts],
-        [d.idempotency_key for d in drafts],
-        [d.fingerprint for d in drafts],
-    )
+def _columns(drafts: Sequence[Draft]) -> list[tuple[object, ...]]:
+    return list(zip(*[(*_row(d), d.idempotency_key, d.fingerprint) for d in drafts], strict=True))

@@ -32,36 +32,22 @@ def turn(rows: Sequence[tuple[object, ...]], width: int) -> list[tuple[object, .
     return list(zip(*rows, strict=True)) if rows else [()] * width
 
 
-def shortened(column: Sequence[object]) -> Sequence[object]:
-    """A column for `unnest` beside others: nothing, where it holds only NULLs. The driver looks at every element, and
-    PostgreSQL pads what is shorter with NULLs."""
-    return () if column.count(None) == len(column) else column
-
-
 def attempt_row(a: Attempt) -> tuple[object, ...]:
+    """An `attempt_row` (migrations/0014_rows.sql)."""
     timings = a.timings
     return (
-        a.partition, a.id, a.app_id, a.endpoint_id, a.event_id, a.seq, a.number, a.kind.value, a.outcome.value,
+        a.partition, a.id, a.app_id, a.endpoint_id, a.event_id, a.seq, a.number, a.kind, a.outcome,
         a.reason, a.sent, a.revision, a.url, a.address, a.started_at, a.status, timings.dns_us,
         timings.connect_us, timings.tls_us, timings.first_byte_us, timings.total_us,
         a.response_headers, a.response_body, a.error, a.request_id,
     )  # fmt: skip
 
 
-def attempt_columns(attempts: Sequence[Attempt]) -> list[Sequence[object]]:
-    return [shortened(column) for column in turn([attempt_row(attempt) for attempt in attempts], 25)]
-
-
-def owed_columns(owed: Sequence[Owed]) -> list[tuple[object, ...]]:
-    return turn(
-        [
-            (
-                o.partition, o.endpoint_id, o.event_id, o.seq, o.kind.value, o.number, o.due_at, o.reason.value,
-                o.sender, o.expires_at, o.payload_bytes, o.line, o.known,
-            )
-            for o in owed
-        ],
-        13,
+def owed_row(o: Owed) -> tuple[object, ...]:
+    """A `delivery_row` (migrations/0014_rows.sql)."""
+    return (
+        o.partition, o.endpoint_id, o.event_id, o.seq, o.kind, o.number, o.due_at, o.reason,
+        o.sender, o.expires_at, o.payload_bytes, o.line, o.known,
     )  # fmt: skip
 
 

@@ -15,14 +15,13 @@ from posthouse.adapters.postgres.history import History
 from posthouse.adapters.postgres.log import event_of
 from posthouse.adapters.postgres.queries import Queries
 from posthouse.adapters.postgres.rows import (
-    attempt_columns,
     attempt_row,
     effect_columns,
     health_columns,
     health_of,
     ids_beside,
-    owed_columns,
     owed_of,
+    owed_row,
     turn,
 )
 from posthouse.adapters.postgres.sealed import keys_of, secrets_of
@@ -123,8 +122,8 @@ class PostgresStore:
             now,
             list(batch.epochs),
             list(batch.epochs.values()),
-            *attempt_columns(batch.attempts),
-            *owed_columns(batch.owed),
+            [attempt_row(attempt) for attempt in batch.attempts],
+            [owed_row(owed) for owed in batch.owed],
             *turn(batch.settled, 3),
             *turn([(c.partition, c.seq, c.at) for c in batch.cursors], 3),
             *turn([effect_columns(effect) for effect in batch.effects], 6),

@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Iterator
 from random import Random
+from struct import Struct
 from typing import Final
 
-from posthouse.domain.ids import unix_ms_of, uuid7
+from posthouse.domain.ids import ID_BYTES, unix_ms_of, uuid7
 from posthouse.domain.limits import IDS_AHEAD_SECONDS_MAX
 
 _BOOT: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC) if hasattr(time, "CLOCK_MONOTONIC") else None
 # Ids of one millisecond count up from a random start: their order is the order in which they were made.
-_START_BYTES: Final = 8
-_STEP_BYTES: Final = 5
-_STOCK_BYTES: Final = (
-    4096  # the system is asked for randomness by the page: a call for each id would cost more than the id
-)
+_STEP_BITS: Final = 40
+# The system is asked for randomness by the page: a call for each id would cost more than the id.
+_RANDOM: Final = Struct("=512Q")
+# The part of an id that counts up (RFC 9562: rand_b). Beyond it, the next millisecond begins.
+_COUNTED: Final = (1 << 62) - 1
 
 
 class SystemClock:
@@ -26,9 +28,9 @@ class SystemClock:
     def __init__(self) -> None:
         self._offset = 0.0
         self._last_ms = 0
-        self._last_random = 0
-        self._stock = b""
-        self._used = 0
+        self._last = 0  # the last id, as a number
+        self._last_max = 0  # the highest of its millisecond that differs from it in what counts only
+        self._stock: Iterator[int] = iter(())
         self._draws = Random(os.urandom(32))  # noqa: S311 - spreads retries in time, and guards nothing
 
     def now(self) -> float:
@@ -38,28 +40,39 @@ class SystemClock:
         return time.monotonic() if _BOOT is None else time.clock_gettime(_BOOT)
 
     def new_id(self) -> bytes:
-        unix_ms = int(self.now() * 1000)
-        if unix_ms > self._last_ms:
-            self._last_ms = unix_ms
-            self._last_random = int.from_bytes(self._random(_START_BYTES), "big")
-        else:
-            self._last_random += 1 + int.from_bytes(self._random(_STEP_BYTES), "big")
-        return uuid7(self._last_ms, self._last_random)
+        # Flat: it is asked for twice for each event.
+        unix_ms = int((time.time() + self._offset) * 1000)
+        if unix_ms <= self._last_ms:
+            step = next(self._stock, None)
+            if step is None:
+                step = self._random()
+            number = self._last + 1 + (step >> 64 - _STEP_BITS)
+            if number <= self._last_max:
+                self._last = number
+                return number.to_bytes(ID_BYTES, "big")
+            unix_ms = self._last_ms + 1
+        return self._begin(unix_ms)
 
     def ids_after(self, newest: bytes) -> None:
         unix_ms = unix_ms_of(newest)
         if self._last_ms <= unix_ms < (self.now() + IDS_AHEAD_SECONDS_MAX) * 1000:
-            self._last_ms = unix_ms + 1
-            self._last_random = int.from_bytes(self._random(_START_BYTES), "big")
+            self._begin(unix_ms + 1)
 
-    def _random(self, size: int) -> bytes:
-        """Fresh bytes of the system's randomness, each used once."""
-        if self._used + size > len(self._stock):
-            self._stock = os.urandom(_STOCK_BYTES)
-            self._used = 0
-        taken = self._stock[self._used : self._used + size]
-        self._used += size
-        return taken
+    def _begin(self, unix_ms: int) -> bytes:
+        """The first id of a millisecond."""
+        first = uuid7(unix_ms, self._random())
+        self._last_ms = unix_ms
+        self._last = int.from_bytes(first, "big")
+        self._last_max = self._last | _COUNTED
+        return first
+
+    def _random(self) -> int:
+        """64 fresh bits of the system's randomness, used once."""
+        bits = next(self._stock, None)
+        if bits is None:
+            self._stock = iter(_RANDOM.unpack(os.urandom(_RANDOM.size)))
+            bits = next(self._stock)
+        return bits
 
     def draw(self) -> float:
         return self._draws.random()

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
+from posthouse.domain.cache_use import CacheFacts, CacheUse
 from posthouse.domain.errors import SetupError
 from posthouse.domain.limits import OPENED_DATA_KEYS_MAX
 from posthouse.ports.sealing import DataKey
@@ -95,6 +96,12 @@ class Sealer:
         self._random: Final = random
         self._kept_max: Final = kept_max
         self._opened: Final[OrderedDict[DataKey, bytes]] = OrderedDict()
+        self._use: Final = CacheUse()
+
+    @property
+    def cached(self) -> CacheFacts:
+        """What is known of the data keys that are kept open."""
+        return self._use.facts(len(self._opened))
 
     @property
     def sealing_id(self) -> str:
@@ -127,8 +134,10 @@ class Sealer:
     def _open_data_key(self, data_key: DataKey) -> bytes:
         key = self._opened.get(data_key)
         if key is not None:
+            self._use.hits += 1
             self._opened.move_to_end(data_key)
             return key
+        self._use.misses += 1
         bound_to = binding(data_key.app_id, DATA_KEY, data_key.version)
         key = self._opened[data_key] = self._keyring.open(data_key.sealed, bound_to=bound_to)
         if len(self._opened) > self._kept_max:

@@ -12,7 +12,7 @@ import sys
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, generate_latest
@@ -20,7 +20,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from posthouse import __version__
+from posthouse.domain.cache_use import CacheFacts
 from posthouse.domain.errors import SetupError
+
+V = TypeVar("V")
 
 SERIES_MAX: Final = 200
 """Combinations of outcome, reason and kind that are told apart; all of them are words of ours, so far fewer exist."""
@@ -52,6 +55,29 @@ COUNTERS: Final = {
     "schedule_refusals": "Events of schedules that were refused, each time: the schedule tells why.",
     "schedule_skips": "Stretches of missed occurrences that were not made up for, as their schedules want it.",
 }
+
+CACHES: Final = frozenset(
+    {
+        "api_keys",
+        "app_configurations",
+        "apps",
+        "chinese_texts",
+        "content_types",
+        "data_keys",
+        "documents",
+        "event_types",
+        "oauth2_tokens",
+        "redaction_pointers",
+        "routes",
+        "seconds",
+        "target_addresses",
+        "target_connections",
+        "time_zones",
+        "tls_contexts",
+        "unknown_api_keys",
+    }
+)
+"""What is told of each of them stands in one table: docs/internals/architecture.md, "Caches"."""
 
 _BATCH_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _REQUEST_SECONDS: Final = (
@@ -107,6 +133,7 @@ class PrometheusTelemetry:
         self._bytes = 0
         self._attempts: dict[tuple[str, str, str], int] = {}
         self._gauges: dict[str, Callable[[], float | None]] = {}
+        self._caches: dict[str, Callable[[], CacheFacts]] = {}
         self._duration = Histogram(_REQUEST_SECONDS)
         self._delivered = Histogram(_DELIVERY_SECONDS)
         self._publish_seconds = Histogram(_BATCH_SECONDS)
@@ -151,6 +178,11 @@ class PrometheusTelemetry:
             raise ValueError(f"there is no series named {name!r}; describe it in GAUGES or COUNTERS")
         self._gauges[name] = read
 
+    def watch_cache(self, name: str, read: Callable[[], CacheFacts]) -> None:
+        if name not in CACHES:
+            raise ValueError(f"there is no cache named {name!r}; describe it in CACHES")
+        self._caches[name] = read
+
     def render(self) -> tuple[bytes, str]:
         """Everything in Prometheus's text format, and its content type."""
         return generate_latest(self._registry), CONTENT_TYPE_LATEST
@@ -183,6 +215,23 @@ class PrometheusTelemetry:
                 yield CounterMetricFamily(f"posthouse_{name}", COUNTERS[name], value=value)
             elif value is not None:
                 yield GaugeMetricFamily(f"posthouse_{name}", GAUGES[name], value=value)
+        yield from self._cache_families()
+
+    def _cache_families(self) -> Iterable[Metric]:
+        entries = GaugeMetricFamily("posthouse_cache_entries", "Entries that a cache holds now.", labels=["cache"])
+        requests = CounterMetricFamily(
+            "posthouse_cache_requests",
+            "What was asked of a cache: what was there (hit), and what had to be fetched or made (miss).",
+            labels=["cache", "result"],
+        )
+        for name, read in sorted(self._caches.items()):
+            facts = _read(read)
+            if facts is not None:
+                entries.add_metric([name], facts.entries)
+                requests.add_metric([name, "hit"], facts.hits)
+                requests.add_metric([name, "miss"], facts.misses)
+        yield entries
+        yield requests
 
     def _attempt_families(self) -> Iterable[Metric]:
         by_outcome: Counter[str] = Counter({"delivered": 0, "failed": 0, "gave_up": 0})
@@ -204,7 +253,7 @@ class PrometheusTelemetry:
             yield family
 
 
-def _read(read: Callable[[], float | None]) -> float | None:
+def _read(read: Callable[[], V]) -> V | None:
     try:
         return read()
     except Exception:  # noqa: BLE001 - one gauge that fails must not cost the operator all the others

@@ -8,10 +8,12 @@ import msgspec
 from pydantic import Field
 
 from posthouse.api.models.common import Answer, Body, Metadata, Time, Uid, optional_time, time_of
+from posthouse.api.models.connection import ConnectionAnswer, ConnectionFields, connection_fields
 from posthouse.api.models.endpoint_key import GivenKeys
 from posthouse.api.models.flow import CircuitAnswer, FlowAnswer, FlowFields, TargetUrl, flow_fields
 from posthouse.api.models.redaction import RedactAnswerAnswer, RedactAnswerBody
 from posthouse.api.models.secret import GivenSecret, public_key, secret_text
+from posthouse.api.models.speech import SpeechAnswer, SpeechFields, speech_fields
 from posthouse.domain.endpoint import EndpointConfig, Secret, Timeouts
 from posthouse.domain.ids import APP, ENDPOINT, format_id
 from posthouse.domain.limits import (
@@ -130,7 +132,7 @@ class BasicFields(Body):
     ] = None
 
 
-class EndpointFields(FlowFields, BasicFields):  # the fields of the last base come first
+class EndpointFields(SpeechFields, ConnectionFields, FlowFields, BasicFields):  # the fields of the last base come first
     """What an endpoint and a change of one have in common."""
 
     def change(self) -> EndpointChange:
@@ -144,7 +146,7 @@ class EndpointFields(FlowFields, BasicFields):  # the fields of the last base co
             given["timeouts"] = Timeouts(self.timeouts.connect, self.timeouts.first_byte, self.timeouts.total)
         if self.redact_answer is not None:
             given["redact_answer"] = self.redact_answer.rules()
-        return EndpointChange(**(given | self.flow_change()))
+        return EndpointChange(**(given | self.flow_change() | self.connection_change() | self.speech_change()))
 
 
 _CHANGES = set(EndpointChange.__struct_fields__)
@@ -235,7 +237,7 @@ class BasicAnswer(Answer):
     redact_answer: RedactAnswerAnswer | None
 
 
-class EndpointAnswer(FlowAnswer, BasicAnswer):
+class EndpointAnswer(SpeechAnswer, ConnectionAnswer, FlowAnswer, BasicAnswer):
     """An endpoint: a target URL, with all that describes how to speak to it."""
 
     keys: Annotated[list[str], Field(description="The names of its named keys.")]
@@ -273,7 +275,7 @@ class BasicConfigAnswer(Answer):
     redact_answer: RedactAnswerAnswer | None
 
 
-class ConfigAnswer(FlowAnswer, BasicConfigAnswer):
+class ConfigAnswer(SpeechAnswer, ConnectionAnswer, FlowAnswer, BasicConfigAnswer):
     """What requests are made with."""
 
 
@@ -372,4 +374,6 @@ def _config_fields(config: EndpointConfig) -> dict[str, Any]:
         "concurrency": config.concurrency,
         "redact_answer": None if config.redact_answer is None else msgspec.to_builtins(config.redact_answer),
         **flow_fields(config),
+        **connection_fields(config),
+        **speech_fields(config),
     }

@@ -13,7 +13,6 @@ from posthouse.domain.endpoint import (
     Batch,
     EndpointConfig,
     EqualUrl,
-    Format,
     OnExhausted,
     Ordering,
     RateLimit,
@@ -35,7 +34,6 @@ from posthouse.domain.limits import (
 OrderingName = Literal["none", "endpoint", "key"]
 OnExhaustedName = Literal["skip", "block"]
 BalanceName = Literal["weighted", "sticky"]
-FormatName = Literal["json", "cloudevents"]
 
 TargetUrl = Annotated[
     str,
@@ -153,13 +151,6 @@ class FlowFields(Body):
             examples=[3600],
         ),
     ] = None
-    format: Annotated[
-        FormatName | None,
-        Field(
-            description="How events are written: the standard envelope, or CloudEvents 1.0 in JSON. Default: json.",
-            examples=["cloudevents"],
-        ),
-    ] = None
 
     def flow_change(self) -> dict[str, Any]:
         """Those that were given, in the domain's words."""
@@ -176,7 +167,6 @@ _DOMAIN: Final[dict[str, Any]] = {
     "equal_urls": lambda bodies: tuple(EqualUrl(body.url, body.weight) for body in bodies),
     "balance": Balance,
     "max_age": float,
-    "format": Format,
 }
 
 
@@ -213,7 +203,6 @@ class FlowAnswer(Answer):
     equal_urls: list[EqualUrlAnswer]
     balance: BalanceName
     max_age: Annotated[float | None, Field(description="Seconds.")]
-    format: FormatName
 
 
 class CircuitAnswer(Answer):
@@ -249,5 +238,4 @@ def flow_fields(config: EndpointConfig) -> dict[str, Any]:
         "equal_urls": [{"url": equal.url, "weight": equal.weight} for equal in config.equal_urls],
         "balance": config.balance.value,
         "max_age": config.max_age,
-        "format": config.format.value,
     }

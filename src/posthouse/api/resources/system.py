@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from posthouse.api.models.common import Answer
-from posthouse.api.problems import PROBLEM_CONTENT, language_headers, problem_body
+from posthouse.api.problems import PROBLEM_CONTENT, language_headers, problem_body, said
 from posthouse.api.texts.accepted import language_of
 
 
@@ -19,8 +19,24 @@ class Health(Answer):
     status: Literal["ok"]
 
 
+class Caution(Answer):
+    """Something that an operator must know of, though the process can do its work."""
+
+    code: str
+    detail: str
+
+
+class Readiness(Answer):
+    """It can do its work."""
+
+    status: Literal["ok"]
+    warnings: list[Caution]
+
+
 def routes(
-    metrics: Callable[[], Awaitable[tuple[bytes, str]]], ready: Callable[[], Awaitable[str | None]]
+    metrics: Callable[[], Awaitable[tuple[bytes, str]]],
+    ready: Callable[[], Awaitable[str | None]],
+    warnings: Callable[[], Sequence[tuple[str, str]]],
 ) -> APIRouter:
     router = APIRouter(tags=["system"])
 
@@ -29,14 +45,21 @@ def routes(
         """The process answers."""
         return Health(status="ok")
 
-    @router.get("/readyz", response_model=Health)
-    async def readyz(request: Request) -> Health | Response:
-        """The process can do its work; 503 with the reason where it cannot."""
+    @router.get("/readyz", response_model=Readiness)
+    async def readyz(request: Request, answer: Response) -> Readiness | Response:
+        """The process can do its work; 503 with the reason where it cannot.
+
+        `warnings` tell of what happened since this process began, and is not mended by itself: `log_rewound`, a failover in
+        which accepted events were lost.
+        """
         reason = await ready()
-        if reason is None:
-            return Health(status="ok")
         language = language_of(request.scope["headers"])
         headers = {name.decode(): value.decode() for name, value in language_headers(language)}
+        if reason is None:
+            told = [Caution(code=code, detail=said(detail, language)) for code, detail in warnings()]
+            if told:
+                answer.headers.update(headers)
+            return Readiness(status="ok", warnings=told)
         body = problem_body(503, "not_ready", reason, language)
         return Response(body, 503, headers=headers, media_type=PROBLEM_CONTENT.decode())
 

@@ -133,6 +133,20 @@ def _partitions(found: DatabaseFacts, facts: Facts, at: Thresholds) -> list[Find
     return findings or ok("partitions", f"all {len(found.leases)} have an owner, and none lags behind")
 
 
+def _log(found: DatabaseFacts, _: Facts, at: Thresholds) -> list[Finding] | None:
+    if found.rewinds is None:
+        return None
+    lately = [rewind for rewind in found.rewinds if rewind.seconds <= at.rewound_warn_seconds]
+    if not lately:
+        return ok("log", "it has not lost its end")
+    hours = lately[0].seconds / 3600
+    return warn(
+        "log",
+        f"it had lost its end {hours:.1f} h ago: {_numbers(sorted({p for one in lately for p in one.partitions}))}",
+        "events that were accepted just before that failover are gone; publish them again (docs/en/operate/postgresql.md)",
+    )
+
+
 def _backlog(found: DatabaseFacts, _: Facts, at: Thresholds) -> list[Finding] | None:
     if found.backlog is None:
         return None
@@ -226,6 +240,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     _of_database("clock", _clock),
     _of_database("days", _days),
     _of_database("partitions", _partitions),
+    _of_database("log", _log),
     _of_database("backlog", _backlog),
     _of_database("snapshots", _snapshots),
     _of_database("vacuum", _vacuum),

@@ -38,6 +38,7 @@ class Thresholds(msgspec.Struct, frozen=True):
     snapshot_warn_seconds: float = 60.0
     snapshot_fail_seconds: float = 900.0
     idle_warn_seconds: float = 10.0  # our own sessions end after three
+    rewound_warn_seconds: float = 7 * 86_400.0  # for so long a log that lost its end is told of
     waiting_fail_seconds: float = 60.0
     backlog_warn_rows: int = 100_000
     dead_rows_warn: int = 100_000

@@ -10,6 +10,7 @@ from posthouse.adapters.http import addresses as module
 from posthouse.adapters.http.addresses import AddressBook, Unusable
 from posthouse.adapters.http.guard import GuardPolicy
 from posthouse.adapters.http.resolver import Lookup, LookupFailed
+from posthouse.domain.cache_use import CacheFacts
 from posthouse.domain.errors import Invalid
 from posthouse.domain.exchange import Fault
 
@@ -63,6 +64,7 @@ async def test_an_answer_is_kept_for_its_time_to_live() -> None:
     clock.now += 20
     assert await book.find("example.com") == (B,)
     assert resolver.asked == ["example.com", "example.com"]
+    assert book.cached == CacheFacts(entries=1, hits=1, misses=2)
 
 
 @pytest.mark.parametrize(("ttl", "kept"), [(0.0, 1.0), (1e6, 60.0)])

@@ -9,6 +9,7 @@ import pytest
 
 from posthouse.adapters.http.connection import Connection, PoolKey
 from posthouse.adapters.http.dial import CONNECT_SECONDS_MIN, Dialler, NotDialled
+from posthouse.adapters.http.ways import Way
 from posthouse.domain.exchange import Fault
 
 
@@ -25,7 +26,7 @@ class Swallowed(Dialler):
         super().__init__(Register())
         self.shares: list[float] = []
 
-    async def _connect(self, key: PoolKey, seconds: float) -> socket.socket | NotDialled:
+    async def _connect(self, key: PoolKey, way: Way, seconds: float) -> socket.socket | NotDialled:
         self.shares.append(seconds)
         return NotDialled(Fault.CONNECT_TIMEOUT, f"swallowed by {key.address}", key.address)
 
@@ -35,7 +36,7 @@ def keys(count: int) -> list[PoolKey]:
 
 
 async def dial(dialler: Dialler, count: int, *, connect: float, total: float) -> NotDialled:
-    result = await dialler.dial(keys(count), None, "", connect_seconds=connect, deadline=monotonic() + total)
+    result = await dialler.dial(keys(count), Way(), "", connect_seconds=connect, deadline=monotonic() + total)
     assert isinstance(result, NotDialled)
     return result
 

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from posthouse.adapters.system.exposition import merged
 from posthouse.adapters.system.siblings import Siblings
 from posthouse.adapters.system.telemetry import PrometheusTelemetry
+from posthouse.domain.cache_use import CacheFacts
 
 
 def telemetry(events: int) -> PrometheusTelemetry:
@@ -20,6 +21,7 @@ def telemetry(events: int) -> PrometheusTelemetry:
     made.published(events, 10)
     made.attempt("delivered", "confirmed", "live", 0.01)
     made.watch("lanes", lambda: float(events))
+    made.watch_cache("routes", lambda: CacheFacts(entries=events, hits=7 * events, misses=events))
     return made
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from functools import lru_cache
 from time import perf_counter
 from typing import Any
 
@@ -22,6 +23,7 @@ from posthouse.adapters.system.telemetry import (
     configure_logging,
     redact,
 )
+from posthouse.domain.cache_use import CacheFacts, CacheUse, of_function
 from posthouse.domain.errors import SetupError
 from posthouse.ports.telemetry import Telemetry
 
@@ -101,6 +103,35 @@ def test_gauges_are_read_when_they_are_asked_for() -> None:
     for name in (*GAUGES, *COUNTERS):
         telemetry.watch(name, lambda: 1.0)
     assert len(samples(telemetry)) > len(found)
+
+
+def test_caches_are_read_when_they_are_asked_for() -> None:
+    telemetry = PrometheusTelemetry()
+    use = CacheUse()
+    telemetry.watch_cache("routes", lambda: use.facts(7))
+
+    @lru_cache(maxsize=2)
+    def double(number: int) -> int:
+        return 2 * number
+
+    def broken() -> CacheFacts:
+        raise RuntimeError("no")
+
+    telemetry.watch_cache("seconds", of_function(double))
+    telemetry.watch_cache("apps", broken)
+    use.hits, use.misses = 5, 2
+    assert [double(number) for number in (1, 2, 3, 3)] == [2, 4, 6, 6]
+    found = {key: value for key, value in samples(telemetry).items() if key[0].startswith("posthouse_cache_")}
+    assert found == {
+        ("posthouse_cache_entries", (("cache", "routes"),)): 7,
+        ("posthouse_cache_entries", (("cache", "seconds"),)): 2,
+        ("posthouse_cache_requests_total", (("cache", "routes"), ("result", "hit"))): 5,
+        ("posthouse_cache_requests_total", (("cache", "routes"), ("result", "miss"))): 2,
+        ("posthouse_cache_requests_total", (("cache", "seconds"), ("result", "hit"))): 1,
+        ("posthouse_cache_requests_total", (("cache", "seconds"), ("result", "miss"))): 3,
+    }
+    with pytest.raises(ValueError, match="no cache named"):
+        telemetry.watch_cache("made_up", broken)
 
 
 def test_a_bucket_holds_its_upper_end() -> None:

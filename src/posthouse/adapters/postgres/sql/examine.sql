@@ -32,6 +32,12 @@ SELECT p.id AS partition, p.owner IS NOT NULL AND p.lease_until > clock_timestam
   ) next ON true
  ORDER BY p.id
 
+-- name: rewinds
+-- What operators were told of logs that had lost their ends ($1: their app), the newest first, among the newest events for them.
+SELECT extract(epoch FROM clock_timestamp() - created_at)::float8 AS seconds, payload
+  FROM (SELECT type, created_at, payload FROM event WHERE app_id = $1 ORDER BY id DESC LIMIT $2) newest
+ WHERE type = 'log.rewound' LIMIT 20
+
 -- name: overdue
 -- Of a sample of what is owed: how many rows are due since longer than this many seconds, though their endpoint takes deliveries.
 SELECT count(*)::int AS rows, coalesce(max(extract(epoch FROM clock_timestamp() - d.due_at)), 0)::float8 AS seconds

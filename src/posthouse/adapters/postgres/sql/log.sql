@@ -2,13 +2,31 @@
 -- Append a batch of events that all have an app (migrations/0002_functions.sql).
 SELECT * FROM publish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 
--- name: publish_plain
--- Append a batch of events that all have an app and no idempotency key (migrations/0010_hot.sql).
-SELECT * FROM publish_plain($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+-- name: publish_together
+-- The same where some of the events stand or fall together: one whose key was used otherwise fails the statement (SQLSTATE 22P02),
+-- and nothing is appended.
+SELECT r.verdict, r.partition, r.seq, r.config_version, r.created_at, r.known_id, r.known_fingerprint,
+       CASE WHEN r.together AND r.verdict = 'repeated' AND r.known_fingerprint IS DISTINCT FROM r.fingerprint
+            THEN (r.verdict || ' otherwise')::int END AS refused
+  FROM ROWS FROM (
+    publish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17), unnest($18::bool[]), unnest($17::bytea[])
+  ) AS r (verdict, partition, seq, config_version, created_at, known_id, known_fingerprint, together, fingerprint)
+
+-- name: publish_rows
+-- Append a batch of events that all have an app and no idempotency key (migrations/0014_rows.sql).
+SELECT * FROM publish_rows($1)
 
 -- name: publish_platform
 -- Append a batch in which some have none (migrations/0003_grants.sql).
 SELECT * FROM publish_platform($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+
+-- name: publish_platform_together
+-- As `publish_together`.
+SELECT p.*, CASE WHEN f.together AND p.verdict = 'repeated' AND p.known_fingerprint IS DISTINCT FROM f.fingerprint
+                 THEN (p.verdict || ' otherwise')::int END AS refused
+  FROM publish_platform($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) p
+  JOIN unnest($19::bool[], $17::bytea[]) WITH ORDINALITY f (together, fingerprint, ord) USING (ord)
+ ORDER BY p.ord, p.partition
 
 -- name: appended
 -- Where the events of a batch in doubt are, if they were committed.

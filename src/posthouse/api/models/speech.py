@@ -1,0 +1,114 @@
+"""What an endpoint says of how it is spoken to: format, method, query, compression, signatures, encryption."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from pydantic import Field, WithJsonSchema
+
+from posthouse.api.models.common import Answer, Body
+from posthouse.api.models.structs import schema_of
+from posthouse.domain.configuration import read
+from posthouse.domain.encryption import Encryption
+from posthouse.domain.endpoint import EndpointConfig, Format
+from posthouse.domain.formats import KINDS, AnyFormat, Compression, Method, format_of
+from posthouse.domain.limits import QUERY_PARAMETERS_MAX, SIGNERS_MAX
+from posthouse.domain.signing import Signer
+
+MethodName = Literal["POST", "GET", "PUT", "PATCH", "DELETE"]
+
+_FORMAT: Final = {"anyOf": [{"enum": list(KINDS)}, *schema_of(AnyFormat)["anyOf"]]}
+_SIGNING: Final = {"type": "array", "maxItems": SIGNERS_MAX, "items": schema_of(Signer)}
+_ENCRYPTION: Final = schema_of(Encryption)
+
+FormatValue = Annotated[Any, WithJsonSchema(_FORMAT)]
+SigningValue = Annotated[Any, WithJsonSchema(_SIGNING)]
+EncryptionValue = Annotated[Any, WithJsonSchema(_ENCRYPTION)]
+
+
+class SpeechFields(Body):
+    """What of this an endpoint and a change of one have in common."""
+
+    format: Annotated[
+        FormatValue | None,
+        Field(
+            description="How events are written: json (the standard envelope), raw, xml, form or cloudevents, by name or as an "
+            "object with kind and options. Default: json.",
+            examples=["cloudevents", {"kind": "xml", "root": "order"}],
+        ),
+    ] = None
+    method: Annotated[
+        MethodName | None,
+        Field(description="A GET carries its data in the query, and takes the format form. Default: POST."),
+    ] = None
+    query: Annotated[
+        dict[str, str] | None,
+        Field(
+            description="Parameters added to the URL's own; values are templates, as those of headers are.",
+            json_schema_extra={"maxProperties": QUERY_PARAMETERS_MAX},
+            examples=[{"event": "{event.type}"}],
+        ),
+    ] = None
+    compress: Annotated[
+        Literal["gzip"] | None, Field(description="Compress bodies that gain by it. Default: none.")
+    ] = None
+    signing: Annotated[
+        SigningValue | None,
+        Field(
+            description="Signatures, all of which are made: standard, custom, jwt and http. An empty list signs nothing. "
+            "Default: Standard Webhooks with the endpoint's secret.",
+            examples=[[{"kind": "standard"}]],
+        ),
+    ] = None
+    encryption: Annotated[
+        EncryptionValue | None,
+        Field(
+            description="How bodies, or fields of them, are encrypted: jwe, envelope or hybrid. Default: none.",
+            examples=[{"kind": "jwe", "algorithm": "RSA-OAEP-256", "key": "theirs"}],
+        ),
+    ] = None
+
+    def speech_change(self) -> dict[str, Any]:
+        """Those that were given, in the domain's words. Raises Invalid with the path of what is wrong."""
+        given = {name: getattr(self, name) for name in self.model_fields_set & SpeechFields.model_fields.keys()}
+        return {name: None if value is None else _DOMAIN[name](value) for name, value in given.items()}
+
+
+def _format(value: Any) -> Format | AnyFormat:
+    """A name stays one: endpoints without options are the many."""
+    found = format_of(value)
+    return Format(value) if isinstance(value, str) else found
+
+
+_DOMAIN: Final[dict[str, Any]] = {
+    "format": _format,
+    "method": Method,
+    "query": dict,
+    "compress": Compression,
+    "signing": lambda value: read(value, tuple[Signer, ...], "signing"),
+    "encryption": lambda value: read(value, Encryption, "encryption"),
+}
+
+
+class SpeechAnswer(Answer):
+    """What of this an endpoint and its revisions tell."""
+
+    format: FormatValue
+    method: MethodName
+    query: dict[str, str]
+    compress: Literal["gzip"] | None
+    signing: Annotated[SigningValue | None, Field(description="null: Standard Webhooks with the endpoint's secret.")]
+    encryption: EncryptionValue | None
+
+
+def speech_fields(config: EndpointConfig) -> dict[str, Any]:
+    """The fields of `SpeechAnswer`."""
+    return {
+        "format": msgspec.to_builtins(config.format),
+        "method": config.method.value,
+        "query": config.query,
+        "compress": None if config.compress is None else config.compress.value,
+        "signing": None if config.signing is None else msgspec.to_builtins(config.signing),
+        "encryption": None if config.encryption is None else msgspec.to_builtins(config.encryption),
+    }

@@ -1,0 +1,72 @@
+"""How an endpoint's requests show the target who sends them, as configuration: what `wire/authentication.py` compiles.
+
+Secrets are never in here: `key` names one of the endpoint's keys. Sources: RFC 6750 (bearer), RFC 7617 (basic), RFC 6749
+section 4.4 (client credentials) and 2.3.1 (how a client says who it is).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from posthouse.domain.egress import Tls
+
+
+class _Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What they all have in common: stored as JSON, and strict about it."""
+
+
+class KeyPlace(StrEnum):
+    """Where an API key goes."""
+
+    HEADER = "header"
+    QUERY = "query"
+
+
+class ClientStyle(StrEnum):
+    """How a client shows its secret to the token endpoint."""
+
+    BASIC = "basic"  # in the header `Authorization`
+    BODY = "body"  # as `client_id` and `client_secret` in the form
+
+
+class BearerAuth(_Configuration, tag="bearer", tag_field="kind", frozen=True, kw_only=True):
+    """`Authorization: Bearer <key>`."""
+
+    key: str
+
+
+class BasicAuth(_Configuration, tag="basic", tag_field="kind", frozen=True, kw_only=True):
+    """`Authorization: Basic …`; the key is the password."""
+
+    username: str
+    key: str
+
+
+class ApiKeyAuth(_Configuration, tag="api_key", tag_field="kind", frozen=True, kw_only=True):
+    """The key in a header or a query parameter of this name, after `prefix`."""
+
+    key: str
+    name: str
+    place: KeyPlace = msgspec.field(default=KeyPlace.HEADER, name="in")
+    prefix: str = ""
+
+
+class OAuth2Auth(_Configuration, tag="oauth2", tag_field="kind", frozen=True, kw_only=True):
+    """`Authorization: Bearer <token>`, with a token that `token_url` gives for the client's credentials.
+
+    The key is the client's secret. `params` go along in the form. `tls` is for the token endpoint alone.
+    """
+
+    token_url: str
+    client_id: str
+    key: str
+    scope: str = ""
+    audience: str = ""
+    style: ClientStyle = ClientStyle.BASIC
+    params: dict[str, str] = {}
+    tls: Tls | None = None
+
+
+Auth = BearerAuth | BasicAuth | ApiKeyAuth | OAuth2Auth

@@ -1,0 +1,1 @@
+"""How an event becomes a body, or headers, or a query: one module for each kind of format, and `formatter` for the whole."""

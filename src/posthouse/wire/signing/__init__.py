@@ -1,0 +1,1 @@
+"""From the configuration of signatures (`domain/signing.py`) to steps that sign a message."""

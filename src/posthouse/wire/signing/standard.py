@@ -1,0 +1,50 @@
+"""Standard Webhooks (1.0.0) as one signer among others: `v1` and `v1a`, under headers of any prefix (`svix-`).
+
+Plain endpoints do not come this way: `wire/render.py` signs theirs.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from posthouse.domain.errors import Invalid
+from posthouse.domain.signing import StandardSigner as Configuration
+from posthouse.wire.headers import fault_of
+from posthouse.wire.message import Message, Unsendable
+from posthouse.wire.signing.keys import Keys, KeyText
+from posthouse.wire.signing.places import add_header
+from posthouse_sdk.errors import SecretError
+from posthouse_sdk.signatures import SignerKey, VerifyingKey, is_message_id, parse_secret, signed_prefix
+
+HEADERS: Final = ("id", "timestamp", "signature")
+
+
+class StandardSigner:
+    """Signs with every live key, the newest first. Raises: Invalid, whose path begins with `path`."""
+
+    __slots__ = ("_keys", "_names")
+
+    def __init__(self, config: Configuration, keys: Keys, *, path: str) -> None:
+        self._names: Final = tuple(config.prefix + name for name in HEADERS)
+        if fault := fault_of(self._names[2], ""):
+            raise Invalid(fault, path=f"{path}.prefix")
+        self._keys: Final = tuple(_key(text) for text in keys.live(config.key, None, f"{path}.key"))
+
+    def apply(self, message: Message) -> None:
+        if not is_message_id(message.id):
+            raise Unsendable("the message has no id that Standard Webhooks could sign")
+        timestamp = int(message.now)
+        signed, body = signed_prefix(message.id, timestamp), message.document.encoded()
+        signatures = b" ".join([key.sign(signed, body) for key in self._keys]).decode("ascii")
+        for name, value in zip(self._names, (message.id, str(timestamp), signatures), strict=True):
+            add_header(message, name, value)
+
+
+def _key(text: KeyText) -> SignerKey:
+    try:
+        key = parse_secret(text.text)
+    except SecretError as error:
+        raise Invalid(str(error), path=text.path) from None
+    if isinstance(key, VerifyingKey):
+        raise text.unusable("whpk_… is a public key, which cannot sign: the endpoint's is whsk_…")
+    return key

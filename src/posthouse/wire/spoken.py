@@ -1,0 +1,178 @@
+"""The requests of an endpoint that is spoken to in its own language: another format, method, signature, encryption.
+
+An event becomes a message (`formats`), and then, each in its turn: encrypted, given what authenticates it, compressed, signed;
+what it is in the end is assembled. Standard Webhooks with the endpoint's secret signs where nothing else was said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from posthouse.domain.endpoint import Endpoint, Format
+from posthouse.domain.errors import Invalid
+from posthouse.domain.event import Event
+from posthouse.domain.exchange import Request
+from posthouse.domain.formats import CloudEventsFormat, CloudEventsMode, JsonFormat, format_of
+from posthouse.domain.ids import APP, ENDPOINT, format_id
+from posthouse.domain.named_keys import NamedKeys
+from posthouse.domain.signing import OWN_SECRET, StandardSigner
+from posthouse.wire.assemble import assemble
+from posthouse.wire.authentication import Credentials, TokenGrant, compile_authentication, with_token
+from posthouse.wire.documents import Gzip
+from posthouse.wire.egress import check_usable, compile_egress
+from posthouse.wire.encryption.compiled import compile_encryption
+from posthouse.wire.formats.formatter import SMALLEST, compile_format
+from posthouse.wire.message import Message, Step, Unsendable
+from posthouse.wire.signing.signers import compile_signers, header_names
+from posthouse.wire.target import parse_target
+from posthouse.wire.template import EVENT_VALUES, REQUEST_VALUES
+from posthouse_sdk.signatures import signing_key
+
+Random = Callable[[int], bytes]
+
+_STANDARD: Final = (StandardSigner(),)
+_TOKEN: Final = "token"  # noqa: S105 - of a request made on trial
+
+
+class SpokenRenderer:
+    """As `wire.render.Renderer`, for what that one does not make. `random(n)` gives n random bytes; `checked` says that all
+    this was compiled before.
+
+    Raises: Invalid with the path of what is wrong. A request for the smallest event is made on trial, unless it is `checked`.
+    """
+
+    __slots__ = ("_egress", "_formatter", "_random", "_steps", "_timeouts", "grant", "target")
+
+    def __init__(self, endpoint: Endpoint, *, random: Random, url: str | None = None, checked: bool = False) -> None:
+        self.target: Final = parse_target(endpoint.url if url is None else url)
+        if endpoint.tls is not None and self.target.scheme != "https":
+            raise Invalid("TLS settings need an https URL, which not all URLs of the endpoint are", path="tls")
+        self._random: Final = random
+        self._timeouts: Final = endpoint.timeouts
+        self._egress: Final = compile_egress(
+            endpoint.tls,
+            endpoint.keys,
+            app=endpoint.app_id,
+            proxy=endpoint.proxy,
+            proxy_key=endpoint.proxy_key,
+            source_address=endpoint.source_address,
+        )
+        format = format_of(endpoint.format.value) if isinstance(endpoint.format, Format) else endpoint.format
+        batched = endpoint.batch is not None
+        self._formatter: Final = compile_format(
+            format,
+            target=self.target,
+            method=endpoint.method,
+            headers=dict(endpoint.headers),
+            query=endpoint.query,
+            constants={"app.id": format_id(APP, endpoint.app_id), "endpoint.id": format_id(ENDPOINT, endpoint.id)},
+            batch=batched,
+        )
+        variables = REQUEST_VALUES if batched else EVENT_VALUES | REQUEST_VALUES
+        steps: list[tuple[str, Step]] = []  # each with the field that asks for it
+        if endpoint.encryption is not None:
+            is_json = isinstance(format, JsonFormat) or (
+                isinstance(format, CloudEventsFormat)
+                and format.mode in (CloudEventsMode.STRUCTURED, CloudEventsMode.BATCHED)
+            )
+            encrypt = compile_encryption(
+                endpoint.encryption,
+                endpoint.keys,
+                method=endpoint.method.value,
+                json_body=is_json,
+                variables=variables,
+            )
+            steps.append(("encryption", encrypt))
+        auth = compile_authentication(
+            endpoint.auth,
+            endpoint.keys,
+            app=endpoint.app_id,
+            headers=endpoint.headers,
+            timeouts=endpoint.timeouts,
+            egress=self._egress,
+        )
+        self.grant: Final = auth if isinstance(auth, TokenGrant) else None
+        if isinstance(auth, Credentials):
+            auth.on(self.target)
+            steps.append(("auth", auth))
+        if endpoint.compress is not None:
+            steps.append(("compress", Gzip()))
+        signers = _STANDARD if endpoint.signing is None else endpoint.signing
+        if endpoint.signing is None and not endpoint.secrets:
+            signers = ()
+        _check_headers(endpoint, header_names(signers))
+        compiled = compile_signers(signers, _with_secrets(endpoint), values=variables, checked=checked)
+        self._steps: Final = (*steps, *(("signing", signer) for signer in compiled))
+        if not checked:
+            self._try_out(batched)
+
+    def render(self, event: Event, *, now: float, replay: bool, token: str | None = None) -> Request:
+        """Raises: Unsendable."""
+        return self._finished(self._formatter.render(event, now=now, random=self._random, replay=replay), token)
+
+    def render_batch(
+        self, events: Sequence[Event], *, now: float, replay: bool, request_id: bytes, token: str | None = None
+    ) -> Request:
+        """Raises: Unsendable."""
+        message = self._formatter.render_batch(
+            events, now=now, random=self._random, replay=replay, request_id=request_id
+        )
+        return self._finished(message, token)
+
+    @property
+    def frame_bytes(self) -> int:
+        """The body of a batch has so many bytes, and `added_bytes` for each of its events, before it is encrypted or
+        compressed."""
+        return self._formatter.frame_bytes
+
+    def added_bytes(self, event: Event) -> int:
+        """What an event adds to it; of one that cannot be written, its payload: the request will say so."""
+        try:
+            return self._formatter.added_bytes(event)
+        except Unsendable:
+            return len(event.payload)
+
+    def _finished(self, message: Message, token: str | None) -> Request:
+        if token is not None:
+            with_token(token).apply(message)
+        try:
+            for _, step in self._steps:
+                step.apply(message)
+        except Invalid as error:
+            raise Unsendable(str(error)) from None
+        if self._egress is not None:
+            check_usable(self._egress, message.now)
+        return assemble(message, self._timeouts, self._egress)
+
+    def _try_out(self, batched: bool) -> None:
+        place = "format"
+        try:
+            if batched:
+                message = self._formatter.render_batch(
+                    [SMALLEST], now=0, random=bytes, replay=False, request_id=bytes(16)
+                )
+            else:
+                message = self._formatter.render(SMALLEST, now=0, random=bytes, replay=False)
+            if self.grant is not None:
+                with_token(_TOKEN).apply(message)
+            for name, step in self._steps:
+                place = name
+                step.apply(message)
+            assemble(message, self._timeouts)
+        except (Unsendable, Invalid) as error:
+            raise Invalid(f"not even the smallest event could be sent: {error}", path=place) from None
+
+
+def _with_secrets(endpoint: Endpoint) -> NamedKeys:
+    """The endpoint's keys, and its own secrets under their name."""
+    if OWN_SECRET in endpoint.keys or not endpoint.secrets:
+        return endpoint.keys
+    texts = tuple(signing_key(secret.kind, secret.key).text for secret in endpoint.secrets)
+    return NamedKeys({**endpoint.keys, OWN_SECRET: texts})
+
+
+def _check_headers(endpoint: Endpoint, signed: frozenset[str]) -> None:
+    for name, _ in endpoint.headers:
+        if name.lower() in signed:
+            raise Invalid("a signature sets this header: leave it out here", path=f"headers.{name}")
