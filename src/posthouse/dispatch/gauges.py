@@ -51,6 +51,6 @@ def watch_caches(telemetry: Telemetry, engine: Engine, catalogue: CatalogueCache
     telemetry.watch_cache("apps", lambda: catalogue.apps_cached)
     telemetry.watch_cache("oauth2_tokens", lambda: engine.sender.tokens.cached)
     telemetry.watch_cache("content_types", of_function(content_type_bytes))
-    telemetry.watch_cache("redactions", of_function(pointer_tree))
     telemetry.watch_cache("seconds", of_function(to_the_second))
+    telemetry.watch_cache("redaction_pointers", of_function(pointer_tree))
     telemetry.watch_cache("time_zones", of_function(zone_of))

@@ -67,13 +67,13 @@ CACHES: Final = frozenset(
         "documents",
         "event_types",
         "oauth2_tokens",
+        "redaction_pointers",
         "routes",
         "seconds",
         "target_addresses",
         "target_connections",
         "time_zones",
         "tls_contexts",
-        "redactions",
         "unknown_api_keys",
     }
 )
