@@ -66,11 +66,13 @@ TOTAL_SECONDS_MIN: Final = 0.001  # that are left to a request after its token
 
 class Told(msgspec.Struct, gc=False):
     """What a lane is told of a request: the fate of each of its deliveries, in order. `seconds` is how long the target took,
-    None where nothing was asked of it."""
+    None where nothing was asked of it. `adopted` are those that the lane was given anew when their results were on their way
+    already: what came of them is not recorded for who gave them."""
 
     fates: Sequence[Fate]
     seconds: float | None = None
     overloaded: bool = False
+    adopted: Sequence[Delivery] = ()
 
 
 _SETTLED: Final = (Fate.SETTLED,)
@@ -213,9 +215,8 @@ class Sender:
                 if fate is Fate.OWED and delivery.line:
                     behind.add(delivery.line)
                 fates.append(fate)
-        if late:
-            await self._settle_late(late, now)
-        return Told(fates, result.timings.total_us / 1e6, overloaded)
+        adopted = await self._settle_late(load, fates, late, now) if late else ()
+        return Told(fates, result.timings.total_us / 1e6, overloaded, adopted)
 
     def _rendered(
         self, renderer: AnyRenderer, load: Sequence[Delivery], request_id: bytes | None, now: float, bearer: str | None
@@ -271,15 +272,23 @@ class Sender:
                 fates.append(self._settle(peer, delivery, made, BEHIND, None, late))
             else:
                 fates.append(Fate.AGAIN if self._journal.owns(delivery) else Fate.SETTLED)
-        if late:
-            await self._settle_late(late, made.ended_at)
-        return Told(fates)
+        adopted = await self._settle_late(load, fates, late, made.ended_at) if late else ()
+        return Told(fates, adopted=adopted)
 
-    async def _settle_late(self, late: list[LateResult], now: float) -> None:
+    async def _settle_late(
+        self, load: Sequence[Delivery], fates: Sequence[Fate], late: list[LateResult], now: float
+    ) -> Sequence[Delivery]:
+        """Put on record what is not ours to record any more; which of these are ours again by then, and were adopted."""
+        epochs = [delivery.epoch for delivery in load]
         try:
             await self._store.settle_late(late, sender=self._owner, now=now)
         except StoreUnavailable as error:
             log.warning("sender.late_answer_lost", error=str(error))  # the rows fall due: repeats, no loss
+        return [
+            delivery
+            for delivery, epoch, fate in zip(load, epochs, fates, strict=True)
+            if delivery.epoch != epoch and fate is not Fate.AGAIN
+        ]
 
     def _fence(self, load: Sequence[Delivery]) -> Callable[[], bool]:
         """Whether these may still be written: the leases hold, and their partition was not handed over meanwhile."""
