@@ -63,6 +63,7 @@ CACHES: Final = frozenset(
         "apps",
         "chinese_texts",
         "content_types",
+        "data_keys",
         "documents",
         "event_types",
         "oauth2_tokens",
@@ -72,8 +73,8 @@ CACHES: Final = frozenset(
         "target_connections",
         "time_zones",
         "tls_contexts",
+        "redactions",
         "unknown_api_keys",
-        "xml_names",
     }
 )
 """What is told of each of them stands in one table: docs/internals/architecture.md, "Caches"."""
