@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 from typing import Any
 from xml.etree import ElementTree
 
@@ -56,10 +57,13 @@ def sorted_sha1(*texts: str) -> str:
     return hashlib.sha1("".join(sorted(texts)).encode()).hexdigest()
 
 
-def elements(xml: bytes) -> dict[str, str]:
-    """The texts under the root `xml`."""
+def elements(text: bytes) -> dict[str, Any]:
+    """The texts under the root `xml`; where the developer has chosen 数据格式 JSON, the members of an object."""
+    if text.startswith(b"{"):
+        told: dict[str, Any] = decoded(text)
+        return told
     try:
-        root = ElementTree.fromstring(xml)
+        root = ElementTree.fromstring(text)
     except ElementTree.ParseError:
         raise Refused("no XML") from None
     if root.tag != "xml" or len({child.tag for child in root}) != len(root):
@@ -113,11 +117,11 @@ def verify_dingtalk(
 
 def verify_wechat(
     method: str, url: str, headers: Headers, body: bytes, secrets: Secrets, now: float | None = None
-) -> dict[str, str]:
+) -> dict[str, Any]:
     """developer.work.weixin.qq.com, 回调和回复, 加解密方案说明; developers.weixin.qq.com, 消息加解密, is the same.
 
-    `msg_signature` covers token, timestamp (seconds), nonce and `Encrypt`, sorted. Within is XML again. 公众号 add
-    `signature`, without `Encrypt`, and `encrypt_type=aes`: what is there has to be right.
+    `msg_signature` covers token, timestamp (seconds), nonce and `Encrypt`, sorted. Within is XML (or JSON) again. 公众号 and
+    小程序 add `encrypt_type=aes`, and a `signature` without `Encrypt`, which vouches for nothing ("不要使用signature验证！").
     """
     posted(method)
     parameters = query(url)
@@ -128,8 +132,6 @@ def verify_wechat(
         raise Refused("no ToUserName")
     data = unbase64(outer.get("Encrypt"))
     same(sorted_sha1(secrets["token"], timestamp, nonce, outer["Encrypt"]), parameter(url, "msg_signature"))
-    if "signature" in parameters:
-        same(sorted_sha1(secrets["token"], timestamp, nonce), parameters["signature"])
     if parameters.get("encrypt_type", "aes") != "aes":
         raise Refused("another encryption")
     message, receiver = unframed(secrets["encoding_aes_key"], data)
@@ -147,9 +149,11 @@ def verify_wechat_pay(
     """
     posted(method)
     opened = verify_wechat_pay_signature(headers, body, secrets, now)
-    for name in ("id", "create_time", "event_type", "summary"):
+    for name in ("id", "create_time", "event_type", "summary"):  # 必填
         if not isinstance(opened.get(name), str):
             raise Refused(f"no {name}")
+    if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", opened["create_time"]):
+        raise Refused("create_time is no yyyy-MM-DDTHH:mm:ss+TIMEZONE")
     if opened.get("resource_type") != "encrypt-resource" or not opened["resource"].get("original_type"):
         raise Refused("not what WeChat Pay sends")
     return decoded(wechat_pay_resource(opened["resource"], secrets))

@@ -188,12 +188,14 @@ def verify_alipay(
     """opendocs.alipay.com, 异步通知验签: every parameter but `sign` and `sign_type`, decoded, in the order of the names.
 
     RSA2 is SHA256withRSA with Alipay's public key; the texts are signed in the notification's `charset`.
-    "空值的参数是不会存在和出现的": a parameter without a value is never sent; Alipay's own SDKs disagree on whether they sign one.
+    "空值的参数是不会存在和出现的": no parameter is without a value; Alipay's own SDKs disagree on whether they sign one.
     """
     posted(method)
     if not header(headers, "Content-Type").lower().startswith("application/x-www-form-urlencoded"):
         raise Refused("no form")
-    charset = dict(parse_qsl(body.decode("ascii"), keep_blank_values=True)).get("charset", "utf-8")
+    charset = dict(parse_qsl(body.decode("ascii"), keep_blank_values=True)).get("charset", "utf-8").lower()
+    if charset not in ("utf-8", "gbk"):
+        raise Refused("another charset")
     fields = parse_qsl(body.decode("ascii"), keep_blank_values=True, strict_parsing=True, encoding=charset)
     told = dict(fields)
     if len(told) != len(fields):

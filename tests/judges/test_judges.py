@@ -132,6 +132,12 @@ WECOM = (
     "qN+E7Q=="
 )
 
+MINI_PROGRAM = (
+    "+qdx1OKCy+5JPCBFWw70tm0fJGb2Jmeia4FCB7kao+/Q5c/ohsOzQHi8khUOb05JCpj0JB4RvQMkUyus8TPxLKJGQqcvZqzDpVzazhZv6JsXUnnR8XGT"
+    "740XgXZUXQ7vJVnAG+tE8NUd4yFyjPy7GgiaviNrlCTj+l5kdfMuFUPpRSrfMZuMcp3Fn2Pede2IuQrKEYwKSqFIZoNqJ4M8EajAsjLY2km32IIjdf8Y"
+    "L/P50F7mStwntrA2cPDrM1kb6mOcfBgRtWygb3VIYnSeOBrebufAlr7F9mFUPAJGj04="
+)
+
 DINGTALK = (
     "1a3NBxmCFwkCJvfoQ7WhJHB+iX3qHPsc9JbaDznE1i03peOk1LaOQoRz3+nlyGNhwmwJ3vDMG+OzrHMeiZI7gTRWVdUBmfxjZ8Ej23JVYa9VrYeJ5as7"
     "XM/ZpulX8NEQis44w53h1qAgnC3PRzM7Zc/D6Ibr0rgUathB6zRHP8PYrfgnNOS9PhSBdHlegK+AGGanfwjXuQ9+0pZcy0w9lQ=="
@@ -324,8 +330,26 @@ CASES = {
         1409659813,
         HOOK + "?msg_signature=477715d11cdb4164915debcba66cb864d751f3e6&timestamp=1409659813&nonce=1372623149",
     ),
+    # developers.weixin.qq.com, 消息推送, 消息解密方式为安全模式 (数据格式 JSON).
+    "wechat-json": Case(
+        enveloped.verify_wechat,
+        {},
+        json.dumps({"ToUserName": "gh_97417a04a28d", "Encrypt": MINI_PROGRAM}).encode(),
+        {"token": "AAAAA", "encoding_aes_key": "A" * 43, "receive_id": "wxba5fad812f8e6fb9"},
+        {
+            "ToUserName": "gh_97417a04a28d",
+            "FromUserName": "o9AgO5Kd5ggOC-bXrbNODIiE3bGY",
+            "CreateTime": 1714112445,
+            "MsgType": "event",
+            "Event": "debug_demo",
+            "debug_str": "hello world",
+        },
+        1714112445,
+        HOOK + "?signature=6c5c811b55cc85e0e1b54100749188c20beb3f5d&timestamp=1714112445&nonce=415670741"
+        "&openid=o9AgO5Kd5ggOC-bXrbNODIiE3bGY&encrypt_type=aes&msg_signature=046e02f8204d34f8ba5fa3b1db94908f3df2e9b3",
+    ),
 }
-SECONDS = {"stripe", "slack", "zoom", "discord", "feishu", "dingtalk", "wechat"}
+TIMED = ("stripe", "slack", "zoom", "discord", "feishu", "dingtalk", "wechat", "wechat-json")
 
 
 def judge(case: Case, **changed: Any) -> Any:
@@ -341,7 +365,7 @@ def test_a_judge_takes_what_was_published(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_a_judge_refuses_another_byte_another_secret_another_method(name: str) -> None:
     case = CASES[name]
-    vouched = {"adyen": b"1130", "wechat": WECOM.encode()}.get(
+    vouched = {"adyen": b"1130", "wechat": WECOM.encode(), "wechat-json": MINI_PROGRAM.encode()}.get(
         name, case.body
     )  # what of the body the signature is about
     start = case.body.index(vouched)
@@ -361,7 +385,7 @@ def test_a_judge_refuses_another_byte_another_secret_another_method(name: str) -
         case.judge("PUT", case.url, case.headers, case.body, case.secrets, case.now)
 
 
-@pytest.mark.parametrize("name", sorted(SECONDS))
+@pytest.mark.parametrize("name", TIMED)
 def test_a_judge_refuses_what_is_late(name: str) -> None:
     now = CASES[name].now
     assert now is not None
