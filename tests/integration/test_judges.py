@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
@@ -14,17 +17,17 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from tests.fakes import until
 from tests.judges import enveloped, signed
 from tests.judges.asking import Refused
-from tests.serving import ask, call, serving
+from tests.serving import call, serving
 from tests.targets import answer_ok, target
 
 from posthouse import bootstrap
 
+GUIDES = Path(__file__).parents[2] / "docs" / "en" / "guides"
 RSA = generate_private_key(public_exponent=65537, key_size=2048)
 PRIVATE = RSA.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 PUBLIC = RSA.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 SEED = Ed25519PrivateKey.generate()
 
-ITEM = "/notificationItems/0/NotificationRequestItem"
 DATA: dict[str, Any] = {
     "name": "灯 & 笼=+%",
     "live": "false",
@@ -33,7 +36,7 @@ DATA: dict[str, Any] = {
             "NotificationRequestItem": {
                 "pspReference": "7914073381342284",
                 "merchantAccountCode": "TestMerchant",
-                "merchantReference": "Bestellung-äöü",
+                "merchantReference": "Bestellung-ü-灯",
                 "amount": {"value": 1130, "currency": "EUR"},
                 "eventCode": "AUTHORISATION",
                 "success": "true",
@@ -42,67 +45,50 @@ DATA: dict[str, Any] = {
         }
     ],
 }
+SUBJECT = "shop: 灯 & <笼> ]]>"
 PAYLOAD = {"kind": "json", "body": "{data}"}
+SLACK_SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
+ADYEN_KEY = "DFB1EB5485895CFA84146406857104ABB4CBCABDC8AAF103A624C8F6A3EAAB00"
 AES_KEY = "4g5j64qlyl3zvetqxz5jiocdr586fn2zvjpa8zls3ij"
+API_V3_KEY = "53D67FCB97E68F9998CBD17ED7A8D1E2"
 
 
-def custom(algorithm: str, *parts: str, name: str, place: str = "header", **fields: Any) -> dict[str, Any]:
-    value = fields.pop("value", None)
-    signature = {"in": place, "name": name} | ({"value": value} if value else {})
-    return {"kind": "custom", "algorithm": algorithm, "key": "hook", "parts": parts, "signature": signature} | fields
+def shown(page: str) -> list[dict[str, Any]]:
+    """The configurations that a guide shows, as blocks and in tables."""
+    text = (GUIDES / f"{page}.md").read_text("utf-8")
+    found = re.findall(r"```json\n(.*?)```|`(\{\"kind\".*?\})` \|", text, re.DOTALL)
+    return [json.loads(block or cell) for block, cell in found]
 
 
-def versioned(signature: str, timestamp: str) -> dict[str, Any]:
-    also = [{"in": "header", "name": timestamp, "value": "{timestamp}"}]
-    return custom("hmac-sha256", "v0:{timestamp}:{body}", name=signature, value="v0={signature}", also=also)
+def signer(name: str, algorithm: str = "", **changed: Any) -> dict[str, Any]:
+    """The guide's signer whose signature has this name, with the key `hook`."""
+    (found,) = [
+        each
+        for each in shown("signatures")
+        if each.get("signature", {}).get("name") == name and algorithm in each["algorithm"]
+    ]
+    return found | {"key": "hook"} | changed
 
 
-def sorted_in_query(signature: str, timestamp: str, encrypted: str) -> dict[str, Any]:
-    return custom(
-        "sha1",
-        "{key}",
-        timestamp,
-        "{nonce}",
-        encrypted,
-        name=signature,
-        place="query",
-        order="sorted",
-        also=[
-            {"in": "query", "name": "timestamp", "value": timestamp},
-            {"in": "query", "name": "nonce", "value": "{nonce}"},
-        ],
-    )
+def envelope(field: str, **changed: Any) -> dict[str, Any]:
+    """The guide's envelope that has this field and, if it is not `body`, none of its own."""
+    (found,) = [
+        each
+        for each in shown("encryption")
+        if each.get("kind") == "envelope" and field in each and (field == "body") == ("body" in each)
+    ]
+    return found | {"key": "envelope"} | changed
 
 
-def alipay(charset: str) -> Platform:
-    return Platform(
-        signed.verify_alipay,
-        {"alipay_public_key": PUBLIC},
-        {
-            "keys": {"hook": PRIVATE},
-            "format": {
-                "kind": "form",
-                "nesting": "json",
-                "charset": charset,
-                "body": {"notify_id": "{event.id}", "charset": charset, "app_id": "2019", "*": "{data}"},
-            },
-            "signing": [
-                custom(
-                    "rsa-sha256",
-                    "{pairs}",
-                    name="sign",
-                    place="field",
-                    pairs={"exclude": ["sign_type"]},
-                    charset=charset,
-                    encoding="base64",
-                    also=[{"in": "field", "name": "sign_type", "value": "RSA2"}],
-                )
-            ],
-        },
-        told=lambda told: (
-            told["name"] == DATA["name"] and json.loads(told["notificationItems"]) == DATA["notificationItems"]
-        ),
-    )
+def custom(algorithm: str, *parts: str, name: str, **changed: Any) -> dict[str, Any]:
+    """A signer that the guide tells of in words."""
+    signature = {"in": "header", "name": name}
+    return {"kind": "custom", "algorithm": algorithm, "key": "hook", "parts": parts, "signature": signature} | changed
+
+
+def optional(signing: dict[str, Any]) -> dict[str, Any]:
+    """Every part may be missing: a part that only the payload has is refused as the endpoint is written."""
+    return signing | {"parts": [part.removesuffix("}").removesuffix("?") + "?}" for part in signing["parts"]]}
 
 
 class Platform(NamedTuple):
@@ -110,155 +96,146 @@ class Platform(NamedTuple):
 
     judge: Callable[..., Any]
     secrets: dict[str, str]
-    fields: dict[str, Any]
+    keys: dict[str, str]
+    signer: dict[str, Any]
+    fields: Mapping[str, Any] = MappingProxyType({})
     told: Callable[[Any], bool] = DATA.__eq__
     vouched: Callable[[bytes], bytes] = bytes  # all of it
+
+
+def alipay(charset: str) -> Platform:
+    return Platform(
+        signed.verify_alipay,
+        {"alipay_public_key": PUBLIC},
+        {"hook": PRIVATE},
+        signer("sign", "rsa") | ({"charset": charset} if charset != "utf-8" else {}),
+        {
+            "format": {
+                "kind": "form",
+                "nesting": "json",
+                "charset": charset,
+                "body": {"notify_id": "{event.id}", "charset": charset, "*": "{data}"},
+            }
+        },
+        lambda told: (told["name"], json.loads(told["notificationItems"])) == (DATA["name"], DATA["notificationItems"]),
+    )
+
+
+def wechat(**fields: Any) -> Platform:
+    """ "The same with `{timestamp}`, `{field.Encrypt}` and `msg_signature`", and the envelope "the same with …"."""
+    also = [{"in": "query", "name": name, "value": f"{{{name}}}"} for name in ("timestamp", "nonce")]
+    changed: dict[str, Any] = {"parts": ["{key}", "{timestamp}", "{nonce}", "{field.Encrypt}"], "also": also}
+    return Platform(
+        enveloped.verify_wechat,
+        {"token": "QDG6eK", "encoding_aes_key": AES_KEY, "receive_id": "ww5823bf96d3bd56c7"},
+        {"hook": "QDG6eK", "envelope": AES_KEY},
+        signer("signature", signature={"in": "query", "name": "msg_signature"}, **changed),
+        fields,
+        lambda told: told["name"] == DATA["name"] and int(told["CreateTime"]) > 0,
+        lambda body: max(re.findall(rb"[A-Za-z0-9+/=]+", body), key=len),
+    )
 
 
 PLATFORMS: dict[str, Platform] = {
     "github": Platform(
         signed.verify_github,
         {"secret": "It's a Secret to Everybody"},
-        {
-            "keys": {"hook": "It's a Secret to Everybody"},
-            "format": PAYLOAD,
-            "headers": {"X-GitHub-Event": "{event.type}", "X-GitHub-Delivery": "{event.id}"},
-            "signing": [custom("hmac-sha256", "{body}", name="X-Hub-Signature-256", value="sha256={signature}")],
-        },
+        {"hook": "It's a Secret to Everybody"},
+        signer("X-Hub-Signature-256"),
+        {"headers": {"X-GitHub-Event": "{event.type}", "X-GitHub-Delivery": "{event.id}"}},
     ),
     "meta": Platform(
-        signed.verify_meta,
-        {"app_secret": "app-secret"},
-        {
-            "keys": {"hook": "app-secret"},
-            "format": PAYLOAD,
-            "signing": [custom("hmac-sha256", "{body}", name="X-Hub-Signature-256", value="sha256={signature}")],
-        },
+        signed.verify_meta, {"app_secret": "app-secret"}, {"hook": "app-secret"}, signer("X-Hub-Signature-256")
     ),
     "shopify": Platform(
         signed.verify_shopify,
         {"client_secret": "hush"},
-        {
-            "keys": {"hook": "hush"},
-            "format": PAYLOAD,
-            "signing": [custom("hmac-sha256", "{body}", name="X-Shopify-Hmac-SHA256", encoding="base64")],
-        },
+        {"hook": "hush"},
+        custom("hmac-sha256", "{body}", name="X-Shopify-Hmac-SHA256", encoding="base64"),
     ),
     "square": Platform(
         signed.verify_square,
         {"signature_key": "asdf1234"},
-        {
-            "keys": {"hook": "asdf1234"},
-            "format": PAYLOAD,
-            "signing": [custom("hmac-sha256", "{url}{body}", name="x-square-hmacsha256-signature", encoding="base64")],
-        },
+        {"hook": "asdf1234"},
+        custom("hmac-sha256", "{url}{body}", name="x-square-hmacsha256-signature", encoding="base64"),
     ),
     "stripe": Platform(
-        signed.verify_stripe,
-        {"secret": "whsec_literally"},
-        {
-            "keys": {"hook": "whsec_literally"},
-            "format": PAYLOAD,
-            "signing": [
-                custom(
-                    "hmac-sha256",
-                    "{timestamp}.{body}",
-                    name="Stripe-Signature",
-                    value="t={timestamp},v1={signature}",
-                    repeat=",v1={signature}",
-                )
-            ],
-        },
+        signed.verify_stripe, {"secret": "whsec_literally"}, {"hook": "whsec_literally"}, signer("Stripe-Signature")
     ),
     "slack": Platform(
         signed.verify_slack,
-        {"signing_secret": "8f742231b10e8888abcd99yyyzzz85a5"},
-        {
-            "keys": {"hook": "8f742231b10e8888abcd99yyyzzz85a5"},
-            "format": PAYLOAD,
-            "signing": [versioned("X-Slack-Signature", "X-Slack-Request-Timestamp")],
-        },
+        {"signing_secret": SLACK_SECRET},
+        {"hook": SLACK_SECRET},
+        signer("X-Slack-Signature"),
         told=lambda told: bool(json.loads(told) == DATA),
     ),
     "zoom": Platform(
         signed.verify_zoom,
         {"secret_token": "secretValueTest"},
-        {
-            "keys": {"hook": "secretValueTest"},
-            "format": PAYLOAD,
-            "signing": [versioned("x-zm-signature", "x-zm-request-timestamp")],
-        },
+        {"hook": "secretValueTest"},
+        signer(
+            "X-Slack-Signature",
+            signature={"in": "header", "name": "x-zm-signature", "value": "v0={signature}"},
+            also=[{"in": "header", "name": "x-zm-request-timestamp", "value": "{timestamp}"}],
+        ),
     ),
     "discord": Platform(
         signed.verify_discord,
         {"public_key": SEED.public_key().public_bytes_raw().hex()},
-        {
-            "keys": {"hook": SEED.private_bytes_raw().hex()},
-            "format": PAYLOAD,
-            "signing": [
-                custom(
-                    "ed25519",
-                    "{timestamp}{body}",
-                    name="X-Signature-Ed25519",
-                    key_encoding="hex",
-                    also=[{"in": "header", "name": "X-Signature-Timestamp", "value": "{timestamp}"}],
-                )
-            ],
-        },
+        {"hook": SEED.private_bytes_raw().hex()},
+        signer("X-Signature-Ed25519"),
     ),
     "adyen": Platform(
         signed.verify_adyen,
-        {"hmac_key": "DFB1EB5485895CFA84146406857104ABB4CBCABDC8AAF103A624C8F6A3EAAB00"},
-        {
-            "keys": {"hook": "DFB1EB5485895CFA84146406857104ABB4CBCABDC8AAF103A624C8F6A3EAAB00"},
-            "format": PAYLOAD,
-            "signing": [
-                custom(
-                    "hmac-sha256",
-                    f"{{field.{ITEM}/pspReference}}",
-                    f"{{field.{ITEM}/originalReference?}}",
-                    f"{{field.{ITEM}/merchantAccountCode}}",
-                    f"{{field.{ITEM}/merchantReference}}",
-                    f"{{field.{ITEM}/amount/value}}",
-                    f"{{field.{ITEM}/amount/currency}}",
-                    f"{{field.{ITEM}/eventCode}}",
-                    f"{{field.{ITEM}/success}}",
-                    name=f"{ITEM}/additionalData/hmacSignature",
-                    place="field",
-                    key_encoding="hex",
-                    separator=":",
-                    encoding="base64",
-                )
-            ],
-        },
-        told=lambda told: [each["merchantReference"] for each in told] == ["Bestellung-äöü"],
+        {"hmac_key": ADYEN_KEY},
+        {"hook": ADYEN_KEY},
+        optional(signer("/notificationItems/0/NotificationRequestItem/additionalData/hmacSignature")),
+        told=lambda told: [each["merchantReference"] for each in told] == ["Bestellung-ü-灯"],
         vouched=lambda body: b"Bestellung-",
     ),
     "douyin": Platform(
         signed.verify_douyin,
         {"client_secret": "client-secret"},
-        {
-            "keys": {"hook": "client-secret"},
-            "format": PAYLOAD,
-            "signing": [custom("sha1", "{key}{body}", name="X-Douyin-Signature")],
-        },
+        {"hook": "client-secret"},
+        custom("sha1", "{key}{body}", name="X-Douyin-Signature"),
     ),
     "youzan": Platform(
         signed.verify_youzan,
         {"client_id": "client-id", "client_secret": "client-secret"},
-        {
-            "keys": {"hook": "client-secret"},
-            "format": PAYLOAD,
-            "signing": [custom("md5", "client-id", "{body}", "{key}", name="Event-Sign")],
-        },
+        {"hook": "client-secret"},
+        custom("md5", "client-id", "{body}", "{key}", name="Event-Sign"),
     ),
     "alipay": alipay("utf-8"),
     "alipay-gbk": alipay("gbk"),
+    "wechat-pay-v2": Platform(
+        signed.verify_wechat_pay_v2,
+        {"key": "192006250b4c09247ec02edce69f6a2d"},
+        {"hook": "192006250b4c09247ec02edce69f6a2d"},
+        signer("sign", "md5"),
+        {
+            "format": {
+                "kind": "xml",
+                "root": "xml",
+                "text": "cdata",
+                "types": False,
+                "declaration": False,
+                "body": {
+                    "appid": "wx1",
+                    "nonce_str": "{nonce}",
+                    "attach": "{event.subject}",
+                    "time_end": "{timestamp}",
+                },
+            }
+        },
+        lambda told: told["attach"] == SUBJECT and len(told["nonce_str"]) == 32,
+        lambda body: SUBJECT[:4].encode(),
+    ),
     "feishu": Platform(
         enveloped.verify_feishu,
         {"encrypt_key": "test key", "verification_token": "v-token"},
+        {"hook": "test key", "envelope": "test key"},
+        signer("X-Lark-Signature"),
         {
-            "keys": {"hook": "test key"},
             "format": {
                 "kind": "json",
                 "body": {
@@ -267,113 +244,50 @@ PLATFORMS: dict[str, Platform] = {
                     "event": "{data}",
                 },
             },
-            "encryption": {"kind": "envelope", "key": "hook", "cipher": "aes-256-cbc", "derive": "sha256"},
-            "signing": [
-                custom(
-                    "sha256",
-                    "{timestamp}{nonce}{key}{body}",
-                    name="X-Lark-Signature",
-                    also=[
-                        {"in": "header", "name": "X-Lark-Request-Timestamp", "value": "{timestamp}"},
-                        {"in": "header", "name": "X-Lark-Request-Nonce", "value": "{nonce}"},
-                    ],
-                )
-            ],
+            "encryption": envelope("derive"),
         },
-        told=lambda told: told["event"] == DATA and told["header"]["event_type"] == "order.created",
+        lambda told: (told["event"], told["header"]["event_type"]) == (DATA, "order.created"),
     ),
     "dingtalk": Platform(
         enveloped.verify_dingtalk,
         {"token": "123456", "aes_key": AES_KEY, "owner_key": "suite4xxxxxxxxxxxxxxx"},
-        {
-            "keys": {"hook": "123456", "aes": AES_KEY},
-            "format": PAYLOAD,
-            "encryption": {
-                "kind": "envelope",
-                "key": "aes",
-                "key_encoding": "base64",
-                "cipher": "aes-256-cbc",
-                "iv": "key",
-                "padding": 32,
-                "frame": {"owner": "suite4xxxxxxxxxxxxxxx"},
-            },
-            "signing": [sorted_in_query("signature", "{timestamp_ms}", "{field.encrypt}")],
-        },
+        {"hook": "123456", "envelope": AES_KEY},
+        signer("signature"),
+        {"encryption": envelope("frame", frame={"owner": "suite4xxxxxxxxxxxxxxx"})},
     ),
-    "wecom": Platform(
-        enveloped.verify_wechat,
-        {"token": "QDG6eK", "encoding_aes_key": AES_KEY, "receive_id": "ww5823bf96d3bd56c7"},
-        {
-            "keys": {"hook": "QDG6eK", "aes": AES_KEY},
-            "format": {
-                "kind": "xml",
-                "root": "xml",
-                "text": "cdata",
-                "types": False,
-                "declaration": False,
-                "content_type": "text/xml",
-                "body": {"ToUserName": "ww5823bf96d3bd56c7", "CreateTime": "{timestamp:number}", "*": "{data}"},
-            },
-            "encryption": {
-                "kind": "envelope",
-                "key": "aes",
-                "key_encoding": "base64",
-                "cipher": "aes-256-cbc",
-                "iv": "key",
-                "padding": 32,
-                "frame": {"owner": "ww5823bf96d3bd56c7"},
-                "body": {"kind": "xml", "elements": {"ToUserName": "ww5823bf96d3bd56c7", "Encrypt": "{ciphertext}"}},
-            },
-            "signing": [sorted_in_query("msg_signature", "{timestamp}", "{field.Encrypt}")],
+    "wecom": wechat(
+        format={
+            "kind": "xml",
+            "root": "xml",
+            "text": "cdata",
+            "types": False,
+            "declaration": False,
+            "content_type": "text/xml",
+            "body": {"ToUserName": "gh_1", "CreateTime": "{timestamp:number}", "*": "{data}"},
         },
-        told=lambda told: told["name"] == DATA["name"] and told["CreateTime"].isdecimal(),
-        vouched=lambda body: body[body.index(b"Encrypt><![CDATA[") + 17 : body.index(b"]]></Encrypt>")],
+        encryption=envelope(
+            "frame",
+            frame={"owner": "ww5823bf96d3bd56c7"},
+            body={"kind": "xml", "elements": {"ToUserName": "ww5823bf96d3bd56c7", "Encrypt": "{ciphertext}"}},
+        ),
+    ),
+    "wechat-json": wechat(
+        format={"kind": "json", "body": {"ToUserName": "gh_1", "CreateTime": "{timestamp:number}", "*": "{data}"}},
+        encryption=envelope(
+            "frame",
+            frame={"owner": "ww5823bf96d3bd56c7"},
+            body={"kind": "json", "template": {"ToUserName": "gh_1", "Encrypt": "{ciphertext}"}},
+        ),
+        query={"openid": "o9AgO5Kd5ggOC-bXrbNODIiE3bGY", "encrypt_type": "aes"},
     ),
     "wechat-pay": Platform(
         enveloped.verify_wechat_pay,
-        {"platform_key": PUBLIC, "serial": "5157F09E", "api_v3_key": "53D67FCB97E68F9998CBD17ED7A8D1E2"},
+        {"platform_key": PUBLIC, "serial": "5157F09EFDC096DE15EBE81A47057A7232F1B8E1", "api_v3_key": API_V3_KEY},
+        {"hook": PRIVATE, "envelope": API_V3_KEY},
+        signer("Wechatpay-Signature"),
         {
-            "keys": {"hook": PRIVATE, "apiv3": "53D67FCB97E68F9998CBD17ED7A8D1E2"},
-            "format": PAYLOAD,
-            "encryption": {
-                "kind": "envelope",
-                "key": "apiv3",
-                "cipher": "aes-256-gcm",
-                "iv": "beside",
-                "iv_encoding": "text",
-                "associated_data": "transaction",
-                "body": {
-                    "kind": "json",
-                    "template": {
-                        "id": "{event.id}",
-                        "create_time": "{event.time}",
-                        "event_type": "TRANSACTION.SUCCESS",
-                        "resource_type": "encrypt-resource",
-                        "summary": "支付成功",
-                        "resource": {
-                            "algorithm": "AEAD_AES_256_GCM",
-                            "ciphertext": "{ciphertext}",
-                            "nonce": "{iv}",
-                            "associated_data": "transaction",
-                            "original_type": "transaction",
-                        },
-                    },
-                },
-            },
-            "signing": [
-                custom(
-                    "rsa-sha256",
-                    "{timestamp}\n{nonce}\n{body}\n",
-                    name="Wechatpay-Signature",
-                    key_id="5157F09E",
-                    encoding="base64",
-                    also=[
-                        {"in": "header", "name": "Wechatpay-Timestamp", "value": "{timestamp}"},
-                        {"in": "header", "name": "Wechatpay-Nonce", "value": "{nonce}"},
-                        {"in": "header", "name": "Wechatpay-Serial", "value": "{key_id}"},
-                    ],
-                )
-            ],
+            "format": PAYLOAD | {"time": {"form": "%Y-%m-%dT%H:%M:%S%:z", "zone": "Asia/Shanghai"}},
+            "encryption": envelope("body"),
         },
     ),
 }
@@ -409,9 +323,10 @@ async def test_every_platforms_receiver_takes_what_the_guides_configure(server: 
     async with target(answer_ok) as served:
         for name, platform in PLATFORMS.items():
             url = f"http://127.0.0.1:{served.port}/{name}"
-            await call(port, "POST", "/v1/apps/acme/endpoints", {"uid": name, "url": url} | platform.fields)
+            speaking = {"format": PAYLOAD, "keys": platform.keys, "signing": [platform.signer], **platform.fields}
+            await call(port, "POST", "/v1/apps/acme/endpoints", {"uid": name, "url": url} | speaking)
         await call(port, "PUT", "/v1/apps/acme/endpoints/stripe/keys/hook", {"value": "whsec_the-next"})
-        await call(port, "POST", "/v1/apps/acme/events", {"type": "order.created", "data": DATA})
+        await call(port, "POST", "/v1/apps/acme/events", {"type": "order.created", "data": DATA, "subject": SUBJECT})
         await until(lambda: len(served.requests) >= len(PLATFORMS), "every request")
         told = [read(raw, served.port) for raw in served.requests]
     arrived = {got.url.split("/")[3].partition("?")[0]: got for got in told}
@@ -433,19 +348,6 @@ async def test_every_platforms_receiver_takes_what_the_guides_configure(server: 
     square = arrived["square"]
     with pytest.raises(Refused):
         signed.verify_square(*square._replace(url=square.url + "?"), PLATFORMS["square"].secrets)
-    for name in ("feishu", "dingtalk", "wecom", "wechat-pay"):
+    for name in ("feishu", "dingtalk", "wecom", "wechat-json", "wechat-pay"):
         assert "灯".encode() not in arrived[name].body
         assert b"Bestellung" not in arrived[name].body
-
-
-async def test_what_a_platforms_receiver_could_not_be_told_is_refused_by_name(server: bootstrap.Posthouse) -> None:
-    fields = PLATFORMS["wecom"].fields
-    twice = [*fields["signing"], custom("sha1", "{key}", "{timestamp}", "{nonce}", name="signature", place="query")]
-    reply = await ask(
-        server.port,
-        "POST",
-        "/v1/apps/acme/endpoints",
-        fields | {"url": "https://example.com/", "signing": twice},
-    )
-    print(reply)
-    assert reply.status == 422

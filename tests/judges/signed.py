@@ -8,6 +8,7 @@ import hashlib
 import hmac
 from typing import Any
 from urllib.parse import parse_qsl
+from xml.etree import ElementTree
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -207,3 +208,17 @@ def verify_alipay(
     signed = "&".join(f"{name}={told[name]}" for name in sorted(told) if name not in ("sign", "sign_type"))
     rsa(secrets["alipay_public_key"], unbase64(told["sign"]), signed.encode(charset))
     return {name: value for name, value in told.items() if name not in ("sign", "sign_type")}
+
+
+def verify_wechat_pay_v2(
+    method: str, url: str, headers: Headers, body: bytes, secrets: Secrets, now: float | None = None
+) -> dict[str, str]:
+    """pay.weixin.qq.com/wiki/doc/api, 安全规范: what has a value, sorted, with `&key=` after it; MD5 in upper case."""
+    posted(method)
+    try:
+        told = {child.tag: child.text or "" for child in ElementTree.fromstring(body)}
+    except ElementTree.ParseError:
+        raise Refused("no XML") from None
+    text = "&".join(f"{name}={told[name]}" for name in sorted(told) if name != "sign" and told[name])
+    same(hashlib.md5(f"{text}&key={secrets['key']}".encode()).hexdigest().upper(), told.get("sign", ""))
+    return {name: value for name, value in told.items() if name != "sign"}

@@ -277,6 +277,23 @@ CASES = {
         {"alipay_public_key": ALIPAY_KEY},
         {name: value for name, value in alipay_notification().items() if name not in ("sign", "sign_type")},
     ),
+    # pay.weixin.qq.com/wiki/doc/api, 安全规范, 签名算法: the example of the page.
+    "wechat-pay-v2": Case(
+        signed.verify_wechat_pay_v2,
+        {},
+        (
+            b"<xml><appid>wxd930ea5d5a258f4f</appid><mch_id>10000100</mch_id><device_info>1000</device_info>"
+            b"<body>test</body><nonce_str>ibuaiVcKdpRxkhJA</nonce_str><sign>9A0A8659F005D6984697E2CA0A9CF3B7</sign></xml>"
+        ),
+        {"key": "192006250b4c09247ec02edce69f6a2d"},
+        {
+            "appid": "wxd930ea5d5a258f4f",
+            "mch_id": "10000100",
+            "device_info": "1000",
+            "body": "test",
+            "nonce_str": "ibuaiVcKdpRxkhJA",
+        },
+    ),
     # The ciphertext is of open.feishu.cn, 事件解密 (`test key`, `hello world`). Feishu publishes no literal of the signature:
     # `printf '1677254849533226633test key{"encrypt": …}' | openssl dgst -sha256`.
     "feishu": Case(
@@ -365,9 +382,12 @@ def test_a_judge_takes_what_was_published(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_a_judge_refuses_another_byte_another_secret_another_method(name: str) -> None:
     case = CASES[name]
-    vouched = {"adyen": b"1130", "wechat": WECOM.encode(), "wechat-json": MINI_PROGRAM.encode()}.get(
-        name, case.body
-    )  # what of the body the signature is about
+    vouched = {
+        "adyen": b"1130",
+        "wechat-pay-v2": b"ibuaiVcKdpRxkhJA",
+        "wechat": WECOM.encode(),
+        "wechat-json": MINI_PROGRAM.encode(),
+    }.get(name, case.body)  # what of the body the signature is about
     start = case.body.index(vouched)
     for at in range(start, start + len(vouched)):
         body = case.body[:at] + bytes([case.body[at] ^ 1]) + case.body[at + 1 :]
