@@ -10,17 +10,20 @@ MADE = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
 class HttpProxy:
-    """`asked` are the heads of its requests. With `says`, it answers that and makes no tunnel; `hangs` answers nothing."""
+    """`asked` are the heads of its requests, `sources` the addresses that they came from. With `says`, it answers that and
+    makes no tunnel; with `hangs`, it answers nothing."""
 
     def __init__(self, *, says: bytes | None = None, hangs: bool = False) -> None:
         self.port = 0
         self.asked: list[bytes] = []
+        self.sources: list[str] = []
         self.says = says
         self.hangs = hangs
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         self.asked.append(head)
+        self.sources.append(writer.get_extra_info("peername")[0])
         if self.hangs:
             await reader.read()
             return

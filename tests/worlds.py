@@ -169,6 +169,7 @@ _TABLES: Final = (
     "app_grant",
     "schedule",
     "api_key",
+    "data_key",
     "app",
     "event_type",
 )

@@ -199,6 +199,7 @@ class Posthouse(Process):
         telemetry.watch_cache("target_addresses", lambda: http.addresses.cached)
         telemetry.watch_cache("target_connections", lambda: http.idle_cached)
         telemetry.watch_cache("tls_contexts", lambda: http.contexts_cached)
+        telemetry.watch_cache("data_keys", lambda: sealer.cached)
         telemetry.watch("database_replacements", lambda: history.replacements)
 
         door = ObservedEvents(catalogue, quotas, publisher)

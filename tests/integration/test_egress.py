@@ -232,7 +232,12 @@ async def test_contexts_are_bounded(
     monkeypatch.setattr(tls_module, "TLS_CONTEXTS_MAX", 2)
     made: list[str] = []
     make = tls_module._context
-    monkeypatch.setattr(tls_module, "_context", lambda way, ca_file: made.append(way.identity) or make(way, ca_file))
+
+    def making(way: Egress, ca_file: Any) -> ssl.SSLContext:
+        made.append(way.identity)
+        return make(way, ca_file)
+
+    monkeypatch.setattr(tls_module, "_context", making)
     ways = [shown(authority, clients.issue_cert("t@example.com", common_name=f"{n}")) for n in range(3)]
 
     async def last(peer: Peer) -> None:
@@ -244,7 +249,7 @@ async def test_contexts_are_bounded(
             await client.answer(served, way)
         await asyncio.gather(*(client.answer(served, ways[2]) for _ in range(5)))
         assert made == [way.identity for way in (ways[0], ways[1], ways[2], ways[1], ways[2])]
-        assert len(client.transport._ways._contexts._ready) == 2
+        assert len(client.transport._ways.contexts._ready) == 2
 
 
 # Which target is the right one

@@ -14,15 +14,7 @@ from typing import Any
 
 import msgspec
 
-
-class KeyEncoding(StrEnum):
-    """How the text of a key is read."""
-
-    LITERAL = "literal"
-    BASE64 = "base64"  # with or without its padding, of both alphabets
-    HEX = "hex"
-    PEM = "pem"  # a public key or a certificate
-    JWK = "jwk"
+from posthouse.domain.named_keys import KeyEncoding
 
 
 class Derivation(StrEnum):

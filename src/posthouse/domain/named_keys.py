@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
 from typing import Final
 
 import msgspec
@@ -16,6 +17,16 @@ from posthouse.domain.errors import Conflict, Invalid
 from posthouse.domain.limits import ENDPOINT_KEY_BYTES_MAX, ENDPOINT_KEY_VERSIONS_MAX, ENDPOINT_KEYS_MAX
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}\Z")
+
+
+class KeyEncoding(StrEnum):
+    """How a configuration reads the text of a key."""
+
+    LITERAL = "literal"  # its UTF-8 bytes are the key
+    BASE64 = "base64"  # either alphabet, padded or not; of a private key its DER (PKCS #8, PKCS #1 or SEC 1)
+    HEX = "hex"
+    PEM = "pem"  # a key, or of who is encrypted to also a certificate
+    JWK = "jwk"
 
 
 class NamedKeys(Mapping[str, tuple[str, ...]]):

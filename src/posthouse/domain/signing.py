@@ -11,15 +11,7 @@ from typing import Final
 
 import msgspec
 
-
-class KeyEncoding(StrEnum):
-    """How the text of a key is read."""
-
-    LITERAL = "literal"  # its UTF-8 bytes are the key
-    BASE64 = "base64"  # either alphabet, padded or not; of an RSA or P-256 key its DER (PKCS #8, PKCS #1 or SEC 1)
-    HEX = "hex"
-    PEM = "pem"
-    JWK = "jwk"
+from posthouse.domain.named_keys import KeyEncoding
 
 
 class Algorithm(StrEnum):

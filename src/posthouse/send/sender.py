@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Final, assert_never
+from typing import Final
 
 import msgspec
 import structlog
@@ -21,7 +21,7 @@ from posthouse.domain.callback import (
     is_down,
     is_overloaded,
 )
-from posthouse.domain.circuit import HEALTHY, Health
+from posthouse.domain.circuit import HEALTHY
 from posthouse.domain.delivery import (
     Attempt,
     AttemptOutcome,
@@ -37,7 +37,7 @@ from posthouse.domain.endpoint import Endpoint, OnExhausted
 from posthouse.domain.errors import NotOwner, PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Fault, Request, Result
-from posthouse.domain.ids import AppId, AttemptId
+from posthouse.domain.ids import AttemptId
 from posthouse.domain.order import UNORDERED
 from posthouse.ports.clock import Clock
 from posthouse.ports.store import LateResult, Store
@@ -46,9 +46,9 @@ from posthouse.ports.transport import Transport
 from posthouse.send.aftermath import follow
 from posthouse.send.owing import expiry, outcome_of, owed_after, owed_row
 from posthouse.send.peer import Peer
+from posthouse.send.record import Made, attempt_of, left_over
 from posthouse.send.tokens import Bearer, Tokens
 from posthouse.settle.journal import Journal
-from posthouse.wire.answer import stored_body, stored_headers
 from posthouse.wire.batch import results_of
 from posthouse.wire.message import Unsendable
 from posthouse.wire.renderer import AnyRenderer
@@ -62,19 +62,6 @@ BEHIND: Final = "behind"
 REFUSED: Final = "refused"
 UNAUTHORIZED: Final = 401
 TOTAL_SECONDS_MIN: Final = 0.001  # that are left to a request after its token
-NOBODY: Final = AppId(bytes(16))  # the app of a delivery whose event and endpoint are gone
-
-
-class _Made(msgspec.Struct, frozen=True, gc=False):
-    """A request that was made."""
-
-    url: str
-    result: Result
-    request_id: bytes | None
-    started_at: float
-    ended_at: float
-    before: Health  # of the endpoint, as the request began to end
-    reason: str  # as `classify` says
 
 
 class Told(msgspec.Struct, gc=False):
@@ -176,9 +163,7 @@ class Sender:
             bad = self._unsendable(renderer, load, started_at)
             if 0 < len(bad) < len(load):
                 circuit.ended(token, failed=None, now=self._clock.now())
-                made = _Made(
-                    route.url, result, request_id, started_at, self._clock.now(), peer.health, classify(result)
-                )
+                made = Made(route.url, result, request_id, started_at, self._clock.now(), peer.health, classify(result))
                 return await self._without(peer, load, bad, made)
         except BaseException:
             circuit.ended(token, failed=None, now=self._clock.now())
@@ -205,10 +190,10 @@ class Sender:
             held_until=None if confirmed else held_until(result, now=now),
             now=now,
         )
-        made = _Made(route.url, result, request_id, started_at, now, before, verdict)
+        made = Made(route.url, result, request_id, started_at, now, before, verdict)
         if again:
             for delivery in load:
-                attempt = self._record_of(delivery, endpoint, AttemptOutcome.FAILED, verdict, made)
+                attempt = self._recorded(delivery, endpoint, AttemptOutcome.FAILED, verdict, made)
                 self._journal.note(delivery, attempt, health=turn)
                 self._tell(attempt, delivery, now)
             return Told([Fate.AGAIN] * len(load), result.timings.total_us / 1e6, overloaded)
@@ -273,7 +258,7 @@ class Sender:
                 bad[place] = str(error)
         return bad
 
-    async def _without(self, peer: Peer, load: Sequence[Delivery], bad: dict[int, str], made: _Made) -> Told:
+    async def _without(self, peer: Peer, load: Sequence[Delivery], bad: dict[int, str], made: Made) -> Told:
         """Settle those of a batch that cannot be written; the others go again at once, but for those of the same lines, which
         become rows in their order. Nothing was asked of the target."""
         late: list[LateResult] = []
@@ -313,7 +298,7 @@ class Sender:
         self,
         peer: Peer,
         delivery: Delivery,
-        made: _Made,
+        made: Made,
         refused: str | None,
         health: HealthTurn | None,
         late: list[LateResult],
@@ -342,7 +327,7 @@ class Sender:
                 reason=refused or made.reason,
             )
             owed = owed_after(delivery, endpoint, decision)
-        attempt = self._record_of(delivery, endpoint, outcome_of(decision), refused or made.reason, made, words)
+        attempt = self._recorded(delivery, endpoint, outcome_of(decision), refused or made.reason, made, words)
         effects: tuple[Effect, ...] = ()
         if health is not None or not isinstance(decision, Confirm | RetryAt):
             effects = follow(attempt, delivery.event.type, decision, made.before, health, now)
@@ -385,78 +370,23 @@ class Sender:
 
     def abandon(self, owed: Owed, event: Event | None, endpoint: Endpoint | None, *, epoch: int, reason: str) -> None:
         """Settle a row that can never be sent: its event was dropped (then it has no app on record), or its endpoint."""
-        if event is None:
-            event = Event(
-                id=owed.event_id,
-                partition=owed.partition,
-                seq=owed.seq,
-                app_id=NOBODY if endpoint is None else endpoint.app_id,
-                type="",
-                payload=b"",
-                content_type="",
-                created_at=0.0,
-                config_version=0,
-            )
-        if endpoint is None:
-            endpoint = Endpoint(
-                id=owed.endpoint_id, app_id=event.app_id or NOBODY, partition=owed.partition, revision=0, url=""
-            )
-        delivery = Delivery(
-            event, epoch, owed.endpoint_id, owed.number, owed.kind, 0.0, fresh=False, row=True, line=owed.line
-        )
-        self.give_up(delivery, endpoint, reason)
+        self.give_up(*left_over(owed, event, endpoint, epoch=epoch), reason)
 
     def give_up(self, delivery: Delivery, endpoint: Endpoint, reason: str) -> None:
         """Settle a delivery without a request: expired, cancelled, …"""
-        attempt = self._record_of(delivery, endpoint, AttemptOutcome.GAVE_UP, reason, None)
+        attempt = self._recorded(delivery, endpoint, AttemptOutcome.GAVE_UP, reason, None)
         self._journal.record(delivery, attempt, None)
         self._telemetry.attempt(AttemptOutcome.GAVE_UP.value, reason, delivery.kind.value, 0.0)
 
-    def _record_of(
+    def _recorded(
         self,
         delivery: Delivery,
         endpoint: Endpoint,
         outcome: AttemptOutcome,
         reason: str,
-        made: _Made | None,
+        made: Made | None,
         words: str | None = None,
     ) -> Attempt:
-        """The record of an attempt; `made` is None for a delivery that was given up without a request."""
-        event = delivery.event
-        result = None if made is None else made.result
-        headers: bytes | None = None
-        body: bytes | None = None
-        error = words
-        match result:
-            case None:
-                pass
-            case Answer():
-                headers = stored_headers(result)
-                body = stored_body(result) or None
-            case Failure():
-                error = result.detail
-            case _:
-                assert_never(result)
-        return Attempt(
-            AttemptId(self._clock.new_id()),
-            event.partition,
-            endpoint.app_id,
-            endpoint.id,
-            event.id,
-            event.seq,
-            delivery.number,
-            delivery.kind,
-            outcome,
-            reason,
-            endpoint.revision,
-            endpoint.url if made is None else made.url,
-            self._clock.now() if made is None else made.started_at,
-            result is not None,
-            None if result is None else result.status,
-            "" if result is None else result.address,
-            NO_TIMINGS if result is None else result.timings,
-            headers,
-            body,
-            error,
-            None if made is None else made.request_id,
+        return attempt_of(
+            AttemptId(self._clock.new_id()), delivery, endpoint, outcome, reason, made, words, now=self._clock.now()
         )

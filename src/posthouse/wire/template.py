@@ -83,8 +83,11 @@ def _unknown(name: str, known: Collection[str], path: str) -> NoReturn:
             path=path,
         )
     if name in EVENT_VALUES:
-        raise Invalid(f"{name} cannot be told here: a batch has several events", path=path)
+        raise Invalid(f"{_braced(name)} cannot be told here: a batch has several events", path=path)
     if name in REQUEST_VALUES:
-        raise Invalid(f"{name} cannot be told here: in a batch each event is written for itself", path=path)
-    shown = name[:40].encode("unicode_escape").decode("ascii")
-    raise Invalid(f"there is no value {shown}; there are {', '.join(sorted(known))}", path=path)
+        raise Invalid(f"{_braced(name)} cannot be told here: in a batch each event is written for itself", path=path)
+    raise Invalid(f"there is no {_braced(name)}; there are {', '.join(sorted(known))}", path=path)
+
+
+def _braced(name: str) -> str:
+    return "{" + name[:40].encode("unicode_escape").decode("ascii") + "}"

@@ -140,6 +140,20 @@ def test_an_answer_may_be_encrypted_too() -> None:
         Decryption(JWE, private_pem("rsa")).encrypted(b"success")
 
 
+def test_xml_with_a_document_type_is_refused_whatever_is_in_it() -> None:
+    """With it come entities that grow, or reach outside."""
+    body, headers = sent(encrypted(WECOM, WECOM_KEY))
+    decryption = Decryption(WECOM, WECOM_KEY)
+    assert decryption(b"<?xml version='1.0'?><!-- c -->" + body, headers).body == BODY
+    for document_type in (
+        b"<!DOCTYPE xml>",
+        b"<!DOCTYPE xml [<!ENTITY a 'aa'>]>",
+        b"<!DOCTYPE xml SYSTEM 'file:///x'>",
+    ):
+        with pytest.raises(DecryptionError):
+            decryption(document_type + body, headers)
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -32,6 +32,7 @@ from tests.encrypting import (
 
 from posthouse.domain.errors import Invalid
 from posthouse.wire.message import Unsendable
+from posthouse_sdk import Decryption
 from posthouse_sdk.encryption.ciphers import decrypt, encrypt
 from posthouse_sdk.encryption.errors import UnopenedError
 from posthouse_sdk.encryption.settings import CIPHERS
@@ -457,6 +458,14 @@ def test_what_an_event_says_adds_no_header() -> None:
     made = encrypted(configuration, "test key", BODY, **{"event.type": "a\r\nX-Evil: 驿 "})
     assert made.headers == [("X-T", "a%0D%0AX-Evil: %E9%A9%BF")]
     assert made.query == [("t", "a\r\nX-Evil: 驿 ")]
+
+
+def test_nor_does_it_beside_something_of_the_encryption() -> None:
+    configuration = {"kind": "envelope", "key": "k", "headers": {"X-T": "{event.type} {tag}"}}
+    values: dict[str, Any] = {"event.type": "a\r\nX-Evil: 驿"}
+    made = encrypted(configuration, "k" * 32, BODY, **values)
+    assert made.headers[0][1].startswith("a%0D%0AX-Evil: %E9%A9%BF ")
+    assert Decryption(configuration, "k" * 32)(*sent(made)).body == BODY
 
 
 def test_cdata_holds_whatever_it_has_to() -> None:

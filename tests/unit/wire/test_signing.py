@@ -31,7 +31,8 @@ from tests.messages import NOW, message, signed, signers, xml
 
 from posthouse.domain.errors import Invalid
 from posthouse.domain.limits import SIGNED_PARTS_MAX, SIGNERS_MAX
-from posthouse.domain.signing import Algorithm, KeyEncoding, Place
+from posthouse.domain.named_keys import KeyEncoding
+from posthouse.domain.signing import Algorithm, Place, Signer
 from posthouse.wire.documents import Form, Gzipped, JsonText
 from posthouse.wire.message import Unsendable
 from posthouse.wire.signing.keys import Keys
@@ -337,6 +338,14 @@ P256_JWK = {
         (custom(key="other"), "key", "no key named 'other'"),
         (custom(parts=[]), "parts", "1 to 32 parts"),
         (custom(parts=["{body}"] * (SIGNED_PARTS_MAX + 1)), "parts", "1 to 32 parts"),
+        (custom(parts=["{body}\ud800"]), "parts[0]", "utf-8 cannot write"),
+        (custom(key_id="\ud800"), "key_id", "utf-8 cannot write"),
+        (custom(signature=at("field", "\ud800")), "signature.name", "1 to 128 printable"),
+        (custom(signature=at("field", "S", "{signature}\ud800")), "signature.value", "utf-8 cannot write"),
+        (custom(key="surrogate"), "key", "utf-8 cannot write"),
+        (custom(key="surrogate", key_encoding="jwk"), "key", "not a JWK"),
+        (custom(algorithm="ed25519", key="surrogate"), "key", "not a private key as PEM"),
+        (token(claims={"\ud800": 1}), "claims", "utf-8 cannot write"),
         (custom(parts=["x" * 1025]), "parts[0]", "more than 1024 characters"),
         (custom(separator="x" * 1025), "separator", "more than 1024 characters"),
         (custom(key_id="x" * 1025), "key_id", "more than 1024 characters"),
@@ -344,6 +353,7 @@ P256_JWK = {
         (custom(signature=at("header", "S", "x" * 1025)), "signature.value", "more than 1024 characters"),
         (custom(parts=["{pairs}"], pairs={"separator": "x" * 1025}), "pairs.separator", "more than 1024"),
         (custom(parts=["{pairs}"], pairs={"pair": "x" * 1025}), "pairs.pair", "more than 1024"),
+        (custom(parts=["{pairs}"], pairs={"exclude": ["\ud800"]}), "pairs.exclude", "utf-8 cannot write"),
         (custom(parts=["{pairs}"], pairs={"exclude": ["x"] * 33}), "pairs.exclude", "more than 32 names"),
         (token(key_id="x" * 1025), "key_id", "more than 1024 characters"),
         (custom(parts=["{bodi}"]), "parts[0]", "there is no {bodi}"),
@@ -376,9 +386,9 @@ P256_JWK = {
         (custom(signature=at("header", "Content-Length")), "signature.name", "cannot be set"),
         (custom(signature=at("header", "HOST")), "signature.name", "cannot be set"),
         (custom(signature=at("header", "Webhook-Replay")), "signature.name", "cannot be set"),
-        (custom(signature=at("query", "")), "signature.name", "1 to 128 characters"),
-        (custom(signature=at("query", "a\nb")), "signature.name", "1 to 128 characters"),
-        (custom(signature=at("field", "x" * 129)), "signature.name", "1 to 128 characters"),
+        (custom(signature=at("query", "")), "signature.name", "1 to 128 printable characters"),
+        (custom(signature=at("query", "a\nb")), "signature.name", "1 to 128 printable characters"),
+        (custom(signature=at("field", "x" * 129)), "signature.name", "1 to 128 printable characters"),
         (custom(signature=at("field", "/")), "signature.name", "JSON Pointer"),
         (custom(repeat=",v1="), "repeat", "lacks the {signature}"),
         (custom(repeat=",v1={signature}\n"), "repeat", "no line break"),
@@ -449,6 +459,7 @@ def test_bad_configurations_are_refused_where_they_are_wrong(
         "k": ["top secret"],
         "k64": ["dG9wIHNlY3JldA=="],
         "odd": ["t*p"],
+        "surrogate": ["top secret\ud800"],
         "empty": [""],
         "long": ["top secret, more than 32 bytes of it"],
         "rsa": [pem(RSA_2048)],
@@ -464,11 +475,16 @@ def test_bad_configurations_are_refused_where_they_are_wrong(
     }
     good = custom(key="k", signature=at("header", "X-First"))
     with pytest.raises(Invalid) as refused:
-        compile_signers(signers(good, configuration), keys)
+        compile_signers(msgspec.convert((good, configuration), tuple[Signer, ...]), keys)
     assert refused.value.path == f"signing[1].{path}"
     assert reason in str(refused.value)
     assert "top secret" not in str(refused.value)
     assert refused.value.__cause__ is None
+
+
+OTHER_N = base64.urlsafe_b64encode(
+    rsa.generate_private_key(65537, 2048).public_key().public_numbers().n.to_bytes(256, "big")
+).decode()
 
 
 def jwk(key: rsa.RSAPrivateKey, **changed: str) -> str:
@@ -478,7 +494,7 @@ def jwk(key: rsa.RSAPrivateKey, **changed: str) -> str:
 @pytest.mark.parametrize(
     ("algorithm", "text", "reason"),
     [
-        ("rsa-sha256", lambda: jwk(RSA_2048, d="AQAB"), "do not make up a private key"),
+        ("rsa-sha256", lambda: jwk(RSA_2048, n=OTHER_N), "do not make up a private key"),
         ("rsa-sha256", lambda: jwk(RSA_2048, p="not base64!"), "do not make up a private key"),
         ("rsa-sha256", lambda: json.dumps({"kty": "RSA", "d": "AQAB"}), "do not make up a private key"),
         ("ecdsa-p256-sha256", lambda: json.dumps(P256_JWK | {"d": "AQAB"}), "do not make up a private key"),
@@ -511,14 +527,12 @@ def test_ed25519_keys_in_every_encoding_sign_alike() -> None:
     assert made == {ED25519.sign(message().document.encoded()).hex()}
 
 
-def test_an_rsa_key_is_examined_when_it_is_written_and_not_again() -> None:
-    one, other = RSA_2048.private_numbers(), rsa.generate_private_key(65537, 2048).private_numbers()
-    mixed = jwk(RSA_2048, d=base64.urlsafe_b64encode(other.d.to_bytes(256, "big")).decode())
+def test_an_rsa_key_is_tried_when_it_is_written_and_not_again() -> None:
     configuration = signers(custom(algorithm="rsa-sha256", key_encoding="jwk"))
-    with pytest.raises(Invalid, match="do not make up a private key"):
-        compile_signers(configuration, {"k": [mixed]})
-    assert compile_signers(configuration, {"k": [mixed]}, checked=True)
-    assert one.d != other.d
+    damaged = jwk(RSA_2048, d="AQAB", dp="AQAB", dq="AQAB")
+    with pytest.raises(Invalid, match="does not sign what its public half verifies"):
+        compile_signers(configuration, {"k": [damaged]})
+    assert compile_signers(configuration, {"k": [damaged]}, checked=True)
 
 
 def test_keys_are_not_shown() -> None:

@@ -35,8 +35,8 @@ def test_names_and_samples() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{event.ID}", "there is no value event.ID; there are event.id, timestamp"),
-        ("{}", "there is no value ;"),
+        ("{event.ID}", "there is no .event.ID.; there are event.id, timestamp"),
+        ("{}", "there is no ..;"),
         ("{ timestamp }", "there is no"),
         ("{timestamp", "stands alone"),
         ("timestamp}", "stands alone"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import asyncpg
@@ -101,6 +101,12 @@ class PostgresEventTypes(Configuration):
         rows = await self._database.fetch(SQL.described, list(names), bytes_max)
         return [_event_type(row) for row in rows]
 
+    # What is shown of payloads
+
+    async def redactions(self, names: Collection[str]) -> dict[str, tuple[str, ...]]:
+        rows = await self._database.fetch(SQL.redactions, [searchable(name) for name in names])
+        return {row["name"]: tuple(row["redact"]) for row in rows}
+
     # Whom a change concerns
 
     async def subscribers(self, name: str, *, limit: int, counted_max: int) -> tuple[list[Subscriber], int]:
@@ -133,6 +139,7 @@ async def _create(connection: Connection, entry: EventType) -> bool:
         entry.schema,
         encode(entry.examples).decode(),
         entry.visibility.value,
+        entry.redact,
     )
     if made:
         await connection.execute(SQL.keep_version, entry.name)
@@ -158,6 +165,7 @@ async def _change(
         new.version,
         new.archived_at,
         new.visibility.value,
+        new.redact,
     )
     await connection.execute(SQL.keep_version, old.name)
     await write_audit(connection, audit)
@@ -173,6 +181,7 @@ def _event_type(row: asyncpg.Record) -> EventType:
     fields = _decoded(row)
     fields.pop("bytes", None)
     fields["visibility"] = Visibility(row["visibility"])
+    fields["redact"] = tuple(row["redact"])
     return EventType(**fields)
 
 

@@ -104,6 +104,19 @@ def parsed(payload: bytes) -> Any:
         raise Unsendable("the payload was published as JSON, and is none") from None
 
 
+def encodable(value: Any) -> Any:
+    """A parsed value for the JSON encoder, with its numbers as they were written."""
+    match value:
+        case Number():
+            return msgspec.Raw(value.encode())
+        case dict():
+            return {name: encodable(each) for name, each in value.items()}
+        case list():
+            return [encodable(each) for each in value]
+        case _:
+            return value
+
+
 def no_object() -> Unsendable:
     return Unsendable("the payload is no JSON object, and its fields are what the body is made of")
 

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import json
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -35,7 +34,7 @@ from posthouse.domain.errors import Invalid
 from posthouse.domain.formats import Arrays, TextStyle, XmlFormat
 from posthouse.domain.limits import MADE_BODY_BYTES_MAX
 from posthouse.wire.documents import too_large
-from posthouse.wire.formats.shape import Number
+from posthouse.wire.formats.shape import Number, encodable
 from posthouse.wire.message import Unsendable
 
 if TYPE_CHECKING:
@@ -209,7 +208,6 @@ def cdata(text: str, charset: str) -> str:
     return f"<![CDATA[{text}]]>"
 
 
-@lru_cache(maxsize=4096)
 def escaped_name(name: str, charset: str = "utf-8") -> str:
     """The name of an element for any text; `name_of` is the way back."""
     if (
@@ -258,20 +256,7 @@ def plain(value: Any) -> str:
         case None:
             return ""
         case _:
-            return msgspec.json.encode(_raw(value)).decode()
-
-
-def _raw(value: Any) -> Any:
-    """The same value for the JSON encoder, with its numbers as they were."""
-    match value:
-        case Number():
-            return msgspec.Raw(value.encode())
-        case dict():
-            return {name: _raw(each) for name, each in value.items()}
-        case list():
-            return [_raw(each) for each in value]
-        case _:
-            return value
+            return msgspec.json.encode(encodable(value)).decode()
 
 
 def json_of(body: bytes) -> bytes:
@@ -280,7 +265,7 @@ def json_of(body: bytes) -> bytes:
 
     Raises: Invalid for what is no XML, or has a document type: entities and the network are never looked at.
     """
-    return msgspec.json.encode(_raw(_value(parse(body))))
+    return msgspec.json.encode(encodable(_value(parse(body))))
 
 
 def parse(body: bytes, *, charset: str | None = None) -> _Element:

@@ -1,7 +1,7 @@
 """The texts of keys, read the way their configuration says. No error tells anything of what was refused.
 
-RSA keys have 2048 to 4096 bits: whether one is sound costs 80 to 600 ms to find out, which is done when it is written and
-not when it is loaded again (`Keys.checked`).
+RSA keys have 2048 to 4096 bits; whether one is sound (`wire/rsa.py`) is found out when it is written and not when it is
+loaded again (`Keys.checked`).
 
 Sources: RFC 7468 (PEM), RFC 5958, RFC 8017 and RFC 5915 (PKCS #8, PKCS #1, SEC 1), RFC 7517, 7518 and 8037 (JWK).
 """
@@ -27,7 +27,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPriv
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
 from posthouse.domain.errors import Invalid
-from posthouse.domain.signing import KeyEncoding
+from posthouse.domain.named_keys import KeyEncoding
+from posthouse.wire.keys import live_texts
+from posthouse.wire.rsa import is_sound
 
 RSA_BITS_MIN: Final = 2_048
 RSA_BITS_MAX: Final = 4_096
@@ -66,17 +68,14 @@ class Keys:
 
     def live(self, name: str, encoding: KeyEncoding | None, path: str) -> tuple[KeyText, ...]:
         """The texts of one of them, at least one. Raises: Invalid where there is none."""
-        texts = self._texts.get(name)
-        if not texts:
-            raise Invalid(f"there is no key named {name!r} at this endpoint", path=path)
-        return tuple(KeyText(text, encoding, path, self._checked) for text in texts)
+        return tuple(KeyText(text, encoding, path, self._checked) for text in live_texts(self._texts, name, path))
 
 
 def shared_secret(key: KeyText, *, bytes_min: int = 1) -> bytes:
     """The bytes of a key that both sides have. Raises: Invalid."""
     match key.encoding:
         case None | KeyEncoding.LITERAL:
-            raw = key.text.encode()
+            raw = _utf8(key)
         case KeyEncoding.BASE64 | KeyEncoding.HEX:
             raw = _decoded(key)
         case KeyEncoding.JWK:
@@ -97,6 +96,8 @@ def rsa_key(key: KeyText) -> RSAPrivateKey:
         raise key.unusable(
             f"an RSA key has {RSA_BITS_MIN} to {RSA_BITS_MAX} bits here; this one has {private.key_size}"
         )
+    if not key.checked and not is_sound(private):
+        raise key.unusable("this private RSA key does not sign what its public half verifies: it was damaged")
     return private
 
 
@@ -134,7 +135,7 @@ def _private(key: KeyText, kind: str) -> object:
 def _from_pem(key: KeyText) -> object:
     text = key.text.strip()
     try:
-        return load_pem_private_key(text.encode(), password=None, unsafe_skip_rsa_key_validation=key.checked)
+        return load_pem_private_key(text.encode(), password=None, unsafe_skip_rsa_key_validation=True)
     except TypeError:
         raise key.unusable("the private key has a passphrase: give it without one") from None
     except (ValueError, UnsupportedAlgorithm):
@@ -145,7 +146,7 @@ def _from_pem(key: KeyText) -> object:
 
 def _from_der(key: KeyText, der: bytes) -> object:
     try:
-        return load_der_private_key(der, password=None, unsafe_skip_rsa_key_validation=key.checked)
+        return load_der_private_key(der, password=None, unsafe_skip_rsa_key_validation=True)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise key.unusable("this is not a private key as DER without a passphrase") from None
 
@@ -161,7 +162,7 @@ def _from_jwk(key: KeyText, kind: str) -> object:
                     _number(fields.get(name)) for name in ("n", "e", "d", "p", "q", "dp", "dq", "qi")
                 )
                 numbers = RSAPrivateNumbers(p, q, d, dp, dq, qi, RSAPublicNumbers(e, n))
-                return numbers.private_key(unsafe_skip_rsa_key_validation=key.checked)
+                return numbers.private_key(unsafe_skip_rsa_key_validation=True)
             case "EC":
                 curve = _CURVES[fields.get("crv")]
                 point = EllipticCurvePublicNumbers(_number(fields.get("x")), _number(fields.get("y")), curve)
@@ -175,6 +176,13 @@ def _from_jwk(key: KeyText, kind: str) -> object:
     except (ValueError, KeyError, TypeError, UnsupportedAlgorithm):
         pass
     raise key.unusable("the members of this JWK do not make up a private key that is known here")
+
+
+def _utf8(key: KeyText) -> bytes:
+    try:
+        return key.text.encode()
+    except UnicodeEncodeError:
+        raise key.unusable("the key holds a character that utf-8 cannot write") from None
 
 
 def _from_oct(key: KeyText) -> bytes:

@@ -24,6 +24,8 @@ _PLACES: Final = {PairSource.BODY: Place.FIELD, PairSource.QUERY: Place.QUERY}
 
 def compile_pairs(config: Pairs, signature: Placed, *, path: str) -> Callable[[Turn], str]:
     """What writes the pairs in a signer's turn. Raises: Invalid for a pair without its value."""
+    for name in config.exclude:
+        bounded(name, f"{path}.exclude")
     template = Template(bounded(config.pair, f"{path}.pair"), known=_KNOWN, path=f"{path}.pair")
     bounded(config.separator, f"{path}.separator")
     if len(config.exclude) > SIGNED_PARTS_MAX:

@@ -97,8 +97,8 @@ def _put(config: Placed, path: str) -> Put:
 
 
 def _check_name(name: str, path: str) -> None:
-    if not 0 < len(name) <= NAME_LENGTH_MAX or _CONTROL.search(name):
-        raise Invalid(f"a name here is 1 to {NAME_LENGTH_MAX} characters without controls", path=path)
+    if not 0 < len(name) <= NAME_LENGTH_MAX or not name.isprintable():
+        raise Invalid(f"a name here is 1 to {NAME_LENGTH_MAX} printable characters", path=path)
 
 
 def _add_parameter(message: Message, name: str, value: str) -> None:

@@ -198,16 +198,21 @@ class SignedText(Template):
 
 
 def bounded(text: str, path: str) -> str:
-    """The same text. Raises: Invalid where it is too long to be part of a configuration."""
+    """The same text. Raises: Invalid where it is too long to be part of a configuration, or half of a surrogate pair."""
     if len(text) > TEXT_LENGTH_MAX:
         raise Invalid(f"this has more than {TEXT_LENGTH_MAX} characters", path=path)
+    _encoded(text, "utf-8", path)
     return text
 
 
 def literal(text: str, charset: str, path: str) -> bytes:
     """A text as it is signed. Raises: Invalid for what the charset cannot write, and for a long one."""
+    return _encoded(bounded(text, path), charset, path)
+
+
+def _encoded(text: str, charset: str, path: str) -> bytes:
     try:
-        return bounded(text, path).encode(charset)
+        return text.encode(charset)
     except UnicodeEncodeError:
         raise Invalid(f"this holds a character that {charset} cannot write", path=path) from None
 

@@ -72,6 +72,7 @@ def _claims(config: Configuration, known: Known, path: str) -> tuple[tuple[str, 
     compiled: list[tuple[str, Claim]] = []
     for name, value in config.claims.items():
         where = f"{path}.claims.{name[:NAME_LENGTH_MAX]}"
+        bounded(name, f"{path}.claims")
         if name in _OURS:
             raise Invalid("iat is always there, and exp with lifetime_seconds: they are not set here", path=where)
         compiled.append((name, SentText(value, known=known.sent, path=where) if isinstance(value, str) else value))

@@ -119,7 +119,7 @@ def test_the_content_type_may_be_another() -> None:
         ("form", {"batch": True}, "batch", "form holds one"),
         ("raw", {"batch": True}, "batch", "raw holds one"),
         ({"kind": "cloudevents", "mode": "binary"}, {"batch": True}, "batch", "binary mode holds one"),
-        ("json", {"headers": {"X-A": "{event.name}"}}, "headers.X-A", "there is no value event.name"),
+        ("json", {"headers": {"X-A": "{event.name}"}}, "headers.X-A", "there is no .event.name."),
         ("json", {"headers": {"X-A": "a\r\nX-B: {nonce}"}}, "headers.X-A", "no line break"),
         ("json", {"headers": {"X-A\r\n": "{nonce}"}}, r"headers.X-A\r\n", "a header name is"),
         ("json", {"headers": {"Host": "{nonce}"}}, "headers.Host", "the URL decides it"),
@@ -127,7 +127,7 @@ def test_the_content_type_may_be_another() -> None:
         ("json", {"headers": {"X-A": "{nonce} "}}, "headers.X-A", "begins nor ends"),
         ("json", {"headers": {"X-A": "{data}"}}, "headers.X-A", "a value and no text"),
         ("json", {"headers": {"X-A": "a" * HEADER_BYTES_MAX}}, "headers.X-A", "more than 4096 bytes"),
-        ("json", {"query": {"a": "{b}"}}, "query.a", "there is no value b"),
+        ("json", {"query": {"a": "{b}"}}, "query.a", "there is no .b."),
         ("json", {"query": {"a": "b\n"}}, "query.a", "no control characters"),
         ("json", {"query": {"": "b"}}, "query.", "1 to 128"),
         ("json", {"query": {"a": "b" * 1_025}}, "query.a", "at most 1024"),
@@ -198,7 +198,7 @@ def test_batches(format: Any) -> None:
         made.document.put("sign", "x")
 
 
-@pytest.mark.parametrize("format", Format)
+@pytest.mark.parametrize("format", [Format.JSON, Format.CLOUDEVENTS])
 def test_batches_of_plain_endpoints_are_the_same_this_way(format: Format) -> None:
     batch = formatter(format.value, batch=True)
     made = batch.render_batch([event(), SECOND], now=NOW, random=counted, replay=False, request_id=EVENT_ID)
