@@ -110,7 +110,7 @@ def _below(value: msgspec.Raw, tree: _Tree | None) -> msgspec.Raw:
 
 @lru_cache(maxsize=256)
 def pointer_tree(pointers: tuple[str, ...]) -> _Tree:
-    """Pointers that were checked, by their parts."""
+    """The pointers as a tree of names, None where one ends. Pure, and remembered."""
     root: dict[str, _Tree | None] = {}
     for pointer in sorted(pointers):  # a shorter one comes before those below it, and covers them
         *way, last = [part.replace("~1", "/").replace("~0", "~") for part in pointer[1:].split("/")]

@@ -50,8 +50,8 @@ _SIGNATURE = b"webhook-signature"
 
 
 class RequestView(msgspec.Struct, frozen=True):
-    """A request as it was sent, without its signature and what authenticates it, and with a mask over other headers that look
-    like credentials."""
+    """A request as it was sent, without its signature and what authenticates it, and with a mask over headers that look like
+    credentials."""
 
     method: str
     url: str

@@ -96,12 +96,7 @@ class Sealer:
         self._random: Final = random
         self._kept_max: Final = kept_max
         self._opened: Final[OrderedDict[DataKey, bytes]] = OrderedDict()
-        self._use: Final = CacheUse()
-
-    @property
-    def cached(self) -> CacheFacts:
-        """What is known of the data keys that are kept open."""
-        return self._use.facts(len(self._opened))
+        self._use = CacheUse()
 
     @property
     def sealing_id(self) -> str:
@@ -130,6 +125,10 @@ class Sealer:
     def reseal(self, sealed: bytes, owner: bytes, kind: str, version: int) -> bytes:
         bound_to = binding(owner, kind, version)
         return self._keyring.seal(self._keyring.open(sealed, bound_to=bound_to), bound_to=bound_to)
+
+    @property
+    def cached(self) -> CacheFacts:
+        return self._use.facts(len(self._opened))
 
     def _open_data_key(self, data_key: DataKey) -> bytes:
         key = self._opened.get(data_key)

@@ -3,10 +3,13 @@ SELECT partitions FROM installation
 
 -- name: claim
 -- Take partitions that are free. The database's clock decides, and the clock of this moment, not of the transaction's start.
--- Of one that was released, `lease_until` is since when all that was sent is on record.
+-- Of one that was released, `lease_until` is since when all that was sent is on record. Who was seen dead may have come back since,
+-- and renewed: its lock (session.py: `lock_key`) is tried again here, and held until all is committed.
 WITH free AS (
     SELECT id, owner, lease_until FROM partition
-     WHERE $5 OR owner IS NULL OR lease_until < clock_timestamp() OR owner = ANY ($4::uuid[])
+     WHERE $5 OR owner IS NULL OR lease_until < clock_timestamp()
+        OR (owner = ANY ($4::uuid[])
+            AND pg_try_advisory_xact_lock(('x' || right(replace(owner::text, '-', ''), 16))::bit(64)::bigint))
      ORDER BY id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE partition p
@@ -51,7 +54,7 @@ UNION ALL
 SELECT id, true FROM process WHERE live_until > clock_timestamp()
 
 -- name: journal
--- Write a batch of results (migrations/0014_rows.sql); nothing, as an owner of none, where the history of the database is another
+-- Write a batch of results (migrations/0016_rows.sql); nothing, as an owner of none, where the history of the database is another
 -- one than that by which the results were made (a pooler may have led us to a standby that was promoted).
 SELECT * FROM journal_rows(CASE WHEN $40::int IS NULL
                                   OR ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int = $40 THEN $1::uuid END,
