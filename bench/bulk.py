@@ -15,6 +15,7 @@ from posthouse.adapters.postgres.database import Database
 from posthouse.adapters.postgres.examine import embedded_dsn
 from posthouse.adapters.system.keyring import Sealer, load_keyring
 from posthouse.domain.ids import uuid7
+from posthouse.ports.sealing import DataKey
 
 STATEMENT_SECONDS: Final = 300
 ROWS_A_STATEMENT: Final = 10_000
@@ -34,6 +35,7 @@ class Bulk:
     def __init__(self, database: Database, sealer: Sealer) -> None:
         self.database = database
         self._sealer = sealer
+        self._data_keys: dict[str, DataKey] = {}
 
     async def apps(self, uids: Sequence[str]) -> list[bytes]:
         """Make apps, spread over the partitions in turn; their ids."""
@@ -65,13 +67,38 @@ class Bulk:
             [one.app for one in wanted],
             [json.dumps({"url": one.url, "events": one.events} if one.events else {"url": one.url}) for one in wanted],
         )
+        await self._know_data_keys({one.app for one in wanted})
+        keys = [self._data_keys[one.app] for one in wanted]
         await self.database.execute(
-            "INSERT INTO secret (owner_id, kind, version, ciphertext)"
-            " SELECT e, 'v1', 1, s FROM unnest($1::uuid[], $2::bytea[]) u (e, s)",
+            "INSERT INTO secret (owner_id, kind, version, ciphertext, data_key)"
+            " SELECT e, 'v1', 1, s, k FROM unnest($1::uuid[], $2::bytea[], $3::int[]) u (e, s, k)",
             ids,
-            [self._sealer.seal(secrets.token_bytes(32), endpoint, "v1", 1) for endpoint in ids],
+            [
+                self._sealer.seal(secrets.token_bytes(32), endpoint, "v1", 1, key)
+                for endpoint, key in zip(ids, keys, strict=True)
+            ],
+            [key.version for key in keys],
         )
         return ids
+
+    async def _know_data_keys(self, uids: set[str]) -> None:
+        rows = await self.database.fetch(
+            "SELECT a.uid, a.id, d.version, d.ciphertext FROM app a LEFT JOIN data_key d ON d.app_id = a.id"
+            " WHERE a.uid = ANY ($1) AND a.deleted_at IS NULL ORDER BY d.version",
+            list(uids - self._data_keys.keys()),
+        )
+        new = [self._sealer.new_data_key(row["id"], 1) for row in rows if row["version"] is None]
+        await self.database.execute(
+            "INSERT INTO data_key (app_id, version, ciphertext, made_with)"
+            " SELECT a, 1, c, $3 FROM unnest($1::uuid[], $2::bytea[]) u (a, c)",
+            [key.app_id for key in new],
+            [key.sealed for key in new],
+            self._sealer.sealing_id,
+        )
+        made = {key.app_id: key for key in new}
+        for row in rows:
+            known = made.get(row["id"]) or DataKey(row["id"], row["version"], row["ciphertext"])
+            self._data_keys[row["uid"]] = known
 
     async def tidy(self, *tables: str) -> None:
         """Vacuum now: else the database would do so by itself while we measure, and it would count as work of the events."""

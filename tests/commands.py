@@ -14,14 +14,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import pytest
 from tests.postgres import end_server
-from tests.warm import begin
+from tests.warm import Command, begin
 
 from posthouse.adapters.postgres.embedded import EmbeddedPostgres
 from posthouse.adapters.postgres.migrate import migrate
@@ -36,15 +36,20 @@ def environment(**more: str) -> dict[str, str]:
     return clean | {"NO_COLOR": "1", "COLUMNS": "160", "POSTHOUSE_DRAIN_SECONDS": "0"} | more
 
 
-def run(
-    *words: str, given: str | None = None, folder: Path | None = None, **more: str
-) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, in a process of its own (tests/warm.py), in this folder. `given` is its standard input."""
+def run(*words: str, given: str | None = None, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, in a process of its own (tests/warm.py). `given` is its standard input."""
+    return run_in(None, *words, given=given, **more)
+
+
+def run_in(folder: Path | None, *words: str, given: str | None = None, **more: str) -> subprocess.CompletedProcess[str]:
+    """The same in a folder."""
     with ExitStack() as stack:
         streams = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
         streams[0].write((given or "").encode())
         streams[0].seek(0)
-        code = begin(words, environment(**more), streams, folder).wait(PATIENCE_SECONDS)
+        command = begin(words, environment(**more), streams, folder)
+        stack.callback(command.kill)
+        code = command.wait(PATIENCE_SECONDS)
         said = []
         for stream in streams[1:]:
             stream.seek(0)
@@ -90,12 +95,11 @@ def on_terminal(words: Sequence[str], more: Mapping[str, str], *, width: int = 8
 class Running:
     """A command that goes on, and what it says."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: Command, streams: Sequence[IO[bytes]]) -> None:
         self.process = process
         self.said = ""
         self._lines = selectors.DefaultSelector()
-        for stream in (process.stdout, process.stderr):
-            assert stream is not None
+        for stream in streams:
             os.set_blocking(stream.fileno(), False)
             self._lines.register(stream, selectors.EVENT_READ)
 
@@ -117,22 +121,23 @@ class Running:
 
 @contextmanager
 def running(*words: str, **more: str) -> Iterator[Running]:
-    process = subprocess.Popen(
-        [*COMMAND, *words], env=environment(**more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        yield Running(process)
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(PATIENCE_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        for stream in (process.stdout, process.stderr):
-            assert stream is not None
-            stream.close()
+    """A command that goes on, in a process of its own (tests/warm.py)."""
+    with ExitStack() as stack:
+        given = stack.enter_context(Path(os.devnull).open("rb"))
+        pipes = [os.pipe() for _ in range(2)]
+        heard = [stack.enter_context(open(reading, "rb")) for reading, _ in pipes]
+        with ExitStack() as theirs:
+            said = [theirs.enter_context(open(writing, "wb")) for _, writing in pipes]
+            process = begin(words, environment(**more), [given, *said])
+        stack.callback(process.kill)
+        stack.callback(_end, process)
+        yield Running(process, heard)
+
+
+def _end(process: Command) -> None:
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(PATIENCE_SECONDS)
 
 
 class Served(NamedTuple):

@@ -43,7 +43,7 @@ async def installed(dsn: str, *, partitions: int = PARTITIONS) -> AsyncIterator[
         now = time.time()
         await ensure_days(reading, now=now, ahead=1)
         log = PostgresLog(publishing, reading)
-        store = PostgresStore(journalling, reading, lambda sealed, _owner, _kind, _version: sealed)
+        store = PostgresStore(journalling, reading, lambda sealed, *_: sealed)
         yield Installed(dsn, publishing, journalling, reading, log, store, now)
     finally:
         for database in databases:

@@ -43,21 +43,43 @@ def begin(
 
 
 class Command:
-    """A command that was begun."""
+    """A command that was begun; what of `subprocess.Popen` is wanted of one."""
 
     def __init__(self, connection: socket.socket, pid: int) -> None:
         self._connection = connection
         self.pid = pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Its exit code, negative for a signal; None while it runs."""
+        return self._ended(0.0)
 
     def wait(self, seconds: float) -> int:
-        """Its exit code, negative for a signal. Raises TimeoutError, and kills it, where it takes longer."""
-        self._connection.settimeout(seconds)
-        try:
-            with self._connection:
-                return int(self._connection.recv(_LENGTH))
-        except TimeoutError:
-            os.kill(self.pid, signal.SIGKILL)
-            raise
+        """Its exit code. Raises TimeoutExpired."""
+        code = self._ended(seconds)
+        if code is None:
+            raise subprocess.TimeoutExpired("posthouse", seconds)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _ended(self, seconds: float) -> int | None:
+        if self.returncode is None:
+            self._connection.settimeout(seconds)
+            try:
+                self.returncode = int(self._connection.recv(_LENGTH))
+            except (TimeoutError, BlockingIOError):
+                return None
+            self._connection.close()
+        return self.returncode
 
 
 @cache

@@ -181,6 +181,7 @@ _TABLES: Final = (
     "app_grant",
     "schedule",
     "api_key",
+    "data_key",
     "app",
     "event_type_version",
     "event_type",

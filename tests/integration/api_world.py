@@ -54,15 +54,17 @@ def sealer() -> Sealer:
 class World:
     """`admin` is a client with an administrator's key."""
 
-    def __init__(self, database: Database, services: Services, client: Client, clock: SystemClock) -> None:
+    def __init__(
+        self, database: Database, services: Services, client: Client, clock: SystemClock, sealer: Sealer
+    ) -> None:
         self.database = database
         self.services = services
         self.admin = client
         self.clock = clock
-        self.directory = PostgresDirectory(database, sealer())
+        self.directory = PostgresDirectory(database, sealer)
         self.inspector = PostgresInspector(database)
         self.log = PostgresLog(database, database)
-        self.store = PostgresStore(database, database, sealer().open)
+        self.store = PostgresStore(database, database, sealer.open)
         self._epochs: dict[int, int] = {}
 
     async def app(self, uid: str) -> str:
@@ -251,15 +253,16 @@ async def metrics() -> tuple[bytes, str]:
 
 
 @asynccontextmanager
-async def world_over(dsn: str, **services: Any) -> AsyncIterator[World]:
+async def world_over(dsn: str, *, sealed: Sealer | None = None, **services: Any) -> AsyncIterator[World]:
     """A world over a migrated database."""
+    seals = sealed or sealer()
     database = Database(dsn, size=6, settings={"plan_cache_mode": "force_custom_plan"})
     await database.open()
     try:
         await database.execute("SELECT install($1)", PARTITIONS)
         await ensure_days(database, now=time.time(), ahead=1)
         clock = SystemClock()
-        directory = PostgresDirectory(database, sealer())
+        directory = PostgresDirectory(database, seals)
         given: dict[str, Any] = {"ready": ready} | services
         telemetry = PrometheusTelemetry()
         publisher = Publisher(PostgresLog(database, database), clock, telemetry, appended=lambda _: None)
@@ -270,7 +273,7 @@ async def world_over(dsn: str, **services: Any) -> AsyncIterator[World]:
             PostgresGrants(database),
             PostgresInspector(database),
             clock,
-            store=PostgresStore(database, database, sealer().open),
+            store=PostgresStore(database, database, seals.open),
             replay_book=PostgresJobs(database),
             schedules=Schedules(directory, PostgresSchedules(database), door, clock),
             transport=FakeTransport(),
@@ -283,6 +286,6 @@ async def world_over(dsn: str, **services: Any) -> AsyncIterator[World]:
         key = await made.keys.ensure_first_key(None)
         app = build_app(made)
         contract = Contract((await Client(app).get("/openapi.json")).json())
-        yield World(database, made, Client(app, key=key, check=contract.check), clock)
+        yield World(database, made, Client(app, key=key, check=contract.check), clock, seals)
     finally:
         await database.close()

@@ -37,6 +37,8 @@ CHANGES: Final[dict[tuple[str, str], tuple[Any, str, str]]] = {
     ("post", "/v1/apps/{app}/endpoints/{endpoint}/test"): ({}, "endpoint.tested", "{endpoint}"),
     ("get", "/v1/apps/{app}/endpoints/{endpoint}/secret"): (None, "endpoint.secret_revealed", "{endpoint}"),
     ("post", "/v1/apps/{app}/endpoints/{endpoint}/secret/rotate"): (None, "endpoint.secret_rotated", "{endpoint}"),
+    ("put", "/v1/apps/{app}/endpoints/{endpoint}/keys/{key}"): ({"value": "x"}, "endpoint.key_put", "{endpoint}"),
+    ("delete", "/v1/apps/{app}/endpoints/{endpoint}/keys/{key}"): (None, "endpoint.key_deleted", "{endpoint}"),
     ("post", "/v1/apps/{app}/deliveries/resend"): (
         {"event": "{event}", "endpoint": "{endpoint}"},
         "delivery.resent",
@@ -102,7 +104,7 @@ async def things(world: World) -> dict[str, str]:
         "since": ago(3600),
         "replay": await world.replay("shop", endpoint),
         "name": "order.created",
-        "key": key,
+        "key": key,  # which is a name of an endpoint's key, too
     }
 
 
@@ -130,6 +132,8 @@ async def test_what_is_done_is_on_record_once(world: World, route: tuple[str, st
     doer = world.admin.with_key(made["key"])
     if route[1].endswith("/{endpoint}/pause"):
         await world.admin.post(f"/v1/apps/shop/endpoints/{known['endpoint']}/resume")
+    if route == ("delete", "/v1/apps/{app}/endpoints/{endpoint}/keys/{key}"):
+        await world.admin.put(route[1].format(**known), {"value": "x"})
     if route[1].endswith("/{schedule}/resume"):
         await world.admin.post(f"/v1/schedules/{known['schedule']}/pause")
     if route[1].endswith("/replays/{replay}/resume"):

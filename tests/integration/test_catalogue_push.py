@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.commands import Served, rows, run, served
+from tests.commands import Served, rows, run_in, served
 
 from posthouse.cli.client import Client
 
@@ -59,7 +59,7 @@ def declare(folder: Path, more: str = "") -> None:
 
 
 def push(server: Served, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return run("catalogue", "push", *words, folder=folder, **server.reach, PYTHONDONTWRITEBYTECODE="1")
+    return run_in(folder, "catalogue", "push", *words, **server.reach, PYTHONDONTWRITEBYTECODE="1")
 
 
 def test_classes_become_the_catalogue_and_stay_what_it_says(server: Served, shop: Path) -> None:

@@ -249,7 +249,7 @@ async def test_contexts_are_bounded(
             await client.answer(served, way)
         await asyncio.gather(*(client.answer(served, ways[2]) for _ in range(5)))
         assert made == [way.identity for way in (ways[0], ways[1], ways[2], ways[1], ways[2])]
-        assert len(client.transport._ways._contexts._ready) == 2
+        assert len(client.transport._ways.contexts._ready) == 2
 
 
 # Which target is the right one

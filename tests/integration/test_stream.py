@@ -124,6 +124,19 @@ async def test_data_are_there_when_asked_for_and_as_they_were_published(database
     assert raw.data["content_type"] == "text/x"
 
 
+async def test_what_a_type_redacts_is_masked(database: str) -> None:
+    async with serving(database) as server:
+        port = server.port
+        await make(port, "shop", types=("plain",))
+        await call(port, "POST", "/v1/event-types", {"name": "order.created", "redact": ["/card/number"]})
+        async with following(port, kinds="events", data="true") as followed:
+            for name in ("order.created", "plain"):
+                await publish(port, "shop", {"card": {"number": 4111, "kind": "x"}}, type=name)
+            masked, plain = await followed.messages(2)
+    assert masked.data["data"] == {"card": {"number": "[redacted]", "kind": "x"}}
+    assert plain.data["data"] == {"card": {"number": 4111, "kind": "x"}}
+
+
 async def test_json_data_come_byte_for_byte(database: str) -> None:
     async with serving(database) as server:
         port = server.port

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from posthouse.domain.evolution import SAFE, compare
 from posthouse.intake.catalogue import compile_schema
@@ -246,7 +247,7 @@ def validator_of(schema: Any) -> Any:
 seen: Counter[str] = Counter()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.integers(0, 2**63))
 @example(1)
 def check_safe_is_kept(seed: int) -> None:

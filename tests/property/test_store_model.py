@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from tests.examples import examples
 from tests.installed import installed
 from tests.making import attempt, config, draft, grant, new_app, new_endpoint, new_id, new_owner, owed
 from tests.world_steps import ALL_DUE
@@ -447,12 +448,12 @@ async def real(database: str) -> AsyncIterator[PostgresWorld]:
         yield PostgresWorld(postgres)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(examples(8)))
 async def test_histories(real: PostgresWorld, seed: int) -> None:
     await History(Random(seed), real).run()
 
 
-@settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(2), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(chance=st.randoms(use_true_random=False))
 async def test_histories_that_shrink(real: PostgresWorld, chance: Random) -> None:
     """The same, drawn by hypothesis: what it finds it makes as short as it can."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
@@ -68,6 +68,8 @@ class Connection(HttpToolsProtocol):
         self._extensions: dict[str, dict[object, object]] = {ABORT: {"now": transport.abort}}
         self._held = False  # its head is here; uvicorn has not been told of it
         self._body = b""
+        self._usual: Headers = ()
+        self._usual_lines = b""
         self.silent = True  # it has brought nothing yet
 
     def data_received(self, data: bytes) -> None:
@@ -142,12 +144,15 @@ class Connection(HttpToolsProtocol):
         taken.response_complete = True
         if self.transport.is_closing():
             return
+        usual = self.server_state.default_headers
+        if usual is not self._usual:  # another list with each second
+            self._usual, self._usual_lines = usual, _lines(usual)
         close = b"" if taken.keep_alive else b"connection: close\r\n"
         self.transport.write(
             b"%b%b%b%bcontent-length: %d\r\n\r\n%b"
             % (
                 _STATUS_LINES[status],
-                _lines(self.server_state.default_headers),
+                self._usual_lines,
                 _lines(headers),
                 close,
                 len(body),
@@ -160,11 +165,6 @@ class Connection(HttpToolsProtocol):
 
 
 def _lines(headers: Headers) -> bytes:
-    return _lines_of(tuple(headers))
-
-
-@lru_cache(maxsize=16)  # uvicorn's own change with the second, and nearly all answers have the same
-def _lines_of(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
     return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 

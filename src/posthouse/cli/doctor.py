@@ -238,7 +238,7 @@ def _hosts(urls: Sequence[str]) -> list[str]:
             if host and parse_address(host) is None:
                 hosts[host] = None
         except ValueError:
-            note(f"cannot read the target URL {printable(url)}")
+            note(f"cannot read the target URL {printable(url.partition('?')[0])}")
     return list(hosts)[:NAMES_MAX]
 
 

@@ -20,6 +20,7 @@ from posthouse.domain.grant import NO_SHRINKAGE, Shrinkage
 from posthouse.domain.ids import AppId, EndpointId
 from posthouse.domain.limits import LANE_CONCURRENCY
 from posthouse.domain.named_keys import NO_KEYS, NamedKeys
+from posthouse.domain.redaction import RedactAnswer
 from posthouse.domain.retry import Retry, RetrySettings
 from posthouse.domain.signing import Signer
 
@@ -139,6 +140,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     proxy: str = ""  # as the operator named it; empty: none
     proxy_key: str = ""  # the key with `user:password` for it; empty: the operator's
     source_address: str = ""
+    redact_answer: RedactAnswer | None = None
     secrets: tuple[Secret, ...] = ()  # newest first; each one signs
     keys: NamedKeys = NO_KEYS  # the live texts of each, newest first; one that does not open is not there
     health: Health = HEALTHY  # as it was stored
@@ -195,6 +197,7 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     proxy: str = ""
     proxy_key: str = ""
     source_address: str = ""
+    redact_answer: RedactAnswer | None = None
 
     def endpoint(
         self,
@@ -246,6 +249,7 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
             proxy=self.proxy,
             proxy_key=self.proxy_key,
             source_address=self.source_address,
+            redact_answer=self.redact_answer,
             secrets=secrets,
             keys=keys,
             health=health,

@@ -237,6 +237,13 @@ KEYS_CACHED_MAX: Final = 10_000
 KEY_CACHED_SECONDS: Final = 10.0
 UNKNOWN_KEY_CACHED_SECONDS: Final = 1.0
 
+REDACTED_NAMES_MAX: Final = 32  # JSON pointers of an event type; of an endpoint's answers, and header names
+REDACTED_POINTER_LENGTH_MAX: Final = 256
+REDACTED_POINTER_PARTS_MAX: Final = 32
+
+OPENED_DATA_KEYS_MAX: Final = 20_000  # of apps, in memory of one process
+REKEY_PAGE_MAX: Final = 100  # data keys, or endpoints, that are sealed anew in one transaction
+
 # Quotas of an app, and how what it stores is measured
 QUOTA_PUBLISH_PER_SECOND_MAX: Final = 1_000_000.0
 QUOTA_STORED_BYTES_MAX: Final = 2**50

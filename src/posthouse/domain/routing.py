@@ -42,13 +42,14 @@ class Router:
     """An `AppConfig` compiled for routing: by type once, then a look-up. Bounded, since types come from outside. `use` counts
     the look-ups, of several routers together."""
 
-    __slots__ = ("_by_id", "_by_type", "_use", "config")
+    __slots__ = ("_by_id", "_by_type", "_channels", "_use", "config")
 
     def __init__(self, config: AppConfig, use: CacheUse | None = None) -> None:
         self.config = config
         self._use = CacheUse() if use is None else use
         self._by_id = {endpoint.id: endpoint for endpoint in config.endpoints}
         self._by_type: dict[str, tuple[Endpoint, ...]] = {}
+        self._channels = any(endpoint.channels for endpoint in config.endpoints)
 
     def endpoint(self, endpoint_id: EndpointId) -> Endpoint | None:
         """The endpoint with this id, enabled or not."""
@@ -70,6 +71,6 @@ class Router:
             if len(self._by_type) >= ROUTES_CACHED_MAX:
                 self._by_type.clear()
             self._by_type[event_type] = endpoints
-        if channels or any(e.channels for e in endpoints):
+        if self._channels:
             return tuple(e for e in endpoints if matches_channels(e.channels, channels))
         return endpoints

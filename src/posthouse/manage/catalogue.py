@@ -12,6 +12,7 @@ from posthouse.domain.access import Principal
 from posthouse.domain.errors import Invalid, NotFound
 from posthouse.domain.event_type import Visibility
 from posthouse.domain.limits import DOCUMENT_BYTES_MAX, DOCUMENT_TYPES_MAX, SCHEMA_BYTES_MAX
+from posthouse.domain.redaction import check_pointers
 from posthouse.intake.parse import check_type
 from posthouse.manage.access import admin_only, audit
 from posthouse.manage.schema_check import SchemaCheck, check_schema, compiled
@@ -32,6 +33,7 @@ class EventTypeChange(msgspec.Struct, frozen=True, kw_only=True):
     schema: dict[str, Any] | bool | UnsetType | None = UNSET
     examples: tuple[Any, ...] | UnsetType = UNSET
     visibility: Visibility | UnsetType = UNSET
+    redact: tuple[str, ...] | UnsetType = UNSET
     archived: bool | UnsetType = UNSET
 
 
@@ -40,6 +42,7 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "schema": None,
     "examples": (),
     "visibility": Visibility.PUBLIC,
+    "redact": (),
     "archived": False,
 }
 
@@ -170,12 +173,15 @@ def _text(schema: dict[str, Any] | bool | None) -> str | None:
 
 
 def _changed(old: EventType, change: EventTypeChange, *, now: float) -> EventType:
-    """The event type after a change. Raises Invalid where its schema is none, or refuses its examples."""
+    """The event type after a change. Raises Invalid where its schema is none or refuses its examples, or a pointer is none."""
     new = old
     if change.description is not UNSET:
         new = msgspec.structs.replace(new, description=change.description)
     if change.visibility is not UNSET:
         new = msgspec.structs.replace(new, visibility=change.visibility)
+    if change.redact is not UNSET:
+        check_pointers(change.redact, path="redact")
+        new = msgspec.structs.replace(new, redact=tuple(dict.fromkeys(change.redact)))
     if change.schema is not UNSET:
         schema = _text(change.schema)
         known = None if old.schema is None else msgspec.json.decode(old.schema)

@@ -11,7 +11,7 @@ from posthouse.domain.delivery import AttemptOutcome, DeliveryClass, OwedReason
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.errors import Invalid, NotFound
 from posthouse.domain.estimate import PACE_MINUTES, PACE_SECONDS_MAX, Pace, eta_seconds
-from posthouse.domain.event import Event
+from posthouse.domain.event import JSON_CONTENT, Event
 from posthouse.domain.exchange import Request
 from posthouse.domain.ids import (
     APP,
@@ -26,6 +26,7 @@ from posthouse.domain.ids import (
     parse_id,
 )
 from posthouse.domain.limits import OWED_AHEAD_COUNTED_MAX, OWED_COUNTED_MAX, ROUTES_SHOWN_MAX, STATS_SECONDS_MAX
+from posthouse.domain.redaction import REDACTED, is_credential, redacted_payload
 from posthouse.intake.parse import check_type
 from posthouse.manage.access import audit, find_app
 from posthouse.manage.endpoints import endpoint_not_found
@@ -49,7 +50,8 @@ _SIGNATURE = b"webhook-signature"
 
 
 class RequestView(msgspec.Struct, frozen=True):
-    """A request as it was sent, without its signature and without what authenticates it."""
+    """A request as it was sent, without its signature and what authenticates it, and with a mask over headers that look like
+    credentials."""
 
     method: str
     url: str
@@ -74,12 +76,14 @@ class Deliveries:
         return await self._inspector.events(where, span, type=type, subject=subject)
 
     async def event(self, principal: Principal, app: str | None, reference: str) -> tuple[EventFacts, Event, Routes]:
-        """An event and the first of the ways it took. Raises NotFound."""
+        """An event, its payload as it may be shown, and the first of the ways it took. Raises NotFound."""
         where = await self._where(principal, app)
         found = await self._inspector.event(where, _event_id(reference))
         if found is None:
             raise _event_not_found(reference)
-        return *found, await self._inspector.event_routes(where, found[0].id, limit=ROUTES_SHOWN_MAX)
+        facts, event = found
+        routes = await self._inspector.event_routes(where, facts.id, limit=ROUTES_SHOWN_MAX)
+        return facts, await self._shown(event), routes
 
     async def event_attempts(
         self, principal: Principal, app: str | None, reference: str, span: Span
@@ -110,13 +114,21 @@ class Deliveries:
     async def attempt(
         self, principal: Principal, app: str | None, reference: str
     ) -> tuple[AttemptRecord, RequestView | None]:
-        """An attempt and its request, made again from what it was made of. Raises NotFound."""
+        """An attempt and its request, made again from what it was made of, with what the event's type redacts masked. Raises
+        NotFound."""
         where = await self._where(principal, app)
         raw = parse_id(ATTEMPT, reference)
         found = None if raw is None else await self._inspector.attempt(where, AttemptId(raw))
         if found is None:
             raise NotFound(f"there is no attempt {reference[:80]!r}", code="attempt_not_found")
+        if found.event is not None:
+            found = msgspec.structs.replace(found, event=await self._shown(found.event))
         return found, request_of(found)
+
+    async def _shown(self, event: Event) -> Event:
+        """The event with what its type redacts masked."""
+        rules = await self._directory.redactions([event.type])
+        return shown(event, rules.get(event.type, ()))
 
     async def owed(
         self,
@@ -228,6 +240,14 @@ class Deliveries:
         return found.id
 
 
+def shown(event: Event, pointers: Sequence[str]) -> Event:
+    """The event as people see it."""
+    if not pointers:
+        return event
+    is_json = event.content_type == JSON_CONTENT
+    return msgspec.structs.replace(event, payload=redacted_payload(event.payload, pointers, is_json=is_json))
+
+
 def span(*, before: bytes, since: float | None, until: float | None, limit: int) -> Span:
     """A page of ids from times (unix seconds), each id bearing its own: from `since` on, before `until`."""
     end = before if until is None else min(before, lower_bound(int(until * 1000)))
@@ -278,7 +298,8 @@ def view_of(request: Request, url: str) -> RequestView:
     for line in lines:
         name, _, value = line.partition(b": ")
         if name.lower() != _SIGNATURE:
-            headers.append((name.decode("latin-1"), value.decode("latin-1")))
+            text = name.decode("latin-1")
+            headers.append((text, REDACTED if is_credential(text) else value.decode("latin-1")))
     return RequestView(first.partition(b" ")[0].decode("ascii"), url, tuple(headers), request.body)
 
 

@@ -37,6 +37,7 @@ from posthouse.domain.limits import (
     TEXT_LENGTH_MAX,
     TIMEOUT_SECONDS_MAX,
 )
+from posthouse.domain.redaction import RedactAnswer, check_redact_answer
 from posthouse.domain.retry import ATTEMPTS_MAX, RetrySettings
 from posthouse.domain.routing import is_pattern
 from posthouse.domain.signing import Signer
@@ -95,6 +96,7 @@ class EndpointChange(msgspec.Struct, frozen=True, kw_only=True):
     proxy: str | UnsetType | None = UNSET
     proxy_key: str | UnsetType | None = UNSET
     source_address: str | UnsetType | None = UNSET
+    redact_answer: RedactAnswer | UnsetType | None = UNSET
 
     def given(self) -> dict[str, Any]:
         """What is set."""
@@ -146,6 +148,8 @@ def check_change(change: EndpointChange) -> list[NewTarget]:
         check_pins(change.payload_versions)
     if change.max_age is not UNSET and change.max_age is not None:
         check_max_age(change.max_age)
+    if change.redact_answer:
+        check_redact_answer(change.redact_answer, path="redact_answer")
     if change.equal_urls:
         found = zip(change.equal_urls, equal_targets(change.equal_urls), strict=True)
         targets += [NewTarget(path, equal.url, target) for equal, (path, target) in found]

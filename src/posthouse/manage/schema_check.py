@@ -18,6 +18,7 @@ from posthouse.domain.limits import (
     SUBSCRIBERS_COUNTED_MAX,
     SUBSCRIBERS_SHOWN_MAX,
 )
+from posthouse.domain.redaction import REDACTED
 from posthouse.intake.catalogue import compile_schema
 from posthouse.ports.event_types import EventType, EventTypeStore, Subscriber
 
@@ -62,7 +63,7 @@ async def check_schema(store: EventTypeStore, entry: EventType, schema: dict[str
     known = None if entry.schema is None else msgspec.json.decode(entry.schema)
     # Off the loop: large schemas and events take their time, and others are being delivered to.
     evolution = await asyncio.to_thread(compare, known, schema)
-    sample = await asyncio.to_thread(_sampled, validator, payloads)
+    sample = await asyncio.to_thread(_sampled, validator, payloads, shown=not entry.redact)
     return SchemaCheck(
         entry=entry,
         evolution=evolution,
@@ -81,7 +82,8 @@ def compiled(schema: str) -> Any:
         raise Invalid(f"this is not a JSON Schema: {told}", path="schema", code="invalid_schema") from None
 
 
-def _sampled(validator: Any, payloads: list[tuple[EventId, bytes]]) -> Sample:
+def _sampled(validator: Any, payloads: list[tuple[EventId, bytes]], *, shown: bool) -> Sample:
+    """`shown`: what an error says may quote the data."""
     if validator is None:
         return Sample(len(payloads), len(payloads), ())
     misfits: list[Misfit] = []
@@ -93,5 +95,6 @@ def _sampled(validator: Any, payloads: list[tuple[EventId, bytes]]) -> Sample:
         elif len(misfits) < SAMPLE_ERRORS_MAX:
             error = next(iter(validator.iter_errors(data)))
             path = "data" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.instance_path)
-            misfits.append(Misfit(event_id, path, str(error.message)[:MESSAGE_LENGTH_MAX]))
+            told = str(error.message)[:MESSAGE_LENGTH_MAX] if shown else REDACTED
+            misfits.append(Misfit(event_id, path, told))
     return Sample(len(payloads), fit, tuple(misfits))

@@ -100,6 +100,7 @@ class Streams:
             position or now,
             wanted=Wanted(app_id, types),
             data=data,
+            redactions=self._directory.redactions,
             may_go_on=may_go_on,
             lasts=self._lasts,
             release=lambda: self._release(principal.app_id),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from operator import itemgetter
 from typing import Final, NamedTuple, TypeVar
@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from posthouse.domain.errors import Invalid, StoreUnavailable
+from posthouse.domain.event import JSON_CONTENT
 from posthouse.domain.ids import AttemptId, EventId
 from posthouse.domain.limits import (
     STREAM_BATCH_ROWS_MAX,
@@ -28,6 +29,7 @@ from posthouse.domain.limits import (
     STREAM_REMEMBERED_EVENTS_MAX,
 )
 from posthouse.domain.position import Position
+from posthouse.domain.redaction import redacted_payload
 from posthouse.manage.stream_ends import Lookout
 from posthouse.ports.clock import Clock
 from posthouse.ports.stream import AttemptRow, Ends, EventRow, StreamSource, Wanted
@@ -66,8 +68,8 @@ class Stream:
     was wanted.
 
     Both raise `Ended`, and Invalid `position_expired` where retention was faster than the client. `may_go_on` says whether
-    the client's key still holds; `lasts` whether everything after a position is kept. Whoever opened the stream calls
-    `release` in the end.
+    the client's key still holds; `redactions` what is masked of the payloads of some event types; `lasts` whether everything
+    after a position is kept. Whoever opened the stream calls `release` in the end.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Stream:
         *,
         wanted: Wanted,
         data: bool,
+        redactions: Callable[[Collection[str]], Awaitable[Mapping[str, tuple[str, ...]]]],
         may_go_on: Callable[[], Awaitable[bool]],
         lasts: Callable[[Position], bool],
         release: Callable[[], None],
@@ -91,6 +94,7 @@ class Stream:
         self._wanted = wanted
         self._examined = STREAM_PAGE_ROWS_MAX if wanted == Wanted() else STREAM_EXAMINED_ROWS_MAX
         self._data = data
+        self._redactions = redactions
         self._may_go_on = may_go_on
         self._lasts = lasts
         self._asked_at = clock.boot()
@@ -143,13 +147,23 @@ class Stream:
     async def _payloads(self, events: Sequence[EventRow]) -> Mapping[EventId, bytes]:
         try:
             payloads = await self._source.payloads(events)
+            rules = await self._redactions({event.facts.type for event in events})
         except StoreUnavailable as error:
             # The client comes again, and begins with this batch.
             log.info("stream.read_failed", error=str(error))
             raise Ended from error
         if any(event.facts.id not in payloads for event in events):
             raise expired()
-        return payloads
+        if not rules:
+            return payloads
+        return {
+            event.facts.id: redacted_payload(
+                payloads[event.facts.id],
+                rules.get(event.facts.type, ()),
+                is_json=event.facts.content_type == JSON_CONTENT,
+            )
+            for event in events
+        }
 
     async def _read(self) -> Batch | None:
         """Some of the rows after the position, which then is after them. None: there are none."""

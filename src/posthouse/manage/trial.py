@@ -13,7 +13,7 @@ from posthouse.domain.callback import classify
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.errors import Conflict, Invalid, Overloaded
 from posthouse.domain.event import JSON_CONTENT, Event
-from posthouse.domain.exchange import NO_TIMINGS, Failure, Fault, Result
+from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Fault, Result
 from posthouse.domain.ids import ENDPOINT, EventId, format_id
 from posthouse.domain.limits import TRIALS_AT_ONCE_MAX
 from posthouse.intake.parse import check_type
@@ -25,6 +25,7 @@ from posthouse.ports.directory import Directory
 from posthouse.ports.store import Store
 from posthouse.ports.transport import Transport
 from posthouse.send.tokens import Tokens
+from posthouse.wire.answer import redacted_answer
 from posthouse.wire.message import Unsendable
 from posthouse.wire.renderer import AnyRenderer, renderer_of
 
@@ -100,7 +101,7 @@ class Trials:
             url=endpoint.url,
             at=now,
             request=view_of(shown, endpoint.url),
-            result=result,
+            result=_shown(result, endpoint),
             reason=classify(result),
         )
 
@@ -123,3 +124,10 @@ class Trials:
         entry = None if type is None else await self._directory.get_event_type(principal, type, now=self._clock.now())
         examples: tuple[Any, ...] = () if entry is None else entry.examples
         return msgspec.json.encode(examples[0]) if examples else DATA
+
+
+def _shown(result: Result, endpoint: Endpoint) -> Result:
+    """What the endpoint keeps of an answer is also all that a trial shows of it."""
+    if isinstance(result, Answer) and endpoint.redact_answer is not None:
+        return redacted_answer(result, endpoint.redact_answer)
+    return result

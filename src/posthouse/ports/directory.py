@@ -131,14 +131,6 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     revoked_at: float | None = None
 
 
-class Sealer(Protocol):
-    """Seals secrets to their owner, kind and version. `open` raises SetupError where one does not open."""
-
-    def seal(self, plaintext: bytes, owner: bytes, kind: str, version: int) -> bytes: ...
-
-    def open(self, sealed: bytes, owner: bytes, kind: str, version: int) -> bytes: ...
-
-
 class Directory(EventTypeStore, Protocol):
     async def installation_id(self) -> bytes:
         """Sixteen random bytes, the same for all processes, made with the installation."""

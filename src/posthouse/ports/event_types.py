@@ -7,7 +7,7 @@ seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 
 
 class EventType(msgspec.Struct, frozen=True, kw_only=True):
-    """A catalogue entry. `schema` is JSON Schema text; `version` counts the changes of the schema."""
+    """A catalogue entry. `schema` is JSON Schema text; `version` counts the changes of the schema; `redact` are JSON pointers
+    into payloads that are masked wherever one is shown."""
 
     name: str
     description: str = ""
     schema: str | None = None
     examples: tuple[Any, ...] = ()
     visibility: Visibility = Visibility.PUBLIC
+    redact: tuple[str, ...] = ()
     version: int = 1
     created_at: float = 0.0
     updated_at: float = 0.0
@@ -108,6 +110,10 @@ class EventTypeStore(Protocol):
 
     async def described_event_types(self, names: Sequence[str], *, bytes_max: int) -> list[EventType]:
         """Those of the names that there are, in order, as far as they come to no more than so many bytes (about)."""
+        ...
+
+    async def redactions(self, names: Collection[str]) -> dict[str, tuple[str, ...]]:
+        """What is masked of payloads, of those of these types of which anything is."""
         ...
 
     async def subscribers(self, name: str, *, limit: int, counted_max: int) -> tuple[list[Subscriber], int]:

@@ -39,6 +39,7 @@ from posthouse.domain.event import Event
 from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Fault, Request, Result
 from posthouse.domain.ids import AppId, AttemptId
 from posthouse.domain.order import UNORDERED
+from posthouse.domain.redaction import REDACTED
 from posthouse.ports.clock import Clock
 from posthouse.ports.store import LateResult, Store
 from posthouse.ports.telemetry import Telemetry
@@ -48,7 +49,7 @@ from posthouse.send.owing import expiry, outcome_of, owed_after, owed_row
 from posthouse.send.peer import Peer
 from posthouse.send.tokens import Bearer, Tokens
 from posthouse.settle.journal import Journal
-from posthouse.wire.answer import stored_body, stored_headers
+from posthouse.wire.answer import redacted_answer, stored_body, stored_headers
 from posthouse.wire.batch import results_of
 from posthouse.wire.message import Unsendable
 from posthouse.wire.renderer import AnyRenderer
@@ -422,8 +423,12 @@ class Sender:
             case None:
                 pass
             case Answer():
-                headers = stored_headers(result)
-                body = stored_body(result) or None
+                rules = endpoint.redact_answer
+                kept = result if rules is None else redacted_answer(result, rules)
+                if words is not None and rules is not None and rules.body:
+                    error = REDACTED  # they are from the body
+                headers = stored_headers(kept)
+                body = stored_body(kept) or None
             case Failure():
                 error = result.detail
             case _:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from posthouse.domain.exchange import Answer
 from posthouse.domain.limits import RESPONSE_HEADER_BYTES_MAX, RESPONSE_STORED_BYTES_MAX
+from posthouse.domain.redaction import REDACTED, RedactAnswer, redacted
 
 # A line of the stored form ends where the target's header ended, whatever bytes the target put into it.
 _TO_SPACES: Final = bytes.maketrans(b"\r\n\0", b"   ")
@@ -34,3 +37,13 @@ def stored_headers(answer: Answer) -> bytes:
 def stored_body(answer: Answer) -> bytes:
     """The first RESPONSE_STORED_BYTES_MAX bytes of the body."""
     return answer.body[:RESPONSE_STORED_BYTES_MAX]
+
+
+def redacted_answer(answer: Answer, rules: RedactAnswer) -> Answer:
+    """The answer with what the rules name masked. A body that is not JSON, or whose end was not read, is masked as a whole."""
+    names = {name.lower().encode("ascii") for name in rules.headers}
+    return msgspec.structs.replace(
+        answer,
+        headers=tuple([(name, REDACTED.encode() if name in names else value) for name, value in answer.headers]),
+        body=redacted(answer.body, rules.body) if answer.body else b"",
+    )

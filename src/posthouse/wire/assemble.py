@@ -10,11 +10,12 @@ from typing import Final
 
 from posthouse.domain.egress import Egress
 from posthouse.domain.endpoint import Timeouts
+from posthouse.domain.errors import Invalid
 from posthouse.domain.exchange import Request, Target
 from posthouse.domain.formats import Method
 from posthouse.domain.limits import NAME_LENGTH_MAX, REQUEST_HEAD_BYTES_MAX, URL_LENGTH_MAX
 from posthouse.wire.documents import Gzipped
-from posthouse.wire.headers import fault_of, is_content_type
+from posthouse.wire.headers import check_header, is_content_type
 from posthouse.wire.message import Message, Unsendable
 from posthouse.wire.query import request_path
 from posthouse.wire.render import DEFAULT_HEADERS
@@ -59,14 +60,19 @@ def assemble(message: Message, timeouts: Timeouts, egress: Egress | None = None)
 def _checked(headers: list[tuple[str, str]]) -> dict[str, tuple[str, str]]:
     checked: dict[str, tuple[str, str]] = {}
     for name, value in headers:
-        fault = fault_of(name, value)
-        if fault is None and name.lower() in checked:
-            fault = "it is there twice"
-        if fault is not None:
-            shown = name[:NAME_LENGTH_MAX].encode("unicode_escape").decode("ascii")
-            raise Unsendable(f"the header {shown} cannot be sent: {fault}")
+        try:
+            check_header(name, value)
+        except Invalid as error:
+            raise _unsendable(name, str(error)) from None
+        if name.lower() in checked:
+            raise _unsendable(name, "it is there twice")
         checked[name.lower()] = (name, value)
     return checked
+
+
+def _unsendable(name: str, why: str) -> Unsendable:
+    shown = name[:NAME_LENGTH_MAX].encode("unicode_escape").decode("ascii")
+    return Unsendable(f"the header {shown} cannot be sent: {why}")
 
 
 def url_length(target: Target, path: str) -> int:

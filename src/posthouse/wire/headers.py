@@ -75,11 +75,16 @@ def check_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], 
     return tuple(checked)
 
 
+def check_header(name: str, value: str) -> None:
+    """Whether Posthouse may put this line into a request head. Raises: Invalid, whose text tells nothing of the value."""
+    _check_name(name)
+    _check_value(name, value)
+
+
 def fault_of(name: str, value: str) -> str | None:
-    """What keeps a line out of a request head that Posthouse puts together, None where nothing does. It tells no value."""
+    """Why Posthouse may not put this line into a request head; None where it may."""
     try:
-        _check_name(name)
-        _check_value(name, value)
+        check_header(name, value)
     except Invalid as error:
         return str(error)
     return None

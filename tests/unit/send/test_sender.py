@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import pytest
 from tests.fakes import (
     EPOCH,
@@ -37,6 +38,7 @@ from posthouse.domain.errors import NotOwner, PosthouseError, StoreUnavailable
 from posthouse.domain.exchange import Fault, Result
 from posthouse.domain.grant import Shrinkage
 from posthouse.domain.limits import FAILING_DAYS_MAX, RESPONSE_STORED_BYTES_MAX
+from posthouse.domain.redaction import RedactAnswer
 from posthouse.domain.retry import Retry
 from posthouse.send.owing import owed_row
 from posthouse.send.peer import Peer
@@ -127,6 +129,18 @@ async def test_a_confirmed_delivery_is_one_attempt_and_no_row() -> None:
     assert desk.telemetry.delays == [pytest.approx(0.25 - 1.0)], (
         "from the event's creation, which is a second ahead here"
     )
+
+
+@virtual_time
+async def test_what_an_endpoint_redacts_of_answers_is_not_recorded() -> None:
+    desk = Desk(replying(answer(200, (b"set-cookie", b"s"), body=b'{"token": "t", "ok": 1}')))
+    rules = RedactAnswer(("/token",), ("Set-Cookie",))
+    await desk.sender.attempt(Peer(msgspec.structs.replace(ENDPOINT, redact_answer=rules)), [desk.dispatched()])
+    await desk.written()
+    (attempt,) = desk.store.written[0].attempts
+    assert (attempt.outcome, attempt.status) == (AttemptOutcome.DELIVERED, 200)
+    assert attempt.response_headers == b"set-cookie: [redacted]\r\n"
+    assert attempt.response_body == b'{"token":"[redacted]","ok":1}'
 
 
 @virtual_time

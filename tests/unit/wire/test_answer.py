@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from posthouse.domain.exchange import NO_TIMINGS, Answer
 from posthouse.domain.limits import RESPONSE_HEADER_BYTES_MAX, RESPONSE_STORED_BYTES_MAX
-from posthouse.wire.answer import stored_body, stored_headers
+from posthouse.domain.redaction import RedactAnswer
+from posthouse.wire.answer import redacted_answer, stored_body, stored_headers
 
 
 def answer(*headers: tuple[bytes, bytes], body: bytes = b"") -> Answer:
@@ -33,3 +34,15 @@ def test_a_header_is_one_line_whatever_it_holds(headers: list[tuple[bytes, bytes
 def test_the_body_is_cut() -> None:
     assert stored_body(answer(body=b"short")) == b"short"
     assert stored_body(answer(body=b"x" * 100_000)) == b"x" * RESPONSE_STORED_BYTES_MAX
+
+
+def test_what_is_not_to_be_kept_is_masked_before_anything_is_cut() -> None:
+    given = answer((b"set-cookie", b"a"), (b"x", b"1"), (b"set-cookie", b"b"), body=b'{"token": "t", "n": 1.50}')
+    kept = redacted_answer(given, RedactAnswer(("/token",), ("Set-Cookie",)))
+    assert stored_headers(kept) == b"set-cookie: [redacted]\r\nx: 1\r\nset-cookie: [redacted]\r\n"
+    assert stored_body(kept) == b'{"token":"[redacted]","n":1.50}'
+    assert redacted_answer(given, RedactAnswer()) == given
+    long = answer(body=b'{"a": "%b", "token": "t"}' % (b"x" * 100_000))
+    assert b'"t"' not in redacted_answer(long, RedactAnswer(("/token",))).body
+    assert redacted_answer(answer(body=long.body[:-1]), RedactAnswer(("/token",))).body == b'"[redacted]"'
+    assert redacted_answer(answer(), RedactAnswer(("/token",))).body == b""

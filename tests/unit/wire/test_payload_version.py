@@ -16,7 +16,7 @@ PAYLOAD = (
     b'{ "id": 1.50, "new": 1, "shop": {"name": "x", "new": {}}, "items": [{"sku": "1", "new": 2}, {"new": 1e400}] }'
 )
 SHOP = {"type": "object", "properties": {"name": {"type": "string"}}}
-NEW = {"properties": {"new": {}}}
+NEW: dict[str, Any] = {"properties": {"new": {}}}
 ITEMS = {"type": "array", "items": {"properties": {"sku": {}}}}
 
 

@@ -5,7 +5,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from posthouse.domain.errors import SetupError
-from posthouse.wire.sealing import binding, open_sealed, seal, sealed_with
+from posthouse.wire.sealing import (
+    binding,
+    data_key_version,
+    open_sealed,
+    open_with_data_key,
+    seal,
+    seal_with_data_key,
+    sealed_with,
+)
 
 KEY_ID = "0a1b2c3d"
 KEY = b"K" * 32
@@ -88,3 +96,23 @@ def test_the_key_can_be_told_without_opening() -> None:
 def test_sizes_are_checked(key: bytes, key_id: str, nonce: bytes) -> None:
     with pytest.raises(ValueError, match="key"):
         seal(key, key_id, SECRET, nonce=nonce, bound_to=PLACE)
+
+
+@given(st.binary(max_size=100), st.integers(min_value=0, max_value=2**32 - 1))
+def test_a_data_key_seals_and_its_version_is_bound(plaintext: bytes, version: int) -> None:
+    made = seal_with_data_key(KEY, version, plaintext, nonce=NONCE, bound_to=PLACE)
+    assert data_key_version(made) == version
+    assert open_with_data_key(KEY, made, bound_to=PLACE) == plaintext
+    with pytest.raises(SetupError, match="not in a form"):
+        sealed_with(made)
+    moved = made[:1] + (version ^ 1).to_bytes(4, "big") + made[5:]
+    for wrong, place in ((moved, PLACE), (made + b"x", PLACE), (made, binding(b"other", "v1", 1))):
+        with pytest.raises(SetupError, match="does not open"):
+            open_with_data_key(KEY, wrong, bound_to=place)
+
+
+def test_what_a_master_key_sealed_has_no_data_key() -> None:
+    assert data_key_version(sealed()) is None
+    for unknown in (b"", b"\x03" + sealed()[1:], b"\x02abcd"):
+        with pytest.raises(SetupError, match="not in a form"):
+            data_key_version(unknown)

@@ -74,6 +74,7 @@ class PostgresApps(Configuration):
             gone = [row["id"] for row in endpoints]
             await connection.execute(SQL.drop_app_secrets, gone)
             await connection.execute(SQL.drop_app_endpoint_keys, gone)
+            await connection.execute(SQL.drop_data_keys, app_id)
             await connection.execute(SQL.revoke_app_keys, app_id)
             await connection.execute(SQL.drop_app_grants, app_id)
             await connection.execute(SQL.drop_app_schedules, app_id)

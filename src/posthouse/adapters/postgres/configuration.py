@@ -13,7 +13,7 @@ from posthouse.adapters.postgres.changes import SQL, searchable, taken
 from posthouse.adapters.postgres.database import Connection, Database
 from posthouse.domain.errors import StoreUnavailable
 from posthouse.domain.ids import parse_id
-from posthouse.ports.directory import Sealer
+from posthouse.ports.sealing import Sealer
 
 encode: Final = msgspec.json.Encoder().encode
 

@@ -14,7 +14,7 @@ from posthouse.adapters.postgres.configuration import Configuration, bump_app, e
 from posthouse.adapters.postgres.database import Connection
 from posthouse.adapters.postgres.queries import Queries
 from posthouse.adapters.postgres.rows import health_of
-from posthouse.adapters.postgres.sealed import key_kind, opened_key
+from posthouse.adapters.postgres.sealed import FIRST_VERSION, data_key_of, key_kind, newest_data_key, opened_key
 from posthouse.domain.circuit import Health
 from posthouse.domain.endpoint import EndpointConfig, Secret
 from posthouse.domain.errors import Conflict
@@ -30,10 +30,10 @@ from posthouse.ports.directory import (
     StoredSecret,
     keep_keys,
 )
+from posthouse.ports.sealing import DataKey
 
 SQL = Queries("endpoints.sql")
 
-_FIRST_VERSION: Final = 1
 _config: Final = msgspec.json.Decoder(EndpointConfig)
 
 
@@ -87,8 +87,9 @@ class PostgresEndpoints(Configuration):
                 endpoint.disabled_at,
                 endpoint.paused,
             )
-            await self._add_secret(connection, endpoint.id, secret, _FIRST_VERSION)
-            await self._write_keys(connection, endpoint.id, [], change_keys(endpoint.config, []))
+            data_key = await newest_data_key(connection, self._sealer, endpoint.app_id)
+            await self._add_secret(connection, endpoint.id, secret, FIRST_VERSION, data_key)
+            await self._write_keys(connection, endpoint.id, [], change_keys(endpoint.config, []), data_key)
             await write_audit(connection, audit)
             return _endpoint(await one(connection, SQL.endpoint, endpoint.app_id, endpoint.id, None))
 
@@ -116,7 +117,9 @@ class PostgresEndpoints(Configuration):
                 return old
             # Before the row is written: whoever makes an endpoint holds the counter, and would wait for a uid that is written.
             await bump_app(connection, app_id)
-            await self._write_keys(connection, endpoint_id, keys, new_keys)
+            if set(new_keys) != set(keys):
+                data_key = await newest_data_key(connection, self._sealer, app_id)
+                await self._write_keys(connection, endpoint_id, keys, new_keys, data_key)
             config = encode(new.config).decode()
             await connection.execute(
                 SQL.update_endpoint,
@@ -192,22 +195,34 @@ class PostgresEndpoints(Configuration):
                 return False
             live = self._open(await connection.fetch(SQL.secrets, endpoint_id, now))
             check(live)
-            newest = max((known.version for known in live), default=_FIRST_VERSION - 1)
+            newest = max((known.version for known in live), default=FIRST_VERSION - 1)
+            await bump_app(connection, app_id)  # which locks the app: its data key stays the newest
+            data_key = await newest_data_key(connection, self._sealer, app_id)
             await connection.execute(SQL.expire_secrets, endpoint_id, expires_at)
             await connection.execute(SQL.drop_expired_secrets, endpoint_id, now)
-            await self._add_secret(connection, endpoint_id, secret, newest + 1)
-            await bump_app(connection, app_id)
+            await self._add_secret(connection, endpoint_id, secret, newest + 1, data_key)
             await write_audit(connection, audit)
         return True
 
-    async def _add_secret(self, connection: Connection, owner: bytes, secret: Secret, version: int) -> None:
-        sealed = self._sealer.seal(secret.key, owner, secret.kind, version)
-        await connection.execute(SQL.add_secret, owner, secret.kind, version, sealed)
+    async def _add_secret(
+        self, connection: Connection, owner: bytes, secret: Secret, version: int, data_key: DataKey
+    ) -> None:
+        sealed = self._sealer.seal(secret.key, owner, secret.kind, version, data_key)
+        await connection.execute(SQL.add_secret, owner, secret.kind, version, sealed, data_key.version)
 
     def _open(self, rows: list[asyncpg.Record]) -> list[StoredSecret]:
         return [
             StoredSecret(
-                Secret(row["kind"], self._sealer.open(row["ciphertext"], row["owner_id"], row["kind"], row["version"])),
+                Secret(
+                    row["kind"],
+                    self._sealer.open(
+                        row["ciphertext"],
+                        row["owner_id"],
+                        row["kind"],
+                        row["version"],
+                        data_key_of(row["ciphertext"], row["app_id"], row["data_key"]),
+                    ),
+                ),
                 row["version"],
                 row["created_at"],
                 row["expires_at"],
@@ -233,12 +248,18 @@ class PostgresEndpoints(Configuration):
             new = change(_endpoint(row).config, old)
             if set(new) != set(old):
                 await bump_app(connection, app_id)
-                await self._write_keys(connection, endpoint_id, old, new)
+                data_key = await newest_data_key(connection, self._sealer, app_id)
+                await self._write_keys(connection, endpoint_id, old, new, data_key)
                 await write_audit(connection, audit)
             return [KeyVersion(**row) for row in await connection.fetch(SQL.keys, endpoint_id)]
 
     async def _write_keys(
-        self, connection: Connection, endpoint_id: EndpointId, old: Sequence[KeyVersion], new: Sequence[KeyVersion]
+        self,
+        connection: Connection,
+        endpoint_id: EndpointId,
+        old: Sequence[KeyVersion],
+        new: Sequence[KeyVersion],
+        data_key: DataKey,
     ) -> None:
         there = {(one.name, one.version): one for one in old}
         wanted = {(one.name, one.version): one for one in new}
@@ -247,8 +268,8 @@ class PostgresEndpoints(Configuration):
         for place, key in wanted.items():
             if place not in there:
                 assert key.text is not None, "a new version is in the clear"
-                sealed = self._sealer.seal(key.text.encode(), endpoint_id, key_kind(key.name), key.version)
-                await connection.execute(SQL.add_key, endpoint_id, *place, sealed)
+                sealed = self._sealer.seal(key.text.encode(), endpoint_id, key_kind(key.name), key.version, data_key)
+                await connection.execute(SQL.add_key, endpoint_id, *place, sealed, data_key.version)
             elif key.expires_at != there[place].expires_at:
                 await connection.execute(SQL.expire_key, endpoint_id, *place, key.expires_at)
 
@@ -257,7 +278,15 @@ class PostgresEndpoints(Configuration):
             KeyVersion(
                 row["name"],
                 row["version"],
-                opened_key(self._sealer.open, row["ciphertext"], endpoint_id, row["name"], row["version"]),
+                opened_key(
+                    self._sealer.open,
+                    row["ciphertext"],
+                    endpoint_id,
+                    row["name"],
+                    row["version"],
+                    row["app_id"],
+                    row["data_key"],
+                ),
                 row["created_at"],
                 row["expires_at"],
             )

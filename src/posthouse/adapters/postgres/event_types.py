@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -107,6 +107,12 @@ class PostgresEventTypes(Configuration):
         rows = await self._database.fetch(SQL.described, list(names), bytes_max)
         return [_event_type(row) for row in rows]
 
+    # What is shown of payloads
+
+    async def redactions(self, names: Collection[str]) -> dict[str, tuple[str, ...]]:
+        rows = await self._database.fetch(SQL.redactions, [searchable(name) for name in names])
+        return {row["name"]: tuple(row["redact"]) for row in rows}
+
     # Whom a change concerns
 
     async def subscribers(self, name: str, *, limit: int, counted_max: int) -> tuple[list[Subscriber], int]:
@@ -139,6 +145,7 @@ async def _create(connection: Connection, entry: EventType) -> bool:
         entry.schema,
         encode(entry.examples).decode(),
         entry.visibility.value,
+        entry.redact,
     )
     if made:
         await connection.execute(SQL.keep_version, entry.name)
@@ -165,6 +172,7 @@ async def _change(
         new.version,
         new.archived_at,
         new.visibility.value,
+        new.redact,
     )
     await connection.execute(SQL.keep_version, old.name)
     await write_audit(connection, audit)
@@ -180,6 +188,7 @@ def _event_type(row: asyncpg.Record) -> EventType:
     fields = _decoded(row)
     fields.pop("bytes", None)
     fields["visibility"] = Visibility(row["visibility"])
+    fields["redact"] = tuple(row["redact"])
     return EventType(**fields)
 
 

@@ -262,7 +262,7 @@ def _certain(result: AppendResult | _Present) -> AppendResult:
 
 
 def _row(d: Draft) -> tuple[object, ...]:
-    """An `event_row` (migrations/0014_rows.sql)."""
+    """An `event_row` (migrations/0016_rows.sql)."""
     return (
         d.id, d.app_id, d.app_uid, d.type, d.content_type, d.payload, d.subject, d.key, d.source,
         CHANNEL_SEPARATOR.join(d.channels) if d.channels else None, d.attributes, d.expires_at, d.traceparent, d.cause,

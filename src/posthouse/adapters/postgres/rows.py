@@ -33,7 +33,7 @@ def turn(rows: Sequence[tuple[object, ...]], width: int) -> list[tuple[object, .
 
 
 def attempt_row(a: Attempt) -> tuple[object, ...]:
-    """An `attempt_row` (migrations/0014_rows.sql)."""
+    """An `attempt_row` (migrations/0016_rows.sql)."""
     timings = a.timings
     return (
         a.partition, a.id, a.app_id, a.endpoint_id, a.event_id, a.seq, a.number, a.kind, a.outcome,
@@ -44,7 +44,7 @@ def attempt_row(a: Attempt) -> tuple[object, ...]:
 
 
 def owed_row(o: Owed) -> tuple[object, ...]:
-    """A `delivery_row` (migrations/0014_rows.sql)."""
+    """A `delivery_row` (migrations/0016_rows.sql)."""
     return (
         o.partition, o.endpoint_id, o.event_id, o.seq, o.kind, o.number, o.due_at, o.reason,
         o.sender, o.expires_at, o.payload_bytes, o.line, o.known,

@@ -25,7 +25,7 @@ from posthouse.adapters.postgres.rows import (
     owed_row,
     turn,
 )
-from posthouse.adapters.postgres.sealed import OpenSecret, opened, opened_key
+from posthouse.adapters.postgres.sealed import keys_of, secrets_of
 from posthouse.domain.delivery import (
     Cursor,
     DeliveryKey,
@@ -34,7 +34,7 @@ from posthouse.domain.delivery import (
     JournalBatch,
     Line,
 )
-from posthouse.domain.endpoint import AppConfig, Endpoint, EndpointConfig, Secret
+from posthouse.domain.endpoint import AppConfig, Endpoint, EndpointConfig
 from posthouse.domain.event import Draft
 from posthouse.domain.grant import Shrinkage
 from posthouse.domain.ids import (
@@ -49,9 +49,9 @@ from posthouse.domain.ids import (
     lower_bound,
 )
 from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX, OUTSIDE_ROWS_MAX
-from posthouse.domain.named_keys import NO_KEYS, KeyVersion, NamedKeys, texts_of
 from posthouse.ports.directory import SYSTEM, Audit
 from posthouse.ports.log import Appended
+from posthouse.ports.sealing import OpenSecret
 from posthouse.ports.store import Claim, Journalled, LateResult, Page, Want
 
 SQL = Queries("store.sql")
@@ -264,12 +264,6 @@ class PostgresStore:
     def _endpoint(
         self, row: asyncpg.Record, config: EndpointConfig, schemas: Mapping[Pin, str], grants: Shrinkage
     ) -> Endpoint:
-        secrets = []
-        for kind, version, sealed in zip(
-            row["secret_kinds"] or (), row["secret_versions"] or (), row["secrets"] or (), strict=True
-        ):
-            # Empty, which no signature is made with, where it does not open: one such closes its endpoint's lane.
-            secrets.append(Secret(kind, opened(self._open_secret, sealed, row["id"], kind, version) or b""))
         return config.endpoint(
             id=EndpointId(row["id"]),
             app_id=AppId(row["app_id"]),
@@ -277,22 +271,12 @@ class PostgresStore:
             revision=row["revision"],
             enabled=row["enabled"],
             paused=row["paused"],
-            secrets=tuple(secrets),
-            keys=self._keys(row),
+            secrets=secrets_of(row, self._open_secret),
+            keys=keys_of(row, self._open_secret),
             pinned_schemas=pinned_by(config, schemas),
             health=health_of(row),
             grants=grants,
         )
-
-    def _keys(self, row: asyncpg.Record) -> NamedKeys:
-        if not row["key_names"]:
-            return NO_KEYS
-        columns = zip(row["key_names"], row["key_versions"], row["keys"], strict=True)
-        versions = [
-            KeyVersion(name, version, opened_key(self._open_secret, sealed, row["id"], name, version))
-            for name, version, sealed in columns
-        ]
-        return texts_of(versions, now=-math.inf)  # those that the statement found are live
 
     async def changed_apps(self, partition: int, *, since_version: int) -> tuple[int, list[AppId]]:
         row = await self._reading.fetchrow(SQL.changed_apps, partition, since_version)

@@ -1,4 +1,5 @@
-"""The master keys (key-encryption keys) that secrets are sealed with: from a setting, a file, or made on first use.
+"""The master keys (key-encryption keys): from a setting, a file, or made on first use. They seal the data keys of apps, and
+those seal secrets.
 
 Several keys may be loaded: the first one seals, all of them open; so a key is rotated by putting a new one in front.
 """
@@ -11,12 +12,27 @@ import hashlib
 import os
 import re
 import stat
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
+from posthouse.domain.cache_use import CacheFacts, CacheUse
 from posthouse.domain.errors import SetupError
-from posthouse.wire.sealing import KEY_BYTES, KEY_ID_LENGTH, NONCE_BYTES, binding, open_sealed, seal
+from posthouse.domain.limits import OPENED_DATA_KEYS_MAX
+from posthouse.ports.sealing import DataKey
+from posthouse.wire.sealing import (
+    DATA_KEY,
+    KEY_BYTES,
+    KEY_ID_LENGTH,
+    NONCE_BYTES,
+    binding,
+    data_key_version,
+    open_sealed,
+    open_with_data_key,
+    seal,
+    seal_with_data_key,
+)
 
 MASTER_KEY_FILE: Final = "master.key"
 KEY_FILE_BYTES_MAX: Final = 64 * 1024
@@ -66,16 +82,66 @@ def key_id(key: bytes) -> str:
 
 
 class Sealer:
-    """`ports.directory.Sealer` with a keyring: secrets sealed to their owner, kind and version."""
+    """`ports.directory.Sealer` with a keyring. Data keys that were opened are kept, the most recently used of them: a data key
+    is looked at for every secret that is loaded."""
 
-    def __init__(self, keyring: Keyring) -> None:
-        self._keyring = keyring
+    def __init__(
+        self,
+        keyring: Keyring,
+        *,
+        kept_max: int = OPENED_DATA_KEYS_MAX,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._keyring: Final = keyring
+        self._random: Final = random
+        self._kept_max: Final = kept_max
+        self._opened: Final[OrderedDict[DataKey, bytes]] = OrderedDict()
+        self._use = CacheUse()
 
-    def seal(self, plaintext: bytes, owner: bytes, kind: str, version: int) -> bytes:
-        return self._keyring.seal(plaintext, bound_to=binding(owner, kind, version))
+    @property
+    def sealing_id(self) -> str:
+        return self._keyring.sealing_id
 
-    def open(self, sealed: bytes, owner: bytes, kind: str, version: int) -> bytes:
-        return self._keyring.open(sealed, bound_to=binding(owner, kind, version))
+    def new_data_key(self, app_id: bytes, version: int) -> DataKey:
+        sealed = self._keyring.seal(self._random(KEY_BYTES), bound_to=binding(app_id, DATA_KEY, version))
+        return DataKey(app_id, version, sealed)
+
+    def seal(self, plaintext: bytes, owner: bytes, kind: str, version: int, data_key: DataKey) -> bytes:
+        key, nonce = self._open_data_key(data_key), self._random(NONCE_BYTES)
+        return seal_with_data_key(key, data_key.version, plaintext, nonce=nonce, bound_to=binding(owner, kind, version))
+
+    def open(self, sealed: bytes, owner: bytes, kind: str, version: int, data_key: DataKey | None = None) -> bytes:
+        bound_to = binding(owner, kind, version)
+        needed = data_key_version(sealed)
+        if needed is None:
+            return self._keyring.open(sealed, bound_to=bound_to)
+        if data_key is None or data_key.version != needed:
+            raise SetupError(
+                f"a secret is sealed with data key {needed} of its app, which is not there: restore it from a backup, "
+                "or set the secret anew"
+            )
+        return open_with_data_key(self._open_data_key(data_key), sealed, bound_to=bound_to)
+
+    def reseal(self, sealed: bytes, owner: bytes, kind: str, version: int) -> bytes:
+        bound_to = binding(owner, kind, version)
+        return self._keyring.seal(self._keyring.open(sealed, bound_to=bound_to), bound_to=bound_to)
+
+    @property
+    def cached(self) -> CacheFacts:
+        return self._use.facts(len(self._opened))
+
+    def _open_data_key(self, data_key: DataKey) -> bytes:
+        key = self._opened.get(data_key)
+        if key is not None:
+            self._use.hits += 1
+            self._opened.move_to_end(data_key)
+            return key
+        self._use.misses += 1
+        bound_to = binding(data_key.app_id, DATA_KEY, data_key.version)
+        key = self._opened[data_key] = self._keyring.open(data_key.sealed, bound_to=bound_to)
+        if len(self._opened) > self._kept_max:
+            self._opened.popitem(last=False)
+        return key
 
 
 def load_keyring(

@@ -269,7 +269,9 @@ _HIDDEN_KEYS: Final = re.compile(
     re.IGNORECASE,
 )
 _HIDDEN_TEXT: Final = re.compile(
-    r"\b(whsec_|whsk_|ph_)[A-Za-z0-9+/=_-]{8,}|\b(Bearer )\S+|(://[^/\s:@]+:)[^@\s/]+(?=@)", re.IGNORECASE
+    r"\b(whsec_|whsk_|ph_)[A-Za-z0-9+/=_-]{8,}|\b(Bearer )\S+|(://[^/\s:@]+:)[^@\s/]+(?=@)"
+    r"|([?&][\w.-]{0,40}(?:token|secret|key|sig|passw|auth)[\w.-]{0,40}=)[^&\s#\"']+",
+    re.IGNORECASE,
 )
 _DEPTH_MAX: Final = 6
 
@@ -277,8 +279,8 @@ _DEPTH_MAX: Final = 6
 def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """A structlog processor: no secret, no `Authorization`, no payload leaves this process in a log.
 
-    What a telling name holds is replaced whole, at any depth; in all other texts whatever looks like a key, a bearer token
-    or a password in a URL.
+    What a telling name holds is replaced whole, at any depth; in all other texts whatever looks like a key, a bearer token,
+    a password in a URL or a credential in its query.
     """
     for key, value in event.items():
         event[key] = HIDDEN if _HIDDEN_KEYS.search(str(key)) else _redacted(value, 0)

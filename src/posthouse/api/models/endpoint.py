@@ -11,6 +11,7 @@ from posthouse.api.models.common import Answer, Body, Metadata, Time, Uid, optio
 from posthouse.api.models.connection import ConnectionAnswer, ConnectionFields, connection_fields
 from posthouse.api.models.endpoint_key import GivenKeys
 from posthouse.api.models.flow import CircuitAnswer, FlowAnswer, FlowFields, TargetUrl, flow_fields
+from posthouse.api.models.redaction import RedactAnswerAnswer, RedactAnswerBody
 from posthouse.api.models.secret import GivenSecret, public_key, secret_text
 from posthouse.api.models.speech import SpeechAnswer, SpeechFields, speech_fields
 from posthouse.domain.endpoint import EndpointConfig, Secret, Timeouts
@@ -125,6 +126,10 @@ class BasicFields(Body):
             json_schema_extra={"minimum": 1, "maximum": CONCURRENCY_MAX},
         ),
     ] = None
+    redact_answer: Annotated[
+        RedactAnswerBody | None,
+        Field(description="What is masked of its answers before they are stored. Default: nothing."),
+    ] = None
 
 
 class EndpointFields(SpeechFields, ConnectionFields, FlowFields, BasicFields):  # the fields of the last base come first
@@ -139,6 +144,8 @@ class EndpointFields(SpeechFields, ConnectionFields, FlowFields, BasicFields):  
             given["retry"] = self.retry.settings()
         if self.timeouts is not None:
             given["timeouts"] = Timeouts(self.timeouts.connect, self.timeouts.first_byte, self.timeouts.total)
+        if self.redact_answer is not None:
+            given["redact_answer"] = self.redact_answer.rules()
         return EndpointChange(**(given | self.flow_change() | self.connection_change() | self.speech_change()))
 
 
@@ -227,6 +234,7 @@ class BasicAnswer(Answer):
     retry: RetryAnswer
     timeouts: TimeoutsAnswer
     concurrency: int
+    redact_answer: RedactAnswerAnswer | None
 
 
 class EndpointAnswer(SpeechAnswer, ConnectionAnswer, FlowAnswer, BasicAnswer):
@@ -264,6 +272,7 @@ class BasicConfigAnswer(Answer):
     retry: RetryAnswer
     timeouts: TimeoutsAnswer
     concurrency: int
+    redact_answer: RedactAnswerAnswer | None
 
 
 class ConfigAnswer(SpeechAnswer, ConnectionAnswer, FlowAnswer, BasicConfigAnswer):
@@ -363,6 +372,7 @@ def _config_fields(config: EndpointConfig) -> dict[str, Any]:
         },
         "timeouts": msgspec.to_builtins(config.timeouts),
         "concurrency": config.concurrency,
+        "redact_answer": None if config.redact_answer is None else msgspec.to_builtins(config.redact_answer),
         **flow_fields(config),
         **connection_fields(config),
         **speech_fields(config),

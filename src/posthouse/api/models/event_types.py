@@ -14,6 +14,7 @@ from posthouse.domain.ids import APP, ENDPOINT, EVENT, format_id
 from posthouse.domain.limits import (
     EXAMPLES_MAX,
     NAME_LENGTH_MAX,
+    REDACTED_NAMES_MAX,
     SAMPLE_EVENTS_MAX,
     SAMPLE_SEARCHED_MAX,
     SUBSCRIBERS_COUNTED_MAX,
@@ -57,6 +58,17 @@ class EventTypeFields(Body):
             )
         ),
     ] = None
+    redact: Annotated[
+        list[str] | None,
+        Field(
+            description=(
+                "JSON pointers into the data that are masked wherever a payload is shown (events, requests of attempts, "
+                "streams), and not where it is delivered. Of these types, data that are not JSON are masked as a whole."
+            ),
+            json_schema_extra={"maxItems": REDACTED_NAMES_MAX},
+            examples=[["/card/number"]],
+        ),
+    ] = None
 
     def change(self) -> EventTypeChange:
         given = self.model_fields_set
@@ -65,6 +77,7 @@ class EventTypeFields(Body):
             schema=self.schema_ if "schema_" in given else msgspec.UNSET,
             examples=tuple(self.examples or ()) if "examples" in given else msgspec.UNSET,
             visibility=Visibility(self.visibility or "public") if "visibility" in given else msgspec.UNSET,
+            redact=tuple(self.redact or ()) if "redact" in given else msgspec.UNSET,
         )
 
 
@@ -100,6 +113,7 @@ class EventTypeAnswer(Answer):
     schema_: Annotated[dict[str, Any] | bool | None, Field(alias="schema")]
     examples: list[Any]
     visibility: VisibilityName
+    redact: Annotated[list[str], Field(description="What is masked where its data are shown.")]
     version: Annotated[int, Field(description="Counts the changes of the schema.")]
     archived: bool
     created_at: Time
@@ -113,6 +127,7 @@ class EventTypeAnswer(Answer):
             schema_=_schema(entry.schema),
             examples=list(entry.examples),
             visibility=entry.visibility.value,
+            redact=list(entry.redact),
             version=entry.version,
             archived=entry.archived_at is not None,
             created_at=time_of(entry.created_at),

@@ -19,17 +19,17 @@ def routes(keys: use_cases.EndpointKeys) -> APIRouter:
         """The named keys of an endpoint, without their texts."""
         return EndpointKeys.of(await keys.listed(caller, app, endpoint))
 
-    @router.put("/{name}")
-    async def put_endpoint_key(caller: Caller, app: str, endpoint: str, name: str, body: KeyPut) -> EndpointKeyAnswer:
+    @router.put("/{key}")
+    async def put_endpoint_key(caller: Caller, app: str, endpoint: str, key: str, body: KeyPut) -> EndpointKeyAnswer:
         """Make a named key, or give it a new text. The old ones are live too until the overlap ends; the text that it has
         already makes no new version."""
         overlap = OVERLAP_SECONDS if body.overlap_seconds is None else body.overlap_seconds
-        found = await keys.put(caller, app, endpoint, name, body.value, overlap_seconds=overlap)
-        return EndpointKeyAnswer.of(name, found)
+        found = await keys.put(caller, app, endpoint, key, body.value, overlap_seconds=overlap)
+        return EndpointKeyAnswer.of(key, found)
 
-    @router.delete("/{name}", status_code=204, response_class=Response)
-    async def delete_endpoint_key(caller: Caller, app: str, endpoint: str, name: str) -> None:
+    @router.delete("/{key}", status_code=204, response_class=Response)
+    async def delete_endpoint_key(caller: Caller, app: str, endpoint: str, key: str) -> None:
         """Take a named key away with all its versions, at once."""
-        await keys.delete(caller, app, endpoint, name)
+        await keys.delete(caller, app, endpoint, key)
 
     return router

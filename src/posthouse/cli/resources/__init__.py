@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from posthouse.cli.resources.configuration import APPS, ENDPOINT_KEYS, ENDPOINTS, EVENT_TYPES, GRANTS, KEYS
+from posthouse.cli.resources.configuration import APPS, ENDPOINTS, EVENT_TYPES, GRANTS, KEYS
+from posthouse.cli.resources.endpoint_keys import ENDPOINT_KEYS
 from posthouse.cli.resources.schedules import SCHEDULES
 from posthouse.cli.resources.traffic import ATTEMPTS, AUDIT, DELIVERIES, EVENTS, REPLAYS
 from posthouse.cli.verbs import build
@@ -37,4 +38,5 @@ deliveries = build(DELIVERIES)
 replays = build(REPLAYS)
 schedules = build(SCHEDULES)
 keys = build(KEYS)
+keys.command("posthouse.cli.rekey:rekey", name="rekey", help="Seal everything anew after the master key was changed.")
 audit = build(AUDIT)

@@ -122,6 +122,7 @@ ENDPOINT_FIELDS: Final = (
     Option("balance", "How one of the equal URLs is chosen: weighted (by chance) or sticky (by key)."),
     Option("max-age", "Seconds after which an event that is not delivered is given up.", "number"),
     Option("format", "How events are written: json or cloudevents."),
+    Option("redact-answer", 'Masked of its answers: {"body": ["/token"], "headers": ["Set-Cookie"]}, as JSON.', "json"),
     Option("enabled", "Whether events go to it.", "flag"),
     METADATA,
 )
@@ -245,49 +246,12 @@ ENDPOINTS: Final = Resource(
     PLACES,
 )
 
-ENDPOINT_KEYS: Final = Resource(
-    "endpoints keys",
-    "The named keys of an endpoint: what it signs, encrypts or authenticates with. They are never shown.",
-    "name",
-    (
-        Verb(
-            "list",
-            "List an endpoint's keys and their live versions.",
-            f"{ONE_ENDPOINT}/keys",
-            columns=(Column("name"), Column("versions", folds=True)),
-        ),
-        Verb(
-            "put",
-            "Give an endpoint a key, or a key a new text; the old one is live too for a while.",
-            f"{ONE_ENDPOINT}/keys/{{name}}",
-            "PUT",
-            options=(
-                Option(
-                    "value",
-                    "The text: @FILE reads a file, - standard input; a line end after it is left out.",
-                    "secret",
-                    required=True,
-                ),
-                Option("overlap-seconds", "How long the old one is live too (default: a day).", "whole"),
-            ),
-            done="put {name}",
-        ),
-        Verb(
-            "delete",
-            "Take a key away, at once.",
-            f"{ONE_ENDPOINT}/keys/{{name}}",
-            "DELETE",
-            done="deleted {name}",
-        ),
-    ),
-    PLACES,
-)
-
 EVENT_TYPE_FIELDS: Final = (
     Option("description", "What it means that it happens."),
     Option("schema", "JSON Schema that the data must fit, as JSON; @FILE reads a file.", "json"),
     Option("examples", "Data that fit, as a JSON array; @FILE reads a file.", "json"),
     Option("visibility", "public, granted (only apps with a grant see it) or private."),
+    Option("redact", "A JSON pointer into its data that is shown masked: /card/number; may be repeated.", "texts"),
 )
 EVENT_TYPES: Final = Resource(
     "event-types",
@@ -359,7 +323,7 @@ def _scoped(fields: dict[str, Any]) -> dict[str, Any]:
 
 KEYS: Final = Resource(
     "keys",
-    "Make, list and revoke API keys.",
+    "API keys; and sealing anew under another master key.",
     "key",
     (
         Verb(

@@ -50,7 +50,7 @@ async def test_a_closed_store_says_so(postgres: Installed) -> None:
 
 
 async def test_a_secret_that_does_not_open_keeps_no_other_from_its_events(postgres: Installed) -> None:
-    def locked(sealed: bytes, _owner: bytes, _kind: str, _version: int) -> bytes:
+    def locked(sealed: bytes, *_: object) -> bytes:
         if sealed == b"moved":
             raise SetupError("this was sealed for another")
         return sealed

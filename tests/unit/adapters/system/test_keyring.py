@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from posthouse.adapters.system.keyring import MASTER_KEY_FILE, Keyring, key_id, load_keyring
+from posthouse.adapters.system.keyring import MASTER_KEY_FILE, Keyring, Sealer, key_id, load_keyring
 from posthouse.domain.errors import SetupError
-from posthouse.wire.sealing import binding, sealed_with
+from posthouse.ports.sealing import DataKey
+from posthouse.wire.sealing import DATA_KEY, binding, sealed_with
 
 OLD, NEW = b"o" * 32, b"n" * 32
 PLACE = binding(b"endpoint", "v1", 1)
@@ -181,3 +182,44 @@ def test_the_same_key_twice_is_one() -> None:
     assert Keyring([OLD, OLD]).ids == (key_id(OLD),)
     with pytest.raises(SetupError, match="has 3"):
         Keyring([b"abc"])
+
+
+def test_a_sealer_seals_with_data_keys_and_opens_what_came_before_them() -> None:
+    before = Keyring([OLD]).seal(b"secret", bound_to=binding(b"owner", "v1", 1))
+    sealer = Sealer(Keyring([NEW, OLD]))
+    assert sealer.open(before, b"owner", "v1", 1) == b"secret"
+    first, second = sealer.new_data_key(b"app", 1), sealer.new_data_key(b"app", 2)
+    sealed = sealer.seal(b"secret", b"owner", "v1", 1, second)
+    assert Sealer(Keyring([NEW])).open(sealed, b"owner", "v1", 1, second) == b"secret"
+    for wrong in (None, first, DataKey(b"other", 2, second.sealed), DataKey(b"app", 2, first.sealed)):
+        with pytest.raises(SetupError):
+            Sealer(Keyring([NEW])).open(sealed, b"owner", "v1", 1, wrong)
+
+
+def test_a_data_key_sealed_anew_is_the_same_data_key() -> None:
+    old = Sealer(Keyring([OLD])).new_data_key(b"app", 1)
+    sealed = Sealer(Keyring([OLD])).seal(b"secret", b"owner", "v1", 1, old)
+    both = Sealer(Keyring([NEW, OLD]))
+    new = DataKey(b"app", 1, both.reseal(old.sealed, b"app", DATA_KEY, 1))
+    assert Sealer(Keyring([NEW])).open(sealed, b"owner", "v1", 1, new) == b"secret"
+    assert both.sealing_id == key_id(NEW)
+
+
+def test_opened_data_keys_are_kept_up_to_a_bound() -> None:
+    class Counting(Keyring):
+        opened = 0
+
+        def open(self, sealed: bytes, *, bound_to: bytes) -> bytes:
+            self.opened += 1
+            return super().open(sealed, bound_to=bound_to)
+
+    ring = Counting([OLD])
+    sealer = Sealer(ring, kept_max=2)
+    keys = [sealer.new_data_key(b"app", version) for version in (1, 2, 3)]
+    sealed = [sealer.seal(b"secret", b"owner", "v1", 1, key) for key in keys]
+    assert ring.opened == 3
+    for number in (1, 2, 1, 2):
+        sealer.open(sealed[number], b"owner", "v1", 1, keys[number])
+    assert ring.opened == 3
+    sealer.open(sealed[0], b"owner", "v1", 1, keys[0])
+    assert ring.opened == 4, "the one that was used longest ago had left"

@@ -203,6 +203,8 @@ def test_ordinary_values_stay() -> None:
         ("Authorization: Bearer abc.def", f"Authorization: Bearer {HIDDEN}"),
         ("postgresql://posthouse:pw@db/x", f"postgresql://posthouse:{HIDDEN}@db/x"),
         ("https://example.com:8443/x", "https://example.com:8443/x"),
+        ("no https://a.example/x?a=1&access_token=abc%2f#b", f"no https://a.example/x?a=1&access_token={HIDDEN}#b"),
+        ("(https://a.example/?sig=ab&x=1)", f"(https://a.example/?sig={HIDDEN}&x=1)"),
         ("graph_of_things and whsec_", "graph_of_things and whsec_"),
     ],
 )

@@ -37,6 +37,9 @@ DELETE FROM secret WHERE owner_id = ANY ($1::uuid[])
 -- name: drop_app_endpoint_keys
 DELETE FROM endpoint_key WHERE endpoint_id = ANY ($1::uuid[])
 
+-- name: drop_data_keys
+DELETE FROM data_key WHERE app_id = $1
+
 -- name: revoke_app_keys
 UPDATE api_key SET revoked_at = clock_timestamp() WHERE app_id = $1 AND revoked_at IS NULL
 

@@ -98,18 +98,23 @@ UPDATE endpoint SET deleted_at = clock_timestamp(), updated_at = clock_timestamp
 -- Secrets ------------------------------------------------------------------------------------------------------------
 
 -- name: secrets
-SELECT owner_id, kind, version, ciphertext, extract(epoch FROM created_at)::float8 AS created_at,
-       extract(epoch FROM expires_at)::float8 AS expires_at
-  FROM secret WHERE owner_id = $1 AND (expires_at IS NULL OR expires_at > to_timestamp($2)) ORDER BY version DESC
+-- Each with the data key that it is sealed with, in one snapshot.
+SELECT s.owner_id, s.kind, s.version, s.ciphertext, e.app_id, d.ciphertext AS data_key,
+       extract(epoch FROM s.created_at)::float8 AS created_at, extract(epoch FROM s.expires_at)::float8 AS expires_at
+  FROM secret s JOIN endpoint e ON e.id = s.owner_id
+  LEFT JOIN data_key d ON d.app_id = e.app_id AND d.version = s.data_key
+ WHERE s.owner_id = $1 AND (s.expires_at IS NULL OR s.expires_at > to_timestamp($2)) ORDER BY s.version DESC
 
 -- name: all_secrets
 -- Whether they still sign or not.
-SELECT owner_id, kind, version, ciphertext, extract(epoch FROM created_at)::float8 AS created_at,
-       extract(epoch FROM expires_at)::float8 AS expires_at
-  FROM secret WHERE owner_id = $1 ORDER BY version DESC
+SELECT s.owner_id, s.kind, s.version, s.ciphertext, e.app_id, d.ciphertext AS data_key,
+       extract(epoch FROM s.created_at)::float8 AS created_at, extract(epoch FROM s.expires_at)::float8 AS expires_at
+  FROM secret s JOIN endpoint e ON e.id = s.owner_id
+  LEFT JOIN data_key d ON d.app_id = e.app_id AND d.version = s.data_key
+ WHERE s.owner_id = $1 ORDER BY s.version DESC
 
 -- name: add_secret
-INSERT INTO secret (owner_id, kind, version, ciphertext) VALUES ($1, $2, $3, $4)
+INSERT INTO secret (owner_id, kind, version, ciphertext, data_key) VALUES ($1, $2, $3, $4, $5)
 
 -- name: expire_secrets
 UPDATE secret SET expires_at = least(expires_at, to_timestamp($2)) WHERE owner_id = $1
@@ -128,12 +133,14 @@ SELECT name, version, extract(epoch FROM created_at)::float8 AS created_at, extr
   FROM endpoint_key WHERE endpoint_id = $1 ORDER BY name, version DESC
 
 -- name: sealed_keys
-SELECT name, version, ciphertext, extract(epoch FROM created_at)::float8 AS created_at,
-       extract(epoch FROM expires_at)::float8 AS expires_at
-  FROM endpoint_key WHERE endpoint_id = $1 ORDER BY name, version DESC
+SELECT k.name, k.version, k.ciphertext, e.app_id, d.ciphertext AS data_key,
+       extract(epoch FROM k.created_at)::float8 AS created_at, extract(epoch FROM k.expires_at)::float8 AS expires_at
+  FROM endpoint_key k JOIN endpoint e ON e.id = k.endpoint_id
+  LEFT JOIN data_key d ON d.app_id = e.app_id AND d.version = k.data_key
+ WHERE k.endpoint_id = $1 ORDER BY k.name, k.version DESC
 
 -- name: add_key
-INSERT INTO endpoint_key (endpoint_id, name, version, ciphertext) VALUES ($1, $2, $3, $4)
+INSERT INTO endpoint_key (endpoint_id, name, version, ciphertext, data_key) VALUES ($1, $2, $3, $4, $5)
 
 -- name: expire_key
 UPDATE endpoint_key SET expires_at = to_timestamp($4) WHERE endpoint_id = $1 AND name = $2 AND version = $3

@@ -3,7 +3,7 @@
 
 -- name: event_types
 -- With $5 all of them, else those that the app $6 sees (NULL: that everybody does).
-SELECT y.name, y.description, y.schema, y.examples, y.visibility, y.version,
+SELECT y.name, y.description, y.schema, y.examples, y.visibility, y.redact, y.version,
        extract(epoch FROM y.created_at)::float8 AS created_at, extract(epoch FROM y.updated_at)::float8 AS updated_at,
        extract(epoch FROM y.archived_at)::float8 AS archived_at
   FROM event_type y
@@ -26,7 +26,7 @@ SELECT y.name
 -- name: described
 -- Those of the names that there are, in their order, as far as schemas and examples come to no more than $2 bytes together.
 SELECT m.* FROM (
-    SELECT y.name, y.description, y.schema, y.examples, y.visibility, y.version,
+    SELECT y.name, y.description, y.schema, y.examples, y.visibility, y.redact, y.version,
            extract(epoch FROM y.created_at)::float8 AS created_at, extract(epoch FROM y.updated_at)::float8 AS updated_at,
            extract(epoch FROM y.archived_at)::float8 AS archived_at,
            sum(coalesce(octet_length(y.schema::text), 0) + octet_length(y.examples::text)) OVER (ORDER BY y.name) AS bytes
@@ -35,12 +35,16 @@ SELECT m.* FROM (
  WHERE m.bytes <= $2 ORDER BY m.name
 
 -- name: event_type
-SELECT name, description, schema, examples, visibility, version, extract(epoch FROM created_at)::float8 AS created_at,
+SELECT name, description, schema, examples, visibility, redact, version, extract(epoch FROM created_at)::float8 AS created_at,
        extract(epoch FROM updated_at)::float8 AS updated_at, extract(epoch FROM archived_at)::float8 AS archived_at
   FROM event_type WHERE name = $1
 
+-- name: redactions
+-- Of those of the names whose payloads are masked.
+SELECT name, redact FROM event_type WHERE name = ANY ($1::text[]) AND redact <> '{}'
+
 -- name: event_type_locked
-SELECT name, description, schema, examples, visibility, version, extract(epoch FROM created_at)::float8 AS created_at,
+SELECT name, description, schema, examples, visibility, redact, version, extract(epoch FROM created_at)::float8 AS created_at,
        extract(epoch FROM updated_at)::float8 AS updated_at, extract(epoch FROM archived_at)::float8 AS archived_at
   FROM event_type WHERE name = $1 FOR NO KEY UPDATE
 
@@ -52,12 +56,12 @@ SELECT EXISTS (
 )
 
 -- name: create_event_type
-INSERT INTO event_type (name, description, schema, examples, visibility) VALUES ($1, $2, $3::jsonb, $4::jsonb, $5)
+INSERT INTO event_type (name, description, schema, examples, visibility, redact) VALUES ($1, $2, $3::jsonb, $4::jsonb, $5, $6)
     ON CONFLICT DO NOTHING RETURNING name
 
 -- name: update_event_type
 UPDATE event_type SET description = $2, schema = $3::jsonb, examples = $4::jsonb, version = $5,
-       archived_at = to_timestamp($6), visibility = $7, updated_at = clock_timestamp()
+       archived_at = to_timestamp($6), visibility = $7, redact = $8, updated_at = clock_timestamp()
  WHERE name = $1
 
 -- name: keep_version

@@ -52,11 +52,13 @@ SELECT NOT coalesce('autovacuum_enabled=false' = ANY (c.reloptions) OR 'autovacu
  WHERE c.oid = 'delivery'::regclass
 
 -- name: sealed
--- One stored secret for each master key that anything is sealed with.
+-- For each master key something that it sealed: data keys, and what is older than those.
 SELECT DISTINCT ON (substring(ciphertext FROM 1 FOR 5)) owner_id, kind, version, ciphertext
-  FROM (SELECT owner_id, kind, version, ciphertext, created_at FROM secret
+  FROM (SELECT app_id AS owner_id, 'data-key' AS kind, version, ciphertext, created_at FROM data_key
          UNION ALL
-        SELECT endpoint_id, 'key:' || name, version, ciphertext, created_at FROM endpoint_key) s
+        SELECT owner_id, kind, version, ciphertext, created_at FROM secret WHERE data_key IS NULL
+         UNION ALL
+        SELECT endpoint_id, 'key:' || name, version, ciphertext, created_at FROM endpoint_key WHERE data_key IS NULL) s
  ORDER BY substring(ciphertext FROM 1 FOR 5), created_at DESC
 
 -- name: target_hosts

@@ -13,7 +13,7 @@ SELECT r.verdict, r.partition, r.seq, r.config_version, r.created_at, r.known_id
   ) AS r (verdict, partition, seq, config_version, created_at, known_id, known_fingerprint, together, fingerprint)
 
 -- name: publish_rows
--- Append a batch of events that all have an app and no idempotency key (migrations/0014_rows.sql).
+-- Append a batch of events that all have an app and no idempotency key (migrations/0016_rows.sql).
 SELECT * FROM publish_rows($1)
 
 -- name: publish_platform

@@ -22,7 +22,7 @@ SELECT event_id FROM delivery ORDER BY event_id LIMIT 1
 
 -- name: has_secrets
 -- Whether anything sealed is there: then its master key must be too.
-SELECT EXISTS (SELECT 1 FROM secret) OR EXISTS (SELECT 1 FROM endpoint_key)
+SELECT EXISTS (SELECT 1 FROM secret) OR EXISTS (SELECT 1 FROM data_key)
 
 -- name: oldest_snapshot
 -- Age in seconds of the oldest snapshot that keeps PostgreSQL from pruning: of a session in this database, or of one that sees all.

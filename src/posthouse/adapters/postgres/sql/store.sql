@@ -51,7 +51,7 @@ UNION ALL
 SELECT id, true FROM process WHERE live_until > clock_timestamp()
 
 -- name: journal
--- Write a batch of results (migrations/0014_rows.sql); nothing, as an owner of none, where the history of the database is another
+-- Write a batch of results (migrations/0016_rows.sql); nothing, as an owner of none, where the history of the database is another
 -- one than that by which the results were made (a pooler may have led us to a standby that was promoted).
 SELECT * FROM journal_rows(CASE WHEN $40::int IS NULL
                                   OR ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int = $40 THEN $1::uuid END,
@@ -213,7 +213,8 @@ SELECT key_hash FROM scan LIMIT $3
 SELECT a.id AS app_id, a.partition, a.config_version, a.shrunk_version, g.expired_at, g.expires_at AS grants_expire_at, e.id, e.revision, e.config, e.enabled, e.paused,
        extract(epoch FROM h.failing_since)::float8 AS failing_since, h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at,
        extract(epoch FROM h.probe_at)::float8 AS probe_at, h.trips, extract(epoch FROM h.held_until)::float8 AS held_until,
-       k.secret_kinds, k.secret_versions, k.secrets, k.secret_expiries, n.key_names, n.key_versions, n.keys, n.key_expiries
+       k.secret_kinds, k.secret_versions, k.secrets, k.secret_expiries, k.secret_data_keys,
+       n.key_names, n.key_versions, n.keys, n.key_expiries, n.key_data_keys
   FROM app a
   LEFT JOIN endpoint e ON e.app_id = a.id AND e.deleted_at IS NULL
   LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
@@ -227,15 +228,19 @@ SELECT a.id AS app_id, a.partition, a.config_version, a.shrunk_version, g.expire
     SELECT array_agg(s.kind ORDER BY s.version DESC, s.kind) AS secret_kinds,
            array_agg(s.version ORDER BY s.version DESC, s.kind) AS secret_versions,
            array_agg(s.ciphertext ORDER BY s.version DESC, s.kind) AS secrets,
-           array_agg(extract(epoch FROM s.expires_at)::float8 ORDER BY s.version DESC, s.kind) AS secret_expiries
-      FROM secret s WHERE s.owner_id = e.id AND (s.expires_at IS NULL OR s.expires_at > clock_timestamp())
+           array_agg(extract(epoch FROM s.expires_at)::float8 ORDER BY s.version DESC, s.kind) AS secret_expiries,
+           array_agg(d.ciphertext ORDER BY s.version DESC, s.kind) AS secret_data_keys
+      FROM secret s LEFT JOIN data_key d ON d.app_id = a.id AND d.version = s.data_key
+     WHERE s.owner_id = e.id AND (s.expires_at IS NULL OR s.expires_at > clock_timestamp())
   ) k ON true
   LEFT JOIN LATERAL (
     SELECT array_agg(x.name ORDER BY x.name, x.version DESC) AS key_names,
            array_agg(x.version ORDER BY x.name, x.version DESC) AS key_versions,
            array_agg(x.ciphertext ORDER BY x.name, x.version DESC) AS keys,
-           array_agg(extract(epoch FROM x.expires_at)::float8 ORDER BY x.name, x.version DESC) AS key_expiries
-      FROM endpoint_key x WHERE x.endpoint_id = e.id AND (x.expires_at IS NULL OR x.expires_at > clock_timestamp())
+           array_agg(extract(epoch FROM x.expires_at)::float8 ORDER BY x.name, x.version DESC) AS key_expiries,
+           array_agg(d.ciphertext ORDER BY x.name, x.version DESC) AS key_data_keys
+      FROM endpoint_key x LEFT JOIN data_key d ON d.app_id = a.id AND d.version = x.data_key
+     WHERE x.endpoint_id = e.id AND (x.expires_at IS NULL OR x.expires_at > clock_timestamp())
   ) n ON true
  WHERE a.id = ANY ($1::uuid[]) AND a.deleted_at IS NULL
  ORDER BY a.id, e.id
