@@ -196,10 +196,10 @@ class Posthouse(Process):
         self._task(janitor.run())
         watch(telemetry, engine, publisher, janitor, clock)
         watch_caches(telemetry, engine, catalogue)
-        telemetry.watch_cache("data_keys", lambda: sealer.cached)
         telemetry.watch_cache("target_addresses", lambda: http.addresses.cached)
         telemetry.watch_cache("target_connections", lambda: http.idle_cached)
         telemetry.watch_cache("tls_contexts", lambda: http.contexts_cached)
+        telemetry.watch_cache("data_keys", lambda: sealer.cached)
         telemetry.watch("database_replacements", lambda: history.replacements)
 
         door = ObservedEvents(catalogue, quotas, publisher)

@@ -10,6 +10,7 @@ from tests.worlds import PostgresWorld
 
 from posthouse.adapters.postgres.log import SQL as LOG
 from posthouse.adapters.postgres.log import _columns
+from posthouse.adapters.postgres.session import lock_key
 from posthouse.adapters.postgres.store import SQL as STORE
 from posthouse.domain.delivery import Cursor, JournalBatch
 from posthouse.domain.event import Draft
@@ -78,6 +79,20 @@ async def test_a_takeover_waits_for_the_journal_and_derives_from_what_it_wrote(p
     (claim,) = await world.store.claim(successor, limit=1000, lease_seconds=LEASE, exclusive=False, dead=[owner])
     assert (claim.partition, claim.previous) == (1, owner)
     assert await world.store.recorded(1, after=claim.cursor, until=event.seq) == {(endpoint_id, event.id)}
+
+
+async def test_who_was_seen_dead_and_has_come_back_keeps_its_partitions(postgres_world: PostgresWorld) -> None:
+    """It may have renewed its leases since: two would send the same."""
+    world = postgres_world
+    owner, successor = new_owner(), new_owner()
+    mine = await owns(world, owner)
+    async with world.database.connection() as session:
+        await session.execute("SELECT pg_advisory_lock($1)", lock_key(owner))
+        assert await world.store.claim(successor, limit=1000, lease_seconds=LEASE, exclusive=False, dead=[owner]) == []
+        assert await world.store.renew(owner, mine, lease_seconds=LEASE) == mine.keys()
+        await session.execute("SELECT pg_advisory_unlock($1)", lock_key(owner))
+    claims = await world.store.claim(successor, limit=1000, lease_seconds=LEASE, exclusive=False, dead=[owner])
+    assert {claim.partition for claim in claims} == mine.keys()
 
 
 async def test_what_is_visible_never_has_a_gap(postgres_world: PostgresWorld) -> None:

@@ -73,9 +73,7 @@ def test_json_becomes_xml_and_json_again(value: Any, data: st.DataObject) -> Non
     told = json.loads(json_of(message.document.encoded()))
     meant = value if options["body"] == "{data}" else {"d": value}
     assert told == meant
-    assert json.dumps(told) == json.dumps(value if options["body"] == "{data}" else {"d": value}), (
-        "1 is not 1.0, nor true"
-    )
+    assert json.dumps(told, sort_keys=True) == json.dumps(meant, sort_keys=True), "1 is not 1.0, nor true"
 
 
 @given(texts, st.sampled_from(Charset))

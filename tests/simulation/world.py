@@ -81,6 +81,7 @@ class World:
         self.weather = weather
         self.network = Network(random.Random(seed + 1), weather)
         self.database = MemoryDatabase(clock=self.clock, partitions=PARTITIONS, hook=self.network.hook)
+        self.database.lives = lambda owner: owner in self.sessions()
         self.checker = Checker(self, self.database)
         self.targets = Targets(self)
         self.network.committed = self.checker.committed

@@ -68,7 +68,7 @@ def redacted(document: bytes, pointers: Sequence[str]) -> bytes:
     if not pointers:
         return document
     try:
-        return _masked(document, _tree(tuple(pointers)))
+        return _masked(document, pointer_tree(tuple(pointers)))
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return _REDACTED_JSON
 
@@ -109,7 +109,8 @@ def _below(value: msgspec.Raw, tree: _Tree | None) -> msgspec.Raw:
 
 
 @lru_cache(maxsize=256)
-def _tree(pointers: tuple[str, ...]) -> _Tree:
+def pointer_tree(pointers: tuple[str, ...]) -> _Tree:
+    """The pointers as a tree of names, None where one ends. Pure, and remembered."""
     root: dict[str, _Tree | None] = {}
     for pointer in sorted(pointers):  # a shorter one comes before those below it, and covers them
         *way, last = [part.replace("~1", "/").replace("~0", "~") for part in pointer[1:].split("/")]

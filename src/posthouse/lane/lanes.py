@@ -230,6 +230,8 @@ class Lanes:
                     self._spill_row(delivery, lane.endpoint, OwedReason.OUR_FAULT)
                 told = Told([Fate.OWED] * len(current))
             else:
+                for delivery in told.adopted:
+                    self._spill(lane, delivery, OwedReason.WAITED)  # its row, as it is by now, says what is to be done
                 lane.note(told, running, started_at, self._clock.boot())
                 if not lane.calm:
                     self._quieten(lane)

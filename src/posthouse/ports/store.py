@@ -76,7 +76,8 @@ class Store(Protocol):
     async def claim(
         self, owner: bytes, *, limit: int, lease_seconds: float, exclusive: bool, dead: Collection[bytes] = ()
     ) -> list[Claim]:
-        """Take up to `limit` partitions that are free: released, expired by the database's clock, or of a `dead` owner.
+        """Take up to `limit` partitions that are free: released, expired by the database's clock, or of a `dead` owner, where
+        that has not come back by then.
 
         `exclusive` takes any partition of anybody: only for a process that holds the data directory's lock.
         """

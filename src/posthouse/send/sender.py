@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Final, assert_never
+from typing import Final
 
 import msgspec
 import structlog
@@ -21,7 +21,7 @@ from posthouse.domain.callback import (
     is_down,
     is_overloaded,
 )
-from posthouse.domain.circuit import HEALTHY, Health
+from posthouse.domain.circuit import HEALTHY
 from posthouse.domain.delivery import (
     Attempt,
     AttemptOutcome,
@@ -37,9 +37,8 @@ from posthouse.domain.endpoint import Endpoint, OnExhausted
 from posthouse.domain.errors import NotOwner, PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Fault, Request, Result
-from posthouse.domain.ids import AppId, AttemptId
+from posthouse.domain.ids import AttemptId
 from posthouse.domain.order import UNORDERED
-from posthouse.domain.redaction import REDACTED
 from posthouse.ports.clock import Clock
 from posthouse.ports.store import LateResult, Store
 from posthouse.ports.telemetry import Telemetry
@@ -47,9 +46,9 @@ from posthouse.ports.transport import Transport
 from posthouse.send.aftermath import follow
 from posthouse.send.owing import expiry, outcome_of, owed_after, owed_row
 from posthouse.send.peer import Peer
+from posthouse.send.record import Made, attempt_of, left_over
 from posthouse.send.tokens import Bearer, Tokens
 from posthouse.settle.journal import Journal
-from posthouse.wire.answer import redacted_answer, stored_body, stored_headers
 from posthouse.wire.batch import results_of
 from posthouse.wire.message import Unsendable
 from posthouse.wire.renderer import AnyRenderer
@@ -63,28 +62,17 @@ BEHIND: Final = "behind"
 REFUSED: Final = "refused"
 UNAUTHORIZED: Final = 401
 TOTAL_SECONDS_MIN: Final = 0.001  # that are left to a request after its token
-NOBODY: Final = AppId(bytes(16))  # the app of a delivery whose event and endpoint are gone
-
-
-class _Made(msgspec.Struct, frozen=True, gc=False):
-    """A request that was made."""
-
-    url: str
-    result: Result
-    request_id: bytes | None
-    started_at: float
-    ended_at: float
-    before: Health  # of the endpoint, as the request began to end
-    reason: str  # as `classify` says
 
 
 class Told(msgspec.Struct, gc=False):
     """What a lane is told of a request: the fate of each of its deliveries, in order. `seconds` is how long the target took,
-    None where nothing was asked of it."""
+    None where nothing was asked of it. `adopted` are those that the lane was given anew when their results were on their way
+    already: what came of them is not recorded for who gave them."""
 
     fates: Sequence[Fate]
     seconds: float | None = None
     overloaded: bool = False
+    adopted: Sequence[Delivery] = ()
 
 
 _SETTLED: Final = (Fate.SETTLED,)
@@ -175,9 +163,7 @@ class Sender:
             bad = self._unsendable(renderer, load, started_at)
             if 0 < len(bad) < len(load):
                 circuit.ended(token, failed=None, now=self._clock.now())
-                made = _Made(
-                    route.url, result, request_id, started_at, self._clock.now(), peer.health, classify(result)
-                )
+                made = Made(route.url, result, request_id, started_at, self._clock.now(), peer.health, classify(result))
                 return await self._without(peer, load, bad, made)
         except BaseException:
             circuit.ended(token, failed=None, now=self._clock.now())
@@ -204,10 +190,10 @@ class Sender:
             held_until=None if confirmed else held_until(result, now=now),
             now=now,
         )
-        made = _Made(route.url, result, request_id, started_at, now, before, verdict)
+        made = Made(route.url, result, request_id, started_at, now, before, verdict)
         if again:
             for delivery in load:
-                attempt = self._record_of(delivery, endpoint, AttemptOutcome.FAILED, verdict, made)
+                attempt = self._recorded(delivery, endpoint, AttemptOutcome.FAILED, verdict, made)
                 self._journal.note(delivery, attempt, health=turn)
                 self._tell(attempt, delivery, now)
             return Told([Fate.AGAIN] * len(load), result.timings.total_us / 1e6, overloaded)
@@ -229,9 +215,8 @@ class Sender:
                 if fate is Fate.OWED and delivery.line:
                     behind.add(delivery.line)
                 fates.append(fate)
-        if late:
-            await self._settle_late(late, now)
-        return Told(fates, result.timings.total_us / 1e6, overloaded)
+        adopted = await self._settle_late(load, fates, late, now) if late else ()
+        return Told(fates, result.timings.total_us / 1e6, overloaded, adopted)
 
     def _rendered(
         self, renderer: AnyRenderer, load: Sequence[Delivery], request_id: bytes | None, now: float, bearer: str | None
@@ -273,7 +258,7 @@ class Sender:
                 bad[place] = str(error)
         return bad
 
-    async def _without(self, peer: Peer, load: Sequence[Delivery], bad: dict[int, str], made: _Made) -> Told:
+    async def _without(self, peer: Peer, load: Sequence[Delivery], bad: dict[int, str], made: Made) -> Told:
         """Settle those of a batch that cannot be written; the others go again at once, but for those of the same lines, which
         become rows in their order. Nothing was asked of the target."""
         late: list[LateResult] = []
@@ -287,15 +272,23 @@ class Sender:
                 fates.append(self._settle(peer, delivery, made, BEHIND, None, late))
             else:
                 fates.append(Fate.AGAIN if self._journal.owns(delivery) else Fate.SETTLED)
-        if late:
-            await self._settle_late(late, made.ended_at)
-        return Told(fates)
+        adopted = await self._settle_late(load, fates, late, made.ended_at) if late else ()
+        return Told(fates, adopted=adopted)
 
-    async def _settle_late(self, late: list[LateResult], now: float) -> None:
+    async def _settle_late(
+        self, load: Sequence[Delivery], fates: Sequence[Fate], late: list[LateResult], now: float
+    ) -> Sequence[Delivery]:
+        """Put on record what is not ours to record any more; which of these are ours again by then, and were adopted."""
+        epochs = [delivery.epoch for delivery in load]
         try:
             await self._store.settle_late(late, sender=self._owner, now=now)
         except StoreUnavailable as error:
             log.warning("sender.late_answer_lost", error=str(error))  # the rows fall due: repeats, no loss
+        return [
+            delivery
+            for delivery, epoch, fate in zip(load, epochs, fates, strict=True)
+            if delivery.epoch != epoch and fate is not Fate.AGAIN
+        ]
 
     def _fence(self, load: Sequence[Delivery]) -> Callable[[], bool]:
         """Whether these may still be written: the leases hold, and their partition was not handed over meanwhile."""
@@ -305,7 +298,7 @@ class Sender:
         self,
         peer: Peer,
         delivery: Delivery,
-        made: _Made,
+        made: Made,
         refused: str | None,
         health: HealthTurn | None,
         late: list[LateResult],
@@ -334,7 +327,7 @@ class Sender:
                 reason=refused or made.reason,
             )
             owed = owed_after(delivery, endpoint, decision)
-        attempt = self._record_of(delivery, endpoint, outcome_of(decision), refused or made.reason, made, words)
+        attempt = self._recorded(delivery, endpoint, outcome_of(decision), refused or made.reason, made, words)
         effects: tuple[Effect, ...] = ()
         if health is not None or not isinstance(decision, Confirm | RetryAt):
             effects = follow(attempt, delivery.event.type, decision, made.before, health, now)
@@ -377,82 +370,23 @@ class Sender:
 
     def abandon(self, owed: Owed, event: Event | None, endpoint: Endpoint | None, *, epoch: int, reason: str) -> None:
         """Settle a row that can never be sent: its event was dropped (then it has no app on record), or its endpoint."""
-        if event is None:
-            event = Event(
-                id=owed.event_id,
-                partition=owed.partition,
-                seq=owed.seq,
-                app_id=NOBODY if endpoint is None else endpoint.app_id,
-                type="",
-                payload=b"",
-                content_type="",
-                created_at=0.0,
-                config_version=0,
-            )
-        if endpoint is None:
-            endpoint = Endpoint(
-                id=owed.endpoint_id, app_id=event.app_id or NOBODY, partition=owed.partition, revision=0, url=""
-            )
-        delivery = Delivery(
-            event, epoch, owed.endpoint_id, owed.number, owed.kind, 0.0, fresh=False, row=True, line=owed.line
-        )
-        self.give_up(delivery, endpoint, reason)
+        self.give_up(*left_over(owed, event, endpoint, epoch=epoch), reason)
 
     def give_up(self, delivery: Delivery, endpoint: Endpoint, reason: str) -> None:
         """Settle a delivery without a request: expired, cancelled, …"""
-        attempt = self._record_of(delivery, endpoint, AttemptOutcome.GAVE_UP, reason, None)
+        attempt = self._recorded(delivery, endpoint, AttemptOutcome.GAVE_UP, reason, None)
         self._journal.record(delivery, attempt, None)
         self._telemetry.attempt(AttemptOutcome.GAVE_UP.value, reason, delivery.kind.value, 0.0)
 
-    def _record_of(
+    def _recorded(
         self,
         delivery: Delivery,
         endpoint: Endpoint,
         outcome: AttemptOutcome,
         reason: str,
-        made: _Made | None,
+        made: Made | None,
         words: str | None = None,
     ) -> Attempt:
-        """The record of an attempt; `made` is None for a delivery that was given up without a request."""
-        event = delivery.event
-        result = None if made is None else made.result
-        headers: bytes | None = None
-        body: bytes | None = None
-        error = words
-        match result:
-            case None:
-                pass
-            case Answer():
-                rules = endpoint.redact_answer
-                kept = result if rules is None else redacted_answer(result, rules)
-                if words is not None and rules is not None and rules.body:
-                    error = REDACTED  # they are from the body
-                headers = stored_headers(kept)
-                body = stored_body(kept) or None
-            case Failure():
-                error = result.detail
-            case _:
-                assert_never(result)
-        return Attempt(
-            AttemptId(self._clock.new_id()),
-            event.partition,
-            endpoint.app_id,
-            endpoint.id,
-            event.id,
-            event.seq,
-            delivery.number,
-            delivery.kind,
-            outcome,
-            reason,
-            endpoint.revision,
-            endpoint.url if made is None else made.url,
-            self._clock.now() if made is None else made.started_at,
-            result is not None,
-            None if result is None else result.status,
-            "" if result is None else result.address,
-            NO_TIMINGS if result is None else result.timings,
-            headers,
-            body,
-            error,
-            None if made is None else made.request_id,
+        return attempt_of(
+            AttemptId(self._clock.new_id()), delivery, endpoint, outcome, reason, made, words, now=self._clock.now()
         )

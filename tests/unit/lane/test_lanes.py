@@ -39,6 +39,7 @@ class Desk:
         self.may_spill = True
         self.budget = Budget(**budget)
         self.released: list[Delivery] = []
+        self.adopted: list[Delivery] = []
         self.clock = FakeClock()
         self.lanes = Lanes(
             self.budget,
@@ -64,7 +65,7 @@ class Desk:
             await future
         finally:
             del self.running[delivery.key]
-        return Told([Fate.SETTLED], 0.001)
+        return Told([Fate.SETTLED], 0.001, adopted=self.adopted)
 
     def mark(self, _: Lane, delivery: Delivery) -> None:
         self.marked.append(delivery)
@@ -289,6 +290,29 @@ async def test_a_lane_that_never_runs_dry_is_paged_its_rows() -> None:
         desk.offer(endpoint, seq)  # as fast as it can send
         await asyncio.sleep(0.005)
     assert set(range(1_000, 1_201)) <= set(desk.seqs)
+
+
+@virtual_time
+@pytest.mark.parametrize("row", [True, False])
+async def test_what_was_adopted_as_its_result_was_on_its_way_is_owed_as_it_was(row: bool) -> None:
+    """Its row is left to whoever pages it in; where there is none, it becomes one."""
+    desk = Desk()
+    endpoint = an_endpoint()
+    desk.page_in(endpoint, 1)
+    await asyncio.sleep(0.001)
+    desk.lanes.drop([endpoint.partition])
+    desk.lanes.taken([endpoint.partition])
+    if row:
+        desk.page_in(endpoint, 1, epoch=2)
+    else:
+        desk.offer(endpoint, 1, epoch=2)
+    (delivery,) = desk.started
+    assert delivery.epoch == 2, "it is not sent a second time"
+    desk.adopted = [delivery]
+    await desk.answer()
+    assert desk.released == ([delivery] if row else [])
+    assert [spilled for spilled, _ in desk.spilled] == ([] if row else [delivery])
+    assert desk.lanes.paged_bytes == 0
 
 
 @virtual_time

@@ -290,6 +290,20 @@ async def test_a_late_answer_of_a_fresh_delivery_writes_nothing() -> None:
 
 
 @virtual_time
+async def test_what_is_ours_again_as_its_late_answer_is_put_on_record_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    delivery = desk.dispatched(fresh=False, row=True)
+
+    async def settle_late(*_: object, **__: object) -> bool:
+        delivery.epoch += 2  # adopted: its partition was lost, and taken again
+        return True
+
+    monkeypatch.setattr(desk.store, "settle_late", settle_late)
+    del desk.epochs[0]
+    assert list((await desk.sender.attempt(Peer(ENDPOINT), [delivery])).adopted) == [delivery]
+
+
+@virtual_time
 async def test_a_late_answer_that_the_store_does_not_take_is_no_fault_of_the_send(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

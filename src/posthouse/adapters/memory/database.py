@@ -166,6 +166,7 @@ class MemoryDatabase:
         self.hook = hook
         self.locks: defaultdict[tuple[str, int], asyncio.Lock] = defaultdict(asyncio.Lock)  # by table and partition
         self.partitions = [PartitionState(cursor_at=clock()) for _ in range(partitions)]
+        self.lives: Callable[[bytes], bool] = lambda owner: False  # whether somebody seen dead has come back
         self.processes: dict[bytes, float] = {}  # until when each takes part in owning partitions
         self.apps: dict[AppId, AppState] = {OPERATIONS_APP: AppState(OPERATIONS_APP, 0, OPERATIONS_UID)}
         self.endpoints: dict[EndpointId, EndpointState] = {}

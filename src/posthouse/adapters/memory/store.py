@@ -54,7 +54,10 @@ class MemoryStore(MemoryOwed):
             free = [
                 number
                 for number, partition in enumerate(self._database.partitions)
-                if exclusive or partition.owner is None or partition.lease_until < now or partition.owner in dead
+                if exclusive
+                or partition.owner is None
+                or partition.lease_until < now
+                or (partition.owner in dead and not self._database.lives(partition.owner))
             ]
             free = [number for number in free if not self._database.row_is_locked(number)][:limit]
             await transaction.lock_rows(free)

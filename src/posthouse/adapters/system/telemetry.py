@@ -63,9 +63,11 @@ CACHES: Final = frozenset(
         "apps",
         "chinese_texts",
         "content_types",
+        "data_keys",
         "documents",
         "event_types",
         "oauth2_tokens",
+        "redaction_pointers",
         "routes",
         "seconds",
         "target_addresses",
@@ -73,7 +75,6 @@ CACHES: Final = frozenset(
         "time_zones",
         "tls_contexts",
         "unknown_api_keys",
-        "xml_names",
     }
 )
 """What is told of each of them stands in one table: docs/internals/architecture.md, "Caches"."""

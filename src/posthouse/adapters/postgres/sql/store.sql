@@ -3,10 +3,13 @@ SELECT partitions FROM installation
 
 -- name: claim
 -- Take partitions that are free. The database's clock decides, and the clock of this moment, not of the transaction's start.
--- Of one that was released, `lease_until` is since when all that was sent is on record.
+-- Of one that was released, `lease_until` is since when all that was sent is on record. Who was seen dead may have come back since,
+-- and renewed: its lock (session.py: `lock_key`) is tried again here, and held until all is committed.
 WITH free AS (
     SELECT id, owner, lease_until FROM partition
-     WHERE $5 OR owner IS NULL OR lease_until < clock_timestamp() OR owner = ANY ($4::uuid[])
+     WHERE $5 OR owner IS NULL OR lease_until < clock_timestamp()
+        OR (owner = ANY ($4::uuid[])
+            AND pg_try_advisory_xact_lock(('x' || right(replace(owner::text, '-', ''), 16))::bit(64)::bigint))
      ORDER BY id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE partition p
