@@ -31,6 +31,7 @@ from posthouse.manage.access import (
 )
 from posthouse.manage.endpoint_change import EndpointChange, NewTarget, changed, check_change
 from posthouse.manage.key_change import keys_given
+from posthouse.manage.pins import check_pinnable
 from posthouse.manage.speaking import check_egress
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import App, ChangeKeys, Directory, EndpointRevision, StoredEndpoint, StoredSecret
@@ -115,6 +116,7 @@ class Endpoints:
         key = self._new_secret() if secret is None else secret_of(secret)
         change_keys = keys_given(keys, now=self._clock.now())
         await self._check(targets)
+        await self._check_pins(principal, change)
         return await self._create(principal, owner, app, change, key, change_keys, _named(keys)), key
 
     async def put(
@@ -159,6 +161,7 @@ class Endpoints:
             if found is None and by_id:
                 break
             await self._check(targets, known=() if found is None else _known(found.config))
+            await self._check_pins(principal, whole, known=None if found is None else found.config)
             if found is None:
                 if check is not None:
                     check(None)
@@ -197,6 +200,7 @@ class Endpoints:
         """Raises Invalid, NotFound, Conflict (the uid is taken), and what `check` does. Its named keys stay."""
         owner, endpoint = await self._find(principal, app, reference)
         await self._check(check_change(change), known=_known(endpoint.config))
+        await self._check_pins(principal, change, known=endpoint.config)
         now = self._clock.now()
         entry = audit(
             principal, f"{_ENDPOINT}.changed", format_id(ENDPOINT, endpoint.id), fields=sorted(change.given())
@@ -321,6 +325,15 @@ class Endpoints:
         for each, refused in zip(new, verdicts, strict=True):
             if refused is not None:
                 raise Invalid(refused, path=each.path, code="target_refused")
+
+    async def _check_pins(
+        self, principal: Principal, change: EndpointChange, *, known: EndpointConfig | None = None
+    ) -> None:
+        """What was pinned before is not judged again. Raises Invalid."""
+        if change.payload_versions:
+            before = {} if known is None else known.payload_versions
+            now = self._clock.now()
+            await check_pinnable(self._directory, principal, change.payload_versions, known=before, now=now)
 
     def _new_secret(self) -> Secret:
         key = generate_hmac_key(self._random(HMAC_KEY_BYTES))
