@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET
@@ -117,7 +117,7 @@ class Endpoints:
         change_keys = keys_given(keys, now=self._clock.now())
         await self._check(targets)
         await self._check_pins(principal, change)
-        return await self._create(principal, owner, app, change, key, change_keys), key
+        return await self._create(principal, owner, app, change, key, change_keys, _named(keys)), key
 
     async def put(
         self,
@@ -167,12 +167,12 @@ class Endpoints:
                     check(None)
                 key = given or self._new_secret()
                 try:
-                    return await self._create(principal, owner, app, whole, key, change_keys), key
+                    return await self._create(principal, owner, app, whole, key, change_keys, _named(keys)), key
                 except Conflict as error:
                     if error.code != UID_TAKEN:
                         raise
                     continue  # somebody was faster
-            entry = audit(principal, f"{_ENDPOINT}.replaced", format_id(ENDPOINT, found.id))
+            entry = audit(principal, f"{_ENDPOINT}.replaced", format_id(ENDPOINT, found.id), **_named(keys))
             try:
                 stored = await self._directory.change_endpoint(
                     owner.id,
@@ -283,12 +283,13 @@ class Endpoints:
         change: EndpointChange,
         key: Secret,
         change_keys: ChangeKeys,
+        detail: dict[str, Any],
     ) -> StoredEndpoint:
         endpoint_id = EndpointId(self._clock.new_id())
         blank = StoredEndpoint(id=endpoint_id, app_id=owner.id, config=EndpointConfig(url=""))
         new = self._changed(principal, blank, change, now=self._clock.now())
         endpoint = msgspec.structs.replace(new, revision=1)
-        entry = audit(principal, f"{_ENDPOINT}.created", format_id(ENDPOINT, endpoint_id))
+        entry = audit(principal, f"{_ENDPOINT}.created", format_id(ENDPOINT, endpoint_id), **detail)
         try:
             stored = await self._directory.create_endpoint(
                 endpoint, key, entry, endpoints_max=self._endpoints_max, change_keys=change_keys
@@ -342,6 +343,11 @@ class Endpoints:
 def _known(config: EndpointConfig) -> list[str]:
     """The URLs that were judged as they were set."""
     return [*urls_of(config), *([config.auth.token_url] if isinstance(config.auth, OAuth2Auth) else [])]
+
+
+def _named(keys: Mapping[str, str] | None) -> dict[str, Any]:
+    """What the audit tells of keys that were given."""
+    return {"keys": sorted(keys)} if keys else {}
 
 
 def endpoint_not_found(reference: str) -> NotFound:

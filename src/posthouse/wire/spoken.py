@@ -21,9 +21,9 @@ from posthouse.domain.ids import APP, ENDPOINT, format_id
 from posthouse.domain.named_keys import NamedKeys
 from posthouse.domain.signing import OWN_SECRET, StandardSigner
 from posthouse.wire.assemble import assemble
-from posthouse.wire.authentication import Credentials, TokenGrant, compile_authentication, with_token
+from posthouse.wire.authentication import Credentials, TokenGrant, with_token
 from posthouse.wire.documents import Gzip
-from posthouse.wire.egress import check_usable, compile_egress
+from posthouse.wire.egress import check_usable
 from posthouse.wire.encryption.compiled import compile_encryption
 from posthouse.wire.formats.formatter import SMALLEST, compile_format
 from posthouse.wire.formats.shape import parsed
@@ -32,6 +32,7 @@ from posthouse.wire.payload_version import PinnedVersion
 from posthouse.wire.signing.signers import compile_signers, header_names
 from posthouse.wire.target import parse_target
 from posthouse.wire.template import EVENT_VALUES, REQUEST_VALUES
+from posthouse.wire.way import compile_way
 from posthouse_sdk.signatures import signing_key
 
 Random = Callable[[int], bytes]
@@ -51,21 +52,11 @@ class SpokenRenderer:
 
     def __init__(self, endpoint: Endpoint, *, random: Random, url: str | None = None, checked: bool = False) -> None:
         self.target: Final = parse_target(endpoint.url if url is None else url)
-        if endpoint.tls is not None and self.target.scheme != "https":
-            raise Invalid("TLS settings need an https URL, which not all URLs of the endpoint are", path="tls")
         self._random: Final = random
         self._timeouts: Final = endpoint.timeouts
         self._pins: Final = {
             type: PinnedVersion(parsed(schema.encode())) for type, schema in endpoint.pinned_schemas.items()
         }
-        self._egress: Final = compile_egress(
-            endpoint.tls,
-            endpoint.keys,
-            app=endpoint.app_id,
-            proxy=endpoint.proxy,
-            proxy_key=endpoint.proxy_key,
-            source_address=endpoint.source_address,
-        )
         format = format_of(endpoint.format.value) if isinstance(endpoint.format, Format) else endpoint.format
         batched = endpoint.batch is not None
         self._formatter: Final = compile_format(
@@ -92,14 +83,7 @@ class SpokenRenderer:
                 variables=variables,
             )
             steps.append(("encryption", encrypt))
-        auth = compile_authentication(
-            endpoint.auth,
-            endpoint.keys,
-            app=endpoint.app_id,
-            headers=endpoint.headers,
-            timeouts=endpoint.timeouts,
-            egress=self._egress,
-        )
+        self._egress, auth = compile_way(endpoint, self.target)
         self.grant: Final = auth if isinstance(auth, TokenGrant) else None
         if isinstance(auth, Credentials):
             auth.on(self.target)
