@@ -20,8 +20,8 @@ BODY_BYTES_MAX = 4 * 1024 * 1024
 
 
 class Arrival(NamedTuple):
-    """One request as it arrived; a body that is verified and came compressed is unpacked. `verdict` is `verified`, `not verified`
-    (there is no secret), or why it failed."""
+    """One request as it arrived; a body that is verified and came compressed is unpacked. `verdict` is `verified`,
+    `not verified` (there is no secret), or why it failed."""
 
     method: str
     path: str
