@@ -38,6 +38,7 @@ async def test_event_types(world: World) -> None:
         "schema": schema,
         "examples": [{"id": 1}],
         "visibility": "public",
+        "redact": [],
         "version": 1,
         "archived": False,
         "created_at": "",
