@@ -17,6 +17,7 @@ reader copies from what was printed last; so does this. Only the ports are chang
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import select
@@ -179,7 +180,7 @@ class Reader:
         """Do what the page says; how many blocks were run. Fails where an output is not as it is shown."""
         count = 0
         todo = list(steps(page))
-        for step, following in zip(todo, [*todo[1:], None], strict=True):
+        for step, following in itertools.zip_longest(todo, todo[1:]):  # a page may have none
             where = f"{path}:{step.line}"
             match step.what:
                 case "run":

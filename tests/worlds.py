@@ -57,6 +57,12 @@ class World(Protocol):
         self, endpoint_id: EndpointId, name: str, text: str, *, expires_at: float | None = None
     ) -> None: ...
 
+    async def put_version(self, event_type: str, version: int, schema: str | None) -> None:
+        """Keep a version of an event type, which is made where it is not there."""
+        ...
+
+    async def forget_version(self, event_type: str, version: int) -> None: ...
+
     async def put_grant(self, grant: Grant) -> None: ...
 
     async def remove_grant(self, grant: Grant) -> None: ...
@@ -120,6 +126,12 @@ class MemoryWorld:
     async def put_key(self, endpoint_id: EndpointId, name: str, text: str, *, expires_at: float | None = None) -> None:
         self.database.put_key(endpoint_id, name, text, expires_at=expires_at)
 
+    async def put_version(self, event_type: str, version: int, schema: str | None) -> None:
+        self.database.put_version(event_type, version, schema)
+
+    async def forget_version(self, event_type: str, version: int) -> None:
+        self.database.forget_version(event_type, version)
+
     async def put_grant(self, grant: Grant) -> None:
         self.database.put_grant(grant)
 
@@ -171,6 +183,7 @@ _TABLES: Final = (
     "api_key",
     "data_key",
     "app",
+    "event_type_version",
     "event_type",
 )
 
@@ -257,6 +270,17 @@ class PostgresWorld:
             expires_at,
         )
         await self._bump_of(endpoint_id)
+
+    async def put_version(self, event_type: str, version: int, schema: str | None) -> None:
+        await self.database.execute("INSERT INTO event_type (name) VALUES ($1) ON CONFLICT DO NOTHING", event_type)
+        await self.database.execute(
+            "INSERT INTO event_type_version (name, version, schema) VALUES ($1, $2, $3)", event_type, version, schema
+        )
+
+    async def forget_version(self, event_type: str, version: int) -> None:
+        await self.database.execute(
+            "DELETE FROM event_type_version WHERE name = $1 AND version = $2", event_type, version
+        )
 
     async def put_grant(self, grant: Grant) -> None:
         assert await self.grants.create(grant, AUDIT) is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 
 from tests.making import attempt, config, draft, new_app, new_endpoint, new_id, new_owner
@@ -154,6 +155,29 @@ async def test_named_keys_come_newest_first_while_they_are_valid(world: World) -
     assert found.refresh_at is not None
     assert abs(found.refresh_at - (now + 600)) < 0.001
     assert "MII" not in repr(found)
+
+
+async def test_the_schemas_of_pinned_versions_come_along_as_far_as_they_are_kept(world: World) -> None:
+    app_id = new_app()
+    await world.put_app(app_id, partition=1)
+    for version, schema in ((1, '{"properties": {"id": {}}}'), (2, '{"type": "object"}'), (3, None)):
+        await world.put_version("order.created", version, schema)
+    await world.put_version("shop.opened", 1, "true")
+    plain, one, other = sorted(new_endpoint() for _ in range(3))
+    await world.put_endpoint(plain, app_id, config())
+    await world.put_endpoint(one, app_id, config(payload_versions={"order.created": 1, "shop.opened": 1, "x": 7}))
+    await world.put_endpoint(other, app_id, config(payload_versions={"order.created": 3, "shop.opened": 2}))
+
+    async def pinned() -> list[dict[str, object]]:
+        endpoints = (await load(world, app_id)).endpoints
+        assert [endpoint.plain for endpoint in endpoints] == [not endpoint.pinned_schemas for endpoint in endpoints]
+        return [
+            {type: json.loads(schema) for type, schema in endpoint.pinned_schemas.items()} for endpoint in endpoints
+        ]
+
+    assert await pinned() == [{}, {"order.created": {"properties": {"id": {}}}, "shop.opened": True}, {}]
+    await world.forget_version("order.created", 1)
+    assert await pinned() == [{}, {"shop.opened": True}, {}]
 
 
 async def test_a_version_is_loaded_with_its_endpoints_in_one_snapshot(world: World) -> None:

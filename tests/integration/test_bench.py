@@ -38,6 +38,8 @@ FIGURES = {
     "rss_mb",
     "floor_ratio",
     "journey_floor_ratio",
+    "render_us",
+    "render_xml_us",
     "journey_floor_attempts_per_commit",
     # What they are compared to, and how they were checked.
     "batched_published_per_second",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
@@ -126,6 +127,12 @@ def test_listen_prints_what_arrives() -> None:
                 assert answer.status == 200
         first = json.loads(listener.until(r"(\{.*msg_1.*\})\n")[1])
         second = json.loads(listener.until(r"(\{.*msg_2.*\})\n")[1])
+        packed = gzip.compress(body)
+        headers = Webhook(secret).sign("msg_3", int(time.time()), packed) | {"content-encoding": "gzip"}
+        with urllib.request.urlopen(urllib.request.Request(url, data=packed, headers=headers), timeout=20) as answer:
+            assert answer.status == 200
+        third = json.loads(listener.until(r"(\{.*msg_3.*\})\n")[1])
+    assert (third["verdict"], third["body"]) == (first["verdict"], first["body"])
     assert first["verdict"] == "verified"
     assert first["body"] == {"type": "user_register", "data": {}}
     assert second["verdict"] != "verified"

@@ -42,6 +42,8 @@ async def test_keys_are_given_with_an_endpoint_and_never_shown(world: World) -> 
         assert told.status == 200
         assert b"sh\\n" not in told.body + made.body
         assert b"k2" not in told.body + made.body
+    (entry,) = (await world.admin.get("/v1/audit?action=endpoint.created")).json()["data"]
+    assert entry["detail"] == {"keys": ["api-key", "legacy"]}
     assert all(b"k2" not in sealed for (sealed,) in await world.query("SELECT ciphertext FROM endpoint_key"))
 
 

@@ -38,6 +38,7 @@ async def test_event_types(world: World) -> None:
         "schema": schema,
         "examples": [{"id": 1}],
         "visibility": "public",
+        "redact": [],
         "version": 1,
         "archived": False,
         "created_at": "",
@@ -201,6 +202,16 @@ async def test_versions_are_kept_up_to_a_bound(world: World) -> None:
     await world.admin.patch(f"{URL}/a", {"schema": {"type": "object"}})
     (counted,) = await world.query("SELECT count(*), min(version), max(version) FROM event_type_version")
     assert counted == (EVENT_TYPE_VERSIONS_MAX, 2, EVENT_TYPE_VERSIONS_MAX + 1)
+    # One that an endpoint pins is kept as long as that is there.
+    await world.app("shop")
+    await world.endpoint("shop", uid="main", payload_versions={"a": 3})
+    for schema in ({"type": "array"}, {"type": "string"}, {"type": "null"}):
+        await world.admin.patch(f"{URL}/a", {"schema": schema})
+    old = "SELECT array_agg(version ORDER BY version) FROM event_type_version WHERE version < 7"
+    assert await world.query(old) == [([3, 5, 6],)]
+    await world.admin.delete("/v1/apps/shop/endpoints/main")
+    await world.admin.patch(f"{URL}/a", {"schema": {"type": "object"}})
+    assert await world.query(old) == [([6],)]
 
 
 async def test_types_from_before_there_were_versions_have_the_one_that_holds(postgres_server: PostgresServer) -> None:

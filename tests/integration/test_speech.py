@@ -24,11 +24,14 @@ from tests.serving import ask, call, serving
 from tests.targets import OK, Peer, RawTarget, target
 
 from posthouse import bootstrap
+from posthouse_sdk import Decryption, NoMatchingSignatureError, Webhook
 
 RSA = generate_private_key(public_exponent=65537, key_size=2048)
 PRIVATE = RSA.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 PUBLIC = RSA.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ENDPOINTS = "/v1/apps/acme/endpoints"
+LONG = "{event.subject}" * 60  # three of these are worth compressing
 DATA = {"id": 7, "name": "灯"}
 GITHUB = {
     "kind": "custom",
@@ -231,6 +234,30 @@ async def test_what_is_encrypted_is_read_by_its_target_alone_and_signed_as_it_is
         shown = await call(port, "GET", f"/v1/apps/acme/attempts/{attempt['id']}")
         assert json.loads(shown["request"]["body"])["data"] == DATA, "shown as it was before"
         assert not any("signature" in name.lower() for name, _ in shown["request"]["headers"])
+
+
+@pytest.mark.parametrize("encryption", [None, {"kind": "jwe", "algorithm": "RSA-OAEP-256", "key": "theirs"}])
+async def test_the_sdk_reads_what_is_compressed_and_encrypted_before_that(
+    server: bootstrap.Posthouse, encryption: dict[str, Any] | None
+) -> None:
+    async with target(ok) as served:
+        got, event = await told(
+            server,
+            served,
+            keys={"theirs": PUBLIC},
+            secret=SECRET,
+            format={"kind": "json", "body": {"type": "{event.type}", "data": "{data}"} | dict.fromkeys("abc", LONG)},
+            compress="gzip",
+            encryption=encryption,
+        )
+    assert got.headers["content-encoding"] == "gzip"
+    decrypt = None if encryption is None else Decryption(encryption, PRIVATE)
+    webhook = Webhook(SECRET, decrypt=decrypt)
+    received = webhook.unwrap(got.body, got.headers)
+    assert (received.id, received.type, received.data) == (event, "order.created", DATA)
+    assert received.attributes == dict.fromkeys("abc", "shop:42" * 60)
+    with pytest.raises(NoMatchingSignatureError, match="unpacked it on its way here"):
+        webhook.unwrap(gzip.decompress(got.body), got.headers)
 
 
 async def test_an_event_that_cannot_be_written_fails_alone_with_its_reason_and_asks_nothing(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from posthouse_sdk.decryption import Decrypted, Decryption
     from posthouse_sdk.errors import (
         BodyNotJsonError,
+        BodyTooLargeError,
         ClaimLostError,
         DecryptionError,
         FutureTimestampError,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         SecretError,
         SeveralEventsError,
         StaleTimestampError,
+        UnknownEncodingError,
         VerificationError,
         WrongSecretKindError,
     )
@@ -76,10 +78,10 @@ if TYPE_CHECKING:
 _MODULES: Final = {
     "decryption": ("Decrypted", "Decryption"),
     "errors": (
-        "BodyNotJsonError", "ClaimLostError", "DecryptionError", "FutureTimestampError", "MalformedBodyError",
-        "MalformedHeaderError", "MissingHeaderError", "NoMatchingSignatureError", "ParsedBodyError", "ReceiverError",
-        "ReplayStoreError", "ReserialisedBodyError", "SecretError", "SeveralEventsError", "StaleTimestampError",
-        "VerificationError", "WrongSecretKindError",
+        "BodyNotJsonError", "BodyTooLargeError", "ClaimLostError", "DecryptionError", "FutureTimestampError",
+        "MalformedBodyError", "MalformedHeaderError", "MissingHeaderError", "NoMatchingSignatureError", "ParsedBodyError",
+        "ReceiverError", "ReplayStoreError", "ReserialisedBodyError", "SecretError", "SeveralEventsError",
+        "StaleTimestampError", "UnknownEncodingError", "VerificationError", "WrongSecretKindError",
     ),
     "received": ("ReceivedEvent",),
     "receiving": ("Gate", "Receiver", "RetryLater"),
@@ -104,6 +106,7 @@ _HOMES: Final = {name: module for module, names in _MODULES.items() for name in 
 __all__ = [
     "AsyncPosthouse",
     "BodyNotJsonError",
+    "BodyTooLargeError",
     "BufferFullError",
     "ClaimLostError",
     "ClosedError",
@@ -148,6 +151,7 @@ __all__ = [
     "Stats",
     "UnauthorisedError",
     "UnavailableError",
+    "UnknownEncodingError",
     "VerificationError",
     "VerifyingKey",
     "Webhook",

@@ -9,9 +9,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from posthouse_sdk.compression import MAGIC, encoding_of
 from posthouse_sdk.errors import NoMatchingSignatureError, ReserialisedBodyError, WrongSecretKindError
 from posthouse_sdk.signatures import V1, V1A, Key
-from posthouse_sdk.webhook import RAW_BYTES
+from posthouse_sdk.webhook import RAW_BYTES, Headers
 
 DIAGNOSED_BYTES_MAX: Final = 64 * 1024
 
@@ -22,7 +23,11 @@ _SIGNED_WITH: Final = {V1: "a shared secret (v1: whsec_…)", V1A: "an ed25519 k
 
 
 def why_none_matched(
-    keys: Sequence[Key], prefix: bytes, body: bytes, signatures: Mapping[str, Sequence[bytes]]
+    keys: Sequence[Key],
+    prefix: bytes,
+    body: bytes,
+    signatures: Mapping[str, Sequence[bytes]],
+    headers: Headers,
 ) -> NoMatchingSignatureError:
     """The error to raise: the most precise one that the request allows."""
     given = {key.version for key in keys}
@@ -33,6 +38,11 @@ def why_none_matched(
         return WrongSecretKindError(
             f"the request is signed with {_named(used)}, and what is given here is {_named(given)}: "
             "take the endpoint's secret as it is now"
+        )
+    if encoding_of(headers) and not body.startswith(MAGIC):
+        return NoMatchingSignatureError(
+            "no signature fits, and the body is not gzip although its Content-Encoding says that it is compressed: something "
+            f"unpacked it on its way here. The compressed bytes are what is signed; {RAW_BYTES}"
         )
     for spelling in _spellings(body):
         if any(key.verifies(prefix, spelling, signatures[key.version]) for key in keys):

@@ -14,7 +14,9 @@ Every text is fit for a log: none holds a secret or a part of one.
     ├── ParsedBodyError             (also a TypeError) the caller passed a parsed body instead of the raw bytes
     └── MalformedBodyError          the signature is right, and the body is not an event
         ├── BodyNotJsonError        it is not JSON: use `Webhook.check`
-        └── SeveralEventsError      it brings several events: use `Webhook.unwrap_all`, or a `Receiver`
+        ├── SeveralEventsError      it brings several events: use `Webhook.unwrap_all`, or a `Receiver`
+        ├── UnknownEncodingError    it is compressed in a way that is not read here: only gzip is
+        └── BodyTooLargeError       it was compressed, and becomes larger than is taken
     SecretError                     (a ValueError) a secret or key that cannot be used
     ReceiverError                   a receiver that is put together wrongly; what to do is in the text
     ReplayStoreError                the store of what was received cannot do its work
@@ -82,6 +84,14 @@ class BodyNotJsonError(MalformedBodyError):
 
 class SeveralEventsError(MalformedBodyError):
     """The signature is right, and the request brings several events where one was expected."""
+
+
+class UnknownEncodingError(MalformedBodyError):
+    """The signature is right, and the body's `Content-Encoding` is another one than gzip."""
+
+
+class BodyTooLargeError(MalformedBodyError):
+    """The signature is right, and the compressed body is larger than is taken once it is unpacked."""
 
 
 class SecretError(ValueError):

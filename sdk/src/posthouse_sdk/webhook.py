@@ -33,6 +33,7 @@ SIGNATURE_HEADER: Final = "webhook-signature"
 TOLERANCE_SECONDS: Final = 300
 TIMESTAMP_DIGITS_MAX: Final = 12
 SIGNATURES_MAX: Final = 32
+UNPACKED_BYTES_MAX: Final = 16 * 1024 * 1024
 
 _NAMES: Final = (ID_HEADER, TIMESTAMP_HEADER, SIGNATURE_HEADER)
 RAW_BYTES: Final = "pass the raw bytes of the body, as they were received"
@@ -49,12 +50,13 @@ class Webhook:
 
     `secrets` are `whsec_…` (shared), `whpk_…` (public key) or `whsk_…` (key pair); several are in force while a secret
     is rotated. `tolerance` is how many seconds a request's timestamp may lie from `clock()` (unix seconds). `decrypt` opens the
-    body of a request once it is verified (`posthouse_sdk.Decryption`): what is signed is the body as it was sent.
+    body of a request once it is verified (`posthouse_sdk.Decryption`): what is signed is the body as it was sent. One that was
+    sent with `Content-Encoding: gzip` is unpacked before that, to `unpacked_bytes_max` at most.
 
     Raises: SecretError for a secret that cannot be used.
     """
 
-    __slots__ = ("_clock", "_decrypt", "_keys", "_tolerance")
+    __slots__ = ("_clock", "_decrypt", "_keys", "_tolerance", "_unpacked_bytes_max")
 
     def __init__(
         self,
@@ -63,6 +65,7 @@ class Webhook:
         tolerance: float = TOLERANCE_SECONDS,
         clock: Callable[[], float] = time.time,
         decrypt: Decrypt | None = None,
+        unpacked_bytes_max: int = UNPACKED_BYTES_MAX,
     ) -> None:
         self._keys: Final[tuple[Key, ...]] = tuple(
             parse_secret(text) for text in ([secrets] if isinstance(secrets, str) else secrets)
@@ -72,6 +75,7 @@ class Webhook:
         self._tolerance: Final = tolerance
         self._clock: Final = clock
         self._decrypt: Final = decrypt
+        self._unpacked_bytes_max: Final = unpacked_bytes_max
 
     def unwrap(self, body: bytes | str, headers: Headers) -> ReceivedEvent[Any]:
         """The event of a request that one of the secrets signed, within the tolerance.
@@ -98,6 +102,7 @@ class Webhook:
 
         raw = _raw(body)
         message_id, timestamp = self._verified(raw, headers)
+        raw = self._unpacked(raw, headers)
         if self._decrypt is not None:
             opened = self._decrypt(raw, headers)
             raw = opened.body
@@ -114,6 +119,7 @@ class Webhook:
         """
         raw = _raw(body)
         self.check(raw, headers)
+        raw = self._unpacked(raw, headers)
         if self._decrypt is not None:
             raw = self._decrypt(raw, headers).body
         try:
@@ -122,7 +128,7 @@ class Webhook:
             raise BodyNotJsonError("the signature is right, but the body is not JSON: use check()") from error
 
     def check(self, body: bytes | str, headers: Headers) -> None:
-        """The same for a body of any kind: it is verified, and neither decrypted nor parsed.
+        """The same for a body of any kind: it is verified, and neither unpacked nor decrypted nor parsed.
 
         Raises: a subclass of VerificationError that names the cause.
         """
@@ -144,7 +150,14 @@ class Webhook:
                 return message_id, int(timestamp)
         from posthouse_sdk.diagnosis import why_none_matched
 
-        raise why_none_matched(self._keys, prefix, raw, signatures)
+        raise why_none_matched(self._keys, prefix, raw, signatures, headers)
+
+    def _unpacked(self, raw: bytes, headers: Headers) -> bytes:
+        if not any(name.lower() == "content-encoding" for name, _ in headers.items()):
+            return raw
+        from posthouse_sdk.compression import unpacked
+
+        return unpacked(raw, headers, bytes_max=self._unpacked_bytes_max)
 
     def sign(self, message_id: str, timestamp: int, body: bytes | str) -> dict[str, str]:
         """The three headers of a request as a sender would make them; every secret signs. For tests of receivers.

@@ -13,12 +13,15 @@ import uvicorn
 from posthouse.api.server import Server
 from posthouse.domain.errors import SetupError
 from posthouse_sdk import VerificationError, Webhook
+from posthouse_sdk.compression import unpacked
+from posthouse_sdk.webhook import UNPACKED_BYTES_MAX
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 
 
 class Arrival(NamedTuple):
-    """One request as it arrived. `verdict` is `verified`, `not verified` (there is no secret), or why it failed."""
+    """One request as it arrived; a body that is verified and came compressed is unpacked. `verdict` is `verified`,
+    `not verified` (there is no secret), or why it failed."""
 
     method: str
     path: str
@@ -61,17 +64,18 @@ class Receiver:
                 return
         body = b"".join(chunks)
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        arrival = Arrival(scope["method"], scope["path"], headers, body, self._verdict(body, headers))
+        verdict, body = self._judged(body, headers)
+        arrival = Arrival(scope["method"], scope["path"], headers, body, verdict)
         await _respond(send, self._answer(arrival))
 
-    def _verdict(self, body: bytes, headers: dict[str, str]) -> str:
+    def _judged(self, body: bytes, headers: dict[str, str]) -> tuple[str, bytes]:
         if not self.secrets:
-            return "not verified"
+            return "not verified", body
         try:
             Webhook(self.secrets).check(body, headers)
+            return "verified", unpacked(body, headers, bytes_max=UNPACKED_BYTES_MAX)
         except VerificationError as error:
-            return str(error)
-        return "verified"
+            return str(error), body
 
 
 async def _respond(send: Any, status: int) -> None:

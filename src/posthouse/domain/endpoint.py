@@ -130,6 +130,9 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     method: Method = Method.POST
     query: dict[str, str] = {}
     compress: Compression | None = None
+    pinned_schemas: dict[
+        str, str
+    ] = {}  # JSON text by event type, of the versions that it pins; as far as there are any
     signing: tuple[Signer, ...] | None = None  # None: Standard Webhooks with the endpoint's own secret
     encryption: Encryption | None = None
     auth: Auth | None = None
@@ -157,6 +160,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
             and self.signing is None
             and self.encryption is None
             and self.compress is None
+            and not self.pinned_schemas
             and not self.query
             and not any("{" in value or "}" in value for _, value in self.headers)
         )
@@ -185,6 +189,7 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     method: Method = Method.POST
     query: dict[str, str] = {}
     compress: Compression | None = None
+    payload_versions: dict[str, int] = {}  # by event type: the version whose fields alone it gets
     signing: tuple[Signer, ...] | None = None  # None: Standard Webhooks with the endpoint's own secret
     encryption: Encryption | None = None
     auth: Auth | None = None
@@ -205,6 +210,7 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         paused: bool = False,
         secrets: tuple[Secret, ...] = (),
         keys: NamedKeys = NO_KEYS,
+        pinned_schemas: dict[str, str] | None = None,
         health: Health = HEALTHY,
         grants: Shrinkage = NO_SHRINKAGE,
     ) -> Endpoint:
@@ -235,6 +241,7 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
             method=self.method,
             query=self.query,
             compress=self.compress,
+            pinned_schemas=pinned_schemas or {},
             signing=self.signing,
             encryption=self.encryption,
             auth=self.auth,

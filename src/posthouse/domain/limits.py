@@ -44,7 +44,7 @@ SCHEMA_BYTES_MAX: Final = 256 * 1024
 SCHEMA_STEPS_MAX: Final = 1_000_000  # of comparing one schema with another
 SCHEMA_BRANCHES_MAX: Final = 16  # of one anyOf or oneOf that are compared with each other
 SCHEMA_CHANGES_MAX: Final = 200  # told of one comparison
-EVENT_TYPE_VERSIONS_MAX: Final = 1_000  # of one event type that are kept
+EVENT_TYPE_VERSIONS_MAX: Final = 1_000  # of one event type that are kept, beside those that an endpoint pins
 
 # What a check of a new schema looks at, and the documents made of the catalogue
 SUBSCRIBERS_SHOWN_MAX: Final = 100
@@ -221,6 +221,7 @@ FALLBACK_URLS_MAX: Final = 5
 EQUAL_URLS_MAX: Final = 8  # beside the endpoint's own
 URL_WEIGHT_MAX: Final = 1_000
 QUERY_PARAMETERS_MAX: Final = 32  # that an endpoint adds
+PAYLOAD_VERSIONS_MAX: Final = 50  # event types of which an endpoint pins a version
 FORMAT_FIELDS_MAX: Final = 100  # of the body that an endpoint describes
 FORMAT_DEPTH_MAX: Final = 8
 MADE_BODY_BYTES_MAX: Final = (

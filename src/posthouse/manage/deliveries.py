@@ -260,7 +260,11 @@ def request_of(record: AttemptRecord) -> RequestView | None:
     if not facts.sent or event is None or config is None:
         return None
     endpoint = config.endpoint(
-        id=facts.endpoint_id, app_id=facts.app_id, partition=event.partition, revision=facts.revision
+        id=facts.endpoint_id,
+        app_id=facts.app_id,
+        partition=event.partition,
+        revision=facts.revision,
+        pinned_schemas=record.pinned_schemas,
     )
     replay = facts.kind == DeliveryClass.REPLAY.value
     try:

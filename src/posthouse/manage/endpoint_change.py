@@ -50,6 +50,7 @@ from posthouse.manage.flow_check import (
     equal_targets,
     fallback_targets,
 )
+from posthouse.manage.pins import check_pins
 from posthouse.ports.directory import StoredEndpoint
 from posthouse.wire.headers import check_headers
 from posthouse.wire.target import parse_target
@@ -87,6 +88,7 @@ class EndpointChange(msgspec.Struct, frozen=True, kw_only=True):
     method: Method | UnsetType | None = UNSET
     query: dict[str, str] | UnsetType | None = UNSET
     compress: Compression | UnsetType | None = UNSET
+    payload_versions: dict[str, int] | UnsetType | None = UNSET
     signing: tuple[Signer, ...] | UnsetType | None = UNSET
     encryption: Encryption | UnsetType | None = UNSET
     auth: Auth | UnsetType | None = UNSET
@@ -142,6 +144,8 @@ def check_change(change: EndpointChange) -> list[NewTarget]:
         check_rate(change.rate_limit)
     if change.batch:
         check_batch(change.batch)
+    if change.payload_versions:
+        check_pins(change.payload_versions)
     if change.max_age is not UNSET and change.max_age is not None:
         check_max_age(change.max_age)
     if change.redact_answer:

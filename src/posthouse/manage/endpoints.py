@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET
@@ -31,6 +31,7 @@ from posthouse.manage.access import (
 )
 from posthouse.manage.endpoint_change import EndpointChange, NewTarget, changed, check_change
 from posthouse.manage.key_change import keys_given
+from posthouse.manage.pins import check_pinnable
 from posthouse.manage.speaking import check_egress
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import App, ChangeKeys, Directory, EndpointRevision, StoredEndpoint, StoredSecret
@@ -115,7 +116,8 @@ class Endpoints:
         key = self._new_secret() if secret is None else secret_of(secret)
         change_keys = keys_given(keys, now=self._clock.now())
         await self._check(targets)
-        return await self._create(principal, owner, app, change, key, change_keys), key
+        await self._check_pins(principal, change)
+        return await self._create(principal, owner, app, change, key, change_keys, _named(keys)), key
 
     async def put(
         self,
@@ -159,17 +161,18 @@ class Endpoints:
             if found is None and by_id:
                 break
             await self._check(targets, known=() if found is None else _known(found.config))
+            await self._check_pins(principal, whole, known=None if found is None else found.config)
             if found is None:
                 if check is not None:
                     check(None)
                 key = given or self._new_secret()
                 try:
-                    return await self._create(principal, owner, app, whole, key, change_keys), key
+                    return await self._create(principal, owner, app, whole, key, change_keys, _named(keys)), key
                 except Conflict as error:
                     if error.code != UID_TAKEN:
                         raise
                     continue  # somebody was faster
-            entry = audit(principal, f"{_ENDPOINT}.replaced", format_id(ENDPOINT, found.id))
+            entry = audit(principal, f"{_ENDPOINT}.replaced", format_id(ENDPOINT, found.id), **_named(keys))
             try:
                 stored = await self._directory.change_endpoint(
                     owner.id,
@@ -197,6 +200,7 @@ class Endpoints:
         """Raises Invalid, NotFound, Conflict (the uid is taken), and what `check` does. Its named keys stay."""
         owner, endpoint = await self._find(principal, app, reference)
         await self._check(check_change(change), known=_known(endpoint.config))
+        await self._check_pins(principal, change, known=endpoint.config)
         now = self._clock.now()
         entry = audit(
             principal, f"{_ENDPOINT}.changed", format_id(ENDPOINT, endpoint.id), fields=sorted(change.given())
@@ -279,12 +283,13 @@ class Endpoints:
         change: EndpointChange,
         key: Secret,
         change_keys: ChangeKeys,
+        detail: dict[str, Any],
     ) -> StoredEndpoint:
         endpoint_id = EndpointId(self._clock.new_id())
         blank = StoredEndpoint(id=endpoint_id, app_id=owner.id, config=EndpointConfig(url=""))
         new = self._changed(principal, blank, change, now=self._clock.now())
         endpoint = msgspec.structs.replace(new, revision=1)
-        entry = audit(principal, f"{_ENDPOINT}.created", format_id(ENDPOINT, endpoint_id))
+        entry = audit(principal, f"{_ENDPOINT}.created", format_id(ENDPOINT, endpoint_id), **detail)
         try:
             stored = await self._directory.create_endpoint(
                 endpoint, key, entry, endpoints_max=self._endpoints_max, change_keys=change_keys
@@ -321,6 +326,15 @@ class Endpoints:
             if refused is not None:
                 raise Invalid(refused, path=each.path, code="target_refused")
 
+    async def _check_pins(
+        self, principal: Principal, change: EndpointChange, *, known: EndpointConfig | None = None
+    ) -> None:
+        """What was pinned before is not judged again. Raises Invalid."""
+        if change.payload_versions:
+            before = {} if known is None else known.payload_versions
+            now = self._clock.now()
+            await check_pinnable(self._directory, principal, change.payload_versions, known=before, now=now)
+
     def _new_secret(self) -> Secret:
         key = generate_hmac_key(self._random(HMAC_KEY_BYTES))
         return Secret(key.version, key.raw)
@@ -329,6 +343,11 @@ class Endpoints:
 def _known(config: EndpointConfig) -> list[str]:
     """The URLs that were judged as they were set."""
     return [*urls_of(config), *([config.auth.token_url] if isinstance(config.auth, OAuth2Auth) else [])]
+
+
+def _named(keys: Mapping[str, str] | None) -> dict[str, Any]:
+    """What the audit tells of keys that were given."""
+    return {"keys": sorted(keys)} if keys else {}
 
 
 def endpoint_not_found(reference: str) -> NotFound:

@@ -15,6 +15,7 @@ from posthouse.wire.renderer import renderer_of
 from posthouse_sdk.signatures import HMAC_KEY_BYTES
 
 _NOBODY: Final = bytes(ID_BYTES)
+_ANY: Final = "true"  # whatever the schemas that it pins say, they take nothing from the smallest event
 _SECRET: Final = Secret("v1", bytes(HMAC_KEY_BYTES))  # whatever the endpoint's own is, it can sign
 
 
@@ -24,7 +25,13 @@ def check_speakable(config: EndpointConfig, keys: NamedKeys) -> None:
     Raises Invalid with the path of the field that is wrong.
     """
     endpoint = config.endpoint(
-        id=EndpointId(_NOBODY), app_id=AppId(_NOBODY), partition=0, revision=0, secrets=(_SECRET,), keys=keys
+        id=EndpointId(_NOBODY),
+        app_id=AppId(_NOBODY),
+        partition=0,
+        revision=0,
+        secrets=(_SECRET,),
+        keys=keys,
+        pinned_schemas=dict.fromkeys(config.payload_versions, _ANY),
     )
     for url in urls_of(config):
         renderer_of(endpoint, random=bytes, url=url)

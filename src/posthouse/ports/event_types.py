@@ -7,7 +7,7 @@ seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -92,6 +92,12 @@ class EventTypeStore(Protocol):
 
     async def event_type_versions(self, name: str, *, before: int, limit: int) -> list[EventTypeVersion]:
         """Newest first, below `before`."""
+        ...
+
+    async def kept_versions(
+        self, viewer: Principal, wanted: Mapping[str, int], *, now: float
+    ) -> dict[str, tuple[int, bool]]:
+        """Of each of these types that the viewer sees its newest version, and whether the wanted one is kept."""
         ...
 
     async def catalogue_version(self) -> int:

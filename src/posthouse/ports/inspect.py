@@ -82,6 +82,7 @@ class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
     response_body: bytes | None
     event: Event | None
     config: EndpointConfig | None  # the endpoint as it was at that revision
+    pinned_schemas: dict[str, str]  # and the schemas that it pinned, as far as they are kept
 
 
 class OwedFacts(msgspec.Struct, frozen=True, kw_only=True):

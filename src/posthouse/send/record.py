@@ -41,8 +41,8 @@ def attempt_of(
     *,
     now: float,
 ) -> Attempt:
-    """The record of an attempt; `made` is None for a delivery that was given up without a request, and `words` are what the
-    target said of this one of several."""
+    """The record of an attempt that began `now`; `made` is None for a delivery that was given up without a request, and `words`
+    are what the target said of this one of several."""
     event = delivery.event
     result = None if made is None else made.result
     headers: bytes | None = None
@@ -78,7 +78,7 @@ def attempt_of(
         reason,
         endpoint.revision,
         endpoint.url if made is None else made.url,
-        now if made is None else made.started_at,
+        now,
         sent,
         None if result is None else result.status,
         "" if result is None else result.address,

@@ -387,6 +387,5 @@ class Sender:
         made: Made | None,
         words: str | None = None,
     ) -> Attempt:
-        return attempt_of(
-            AttemptId(self._clock.new_id()), delivery, endpoint, outcome, reason, made, words, now=self._clock.now()
-        )
+        id, now = AttemptId(self._clock.new_id()), self._clock.now() if made is None else made.started_at
+        return attempt_of(id, delivery, endpoint, outcome, reason, made, words, now=now)

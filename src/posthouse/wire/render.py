@@ -11,17 +11,17 @@ from typing import Final
 
 from posthouse import __version__
 from posthouse.domain.endpoint import Endpoint, Format
-from posthouse.domain.errors import Invalid
 from posthouse.domain.event import JSON_CONTENT, Event
 from posthouse.domain.exchange import Request
 from posthouse.domain.ids import EVENT, REQUEST, format_id
 from posthouse.wire import cloudevents
-from posthouse.wire.authentication import Credentials, TokenGrant, compile_authentication, with_token
+from posthouse.wire.authentication import Credentials, TokenGrant, with_token
 from posthouse.wire.batch import FRAME_BYTES, added_bytes, batch_body
-from posthouse.wire.egress import check_usable, compile_egress
+from posthouse.wire.egress import check_usable
 from posthouse.wire.headers import UNKNOWN_CONTENT, check_headers, is_content_type
 from posthouse.wire.standard import envelope
 from posthouse.wire.target import parse_target
+from posthouse.wire.way import compile_way
 from posthouse_sdk.signatures import signing_key
 
 USER_AGENT: Final = f"Posthouse/{__version__}"
@@ -43,24 +43,7 @@ class Renderer:
 
     def __init__(self, endpoint: Endpoint, *, url: str | None = None) -> None:
         target = parse_target(endpoint.url if url is None else url)
-        if endpoint.tls is not None and target.scheme != "https":
-            raise Invalid("TLS settings need an https URL, which not all URLs of the endpoint are", path="tls")
-        self._egress: Final = compile_egress(
-            endpoint.tls,
-            endpoint.keys,
-            app=endpoint.app_id,
-            proxy=endpoint.proxy,
-            proxy_key=endpoint.proxy_key,
-            source_address=endpoint.source_address,
-        )
-        auth = compile_authentication(
-            endpoint.auth,
-            endpoint.keys,
-            app=endpoint.app_id,
-            headers=endpoint.headers,
-            timeouts=endpoint.timeouts,
-            egress=self._egress,
-        )
+        self._egress, auth = compile_way(endpoint, target)
         self.grant: Final = auth if isinstance(auth, TokenGrant) else None
         self.target: Final = auth.on(target) if isinstance(auth, Credentials) else target
         assert isinstance(endpoint.format, Format)

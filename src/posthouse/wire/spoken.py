@@ -1,7 +1,8 @@
 """The requests of an endpoint that is spoken to in its own language: another format, method, signature, encryption.
 
-An event becomes a message (`formats`), and then, each in its turn: encrypted, given what authenticates it, compressed, signed;
-what it is in the end is assembled. Standard Webhooks with the endpoint's secret signs where nothing else was said.
+An event, its payload as the version that the endpoint pinned knew it, becomes a message (`formats`), and then, each in its
+turn: encrypted, given what authenticates it, compressed, signed; what it is in the end is assembled. Standard Webhooks with the
+endpoint's secret signs where nothing else was said.
 """
 
 from __future__ import annotations
@@ -9,24 +10,29 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import msgspec
+
 from posthouse.domain.endpoint import Endpoint, Format
 from posthouse.domain.errors import Invalid
-from posthouse.domain.event import Event
+from posthouse.domain.event import JSON_CONTENT, Event
 from posthouse.domain.exchange import Request
 from posthouse.domain.formats import CloudEventsFormat, CloudEventsMode, JsonFormat, format_of
 from posthouse.domain.ids import APP, ENDPOINT, format_id
 from posthouse.domain.named_keys import NamedKeys
 from posthouse.domain.signing import OWN_SECRET, StandardSigner
 from posthouse.wire.assemble import assemble
-from posthouse.wire.authentication import Credentials, TokenGrant, compile_authentication, with_token
+from posthouse.wire.authentication import Credentials, TokenGrant, with_token
 from posthouse.wire.documents import Gzip
-from posthouse.wire.egress import check_usable, compile_egress
+from posthouse.wire.egress import check_usable
 from posthouse.wire.encryption.compiled import compile_encryption
 from posthouse.wire.formats.formatter import SMALLEST, compile_format
+from posthouse.wire.formats.shape import parsed
 from posthouse.wire.message import Message, Step, Unsendable
+from posthouse.wire.payload_version import PinnedVersion
 from posthouse.wire.signing.signers import compile_signers, header_names
 from posthouse.wire.target import parse_target
 from posthouse.wire.template import EVENT_VALUES, REQUEST_VALUES
+from posthouse.wire.way import compile_way
 from posthouse_sdk.signatures import signing_key
 
 Random = Callable[[int], bytes]
@@ -42,22 +48,15 @@ class SpokenRenderer:
     Raises: Invalid with the path of what is wrong. A request for the smallest event is made on trial, unless it is `checked`.
     """
 
-    __slots__ = ("_egress", "_formatter", "_random", "_steps", "_timeouts", "grant", "target")
+    __slots__ = ("_egress", "_formatter", "_pins", "_random", "_steps", "_timeouts", "grant", "target")
 
     def __init__(self, endpoint: Endpoint, *, random: Random, url: str | None = None, checked: bool = False) -> None:
         self.target: Final = parse_target(endpoint.url if url is None else url)
-        if endpoint.tls is not None and self.target.scheme != "https":
-            raise Invalid("TLS settings need an https URL, which not all URLs of the endpoint are", path="tls")
         self._random: Final = random
         self._timeouts: Final = endpoint.timeouts
-        self._egress: Final = compile_egress(
-            endpoint.tls,
-            endpoint.keys,
-            app=endpoint.app_id,
-            proxy=endpoint.proxy,
-            proxy_key=endpoint.proxy_key,
-            source_address=endpoint.source_address,
-        )
+        self._pins: Final = {
+            type: PinnedVersion(parsed(schema.encode())) for type, schema in endpoint.pinned_schemas.items()
+        }
         format = format_of(endpoint.format.value) if isinstance(endpoint.format, Format) else endpoint.format
         batched = endpoint.batch is not None
         self._formatter: Final = compile_format(
@@ -84,14 +83,7 @@ class SpokenRenderer:
                 variables=variables,
             )
             steps.append(("encryption", encrypt))
-        auth = compile_authentication(
-            endpoint.auth,
-            endpoint.keys,
-            app=endpoint.app_id,
-            headers=endpoint.headers,
-            timeouts=endpoint.timeouts,
-            egress=self._egress,
-        )
+        self._egress, auth = compile_way(endpoint, self.target)
         self.grant: Final = auth if isinstance(auth, TokenGrant) else None
         if isinstance(auth, Credentials):
             auth.on(self.target)
@@ -109,14 +101,16 @@ class SpokenRenderer:
 
     def render(self, event: Event, *, now: float, replay: bool, token: str | None = None) -> Request:
         """Raises: Unsendable."""
-        return self._finished(self._formatter.render(event, now=now, random=self._random, replay=replay), token)
+        message = self._formatter.render(self._pinned(event), now=now, random=self._random, replay=replay)
+        return self._finished(message, token)
 
     def render_batch(
         self, events: Sequence[Event], *, now: float, replay: bool, request_id: bytes, token: str | None = None
     ) -> Request:
         """Raises: Unsendable."""
+        pinned = [self._pinned(event) for event in events] if self._pins else events
         message = self._formatter.render_batch(
-            events, now=now, random=self._random, replay=replay, request_id=request_id
+            pinned, now=now, random=self._random, replay=replay, request_id=request_id
         )
         return self._finished(message, token)
 
@@ -129,9 +123,16 @@ class SpokenRenderer:
     def added_bytes(self, event: Event) -> int:
         """What an event adds to it; of one that cannot be written, its payload: the request will say so."""
         try:
-            return self._formatter.added_bytes(event)
+            return self._formatter.added_bytes(self._pinned(event))
         except Unsendable:
             return len(event.payload)
+
+    def _pinned(self, event: Event) -> Event:
+        pin = self._pins.get(event.type)
+        if pin is None or event.content_type != JSON_CONTENT:
+            return event
+        payload = pin.payload(event.payload)
+        return event if payload is event.payload else msgspec.structs.replace(event, payload=payload)
 
     def _finished(self, message: Message, token: str | None) -> Request:
         if token is not None:

@@ -49,6 +49,7 @@ FACTS = AttemptFacts(
     error=None,
 )
 RECORD = AttemptRecord(
+    pinned_schemas={},
     facts=FACTS,
     response_headers=None,
     response_body=None,

@@ -79,7 +79,7 @@ def test_the_version_of_the_key_that_fits_is_taken() -> None:
         (SHOWN, ["s3cr3t"], "tls.client_key", "not a private key as PEM"),
         (SHOWN, [CERTIFICATE], "tls.client_key", "not a private key as PEM"),
         (SHOWN, [locked(KEY)], "tls.client_key", "has a passphrase"),
-        (SHOWN, [small_key()], "tls.client_key", "2048 to 8192 bits"),
+        (SHOWN, [small_key()], "tls.client_key", "2048 to 4096 bits"),
         (Tls(client_certificate=CERTIFICATE), [KEY], "tls.client_key", "goes with the name of its private key"),
         (Tls(client_key="mtls"), [KEY], "tls.client_certificate", "goes with its certificate"),
         (Tls(client_certificate="x", client_key="mtls"), [KEY], "tls.client_certificate", "not a certificate as PEM"),

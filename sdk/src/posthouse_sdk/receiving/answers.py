@@ -4,7 +4,8 @@
     malformed headers or body           400
     not signed by who it should be      401: stale, future, or no signature fits
     another worker is at it             409, with Retry-After
-    larger than is taken                413
+    larger than is taken                413, also where only unpacking shows it
+    compressed otherwise than by gzip   415
     the data are not what their type says   422
     the receiver's own fault            500: a handler failed, the body was parsed on its way here, or no key of ours opens it
     not now                             503, with Retry-After: a handler said so, or the replay store is out of reach
@@ -21,6 +22,7 @@ from math import ceil
 from typing import Final
 
 from posthouse_sdk.errors import (
+    BodyTooLargeError,
     DecryptionError,
     MalformedBodyError,
     MalformedHeaderError,
@@ -28,6 +30,7 @@ from posthouse_sdk.errors import (
     ParsedBodyError,
     ReserialisedBodyError,
     SeveralEventsError,
+    UnknownEncodingError,
     VerificationError,
 )
 
@@ -82,6 +85,10 @@ def status_of(error: VerificationError) -> int:
     match error:
         case DecryptionError() | ParsedBodyError() | ReserialisedBodyError() | SeveralEventsError():
             return 500  # ours: once it is mended, the event shall come again
+        case BodyTooLargeError():
+            return 413
+        case UnknownEncodingError():
+            return 415
         case MissingHeaderError() | MalformedHeaderError() | MalformedBodyError():
             return 400
         case _:

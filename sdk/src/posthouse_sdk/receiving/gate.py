@@ -51,7 +51,8 @@ class Gate:
 
     `store` may be blocking or asynchronous; without one, every verified request is let in. `scope` keeps endpoints apart that
     share a store: an event that goes to two of them has the same id at both. `duplicate_status` answers a request whose event
-    is confirmed already: a 2xx, so that the sender is done with it, or 409. `body_bytes_max` is what the integrations take.
+    is confirmed already: a 2xx, so that the sender is done with it, or 409. `body_bytes_max` is what the integrations take,
+    and what a compressed body may become.
     `decrypt` opens encrypted bodies, once they are verified: a `Decryption`.
 
     Raises: SecretError for a secret that cannot be used, ReceiverError for anything else that will not do.
@@ -76,7 +77,9 @@ class Gate:
             )
         if scope and not (is_message_id(scope) and len(scope) <= SCOPE_LENGTH_MAX):
             raise ReceiverError(f"a scope is up to {SCOPE_LENGTH_MAX} visible ASCII characters without a full stop")
-        self.webhook: Final = Webhook(secrets, tolerance=tolerance, clock=clock, decrypt=decrypt)
+        self.webhook: Final = Webhook(
+            secrets, tolerance=tolerance, clock=clock, decrypt=decrypt, unpacked_bytes_max=body_bytes_max
+        )
         self.body_bytes_max: Final = body_bytes_max
         self._store: Final[Any] = store
         self._store_is_async: Final = store is not None and is_async(store.claim)

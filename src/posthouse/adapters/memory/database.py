@@ -172,6 +172,7 @@ class MemoryDatabase:
         self.endpoints: dict[EndpointId, EndpointState] = {}
         self.event_types: dict[str, EventTypeEntry] = {}
         self.event_types_version = 1
+        self.schemas: dict[tuple[str, int], str | None] = {}  # of versions of event types that are kept
         self.private_types: set[str] = set()
         self.grants: dict[GrantId, Grant] = {}
         self.positions: dict[EventId, list[tuple[int, int]]] = {}  # partition, seq
@@ -280,6 +281,14 @@ class MemoryDatabase:
     def put_event_type(self, entry: EventTypeEntry) -> None:
         self.event_types[entry.name] = entry
         self.event_types_version += 1
+
+    def put_version(self, event_type: str, version: int, schema: str | None) -> None:
+        """Keep a version of an event type, for endpoints that pin it. Its schema never changes."""
+        self.schemas[event_type, version] = schema
+
+    def forget_version(self, event_type: str, version: int) -> None:
+        """As retention does."""
+        del self.schemas[event_type, version]
 
     # What happens outside the engine
 

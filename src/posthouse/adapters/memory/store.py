@@ -325,6 +325,11 @@ class MemoryStore(MemoryOwed):
             paused=state.paused,
             secrets=tuple(valid),
             keys=texts_of(state.keys, now=now),
+            pinned_schemas={
+                pin[0]: schema
+                for pin in state.config.payload_versions.items()
+                if (schema := self._database.schemas.get(pin)) is not None
+            },
             health=self._database.health.get(state.id, HEALTHY),
             grants=grants,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -89,6 +89,12 @@ class PostgresEventTypes(Configuration):
         rows = await self._database.fetch(SQL.versions, searchable(name), before, limit)
         return [EventTypeVersion(**_decoded(row)) for row in rows]
 
+    async def kept_versions(
+        self, viewer: Principal, wanted: Mapping[str, int], *, now: float
+    ) -> dict[str, tuple[int, bool]]:
+        rows = await self._database.fetch(SQL.kept_versions, list(wanted), list(wanted.values()), *_sight(viewer), now)
+        return {row["name"]: (row["version"], row["kept"]) for row in rows}
+
     # What documents are made of
 
     async def catalogue_version(self) -> int:
@@ -155,7 +161,8 @@ async def _change(
         return old
     if new.version != old.version:
         await connection.execute(SQL.keep_version, old.name)  # a process of an older release may have made it without
-        await connection.execute(SQL.forget_versions, old.name, new.version - EVENT_TYPE_VERSIONS_MAX)
+        if new.version > EVENT_TYPE_VERSIONS_MAX:
+            await connection.execute(SQL.forget_versions, old.name, new.version - EVENT_TYPE_VERSIONS_MAX)
     await connection.execute(
         SQL.update_event_type,
         old.name,

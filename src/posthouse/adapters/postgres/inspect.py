@@ -12,6 +12,7 @@ import msgspec
 from posthouse.adapters.postgres.changes import write_audit
 from posthouse.adapters.postgres.database import Database
 from posthouse.adapters.postgres.log import event_of
+from posthouse.adapters.postgres.pinned import pinned_by, schemas_of
 from posthouse.adapters.postgres.queries import Queries
 from posthouse.domain.delivery import AttemptOutcome, DeliveryClass, OwedReason
 from posthouse.domain.endpoint import EndpointConfig, Ordering
@@ -104,12 +105,16 @@ class PostgresInspector:
             return None
         facts = attempt_facts(row)
         found = await self.event(where, facts.event_id)
+        config = None if row["config"] is None else _config.decode(row["config"])
+        pins = {} if config is None else config.payload_versions
+        schemas = await schemas_of(self._database, pins.items())
         return AttemptRecord(
             facts=facts,
             response_headers=row["response_headers"],
             response_body=row["response_body"],
             event=None if found is None else found[1],
-            config=None if row["config"] is None else _config.decode(row["config"]),
+            config=config,
+            pinned_schemas={} if config is None else pinned_by(config, schemas),
         )
 
     async def owed(

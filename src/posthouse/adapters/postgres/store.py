@@ -13,6 +13,7 @@ from posthouse.adapters.postgres.changes import write_audit
 from posthouse.adapters.postgres.database import Database
 from posthouse.adapters.postgres.history import History
 from posthouse.adapters.postgres.log import event_of
+from posthouse.adapters.postgres.pinned import Pin, pinned_by, schemas_of
 from posthouse.adapters.postgres.queries import Queries
 from posthouse.adapters.postgres.rows import (
     attempt_row,
@@ -230,9 +231,15 @@ class PostgresStore:
 
     async def apps(self, app_ids: Collection[AppId]) -> list[AppConfig]:
         rows = await self._reading.fetch(SQL.apps, list(app_ids))
-        return [self._app(list(group)) for _, group in groupby(rows, key=lambda row: row["app_id"])]
+        configs = [(row, None if row["id"] is None else _CONFIG.decode(row["config"])) for row in rows]
+        pins = {pin for _, config in configs if config is not None for pin in config.payload_versions.items()}
+        schemas = await schemas_of(self._reading, pins)
+        return [self._app(list(group), schemas) for _, group in groupby(configs, key=lambda each: each[0]["app_id"])]
 
-    def _app(self, rows: list[asyncpg.Record]) -> AppConfig:
+    def _app(
+        self, configs: Sequence[tuple[asyncpg.Record, EndpointConfig | None]], schemas: Mapping[Pin, str]
+    ) -> AppConfig:
+        rows = [row for row, _ in configs]
         first = rows[0]
         expiries = [
             at
@@ -247,13 +254,17 @@ class PostgresStore:
             app_id=AppId(first["app_id"]),
             partition=first["partition"],
             version=first["config_version"],
-            endpoints=tuple(self._endpoint(row, shrinkage) for row in rows if row["id"] is not None),
+            endpoints=tuple(
+                self._endpoint(row, config, schemas, shrinkage) for row, config in configs if config is not None
+            ),
             grants=shrinkage,
             refresh_at=min(expiries, default=None),
         )
 
-    def _endpoint(self, row: asyncpg.Record, grants: Shrinkage) -> Endpoint:
-        return _CONFIG.decode(row["config"]).endpoint(
+    def _endpoint(
+        self, row: asyncpg.Record, config: EndpointConfig, schemas: Mapping[Pin, str], grants: Shrinkage
+    ) -> Endpoint:
+        return config.endpoint(
             id=EndpointId(row["id"]),
             app_id=AppId(row["app_id"]),
             partition=row["partition"],
@@ -262,6 +273,7 @@ class PostgresStore:
             paused=row["paused"],
             secrets=secrets_of(row, self._open_secret),
             keys=keys_of(row, self._open_secret),
+            pinned_schemas=pinned_by(config, schemas),
             health=health_of(row),
             grants=grants,
         )

@@ -1,4 +1,5 @@
-"""What an endpoint says of how it is spoken to: format, method, query, compression, signatures, encryption."""
+"""What an endpoint says of how it is spoken to: format, method, query, compression, pinned versions of payloads,
+signatures, encryption."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from posthouse.domain.configuration import read
 from posthouse.domain.encryption import Encryption
 from posthouse.domain.endpoint import EndpointConfig, Format
 from posthouse.domain.formats import KINDS, AnyFormat, Compression, Method, format_of
-from posthouse.domain.limits import QUERY_PARAMETERS_MAX, SIGNERS_MAX
+from posthouse.domain.limits import PAYLOAD_VERSIONS_MAX, QUERY_PARAMETERS_MAX, SIGNERS_MAX
 from posthouse.domain.signing import Signer
 
 MethodName = Literal["POST", "GET", "PUT", "PATCH", "DELETE"]
@@ -53,6 +54,15 @@ class SpeechFields(Body):
     compress: Annotated[
         Literal["gzip"] | None, Field(description="Compress bodies that gain by it. Default: none.")
     ] = None
+    payload_versions: Annotated[
+        dict[str, Annotated[int, Field(json_schema_extra={"minimum": 1})]] | None,
+        Field(
+            description="Event types of which it goes on getting payloads as a version of the schema knew them, without the "
+            "fields that were added since. Default: none.",
+            json_schema_extra={"maxProperties": PAYLOAD_VERSIONS_MAX},
+            examples=[{"order.created": 3}],
+        ),
+    ] = None
     signing: Annotated[
         SigningValue | None,
         Field(
@@ -86,6 +96,7 @@ _DOMAIN: Final[dict[str, Any]] = {
     "method": Method,
     "query": dict,
     "compress": Compression,
+    "payload_versions": dict,
     "signing": lambda value: read(value, tuple[Signer, ...], "signing"),
     "encryption": lambda value: read(value, Encryption, "encryption"),
 }
@@ -98,6 +109,7 @@ class SpeechAnswer(Answer):
     method: MethodName
     query: dict[str, str]
     compress: Literal["gzip"] | None
+    payload_versions: dict[str, int]
     signing: Annotated[SigningValue | None, Field(description="null: Standard Webhooks with the endpoint's secret.")]
     encryption: EncryptionValue | None
 
@@ -109,6 +121,7 @@ def speech_fields(config: EndpointConfig) -> dict[str, Any]:
         "method": config.method.value,
         "query": config.query,
         "compress": None if config.compress is None else config.compress.value,
+        "payload_versions": config.payload_versions,
         "signing": None if config.signing is None else msgspec.to_builtins(config.signing),
         "encryption": None if config.encryption is None else msgspec.to_builtins(config.encryption),
     }

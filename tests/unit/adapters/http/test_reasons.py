@@ -44,7 +44,9 @@ def test_tls_errors_say_what_is_wrong() -> None:
     assert tls_text(ConnectionResetError(errno.ECONNRESET, "x")) == "connection reset by peer during the handshake"
     alert = ssl.SSLError(1, "[SSL: TLSV1_ALERT_PROTOCOL_VERSION] tlsv1 alert protocol version (_ssl.c:1006)")
     alert.reason = "TLSV1_ALERT_PROTOCOL_VERSION"
-    assert tls_text(alert) == "tlsv1 alert protocol version"
+    assert tls_text(alert) == "the target speaks no version of TLS that we may use"
+    alert.reason = "SSLV3_ALERT_HANDSHAKE_FAILURE"
+    assert tls_text(alert) == "sslv3 alert handshake failure"
 
 
 def test_texts_are_short_and_printable() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 from tests import asgi
 from tests.django_project import configure
 
-from posthouse_sdk import ReceiverError
+from posthouse_sdk import ReceiverError, Webhook
 from posthouse_sdk.receiving import Gate, MemoryReplayStore, ReceivedEvent, Receiver, ignore
 from posthouse_sdk.receiving import fastapi as for_fastapi
 from posthouse_sdk.receiving import flask as for_flask
@@ -35,6 +37,12 @@ Event = ReceivedEvent[Any]
 Send = Callable[[SignedRequest], Awaitable[tuple[int, str]]]
 Status = Callable[[Event], int]
 """What a view of the user's own answers; it may raise."""
+
+
+def compressed(request: SignedRequest) -> SignedRequest:
+    body = gzip.compress(request.body)
+    signatures = Webhook(SECRET).sign(request.id, int(time.time()), body)
+    return SignedRequest(body, request.headers | {"content-encoding": "gzip"} | signatures)
 
 
 def client_of(app: Any) -> asgi.Client:
@@ -219,6 +227,16 @@ async def test_a_body_has_a_limit(framework: str) -> None:
     assert await send(signed_request(data="x" * BODY_BYTES_MAX)) == (413, "the body is larger than 4096 bytes\n")
     assert (await send(signed_request(data="x" * (BODY_BYTES_MAX - 200))))[0] == 200
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize("framework", DISPATCHED)
+async def test_a_compressed_body_is_verified_as_it_came_and_unpacked_up_to_that_limit(framework: str) -> None:
+    seen: list[Event] = []
+    send = DISPATCHED[framework](Receiver(SECRET, body_bytes_max=BODY_BYTES_MAX, fallback=seen.append))
+    assert await send(compressed(signed_request(data="x" * (BODY_BYTES_MAX - 200)))) == (200, "")
+    status, told = await send(compressed(signed_request(data="x" * BODY_BYTES_MAX)))
+    assert (status, "4096 bytes unpacked" in told) == (413, True)
+    assert [event.data for event in seen] == ["x" * (BODY_BYTES_MAX - 200)]
 
 
 @pytest.mark.parametrize("framework", DISPATCHED)

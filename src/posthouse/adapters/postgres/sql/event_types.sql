@@ -71,11 +71,26 @@ SELECT name, version, schema, examples, updated_at FROM event_type WHERE name = 
     ON CONFLICT (name, version) DO UPDATE SET examples = EXCLUDED.examples
 
 -- name: forget_versions
-DELETE FROM event_type_version WHERE name = $1 AND version <= $2
+-- But for those that an endpoint pins. One that pins a version at this very moment may come too late: its payloads go as
+-- they are.
+DELETE FROM event_type_version v
+ WHERE v.name = $1 AND v.version <= $2
+   AND v.version <> ALL (ARRAY(
+       SELECT (e.config -> 'payload_versions' ->> $1)::int FROM endpoint e
+        WHERE e.deleted_at IS NULL AND e.config -> 'payload_versions' ? $1))
 
 -- name: versions
 SELECT name, version, schema, examples, extract(epoch FROM created_at)::float8 AS created_at
   FROM event_type_version WHERE name = $1 AND version < $2 ORDER BY version DESC LIMIT $3
+
+-- name: kept_versions
+-- Of types ($1) that the viewer sees, as `event_types` chooses them: the newest version, and whether that in $2 is kept.
+SELECT y.name, y.version,
+       EXISTS (SELECT 1 FROM event_type_version v WHERE v.name = y.name AND v.version = w.version) AS kept
+  FROM unnest($1::text[], $2::int[]) w (name, version) JOIN event_type y ON y.name = w.name
+ WHERE $3 OR y.visibility = 'public' OR (y.visibility = 'granted' AND EXISTS (
+           SELECT 1 FROM type_patterns(y.name) t JOIN grant_entry g ON g.type = t AND g.app_id = $4::uuid
+            WHERE g.expires_at IS NULL OR g.expires_at > to_timestamp($5)))
 
 -- name: shared_version
 SELECT version FROM config_head WHERE partition = -1
