@@ -273,7 +273,7 @@ async def test_only_urls_that_are_new_are_judged(world: World) -> None:
     url = "/v1/apps/shop/endpoints/main"
     assert (await world.admin.patch(url, {"fallback_urls": ["https://b.example/"]})).status == 200
     await world.query(
-        "UPDATE endpoint SET config = jsonb_set(config, '{fallback_urls,0}', to_jsonb($1::text)) RETURNING 1",
+        "UPDATE endpoint SET config = jsonb_set(config::jsonb, '{fallback_urls,0}', to_jsonb($1::text)) RETURNING 1",
         f"http://{REFUSED_HOST}/",
     )
     kept = [f"http://{REFUSED_HOST}/", "https://c.example/"]

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
@@ -172,6 +173,18 @@ async def test_a_get_tells_all_in_its_query_and_signs_it(server: bootstrap.Posth
     assert (got.query["event"], got.query["data[name]"]) == (event, "灯")
     parts = sorted(["t0ken", got.query["timestamp"], got.query["nonce"]])
     assert got.query["signature"] == hashlib.sha1("".join(parts).encode()).hexdigest()
+
+
+async def test_the_fields_of_a_body_keep_their_order(server: bootstrap.Posthouse) -> None:
+    async with target(ok) as served:
+        got, _ = await told(
+            server,
+            served,
+            format={"kind": "xml", "body": {"zz_long_name": "{event.type}", "b": "1", "aa": {"z": "2", "y": "3"}}},
+        )
+    assert re.findall(rb"<(\w+)", got.body) == [b"event", b"zz_long_name", b"b", b"aa", b"z", b"y"]
+    shown = await call(server.port, "GET", ENDPOINTS)
+    assert [*shown["data"][0]["format"]["body"]] == ["zz_long_name", "b", "aa"]
 
 
 async def test_xml_in_gbk_compressed_and_authorised(server: bootstrap.Posthouse) -> None:

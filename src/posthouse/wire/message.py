@@ -94,3 +94,7 @@ class Step(Protocol):
 
 class Unsendable(Exception):
     """A message that cannot be made: a recorded attempt with this reason, in a few words for a person, without secrets."""
+
+
+class Lacking(Unsendable):
+    """The event has not what the message takes from it; another event may."""

@@ -27,7 +27,7 @@ from posthouse.wire.egress import check_usable
 from posthouse.wire.encryption.compiled import compile_encryption
 from posthouse.wire.formats.formatter import SMALLEST, compile_format
 from posthouse.wire.formats.shape import parsed
-from posthouse.wire.message import Message, Step, Unsendable
+from posthouse.wire.message import Lacking, Message, Step, Unsendable
 from posthouse.wire.payload_version import PinnedVersion
 from posthouse.wire.signing.signers import compile_signers, header_names
 from posthouse.wire.target import parse_target
@@ -161,6 +161,8 @@ class SpokenRenderer:
                 place = name
                 step.apply(message)
             assemble(message, self._timeouts)
+        except Lacking:
+            return  # the payloads of its events may have it
         except (Unsendable, Invalid) as error:
             raise Invalid(f"not even the smallest event could be sent: {error}", path=place) from None
 

@@ -14,7 +14,7 @@ import msgspec
 
 from posthouse.domain.errors import Invalid
 from posthouse.wire.documents import JsonFields
-from posthouse.wire.message import Document, Unsendable
+from posthouse.wire.message import Document, Lacking, Unsendable
 
 _object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _array: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -80,7 +80,7 @@ def put_field(document: Document, steps: Sequence[str], value: str) -> None:
     except Invalid as error:
         raise Unsendable(f"the signature belongs into the body: {error}") from None
     except (LookupError, *_BROKEN):
-        raise Unsendable(f"the body has no place /{'/'.join(steps)} for the signature") from None
+        raise Lacking(f"the body has no place /{'/'.join(steps)} for the signature") from None
 
 
 def _children(value: msgspec.Raw) -> dict[str, msgspec.Raw]:

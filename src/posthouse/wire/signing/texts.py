@@ -24,7 +24,7 @@ from posthouse.domain.errors import Invalid
 from posthouse.domain.limits import TEXT_LENGTH_MAX
 from posthouse.domain.signing import Encoding
 from posthouse.wire.headers import percent_encoded
-from posthouse.wire.message import Message, Unsendable
+from posthouse.wire.message import Lacking, Message, Unsendable
 from posthouse.wire.query import request_path, request_url
 from posthouse.wire.signing.algorithms import digest
 from posthouse.wire.signing.fields import pairs_of, pointer, text_at
@@ -247,7 +247,7 @@ def _resolver(name: str, path: str) -> Resolver:
 def _field(turn: Turn, steps: tuple[str, ...], *, optional: bool) -> str:
     text = text_at(dict(turn.fields), steps)
     if text is None and not optional:
-        raise Unsendable(f"the signature is about the field {'/'.join(steps)}, which this body does not have")
+        raise Lacking(f"the signature is about the field {'/'.join(steps)}, which this body does not have")
     return text or ""
 
 

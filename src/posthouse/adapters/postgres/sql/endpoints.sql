@@ -71,17 +71,17 @@ SELECT a.deleted_at IS NULL AS there, a.quotas,
 -- name: create_endpoint
 WITH made AS (
     INSERT INTO endpoint (id, app_id, uid, config, metadata, enabled, disabled_reason, disabled_at, paused)
-    VALUES ($1, $2, $3, $4::jsonb, $5::jsonb, $6, $7, to_timestamp($8), $9) RETURNING id, revision, config
+    VALUES ($1, $2, $3, $4::json, $5::jsonb, $6, $7, to_timestamp($8), $9) RETURNING id, revision, config
 )
 INSERT INTO endpoint_revision (endpoint_id, revision, config) SELECT id, revision, config FROM made
 
 -- name: update_endpoint
-UPDATE endpoint SET uid = $2, revision = $3, config = $4::jsonb, metadata = $5::jsonb, enabled = $6, disabled_reason = $7,
+UPDATE endpoint SET uid = $2, revision = $3, config = $4::json, metadata = $5::jsonb, enabled = $6, disabled_reason = $7,
        disabled_at = to_timestamp($8), paused = $9, updated_at = clock_timestamp()
  WHERE id = $1
 
 -- name: add_revision
-INSERT INTO endpoint_revision (endpoint_id, revision, config) VALUES ($1, $2, $3::jsonb)
+INSERT INTO endpoint_revision (endpoint_id, revision, config) VALUES ($1, $2, $3::json)
 
 -- name: revisions
 SELECT r.revision, r.config, extract(epoch FROM r.created_at)::float8 AS created_at

@@ -77,7 +77,7 @@ DELETE FROM event_type_version v
  WHERE v.name = $1 AND v.version <= $2
    AND v.version <> ALL (ARRAY(
        SELECT (e.config -> 'payload_versions' ->> $1)::int FROM endpoint e
-        WHERE e.deleted_at IS NULL AND e.config -> 'payload_versions' ? $1))
+        WHERE e.deleted_at IS NULL AND (e.config -> 'payload_versions')::jsonb ? $1))
 
 -- name: versions
 SELECT name, version, schema, examples, extract(epoch FROM created_at)::float8 AS created_at
@@ -106,7 +106,7 @@ SELECT s.id, s.app_id, a.uid AS app_uid, s.uid, s.url, s.total
       FROM (
         SELECT e.id, e.app_id, e.uid, e.config ->> 'url' AS url FROM endpoint e
          WHERE e.enabled AND e.deleted_at IS NULL
-           AND (coalesce(e.config -> 'events', '[]') = '[]' OR e.config -> 'events' ?| $1::text[])
+           AND (coalesce((e.config -> 'events')::jsonb, '[]') = '[]' OR (e.config -> 'events')::jsonb ?| $1::text[])
          LIMIT $3
       ) f
      ORDER BY f.app_id, f.id LIMIT $2
