@@ -237,7 +237,7 @@ class PostgresWorld:
         await self.database.execute(
             "INSERT INTO endpoint AS e (id, app_id, config, enabled, paused) VALUES ($1, $2, $3, $4, $5) "
             "ON CONFLICT (id) DO UPDATE SET config = EXCLUDED.config, enabled = EXCLUDED.enabled, "
-            "paused = EXCLUDED.paused, revision = e.revision + (e.config <> EXCLUDED.config)::int",
+            "paused = EXCLUDED.paused, revision = e.revision + (e.config::text <> EXCLUDED.config::text)::int",
             endpoint_id,
             app_id,
             msgspec.json.encode(config).decode(),

@@ -21,7 +21,6 @@ from posthouse.wire.renderer import renderer_of
 PAYLOAD: Final = b'{"order_id":123456789,"items":[{"sku":"abc-1","count":2},{"sku":"abc-2","count":1}],"note":"%b"}' % (
     b"x" * 250
 )
-SAMPLES: Final = 7
 REQUESTS: Final = 4_000
 _CUSTOM: Final = CustomSigner(
     algorithm=Algorithm.HMAC_SHA256,
@@ -43,9 +42,8 @@ def measure(bench: Bench, scale: Scale, report: Report) -> None:
     for name, (endpoint, how) in kinds.items():
         render = _rendering(endpoint)
         render(REQUESTS // 4)
-        samples = tuple(
-            render(max(scale.events // 10, 100) if scale.events < REQUESTS else REQUESTS) for _ in range(SAMPLES)
-        )
+        requests = REQUESTS if scale.events >= REQUESTS else max(scale.events // 10, 100)
+        samples = tuple(render(requests) for _ in range(scale.runs))
         report.add(Figure(name, samples, f"CPU of a request of {len(PAYLOAD)} bytes of data: {how}", 1))
 
 

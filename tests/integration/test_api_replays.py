@@ -234,7 +234,7 @@ async def resend(world: World, event: Event) -> dict[str, Any]:
 
 async def ordered(world: World) -> str:
     endpoint = await world.endpoint("shop", uid="main")
-    await world.database.execute('UPDATE endpoint SET config = config || \'{"ordering": "key"}\'')
+    await world.database.execute('UPDATE endpoint SET config = config::jsonb || \'{"ordering": "key"}\'')
     return endpoint
 
 

@@ -22,6 +22,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("patch", "/v1/apps/{app}"): {"name": "mine now"},
     ("put", "/v1/apps/{app}"): {"name": "mine now"},
     ("put", "/v1/apps/{app}/endpoints/{endpoint}"): {"url": "https://evil.example/"},
+    ("put", "/v1/apps/{app}/endpoints/{endpoint}/keys/{key}"): {"value": "a new text"},
     ("post", "/v1/apps/{app}/endpoints"): {"url": "https://example.com/"},
     ("patch", "/v1/apps/{app}/endpoints/{endpoint}"): {"url": "https://evil.example/"},
     ("post", "/v1/apps/{app}/deliveries/resend"): {"event": "{event}", "endpoint": "{endpoint}"},
@@ -105,7 +106,9 @@ async def things_of(world: World, uid: str) -> dict[str, str]:
     (owed,) = await world.publish(app)
     await world.owe([owed], endpoint, due_at=2_000_000_000.0)
     granted = await world.admin.post(f"/v1/apps/{uid}/grants", {"types": ["*"], "subjects": [uid], "uid": "all"})
+    await world.admin.put(f"/v1/apps/{uid}/endpoints/main/keys/key_of_{uid}", {"value": "a text"})
     return {
+        "key": f"key_of_{uid}",
         "schedule": await a_schedule(world, uid),
         "grant": granted.json()["id"],
         "uid": "all",
@@ -252,7 +255,9 @@ async def fresh(world: World) -> dict[str, str]:
     (attempt,) = await world.record([event], endpoint)
     await world.owe([event], endpoint, due_at=2_000_000_000.0)
     granted = await world.admin.post("/v1/apps/mine/grants", {"types": ["*"], "subjects": ["fresh"]})
+    await world.admin.put(f"/v1/apps/mine/endpoints/{endpoint}/keys/key_of_mine", {"value": "a text"})
     return {
+        "key": "key_of_mine",
         "schedule": await a_schedule(world, "mine"),
         "grant": granted.json()["id"],
         "uid": "all",

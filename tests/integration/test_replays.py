@@ -342,7 +342,7 @@ async def test_on_an_ordered_endpoint_it_goes_in_order(database: str, server: bo
         await add(port, served)
         connection = await asyncpg.connect(database)
         try:
-            await connection.execute('UPDATE endpoint SET config = config || \'{"ordering": "endpoint"}\'')
+            await connection.execute('UPDATE endpoint SET config = config::jsonb || \'{"ordering": "endpoint"}\'')
             await connection.execute("SELECT bump_config(app_id) FROM endpoint")
         finally:
             await connection.close()

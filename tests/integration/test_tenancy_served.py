@@ -34,6 +34,7 @@ async def everything_of(port: int, uid: str) -> dict[str, str]:
     asked = {"endpoint": "main", "since": ago(3600), "select": "all"}
     replay = await call(port, "POST", f"/v1/apps/{uid}/replays", asked)
     schedule = await call(port, "POST", "/v1/schedules", {"type": "order.created", "app": uid, "cron": "@yearly"})
+    await call(port, "PUT", f"/v1/apps/{uid}/endpoints/main/keys/{key['id']}", {"value": "a text"})
     return {
         "app": app["id"],
         "endpoint": endpoint["id"],
