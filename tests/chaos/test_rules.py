@@ -358,6 +358,11 @@ def _answer_lost_on_the_way(history: History) -> None:
     history.attempts.append(attempt(LINE, "evt_5", at(5) + 0.1, "failed", None))
 
 
+def _at_once_as_the_way_was_free_again(history: History) -> None:
+    _too_fast(history)
+    history.troubles.append(Trouble(Kind.TARGETS, at(5) - 1, at(5) + 0.02 * EVENTS))
+
+
 def _in_one_batch(history: History) -> None:
     for n in (2, 3, 4):
         batched = of(history, LINE, n)
@@ -415,6 +420,7 @@ def _cut_short_on_a_machine_that_starves(history: History) -> None:
         _tried_again,
         _never_answered_and_tried_again,
         _answer_lost_on_the_way,
+        _at_once_as_the_way_was_free_again,
         _in_one_batch,
         _published_before_it_was_there,
         _resent,
