@@ -204,7 +204,9 @@ async def test_a_change_made_through_one_process_holds_for_the_next_event_of_any
     async with target(confirming) as served, pair(database) as servers:
         one, two = (server.port for server in servers)
         owners = set()
-        for number in range(4):
+        for number in range(20):
+            if number >= 4 and owners == {0, 1}:
+                break  # chance decides in whose partition an app is
             uid = f"app{number}"
             await call(one, "POST", "/v1/event-types", {"name": f"order.type{number}"})
             await make_app(one, uid, served)

@@ -432,7 +432,7 @@ waits = hub.on_event("a", "parent")
 child = os.fork()
 if child == 0:
     hub.on_event("a", "child")
-    assert hub.stats.waiting == 1
+    assert hub.stats.waiting <= 1  # its own, if it is not on its way yet; not the parent's
     sys.exit(0)
 assert os.waitpid(child, 0)[1] == 0
 waits.result(30)
