@@ -203,7 +203,7 @@ async def test_publishing_on_a_process_that_does_not_own_the_partition_wakes_the
 async def test_a_change_made_through_one_process_holds_for_the_next_event_of_any(database: str) -> None:
     async with target(confirming) as served, pair(database) as servers:
         one, two = (server.port for server in servers)
-        owners = set()
+        owners: set[int] = set()
         for number in range(20):
             if number >= 4 and owners == {0, 1}:
                 break  # chance decides in whose partition an app is
