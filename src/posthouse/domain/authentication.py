@@ -10,11 +10,8 @@ from enum import StrEnum
 
 import msgspec
 
+from posthouse.domain.configuration import Configuration
 from posthouse.domain.egress import Tls
-
-
-class _Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What they all have in common: stored as JSON, and strict about it."""
 
 
 class KeyPlace(StrEnum):
@@ -31,20 +28,20 @@ class ClientStyle(StrEnum):
     BODY = "body"  # as `client_id` and `client_secret` in the form
 
 
-class BearerAuth(_Configuration, tag="bearer", tag_field="kind", frozen=True, kw_only=True):
+class BearerAuth(Configuration, tag="bearer", tag_field="kind", frozen=True, kw_only=True):
     """`Authorization: Bearer <key>`."""
 
     key: str
 
 
-class BasicAuth(_Configuration, tag="basic", tag_field="kind", frozen=True, kw_only=True):
+class BasicAuth(Configuration, tag="basic", tag_field="kind", frozen=True, kw_only=True):
     """`Authorization: Basic …`; the key is the password."""
 
     username: str
     key: str
 
 
-class ApiKeyAuth(_Configuration, tag="api_key", tag_field="kind", frozen=True, kw_only=True):
+class ApiKeyAuth(Configuration, tag="api_key", tag_field="kind", frozen=True, kw_only=True):
     """The key in a header or a query parameter of this name, after `prefix`."""
 
     key: str
@@ -53,7 +50,7 @@ class ApiKeyAuth(_Configuration, tag="api_key", tag_field="kind", frozen=True, k
     prefix: str = ""
 
 
-class OAuth2Auth(_Configuration, tag="oauth2", tag_field="kind", frozen=True, kw_only=True):
+class OAuth2Auth(Configuration, tag="oauth2", tag_field="kind", frozen=True, kw_only=True):
     """`Authorization: Bearer <token>`, with a token that `token_url` gives for the client's credentials.
 
     The key is the client's secret. `params` go along in the form. `tls` is for the token endpoint alone.
@@ -65,7 +62,7 @@ class OAuth2Auth(_Configuration, tag="oauth2", tag_field="kind", frozen=True, kw
     scope: str = ""
     audience: str = ""
     style: ClientStyle = ClientStyle.BASIC
-    params: dict[str, str] = {}
+    params: dict[str, str] = msgspec.field(default_factory=dict)
     tls: Tls | None = None
 
 

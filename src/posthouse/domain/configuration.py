@@ -1,18 +1,20 @@
-"""From what a user wrote to a configuration struct, with the path of what is wrong in it."""
+"""What an endpoint is configured with, as structs: read from what a user wrote, with the path of what is wrong in it."""
 
 from __future__ import annotations
 
 import re
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final
 
 import msgspec
 
 from posthouse.domain.errors import Invalid
 
-T = TypeVar("T")
-
 _PLACE: Final = re.compile(r" - at `\$(?:\.?([^`]*))`$")
 _FIELD: Final = re.compile(r"unknown field `([^`]*)`")
+
+
+class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What all of it has in common: stored as JSON, of which only what differs from a default, and strict about it."""
 
 
 def read(value: object, type: Any, path: str) -> Any:
@@ -21,7 +23,7 @@ def read(value: object, type: Any, path: str) -> Any:
     Raises: Invalid, whose path begins with `path` and whose text does not repeat the value.
     """
     try:
-        return cast("Any", msgspec.convert(value, type))
+        return msgspec.convert(value, type)
     except msgspec.ValidationError as error:
         message = str(error)
         found, field = _PLACE.search(message), _FIELD.search(message)

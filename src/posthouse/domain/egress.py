@@ -11,9 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
-
-class _Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Stored as JSON, and strict about it."""
+from posthouse.domain.configuration import Configuration
 
 
 class TlsVersion(StrEnum):
@@ -30,14 +28,14 @@ class PinOf(StrEnum):
     CERTIFICATE = "certificate"
 
 
-class Pin(_Configuration, frozen=True, kw_only=True):
+class Pin(Configuration, frozen=True, kw_only=True):
     """A SHA-256 in hexadecimal or base64."""
 
     of: PinOf = PinOf.PUBLIC_KEY
     sha256: str
 
 
-class Tls(_Configuration, frozen=True, kw_only=True):
+class Tls(Configuration, frozen=True, kw_only=True):
     """All certificates are PEM.
 
     `client_certificate` (the target's view of us, and the intermediates that it needs) goes with `client_key`, the name of the

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from posthouse.domain.configuration import Configuration
 from posthouse.domain.named_keys import KeyEncoding
 
 
@@ -85,45 +86,41 @@ class KeyId(StrEnum):
     SERIAL = "serial"  # a certificate's, in upper-case hexadecimal digits
 
 
-class _Setting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Only what differs from a default is stored."""
-
-
-class TextShape(_Setting, frozen=True, kw_only=True, tag="text", tag_field="kind"):
+class TextShape(Configuration, frozen=True, kw_only=True, tag="text", tag_field="kind"):
     """The body is a text, or the ciphertext's bytes alone."""
 
     template: str = "{ciphertext}"
     content_type: str = "application/octet-stream"
 
 
-class JsonShape(_Setting, frozen=True, kw_only=True, tag="json", tag_field="kind"):
+class JsonShape(Configuration, frozen=True, kw_only=True, tag="json", tag_field="kind"):
     """Any JSON; its texts are templates."""
 
     template: Any
     content_type: str = "application/json"
 
 
-class XmlShape(_Setting, frozen=True, kw_only=True, tag="xml", tag_field="kind"):
+class XmlShape(Configuration, frozen=True, kw_only=True, tag="xml", tag_field="kind"):
     elements: dict[str, str]
     root: str = "xml"
     cdata: bool = True
     content_type: str = "text/xml; charset=utf-8"
 
 
-class FormShape(_Setting, frozen=True, kw_only=True, tag="form", tag_field="kind"):
+class FormShape(Configuration, frozen=True, kw_only=True, tag="form", tag_field="kind"):
     fields: dict[str, str]
 
 
 Shape = TextShape | JsonShape | XmlShape | FormShape
 
 
-class Frame(_Setting, frozen=True, kw_only=True):
+class Frame(Configuration, frozen=True, kw_only=True):
     """16 random letters and digits ‖ length (uint32, big-endian) ‖ message ‖ owner: whose message it is, such as a corp id."""
 
     owner: str
 
 
-class _Encryption(_Setting, frozen=True, kw_only=True):
+class _Encryption(Configuration, frozen=True, kw_only=True):
     """What all kinds have.
 
     `key` is the name of one of the endpoint's keys, of which the newest encrypts. With `fields`, each of them is encrypted, and
@@ -133,8 +130,8 @@ class _Encryption(_Setting, frozen=True, kw_only=True):
     key: str
     body: Shape | None = None
     fields: tuple[str, ...] = ()
-    headers: dict[str, str] = {}
-    query: dict[str, str] = {}
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    query: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Jwe(_Encryption, frozen=True, kw_only=True, tag="jwe", tag_field="kind"):

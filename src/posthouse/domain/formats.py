@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn, cast
 
 import msgspec
 
-from posthouse.domain.configuration import read
+from posthouse.domain.configuration import Configuration, read
 from posthouse.domain.errors import Invalid
 
 Body = dict[str, Any] | str
@@ -58,18 +58,14 @@ class Charset(StrEnum):
     US_ASCII = "us-ascii"
 
 
-class _Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What they all have in common: stored as JSON, and strict about it."""
-
-
-class TimeText(_Configuration, frozen=True):
+class TimeText(Configuration, frozen=True):
     """How `{time}` and `{event.time}` are written: `rfc3339`, `seconds`, `milliseconds`, or a pattern: `%Y-%m-%d %H:%M:%S`."""
 
     form: str = "rfc3339"
     zone: str = "UTC"
 
 
-class _Format(_Configuration, frozen=True, tag_field="kind"):
+class _Format(Configuration, frozen=True, tag_field="kind"):
     """`time` is for the default body and for templates; `content_type` replaces what the kind would say of its body."""
 
     time: TimeText = TimeText()
@@ -112,7 +108,7 @@ class XmlFormat(_Format, frozen=True, tag="xml"):
     thin: bool = False
     body: Body | None = None
     root: str = "event"
-    root_attributes: dict[str, str] = {}
+    root_attributes: dict[str, str] = msgspec.field(default_factory=dict)
     batch_root: str = "events"
     text: TextStyle = TextStyle.ESCAPED
     attributes: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from posthouse.domain.configuration import Configuration
 from posthouse.domain.named_keys import KeyEncoding
 
 
@@ -90,11 +91,7 @@ class PairSource(StrEnum):
     QUERY = "query"  # the parameters of the URL and those that are added to it
 
 
-class _Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What they all have in common: stored as JSON, and strict about it."""
-
-
-class Placed(_Configuration, frozen=True, kw_only=True):
+class Placed(Configuration, frozen=True, kw_only=True):
     """A value and where it goes. An empty `value` stands for the signature (or token) alone."""
 
     place: Place = msgspec.field(name="in")
@@ -102,7 +99,7 @@ class Placed(_Configuration, frozen=True, kw_only=True):
     value: str = ""
 
 
-class Pairs(_Configuration, frozen=True, kw_only=True):
+class Pairs(Configuration, frozen=True, kw_only=True):
     """What `{pairs}` among the parts stands for: names and values, sorted by name, each written like `pair`."""
 
     source: PairSource = msgspec.field(default=PairSource.BODY, name="of")
@@ -116,14 +113,14 @@ OWN_SECRET: Final = "secret"  # noqa: S105 - a name
 """The key of this name is the endpoint's own secret (`whsec_…` or `whsk_…`), unless one of its keys has the name."""
 
 
-class StandardSigner(_Configuration, tag="standard", tag_field="kind", frozen=True, kw_only=True):
+class StandardSigner(Configuration, tag="standard", tag_field="kind", frozen=True, kw_only=True):
     """Standard Webhooks: `<prefix>id`, `<prefix>timestamp` and `<prefix>signature`, signed with every live key."""
 
     key: str = OWN_SECRET
     prefix: str = "webhook-"
 
 
-class CustomSigner(_Configuration, tag="custom", tag_field="kind", frozen=True, kw_only=True):
+class CustomSigner(Configuration, tag="custom", tag_field="kind", frozen=True, kw_only=True):
     """The general one: what is signed, with what, how it is written and where.
 
     `parts` are templates; what they become, in `order`, joined with `separator`, is what is signed. `also` are values
@@ -146,19 +143,19 @@ class CustomSigner(_Configuration, tag="custom", tag_field="kind", frozen=True, 
     also: tuple[Placed, ...] = ()
 
 
-class JwtSigner(_Configuration, tag="jwt", tag_field="kind", frozen=True, kw_only=True):
+class JwtSigner(Configuration, tag="jwt", tag_field="kind", frozen=True, kw_only=True):
     """A JSON Web Token (RFC 7519). Claims that are texts are templates; `iat`, and `exp` with a lifetime, are added."""
 
     algorithm: JwtAlgorithm
     key: str
     key_encoding: KeyEncoding | None = None
     key_id: str = ""  # the header parameter `kid`
-    claims: dict[str, str | int | bool] = {}
+    claims: dict[str, str | int | bool] = msgspec.field(default_factory=dict)
     lifetime_seconds: int | None = None
     token: Placed
 
 
-class HttpSigner(_Configuration, tag="http", tag_field="kind", frozen=True, kw_only=True):
+class HttpSigner(Configuration, tag="http", tag_field="kind", frozen=True, kw_only=True):
     """HTTP Message Signatures (RFC 9421). `Content-Digest` is added where it is among the components.
 
     Who verifies finds the key by its id: so an older key that still lives signs too where its id is among `older_key_ids`
