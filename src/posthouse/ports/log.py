@@ -11,7 +11,7 @@ from posthouse.domain.event import Draft, Event
 from posthouse.domain.ids import AppId, EventId
 
 
-class Appended(msgspec.Struct, frozen=True, gc=False):
+class Appended(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Durable at `(partition, seq)`."""
 
     partition: int

@@ -23,7 +23,7 @@ import structlog
 from posthouse.domain.errors import PosthouseError
 from posthouse.domain.event import Draft
 from posthouse.domain.limits import FLUSH_BYTES_MAX, HANDED_SECONDS_MAX
-from posthouse.ports.handing import Handed, HandedResult
+from posthouse.ports.handing import Handed
 from posthouse.ports.log import Appended, AppendResult, AppMissing
 
 log = structlog.get_logger()
@@ -46,18 +46,11 @@ class _Handing(msgspec.Struct, array_like=True, gc=False):
     drafts: list[Draft]
 
 
-class _Place(msgspec.Struct, array_like=True, gc=False):
-    partition: int
-    seq: int
-    config_version: int
-    created_at: float
-
-
 class _Answer(msgspec.Struct, array_like=True, gc=False):
-    """Of each draft its place, or None where its app is missing; None altogether where that is not known."""
+    """Of each draft where it is, or None where its app is missing; None altogether where that is not known."""
 
     number: int
-    places: list[_Place | None] | None
+    places: list[Appended | None] | None
 
 
 class _Said(msgspec.Struct, array_like=True, gc=False):
@@ -169,7 +162,7 @@ class _Link(_Frames):
         for answer in said.answers:
             waiting = self._waiting.pop(answer.number, None)
             if waiting is not None:
-                waiting[1](None if answer.places is None else [_result(place) for place in answer.places])
+                waiting[1](None if answer.places is None else [place or _MISSING for place in answer.places])
 
     def expire(self) -> None:
         """Whoever waited too long is told that nothing is known, and nothing more is handed to one that is so late."""
@@ -222,7 +215,7 @@ class _Owner(_Frames):
         failed = appended.cancelled() or appended.exception() is not None
         self._answer(number, None if failed else _places(appended.result()))
 
-    def _answer(self, number: int, places: list[_Place | None] | None) -> None:
+    def _answer(self, number: int, places: list[Appended | None] | None) -> None:
         if not self._next:
             self._loop.call_soon(self._flush)
         self._next.append(_Answer(number, places))
@@ -313,18 +306,14 @@ class Links:
         return self._folder / f"link-{number}.sock"
 
 
-def _places(results: Sequence[AppendResult]) -> list[_Place | None] | None:
-    places: list[_Place | None] = []
+def _places(results: Sequence[AppendResult]) -> list[Appended | None] | None:
+    places: list[Appended | None] = []
     for result in results:
         match result:
-            case Appended(partition, seq, version, created_at):
-                places.append(_Place(partition, seq, version, created_at))
+            case Appended():
+                places.append(result)
             case AppMissing():
                 places.append(None)
             case _:  # of another kind of draft than is handed over
                 return None
     return places
-
-
-def _result(place: _Place | None) -> HandedResult:
-    return _MISSING if place is None else Appended(place.partition, place.seq, place.config_version, place.created_at)
