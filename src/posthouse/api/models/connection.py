@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from pydantic import ConfigDict, Field
@@ -185,14 +185,12 @@ class ConnectionFields(Body):
         ),
     ] = None
 
-    def connection_change(self) -> dict[str, Any]:
-        """Those that were given, in the domain's words."""
-        given = {name: getattr(self, name) for name in self.model_fields_set & ConnectionFields.model_fields.keys()}
-        if self.auth is not None:
-            given["auth"] = self.auth.auth()
-        if self.tls is not None:
-            given["tls"] = self.tls.tls()
-        return given
+
+DOMAIN: Final[dict[str, Any]] = {
+    "auth": lambda body: body.auth(),
+    "tls": TlsFields.tls,
+}
+"""What a given field of these is in the domain's words, where that is something else."""
 
 
 class ConnectionAnswer(Answer):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from pydantic import Field
 
+from posthouse.api.models import connection, flow, speech
 from posthouse.api.models.common import Answer, Body, Metadata, Time, Uid, optional_time, time_of
 from posthouse.api.models.connection import ConnectionAnswer, ConnectionFields, connection_fields
 from posthouse.api.models.endpoint_key import GivenKeys
@@ -136,20 +137,25 @@ class EndpointFields(SpeechFields, ConnectionFields, FlowFields, BasicFields):  
     """What an endpoint and a change of one have in common."""
 
     def change(self) -> EndpointChange:
-        given: dict[str, Any] = {name: getattr(self, name) for name in self.model_fields_set & _CHANGES}
-        for name in ("events", "channels"):
-            if given.get(name) is not None:
-                given[name] = tuple(given[name])
-        if self.retry is not None:
-            given["retry"] = self.retry.settings()
-        if self.timeouts is not None:
-            given["timeouts"] = Timeouts(self.timeouts.connect, self.timeouts.first_byte, self.timeouts.total)
-        if self.redact_answer is not None:
-            given["redact_answer"] = self.redact_answer.rules()
-        return EndpointChange(**(given | self.flow_change() | self.connection_change() | self.speech_change()))
+        """What was given, in the domain's words; null stays. Raises Invalid with the path of what is wrong."""
+        given: dict[str, Any] = {}
+        for name in EndpointChange.__struct_fields__:
+            if name in self.model_fields_set:
+                value = getattr(self, name)
+                given[name] = value if value is None or name not in _DOMAIN else _DOMAIN[name](value)
+        return EndpointChange(**given)
 
 
-_CHANGES = set(EndpointChange.__struct_fields__)
+_DOMAIN: Final[dict[str, Any]] = {
+    "events": tuple,
+    "channels": tuple,
+    "retry": RetryBody.settings,
+    "timeouts": lambda body: Timeouts(body.connect, body.first_byte, body.total),
+    "redact_answer": RedactAnswerBody.rules,
+    **flow.DOMAIN,
+    **connection.DOMAIN,
+    **speech.DOMAIN,
+}
 
 
 class EndpointCreate(EndpointFields):

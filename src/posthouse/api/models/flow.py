@@ -152,13 +152,8 @@ class FlowFields(Body):
         ),
     ] = None
 
-    def flow_change(self) -> dict[str, Any]:
-        """Those that were given, in the domain's words."""
-        given = {name: getattr(self, name) for name in self.model_fields_set & FlowFields.model_fields.keys()}
-        return {name: None if value is None else _DOMAIN[name](value) for name, value in given.items()}
 
-
-_DOMAIN: Final[dict[str, Any]] = {
+DOMAIN: Final[dict[str, Any]] = {
     "rate_limit": lambda body: RateLimit(body.per_second, body.burst),
     "ordering": Ordering,
     "on_exhausted": OnExhausted,
@@ -168,6 +163,7 @@ _DOMAIN: Final[dict[str, Any]] = {
     "balance": Balance,
     "max_age": float,
 }
+"""What a given field of these is in the domain's words."""
 
 
 class RateLimitAnswer(Answer):

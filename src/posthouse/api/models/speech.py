@@ -79,11 +79,6 @@ class SpeechFields(Body):
         ),
     ] = None
 
-    def speech_change(self) -> dict[str, Any]:
-        """Those that were given, in the domain's words. Raises Invalid with the path of what is wrong."""
-        given = {name: getattr(self, name) for name in self.model_fields_set & SpeechFields.model_fields.keys()}
-        return {name: None if value is None else _DOMAIN[name](value) for name, value in given.items()}
-
 
 def _format(value: Any) -> Format | AnyFormat:
     """A name stays one: endpoints without options are the many."""
@@ -91,7 +86,7 @@ def _format(value: Any) -> Format | AnyFormat:
     return Format(value) if isinstance(value, str) else found
 
 
-_DOMAIN: Final[dict[str, Any]] = {
+DOMAIN: Final[dict[str, Any]] = {
     "format": _format,
     "method": Method,
     "query": dict,
@@ -100,6 +95,7 @@ _DOMAIN: Final[dict[str, Any]] = {
     "signing": lambda value: read(value, tuple[Signer, ...], "signing"),
     "encryption": lambda value: read(value, Encryption, "encryption"),
 }
+"""What a given field of these is in the domain's words. Raises Invalid with the path of what is wrong."""
 
 
 class SpeechAnswer(Answer):
