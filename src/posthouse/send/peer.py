@@ -37,7 +37,7 @@ class Peer:
     `usable` is false where none of its URLs can be spoken to: that is for us to mend, so its deliveries wait.
     """
 
-    __slots__ = ("_policy", "calm", "endpoint", "failing_since", "held_until", "routes", "usable")
+    __slots__ = ("_policy", "_writer", "calm", "endpoint", "failing_since", "held_until", "routes", "usable")
 
     def __init__(self, endpoint: Endpoint, circuits: CircuitPolicy = DEFAULT_POLICY) -> None:
         self._policy = circuits
@@ -68,17 +68,18 @@ class Peer:
         self._look()
 
     def _look(self) -> None:
-        self.usable = any(route.renderer is not None for route in self.routes)
+        # A body is the same for each of its URLs: one of their renderers speaks for all.
+        self._writer = next((route.renderer for route in self.routes if route.renderer is not None), None)
+        self.usable = self._writer is not None
         self.calm = not self.held_until and all(route.circuit.closed for route in self.routes)
 
     def frame_bytes(self) -> int:
         """The body of a batch has so many bytes before it has any event."""
-        return next((route.renderer.frame_bytes for route in self.routes if route.renderer is not None), 0)
+        return 0 if self._writer is None else self._writer.frame_bytes
 
     def added_bytes(self, event: Event) -> int:
         """What an event adds to the body of a batch."""
-        renderer = next((route.renderer for route in self.routes if route.renderer is not None), None)
-        return len(event.payload) if renderer is None else renderer.added_bytes(event)
+        return len(event.payload) if self._writer is None else self._writer.added_bytes(event)
 
     # When it may be spoken to, and where
 

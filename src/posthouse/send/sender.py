@@ -75,8 +75,9 @@ class Told(msgspec.Struct, gc=False):
     adopted: Sequence[Delivery] = ()
 
 
-_SETTLED: Final = (Fate.SETTLED,)
-_OWED: Final = (Fate.OWED,)
+# Looked up once: a member of an enumeration is found by Python code (in 3.11).
+_SETTLED: Final = Fate.SETTLED
+_OWED: Final = Fate.OWED
 _CONFIRMED: Final = Confirm()
 
 
@@ -119,7 +120,7 @@ class Sender:
                 over = await self._over(load[0], endpoint, now)
             if over is not None:
                 self.give_up(load[0], endpoint, over)
-                return Told(_SETTLED)
+                return Told((_SETTLED,))
         else:
             reasons = [await self._over(delivery, endpoint, now) for delivery in load]
             if any(reasons):
@@ -200,7 +201,7 @@ class Sender:
         late: list[LateResult] = []
         if request_id is None:
             fate = self._settle(peer, first, made, None, turn, late)
-            fates: Sequence[Fate] = _SETTLED if fate is _SETTLED[0] else _OWED
+            fates: Sequence[Fate] = (fate,)
         else:
             body = result.body if isinstance(result, Answer) and confirmed else b""
             results = results_of(200, body, [delivery.event.id for delivery in load])
@@ -338,7 +339,7 @@ class Sender:
         if not ours and delivery.row:
             # The partition moved on while the request ran. Its row, if it still says that we are sending, is ours to settle.
             late.append((attempt, owed))
-        return (_SETTLED if owed is None else _OWED)[0]
+        return _SETTLED if owed is None else _OWED
 
     def _tell(self, attempt: Attempt, delivery: Delivery, now: float) -> None:
         self._telemetry.attempt(attempt.outcome, attempt.reason, delivery.kind, attempt.timings.total_us / 1e6)
