@@ -55,6 +55,9 @@ class Peer:
         return request
 
     async def send(self, data: bytes) -> None:
+        """Raises OSError when the sender has gone (uvloop would raise RuntimeError for a closed transport)."""
+        if self._writer.is_closing():
+            raise ConnectionResetError("the sender has closed")
         self._writer.write(data)
         await self._writer.drain()
 
