@@ -338,6 +338,10 @@ async def test_the_last_attempt_of_an_endpoint_is_known(desk: Desk) -> None:
     await store.journal(batch, now=NOW, lease_seconds=LEASE)
     assert await store.last_sent(1, desk.endpoint_id) == SOON + 5
     assert await store.last_sent(2, desk.endpoint_id) is None
+    # One that hung for long ends after one that began later.
+    hung = attempt(desk.events[2], desk.endpoint_id, id=AttemptId(new_id(at=SOON + 20)), started_at=SOON + 1)
+    await store.journal(replace(batch, attempts=(hung,)), now=NOW, lease_seconds=LEASE)
+    assert await store.last_sent(1, desk.endpoint_id) == SOON + 5
 
 
 async def test_while_a_request_may_be_under_way_nobody_knows_when_it_was_sent(desk: Desk) -> None:

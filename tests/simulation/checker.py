@@ -18,6 +18,7 @@ from tests.fakes import EPOCH, Sent
 from tests.simulation.audience import Audience
 from tests.simulation.faults import Statement
 from tests.simulation.memory import too_much
+from tests.simulation.stale import Stale
 from tests.simulation.waiting import RowKey, Waiting
 
 from posthouse.adapters.memory import MemoryDatabase
@@ -111,6 +112,7 @@ class Checker:
         self.accepted: dict[EventId, float] = {}
         self.changed_at: dict[EndpointId, float] = {}  # when an endpoint was last told to be left alone
         self.waiting = Waiting()
+        self.stale = Stale()
         database.owed = self._owed = Touched(database.owed)
         database.attempts = self._attempts = Touched(database.attempts)
         database.effects = self._effects = Touched(database.effects)
@@ -192,6 +194,11 @@ class Checker:
                         or (owner, epoch) != (me.owner, statement.epochs[number])
                     ):
                         self.wrong(f"partition {number} was released by somebody else")
+                    elif me.writing is not None and any(
+                        attempt.partition == number and attempt.id not in self.database.attempts
+                        for attempt in me.writing.attempts
+                    ):
+                        self.wrong(f"partition {number} was released before its results were written")
                     continue
                 dead = statement.arguments[1].get("dead", ())
                 free = owner is None or owner in dead or lease_until < self.database.clock()
@@ -444,6 +451,8 @@ class Checker:
         for what in too_much(process, self.world.sockets_max):
             self.wrong(f"process {process.number} has {what}")
         for what in self.waiting.looks_at(process, self.rows, self.world.now()):
+            self.wrong(f"process {process.number}: {what}")
+        for what in self.stale.looks_at(process, self.world.now()):
             self.wrong(f"process {process.number}: {what}")
 
     def _partition_of(self, endpoint_id: EndpointId) -> int:

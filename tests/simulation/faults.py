@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import random
+import zlib
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tests.simulation.scheduler import elsewhere, heard
 
 from posthouse.adapters.memory import Step
-from posthouse.domain.errors import InDoubt, StoreUnavailable
+from posthouse.domain.delivery import JournalBatch
+from posthouse.domain.errors import InDoubt, StoreRejected, StoreUnavailable
 
 if TYPE_CHECKING:
     from tests.simulation.process import Process
@@ -71,13 +73,26 @@ class Weather(NamedTuple):
     moods: tuple[str, ...]
     cramped: float  # how likely each limit is so small that it is met all the time
     shuffled: bool
+    refusing: float  # how many attempts the store takes only without their answers
+    overtaken: float  # what is written meanwhile overtakes the asking for a page
+    loading: float  # configuration changes as an older one is on its way
+    returning: float  # a partition comes back while what was lost with it is put on record
+    orphaning: float  # an endpoint is deleted as somebody puts something of it on record whose partition is another's
+    claiming: float  # cut off right after a claim, while other leases are older
+    unlooked: float  # somebody sends again, and nobody can look just then
 
     @classmethod
-    def drawn(cls, draw: random.Random) -> Weather:
+    def drawn(cls, draw: random.Random, more: random.Random) -> Weather:
+        """`more` draws for the scenes."""
+
         def some(value: float, chance: float = 0.5) -> float:
             return value if draw.random() < chance else 0.0
 
         quiet = draw.random() < 0.2  # nothing but targets and limits
+
+        def some_more(value: float, chance: float) -> float:
+            return value if more.random() < chance and not quiet else 0.0
+
         bad = tuple(mood for mood in MOODS if draw.random() < 0.5)
         return cls(
             failing=0.0 if quiet else some(draw.choice((0.01, 0.03, 0.1)), 0.6),
@@ -101,6 +116,13 @@ class Weather(NamedTuple):
             moods=("good", "good", *bad),
             cramped=draw.choice((0.0, 0.0, 0.3, 1.0)),
             shuffled=draw.random() < 0.7,
+            refusing=some_more(0.05, 0.3),
+            overtaken=some_more(0.02, 0.4),
+            loading=some_more(0.3, 0.4),
+            returning=some_more(1.0, 0.4),
+            orphaning=some_more(0.3, 0.4),
+            claiming=some_more(1.0, 0.4),
+            unlooked=some_more(3.0, 0.4),
         )
 
 
@@ -150,7 +172,16 @@ class Network:
         """A process asks the database. The answer may be lost; then the statement goes on, or is rolled back."""
         draw, weather = self._random, self._weather
         fate = draw.random() if self.trouble else 1.0
-        await asyncio.sleep(draw.random() * weather.latency / 2)
+        early = process.late_questions.pop(operation, 0.0)
+        if early:
+            process.disturbed()
+        await asyncio.sleep(draw.random() * weather.latency / 2 + early)
+        if operation == "journal" and self.trouble and self.refuses(now.arguments[0][0]):
+            raise StoreRejected("an answer that cannot be stored")
+        if process.unheard.get(operation, 0):
+            process.unheard[operation] -= 1
+            process.disturbed()
+            raise StoreUnavailable("no connection")
         if fate < weather.failing / 2 or process.is_cut_off(operation):
             process.disturbed()
             raise StoreUnavailable("no connection")
@@ -174,6 +205,13 @@ class Network:
             process.disturbed()
         return answer
 
+    def refuses(self, batch: JournalBatch) -> bool:
+        """Whether there is an attempt among these whose answer the store does not take."""
+        refusing = self._weather.refusing
+        return refusing > 0 and any(
+            attempt.response_body and zlib.crc32(attempt.id) % 1000 < refusing * 1000 for attempt in batch.attempts
+        )
+
     async def _serve(self, work: Callable[[], Coroutine[Any, Any, Any]], now: Statement) -> Any:
         statement.set(now)
         return await work()
@@ -194,7 +232,6 @@ class Remote:
             epochs: Mapping[int, int] = {}
             if name == "journal":
                 epochs = args[0].epochs
-                self._process.writing = args[0]
             elif name in ("renew", "release", "recover_in_flight"):
                 epochs = dict(args[1])
             elif name in ("hasten_revoked", "expire_oldest"):
@@ -207,8 +244,8 @@ class Remote:
                 self._network.changes(),
                 asyncio.get_running_loop().time(),
             )
-            if name == "covered":
-                self._process.world.looked_up(self._process)
+            if (asked := self._process.world.asked.get(name)) is not None:
+                asked(self._process, (*args, options))
             if name == "settle_late":
                 self._process.settles_late([attempt.key for attempt, _ in args[0]])
             return await self._network.ask(self._process, name, lambda: method(*args, **options), now)

@@ -59,7 +59,7 @@ def run(seed: int, tell: Callable[[str], None] | None = None) -> Verdict:
 
 def _run(seed: int, tell: Callable[[str], None] | None) -> Verdict:
     draw = random.Random(seed)
-    weather = Weather.drawn(draw)
+    weather = Weather.drawn(draw, random.Random(seed + 4))
     limits = {path: value for path, value in CRAMPED.items() if draw.random() < weather.cramped}
     alarms: list[str] = []
 
@@ -99,7 +99,13 @@ class History:
         small = self.random.random() < 0.5
         self.world = World(seed, weather, small_budget=small, slow_limits=slow)
         self.alarms = alarms
-        self.scenes = Scenes(self.world, self.random, leave=self._hand_over_of, without_session=self._without_session)
+        self.scenes = Scenes(
+            self.world,
+            self.random,
+            random.Random(seed + 5),
+            leave=self._hand_over_of,
+            without_session=self._without_session,
+        )
 
     async def told(self) -> str:
         """What is wrong; the first thing, since others follow from it."""
@@ -133,6 +139,7 @@ class History:
             # What the store did not answer to at the very end nothing brings to mind any more.
             world.network.doubt = self.random.choice((0.0, 0.5, 0.9))
             await asyncio.sleep(self.random.random() * 2.0)
+        self.scenes.over = True
         self._be_good()
         await asyncio.sleep(self.random.random() * 2.0)
         self._mend()
@@ -162,6 +169,7 @@ class History:
             self._hand_over: weather.hand_over,
             self.scenes.leave_as_it_sends: weather.leaving,
             self.scenes.flood: weather.flood,
+            self.scenes.send_again_unlooked: weather.unlooked,
             self._join: weather.join,
             self._jump: 3.0 if weather.skew else 0.0,
         }
@@ -293,6 +301,7 @@ class History:
     def _join(self) -> None:
         if len(self.world.serving()) < PROCESSES_MAX:
             self.world.disturbed = self.world.now()
+            self.scenes.joins()
             self.world.begin()
 
     def _jump(self) -> None:

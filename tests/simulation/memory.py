@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from tests.simulation.process import Process
 
+UNWRITTEN: Final = "posthouse.settle.journal.UNWRITTEN_RESULTS_MAX"
 CRAMPED: Final = {
     "posthouse.dispatch.engine.PAGED_BYTES_MAX": 20,
     "posthouse.dispatch.tail.OFFERED_EVENTS_MAX": 5,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from tests.fakes import BOOT, EPOCH, FakeTelemetry, Sent
 from tests.simulation.circuits import CIRCUITS
 from tests.simulation.faults import Remote
+from tests.simulation.memory import UNWRITTEN, limit
 from tests.simulation.scheduler import Machine, elsewhere, heard
 
 from posthouse.adapters.memory import MemoryLog, MemoryStore
@@ -113,13 +114,26 @@ class WatchedEngine(Engine):
             ours = record(delivery, attempt, owed, **more)
             if ours and attempt.outcome is AttemptOutcome.GAVE_UP:
                 process.world.checker.gives_up(process, attempt.key)
+            process.is_full()
             return ours
 
         self.journal.record = watched  # type: ignore[method-assign]
+        write = self.journal._write
+
+        async def written(batch: JournalBatch, released: Released) -> None:
+            process.writing = batch
+            await write(batch, released)
+
+        self.journal._write = written  # type: ignore[method-assign]
         send = self.lanes._send
 
         async def timed(peer: Peer, load: list[Delivery]) -> Told:
-            taken_at.set(asyncio.get_running_loop().time())
+            now = asyncio.get_running_loop().time()
+            taken_at.set(now)
+            if process.is_full() and process.full_since is not None and now > process.full_since:
+                process.world.checker.wrong(
+                    f"process {process.number} begins a request at the cap on unwritten results"
+                )
             return await send(peer, load)
 
         self.lanes._send = timed
@@ -142,6 +156,7 @@ class WatchedEngine(Engine):
         lost = [attempt.key for attempt in batch.attempts if attempt.partition not in result.held]
         self.process.world.checker.may_repeat(lost)
         self.process.writing = None
+        self.process.is_full()
         super()._written(batch, result, released)
 
 
@@ -157,6 +172,9 @@ class Process(Machine):
         self.disturbed_at = 0.0
         self.cut_off: tuple[frozenset[str], float] = (frozenset(), 0.0)  # what does not arrive, until when
         self.late_answers: dict[str, float] = {}  # so many seconds late is the next one
+        self.late_questions: dict[str, float] = {}  # so many seconds it is on its way
+        self.unheard: dict[str, int] = {}  # so many questions find no connection
+        self.full_since: float | None = None  # when the cap on unwritten results was reached
         self.writing: JournalBatch | None = None
         self.requests: Counter[EndpointId] = Counter()
         self.running: Counter[DeliveryKey] = Counter()
@@ -200,6 +218,16 @@ class Process(Machine):
         self.world.deleted_soon({endpoint_id for endpoint_id, _ in keys})
         if self.world.network.trouble and self.world.weather.failing:
             self.world.checker.may_repeat(keys)
+
+    def is_full(self) -> bool:
+        """Whether so many results are unwritten that lanes may start nothing."""
+        writing = 0 if self.writing is None else len(self.writing.attempts)
+        full = len(self.engine.journal._buffer.attempts) + writing >= limit(UNWRITTEN)
+        if not full:
+            self.full_since = None
+        elif self.full_since is None:
+            self.full_since = self.world.now()
+        return full
 
     def at_risk(self, partitions: Collection[int]) -> list[DeliveryKey]:
         """What its end would repeat: requests in flight, and results that are not written."""

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 from tests.fakes import EPOCH
@@ -93,7 +93,7 @@ class World:
         self.owed_max = OWED_CAP if self.random.random() < 0.1 else 1_000_000
         self.canary_seconds = 60.0 if slow_limits else 6.0
         self.concurrency_max = self.random.choice(CONCURRENCY_MAX)
-        self.looked_up: Callable[[Process], None] = lambda process: None  # as it is about to ask
+        self.asked: dict[str, Callable[[Process, Sequence[Any]], None]] = {}  # by statement: as it is about to ask
         self.disturbed = 0.0
         self.keys: dict[EventId, tuple[AppId | None, str]] = {}
         self.published = 0
@@ -233,7 +233,7 @@ class World:
         app_id = self.database.endpoints[endpoint_id].app_id
         what = draw.random()
         if what < 0.1:
-            self._delete(endpoint_id)
+            self.delete(endpoint_id)
         elif what < 0.25 and len(self.flows) < APPS * ENDPOINTS + PARTITIONS + 1 + NEW_ENDPOINTS_MAX:
             app_id = draw.choice(self.apps)
             self._make(app_id, 1_000 + len(self.flows), Flow.drawn(draw, draw.choice(ORDERINGS)))
@@ -242,7 +242,7 @@ class World:
                 self.filters[endpoint_id] = draw.choice(FILTERS)
             self.configure(endpoint_id, app_id, enabled=draw.random() < 0.9, paused=draw.random() < 0.4)
 
-    def _delete(self, endpoint_id: EndpointId) -> None:
+    def delete(self, endpoint_id: EndpointId) -> None:
         if len(self.deleted) < DELETED_MAX and endpoint_id not in self.deleted:
             self.deleted.add(endpoint_id)
             self.database.delete_endpoint(endpoint_id)
@@ -258,7 +258,7 @@ class World:
 
     async def _delete_in(self, seconds: float, endpoint_id: EndpointId) -> None:
         await asyncio.sleep(seconds)
-        self._delete(endpoint_id)
+        self.delete(endpoint_id)
 
     def grant(self, app_id: AppId) -> None:
         """An app may have something of what is published for the platform, perhaps for a while."""
@@ -383,8 +383,10 @@ class World:
         """As the API does: a row for something that was settled, below the cursor."""
         settled = [k for k in self.checker.confirmed if k[0] not in self.deleted and k[1] in self.database.positions]
         if settled:
-            endpoint_id, event_id = self.random.choice(settled)
-            self.operate("resend", lambda: self._resend(endpoint_id, event_id))
+            self.resend_of(*self.random.choice(settled))
+
+    def resend_of(self, endpoint_id: EndpointId, event_id: EventId) -> None:
+        self.operate("resend", lambda: self._resend(endpoint_id, event_id))
 
     async def _resend(self, endpoint_id: EndpointId, event_id: EventId) -> None:
         home = self.database.apps[self.database.endpoints[endpoint_id].app_id].partition

@@ -191,8 +191,8 @@ class Store(Protocol):
         ...
 
     async def last_sent(self, partition: int, endpoint_id: EndpointId) -> float | None:
-        """When (unix seconds) the last attempt of the endpoint began that is on record; None: none is. Infinity where a request
-        of a former owner may still be under way."""
+        """When (unix seconds) an attempt of the endpoint that is on record last began, whichever ended last; None: none is.
+        Infinity where a request of a former owner may still be under way."""
         ...
 
     async def owed_lines(self, partition: int, endpoint_id: EndpointId, *, limit: int) -> list[int]:

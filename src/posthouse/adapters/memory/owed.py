@@ -115,7 +115,7 @@ class MemoryOwed:
         ):
             return math.inf
         made = [a for a in self._database.attempts.values() if (a.partition, a.endpoint_id) == (partition, endpoint_id)]
-        return max(made, key=lambda attempt: attempt.id).started_at if made else None
+        return max([attempt.started_at for attempt in made], default=None)
 
     async def owed_lines(self, partition: int, endpoint_id: EndpointId, *, limit: int) -> list[int]:
         await self._database.reading("owed_lines")

@@ -192,10 +192,16 @@ SELECT d.partition, d.endpoint_id, count(*) AS rows FROM delivery d WHERE d.part
  GROUP BY d.partition, d.endpoint_id
 
 -- name: last_sent
--- The id of a late answer tells when it was written beside another, not when its request began.
+-- An attempt's id is of when it ended, or (a late answer) of another's: which began last is not always the one that ended
+-- last. It ended after that one began.
+WITH ended AS (
+    SELECT a.started_at FROM attempt a WHERE a.partition = $1 AND a.endpoint_id = $2 ORDER BY a.id DESC LIMIT 1
+)
 SELECT EXISTS (SELECT 1 FROM delivery d WHERE d.partition = $1 AND d.endpoint_id = $2 AND d.reason = 'in_flight') AS running,
-       (SELECT extract(epoch FROM a.started_at)::float8 FROM attempt a
-         WHERE a.partition = $1 AND a.endpoint_id = $2 ORDER BY a.id DESC LIMIT 1) AS last
+       (SELECT extract(epoch FROM max(a.started_at))::float8 FROM attempt a
+         WHERE a.partition = $1 AND a.endpoint_id = $2
+           AND a.id >= (SELECT rpad(lpad(to_hex(floor(extract(epoch FROM e.started_at) * 1000)::bigint), 12, '0'), 32, '0')::uuid
+                          FROM ended e)) AS last
 
 -- name: owed_lines
 -- The ordered lines of an endpoint that have rows: a loose index scan.
