@@ -11,18 +11,22 @@ from enum import StrEnum
 
 import msgspec
 
+from posthouse.domain.acknowledgement import Ack
 from posthouse.domain.authentication import Auth
 from posthouse.domain.circuit import HEALTHY, Health
 from posthouse.domain.egress import Tls
 from posthouse.domain.encryption import Encryption
+from posthouse.domain.filters import Filters, OnFilterError
 from posthouse.domain.formats import AnyFormat, Compression, Method
 from posthouse.domain.grant import NO_SHRINKAGE, Shrinkage
 from posthouse.domain.ids import AppId, EndpointId
 from posthouse.domain.limits import LANE_CONCURRENCY
 from posthouse.domain.named_keys import NO_KEYS, NamedKeys
+from posthouse.domain.reaction import AnyRule
 from posthouse.domain.redaction import RedactAnswer
 from posthouse.domain.retry import Retry, RetrySettings
 from posthouse.domain.signing import Signer
+from posthouse.domain.transformation import DynamicUrl, Transform
 
 
 class Timeouts(msgspec.Struct, frozen=True, gc=False):
@@ -141,6 +145,14 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     proxy_key: str = ""  # the key with `user:password` for it; empty: the operator's
     source_address: str = ""
     redact_answer: RedactAnswer | None = None
+    filter: str = ""  # an expression
+    filters: Filters = ()
+    on_filter_error: OnFilterError = OnFilterError.DELIVER
+    dynamic_url: DynamicUrl | None = None
+    transform: Transform | None = None
+    ack: Ack | None = None  # None: any 2xx confirms
+    on_response: tuple[AnyRule, ...] = ()
+    by_app: tuple[str, ...] = ()  # those of these fields that a key of the app wrote
     secrets: tuple[Secret, ...] = ()  # newest first; each one signs
     keys: NamedKeys = NO_KEYS  # the live texts of each, newest first; one that does not open is not there
     health: Health = HEALTHY  # as it was stored
@@ -162,6 +174,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
             and self.compress is None
             and not self.pinned_schemas
             and not self.query
+            and self.transform is None
+            and self.dynamic_url is None
             and not any("{" in value or "}" in value for _, value in self.headers)
         )
 
@@ -198,6 +212,14 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     proxy_key: str = ""
     source_address: str = ""
     redact_answer: RedactAnswer | None = None
+    filter: str = ""  # an expression
+    filters: Filters = ()
+    on_filter_error: OnFilterError = OnFilterError.DELIVER
+    dynamic_url: DynamicUrl | None = None
+    transform: Transform | None = None
+    ack: Ack | None = None  # None: any 2xx confirms
+    on_response: tuple[AnyRule, ...] = ()
+    by_app: tuple[str, ...] = ()  # those of these fields that a key of the app wrote
 
     def endpoint(
         self,
@@ -250,6 +272,14 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
             proxy_key=self.proxy_key,
             source_address=self.source_address,
             redact_answer=self.redact_answer,
+            filter=self.filter,
+            filters=self.filters,
+            on_filter_error=self.on_filter_error,
+            dynamic_url=self.dynamic_url,
+            transform=self.transform,
+            ack=self.ack,
+            on_response=self.on_response,
+            by_app=self.by_app,
             secrets=secrets,
             keys=keys,
             health=health,

@@ -231,6 +231,11 @@ REQUEST_HEAD_BYTES_MAX: Final = 16 * 1024  # of a request that is put together f
 COMPRESSED_BYTES_MIN: Final = 1_024  # a smaller body is not worth it
 MAX_AGE_SECONDS_MAX: Final = 365 * 86_400.0
 
+# Expressions, and what is configured with them
+EXPRESSION_LENGTH_MAX: Final = 2_048
+FILTERS_MAX: Final = 32  # dialects of one endpoint, at the top
+RESPONSE_RULES_MAX: Final = 16  # of one endpoint
+
 KEY_LENGTH_MIN: Final = 16
 KEY_LENGTH_MAX: Final = 256
 KEYS_CACHED_MAX: Final = 10_000

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from posthouse.domain.acknowledgement import Ack
 from posthouse.domain.authentication import Auth, OAuth2Auth
 from posthouse.domain.egress import Tls
 from posthouse.domain.encryption import Encryption
@@ -25,6 +26,7 @@ from posthouse.domain.endpoint import (
 )
 from posthouse.domain.errors import Invalid
 from posthouse.domain.exchange import Target
+from posthouse.domain.filters import Filters, OnFilterError
 from posthouse.domain.formats import AnyFormat, Compression, Method
 from posthouse.domain.ids import ENDPOINT
 from posthouse.domain.limits import (
@@ -37,10 +39,12 @@ from posthouse.domain.limits import (
     TEXT_LENGTH_MAX,
     TIMEOUT_SECONDS_MAX,
 )
+from posthouse.domain.reaction import AnyRule
 from posthouse.domain.redaction import RedactAnswer, check_redact_answer
 from posthouse.domain.retry import ATTEMPTS_MAX, RetrySettings
 from posthouse.domain.routing import is_pattern
 from posthouse.domain.signing import Signer
+from posthouse.domain.transformation import DynamicUrl, Transform
 from posthouse.manage.access import check_metadata, check_uid
 from posthouse.manage.flow_check import (
     check_batch,
@@ -97,6 +101,13 @@ class EndpointChange(msgspec.Struct, frozen=True, kw_only=True):
     proxy_key: str | UnsetType | None = UNSET
     source_address: str | UnsetType | None = UNSET
     redact_answer: RedactAnswer | UnsetType | None = UNSET
+    filter: str | UnsetType | None = UNSET
+    filters: Filters | UnsetType | None = UNSET
+    on_filter_error: OnFilterError | UnsetType | None = UNSET
+    dynamic_url: DynamicUrl | UnsetType | None = UNSET
+    transform: Transform | UnsetType | None = UNSET
+    ack: Ack | UnsetType | None = UNSET
+    on_response: tuple[AnyRule, ...] | UnsetType | None = UNSET
 
     def given(self) -> dict[str, Any]:
         """What is set."""

@@ -32,6 +32,7 @@ from posthouse.manage.access import (
 from posthouse.manage.endpoint_change import EndpointChange, NewTarget, changed, check_change
 from posthouse.manage.key_change import keys_given
 from posthouse.manage.pins import check_pinnable
+from posthouse.manage.rules_check import written_by
 from posthouse.manage.speaking import check_egress
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import App, ChangeKeys, Directory, EndpointRevision, StoredEndpoint, StoredSecret
@@ -307,7 +308,7 @@ class Endpoints:
         """Raises Invalid."""
         new = changed(old, change, now=now)
         check_egress(old.config, new.config, principal, self._egress)
-        return new
+        return msgspec.structs.replace(new, config=written_by(principal, old.config, new.config))
 
     async def _find(self, principal: Principal, app: str, reference: str) -> tuple[App, StoredEndpoint]:
         owner = await find_app(self._directory, principal, app)

@@ -7,12 +7,13 @@ from typing import Annotated, Any, Final
 import msgspec
 from pydantic import Field
 
-from posthouse.api.models import connection, flow, speech
+from posthouse.api.models import connection, flow, rules, speech
 from posthouse.api.models.common import Answer, Body, Metadata, Time, Uid, optional_time, time_of
 from posthouse.api.models.connection import ConnectionAnswer, ConnectionFields, connection_fields
 from posthouse.api.models.endpoint_key import GivenKeys
 from posthouse.api.models.flow import CircuitAnswer, FlowAnswer, FlowFields, TargetUrl, flow_fields
 from posthouse.api.models.redaction import RedactAnswerAnswer, RedactAnswerBody
+from posthouse.api.models.rules import RuleAnswer, RuleFields, rule_fields
 from posthouse.api.models.secret import GivenSecret, public_key, secret_text
 from posthouse.api.models.speech import SpeechAnswer, SpeechFields, speech_fields
 from posthouse.domain.endpoint import EndpointConfig, Secret, Timeouts
@@ -133,7 +134,9 @@ class BasicFields(Body):
     ] = None
 
 
-class EndpointFields(SpeechFields, ConnectionFields, FlowFields, BasicFields):  # the fields of the last base come first
+class EndpointFields(
+    RuleFields, SpeechFields, ConnectionFields, FlowFields, BasicFields
+):  # the fields of the last base come first
     """What an endpoint and a change of one have in common."""
 
     def change(self) -> EndpointChange:
@@ -155,6 +158,7 @@ _DOMAIN: Final[dict[str, Any]] = {
     **flow.DOMAIN,
     **connection.DOMAIN,
     **speech.DOMAIN,
+    **rules.DOMAIN,
 }
 
 
@@ -243,7 +247,7 @@ class BasicAnswer(Answer):
     redact_answer: RedactAnswerAnswer | None
 
 
-class EndpointAnswer(SpeechAnswer, ConnectionAnswer, FlowAnswer, BasicAnswer):
+class EndpointAnswer(RuleAnswer, SpeechAnswer, ConnectionAnswer, FlowAnswer, BasicAnswer):
     """An endpoint: a target URL, with all that describes how to speak to it."""
 
     keys: Annotated[list[str], Field(description="The names of its named keys.")]
@@ -281,7 +285,7 @@ class BasicConfigAnswer(Answer):
     redact_answer: RedactAnswerAnswer | None
 
 
-class ConfigAnswer(SpeechAnswer, ConnectionAnswer, FlowAnswer, BasicConfigAnswer):
+class ConfigAnswer(RuleAnswer, SpeechAnswer, ConnectionAnswer, FlowAnswer, BasicConfigAnswer):
     """What requests are made with."""
 
 
@@ -382,4 +386,5 @@ def _config_fields(config: EndpointConfig) -> dict[str, Any]:
         **flow_fields(config),
         **connection_fields(config),
         **speech_fields(config),
+        **rule_fields(config),
     }

@@ -1,0 +1,33 @@
+"""Whether what an endpoint computes may be stored: its filters, transformation, and what its answers mean."""
+
+from __future__ import annotations
+
+import msgspec
+
+from posthouse.domain.access import Principal
+from posthouse.domain.endpoint import EndpointConfig
+from posthouse.domain.rules import RULE_FIELDS, expressions_in
+from posthouse.ports.expressions import Expressions
+
+
+def written_by(principal: Principal, old: EndpointConfig, new: EndpointConfig) -> EndpointConfig:
+    """The new configuration, which says of each of these fields whether a key of the app wrote it. What stays as it was stays
+    whose it was."""
+    by_app = tuple(
+        [
+            name
+            for name in RULE_FIELDS
+            if getattr(new, name)
+            and (not principal.admin if getattr(new, name) != getattr(old, name) else name in old.by_app)
+        ]
+    )
+    return new if by_app == new.by_app else msgspec.structs.replace(new, by_app=by_app)
+
+
+def check_rules(old: EndpointConfig, new: EndpointConfig, expressions: Expressions) -> None:
+    """What is new in a configuration. What stays is not judged again. Raises Invalid with the path of what is wrong."""
+    fields = {name for name in RULE_FIELDS if getattr(new, name) != getattr(old, name)}
+    if fields:
+        for path, expression in expressions_in(new):
+            if path.partition(".")[0].partition("[")[0] in fields:
+                expressions.check(expression, path=path)

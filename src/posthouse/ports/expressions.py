@@ -1,0 +1,27 @@
+"""Expressions: checked as they are written, evaluated within limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from posthouse.domain.expression import Expression, Facts, Outcome
+
+
+class Expressions(Protocol):
+    def check(self, expression: Expression, *, path: str) -> None:
+        """Whether it may be stored.
+
+        Raises Invalid with `path` and the position in the text: a syntax error, an unknown variable, a type that cannot be
+        what its use asks for, or one of the static limits.
+        """
+        ...
+
+    def at_once(self, expressions: Sequence[Expression], facts: Facts) -> list[Outcome] | None:
+        """Evaluate all of them now, one outcome each, in order, without waiting and within a few milliseconds. None where that
+        is not certain: an app wrote one of them, one needs more than that, or the facts are large. Then `evaluate` them."""
+        ...
+
+    async def evaluate(self, expressions: Sequence[Expression], facts: Facts) -> list[Outcome]:
+        """One outcome each, in order; in a limited process where need be. What cannot be evaluated is `Failed`."""
+        ...
