@@ -235,6 +235,14 @@ MAX_AGE_SECONDS_MAX: Final = 365 * 86_400.0
 EXPRESSION_LENGTH_MAX: Final = 2_048
 FILTERS_MAX: Final = 32  # dialects of one endpoint, at the top
 RESPONSE_RULES_MAX: Final = 16  # of one endpoint
+TRANSFORM_BYTES_MAX: Final = 256 * 1024  # of the data that a transformation makes, or as many as the event's own
+TRANSFORM_HEADERS_MAX: Final = 16  # that a transformation adds
+TRANSFORM_QUERY_MAX: Final = 16  # parameters that a transformation adds
+TRANSFORM_SCHEMA_BYTES_MAX: Final = 16 * 1024
+TRANSFORM_SCHEMA_STEPS_MAX: Final = 1_000  # keywords and values of such a schema, references followed
+TRANSFORM_SCHEMA_WORK_MAX: Final = 4_000_000  # those times the bytes of the data that it judges
+DYNAMIC_HOSTS_MAX: Final = 32  # of a URL that depends on the event
+DYNAMIC_URLS_MAX: Final = 32  # that an expression chooses among
 
 KEY_LENGTH_MIN: Final = 16
 KEY_LENGTH_MAX: Final = 256

@@ -34,6 +34,7 @@ from posthouse.manage.key_change import keys_given
 from posthouse.manage.pins import check_pinnable
 from posthouse.manage.rules_check import written_by
 from posthouse.manage.speaking import check_egress
+from posthouse.manage.transform_check import dynamic_urls
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import App, ChangeKeys, Directory, EndpointRevision, StoredEndpoint, StoredSecret
 from posthouse_sdk.errors import SecretError
@@ -343,7 +344,8 @@ class Endpoints:
 
 def _known(config: EndpointConfig) -> list[str]:
     """The URLs that were judged as they were set."""
-    return [*urls_of(config), *([config.auth.token_url] if isinstance(config.auth, OAuth2Auth) else [])]
+    token_urls = [config.auth.token_url] if isinstance(config.auth, OAuth2Auth) else []
+    return [*urls_of(config), *dynamic_urls(config), *token_urls]
 
 
 def _named(keys: Mapping[str, str] | None) -> dict[str, Any]:
