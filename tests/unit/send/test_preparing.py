@@ -65,7 +65,8 @@ async def test_all_expressions_of_an_event_are_evaluated_together() -> None:
     expressions = ScriptedExpressions(EXPRESSIONS, waits=True)
     world = Desk(expressions=expressions)
     endpoint = speaking(
-        transform=Transform(data="made", headers={"X-Shop": "shop"}), dynamic_url=DynamicUrl(choose="where", among=AMONG)
+        transform=Transform(data="made", headers={"X-Shop": "shop"}),
+        dynamic_url=DynamicUrl(choose="where", among=AMONG),
     )
     await world.sender.attempt(Peer(endpoint), [delivery(world, payload={"n": 1, "to": "b"})])
     assert [sorted(call) for call in expressions.calls] == [["made", "shop", "where"]]

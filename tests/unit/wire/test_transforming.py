@@ -70,7 +70,10 @@ def test_the_data_themselves_are_sent_as_they_came() -> None:
         (({}, Failed(FailedBecause.WRONG_TYPE, "a map"), ""), "transform_failed: transform.headers.X-A: a map"),
         (({}, "", Failed(FailedBecause.TOO_LONG, "late")), "transform_failed: transform.query.q: late"),
         ((math.nan, "", ""), "transform_failed: transform.data: it came to something that JSON cannot hold"),
-        (([None, {"x": math.inf}], "", ""), "transform_failed: transform.data: it came to something that JSON cannot hold"),
+        (
+            ([None, {"x": math.inf}], "", ""),
+            "transform_failed: transform.data: it came to something that JSON cannot hold",
+        ),
         ((object(), "", ""), "transform_failed: transform.data: it came to something that JSON cannot hold"),
         (({}, math.nan, ""), "transform_failed: transform.headers.X-A: it came to something that JSON cannot hold"),
         (({}, "", "x" * 1_025), "transform_failed: transform.query.q: it came to 1025 characters, more than 1024"),
@@ -90,7 +93,9 @@ def test_what_could_not_be_evaluated_is_no_failure_of_the_event() -> None:
         values: list[Any] = ["x", Failed(FailedBecause.UNAVAILABLE, "it rests")][dynamic is not None :]
         values += [Failed(FailedBecause.UNAVAILABLE, "it rests")] if dynamic is not None else []
         with pytest.raises(NotEvaluated, match="it rests"):
-            applied(*values, transform=Transform(headers={"A": "a"} | ({} if dynamic else {"B": "b"})), dynamic_url=dynamic)
+            applied(
+                *values, transform=Transform(headers={"A": "a"} | ({} if dynamic else {"B": "b"})), dynamic_url=dynamic
+            )
 
 
 def test_the_new_data_may_be_as_large_as_the_old_ones() -> None:
@@ -102,7 +107,11 @@ def test_the_new_data_may_be_as_large_as_the_old_ones() -> None:
 
 
 def test_the_new_data_satisfy_the_schema() -> None:
-    schema = {"type": "object", "required": ["id"], "properties": {"id": {"type": "integer"}, "in": {"items": {"pattern": "^a"}}}}
+    schema = {
+        "type": "object",
+        "required": ["id"],
+        "properties": {"id": {"type": "integer"}, "in": {"items": {"pattern": "^a"}}},
+    }
     transform = Transform(data="d", schema=schema)
     assert sent({"id": 1}, transform=transform)
     for made, words in (
@@ -133,7 +142,10 @@ def many(count: int) -> dict[str, Any]:
         {"$ref": "https://example.com/schema"},
         {"$ref": "#/$defs/none"},
         {"$defs": {"a": {"properties": {"b": {"$ref": "#/$defs/a"}}}}, "$ref": "#/$defs/a"},
-        {"$defs": {str(n): {"allOf": [{"$ref": f"#/$defs/{n + 1}"}] * 2} for n in range(40)} | {"40": {}}, "$ref": "#/$defs/0"},
+        {
+            "$defs": {str(n): {"allOf": [{"$ref": f"#/$defs/{n + 1}"}] * 2} for n in range(40)} | {"40": {}},
+            "$ref": "#/$defs/0",
+        },
         {"unevaluatedProperties": False},
         {"properties": {"a": {"$id": "other"}}},
         {"$dynamicRef": "#x"},
@@ -151,7 +163,8 @@ def test_schemas_that_are_none_or_could_cost_too_much(schema: dict[str, Any]) ->
 
 def test_a_schema_may_refer_to_itself_where_that_ends() -> None:
     schema = DataSchema(
-        {"$id": "https://example.com/s", "$defs": {"a/b": {"type": "integer"}}, "items": {"$ref": "#/$defs/a~1b"}}, path=""
+        {"$id": "https://example.com/s", "$defs": {"a/b": {"type": "integer"}}, "items": {"$ref": "#/$defs/a~1b"}},
+        path="",
     )
     assert schema.fault_of([1, 2], 5) is None
     assert schema.fault_of([1, "x"], 7) == 'data[1]: the value is not of type "integer"'

@@ -33,9 +33,7 @@ def test_each_value_is_written_for_its_place() -> None:
         "*.example.com",
     )
     url, target = made.fill(event)
-    assert url == (
-        "https://eu-1.example.com/s/a%2Fb%20c/7?k=k%26x%3D1&t=order.created&i=" + format_id(EVENT, event.id)
-    )
+    assert url == ("https://eu-1.example.com/s/a%2Fb%20c/7?k=k%26x%3D1&t=order.created&i=" + format_id(EVENT, event.id))
     assert (target.host, target.port, target.scheme) == ("eu-1.example.com", 443, "https")
 
 
@@ -82,7 +80,23 @@ def test_what_it_says_tells_no_value() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["evil.test", "example.com", "evil.test/x", "a@b", "a:80", "a..b", "-", "-a", ".a", "a.", "", "1.2.3.4", "a#b", "ä", "a b"],
+    [
+        "evil.test",
+        "example.com",
+        "evil.test/x",
+        "a@b",
+        "a:80",
+        "a..b",
+        "-",
+        "-a",
+        ".a",
+        "a.",
+        "",
+        "1.2.3.4",
+        "a#b",
+        "ä",
+        "a b",
+    ],
 )
 def test_a_host_that_was_not_declared_is_none(value: str) -> None:
     with pytest.raises(NoUrl):
@@ -141,7 +155,9 @@ def test_what_of_a_host_is_sure_can_be_judged_beforehand() -> None:
 HOSTILE = st.one_of(
     st.text(max_size=12),
     st.text(alphabet="./\\@:#?%&=\r\n\t \0[]{}x0", max_size=12),
-    st.sampled_from(["..", "%2e%2e", "evil.test", "evil.test/", "a.example.com.evil.test", "x@evil.test", "x:1", "\r\nX: 1"]),
+    st.sampled_from(
+        ["..", "%2e%2e", "evil.test", "evil.test/", "a.example.com.evil.test", "x@evil.test", "x:1", "\r\nX: 1"]
+    ),
 )
 
 
