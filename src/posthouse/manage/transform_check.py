@@ -56,10 +56,10 @@ def dynamic_targets(url: DynamicUrl) -> list[tuple[str, str, Target]]:
         template = UrlTemplate(url.template, url.hosts, path="dynamic_url")
         if template.host is not None:
             return [("dynamic_url.template", url.template, template.sample)]
-        exact = [(index, host) for index, host in enumerate(url.hosts) if not host.startswith("*")]
         return [
-            (f"dynamic_url.hosts[{index}]", host, msgspec.structs.replace(template.sample, host=host))
-            for index, host in exact
+            (f"dynamic_url.hosts[{index}]", url.hosts[index], msgspec.structs.replace(template.sample, host=host))
+            for index, host in enumerate(template.hosts)
+            if not host.startswith(".")
         ]
     if url.hosts:
         raise Invalid("these are for a template; choose has URLs that it chooses among", path="dynamic_url.hosts")

@@ -47,20 +47,20 @@ class _Place(Enum):
 
 class UrlTemplate:
     """A compiled template. `host` is where it always leads, None where that depends on the event. `sample` is a URL that it may
-    make, taken apart.
+    make, taken apart. `hosts` are those declared, in lower case; one that begins with a dot is all that end so.
 
     Raises Invalid, with a path from `path` on: for a name that there is not, a value where none may stand, and a host that
     depends on the event without `hosts` that it must be one of.
     """
 
-    __slots__ = ("_hosts", "_parts", "_port", "_scheme", "host", "sample")
+    __slots__ = ("_parts", "_port", "_scheme", "host", "hosts", "sample")
 
     def __init__(self, text: str, hosts: Sequence[str], *, path: str) -> None:
         at = f"{path}.template"
         if len(text) > URL_LENGTH_MAX:
             raise Invalid(f"the URL is longer than {URL_LENGTH_MAX} characters", path=at)
         self._parts: Final = _parts(text, at)
-        self._hosts: Final = _hosts(hosts, f"{path}.hosts")
+        self.hosts: Final = _hosts(hosts, f"{path}.hosts")
         depends = any(place is _Place.HOST for place, _ in self._parts)
         try:
             target = parse_target("".join([_SAMPLE if place else part for place, part in self._parts]))
@@ -72,9 +72,9 @@ class UrlTemplate:
         self.host: Final = None if depends else target.host
         if _has_dots(target):
             raise Invalid("the URL has a segment . or .. in its path, which leads elsewhere", path=at)
-        if depends and not self._hosts:
+        if depends and not self.hosts:
             raise Invalid("its host depends on the event: say which hosts it may be", path=f"{path}.hosts")
-        if not depends and self._hosts and not self._declared(target.host):
+        if not depends and self.hosts and not self._declared(target.host):
             raise Invalid("its host is none of hosts", path=at)
 
     def fill(self, event: Event) -> tuple[str, Target]:
@@ -89,14 +89,14 @@ class UrlTemplate:
             raise NoUrl(str(error)) from None
         if (target.scheme, target.port) != (self._scheme, self._port):  # pragma: no cover - no value can hold : or /
             raise NoUrl("the URL has another scheme or port than its template")
-        if self._hosts and not self._declared(target.host):
+        if self.hosts and not self._declared(target.host):
             raise NoUrl("the URL has a host that is none of those declared")
         if _has_dots(target):
             raise NoUrl("the URL has a segment . or .. in its path, which leads elsewhere")
         return url, target
 
     def _declared(self, host: str) -> bool:
-        return any(host.endswith(each) if each[0] == "." else host == each for each in self._hosts)
+        return any(host.endswith(each) if each[0] == "." else host == each for each in self.hosts)
 
 
 def _has_dots(target: Target) -> bool:
