@@ -21,7 +21,7 @@ class _Entry:
     def __init__(self, event: Event, remaining: int) -> None:
         self.seq = event.seq
         self.created_at = event.created_at
-        self.bytes = len(event.payload)
+        self.bytes = len(event.payload) if event.attributes is None else event.size
         self.remaining = remaining
 
 
