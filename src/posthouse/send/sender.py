@@ -60,6 +60,8 @@ CANCELLED: Final = "cancelled"
 REVOKED: Final = "revoked"
 BEHIND: Final = "behind"
 REFUSED: Final = "refused"
+FILTERED: Final = "filtered"
+FILTER_FAILED: Final = "filter_failed"
 UNAUTHORIZED: Final = 401
 TOTAL_SECONDS_MIN: Final = 0.001  # that are left to a request after its token
 
@@ -373,9 +375,9 @@ class Sender:
         """Settle a row that can never be sent: its event was dropped (then it has no app on record), or its endpoint."""
         self.give_up(*left_over(owed, event, endpoint, epoch=epoch), reason)
 
-    def give_up(self, delivery: Delivery, endpoint: Endpoint, reason: str) -> None:
-        """Settle a delivery without a request: expired, cancelled, …"""
-        attempt = self._recorded(delivery, endpoint, AttemptOutcome.GAVE_UP, reason, None)
+    def give_up(self, delivery: Delivery, endpoint: Endpoint, reason: str, words: str | None = None) -> None:
+        """Settle a delivery without a request: expired, cancelled, …; `words` say more than the reason."""
+        attempt = self._recorded(delivery, endpoint, AttemptOutcome.GAVE_UP, reason, None, words)
         self._journal.record(delivery, attempt, None)
         self._telemetry.attempt(AttemptOutcome.GAVE_UP.value, reason, delivery.kind.value, 0.0)
 
