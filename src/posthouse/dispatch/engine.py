@@ -110,6 +110,7 @@ class Engine:
             owner=owner,
             disabled=lambda peer: self.lanes.disable(peer.endpoint.id),
             may_write=lambda: self.ownership.valid,
+            expressions=expressions,
         )
         self.facts = LaneFacts(
             store,

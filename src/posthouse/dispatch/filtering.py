@@ -151,12 +151,14 @@ class Filtering:
         decided = Decided([], [], [])
         apps: list[tuple[Router, Sequence[Entry]]] = []
         for router in routers:
-            entries = router.entries(event.type, event.channels)
-            apps.append((router, entries if recorded is None else [e for e in entries if not recorded(e[0])]))
+            all_entries = router.entries(event.type, event.channels)
+            unrecorded = all_entries if recorded is None else [e for e in all_entries if not recorded(e[0])]
+            apps.append((router, unrecorded))
         verdicts = self._at_once(event, [entries for router, entries in apps if router.filtered])
         waiting: _Waiting | None = None
         for router, entries in apps:
-            known, later = entries, []
+            known: Sequence[Entry] = entries
+            later: list[Entry] = []
             if router.filtered:
                 known = [entry for entry in entries if entry[1] is None or entry[1] in verdicts]
                 later = [entry for entry in entries if entry[1] is not None and entry[1] not in verdicts]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import structlog
@@ -37,13 +37,18 @@ from posthouse.domain.endpoint import Endpoint, OnExhausted
 from posthouse.domain.errors import NotOwner, PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Fault, Request, Result
+from posthouse.domain.expression import Failed
+from posthouse.domain.filters import OnFilterError
 from posthouse.domain.ids import AttemptId
+from posthouse.domain.matching import has_filters
 from posthouse.domain.order import UNORDERED
 from posthouse.ports.clock import Clock
+from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
 from posthouse.ports.store import LateResult, Store
 from posthouse.ports.telemetry import Telemetry
 from posthouse.ports.transport import Transport
 from posthouse.send.aftermath import follow
+from posthouse.send.filters import passes
 from posthouse.send.owing import expiry, outcome_of, owed_after, owed_row
 from posthouse.send.peer import Peer
 from posthouse.send.record import Made, attempt_of, left_over
@@ -77,6 +82,13 @@ class Told(msgspec.Struct, gc=False):
     adopted: Sequence[Delivery] = ()
 
 
+class Over(NamedTuple):
+    """Why a delivery is given up without a request."""
+
+    reason: str
+    words: str | None = None
+
+
 # Looked up once: a member of an enumeration is found by Python code (in 3.11).
 _SETTLED: Final = Fate.SETTLED
 _OWED: Final = Fate.OWED
@@ -98,6 +110,7 @@ class Sender:
         owner: bytes,
         disabled: Callable[[Peer], None],
         may_write: Callable[[], bool] = lambda: True,
+        expressions: Expressions = NO_EXPRESSIONS,
     ) -> None:
         self._transport = transport
         self._journal = journal
@@ -107,6 +120,7 @@ class Sender:
         self._owner = owner
         self._disabled = disabled
         self._may_write = may_write
+        self._expressions = expressions
         self.tokens = Tokens(transport, clock)
 
     async def attempt(self, peer: Peer, load: Sequence[Delivery]) -> Told:
@@ -116,12 +130,17 @@ class Sender:
         now = self._clock.now()
         if len(load) == 1:
             event = load[0].event
-            if event.app_id is not None and event.expires_at is None and endpoint.max_age is None:
+            if (
+                event.app_id is not None
+                and event.expires_at is None
+                and endpoint.max_age is None
+                and not load[0].replayed
+            ):
                 over = None  # nearly all: nothing to look at, and so nothing to wait for
             else:
                 over = await self._over(load[0], endpoint, now)
             if over is not None:
-                self.give_up(load[0], endpoint, over)
+                self.give_up(load[0], endpoint, *over)
                 return Told((_SETTLED,))
         else:
             reasons = [await self._over(delivery, endpoint, now) for delivery in load]
@@ -129,7 +148,7 @@ class Sender:
                 fates = []
                 for delivery, over in zip(load, reasons, strict=True):
                     if over is not None:
-                        self.give_up(delivery, endpoint, over)
+                        self.give_up(delivery, endpoint, *over)
                     goes_on = over is None and self._journal.owns(delivery)
                     fates.append(Fate.AGAIN if goes_on else Fate.SETTLED)
                 return Told(fates)
@@ -348,15 +367,31 @@ class Sender:
         if attempt.reason == CONFIRMED:
             self._telemetry.delivered_after(now - delivery.event.created_at)
 
-    async def _over(self, delivery: Delivery, endpoint: Endpoint, now: float) -> str | None:
+    async def _over(self, delivery: Delivery, endpoint: Endpoint, now: float) -> Over | None:
         """Why it is not sent any more. Raises StoreUnavailable, NotOwner."""
         event = delivery.event
         if delivery.kind is DeliveryClass.LIVE:
             expires_at = expiry(event, endpoint)
             if expires_at is not None and expires_at <= now:
-                return EXPIRED
+                return Over(EXPIRED)
         if event.app_id is None and not await self._permitted(delivery, endpoint, now):
-            return REVOKED
+            return Over(REVOKED)
+        return await self._filtered(delivery, endpoint) if delivery.replayed else None
+
+    async def _filtered(self, delivery: Delivery, endpoint: Endpoint) -> Over | None:
+        """Why what a replay asks for is not sent, by the endpoint's filters as they are now: it may be an event that they never
+        let pass. Raises NotOwner where it took so long to find out that the partition may be another's."""
+        if not has_filters(endpoint):
+            return None
+        verdict = await passes(self._expressions, endpoint, delivery.event)
+        if not (self._may_write() and self._journal.owns(delivery)):
+            raise NotOwner("the partition was lost while it was looked up whether an event passes a filter")
+        if isinstance(verdict, Failed):
+            if endpoint.on_filter_error is OnFilterError.SKIP:
+                return Over(FILTER_FAILED, verdict.told)
+        elif not verdict:
+            return Over(FILTERED)
+        delivery.replayed = False
         return None
 
     async def _permitted(self, delivery: Delivery, endpoint: Endpoint, now: float) -> bool:

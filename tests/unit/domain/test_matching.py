@@ -55,7 +55,7 @@ def attributes_of(event: Event) -> dict[str, str]:
     found |= {n: v for n, v in (("subject", event.subject), ("source", event.source), ("key", event.key)) if v}
     if event.key:
         found["partitionkey"] = event.key
-    return msgspec.json.decode(event.attributes or b"{}") | found
+    return msgspec.json.decode(event.attributes or b"{}", type=dict[str, str]) | found
 
 
 def plainly(dialect: Dialect, has: dict[str, str]) -> bool:
