@@ -236,7 +236,7 @@ class Filtering:
         log.warning(
             "filter.failed",
             endpoint=format_id(ENDPOINT, endpoint.id),
-            event=format_id(EVENT, event.id),
+            event_id=format_id(EVENT, event.id),
             because=failed.because.value,
             detail=failed.detail,
             default=endpoint.on_filter_error.value,
