@@ -76,5 +76,10 @@ class Failed(msgspec.Struct, frozen=True, gc=False):
     because: FailedBecause
     detail: str
 
+    @property
+    def told(self) -> str:
+        """Both, in one line."""
+        return f"{self.because.value}: {self.detail}"
+
 
 Outcome = Value | Failed

@@ -234,6 +234,16 @@ MAX_AGE_SECONDS_MAX: Final = 365 * 86_400.0
 # Expressions, and what is configured with them
 EXPRESSION_LENGTH_MAX: Final = 2_048
 FILTERS_MAX: Final = 32  # dialects of one endpoint, at the top
+FILTER_DIALECTS_MAX: Final = 64  # of one endpoint, counting those inside others
+FILTER_DEPTH_MAX: Final = 8
+FILTER_ATTRIBUTES_MAX: Final = 16  # of one exact, prefix or suffix
+FILTERING_SECONDS_MAX: Final = 2.0  # that an event waits for its filters, as long as a delivery may be in its lane
+FILTERING_AT_ONCE_MAX: Final = 16  # apps whose filters are being evaluated, in one process; others wait for their turn
+FILTERING_EVENTS_MAX: Final = 2_000  # that wait for their filters in one process: a quarter of what may be outstanding
+FILTERING_BYTES_MAX: Final = 16 * 1024 * 1024
+FILTERING_TURNS_MAX: Final = 16_000  # of all their apps together: an event of the platform waits for each of its apps
+FILTERING_APP_EVENTS_MAX: Final = 500
+FILTERING_APP_BYTES_MAX: Final = 4 * 1024 * 1024
 RESPONSE_RULES_MAX: Final = 16  # of one endpoint
 TRANSFORM_BYTES_MAX: Final = 256 * 1024  # of the data that a transformation makes, or as many as the event's own
 TRANSFORM_HEADERS_MAX: Final = 16  # that a transformation adds

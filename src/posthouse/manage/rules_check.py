@@ -6,6 +6,7 @@ import msgspec
 
 from posthouse.domain.access import Principal
 from posthouse.domain.endpoint import EndpointConfig
+from posthouse.domain.matching import check_filters
 from posthouse.domain.rules import RULE_FIELDS, expressions_in
 from posthouse.manage.transform_check import check_transform
 from posthouse.ports.expressions import Expressions
@@ -30,6 +31,8 @@ def check_rules(old: EndpointConfig, new: EndpointConfig, expressions: Expressio
     fields = {name for name in RULE_FIELDS if getattr(new, name) != getattr(old, name)}
     if "transform" in fields and new.transform is not None:
         check_transform(new.transform)
+    if "filters" in fields:
+        check_filters(new.filters)
     if fields:
         for path, expression in expressions_in(new):
             if path.partition(".")[0].partition("[")[0] in fields:

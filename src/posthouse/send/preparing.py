@@ -49,7 +49,7 @@ class Unready(msgspec.Struct, frozen=True, gc=False):
     """No request is made of these now. `why` says of each in its order why it is not sent at all; where there is no reason it
     goes again at once: without the others, or in a smaller batch."""
 
-    why: Sequence[NotTransformed | None]
+    why: Sequence[tuple[str, str] | None]
 
 
 class PreparedRenderer:
@@ -102,19 +102,17 @@ async def transformed(
     return transformation.applied(event, outcomes)
 
 
-async def prepare(expressions: Expressions | None, peer: Peer, load: Sequence[Delivery]) -> Prepared | Unready | None:
+async def prepare(expressions: Expressions, peer: Peer, load: Sequence[Delivery]) -> Prepared | Unready | None:
     """None where the endpoint asks for nothing of the kind; where nothing has to wait for a limited process, it does not.
 
     Raises PosthouseError where an expression could not be evaluated for now: our fault, and nothing is recorded.
     """
     while (transformation := peer.transformation) is not None:
         events: dict[EventId, Transformed] = {}
-        bad: dict[int, NotTransformed] = {}
+        bad: dict[int, tuple[str, str]] = {}
         for place, delivery in enumerate(load):
             if place:
                 await asyncio.sleep(0)  # each takes its while, and others are being delivered to
-            if expressions is None:
-                raise PosthouseError("nothing here evaluates expressions")
             try:
                 made = await transformed(expressions, transformation, delivery.event, peer.endpoint)
             except NotEvaluated as error:
@@ -122,7 +120,7 @@ async def prepare(expressions: Expressions | None, peer: Peer, load: Sequence[De
             if isinstance(made, Transformed):
                 events[delivery.event.id] = made
             else:
-                bad[place] = made
+                bad[place] = (made.reason, made.words)
         if peer.transformation is transformation:
             if bad:
                 return Unready([bad.get(place) for place in range(len(load))])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import structlog
@@ -37,14 +37,18 @@ from posthouse.domain.endpoint import Endpoint, OnExhausted
 from posthouse.domain.errors import NotOwner, PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Fault, Request, Result
+from posthouse.domain.expression import Failed
+from posthouse.domain.filters import OnFilterError
 from posthouse.domain.ids import AttemptId
+from posthouse.domain.matching import has_filters
 from posthouse.domain.order import UNORDERED
 from posthouse.ports.clock import Clock
-from posthouse.ports.expressions import Expressions
+from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
 from posthouse.ports.store import LateResult, Store
 from posthouse.ports.telemetry import Telemetry
 from posthouse.ports.transport import Transport
 from posthouse.send.aftermath import follow
+from posthouse.send.filters import passes
 from posthouse.send.owing import expiry, outcome_of, owed_after, owed_row
 from posthouse.send.peer import Peer
 from posthouse.send.preparing import Prepared, Unready, prepare, unsendable
@@ -54,7 +58,6 @@ from posthouse.settle.journal import Journal
 from posthouse.wire.batch import results_of
 from posthouse.wire.message import Unsendable
 from posthouse.wire.renderer import AnyRenderer
-from posthouse.wire.transforming import NotTransformed
 
 log = structlog.get_logger()
 
@@ -63,6 +66,8 @@ CANCELLED: Final = "cancelled"
 REVOKED: Final = "revoked"
 BEHIND: Final = "behind"
 REFUSED: Final = "refused"
+FILTERED: Final = "filtered"
+FILTER_FAILED: Final = "filter_failed"
 UNAUTHORIZED: Final = 401
 TOTAL_SECONDS_MIN: Final = 0.001  # that are left to a request after its token
 
@@ -76,6 +81,13 @@ class Told(msgspec.Struct, gc=False):
     seconds: float | None = None
     overloaded: bool = False
     adopted: Sequence[Delivery] = ()
+
+
+class Over(NamedTuple):
+    """Why a delivery is given up without a request."""
+
+    reason: str
+    words: str | None = None
 
 
 # Looked up once: a member of an enumeration is found by Python code (in 3.11).
@@ -99,7 +111,7 @@ class Sender:
         owner: bytes,
         disabled: Callable[[Peer], None],
         may_write: Callable[[], bool] = lambda: True,
-        expressions: Expressions | None = None,
+        expressions: Expressions = NO_EXPRESSIONS,
     ) -> None:
         self._transport = transport
         self._journal = journal
@@ -119,12 +131,17 @@ class Sender:
         now = self._clock.now()
         if len(load) == 1:
             event = load[0].event
-            if event.app_id is not None and event.expires_at is None and endpoint.max_age is None:
+            if (
+                event.app_id is not None
+                and event.expires_at is None
+                and endpoint.max_age is None
+                and not load[0].replayed
+            ):
                 over = None  # nearly all: nothing to look at, and so nothing to wait for
             else:
                 over = await self._over(load[0], endpoint, now)
             if over is not None:
-                self.give_up(load[0], endpoint, over)
+                self.give_up(load[0], endpoint, *over)
                 return Told((_SETTLED,))
         else:
             reasons = [await self._over(delivery, endpoint, now) for delivery in load]
@@ -133,6 +150,8 @@ class Sender:
         ready: Prepared | None = None
         if peer.transformation is not None:
             prepared, now = await prepare(self._expressions, peer, load), self._clock.now()
+            if not (self._may_write() and all(map(self._journal.owns, load))):
+                raise NotOwner("the partition was lost while expressions were evaluated")
             if isinstance(prepared, Unready):
                 return self._but(load, endpoint, prepared.why)
             ready = prepared
@@ -345,15 +364,31 @@ class Sender:
         if attempt.reason == CONFIRMED:
             self._telemetry.delivered_after(now - delivery.event.created_at)
 
-    async def _over(self, delivery: Delivery, endpoint: Endpoint, now: float) -> str | None:
+    async def _over(self, delivery: Delivery, endpoint: Endpoint, now: float) -> Over | None:
         """Why it is not sent any more. Raises StoreUnavailable, NotOwner."""
         event = delivery.event
         if delivery.kind is DeliveryClass.LIVE:
             expires_at = expiry(event, endpoint)
             if expires_at is not None and expires_at <= now:
-                return EXPIRED
+                return Over(EXPIRED)
         if event.app_id is None and not await self._permitted(delivery, endpoint, now):
-            return REVOKED
+            return Over(REVOKED)
+        return await self._filtered(delivery, endpoint) if delivery.replayed else None
+
+    async def _filtered(self, delivery: Delivery, endpoint: Endpoint) -> Over | None:
+        """Why what a replay asks for is not sent, by the endpoint's filters as they are now: it may be an event that they never
+        let pass. Raises NotOwner where it took so long to find out that the partition may be another's."""
+        if not has_filters(endpoint):
+            return None
+        verdict = await passes(self._expressions, endpoint, delivery.event)
+        if not (self._may_write() and self._journal.owns(delivery)):
+            raise NotOwner("the partition was lost while it was looked up whether an event passes a filter")
+        if isinstance(verdict, Failed):
+            if endpoint.on_filter_error is OnFilterError.SKIP:
+                return Over(FILTER_FAILED, verdict.told)
+        elif not verdict:
+            return Over(FILTERED)
+        delivery.replayed = False
         return None
 
     async def _permitted(self, delivery: Delivery, endpoint: Endpoint, now: float) -> bool:
@@ -372,18 +407,16 @@ class Sender:
         """Settle a row that can never be sent: its event was dropped (then it has no app on record), or its endpoint."""
         self.give_up(*left_over(owed, event, endpoint, epoch=epoch), reason)
 
-    def _but(self, load: Sequence[Delivery], endpoint: Endpoint, why: Sequence[str | NotTransformed | None]) -> Told:
+    def _but(self, load: Sequence[Delivery], endpoint: Endpoint, why: Sequence[tuple[str, str | None] | None]) -> Told:
         """Give those up for which there is a reason; the others go again at once, without them."""
-        for delivery, reason in zip(load, why, strict=True):
-            if isinstance(reason, NotTransformed):
-                self.give_up(delivery, endpoint, reason.reason, reason.words)
-            elif reason is not None:
-                self.give_up(delivery, endpoint, reason)
-        goes_on = [why[place] is None and self._journal.owns(delivery) for place, delivery in enumerate(load)]
+        for delivery, over in zip(load, why, strict=True):
+            if over is not None:
+                self.give_up(delivery, endpoint, *over)
+        goes_on = [over is None and self._journal.owns(delivery) for delivery, over in zip(load, why, strict=True)]
         return Told([Fate.AGAIN if goes else Fate.SETTLED for goes in goes_on])
 
     def give_up(self, delivery: Delivery, endpoint: Endpoint, reason: str, words: str | None = None) -> None:
-        """Settle a delivery without a request: expired, cancelled, …"""
+        """Settle a delivery without a request: expired, cancelled, …; `words` say more than the reason."""
         attempt = self._recorded(delivery, endpoint, AttemptOutcome.GAVE_UP, reason, None, words)
         self._journal.record(delivery, attempt, None)
         self._telemetry.attempt(AttemptOutcome.GAVE_UP.value, reason, delivery.kind.value, 0.0)
