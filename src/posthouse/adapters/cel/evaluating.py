@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from posthouse.adapters.cel.names import TIME, variables_of
 from posthouse.adapters.cel.program import Program, activation
 from posthouse.adapters.cel.results import Exceeded, ResultBounds, failed_as, outcome_of
 from posthouse.domain.expression import Failed, FailedBecause, Outcome
@@ -33,13 +34,17 @@ class Evaluation:
         of_answer = program.use.of_answer
         shared = self._shared.get(of_answer)
         if shared is None:
-            shared = self._shared[of_answer] = activation(program.use, self._made)
+            shared = self._shared[of_answer] = self._activation(program)
         try:
             return outcome_of(program, program.run.eval(shared), self._bounds)
         except RuntimeError as error:
             return failed_as(str(error), program)
         except MemoryError:
             return Failed(FailedBecause.MEMORY, "it needs more memory than there is for it")
+
+    def _activation(self, program: Program) -> Any:
+        known = {TIME, *variables_of(program.use)}
+        return activation(program.use, {name: value for name, value in self._made.items() if name in known})
 
 
 __all__ = ["Evaluation", "Exceeded"]

@@ -15,7 +15,7 @@ import msgspec
 
 from posthouse.adapters.cel.names import TIME, variables_of
 from posthouse.adapters.cel.regex import why_not
-from posthouse.adapters.cel.tree import Call, Const, Ident, ListOf, Loop, MapOf, Node, Select, Tree
+from posthouse.adapters.cel.tree import Call, Const, Ident, ListOf, Loop, MapOf, Node, Select, Tree, walk
 from posthouse.domain.expression import Use
 from posthouse.domain.limits import EXPRESSION_LOOPS_MAX
 
@@ -125,9 +125,9 @@ class _Judge:
             case MapOf(_, entries, message):
                 if message:
                     raise self._refuse(node, f'no message is made in an expression, and "{message}" is one')
-                for key, value in entries:
+                for key, held in entries:
                     self._see(key, within)
-                    self._see(value, within)
+                    self._see(held, within)
             case Loop():
                 self._see_loop(node, within)
 
@@ -240,7 +240,7 @@ class _Judge:
         self._see(loop.range, within)
         inside = within | {loop.each, loop.so_far}
         for part in _written(loop):
-            for node in _walk(part):
+            for node in walk(part):
                 self._check_inside(node)
             self._see(part, inside)
             self._see_cost(part, loop.each)
@@ -268,7 +268,7 @@ class _Judge:
 
     def _see_cost(self, part: Node, each: str) -> None:
         """What a loop does each time is cheap where it only ever looks at what it has of the list, and at constants."""
-        for node in _walk(part):
+        for node in walk(part):
             self._by_nodes += 1
             match node:
                 case Call(_, "_==_" | "_!=_" | "_<_" | "_<=_" | "_>_" | "_>=_", None, args):
@@ -324,28 +324,3 @@ def _written_in_step(step: Node, so_far: str) -> Iterator[Node]:
             yield condition
         case _:
             yield step
-
-
-def _walk(node: Node) -> Iterator[Node]:
-    """It and all below it."""
-    yield node
-    match node:
-        case Select(_, operand, _, _):
-            yield from _walk(operand)
-        case Call(_, _, target, args):
-            if target is not None:
-                yield from _walk(target)
-            for arg in args:
-                yield from _walk(arg)
-        case ListOf(_, items):
-            for item in items:
-                yield from _walk(item)
-        case MapOf(_, entries, _):
-            for key, value in entries:
-                yield from _walk(key)
-                yield from _walk(value)
-        case Loop():
-            for part in (node.range, node.start, node.condition, node.step, node.result):
-                yield from _walk(part)
-        case _:
-            pass

@@ -11,7 +11,7 @@ from cel_expr_python.ext import ext_math, ext_strings
 
 from posthouse.adapters.cel.judging import Looks, Refused, judge
 from posthouse.adapters.cel.names import TIME, variables_of
-from posthouse.adapters.cel.tree import Call, Const, Node, TooDeep, Tree, read_tree
+from posthouse.adapters.cel.tree import Call, Const, TooDeep, Tree, read_tree, walk
 from posthouse.domain.expression import Use
 from posthouse.domain.limits import EXPRESSION_LENGTH_MAX
 
@@ -97,10 +97,7 @@ def _check_type(kind: str, use: Use) -> None:
 
 def _check_patterns(tree: Tree) -> None:
     """Whether what stands as a regular expression is one."""
-    stack: list[Node] = [tree.root]
-    while stack:
-        node = stack.pop()
-        stack.extend(_below(node))
+    for node in walk(tree.root):
         match node:
             case Call(_, "matches", _, (*_, Const(identity, str() as pattern))):
                 value = _MATCHES.eval(data={"pattern": pattern})
@@ -111,18 +108,6 @@ def _check_patterns(tree: Tree) -> None:
                     )
             case _:
                 pass
-
-
-def _below(node: Any) -> list[Node]:
-    """The nodes that a node is made of."""
-    found: list[Node] = []
-    for name in node.__struct_fields__:
-        value = getattr(node, name)
-        for each in value if isinstance(value, tuple) else (value,):
-            found += [
-                part for part in (each if isinstance(each, tuple) else (each,)) if isinstance(part, msgspec.Struct)
-            ]  # type: ignore[misc]
-    return found
 
 
 _MATCHES: Final = cel.NewEnv(variables={"pattern": _T.STRING}).compile("''.matches(pattern)")

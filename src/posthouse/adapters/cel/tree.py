@@ -18,7 +18,7 @@ from posthouse.domain.limits import EXPRESSION_DEPTH_MAX, EXPRESSION_NODES_MAX
 
 class Const(msgspec.Struct, frozen=True):
     id: int
-    value: None | bool | int | float | str | bytes
+    value: bool | int | float | str | bytes | None
 
 
 class Ident(msgspec.Struct, frozen=True):
@@ -167,7 +167,32 @@ class _Reader:
         return key, self.node(_bytes(_first(entry, 4)), depth)
 
 
-def _constant(parts: list[tuple[int, int | bytes]]) -> None | bool | int | float | str | bytes:
+def walk(node: Node) -> Iterator[Node]:
+    """It and all below it."""
+    yield node
+    match node:
+        case Select(_, operand, _, _):
+            yield from walk(operand)
+        case Call(_, _, target, args):
+            if target is not None:
+                yield from walk(target)
+            for arg in args:
+                yield from walk(arg)
+        case ListOf(_, items):
+            for item in items:
+                yield from walk(item)
+        case MapOf(_, entries, _):
+            for key, value in entries:
+                yield from walk(key)
+                yield from walk(value)
+        case Loop():
+            for part in (node.range, node.start, node.condition, node.step, node.result):
+                yield from walk(part)
+        case _:
+            pass
+
+
+def _constant(parts: list[tuple[int, int | bytes]]) -> bool | int | float | str | bytes | None:
     if not parts:
         return None
     number, value = parts[0]
@@ -231,13 +256,13 @@ def _first(parts: list[tuple[int, int | bytes]], wanted: int, otherwise: int | b
 
 def _bytes(value: int | bytes) -> bytes:
     if isinstance(value, int):
-        raise ValueError("a number where there are bytes")  # noqa: TRY004 - it is what the data are, not what they are of
+        raise ValueError("a number where there are bytes")
     return value
 
 
 def _int(value: int | bytes) -> int:
     if isinstance(value, bytes):
-        raise ValueError("bytes where there is a number")  # noqa: TRY004
+        raise ValueError("bytes where there is a number")
     return value
 
 
