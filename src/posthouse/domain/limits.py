@@ -152,6 +152,13 @@ RESPONSE_STORED_BYTES_MAX: Final = 8 * 1024
 RESPONSE_HEADER_BYTES_MAX: Final = 16 * 1024
 RESPONSE_HEADERS_MAX: Final = 100
 RETRY_AFTER_SECONDS_MAX: Final = 24 * 3600
+ANSWER_VALUES_MAX: Final = 20_000  # of JSON or XML in an answer that an expression looks at
+ANSWER_AT_ONCE_BYTES_MAX: Final = 16 * 1024  # of a body that is looked at without leaving the event loop
+ACK_DEPTH_MAX: Final = 4  # of any and all in an acknowledgement rule
+ACK_RULES_MAX: Final = 32  # in one acknowledgement rule, with those inside
+ACK_STATUSES_MAX: Final = 32  # that one of these names
+THROTTLED_PER_SECOND_MIN: Final = 0.001  # to which a target may slow down what it is sent
+THROTTLED_PER_SECOND_MAX: Final = 10_000.0
 ERROR_LENGTH_MAX: Final = 500
 
 # Retention
@@ -233,6 +240,29 @@ MAX_AGE_SECONDS_MAX: Final = 365 * 86_400.0
 
 # Expressions, and what is configured with them
 EXPRESSION_LENGTH_MAX: Final = 2_048
+EXPRESSION_DEPTH_MAX: Final = 256  # of its tree; the parser itself stops at 32 in what is written
+EXPRESSION_NODES_MAX: Final = 4_096
+EXPRESSION_LOOPS_MAX: Final = 3  # macros such as exists and map
+EXPRESSION_REGEX_LENGTH_MAX: Final = 256
+EXPRESSION_REGEX_REPEATS_MAX: Final = 100  # all counted repetitions of a pattern, multiplied
+EXPRESSION_DATA_DEPTH_MAX: Final = 128  # of what it looks at, and of what it comes to
+EXPRESSION_DATA_NODES_MAX: Final = 100_000  # that the fields it names have, in a limited process
+EXPRESSION_TEXT_BYTES_MAX: Final = 8 * 1024  # of what becomes a header, or part of a URL
+EXPRESSION_SECONDS: Final = 0.5  # of one call of a limited process
+EXPRESSION_MEMORY_BYTES: Final = 128 * 1024 * 1024  # of one limited process, beyond what it takes by itself
+EXPRESSION_WORKERS: Final = 2
+EXPRESSION_WAITING_CALLS_MAX: Final = 1_000
+EXPRESSION_WAITING_BYTES_MAX: Final = 32 * 1024 * 1024
+EXPRESSION_WAITING_SECONDS_MAX: Final = 10.0
+EXPRESSION_KILLS_MAX: Final = 3  # of limited processes, by one call: what is left of it then has no value
+EXPRESSION_STRIKES_MAX: Final = 3  # of one expression for one app, in a row; then it rests
+EXPRESSION_REST_SECONDS: Final = 60.0
+EXPRESSIONS_RESTING_MAX: Final = 1_000  # and those that might
+EXPRESSIONS_CACHED_MAX: Final = 5_000  # compiled, in one process
+AT_ONCE_EXPRESSIONS_MAX: Final = 400  # that are evaluated in one turn of the event loop
+AT_ONCE_BYTES_MAX: Final = 32 * 1024  # of the fields that they name
+AT_ONCE_NODES_MAX: Final = 2_000
+AT_ONCE_PAYLOAD_BYTES_MAX: Final = 1024 * 1024  # that is searched for those fields
 FILTERS_MAX: Final = 32  # dialects of one endpoint, at the top
 FILTER_DIALECTS_MAX: Final = 64  # of one endpoint, counting those inside others
 FILTER_DEPTH_MAX: Final = 8

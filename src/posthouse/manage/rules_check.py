@@ -10,6 +10,7 @@ from posthouse.domain.matching import check_filters
 from posthouse.domain.rules import RULE_FIELDS, expressions_in
 from posthouse.manage.transform_check import check_transform
 from posthouse.ports.expressions import Expressions
+from posthouse.wire.acknowledgement import check_ack
 
 
 def written_by(principal: Principal, old: EndpointConfig, new: EndpointConfig) -> EndpointConfig:
@@ -33,6 +34,8 @@ def check_rules(old: EndpointConfig, new: EndpointConfig, expressions: Expressio
         check_transform(new.transform)
     if "filters" in fields:
         check_filters(new.filters)
+    if "ack" in fields and new.ack is not None:
+        check_ack(new.ack)
     if fields:
         for path, expression in expressions_in(new):
             if path.partition(".")[0].partition("[")[0] in fields:
