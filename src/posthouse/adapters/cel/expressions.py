@@ -102,11 +102,6 @@ class CelExpressions:
             raise Invalid(error.whole, path=path) from None
         self._keep((expression.text, expression.use), program)
 
-    def looks_at_event_only(self, expression: Expression) -> bool:
-        """Whether it comes to the same for every endpoint and app."""
-        program = self._program(expression)
-        return isinstance(program, Failed) or not (program.looks.app or program.looks.endpoint or program.use.of_answer)
-
     def at_once(self, expressions: Sequence[Expression], facts: Facts) -> list[Outcome] | None:
         """See the port."""
         if len(expressions) > AT_ONCE_EXPRESSIONS_MAX:
