@@ -110,8 +110,6 @@ def _within_64_bits(value: Any) -> Any:
 
 FAILED: Outcome = Failed(FailedBecause.ERROR, "no such key")
 outcomes: st.SearchStrategy[Outcome] = st.sampled_from((Value(True), Value(False), Value("x"), FAILED))
-    (Value(True), Value(False), Value("x"), Failed(FailedBecause.ERROR, "no such key"))
-)
 rules = st.recursive(
     st.builds(
         Ack,
