@@ -33,13 +33,13 @@ from posthouse.domain.delivery import (
     OwedReason,
 )
 from posthouse.domain.endpoint import Endpoint, OnExhausted
-from posthouse.domain.errors import PosthouseError, StoreUnavailable
+from posthouse.domain.errors import NotOwner, PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Fault, Request, Result
 from posthouse.domain.ids import AttemptId
 from posthouse.domain.order import UNORDERED
 from posthouse.ports.clock import Clock
-from posthouse.ports.expressions import Expressions
+from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
 from posthouse.ports.store import LateResult, Store
 from posthouse.ports.telemetry import Telemetry
 from posthouse.ports.transport import Transport
@@ -48,6 +48,7 @@ from posthouse.send.ending import Ending
 from posthouse.send.judge import Judge, Judgement, plainly
 from posthouse.send.owing import outcome_of, owed_after, owed_row
 from posthouse.send.peer import Peer
+from posthouse.send.preparing import Prepared, Unready, prepare, unsendable
 from posthouse.send.record import Made, attempt_of, left_over
 from posthouse.send.tokens import Bearer, Tokens
 from posthouse.settle.journal import Journal
@@ -96,7 +97,7 @@ class Sender:
         owner: bytes,
         disabled: Callable[[Peer], None],
         may_write: Callable[[], bool] = lambda: True,
-        expressions: Expressions | None = None,
+        expressions: Expressions = NO_EXPRESSIONS,
     ) -> None:
         self._transport = transport
         self._journal = journal
@@ -106,7 +107,8 @@ class Sender:
         self._owner = owner
         self._disabled = disabled
         self._may_write = may_write
-        self._ending = Ending(store, journal, may_write)
+        self._expressions = expressions
+        self._ending = Ending(store, journal, may_write, expressions)
         self._judge = Judge(expressions)
         self.tokens = Tokens(transport, clock)
 
@@ -117,23 +119,30 @@ class Sender:
         now = self._clock.now()
         if len(load) == 1:
             event = load[0].event
-            if event.app_id is not None and event.expires_at is None and endpoint.max_age is None:
+            if (
+                event.app_id is not None
+                and event.expires_at is None
+                and endpoint.max_age is None
+                and not load[0].replayed
+            ):
                 over = None  # nearly all: nothing to look at, and so nothing to wait for
             else:
                 over = await self._ending.over(load[0], endpoint, now)
             if over is not None:
-                self.give_up(load[0], endpoint, over)
+                self.give_up(load[0], endpoint, *over)
                 return Told((_SETTLED,))
         else:
             reasons = [await self._ending.over(delivery, endpoint, now) for delivery in load]
             if any(reasons):
-                fates = []
-                for delivery, over in zip(load, reasons, strict=True):
-                    if over is not None:
-                        self.give_up(delivery, endpoint, over)
-                    goes_on = over is None and self._journal.owns(delivery)
-                    fates.append(Fate.AGAIN if goes_on else Fate.SETTLED)
-                return Told(fates)
+                return self._but(load, endpoint, reasons)
+        ready: Prepared | None = None
+        if peer.transformation is not None:
+            prepared, now = await prepare(self._expressions, peer, load), self._clock.now()
+            if not (self._may_write() and all(map(self._journal.owns, load))):
+                raise NotOwner("the partition was lost while expressions were evaluated")
+            if isinstance(prepared, Unready):
+                return self._but(load, endpoint, prepared.why)
+            ready = prepared
         if not peer.usable:
             raise PosthouseError("the endpoint was changed into one that cannot be spoken to")
         index = peer.choose(load[0], now, self._clock.draw())
@@ -143,12 +152,16 @@ class Sender:
                 row = owed_row(delivery, endpoint, number=delivery.number, due_at=now, reason=peer.quiet_reason)
                 self._journal.owe(delivery, row)
             return Told([Fate.OWED] * len(load))
-        return await self._request(peer, load, index, now)
+        return await self._request(peer, load, index, now, ready)
 
-    async def _request(self, peer: Peer, load: Sequence[Delivery], index: int, started_at: float) -> Told:
+    async def _request(
+        self, peer: Peer, load: Sequence[Delivery], index: int, started_at: float, ready: Prepared | None
+    ) -> Told:
         endpoint, route, first = peer.endpoint, peer.routes[index], load[0]
-        circuit, renderer = route.circuit, route.renderer
+        circuit, renderer, url = route.circuit, route.renderer, route.url
         assert renderer is not None, "such a route is not chosen"
+        if ready is not None:
+            renderer, url = ready.by(renderer), ready.url or url
         request_id = None if endpoint.batch is None and len(load) == 1 else self._clock.new_id()
         ordered = first.line != UNORDERED if len(load) == 1 else any(delivery.line for delivery in load)
         fence = self._fence(load) if ordered else None
@@ -167,12 +180,10 @@ class Sender:
                     judgement = await self._judge.judge(endpoint, first.event, result, first.number)
         except Unsendable as error:
             result = Failure(Fault.UNSENDABLE, str(error), NO_TIMINGS)
-            bad = self._unsendable(renderer, load, started_at)
+            bad = unsendable(renderer, load, started_at)
             if 0 < len(bad) < len(load):
                 circuit.ended(token, failed=None, now=self._clock.now())
-                made = Made(
-                    route.url, result, request_id, started_at, self._clock.now(), peer.health, result.fault.value
-                )
+                made = Made(url, result, request_id, started_at, self._clock.now(), peer.health, result.fault.value)
                 return await self._without(peer, load, bad, made)
         except BaseException:
             circuit.ended(token, failed=None, now=self._clock.now())
@@ -201,7 +212,7 @@ class Sender:
             now=now,
         )
         verdict = judgement.reason
-        made = Made(route.url, result, request_id, started_at, now, before, verdict, judgement.words, judgement.rule)
+        made = Made(url, result, request_id, started_at, now, before, verdict, judgement.words, judgement.rule)
         if again:
             for delivery in load:
                 attempt = self._recorded(delivery, endpoint, AttemptOutcome.FAILED, verdict, made)
@@ -258,16 +269,6 @@ class Sender:
         for delivery in load:
             delivery.renewed = True
         return True
-
-    def _unsendable(self, renderer: AnyRenderer, load: Sequence[Delivery], now: float) -> dict[int, str]:
-        """Which of a batch cannot be written, by their place in it, and why."""
-        bad: dict[int, str] = {}
-        for place, delivery in enumerate(load if len(load) > 1 else ()):
-            try:
-                renderer.render_batch([delivery.event], now=now, replay=False, request_id=bytes(16))
-            except Unsendable as error:
-                bad[place] = str(error)
-        return bad
 
     async def _without(self, peer: Peer, load: Sequence[Delivery], bad: dict[int, str], made: Made) -> Told:
         """Settle those of a batch that cannot be written; the others go again at once, but for those of the same lines, which
@@ -360,9 +361,17 @@ class Sender:
         """Settle a row that can never be sent: its event was dropped (then it has no app on record), or its endpoint."""
         self.give_up(*left_over(owed, event, endpoint, epoch=epoch), reason)
 
-    def give_up(self, delivery: Delivery, endpoint: Endpoint, reason: str) -> None:
-        """Settle a delivery without a request: expired, cancelled, …"""
-        attempt = self._recorded(delivery, endpoint, AttemptOutcome.GAVE_UP, reason, None)
+    def _but(self, load: Sequence[Delivery], endpoint: Endpoint, why: Sequence[tuple[str, str | None] | None]) -> Told:
+        """Give those up for which there is a reason; the others go again at once, without them."""
+        for delivery, over in zip(load, why, strict=True):
+            if over is not None:
+                self.give_up(delivery, endpoint, *over)
+        goes_on = [over is None and self._journal.owns(delivery) for delivery, over in zip(load, why, strict=True)]
+        return Told([Fate.AGAIN if goes else Fate.SETTLED for goes in goes_on])
+
+    def give_up(self, delivery: Delivery, endpoint: Endpoint, reason: str, words: str | None = None) -> None:
+        """Settle a delivery without a request: expired, cancelled, …; `words` say more than the reason."""
+        attempt = self._recorded(delivery, endpoint, AttemptOutcome.GAVE_UP, reason, None, words)
         self._journal.record(delivery, attempt, None)
         self._telemetry.attempt(AttemptOutcome.GAVE_UP.value, reason, delivery.kind.value, 0.0)
 

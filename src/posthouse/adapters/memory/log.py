@@ -141,7 +141,7 @@ class MemoryLog:
             if event is None:
                 break
             events.append(event)
-            payload_bytes += len(event.payload)
+            payload_bytes += event.size
         return events
 
     async def heads(self, partitions: Sequence[int]) -> Mapping[int, Head]:
@@ -172,6 +172,8 @@ def _event(draft: Draft, number: int, seq: int, version: int, audience: tuple[Ap
         expires_at=draft.expires_at,
         depth=draft.depth,
         audience=audience,
+        source=draft.source,
+        attributes=draft.attributes,
     )
 
 
