@@ -58,12 +58,14 @@ from posthouse.manage.endpoint_keys import EndpointKeys
 from posthouse.manage.endpoints import NOTHING_ALLOWED, CheckTarget, Endpoints
 from posthouse.manage.grants import GrantBook
 from posthouse.manage.keys import Keys
+from posthouse.manage.preview import Previews
 from posthouse.manage.replays import Replays
 from posthouse.manage.schedules import Schedules
 from posthouse.manage.stream import Streams
 from posthouse.manage.trial import Trials
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Directory
+from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
 from posthouse.ports.grants import Grants
 from posthouse.ports.inspect import Inspector
 from posthouse.ports.jobs import ReplayBook
@@ -94,6 +96,7 @@ class Services:
     replays: Replays
     schedules: Schedules
     trials: Trials
+    previews: Previews
     streams: Streams
     keys: Keys
     audit: AuditTrail
@@ -133,6 +136,7 @@ class Services:
         retention_days: int = RETENTION_DAYS,
         quota_refused: Callable[[AppId, QuotaExceeded], None] = lambda _app, _refusal: None,
         egress: AllowedEgress = NOTHING_ALLOWED,
+        expressions: Expressions = NO_EXPRESSIONS,
     ) -> Services:
         """Every use case over these ports."""
         authenticator = Authenticator(directory, clock)
@@ -144,10 +148,11 @@ class Services:
                 directory, clock, check_target=check_target, quota_refused=quota_refused, egress=egress
             ),
             endpoint_keys=EndpointKeys(directory, clock),
-            deliveries=Deliveries(directory, inspector, clock),
+            deliveries=Deliveries(directory, inspector, clock, expressions),
             replays=Replays(directory, replay_book, inspector, clock),
             schedules=schedules,
-            trials=Trials(directory, store, transport, clock),
+            trials=Trials(directory, store, transport, clock, expressions),
+            previews=Previews(directory, inspector, store, clock, expressions),
             streams=Streams(stream_source, directory, authenticator, clock, retention_days=retention_days),
             keys=Keys(directory, clock, authenticator),
             audit=AuditTrail(directory),
@@ -182,7 +187,9 @@ def build_app(services: Services) -> App:
     app.include_router(apps.routes(services.apps, cursors))
     app.include_router(grants.routes(services.grants, cursors))
     app.include_router(
-        endpoints.routes(services.endpoints, services.deliveries, services.trials, cursors, services.clock)
+        endpoints.routes(
+            services.endpoints, services.deliveries, services.trials, services.previews, cursors, services.clock
+        )
     )
     app.include_router(endpoint_keys.routes(services.endpoint_keys))
     app.include_router(endpoints.platform_routes(services.endpoints, cursors))

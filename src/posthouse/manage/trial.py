@@ -102,21 +102,21 @@ class Trials:
                 config_version=0,
             )
             endpoint = endpoints[0]
-            made, renderer, shown_as = await spoken(self._expressions, endpoint, event)
-            if isinstance(made, NotTransformed):
-                raise Conflict(made.words, code=made.reason)
-            assert shown_as is not None, "nothing is masked of what came with the request"
-            url = endpoint.url if made is None else made.url or endpoint.url
-            shown = shown_as.render(event, now=now, replay=False)
+            spoken_as = await spoken(self._expressions, endpoint, event)
+            if isinstance(spoken_as.made, NotTransformed):
+                raise Conflict(spoken_as.made.words, code=spoken_as.made.reason)
+            assert spoken_as.shown_as is not None, "nothing is masked of what came with the request"
+            assert spoken_as.url is not None
+            shown = spoken_as.shown_as.render(event, now=now, replay=False)
             await self._directory.record(audit(principal, "endpoint.tested", format_id(ENDPOINT, found.id)))
-            result = await self._send(renderer, endpoint, event, now)
+            result = await self._send(spoken_as.renderer, endpoint, event, now)
             judgement = await self._judge.judge(endpoint, event, result, 1)
         return Trial(
             event_id=event.id,
             type=event.type,
-            url=url,
+            url=spoken_as.url,
             at=now,
-            request=view_of(shown, url),
+            request=view_of(shown, spoken_as.url),
             result=_shown(result, endpoint),
             judgement=judgement,
         )
@@ -143,28 +143,37 @@ async def sample_of(directory: Directory, principal: Principal, type: str | None
     return msgspec.json.encode(examples[0]) if examples else DATA
 
 
-async def spoken(
-    expressions: Expressions, endpoint: Endpoint, event: Event, *, masked: Event | None = None
-) -> tuple[Prepared | NotTransformed | None, AnyRenderer, AnyRenderer | None]:
-    """What is made of the event for the endpoint, with what writes its request, and what writes that as it may be shown: of the
-    event as it is `masked`, where it is; None where nothing can be made of that.
+class Spoken(msgspec.Struct, frozen=True):
+    """What is made of an event for an endpoint, and what writes its request. `shown_as` writes it as it may be shown, and `url`
+    is where it goes, likewise; None where nothing could be made of what may be shown."""
+
+    made: Prepared | NotTransformed | None
+    renderer: AnyRenderer
+    shown_as: AnyRenderer | None
+    url: str | None
+
+
+async def spoken(expressions: Expressions, endpoint: Endpoint, event: Event, *, masked: Event | None = None) -> Spoken:
+    """`masked` is the event as it may be shown, where that is not as it is.
 
     Raises Conflict (the endpoint cannot be spoken to as it is stored), Overloaded.
     """
     try:
         made = await prepared_alone(expressions, endpoint, event)
-        of_masked = made if masked is None else await prepared_alone(expressions, endpoint, masked)
+        shown = made if masked is None else await prepared_alone(expressions, endpoint, masked)
         renderer = renderer_of(endpoint, random=token_bytes, checked=True)
         shown_as = shown_by(endpoint, url=endpoint.url)
     except NotEvaluated as error:
         raise Overloaded(f"an expression could not be evaluated: {error}; try again shortly", retry_after=5) from error
     except (Invalid, ValueError) as error:
         raise Conflict(f"the endpoint cannot be spoken to: {error}", code="endpoint_unusable") from error
-    return (
-        made,
-        made.by(renderer) if isinstance(made, Prepared) else renderer,
-        None if isinstance(of_masked, NotTransformed) else shown_as if of_masked is None else of_masked.by(shown_as),
-    )
+    if isinstance(made, Prepared):
+        renderer = made.by(renderer)
+    if isinstance(shown, NotTransformed):
+        return Spoken(made, renderer, None, None)
+    if shown is None:
+        return Spoken(made, renderer, shown_as, endpoint.url)
+    return Spoken(made, renderer, shown.by(shown_as), shown.url or endpoint.url)
 
 
 def _shown(result: Result, endpoint: Endpoint) -> Result:

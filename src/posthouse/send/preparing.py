@@ -105,8 +105,8 @@ async def transformed(
 async def prepared_alone(
     expressions: Expressions, endpoint: Endpoint, event: Event
 ) -> Prepared | NotTransformed | None:
-    """One event, outside of any lane; None where the endpoint gets it as it is. Raises Invalid (what it should go through cannot
-    be compiled), NotEvaluated."""
+    """One event, outside of any lane; None where the endpoint gets it as it is. Raises NotEvaluated, and Invalid where what it
+    should go through cannot be compiled."""
     transformation = transformation_of(endpoint)
     if transformation is None:
         return None
