@@ -34,6 +34,7 @@ from posthouse.api.resources import (
     endpoint_keys,
     endpoints,
     event_types,
+    expressions,
     grants,
     keys,
     replays,
@@ -56,6 +57,7 @@ from posthouse.manage.catalogue import EventTypes
 from posthouse.manage.deliveries import Deliveries
 from posthouse.manage.endpoint_keys import EndpointKeys
 from posthouse.manage.endpoints import NOTHING_ALLOWED, CheckTarget, Endpoints
+from posthouse.manage.expressions import ExpressionTrials
 from posthouse.manage.grants import GrantBook
 from posthouse.manage.keys import Keys
 from posthouse.manage.preview import Previews
@@ -97,6 +99,7 @@ class Services:
     schedules: Schedules
     trials: Trials
     previews: Previews
+    expression_trials: ExpressionTrials
     streams: Streams
     keys: Keys
     audit: AuditTrail
@@ -145,7 +148,12 @@ class Services:
             apps=Apps(directory, clock, authenticator),
             grants=GrantBook(directory, grants, clock),
             endpoints=Endpoints(
-                directory, clock, check_target=check_target, quota_refused=quota_refused, egress=egress
+                directory,
+                clock,
+                check_target=check_target,
+                quota_refused=quota_refused,
+                egress=egress,
+                expressions=expressions,
             ),
             endpoint_keys=EndpointKeys(directory, clock),
             deliveries=Deliveries(directory, inspector, clock, expressions),
@@ -153,6 +161,7 @@ class Services:
             schedules=schedules,
             trials=Trials(directory, store, transport, clock, expressions),
             previews=Previews(directory, inspector, store, clock, expressions),
+            expression_trials=ExpressionTrials(expressions, clock),
             streams=Streams(stream_source, directory, authenticator, clock, retention_days=retention_days),
             keys=Keys(directory, clock, authenticator),
             audit=AuditTrail(directory),
@@ -193,6 +202,7 @@ def build_app(services: Services) -> App:
     )
     app.include_router(endpoint_keys.routes(services.endpoint_keys))
     app.include_router(endpoints.platform_routes(services.endpoints, cursors))
+    app.include_router(expressions.routes(services.expression_trials))
     app.include_router(traffic.routes(services.deliveries, cursors))
     app.include_router(replays.routes(services.replays, cursors))
     app.include_router(schedules.routes(services.schedules, cursors))

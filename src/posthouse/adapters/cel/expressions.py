@@ -14,7 +14,7 @@ from posthouse.adapters.cel.sampling import Bounds, Sample, TooMuch, joined, var
 from posthouse.adapters.cel.worker import ask, read_reply
 from posthouse.adapters.limited.pool import NoReply, Pool, PoolLimits, Reply, Why
 from posthouse.domain.cache_use import CacheFacts, CacheUse
-from posthouse.domain.errors import Invalid
+from posthouse.domain.errors import InvalidExpression
 from posthouse.domain.expression import Expression, Facts, Failed, FailedBecause, Outcome, Use
 from posthouse.domain.limits import (
     AT_ONCE_BYTES_MAX,
@@ -94,18 +94,16 @@ class CelExpressions:
 
     def check(self, expression: Expression, *, path: str) -> None:
         """See the port."""
-        from posthouse.adapters.cel.program import NotOne, compile_expression
+        from posthouse.adapters.cel.program import NotOne, Program, compile_expression
 
+        key = (expression.text, expression.use)
+        if isinstance(self._programs.get(key), Program):
+            return
         try:
-            program = compile_expression(expression.text, expression.use)
+            program = compile_expression(*key)
         except NotOne as error:
-            raise Invalid(error.whole, path=path) from None
-        self._keep((expression.text, expression.use), program)
-
-    def looks_at_event_only(self, expression: Expression) -> bool:
-        """Whether it comes to the same for every endpoint and app."""
-        program = self._program(expression)
-        return isinstance(program, Failed) or not (program.looks.app or program.looks.endpoint or program.use.of_answer)
+            raise InvalidExpression(str(error), path=path, line=error.line, column=error.column) from None
+        self._keep(key, program)
 
     def at_once(self, expressions: Sequence[Expression], facts: Facts) -> list[Outcome] | None:
         """See the port."""

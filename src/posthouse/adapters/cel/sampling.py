@@ -46,17 +46,17 @@ class Sample(msgspec.Struct, array_like=True, frozen=True, gc=False):
     def of(cls, facts: Facts) -> Sample:
         """The facts of a delivery, or of an event alone."""
         event, endpoint = facts.event, facts.endpoint
-        app = event.app_id if endpoint is None else endpoint.app_id
+        app = facts.app_id or event.app_id if endpoint is None else endpoint.app_id
         return cls(
             format_id(EVENT, event.id),
             event.type,
             event.subject,
             event.created_at,
             event.key,
-            getattr(event, "source", None),
+            event.source,
             event.content_type,
             event.payload,
-            getattr(event, "attributes", None),
+            event.attributes,
             None if app is None else format_id(APP, app),
             None if endpoint is None else format_id(ENDPOINT, endpoint.id),
             facts.answer,
