@@ -310,6 +310,7 @@ QUOTA_TOLD_SECONDS: Final = 3_600.0  # between two events that say that a quota 
 NEWS_PENDING_MAX: Final = 100  # such events on their way, in one process; what is beyond is not told
 
 TRIALS_AT_ONCE_MAX: Final = 16  # tests of endpoints, in one process
+PREVIEWS_AT_ONCE_MAX: Final = 16  # previews of requests, in one process
 
 STATS_SECONDS: Final = 86_400.0
 STATS_SECONDS_MAX: Final = 90 * 86_400.0
