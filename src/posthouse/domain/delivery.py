@@ -148,6 +148,7 @@ class EffectKind(StrEnum):
 
     DISABLE_ENDPOINT = "disable_endpoint"
     EMIT = "emit"  # publish an operational event: `reason` is its type, `data` its payload
+    CALL = "call"  # call the handlers in Python for an event: `reason` is its type, `data` a `calling.CallData`
 
 
 class Effect(msgspec.Struct, frozen=True, gc=False, kw_only=True):

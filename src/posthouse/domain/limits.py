@@ -236,6 +236,13 @@ EXPRESSION_LENGTH_MAX: Final = 2_048
 FILTERS_MAX: Final = 32  # dialects of one endpoint, at the top
 RESPONSE_RULES_MAX: Final = 16  # of one endpoint
 
+# Callback handlers in Python
+ACTIONS_MAX: Final = 100  # of one call
+ACTION_DATA_BYTES_MAX: Final = PAYLOAD_BYTES_MAX
+CALL_SECONDS: Final = 30.0  # of one call, unless a setting says otherwise
+CALL_BACKOFF_SECONDS: Final = (5.0, 30.0, 120.0, 600.0)  # after a call that failed; then it is set aside
+CALL_TYPES_CACHED_MAX: Final = 1_000  # event types of which it is known whether there is a handler
+
 KEY_LENGTH_MIN: Final = 16
 KEY_LENGTH_MAX: Final = 256
 KEYS_CACHED_MAX: Final = 10_000
