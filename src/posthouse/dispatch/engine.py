@@ -26,12 +26,15 @@ from posthouse.domain.limits import OWED_PER_ENDPOINT_MAX, PAGED_BYTES_MAX
 from posthouse.lane.budget import Budget
 from posthouse.lane.lanes import Lanes
 from posthouse.ports.clock import Clock
+from posthouse.ports.expressions import Expressions
 from posthouse.ports.jobs import Jobs
 from posthouse.ports.log import EventLog, Head
 from posthouse.ports.store import Claim, Journalled, Store
 from posthouse.ports.telemetry import Telemetry
 from posthouse.ports.transport import Transport
-from posthouse.send.sender import CANCELLED, EXPIRED, Sender
+from posthouse.send.ending import EXPIRED
+from posthouse.send.reactions import Reactions
+from posthouse.send.sender import CANCELLED, Sender
 from posthouse.settle.backlog import Backlog
 from posthouse.settle.chains import Chains
 from posthouse.settle.effects import Effects
@@ -69,6 +72,7 @@ class Engine:
         owed_max: int = OWED_PER_ENDPOINT_MAX,
         jobs: Jobs | None = None,
         changed: Callable[[], None] = lambda: None,
+        expressions: Expressions | None = None,
     ) -> None:
         self._log = event_log
         self._store = store
@@ -115,6 +119,13 @@ class Engine:
             owner=owner,
             disabled=lambda peer: self.lanes.disable(peer.endpoint.id),
             may_write=lambda: self.ownership.valid,
+            expressions=expressions,
+            reactions=Reactions(
+                expressions,
+                self.chains,
+                slow_down=lambda endpoint_id, throttle: self.lanes.slow_down(endpoint_id, throttle),
+                has_room=self.effects.has_room,
+            ),
         )
         self.facts = LaneFacts(
             store,
