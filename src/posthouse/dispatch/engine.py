@@ -10,6 +10,7 @@ import structlog
 
 from posthouse.dispatch.configs import Configs
 from posthouse.dispatch.dispatcher import Dispatcher
+from posthouse.dispatch.filtering import Filtering
 from posthouse.dispatch.lane_facts import LaneFacts
 from posthouse.dispatch.leaving import Leaving
 from posthouse.dispatch.overflow import Overflow
@@ -22,11 +23,11 @@ from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.errors import PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
 from posthouse.domain.ids import AppId, EndpointId
-from posthouse.domain.limits import OWED_PER_ENDPOINT_MAX, PAGED_BYTES_MAX
+from posthouse.domain.limits import OUTSTANDING_DELIVERIES_MAX, OWED_PER_ENDPOINT_MAX, PAGED_BYTES_MAX
 from posthouse.lane.budget import Budget
 from posthouse.lane.lanes import Lanes
 from posthouse.ports.clock import Clock
-from posthouse.ports.expressions import Expressions
+from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
 from posthouse.ports.jobs import Jobs
 from posthouse.ports.log import EventLog, Head
 from posthouse.ports.store import Claim, Journalled, Store
@@ -72,7 +73,7 @@ class Engine:
         owed_max: int = OWED_PER_ENDPOINT_MAX,
         jobs: Jobs | None = None,
         changed: Callable[[], None] = lambda: None,
-        expressions: Expressions | None = None,
+        expressions: Expressions = NO_EXPRESSIONS,
     ) -> None:
         self._log = event_log
         self._store = store
@@ -174,7 +175,20 @@ class Engine:
         self.overflow = Overflow(
             store, clock, self.backlog, owner=owner, epochs=epochs, rows_max=owed_max, written=self.journal.caught_up
         )
-        self.dispatcher = Dispatcher(self.configs, self.lanes, self.progress, clock)
+        self.filtering = Filtering(
+            expressions,
+            self.configs,
+            self.progress,
+            clock,
+            offer=lambda *what: self.dispatcher.offer(*what),
+            skip=lambda *what: self.dispatcher.skip(*what),
+            moved=self._progress_moved,
+            has_room=lambda: self.progress.deliveries < OUTSTANDING_DELIVERIES_MAX and self.journal.has_room,
+            spawn=self._chore,
+        )
+        self.dispatcher = Dispatcher(
+            self.configs, self.lanes, self.progress, clock, self.filtering, give_up=self.sender.give_up
+        )
         self.tails = Tails(
             event_log,
             clock,
@@ -230,6 +244,7 @@ class Engine:
         """Planned hand-over: start nothing, journal, mark what still runs, release; then wait a while for late answers."""
         self._stopping = True
         await self._end("tails", "backlog", "replays")
+        self.filtering.drop(self.ownership.epochs)  # the successor routes what waits
         try:
             async with asyncio.timeout(seconds):
                 await self.ownership.close()
@@ -323,6 +338,7 @@ class Engine:
         """These are about to be handed over: start nothing more of them, and write all that is known."""
         partitions = set(partitions)
         self.tails.drop(partitions)
+        self.filtering.drop(partitions)
         self.lanes.leave(partitions)
         while self.journal.speaks_for(partitions):
             await self.journal.caught_up()
@@ -330,6 +346,7 @@ class Engine:
     def _lost(self, partitions: Collection[int]) -> None:
         partitions = set(partitions)
         self.tails.drop(partitions)
+        self.filtering.drop(partitions)
         self.configs.drop(partitions)
         self.lanes.drop(partitions)
         self.journal.forget(partitions)
@@ -391,6 +408,9 @@ class Engine:
 
     def _dispatch(self, event: Event, epoch: int) -> None:
         self.dispatcher.dispatch(event, epoch)
+        self._progress_moved()
+
+    def _progress_moved(self) -> None:
         if self.progress.moved:
             self.journal.moved()
 
@@ -403,6 +423,7 @@ class Engine:
     def _room(self) -> None:
         self.lanes.resume()
         self.tails.roomier()
+        self.filtering.roomier()
         self.backlog.roomier()
 
     def _paging_memory(self) -> int:
@@ -437,6 +458,7 @@ class Engine:
         if batch.effects:
             self.effects.recorded([effect for effect in batch.effects if effect.partition in ours])
         self.tails.roomier()
+        self.filtering.roomier()
 
     def _line_written(self, line: Line, due_at: float | None) -> None:
         """An ordered line is in order in the store: its first row is due then, or there is none."""

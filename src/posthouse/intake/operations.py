@@ -82,7 +82,7 @@ class Operators:
         )
 
     def chain_stopped(self, app_id: AppId, endpoint_id: EndpointId, event: EventId, *, reason: str, limit: int) -> None:
-        """An answer asked for an event that may be of a loop, and was not published: told once an hour for an app and reason."""
+        """An answer asked for an event that may be of a loop: told once an hour for an app and reason."""
         self._seldom(
             app_id,
             f"chain.{reason}",
