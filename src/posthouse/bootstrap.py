@@ -199,6 +199,12 @@ class Posthouse(Process):
             engine.replays.finished = operators.replay_ended
         engine.overflow.told = operators.owed_too_much
         engine.tails.alarmed = operators.log_rewound
+        engine.effects.troubled = engine.chains.troubled = operators
+
+        async def check_follow_up(event_type: str, payload: bytes | None) -> None:
+            await catalogue.check(event_type, payload, path="data")
+
+        engine.effects.check = check_follow_up
         days = settings.retention_days
         quotas = QuotaGate(PostgresUsage(managing), clock, retention_days=days, refused=operators.quota_refused)
         janitor = Janitor(
