@@ -8,6 +8,7 @@ among them; `Resend` owes the event to the endpoint once more.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +17,7 @@ from msgspec import UNSET, UnsetType
 from posthouse.domain.errors import Invalid
 from posthouse.domain.event import is_type_name
 from posthouse.domain.limits import (
-    ACTION_DATA_BYTES_MAX,
+    ACTIONS_BYTES_MAX,
     ACTIONS_MAX,
     DELAY_SECONDS_MAX,
     METADATA_BYTES_MAX,
@@ -88,10 +89,13 @@ class Resend(Action, frozen=True, tag="resend"):
 AnyAction = Emit | Forward | SetMetadata | Throttle | Notify | Disable | Resend
 
 
-def check_actions(actions: tuple[AnyAction, ...]) -> None:
-    """Whether all of this can be done. Raises Invalid with the path of what cannot."""
+def check_actions(actions: Sequence[AnyAction]) -> None:
+    """Whether all of this can be done. Raises Invalid with the path of what cannot, and TypeError for data that JSON cannot
+    say."""
     if len(actions) > ACTIONS_MAX:
-        raise Invalid(f"at most {ACTIONS_MAX} actions", path="")
+        raise Invalid(f"at most {ACTIONS_MAX} actions")
+    if len(_encode(actions)) > ACTIONS_BYTES_MAX:
+        raise Invalid(f"at most {ACTIONS_BYTES_MAX} bytes of actions, as JSON")
     for index, action in enumerate(actions):
         _check(action, f"[{index}]")
 
@@ -100,12 +104,10 @@ def _check(action: AnyAction, at: str) -> None:
     match action:
         case Emit():
             _type(action.type, at)
-            _data(action.data, f"{at}.data")
             _text(action.subject, NAME_LENGTH_MAX, f"{at}.subject")
             _text(action.key, NAME_LENGTH_MAX, f"{at}.key")
         case Forward():
             _type(action.type, at)
-            _data(action.data, f"{at}.data")
             if bool(action.endpoint) == bool(action.url):
                 raise Invalid("needs an endpoint or a url, one of the two", path=at)
             _text(action.endpoint, NAME_LENGTH_MAX, f"{at}.endpoint")
@@ -127,11 +129,6 @@ def _check(action: AnyAction, at: str) -> None:
 def _type(name: str, at: str) -> None:
     if not is_type_name(name):
         raise Invalid(f"{name[:80]!r} is no name of an event type", path=f"{at}.type")
-
-
-def _data(value: Any, path: str) -> None:
-    if value is not UNSET and len(_encode(value)) > ACTION_DATA_BYTES_MAX:
-        raise Invalid(f"at most {ACTION_DATA_BYTES_MAX} bytes", path=path)
 
 
 def _text(value: str | UnsetType, length_max: int, path: str) -> None:
