@@ -152,6 +152,7 @@ RESPONSE_STORED_BYTES_MAX: Final = 8 * 1024
 RESPONSE_HEADER_BYTES_MAX: Final = 16 * 1024
 RESPONSE_HEADERS_MAX: Final = 100
 RETRY_AFTER_SECONDS_MAX: Final = 24 * 3600
+ANSWER_VALUES_MAX: Final = 20_000  # of JSON or XML in an answer that an expression looks at
 ERROR_LENGTH_MAX: Final = 500
 
 # Retention
