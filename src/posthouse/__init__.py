@@ -4,6 +4,7 @@ For those who run it beside code of their own, the names of `posthouse.callbacks
 handlers are given and return. They are loaded as they are first asked for.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,11 +22,26 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+_OF_CALLBACKS = frozenset(
+    (
+        *(
+            "Action",
+            "Callback",
+            "Disable",
+            "Emit",
+            "Forward",
+            "Notify",
+            "Resend",
+            "Response",
+            "SetMetadata",
+            "Throttle",
+        ),
+        "on_callback",
+    )
+)
+
 
 def __getattr__(name: str) -> Any:
-    if not name.startswith("_"):
-        from posthouse import callbacks
-
-        if name in callbacks.__all__:
-            return getattr(callbacks, name)
+    if name in _OF_CALLBACKS:
+        return getattr(import_module("posthouse.callbacks"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,5 +1,5 @@
-"""Actions: what a callback handler in Python may ask for. They are what response rules do as effects (`domain/reaction.py`), with
-values in the place of expressions.
+"""Actions: what a callback handler in Python may ask for. They are what response rules do as effects (`domain/reaction.py`),
+with values in the place of expressions.
 
 A handler is called after the answer was settled, so what decides a delivery's fate (`confirm`, `retry`, `give_up`) is not
 among them; `Resend` owes the event to the endpoint once more.
@@ -35,8 +35,8 @@ class Action(msgspec.Struct, frozen=True, tag_field="then", forbid_unknown_field
 
 
 class Emit(Action, frozen=True, tag="emit"):
-    """Publish an event in the endpoint's app. `data` left out: the answer's body; `subject` and `key` left out: the event's own,
-    and "" for none."""
+    """Publish an event in the endpoint's app. `data` left out: the answer's body; `subject` and `key` left out: the event's
+    own, and "" for none."""
 
     type: str
     data: Any = UNSET
@@ -45,8 +45,8 @@ class Emit(Action, frozen=True, tag="emit"):
 
 
 class Forward(Action, frozen=True, tag="forward"):
-    """Send `data`, left out the answer's body, as an event of this type to one endpoint of the app (its uid or id), or to a URL as
-    the endpoint itself is spoken to: one of the two."""
+    """Send `data`, left out the answer's body, as an event of this type to one endpoint of the app (its uid or id), or to a URL
+    as the endpoint itself is spoken to: one of the two."""
 
     endpoint: str = ""
     url: str = ""
@@ -80,8 +80,8 @@ class Disable(Action, frozen=True, tag="disable"):
 
 
 class Resend(Action, frozen=True, tag="resend"):
-    """Send the event to the endpoint again, in so many seconds. That is a delivery anew, with attempts from 1; where one is owed
-    still, it is due then at the latest."""
+    """Send the event to the endpoint again, in so many seconds. That is a delivery anew, with attempts from 1; where one is
+    owed still, it is due then at the latest."""
 
     after: float = 0.0
 

@@ -71,8 +71,8 @@ class CallData(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_default
 
 
 def call_effect(attempt: Attempt, event_type: str, answer: Answer | None) -> Effect:
-    """The follow-up that calls the handlers for an attempt's event: one for each attempt, however often it is asked for. `answer`
-    is the complete answer, masked as it goes on record, None where none came."""
+    """The follow-up that calls the handlers for an attempt's event: one for each attempt, however often it is asked for.
+    `answer` is the complete answer, masked as it goes on record, None where none came."""
     data = CallData(
         event=format_id(EVENT, attempt.event_id),
         attempt=format_id(ATTEMPT, attempt.id),

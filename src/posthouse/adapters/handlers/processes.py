@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -20,7 +21,7 @@ from posthouse.adapters.handlers.speech import (
     encode,
 )
 from posthouse.adapters.limited.pool import NoReply, Pool, PoolLimits, Reply, Why
-from posthouse.domain.calling import Call, CallFailed, Done, FailedBecause, Unavailable
+from posthouse.domain.calling import Call, CallFailed, FailedBecause, Unavailable
 from posthouse.domain.calling import Called as Outcome
 from posthouse.domain.errors import SetupError
 from posthouse.domain.limits import ACTIONS_BYTES_MAX, CALL_DETAIL_LENGTH_MAX
@@ -29,6 +30,7 @@ log = structlog.get_logger()
 
 MODULE: Final = "posthouse.adapters.handlers.worker"
 LOADED_SECONDS_MAX: Final = 30.0  # for the modules to be imported
+LOOK_SECONDS: Final = 0.05
 WAITING_SECONDS: Final = 60.0  # for a process, should one have to be started
 IDLE_SECONDS: Final = 86_400.0
 REPLY_BYTES_MAX: Final = ACTIONS_BYTES_MAX + 2 * CALL_DETAIL_LENGTH_MAX + 1024 * 1024
@@ -44,8 +46,8 @@ _BECAUSE: Final = {
 
 
 class HandlerProcesses:
-    """Calls handlers, each in one of `processes` processes; one that exceeds `seconds`, or `memory_bytes` beyond what it takes by
-    itself (0: no limit), is killed, and another one takes its place.
+    """Calls handlers, each in one of `processes` processes; one that exceeds `seconds`, or `memory_bytes` beyond what it takes
+    by itself (0: no limit), is killed, and another one takes its place.
 
     They have the environment without what is ours (POSTHOUSE_…), the network and the file system, and none of our open files.
     """
@@ -84,9 +86,15 @@ class HandlerProcesses:
 
     async def start(self) -> None:
         """Learn which handlers there are. Raises SetupError, saying which module cannot be used and why."""
-        outcome = await self._pool.call("who", encode(Who()), seconds=LOADED_SECONDS_MAX)
+        asked = asyncio.create_task(self._pool.call("who", encode(Who()), seconds=LOADED_SECONDS_MAX))
+        while not asked.done():
+            await asyncio.wait({asked}, timeout=LOOK_SECONDS)
+            if self._pool.failures:
+                asked.cancel()
+                raise SetupError(f"callbacks: a process that imports {self._named} does not start, or ends at once")
+        outcome = await asked
         if isinstance(outcome, NoReply):
-            raise SetupError(f"callbacks: {', '.join(self._modules)} cannot be loaded: {outcome.detail}")
+            raise SetupError(f"callbacks: {self._named} cannot be loaded: {outcome.detail}")
         match decode_reply(outcome.data):
             case Loaded(patterns, names):
                 self._patterns = patterns
@@ -95,6 +103,10 @@ class HandlerProcesses:
                 raise SetupError(f"callbacks: {detail}")
             case _:
                 raise SetupError("callbacks: a process of the handlers says something unexpected")
+
+    @property
+    def _named(self) -> str:
+        return ", ".join(self._modules)
 
     @property
     def patterns(self) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ from posthouse.domain.action import AnyAction, Emit, Forward, check_actions
 from posthouse.domain.calling import Call, CallFailed, Done, FailedBecause, KeptAnswer
 from posthouse.domain.delivery import DeliveryClass
 from posthouse.domain.errors import Invalid
-from posthouse.domain.limits import ACTIONS_BYTES_MAX, CALL_DETAIL_LENGTH_MAX, CALL_FRAMES_MAX
+from posthouse.domain.limits import CALL_DETAIL_LENGTH_MAX, CALL_FRAMES_MAX
 from posthouse.domain.routing import matches_type
 
 Run = Callable[[Awaitable[Any]], Any]
