@@ -65,7 +65,12 @@ class Dispatcher:
 
     def _route(self, event: Event) -> tuple[Endpoint, ...]:
         if event.app_id is not None:
-            return self._configs.known(event.app_id).route(event.type, event.channels)
+            router = self._configs.known(event.app_id)
+            if event.only is not None:
+                # A forwarded answer: it is for that endpoint, whatever it listens to, and for nobody else.
+                endpoint = router.endpoint(event.only)
+                return (endpoint,) if endpoint is not None and endpoint.enabled else ()
+            return router.route(event.type, event.channels)
         routers = [self._configs.known(app_id) for app_id in event.audience]
         return tuple([endpoint for router in routers for endpoint in router.route(event.type, event.channels)])
 

@@ -33,6 +33,7 @@ from posthouse.ports.telemetry import Telemetry
 from posthouse.ports.transport import Transport
 from posthouse.send.sender import CANCELLED, EXPIRED, Sender
 from posthouse.settle.backlog import Backlog
+from posthouse.settle.chains import Chains
 from posthouse.settle.effects import Effects
 from posthouse.settle.journal import Journal, Released
 from posthouse.settle.progress import Progress
@@ -97,7 +98,14 @@ class Engine:
             written=self._written,
             room=self._room,
         )
-        self.effects = Effects(store, clock, epochs=epochs, published=published or self.offer)
+        self.effects = Effects(
+            store,
+            clock,
+            epochs=epochs,
+            published=published or self.offer,
+            throttled=lambda endpoint_id, throttle: self.lanes.slow_down(endpoint_id, throttle),
+        )
+        self.chains = Chains(clock)
         self.sender = Sender(
             transport,
             self.journal,
@@ -290,7 +298,7 @@ class Engine:
             if self.ownership.epochs.get(claim.partition) == claim.epoch:
                 self.tails.take(claim)
         self.tails.nudge(partitions)
-        self.effects.wake()
+        await self.effects.take(partitions)
         if self.backlog.endpoints:
             self._chore(self._count_owed(partitions))
 
@@ -317,6 +325,7 @@ class Engine:
         self.backlog.drop(partitions)
         self.dispatcher.drop(partitions)
         self.progress.drop(partitions)
+        self.effects.drop(partitions)
 
     def _heads_seen(self, heads: dict[int, Head]) -> None:
         """What the poll brought besides the heads: changed configuration, and rows written from outside."""
@@ -362,6 +371,7 @@ class Engine:
     async def _poked(self, partitions: Sequence[int]) -> None:
         try:
             await self.backlog.take(partitions)
+            await self.effects.take(partitions)  # a late answer may have brought some
         except StoreUnavailable:
             for partition in partitions:
                 self._pokes[partition] = -1
@@ -414,7 +424,7 @@ class Engine:
             if line[0] in ours:
                 self._line_written(line, due_at)
         if batch.effects:
-            self.effects.wake()
+            self.effects.recorded([effect for effect in batch.effects if effect.partition in ours])
         self.tails.roomier()
 
     def _line_written(self, line: Line, due_at: float | None) -> None:

@@ -10,6 +10,7 @@ import msgspec
 
 from posthouse.domain.exchange import Answer, Failure, Fault, Result
 from posthouse.domain.limits import FAILING_DAYS_MAX, RETRY_AFTER_SECONDS_MAX
+from posthouse.domain.reaction import AnyRule, ConfirmRule, DisableRule, GiveUpRule, RetryRule
 from posthouse.domain.retry import Retry
 
 CONFIRMED: Final = "confirmed"
@@ -17,6 +18,8 @@ HTTP_STATUS: Final = "http_status"
 REDIRECT: Final = "redirect"
 GONE: Final = "gone"
 EXHAUSTED: Final = "exhausted"
+BY_ANSWER: Final = "by_answer"
+"""A response rule of the endpoint says so."""
 
 
 class Confirm(msgspec.Struct, frozen=True, gc=False):
@@ -142,3 +145,53 @@ def decide(
     if delay is None:
         return Block(EXHAUSTED) if blocks else GiveUp(EXHAUSTED)
     return RetryAt(now + delay, reason)
+
+
+def decides(rule: AnyRule | None) -> bool:
+    """Whether a response rule says what becomes of the delivery. The others leave that to the acknowledgement."""
+    return isinstance(rule, ConfirmRule | RetryRule | GiveUpRule | DisableRule)
+
+
+def decide_by_rule(
+    rule: AnyRule,
+    result: Result,
+    retry: Retry,
+    *,
+    number: int,
+    failing_since: float | None,
+    now: float,
+    draw: float,
+    blocks: bool = False,
+) -> Decision | None:
+    """What a response rule that `decides` says of attempt `number`; None of another one. As `decide`, for the rest.
+
+    A `schedule` is counted by attempts, as the endpoint's own is: its n-th delay follows the n-th attempt, whenever the rule
+    matches. So nothing has to be remembered of it, and an answer that the rule does not match is followed by the endpoint's own
+    delay. The endpoint's attempts stay the limit, and a shorter schedule is one, too: no rule retries for ever.
+    """
+    match rule:
+        case ConfirmRule():
+            return Confirm()
+        case GiveUpRule():
+            return GiveUp(BY_ANSWER)
+        case DisableRule():
+            return Disable(BY_ANSWER)
+        case RetryRule(after=after, schedule=schedule):
+            if schedule is not None:
+                own = Retry(schedule[: len(retry.schedule)], retry.jitter)
+            elif after is not None:
+                own = Retry((after,) * len(retry.schedule), 0.0)
+            else:
+                own = retry
+            return decide(
+                result,
+                own,
+                number=number,
+                failing_since=failing_since,
+                now=now,
+                draw=draw,
+                blocks=blocks,
+                reason=BY_ANSWER,
+            )
+        case _:
+            return None

@@ -236,6 +236,16 @@ MAX_AGE_SECONDS_MAX: Final = 365 * 86_400.0
 EXPRESSION_LENGTH_MAX: Final = 2_048
 FILTERS_MAX: Final = 32  # dialects of one endpoint, at the top
 RESPONSE_RULES_MAX: Final = 16  # of one endpoint
+RULE_EFFECTS_MAX: Final = 8  # that one rule has besides what it says itself
+RULE_METADATA_MAX: Final = 16  # names that one rule sets
+
+# What answers make happen
+CHAIN_DEPTH_MAX: Final = 8  # events that follow from each other's answers, without the first
+CHAINED_PER_MINUTE_MAX: Final = 6_000  # events of one app that answers ask for
+EFFECTS_PENDING_MAX: Final = 10_000  # of one partition that are recorded and not done; beyond, none is recorded
+THROTTLE_TURN_SECONDS: Final = 1.0  # an answer that throttles for so little longer is not put on record anew
+FORWARD_URLS_MAX: Final = 16  # of one endpoint that are kept ready
+CALLBACKS_TOLD_SECONDS: Final = 3_600.0  # between two events that say the same of what answers make happen
 
 # Callback handlers in Python
 ACTIONS_MAX: Final = 100  # of one call

@@ -338,7 +338,7 @@ class Sender:
             self._disabled(peer)
         if not ours and delivery.row:
             # The partition moved on while the request ran. Its row, if it still says that we are sending, is ours to settle.
-            late.append((attempt, owed))
+            late.append((attempt, owed, effects))
         return _SETTLED if owed is None else _OWED
 
     def _tell(self, attempt: Attempt, delivery: Delivery, now: float) -> None:

@@ -291,7 +291,7 @@ async def test_a_late_answer_to_a_batch_settles_its_rows_together() -> None:
     calls: list[list[int]] = []
 
     async def settle_late(results: Sequence[LateResult], **_: object) -> bool:
-        calls.append([attempt.seq for attempt, _ in results])
+        calls.append([attempt.seq for attempt, _, _ in results])
         return True
 
     desk.store.settle_late = settle_late  # type: ignore[method-assign]
