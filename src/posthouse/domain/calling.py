@@ -18,7 +18,6 @@ from posthouse.domain.routing import matches_type
 CALL_ORDINAL: Final = 256
 """Of the one call that an attempt may cause; other follow-ups of an attempt have smaller ones."""
 
-_ACTIONS_FROM: Final = 512  # ordinals of what a handler asks for, counted from the call's own id
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -104,9 +103,7 @@ def _text(value: bytes) -> str:
     return value.decode("latin-1").replace("\0", " ")
 
 
-def action_id(call: Effect, index: int) -> AttemptId:
-    """The id of what a handler asked for: the same whenever the call is made again."""
-    return AttemptId(effect_id(call.id, _ACTIONS_FROM + index))
+read_call: Final = msgspec.json.Decoder(CallData).decode
 
 
 # What a handler is given

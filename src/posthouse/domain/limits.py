@@ -257,6 +257,7 @@ CALL_DETAIL_LENGTH_MAX: Final = 2_000  # of what is told of a call that failed: 
 CALL_FRAMES_MAX: Final = 5  # of a traceback
 CALL_LINE_LENGTH_MAX: Final = 2_000  # of what a handler prints, in the log
 CALL_LINES_PER_SECOND_MAX: Final = 1_000  # of one process, in the log; beyond, who prints waits
+CALLS_PENDING_MAX: Final = 10_000  # of one partition that are recorded and not made; beyond, none is recorded
 CALLS_READ_MAX: Final = 32  # at once
 CALLS_LOOK_SECONDS: Final = 30.0  # between two looks, where nobody says that there is something
 CALL_UNAVAILABLE_SECONDS: Final = 1.0  # until a call is tried again for which there was no process

@@ -54,7 +54,14 @@ class CallBook(Protocol):
         ...
 
     async def done(
-        self, owner: bytes, epoch: int, call: Effect, follow_ups: Sequence[Effect], *, resend_at: float | None, now: float
+        self,
+        owner: bytes,
+        epoch: int,
+        call: Effect,
+        follow_ups: Sequence[Effect],
+        *,
+        resend_at: float | None,
+        now: float,
     ) -> Recorded:
         """Remove a call and record what it asks for, in one transaction (fenced): once, whoever asks how often.
 

@@ -48,6 +48,7 @@ from posthouse.send.owing import expiry, outcome_of, owed_after, owed_row
 from posthouse.send.peer import Peer
 from posthouse.send.record import Made, attempt_of, left_over
 from posthouse.send.tokens import Bearer, Tokens
+from posthouse.settle.calls import Calls
 from posthouse.settle.journal import Journal
 from posthouse.wire.batch import results_of
 from posthouse.wire.message import Unsendable
@@ -83,7 +84,7 @@ _CONFIRMED: Final = Confirm()
 
 class Sender:
     """Makes attempts and records what came of them. `disabled` is told at once when a target ended it; `may_write` says
-    whether what belongs to an ordered line may still be sent."""
+    whether what belongs to an ordered line may still be sent. `calls` is None where there is no callback handler."""
 
     def __init__(
         self,
@@ -96,6 +97,7 @@ class Sender:
         owner: bytes,
         disabled: Callable[[Peer], None],
         may_write: Callable[[], bool] = lambda: True,
+        calls: Calls | None = None,
     ) -> None:
         self._transport = transport
         self._journal = journal
@@ -105,6 +107,7 @@ class Sender:
         self._owner = owner
         self._disabled = disabled
         self._may_write = may_write
+        self._calls = calls
         self.tokens = Tokens(transport, clock)
 
     async def attempt(self, peer: Peer, load: Sequence[Delivery]) -> Told:
@@ -332,6 +335,8 @@ class Sender:
         effects: tuple[Effect, ...] = ()
         if health is not None or not isinstance(decision, Confirm | RetryAt):
             effects = follow(attempt, delivery.event.type, decision, made.before, health, now)
+        if self._calls is not None:
+            effects += self._calls.caused(attempt, delivery.event.type, result, endpoint.redact_answer)
         ours = self._journal.record(delivery, attempt, owed, effects=effects, health=health)
         self._tell(attempt, delivery, now)
         if isinstance(decision, Disable):

@@ -8,27 +8,30 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from typing import Any, Final, assert_never
 
 import structlog
 
-from posthouse.domain.action import Resend
+from posthouse.domain.action import AnyAction, Resend
 from posthouse.domain.calling import (
     Call,
     CallData,
     CalledEvent,
     CallFailed,
     Done,
+    FailedBecause,
     Patterns,
     Unavailable,
     again_after,
+    call_effect,
     read_call,
 )
 from posthouse.domain.chaining import Origin, effects_of, publishes
-from posthouse.domain.delivery import Effect
+from posthouse.domain.delivery import Attempt, Effect, EffectKind
 from posthouse.domain.errors import Invalid, PosthouseError, StoreRejected, StoreUnavailable
 from posthouse.domain.event import JSON_CONTENT
+from posthouse.domain.exchange import Answer, Result
 from posthouse.domain.ids import ATTEMPT, EFFECT, EVENT, AttemptId, format_id, parse_id
 from posthouse.domain.limits import (
     CALL_UNAVAILABLE_SECONDS,
@@ -37,10 +40,12 @@ from posthouse.domain.limits import (
     CALLS_READ_MAX,
 )
 from posthouse.domain.operations import callback_failed, emit, is_told
+from posthouse.domain.redaction import RedactAnswer
 from posthouse.ports.calls import CallBook, CallFacts, PendingCall, Recorded
 from posthouse.ports.clock import Clock
 from posthouse.ports.handlers import Handlers
 from posthouse.settle.chains import Chains
+from posthouse.wire.answer import redacted_answer
 
 log = structlog.get_logger()
 
@@ -95,17 +100,32 @@ class Calls:
         """Whether there is a handler for events of this type."""
         return self._wanted(event_type)
 
-    def has_room(self, partition: int) -> bool:
-        """Whether one more call of the partition may be recorded."""
-        if self._pending[partition] < self._pending_max:
-            return True
-        self.left_out += 1
-        return False
+    def caused(
+        self, attempt: Attempt, event_type: str, result: Result, redact: RedactAnswer | None
+    ) -> tuple[Effect, ...]:
+        """The call to be recorded with an attempt, for each complete answer, and where a delivery is given up without one. None
+        where there is no handler for the event; of the operators' own app; or where so many wait that no more can."""
+        if not self._wanted(event_type) or not is_told(attempt.app_id):
+            return ()
+        answer = result if isinstance(result, Answer) else None
+        if answer is None and not attempt.outcome.terminal:
+            return ()
+        if self._pending[attempt.partition] >= self._pending_max:
+            self.left_out += 1
+            self._chains.troubled.callback_failed(
+                attempt.app_id, attempt.endpoint_id, attempt.event_id, action="call", reason="too many calls wait"
+            )
+            return ()
+        if answer is not None and redact is not None:
+            answer = redacted_answer(answer, redact)
+        return (call_effect(attempt, event_type, answer),)
 
     def noted(self, effects: Sequence[Effect]) -> None:
-        """The journal wrote these calls."""
-        self._pending.update([effect.partition for effect in effects])
-        self._look.set()
+        """The journal wrote these, calls among them."""
+        mine = [effect.partition for effect in effects if effect.kind is EffectKind.CALL]
+        if mine:
+            self._pending.update(mine)
+            self._look.set()
 
     async def take(self, partitions: Collection[int]) -> None:
         """These partitions were taken: look what waits there. Raises StoreUnavailable."""
@@ -188,10 +208,10 @@ class Calls:
         room = len(self._running) < self._handlers.at_once
         if room and self._read and not self._stopping:
             return
-        waits = [asyncio.create_task(self._ended.wait())]
+        asked: list[Coroutine[Any, Any, object]] = [self._ended.wait()]
         if room and not self._stopping:
-            seconds = max(self._next_look - self._clock.boot(), 0.0)
-            waits += [asyncio.create_task(self._look.wait()), asyncio.create_task(self._clock.sleep(seconds))]
+            asked += [self._look.wait(), self._clock.sleep(max(self._next_look - self._clock.boot(), 0.0))]
+        waits = [asyncio.create_task(wait) for wait in asked]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -216,7 +236,12 @@ class Calls:
                     self.made += 1
                     if not handlers:
                         log.info("callback.no_handler", type=effect.reason)
-                    follow_ups, resend_at = self._asked(effect, data, facts, actions)
+                    try:
+                        follow_ups, resend_at = self._asked(effect, data, facts, actions)
+                    except Invalid as error:
+                        bad = CallFailed(FailedBecause.BAD_ACTION, f"{error.path}: {error}")
+                        await self._failed(pending, epoch, data, facts, bad)
+                        return
                     await self._end(effect, epoch, follow_ups, resend_at=resend_at)
                 case CallFailed():
                     self.made += 1
@@ -225,15 +250,17 @@ class Calls:
                     log.warning("callback.not_called", error=detail)
                     await self._clock.sleep(CALL_UNAVAILABLE_SECONDS)
                     self._look.set()
+                case _:
+                    assert_never(called)
         except PosthouseError as error:
             log.warning("callback.not_recorded", error=str(error))
             await self._clock.sleep(STORE_AGAIN_SECONDS)
             self._look.set()
 
     def _asked(
-        self, effect: Effect, data: CallData, facts: CallFacts, actions: Sequence[object]
+        self, effect: Effect, data: CallData, facts: CallFacts, actions: Sequence[AnyAction]
     ) -> tuple[list[Effect], float | None]:
-        """What handlers ask for: as effects, and when the event is to be sent again."""
+        """What handlers ask for: as effects, and when the event is to be sent again. Raises Invalid."""
         origin = _origin(effect, data, facts, at=self._clock.now())
         follow_ups: list[Effect] = []
         resend_at: float | None = None
@@ -293,7 +320,7 @@ class Calls:
             if follow_ups:
                 self._recorded(follow_ups)
 
-    async def _recording(self, write: Callable[[], asyncio._CoroutineLike[Recorded]]) -> Recorded:
+    async def _recording(self, write: Callable[[], Awaitable[Recorded]]) -> Recorded:
         """Until the store has it: what was called need not be called again because the store is away for a moment."""
         while True:
             try:
