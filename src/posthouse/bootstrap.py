@@ -11,9 +11,11 @@ from typing import Any, TypeVar
 import structlog
 import uvicorn
 
+from posthouse.adapters.handlers.processes import HandlerProcesses
 from posthouse.adapters.http.guard import GuardPolicy
 from posthouse.adapters.http.proxy import parse_proxy
 from posthouse.adapters.http.transport import HttpTransport
+from posthouse.adapters.postgres.calls import PostgresCalls
 from posthouse.adapters.postgres.directory import PostgresDirectory
 from posthouse.adapters.postgres.grants import PostgresGrants
 from posthouse.adapters.postgres.history import History
@@ -41,7 +43,7 @@ from posthouse.api.only_system import only_system
 from posthouse.api.outbox import OwnOutbox
 from posthouse.api.publish import PublishRoutes
 from posthouse.api.server import Server
-from posthouse.config import Settings
+from posthouse.config import Settings, environment_of_others
 from posthouse.dispatch.engine import Engine
 from posthouse.dispatch.gauges import watch, watch_caches
 from posthouse.dispatch.janitor import Janitor
@@ -103,6 +105,7 @@ class Posthouse(Process):
         settings = self.settings
         owns, answers = settings.role != "api", settings.role != "worker"
         listening = self._listen()
+        handlers = await self._handlers() if owns else None
         dsn, direct, data_dir, sealer, clock = await self._prepare()
         owner = clock.new_id()
         history = History(owner)
@@ -166,6 +169,8 @@ class Posthouse(Process):
             owed_max=settings.owed_per_endpoint_max,
             jobs=PostgresJobs(reading),
             changed=session.announce,
+            call_book=PostgresCalls(reading),
+            handlers=handlers,
         )
         history.tell(engine.replaced, held=lambda: engine.ownership.epochs)
         session.tell(appended=engine.tails.nudge, lost=engine.suspend, changed=engine.ownership.wake)
@@ -277,6 +282,22 @@ class Posthouse(Process):
         self._listening = listening
 
     # The parts of `open`
+
+    async def _handlers(self) -> HandlerProcesses | None:
+        """The handlers of callbacks, loaded first of all: whoever wrote them wants to know at once what is wrong with them."""
+        settings = self.settings
+        if not settings.callbacks:
+            return None
+        handlers = HandlerProcesses(
+            settings.callbacks,
+            processes=settings.callback_processes,
+            seconds=settings.callback_seconds,
+            memory_bytes=settings.callback_memory_bytes,
+            environment=environment_of_others(),
+        )
+        self._stack.push_async_callback(handlers.close)
+        await handlers.start()
+        return handlers
 
     async def _stop_engine(self) -> None:
         if self._delivering:

@@ -27,13 +27,16 @@ from posthouse.lane.budget import Budget
 from posthouse.lane.lanes import Lanes
 from posthouse.ports.calls import CallBook
 from posthouse.ports.clock import Clock
+from posthouse.ports.expressions import Expressions
 from posthouse.ports.handlers import Handlers
 from posthouse.ports.jobs import Jobs
 from posthouse.ports.log import EventLog, Head
 from posthouse.ports.store import Claim, Journalled, Store
 from posthouse.ports.telemetry import Telemetry
 from posthouse.ports.transport import Transport
-from posthouse.send.sender import CANCELLED, EXPIRED, Sender
+from posthouse.send.ending import EXPIRED
+from posthouse.send.reactions import Reactions
+from posthouse.send.sender import CANCELLED, Sender
 from posthouse.settle.backlog import Backlog
 from posthouse.settle.calls import Calls
 from posthouse.settle.chains import Chains
@@ -74,6 +77,7 @@ class Engine:
         changed: Callable[[], None] = lambda: None,
         call_book: CallBook | None = None,
         handlers: Handlers | None = None,
+        expressions: Expressions | None = None,
     ) -> None:
         self._log = event_log
         self._store = store
@@ -131,7 +135,14 @@ class Engine:
             owner=owner,
             disabled=lambda peer: self.lanes.disable(peer.endpoint.id),
             may_write=lambda: self.ownership.valid,
-            calls=self.calls,
+            expressions=expressions,
+            reactions=Reactions(
+                expressions,
+                self.chains,
+                slow_down=lambda endpoint_id, throttle: self.lanes.slow_down(endpoint_id, throttle),
+                has_room=self.effects.has_room,
+                calls=self.calls,
+            ),
         )
         self.facts = LaneFacts(
             store,
@@ -235,8 +246,8 @@ class Engine:
         self.configs.forget()
 
     async def stop(self, *, seconds: float = 5.0) -> None:
-        """Planned hand-over: start nothing, journal, mark what still runs, release; then wait a while for late answers. Handlers
-        that are called have as long before all that, in which everything else goes on."""
+        """Planned hand-over: start nothing, journal, mark what still runs, release; then wait a while for late answers.
+        Handlers that are called have as long before all that, in which everything else goes on."""
         if self.calls is not None:
             await self.calls.drain(seconds)
         self._stopping = True

@@ -18,8 +18,13 @@ HTTP_STATUS: Final = "http_status"
 REDIRECT: Final = "redirect"
 GONE: Final = "gone"
 EXHAUSTED: Final = "exhausted"
-BY_ANSWER: Final = "by_answer"
-"""A response rule of the endpoint says so."""
+NOT_ACKNOWLEDGED: Final = "not_acknowledged"  # 2xx, and the endpoint's acknowledgement rule does not hold
+ACK_FAILED: Final = "ack_failed"  # 2xx, and its acknowledgement rule has no value
+RULE_RETRY: Final = "rule_retry"  # a response rule, or the answer itself, says so, whatever the status is
+RULE_GIVE_UP: Final = "rule_give_up"
+RULE_DISABLE: Final = "rule_disable"
+GONE_STATUS: Final = 410
+BY_ANSWER: Final = "by_answer"  # why an endpoint is disabled: the same
 
 
 class Confirm(msgspec.Struct, frozen=True, gc=False):
@@ -64,7 +69,7 @@ def classify(result: Result) -> str:
     status = result.status
     if 200 <= status < 300:
         return CONFIRMED
-    if status == 410:
+    if status == GONE_STATUS:
         return GONE
     return REDIRECT if 300 <= status < 400 else HTTP_STATUS
 
@@ -126,13 +131,34 @@ def decide(
     draw: float,
     blocks: bool = False,
     reason: str | None = None,
+    rule: AnyRule | None = None,
 ) -> Decision:
     """What follows attempt `number` (from 1).
 
     `failing_since` (unix seconds) is since when the endpoint has confirmed nothing: after five days it is disabled. `blocks`
     says that the line stands where no attempt is left. `reason` is what `classify` says, unless the answer says something
-    of its own of this event.
+    of its own of this event. `rule` is the response rule that the answer meets: where it says what becomes of the delivery,
+    that is what does.
+
+    A `schedule` of a rule is counted by attempts, as the endpoint's own is: its n-th delay follows the n-th attempt, whenever
+    the rule is met. So nothing has to be remembered of it, and an answer that does not meet the rule is followed by the
+    endpoint's own delay. The endpoint's attempts stay the limit, and a shorter schedule is one, too: no rule retries for ever.
     """
+    match rule:
+        case ConfirmRule():
+            return Confirm()
+        case GiveUpRule():
+            return GiveUp(RULE_GIVE_UP)
+        case DisableRule():
+            return Disable(BY_ANSWER)
+        case RetryRule(after=after, schedule=schedule):
+            reason = RULE_RETRY
+            if schedule is not None:
+                retry = Retry(schedule[: len(retry.schedule)], retry.jitter)
+            elif after is not None:
+                retry = Retry((after,) * len(retry.schedule), 0.0)
+        case _:
+            pass
     reason = reason or classify(result)
     if reason == CONFIRMED:
         return Confirm()
@@ -145,53 +171,3 @@ def decide(
     if delay is None:
         return Block(EXHAUSTED) if blocks else GiveUp(EXHAUSTED)
     return RetryAt(now + delay, reason)
-
-
-def decides(rule: AnyRule | None) -> bool:
-    """Whether a response rule says what becomes of the delivery. The others leave that to the acknowledgement."""
-    return isinstance(rule, ConfirmRule | RetryRule | GiveUpRule | DisableRule)
-
-
-def decide_by_rule(
-    rule: AnyRule,
-    result: Result,
-    retry: Retry,
-    *,
-    number: int,
-    failing_since: float | None,
-    now: float,
-    draw: float,
-    blocks: bool = False,
-) -> Decision | None:
-    """What a response rule that `decides` says of attempt `number`; None of another one. As `decide`, for the rest.
-
-    A `schedule` is counted by attempts, as the endpoint's own is: its n-th delay follows the n-th attempt, whenever the rule
-    matches. So nothing has to be remembered of it, and an answer that the rule does not match is followed by the endpoint's own
-    delay. The endpoint's attempts stay the limit, and a shorter schedule is one, too: no rule retries for ever.
-    """
-    match rule:
-        case ConfirmRule():
-            return Confirm()
-        case GiveUpRule():
-            return GiveUp(BY_ANSWER)
-        case DisableRule():
-            return Disable(BY_ANSWER)
-        case RetryRule(after=after, schedule=schedule):
-            if schedule is not None:
-                own = Retry(schedule[: len(retry.schedule)], retry.jitter)
-            elif after is not None:
-                own = Retry((after,) * len(retry.schedule), 0.0)
-            else:
-                own = retry
-            return decide(
-                result,
-                own,
-                number=number,
-                failing_since=failing_since,
-                now=now,
-                draw=draw,
-                blocks=blocks,
-                reason=BY_ANSWER,
-            )
-        case _:
-            return None

@@ -153,6 +153,12 @@ RESPONSE_HEADER_BYTES_MAX: Final = 16 * 1024
 RESPONSE_HEADERS_MAX: Final = 100
 RETRY_AFTER_SECONDS_MAX: Final = 24 * 3600
 ANSWER_VALUES_MAX: Final = 20_000  # of JSON or XML in an answer that an expression looks at
+ANSWER_AT_ONCE_BYTES_MAX: Final = 16 * 1024  # of a body that is looked at without leaving the event loop
+ACK_DEPTH_MAX: Final = 4  # of any and all in an acknowledgement rule
+ACK_RULES_MAX: Final = 32  # in one acknowledgement rule, with those inside
+ACK_STATUSES_MAX: Final = 32  # that one of these names
+THROTTLED_PER_SECOND_MIN: Final = 0.001  # to which a target may slow down what it is sent
+THROTTLED_PER_SECOND_MAX: Final = 10_000.0
 ERROR_LENGTH_MAX: Final = 500
 
 # Retention

@@ -8,6 +8,7 @@ from posthouse.domain.access import Principal
 from posthouse.domain.endpoint import EndpointConfig
 from posthouse.domain.rules import RULE_FIELDS, expressions_in
 from posthouse.ports.expressions import Expressions
+from posthouse.wire.acknowledgement import check_ack
 
 
 def written_by(principal: Principal, old: EndpointConfig, new: EndpointConfig) -> EndpointConfig:
@@ -27,6 +28,8 @@ def written_by(principal: Principal, old: EndpointConfig, new: EndpointConfig) -
 def check_rules(old: EndpointConfig, new: EndpointConfig, expressions: Expressions) -> None:
     """What is new in a configuration. What stays is not judged again. Raises Invalid with the path of what is wrong."""
     fields = {name for name in RULE_FIELDS if getattr(new, name) != getattr(old, name)}
+    if "ack" in fields and new.ack is not None:
+        check_ack(new.ack)
     if fields:
         for path, expression in expressions_in(new):
             if path.partition(".")[0].partition("[")[0] in fields:

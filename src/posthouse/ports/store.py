@@ -138,8 +138,8 @@ class Store(Protocol):
         are of one partition, together: none is sent by its new owner meanwhile.
 
         It applies to each that is still marked in flight for its attempt by `sender`. Whether it applied to any; then the
-        partition's `poke` tells its owner. The effects of each are recorded with it. An attempt is stored under an id that keeps
-        the order in which attempts become visible (`ids.id_beside`).
+        partition's `poke` tells its owner. The effects of each are recorded with it. An attempt is stored under an id that
+        keeps the order in which attempts become visible (`ids.id_beside`).
         """
         ...
 

@@ -11,13 +11,13 @@ from msgspec import UNSET
 from posthouse.domain.action import AnyAction, Emit, Forward, Notify, SetMetadata, Throttle
 from posthouse.domain.calling import call_effect
 from posthouse.domain.chaining import Did, Origin, Reaction, effects_of, encode_reaction, publishes
-from posthouse.domain.delivery import Attempt, Effect
+from posthouse.domain.delivery import Attempt, Delivery, Effect
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.endpoint import Throttle as ThrottleUntil
 from posthouse.domain.errors import Invalid
 from posthouse.domain.event import Event
-from posthouse.domain.exchange import Answer
-from posthouse.domain.expression import Expression, Facts, Failed, Outcome, Use, Value
+from posthouse.domain.exchange import Answer, Failure, Result
+from posthouse.domain.expression import Expression, Facts, Failed, FailedBecause, Outcome, Use, Value
 from posthouse.domain.ids import EndpointId
 from posthouse.domain.reaction import (
     AnyEffect,
@@ -30,10 +30,13 @@ from posthouse.domain.reaction import (
     ThrottleRule,
 )
 from posthouse.ports.expressions import Expressions
+from posthouse.send.judge import Judgement
+from posthouse.settle.calls import Calls
 from posthouse.settle.chains import Chains
 from posthouse.wire.answer import redacted_answer
 from posthouse.wire.answered import payload_of
 
+_NOWHERE: Final = Failed(FailedBecause.UNAVAILABLE, "no expressions are evaluated here")
 NO_VALUE: Final = "no value"
 TOO_MANY: Final = "too many effects wait to be done"
 NO_HANDLER: Final = "no handler for this type"
@@ -54,53 +57,61 @@ class Reacting(msgspec.Struct, frozen=True, gc=False):
     deeds: tuple[Deed, ...]
     answer: Answer  # masked as it goes on record
 
+    @property
+    def repeated(self) -> Reacting:
+        """The same for the next event of the request: what the rule asks for is done once for an answer."""
+        return self if not self.deeds else msgspec.structs.replace(self, deeds=())
+
 
 class Reactions:
     """Evaluates effects before their attempt is settled, and records them with it. What has no value, or must not be published,
     is not done: the attempt says so, and operators are told. It never costs the delivery anything.
 
     `slow_down` is told of a rate at once, and says whether that is news; `has_room` says whether a partition may have more
-    effects; `has_handler` whether there is a handler for an event type.
+    effects; `calls` is None where there is no callback handler.
     """
 
     def __init__(
         self,
-        expressions: Expressions,
+        expressions: Expressions | None,
         chains: Chains,
         *,
-        slow_down: Callable[[EndpointId, ThrottleUntil], bool],
-        has_room: Callable[[int], bool],
-        has_handler: Callable[[str], bool] = lambda event_type: False,
+        slow_down: Callable[[EndpointId, ThrottleUntil], bool] = lambda endpoint_id, throttle: True,
+        has_room: Callable[[int], bool] = lambda partition: True,
+        calls: Calls | None = None,
     ) -> None:
         self._expressions = expressions
         self._chains = chains
         self._slow_down = slow_down
         self._has_room = has_room
-        self.has_handler = has_handler
+        self.calls = calls
         self.left_out = 0
 
     async def prepare(
-        self, rule: AnyRule, place: str, endpoint: Endpoint, event: Event, answer: Answer, number: int
-    ) -> Reacting:
-        """Evaluate what the rule's effects say, of an answer to attempt `number`."""
-        own: tuple[AnyEffect, ...] = (rule,) if isinstance(rule, AnyEffect) else ()
-        effects = own + rule.also
-        wanted = [texts_of(effect) for effect in effects]
+        self, judgement: Judgement, endpoint: Endpoint, delivery: Delivery, result: Result
+    ) -> Reacting | None:
+        """Evaluate what the effects of the rule say that the answer meets; None where it meets none. In a batch `delivery` is
+        the first one."""
+        rule = judgement.rule
+        if rule is None or isinstance(result, Failure):
+            return None
         by_app = "on_response" in endpoint.by_app
-        asked = [Expression(text, use, by_app) for texts in wanted for text, use in texts.values()]
-        found: Sequence[Outcome] = ()
-        if asked:
-            facts = Facts(event=event, endpoint=endpoint, answer=answer, number=number)
+        asked = [Expression(text, use, by_app) for effect in _effects(rule) for text, use in texts_of(effect).values()]
+        outcomes: Sequence[Outcome] = ()
+        if asked and self._expressions is None:
+            outcomes = [_NOWHERE] * len(asked)
+        elif asked and self._expressions is not None:
+            facts = Facts(event=delivery.event, endpoint=endpoint, answer=result, number=delivery.number)
             at_once = self._expressions.at_once(asked, facts)
-            found = await self._expressions.evaluate(asked, facts) if at_once is None else at_once
-        outcomes = iter(found)
-        deeds: list[Deed] = []
-        for effect, texts in zip(effects, wanted, strict=True):
-            values = {name: next(outcomes) for name in texts}
-            deeds.append(_deed(effect, values))
-        rules = endpoint.redact_answer
-        kept = answer if rules is None else redacted_answer(answer, rules)
-        return Reacting(rule, place, tuple(deeds), kept)
+            outcomes = await self._expressions.evaluate(asked, facts) if at_once is None else at_once
+        return _reacting(judgement, rule, endpoint, result, outcomes)
+
+    def simple(self, judgement: Judgement, endpoint: Endpoint, result: Result) -> Reacting | None:
+        """The same of a rule without expressions."""
+        rule = judgement.rule
+        if rule is None or isinstance(result, Failure):
+            return None
+        return _reacting(judgement, rule, endpoint, result, ())
 
     def record(
         self, reacting: Reacting, attempt: Attempt, endpoint: Endpoint, event: Event, now: float
@@ -115,7 +126,7 @@ class Reactions:
             if not why and not self._has_room(attempt.partition):
                 why = TOO_MANY
             if not why and isinstance(rule, CallRule):
-                if self.has_handler(event.type):
+                if self.calls is not None and self.calls.wants(event.type):
                     made = (call_effect(attempt, event.type, reacting.answer),)
                 else:
                     why = NO_HANDLER
@@ -155,6 +166,21 @@ class Reactions:
             self._chains.troubled.callback_failed(
                 attempt.app_id, attempt.endpoint_id, attempt.event_id, action=action, reason=why
             )
+
+
+def _effects(rule: AnyRule) -> tuple[AnyEffect, ...]:
+    own: tuple[AnyEffect, ...] = (rule,) if isinstance(rule, AnyEffect) else ()
+    return own + rule.also
+
+
+def _reacting(
+    judgement: Judgement, rule: AnyRule, endpoint: Endpoint, answer: Answer, outcomes: Sequence[Outcome]
+) -> Reacting:
+    """`outcomes` are those of the expressions of the rule's effects, in order."""
+    left = iter(outcomes)
+    deeds = tuple([_deed(effect, {name: next(left) for name in texts_of(effect)}) for effect in _effects(rule)])
+    rules = endpoint.redact_answer
+    return Reacting(rule, judgement.place, deeds, answer if rules is None else redacted_answer(answer, rules))
 
 
 def texts_of(effect: AnyEffect) -> dict[str, tuple[str, Use]]:

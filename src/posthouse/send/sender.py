@@ -15,7 +15,6 @@ from posthouse.domain.callback import (
     Decision,
     Disable,
     RetryAt,
-    classify,
     decide,
     held_until,
     is_down,
@@ -34,21 +33,25 @@ from posthouse.domain.delivery import (
     OwedReason,
 )
 from posthouse.domain.endpoint import Endpoint, OnExhausted
-from posthouse.domain.errors import NotOwner, PosthouseError, StoreUnavailable
+from posthouse.domain.errors import PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Fault, Request, Result
 from posthouse.domain.ids import AttemptId
 from posthouse.domain.order import UNORDERED
 from posthouse.ports.clock import Clock
+from posthouse.ports.expressions import Expressions
 from posthouse.ports.store import LateResult, Store
 from posthouse.ports.telemetry import Telemetry
 from posthouse.ports.transport import Transport
 from posthouse.send.aftermath import follow
-from posthouse.send.owing import expiry, outcome_of, owed_after, owed_row
-from posthouse.send.peer import Peer
+from posthouse.send.ending import Ending
+from posthouse.send.judge import Judge, Judgement, elsewhere, plainly
+from posthouse.send.owing import outcome_of, owed_after, owed_row
+from posthouse.send.peer import ELSEWHERE, Peer
+from posthouse.send.reactions import Reacting, Reactions
 from posthouse.send.record import Made, attempt_of, left_over
 from posthouse.send.tokens import Bearer, Tokens
-from posthouse.settle.calls import Calls
+from posthouse.settle.chains import Chains
 from posthouse.settle.journal import Journal
 from posthouse.wire.batch import results_of
 from posthouse.wire.message import Unsendable
@@ -56,9 +59,7 @@ from posthouse.wire.renderer import AnyRenderer
 
 log = structlog.get_logger()
 
-EXPIRED: Final = "expired"
 CANCELLED: Final = "cancelled"
-REVOKED: Final = "revoked"
 BEHIND: Final = "behind"
 REFUSED: Final = "refused"
 UNAUTHORIZED: Final = 401
@@ -84,7 +85,7 @@ _CONFIRMED: Final = Confirm()
 
 class Sender:
     """Makes attempts and records what came of them. `disabled` is told at once when a target ended it; `may_write` says
-    whether what belongs to an ordered line may still be sent. `calls` is None where there is no callback handler."""
+    whether what belongs to an ordered line may still be sent; `reactions` do what answers make happen besides."""
 
     def __init__(
         self,
@@ -97,7 +98,8 @@ class Sender:
         owner: bytes,
         disabled: Callable[[Peer], None],
         may_write: Callable[[], bool] = lambda: True,
-        calls: Calls | None = None,
+        expressions: Expressions | None = None,
+        reactions: Reactions | None = None,
     ) -> None:
         self._transport = transport
         self._journal = journal
@@ -107,7 +109,9 @@ class Sender:
         self._owner = owner
         self._disabled = disabled
         self._may_write = may_write
-        self._calls = calls
+        self._ending = Ending(store, journal, may_write)
+        self._judge = Judge(expressions)
+        self.reactions = reactions or Reactions(expressions, Chains(clock))
         self.tokens = Tokens(transport, clock)
 
     async def attempt(self, peer: Peer, load: Sequence[Delivery]) -> Told:
@@ -120,12 +124,12 @@ class Sender:
             if event.app_id is not None and event.expires_at is None and endpoint.max_age is None:
                 over = None  # nearly all: nothing to look at, and so nothing to wait for
             else:
-                over = await self._over(load[0], endpoint, now)
+                over = await self._ending.over(load[0], endpoint, now)
             if over is not None:
                 self.give_up(load[0], endpoint, over)
                 return Told((_SETTLED,))
         else:
-            reasons = [await self._over(delivery, endpoint, now) for delivery in load]
+            reasons = [await self._ending.over(delivery, endpoint, now) for delivery in load]
             if any(reasons):
                 fates = []
                 for delivery, over in zip(load, reasons, strict=True):
@@ -146,15 +150,19 @@ class Sender:
         return await self._request(peer, load, index, now)
 
     async def _request(self, peer: Peer, load: Sequence[Delivery], index: int, started_at: float) -> Told:
-        endpoint, route, first = peer.endpoint, peer.routes[index], load[0]
+        endpoint, first = peer.endpoint, load[0]
+        route = peer.routes[index] if index is not ELSEWHERE else peer.elsewhere(first.event)
         circuit, renderer = route.circuit, route.renderer
-        assert renderer is not None, "such a route is not chosen"
         request_id = None if endpoint.batch is None and len(load) == 1 else self._clock.new_id()
         ordered = first.line != UNORDERED if len(load) == 1 else any(delivery.line for delivery in load)
         fence = self._fence(load) if ordered else None
         bearer: Bearer | None = None
+        judgement: Judgement | None = None
+        reacting: Reacting | None = None
         token = circuit.began(started_at)
         try:
+            if renderer is None:
+                raise Unsendable("the URL that this was forwarded to cannot be spoken to as the endpoint is")
             if renderer.grant is not None:
                 bearer = await self.tokens.bearer(renderer.grant, seconds=endpoint.timeouts.total)
             if isinstance(bearer, Failure):
@@ -162,43 +170,61 @@ class Sender:
             else:
                 request = self._rendered(renderer, load, request_id, started_at, bearer)
                 result = await self._transport.send(request, may_write=fence)
+                if (endpoint.ack is not None or endpoint.on_response) and index is not ELSEWHERE:
+                    judgement = await self._judge.judge(endpoint, first.event, result, first.number)
+                    reacting = await self.reactions.prepare(judgement, endpoint, first, result)
         except Unsendable as error:
             result = Failure(Fault.UNSENDABLE, str(error), NO_TIMINGS)
-            bad = self._unsendable(renderer, load, started_at)
+            bad = {} if renderer is None else self._unsendable(renderer, load, started_at)
             if 0 < len(bad) < len(load):
                 circuit.ended(token, failed=None, now=self._clock.now())
-                made = Made(route.url, result, request_id, started_at, self._clock.now(), peer.health, classify(result))
+                made = Made(
+                    route.url, result, request_id, started_at, self._clock.now(), peer.health, result.fault.value
+                )
                 return await self._without(peer, load, bad, made)
         except BaseException:
             circuit.ended(token, failed=None, now=self._clock.now())
             raise
         now = self._clock.now()
-        verdict = classify(result)
-        confirmed = verdict == CONFIRMED  # such an answer has a status of 2xx, and says nothing else of the target
+        if judgement is None:
+            judgement = plainly(result) if index is not ELSEWHERE else elsewhere(result)
+            if judgement.rule is not None:
+                reacting = self.reactions.simple(judgement, endpoint, result)
+        confirmed = judgement.reason == CONFIRMED  # whatever its status, it says nothing else of the target
         down = not confirmed and is_down(result)
         overloaded = not confirmed and is_overloaded(result)
         again = False
-        if bearer is not None and isinstance(result, Answer) and result.status == UNAUTHORIZED:
+        if bearer is not None and not confirmed and isinstance(result, Answer) and result.status == UNAUTHORIZED:
+            assert renderer is not None, "it was given the token"
             again = self._renewed(renderer, bearer, load)
-        elif down and len(peer.routes) > 1:
+        elif down and len(peer.routes) > 1 and not judgement.settled and index is not ELSEWHERE:
             for delivery in load:
                 delivery.tried |= 1 << index
             # Of a partition that was lost meanwhile nothing more is sent: its successor does.
             again = peer.choose(first, now, 0.0) is not None and all(map(self._journal.owns, load))
-        before = HEALTHY if confirmed and peer.calm and peer.failing_since is None else peer.health
-        turn = peer.ended(
-            circuit,
-            token,
-            confirmed=None if again else confirmed,
-            down=down,
-            held_until=None if confirmed else held_until(result, now=now),
-            now=now,
-        )
-        made = Made(route.url, result, request_id, started_at, now, before, verdict)
+        if index is ELSEWHERE:  # which says nothing of the endpoint
+            before, turn = HEALTHY, None
+            circuit.ended(token, failed=None, now=now)
+        else:
+            before = HEALTHY if confirmed and peer.calm and peer.failing_since is None else peer.health
+            turn = peer.ended(
+                circuit,
+                token,
+                confirmed=None if again or judgement.ours else confirmed or (judgement.content and not down),
+                down=down,
+                held_until=None if confirmed else held_until(result, now=now),
+                now=now,
+            )
+        verdict = judgement.reason
+        made = Made(route.url, result, request_id, started_at, now, before, verdict, judgement.words, reacting)
         if again:
             for delivery in load:
                 attempt = self._recorded(delivery, endpoint, AttemptOutcome.FAILED, verdict, made)
-                self._journal.note(delivery, attempt, health=turn)
+                effects: tuple[Effect, ...] = ()
+                if reacting is not None and not delivery.renewed:  # an answer to a token says nothing of the event
+                    attempt, effects = self.reactions.record(reacting, attempt, endpoint, delivery.event, now)
+                    reacting = reacting.repeated
+                self._journal.note(delivery, attempt, health=turn, effects=effects)
                 self._tell(attempt, delivery, now)
             return Told([Fate.AGAIN] * len(load), result.timings.total_us / 1e6, overloaded)
         late: list[LateResult] = []
@@ -216,6 +242,8 @@ class Sender:
                     reason = BEHIND  # of an ordered line, what follows one that is sent again is sent again, too
                 fate = self._settle(peer, delivery, made, reason, turn, late, told.reason or None)
                 turn = None
+                if made.reacting is not None:
+                    made = msgspec.structs.replace(made, reacting=made.reacting.repeated)
                 if fate is Fate.OWED and delivery.line:
                     behind.add(delivery.line)
                 fates.append(fate)
@@ -329,14 +357,18 @@ class Sender:
                 draw=self._clock.draw(),
                 blocks=endpoint.on_exhausted is OnExhausted.BLOCK and delivery.line != 0,
                 reason=refused or made.reason,
+                rule=made.reacting.rule if made.reacting is not None and refused is None else None,
             )
             owed = owed_after(delivery, endpoint, decision)
         attempt = self._recorded(delivery, endpoint, outcome_of(decision), refused or made.reason, made, words)
         effects: tuple[Effect, ...] = ()
         if health is not None or not isinstance(decision, Confirm | RetryAt):
             effects = follow(attempt, delivery.event.type, decision, made.before, health, now)
-        if self._calls is not None:
-            effects += self._calls.caused(attempt, delivery.event.type, result, endpoint.redact_answer)
+        if made.reacting is not None and refused is not BEHIND:
+            attempt, more = self.reactions.record(made.reacting, attempt, endpoint, delivery.event, now)
+            effects += more
+        if self.reactions.calls is not None and refused is not BEHIND:
+            effects += self.reactions.calls.caused(attempt, endpoint, delivery.event, result, effects)
         ours = self._journal.record(delivery, attempt, owed, effects=effects, health=health)
         self._tell(attempt, delivery, now)
         if isinstance(decision, Disable):
@@ -350,29 +382,6 @@ class Sender:
         self._telemetry.attempt(attempt.outcome, attempt.reason, delivery.kind, attempt.timings.total_us / 1e6)
         if attempt.reason == CONFIRMED:
             self._telemetry.delivered_after(now - delivery.event.created_at)
-
-    async def _over(self, delivery: Delivery, endpoint: Endpoint, now: float) -> str | None:
-        """Why it is not sent any more. Raises StoreUnavailable, NotOwner."""
-        event = delivery.event
-        if delivery.kind is DeliveryClass.LIVE:
-            expires_at = expiry(event, endpoint)
-            if expires_at is not None and expires_at <= now:
-                return EXPIRED
-        if event.app_id is None and not await self._permitted(delivery, endpoint, now):
-            return REVOKED
-        return None
-
-    async def _permitted(self, delivery: Delivery, endpoint: Endpoint, now: float) -> bool:
-        """Whether the endpoint's app may still have a platform event. Raises StoreUnavailable, and NotOwner where it took so
-        long to find out that the partition may be another's."""
-        event = delivery.event
-        # What is sent again on request may be asked for a moment after a grant was taken away: that moment counts.
-        if delivery.kind is DeliveryClass.LIVE and endpoint.grants.leaves(event, now=now):
-            return True
-        covered = await self._store.covered(endpoint.app_id, event.type, event.subject)
-        if not (self._may_write() and self._journal.owns(delivery)):
-            raise NotOwner("the partition was lost while it was looked up whether an event may be sent")
-        return covered
 
     def abandon(self, owed: Owed, event: Event | None, endpoint: Endpoint | None, *, epoch: int, reason: str) -> None:
         """Settle a row that can never be sent: its event was dropped (then it has no app on record), or its endpoint."""

@@ -29,8 +29,9 @@ from posthouse.domain.calling import (
 )
 from posthouse.domain.chaining import Origin, effects_of, publishes
 from posthouse.domain.delivery import Attempt, Effect, EffectKind
+from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.errors import Invalid, PosthouseError, StoreRejected, StoreUnavailable
-from posthouse.domain.event import JSON_CONTENT
+from posthouse.domain.event import JSON_CONTENT, Event
 from posthouse.domain.exchange import Answer, Result
 from posthouse.domain.ids import ATTEMPT, EFFECT, EVENT, AttemptId, format_id, parse_id
 from posthouse.domain.limits import (
@@ -40,7 +41,6 @@ from posthouse.domain.limits import (
     CALLS_READ_MAX,
 )
 from posthouse.domain.operations import callback_failed, emit, is_told
-from posthouse.domain.redaction import RedactAnswer
 from posthouse.ports.calls import CallBook, CallFacts, PendingCall, Recorded
 from posthouse.ports.clock import Clock
 from posthouse.ports.handlers import Handlers
@@ -101,11 +101,14 @@ class Calls:
         return self._wanted(event_type)
 
     def caused(
-        self, attempt: Attempt, event_type: str, result: Result, redact: RedactAnswer | None
+        self, attempt: Attempt, endpoint: Endpoint, event: Event, result: Result, others: Sequence[Effect]
     ) -> tuple[Effect, ...]:
-        """The call to be recorded with an attempt, for each complete answer, and where a delivery is given up without one. None
-        where there is no handler for the event; of the operators' own app; or where so many wait that no more can."""
-        if not self._wanted(event_type) or not is_told(attempt.app_id):
+        """The call to be recorded with an attempt: for each complete answer, and where a delivery is given up without one. None
+        where there is no handler for the event; of the operators' own app; where it is among the `others` that are recorded
+        already; or where so many wait that no more can."""
+        if not self._wanted(event.type) or not is_told(attempt.app_id):
+            return ()
+        if any(other.kind is EffectKind.CALL for other in others):
             return ()
         answer = result if isinstance(result, Answer) else None
         if answer is None and not attempt.outcome.terminal:
@@ -116,9 +119,9 @@ class Calls:
                 attempt.app_id, attempt.endpoint_id, attempt.event_id, action="call", reason="too many calls wait"
             )
             return ()
-        if answer is not None and redact is not None:
-            answer = redacted_answer(answer, redact)
-        return (call_effect(attempt, event_type, answer),)
+        if answer is not None and endpoint.redact_answer is not None:
+            answer = redacted_answer(answer, endpoint.redact_answer)
+        return (call_effect(attempt, event.type, answer),)
 
     def noted(self, effects: Sequence[Effect]) -> None:
         """The journal wrote these, calls among them."""

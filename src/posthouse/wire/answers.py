@@ -40,7 +40,8 @@ _CUT: Final = f"only the first {RESPONSE_READ_BYTES_MAX} bytes of the body are r
 
 
 class Reading(msgspec.Struct, frozen=True, gc=False):
-    """The parts that were asked for; the others are null. `unreadable` says of each that could not be read, or not quite, why."""
+    """The parts that were asked for; the others are null. `unreadable` says why one could not be read, or not quite: in words
+    without anything of the answer."""
 
     facts: dict[str, Any]
     unreadable: dict[str, str]

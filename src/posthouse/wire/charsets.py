@@ -72,15 +72,15 @@ def text_of(body: bytes, content_type: str, *, whole: bool = True) -> tuple[str,
     off its end. Never raises.
     """
     named, marked = _named(body, content_type)
-    unknown = [name for name in named if known_as(name) is None]
-    charsets = list(dict.fromkeys([*marked, *[c for name in named if (c := known_as(name)) is not None], DEFAULT]))
+    known = [known_as(name) for name in named]
+    charsets = list(dict.fromkeys([*marked, *[charset for charset in known if charset is not None], DEFAULT]))
     for charset in charsets:
         try:
             text = _decoded(body, charset, "strict", whole)
         except UnicodeError:
             continue
-        if unknown and charset == charsets[0]:
-            return text, f"the charset {unknown[0]} is not known; the body was read as {charset}"
+        if None in known and charset == charsets[0]:
+            return text, f"the charset that the body names is not known; it was read as {charset}"
         if charset != charsets[0]:
             return text, f"the body is not {charsets[0]}, as it should be; it was read as {charset}"
         return text, ""

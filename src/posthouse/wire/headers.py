@@ -81,6 +81,11 @@ def check_header(name: str, value: str) -> None:
     _check_value(name, value)
 
 
+def is_token(name: str) -> bool:
+    """Whether a header may have this name at all."""
+    return _TOKEN.fullmatch(name) is not None
+
+
 def fault_of(name: str, value: str) -> str | None:
     """Why Posthouse may not put this line into a request head; None where it may."""
     try:

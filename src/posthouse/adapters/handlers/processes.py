@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -34,7 +33,6 @@ LOOK_SECONDS: Final = 0.05
 WAITING_SECONDS: Final = 60.0  # for a process, should one have to be started
 IDLE_SECONDS: Final = 86_400.0
 REPLY_BYTES_MAX: Final = ACTIONS_BYTES_MAX + 2 * CALL_DETAIL_LENGTH_MAX + 1024 * 1024
-OURS: Final = "POSTHOUSE_"
 
 _BECAUSE: Final = {
     Why.TOO_LONG: FailedBecause.DEADLINE,
@@ -49,7 +47,7 @@ class HandlerProcesses:
     """Calls handlers, each in one of `processes` processes; one that exceeds `seconds`, or `memory_bytes` beyond what it takes
     by itself (0: no limit), is killed, and another one takes its place.
 
-    They have the environment without what is ours (POSTHOUSE_…), the network and the file system, and none of our open files.
+    They have this environment, the network and the file system, and none of our open files.
     """
 
     def __init__(
@@ -58,10 +56,9 @@ class HandlerProcesses:
         *,
         processes: int,
         seconds: float,
+        environment: Mapping[str, str],
         memory_bytes: int = 0,
-        environment: Mapping[str, str] | None = None,
     ) -> None:
-        given = os.environ if environment is None else environment
         self._at_once = processes
         self._patterns: tuple[str, ...] = ()
         self._modules = tuple(modules)
@@ -78,7 +75,7 @@ class HandlerProcesses:
                 waiting_seconds=WAITING_SECONDS,
                 idle_seconds=IDLE_SECONDS,
             ),
-            environment={name: value for name, value in given.items() if not name.upper().startswith(OURS)},
+            environment=environment,
             niceness=0,
             said=_said,
         )

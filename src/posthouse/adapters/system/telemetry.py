@@ -44,12 +44,18 @@ GAUGES: Final = {
     "event_loop_lag_seconds": "How late the event loop last woke up.",
     "oldest_snapshot_seconds": "Age of the oldest open snapshot in the database; a long one slows publishing.",
     "streams": "Live streams that are open here.",
+    "callbacks_waiting": "Calls of callback handlers that are recorded and not done, of this process's partitions.",
+    "callbacks_running": "Calls of callback handlers under way here.",
 }
 
 COUNTERS: Final = {
     "publish_failed_events": "Events that were not stored, or whose commit stayed in doubt: their senders got 503.",
     "publish_handed_events": "Events handed to the worker that owns their partition, to be stored there.",
     "publish_handed_back_events": "Of these, events of which it told nothing in time: stored by the worker they came to.",
+    "callback_calls": "Calls of callback handlers that were made, each time.",
+    "callback_failures": "Of these, calls that failed: a handler raised, took too long, or ended its process.",
+    "callbacks_set_aside": "Calls that failed for the last time, and are not made again.",
+    "callbacks_left_out": "Calls that were not recorded, since too many waited.",
     "database_replacements": "How often another history of the database was found: a standby that was promoted.",
     "log_rewinds": "Partitions whose log had lost its end: accepted events are gone.",
     "schedule_refusals": "Events of schedules that were refused, each time: the schedule tells why.",
