@@ -47,6 +47,8 @@ GAUGES: Final = {
     "streams": "Live streams that are open here.",
     "expression_calls_waiting": "Calls of the limited processes for expressions that none of them has yet.",
     "expressions_resting": "Expressions that had their process killed so often that they are not evaluated for a while.",
+    "callbacks_waiting": "Calls of callback handlers that are recorded and not done, of this process's partitions.",
+    "callbacks_running": "Calls of callback handlers under way here.",
 }
 
 COUNTERS: Final = {
@@ -55,6 +57,10 @@ COUNTERS: Final = {
     "publish_handed_back_events": "Of these, events of which it told nothing in time: stored by the worker they came to.",
     "effects_done": "What answers and attempts made happen, that was done here.",
     "effects_failed": "What answers should have made happen and did not: each attempt, or an operational event, says why.",
+    "callback_calls": "Calls of callback handlers that were made, each time.",
+    "callback_failures": "Of these, calls that failed: a handler raised, took too long, or ended its process.",
+    "callbacks_set_aside": "Calls that failed for the last time, and are not made again.",
+    "callbacks_left_out": "Calls that were not recorded, since too many waited.",
     "database_replacements": "How often another history of the database was found: a standby that was promoted.",
     "log_rewinds": "Partitions whose log had lost its end: accepted events are gone.",
     "schedule_refusals": "Events of schedules that were refused, each time: the schedule tells why.",
