@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import structlog
 import uvicorn
 
+from posthouse.adapters.cel.expressions import CelExpressions, CelLimits
 from posthouse.adapters.http.guard import GuardPolicy
 from posthouse.adapters.http.proxy import parse_proxy
 from posthouse.adapters.http.transport import HttpTransport
@@ -127,6 +128,15 @@ class Posthouse(Process):
         )
         self._stack.push_async_callback(http.close)
         transport = self.wrap_transport(http)
+        expressions = CelExpressions(
+            CelLimits(
+                workers=settings.expression_processes,
+                memory_bytes=settings.expression_memory_bytes,
+                seconds=settings.expression_seconds,
+                payload_bytes_max=settings.payload_bytes_max,
+            )
+        )
+        self._stack.push_async_callback(expressions.close)
         session = self._session = ProcessSession(direct, reading, owner=owner, history=history)
 
         def appended(events: Sequence[Event]) -> None:
@@ -166,6 +176,7 @@ class Posthouse(Process):
             owed_max=settings.owed_per_endpoint_max,
             jobs=PostgresJobs(reading),
             changed=session.announce,
+            expressions=expressions,
         )
         history.tell(engine.replaced, held=lambda: engine.ownership.epochs)
         session.tell(appended=engine.tails.nudge, lost=engine.suspend, changed=engine.ownership.wake)
@@ -199,6 +210,7 @@ class Posthouse(Process):
         telemetry.watch_cache("target_addresses", lambda: http.addresses.cached)
         telemetry.watch_cache("target_connections", lambda: http.idle_cached)
         telemetry.watch_cache("tls_contexts", lambda: http.contexts_cached)
+        telemetry.watch_cache("expressions", lambda: expressions.cached)
         telemetry.watch_cache("data_keys", lambda: sealer.cached)
         telemetry.watch("database_replacements", lambda: history.replacements)
 
@@ -261,6 +273,7 @@ class Posthouse(Process):
             front=front,
             watch_cache=telemetry.watch_cache,
             body_seconds=settings.body_seconds,
+            expressions=expressions,
         )
         self._end_streams, self._hint_streams = services.streams.lookout.end, services.streams.lookout.hint
         history.tell(services.streams.lookout.restart)

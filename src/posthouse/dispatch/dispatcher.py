@@ -17,7 +17,7 @@ from posthouse.domain.order import UNORDERED, line_of
 from posthouse.domain.routing import Router
 from posthouse.lane.lanes import Lanes
 from posthouse.ports.clock import Clock
-from posthouse.send.sender import FILTER_FAILED
+from posthouse.send.ending import FILTER_FAILED
 from posthouse.settle.progress import Progress
 
 _LIVE: Final = DeliveryClass.LIVE

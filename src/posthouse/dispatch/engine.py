@@ -33,7 +33,8 @@ from posthouse.ports.log import EventLog, Head
 from posthouse.ports.store import Claim, Journalled, Store
 from posthouse.ports.telemetry import Telemetry
 from posthouse.ports.transport import Transport
-from posthouse.send.sender import CANCELLED, EXPIRED, Sender
+from posthouse.send.ending import EXPIRED
+from posthouse.send.sender import CANCELLED, Sender
 from posthouse.settle.backlog import Backlog
 from posthouse.settle.effects import Effects
 from posthouse.settle.journal import Journal, Released

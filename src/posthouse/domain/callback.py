@@ -17,6 +17,12 @@ HTTP_STATUS: Final = "http_status"
 REDIRECT: Final = "redirect"
 GONE: Final = "gone"
 EXHAUSTED: Final = "exhausted"
+NOT_ACKNOWLEDGED: Final = "not_acknowledged"  # 2xx, and the endpoint's acknowledgement rule does not hold
+ACK_FAILED: Final = "ack_failed"  # 2xx, and its acknowledgement rule has no value
+RULE_RETRY: Final = "rule_retry"  # a response rule, or the answer itself, says so, whatever the status is
+RULE_GIVE_UP: Final = "rule_give_up"
+RULE_DISABLE: Final = "rule_disable"
+GONE_STATUS: Final = 410
 
 
 class Confirm(msgspec.Struct, frozen=True, gc=False):
@@ -61,7 +67,7 @@ def classify(result: Result) -> str:
     status = result.status
     if 200 <= status < 300:
         return CONFIRMED
-    if status == 410:
+    if status == GONE_STATUS:
         return GONE
     return REDIRECT if 300 <= status < 400 else HTTP_STATUS
 

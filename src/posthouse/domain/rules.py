@@ -21,6 +21,14 @@ def expressions_in(config: Endpoint | EndpointConfig) -> Iterator[tuple[str, Exp
         yield path, Expression(text, use, field in config.by_app)
 
 
+def judging(endpoint: Endpoint) -> list[tuple[str, Expression]]:
+    """Those that judge an answer, with their paths: of `ack`, and the `when` of each of `on_response`."""
+    found = [] if endpoint.ack is None else [(path, text, "ack") for path, text, _ in _of_ack(endpoint.ack, "ack")]
+    rules = enumerate(endpoint.on_response)
+    found += [(f"on_response[{index}].when", rule.when, "on_response") for index, rule in rules if rule.when]
+    return [(path, Expression(text, Use.RULE, field in endpoint.by_app)) for path, text, field in found]
+
+
 def _texts(config: Endpoint | EndpointConfig) -> Iterator[tuple[str, str, Use]]:
     if config.filter:
         yield "filter", config.filter, Use.FILTER

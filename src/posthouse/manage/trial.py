@@ -9,7 +9,6 @@ from typing import Any, Final
 import msgspec
 
 from posthouse.domain.access import Principal
-from posthouse.domain.callback import classify
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.errors import Conflict, Invalid, Overloaded
 from posthouse.domain.event import JSON_CONTENT, Event
@@ -22,8 +21,10 @@ from posthouse.manage.deliveries import RequestView, shown_by, view_of
 from posthouse.manage.endpoints import endpoint_not_found
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Directory
+from posthouse.ports.expressions import Expressions
 from posthouse.ports.store import Store
 from posthouse.ports.transport import Transport
+from posthouse.send.judge import Judge, Judgement
 from posthouse.send.tokens import Tokens
 from posthouse.wire.answer import redacted_answer
 from posthouse.wire.message import Unsendable
@@ -34,7 +35,8 @@ DATA: Final = b'{"message":"This is a test. Nothing has happened."}'
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that was made, and what came of it. `reason` is `confirmed`, or why an attempt would have failed."""
+    """A request that was made, and what came of it. `judgement` is what a delivery's would have been; of what the rule in it
+    says nothing is done."""
 
     event_id: EventId
     type: str
@@ -42,17 +44,25 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     request: RequestView
     result: Result
-    reason: str
+    judgement: Judgement
 
 
 class Trials:
     """The request is made as a delivery's is, through the same guard, whether or not the endpoint is enabled or paused."""
 
-    def __init__(self, directory: Directory, store: Store, transport: Transport, clock: Clock) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        store: Store,
+        transport: Transport,
+        clock: Clock,
+        expressions: Expressions | None = None,
+    ) -> None:
         self._directory = directory
         self._store = store
         self._transport = transport
         self._clock = clock
+        self._judge = Judge(expressions)
         self._turns = asyncio.Semaphore(TRIALS_AT_ONCE_MAX)
 
     async def run(
@@ -95,6 +105,7 @@ class Trials:
                 raise Conflict(f"the endpoint cannot be spoken to: {error}", code="endpoint_unusable") from error
             await self._directory.record(audit(principal, "endpoint.tested", format_id(ENDPOINT, found.id)))
             result = await self._send(renderer, endpoint, event, now)
+            judgement = await self._judge.judge(endpoint, event, result, 1)
         return Trial(
             event_id=event.id,
             type=event.type,
@@ -102,7 +113,7 @@ class Trials:
             at=now,
             request=view_of(shown, endpoint.url),
             result=_shown(result, endpoint),
-            reason=classify(result),
+            judgement=judgement,
         )
 
     async def _send(self, renderer: AnyRenderer, endpoint: Endpoint, event: Event, now: float) -> Result:

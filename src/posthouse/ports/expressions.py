@@ -12,8 +12,8 @@ class Expressions(Protocol):
     def check(self, expression: Expression, *, path: str) -> None:
         """Whether it may be stored.
 
-        Raises Invalid with `path` and the position in the text: a syntax error, an unknown variable, a type that cannot be
-        what its use asks for, or one of the static limits.
+        Raises InvalidExpression with `path` and the position in the text: a syntax error, an unknown variable, a type that
+        cannot be what its use asks for, or one of the static limits. It may take a few milliseconds.
         """
         ...
 

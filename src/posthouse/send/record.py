@@ -12,6 +12,7 @@ from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Fault, Result
 from posthouse.domain.ids import AppId, AttemptId
+from posthouse.domain.reaction import AnyRule
 from posthouse.domain.redaction import REDACTED
 from posthouse.wire.answer import redacted_answer, stored_body, stored_headers
 
@@ -27,7 +28,9 @@ class Made(msgspec.Struct, frozen=True, gc=False):
     started_at: float
     ended_at: float
     before: Health  # of the endpoint, as the request began to end
-    reason: str  # as `classify` says
+    reason: str  # `confirmed`, or why it failed
+    words: str | None = None  # more of that, in words of our own
+    rule: AnyRule | None = None  # the response rule that the answer meets
 
 
 def attempt_of(
@@ -47,7 +50,7 @@ def attempt_of(
     result = None if made is None else made.result
     headers: bytes | None = None
     body: bytes | None = None
-    error = words
+    error = words if words is not None or made is None else made.words
     sent = True
     match result:
         case None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 import structlog
@@ -15,7 +15,6 @@ from posthouse.domain.callback import (
     Decision,
     Disable,
     RetryAt,
-    classify,
     decide,
     held_until,
     is_down,
@@ -37,10 +36,7 @@ from posthouse.domain.endpoint import Endpoint, OnExhausted
 from posthouse.domain.errors import NotOwner, PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Fault, Request, Result
-from posthouse.domain.expression import Failed
-from posthouse.domain.filters import OnFilterError
 from posthouse.domain.ids import AttemptId
-from posthouse.domain.matching import has_filters
 from posthouse.domain.order import UNORDERED
 from posthouse.ports.clock import Clock
 from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
@@ -48,9 +44,11 @@ from posthouse.ports.store import LateResult, Store
 from posthouse.ports.telemetry import Telemetry
 from posthouse.ports.transport import Transport
 from posthouse.send.aftermath import follow
-from posthouse.send.filters import passes
-from posthouse.send.owing import expiry, outcome_of, owed_after, owed_row
+from posthouse.send.ending import Ending
+from posthouse.send.judge import Judge, Judgement, plainly
+from posthouse.send.owing import outcome_of, owed_after, owed_row
 from posthouse.send.peer import Peer
+from posthouse.send.preparing import Prepared, Unready, prepare, unsendable
 from posthouse.send.record import Made, attempt_of, left_over
 from posthouse.send.tokens import Bearer, Tokens
 from posthouse.settle.journal import Journal
@@ -60,13 +58,9 @@ from posthouse.wire.renderer import AnyRenderer
 
 log = structlog.get_logger()
 
-EXPIRED: Final = "expired"
 CANCELLED: Final = "cancelled"
-REVOKED: Final = "revoked"
 BEHIND: Final = "behind"
 REFUSED: Final = "refused"
-FILTERED: Final = "filtered"
-FILTER_FAILED: Final = "filter_failed"
 UNAUTHORIZED: Final = 401
 TOTAL_SECONDS_MIN: Final = 0.001  # that are left to a request after its token
 
@@ -80,13 +74,6 @@ class Told(msgspec.Struct, gc=False):
     seconds: float | None = None
     overloaded: bool = False
     adopted: Sequence[Delivery] = ()
-
-
-class Over(NamedTuple):
-    """Why a delivery is given up without a request."""
-
-    reason: str
-    words: str | None = None
 
 
 # Looked up once: a member of an enumeration is found by Python code (in 3.11).
@@ -121,6 +108,8 @@ class Sender:
         self._disabled = disabled
         self._may_write = may_write
         self._expressions = expressions
+        self._ending = Ending(store, journal, may_write, expressions)
+        self._judge = Judge(expressions)
         self.tokens = Tokens(transport, clock)
 
     async def attempt(self, peer: Peer, load: Sequence[Delivery]) -> Told:
@@ -138,20 +127,22 @@ class Sender:
             ):
                 over = None  # nearly all: nothing to look at, and so nothing to wait for
             else:
-                over = await self._over(load[0], endpoint, now)
+                over = await self._ending.over(load[0], endpoint, now)
             if over is not None:
                 self.give_up(load[0], endpoint, *over)
                 return Told((_SETTLED,))
         else:
-            reasons = [await self._over(delivery, endpoint, now) for delivery in load]
+            reasons = [await self._ending.over(delivery, endpoint, now) for delivery in load]
             if any(reasons):
-                fates = []
-                for delivery, over in zip(load, reasons, strict=True):
-                    if over is not None:
-                        self.give_up(delivery, endpoint, *over)
-                    goes_on = over is None and self._journal.owns(delivery)
-                    fates.append(Fate.AGAIN if goes_on else Fate.SETTLED)
-                return Told(fates)
+                return self._but(load, endpoint, reasons)
+        ready: Prepared | None = None
+        if peer.transformation is not None:
+            prepared, now = await prepare(self._expressions, peer, load), self._clock.now()
+            if not (self._may_write() and all(map(self._journal.owns, load))):
+                raise NotOwner("the partition was lost while expressions were evaluated")
+            if isinstance(prepared, Unready):
+                return self._but(load, endpoint, prepared.why)
+            ready = prepared
         if not peer.usable:
             raise PosthouseError("the endpoint was changed into one that cannot be spoken to")
         index = peer.choose(load[0], now, self._clock.draw())
@@ -161,16 +152,21 @@ class Sender:
                 row = owed_row(delivery, endpoint, number=delivery.number, due_at=now, reason=peer.quiet_reason)
                 self._journal.owe(delivery, row)
             return Told([Fate.OWED] * len(load))
-        return await self._request(peer, load, index, now)
+        return await self._request(peer, load, index, now, ready)
 
-    async def _request(self, peer: Peer, load: Sequence[Delivery], index: int, started_at: float) -> Told:
+    async def _request(
+        self, peer: Peer, load: Sequence[Delivery], index: int, started_at: float, ready: Prepared | None
+    ) -> Told:
         endpoint, route, first = peer.endpoint, peer.routes[index], load[0]
-        circuit, renderer = route.circuit, route.renderer
+        circuit, renderer, url = route.circuit, route.renderer, route.url
         assert renderer is not None, "such a route is not chosen"
+        if ready is not None:
+            renderer, url = ready.by(renderer), ready.url or url
         request_id = None if endpoint.batch is None and len(load) == 1 else self._clock.new_id()
         ordered = first.line != UNORDERED if len(load) == 1 else any(delivery.line for delivery in load)
         fence = self._fence(load) if ordered else None
         bearer: Bearer | None = None
+        judgement: Judgement | None = None
         token = circuit.began(started_at)
         try:
             if renderer.grant is not None:
@@ -180,25 +176,28 @@ class Sender:
             else:
                 request = self._rendered(renderer, load, request_id, started_at, bearer)
                 result = await self._transport.send(request, may_write=fence)
+                if endpoint.ack is not None or endpoint.on_response:
+                    judgement = await self._judge.judge(endpoint, first.event, result, first.number)
         except Unsendable as error:
             result = Failure(Fault.UNSENDABLE, str(error), NO_TIMINGS)
-            bad = self._unsendable(renderer, load, started_at)
+            bad = unsendable(renderer, load, started_at)
             if 0 < len(bad) < len(load):
                 circuit.ended(token, failed=None, now=self._clock.now())
-                made = Made(route.url, result, request_id, started_at, self._clock.now(), peer.health, classify(result))
+                made = Made(url, result, request_id, started_at, self._clock.now(), peer.health, result.fault.value)
                 return await self._without(peer, load, bad, made)
         except BaseException:
             circuit.ended(token, failed=None, now=self._clock.now())
             raise
         now = self._clock.now()
-        verdict = classify(result)
-        confirmed = verdict == CONFIRMED  # such an answer has a status of 2xx, and says nothing else of the target
+        if judgement is None:
+            judgement = plainly(result)
+        confirmed = judgement.reason == CONFIRMED  # whatever its status, it says nothing else of the target
         down = not confirmed and is_down(result)
         overloaded = not confirmed and is_overloaded(result)
         again = False
-        if bearer is not None and isinstance(result, Answer) and result.status == UNAUTHORIZED:
+        if bearer is not None and not confirmed and isinstance(result, Answer) and result.status == UNAUTHORIZED:
             again = self._renewed(renderer, bearer, load)
-        elif down and len(peer.routes) > 1:
+        elif down and len(peer.routes) > 1 and not judgement.settled:
             for delivery in load:
                 delivery.tried |= 1 << index
             # Of a partition that was lost meanwhile nothing more is sent: its successor does.
@@ -207,12 +206,13 @@ class Sender:
         turn = peer.ended(
             circuit,
             token,
-            confirmed=None if again else confirmed,
+            confirmed=None if again or judgement.ours else confirmed or (judgement.content and not down),
             down=down,
             held_until=None if confirmed else held_until(result, now=now),
             now=now,
         )
-        made = Made(route.url, result, request_id, started_at, now, before, verdict)
+        verdict = judgement.reason
+        made = Made(url, result, request_id, started_at, now, before, verdict, judgement.words, judgement.rule)
         if again:
             for delivery in load:
                 attempt = self._recorded(delivery, endpoint, AttemptOutcome.FAILED, verdict, made)
@@ -269,16 +269,6 @@ class Sender:
         for delivery in load:
             delivery.renewed = True
         return True
-
-    def _unsendable(self, renderer: AnyRenderer, load: Sequence[Delivery], now: float) -> dict[int, str]:
-        """Which of a batch cannot be written, by their place in it, and why."""
-        bad: dict[int, str] = {}
-        for place, delivery in enumerate(load if len(load) > 1 else ()):
-            try:
-                renderer.render_batch([delivery.event], now=now, replay=False, request_id=bytes(16))
-            except Unsendable as error:
-                bad[place] = str(error)
-        return bad
 
     async def _without(self, peer: Peer, load: Sequence[Delivery], bad: dict[int, str], made: Made) -> Told:
         """Settle those of a batch that cannot be written; the others go again at once, but for those of the same lines, which
@@ -367,48 +357,17 @@ class Sender:
         if attempt.reason == CONFIRMED:
             self._telemetry.delivered_after(now - delivery.event.created_at)
 
-    async def _over(self, delivery: Delivery, endpoint: Endpoint, now: float) -> Over | None:
-        """Why it is not sent any more. Raises StoreUnavailable, NotOwner."""
-        event = delivery.event
-        if delivery.kind is DeliveryClass.LIVE:
-            expires_at = expiry(event, endpoint)
-            if expires_at is not None and expires_at <= now:
-                return Over(EXPIRED)
-        if event.app_id is None and not await self._permitted(delivery, endpoint, now):
-            return Over(REVOKED)
-        return await self._filtered(delivery, endpoint) if delivery.replayed else None
-
-    async def _filtered(self, delivery: Delivery, endpoint: Endpoint) -> Over | None:
-        """Why what a replay asks for is not sent, by the endpoint's filters as they are now: it may be an event that they never
-        let pass. Raises NotOwner where it took so long to find out that the partition may be another's."""
-        if not has_filters(endpoint):
-            return None
-        verdict = await passes(self._expressions, endpoint, delivery.event)
-        if not (self._may_write() and self._journal.owns(delivery)):
-            raise NotOwner("the partition was lost while it was looked up whether an event passes a filter")
-        if isinstance(verdict, Failed):
-            if endpoint.on_filter_error is OnFilterError.SKIP:
-                return Over(FILTER_FAILED, verdict.told)
-        elif not verdict:
-            return Over(FILTERED)
-        delivery.replayed = False
-        return None
-
-    async def _permitted(self, delivery: Delivery, endpoint: Endpoint, now: float) -> bool:
-        """Whether the endpoint's app may still have a platform event. Raises StoreUnavailable, and NotOwner where it took so
-        long to find out that the partition may be another's."""
-        event = delivery.event
-        # What is sent again on request may be asked for a moment after a grant was taken away: that moment counts.
-        if delivery.kind is DeliveryClass.LIVE and endpoint.grants.leaves(event, now=now):
-            return True
-        covered = await self._store.covered(endpoint.app_id, event.type, event.subject)
-        if not (self._may_write() and self._journal.owns(delivery)):
-            raise NotOwner("the partition was lost while it was looked up whether an event may be sent")
-        return covered
-
     def abandon(self, owed: Owed, event: Event | None, endpoint: Endpoint | None, *, epoch: int, reason: str) -> None:
         """Settle a row that can never be sent: its event was dropped (then it has no app on record), or its endpoint."""
         self.give_up(*left_over(owed, event, endpoint, epoch=epoch), reason)
+
+    def _but(self, load: Sequence[Delivery], endpoint: Endpoint, why: Sequence[tuple[str, str | None] | None]) -> Told:
+        """Give those up for which there is a reason; the others go again at once, without them."""
+        for delivery, over in zip(load, why, strict=True):
+            if over is not None:
+                self.give_up(delivery, endpoint, *over)
+        goes_on = [over is None and self._journal.owns(delivery) for delivery, over in zip(load, why, strict=True)]
+        return Told([Fate.AGAIN if goes else Fate.SETTLED for goes in goes_on])
 
     def give_up(self, delivery: Delivery, endpoint: Endpoint, reason: str, words: str | None = None) -> None:
         """Settle a delivery without a request: expired, cancelled, …; `words` say more than the reason."""

@@ -105,12 +105,15 @@ def _told(body: bytes) -> dict[bytes | None, EventResult]:
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return {}
     return {
-        parse_id(EVENT, entry.id): EventResult(entry.confirmed, "" if entry.confirmed else _in_one_line(entry.reason))
+        parse_id(EVENT, entry.id): EventResult(entry.confirmed, "" if entry.confirmed else _reason(entry.reason))
         for entry in entries
     }
 
 
-def _in_one_line(reason: Any) -> str:
-    if not isinstance(reason, str):
-        return ""
-    return "".join(c if c.isprintable() else " " for c in reason[:ERROR_LENGTH_MAX]).strip()
+def _reason(reason: Any) -> str:
+    return in_one_line(reason) if isinstance(reason, str) else ""
+
+
+def in_one_line(words: str) -> str:
+    """Words that go on record with an attempt: short, and without line breaks and what else cannot be seen."""
+    return "".join(c if c.isprintable() else " " for c in words[:ERROR_LENGTH_MAX]).strip()

@@ -81,6 +81,11 @@ def check_header(name: str, value: str) -> None:
     _check_value(name, value)
 
 
+def is_token(name: str) -> bool:
+    """Whether a header may have this name at all."""
+    return _TOKEN.fullmatch(name) is not None
+
+
 def fault_of(name: str, value: str) -> str | None:
     """Why Posthouse may not put this line into a request head; None where it may."""
     try:
@@ -94,6 +99,20 @@ def percent_encoded(value: str, *, spaces: bool = False) -> str:
     """A text from an event as it can be in a header: `%` and all outside U+0020 to U+007E percent-encoded (UTF-8); with
     `spaces` also the space and `"`, as the HTTP binding of CloudEvents has it (section 3.1.3.2)."""
     return (_NOT_SPACED if spaces else _NOT_PLAIN).sub(_percent, value)
+
+
+def header_text(value: str) -> str:
+    """A text from an event as the whole value of a header: so encoded, and with the spaces at its ends encoded, too."""
+    return without_spaces_at_its_ends(percent_encoded(value))
+
+
+def without_spaces_at_its_ends(value: str) -> str:
+    """A header's value with those percent-encoded, which could not be sent."""
+    kept = value.strip(" ")
+    if kept == value:
+        return value
+    start = len(value) - len(value.lstrip(" "))
+    return "%20" * start + kept + "%20" * (len(value) - len(kept) - start)
 
 
 def _percent(found: re.Match[str]) -> str:

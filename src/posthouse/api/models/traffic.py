@@ -330,6 +330,16 @@ class TrialRun(Body):
         return msgspec.json.encode(self.data) if "data" in self.model_fields_set else None
 
 
+class RuleMet(Answer):
+    """The response rule that an answer meets."""
+
+    place: Annotated[
+        str,
+        Field(description="Where it is: of the endpoint, or the header of the answer.", examples=["on_response[0]"]),
+    ]
+    then: Annotated[str, Field(description="What it makes happen. A test does not do it.", examples=["retry"])]
+
+
 class TrialAnswer(Answer):
     """A request that was made just now, and the answer to it. It is on no list, and is not tried again."""
 
@@ -339,33 +349,36 @@ class TrialAnswer(Answer):
         Literal["delivered", "failed"],
         Field(description="As it would be of a delivery: whether the target confirmed it."),
     ]
-    reason: Annotated[str, Field(examples=["confirmed", "http_status", "address_refused"])]
+    reason: Annotated[str, Field(examples=["confirmed", "http_status", "not_acknowledged", "address_refused"])]
+    rule: Annotated[RuleMet | None, Field(description="The response rule that would count. null: none.")]
     status: int | None
     url: str
     address: str
     started_at: Time
     timings: TimingsAnswer
-    error: str | None
+    error: Annotated[str | None, Field(description="More of the reason, in words.")]
     request: RequestAnswer
     response: ResponseAnswer | None
 
     @classmethod
     def of(cls, trial: Trial) -> TrialAnswer:
-        result, timings = trial.result, trial.result.timings
+        result, timings, judgement = trial.result, trial.result.timings, trial.judgement
+        rule = judgement.rule
         answer = result if isinstance(result, ExchangeAnswer) else None
         request = _request(trial.request)
         assert request is not None
         return cls(
             event=format_id(EVENT, trial.event_id),
             type=trial.type,
-            outcome="delivered" if trial.reason == CONFIRMED else "failed",
-            reason=trial.reason,
+            outcome="delivered" if judgement.reason == CONFIRMED else "failed",
+            reason=judgement.reason,
+            rule=None if rule is None else RuleMet(place=judgement.place, then=str(rule.__struct_config__.tag)),
             status=result.status,
             url=trial.url,
             address=result.address,
             started_at=time_of(trial.at),
             timings=TimingsAnswer(**_timings(timings)),
-            error=result.detail if isinstance(result, Failure) else None,
+            error=result.detail if isinstance(result, Failure) else judgement.words,
             request=request,
             response=None if answer is None else _response(answer.status, stored_headers(answer), stored_body(answer)),
         )
