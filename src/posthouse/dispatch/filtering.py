@@ -23,6 +23,7 @@ from posthouse.domain.expression import Expression, Facts, Failed, FailedBecause
 from posthouse.domain.filters import OnFilterError
 from posthouse.domain.ids import ENDPOINT, EVENT, AppId, EndpointId, format_id
 from posthouse.domain.limits import (
+    AT_ONCE_EXPRESSIONS_MAX,
     FILTERING_APP_BYTES_MAX,
     FILTERING_APP_EVENTS_MAX,
     FILTERING_AT_ONCE_MAX,
@@ -191,7 +192,11 @@ class Filtering:
         together = [one for several in quick for one in several]
         if together and not self._evaluated_at_once(event, attributes, together, verdicts) and len(apps) > 1:
             # One app's filters need more than that, or the event is large: each app for itself.
+            left = AT_ONCE_EXPRESSIONS_MAX
             for several in quick:
+                left -= sum([len(one.condition.expressions) for one in several])
+                if left < 0:
+                    break  # the others have a turn of the event loop of their own
                 if several:
                     self._evaluated_at_once(event, attributes, several, verdicts)
         return verdicts
@@ -303,7 +308,7 @@ class Filtering:
             return {}
         if left <= 0:
             return _failed(turn, OUT_OF_TIME)
-        task = line.evaluating = asyncio.get_running_loop().create_task(self._evaluate(turn.waiting.event, asked))
+        task = line.evaluating = asyncio.get_running_loop().create_task(self._evaluate(turn, asked))
         try:
             await asyncio.wait({task}, timeout=left)
             if task.done() and not task.cancelled():
@@ -317,7 +322,8 @@ class Filtering:
                 line.evaluating = None
         return _failed(turn, OUT_OF_TIME)
 
-    async def _evaluate(self, event: Event, asked: Sequence[Asked]) -> Verdicts:
+    async def _evaluate(self, turn: Turn, asked: Sequence[Asked]) -> Verdicts:
+        event, app_id = turn.waiting.event, turn.app_id
         attributes = Attributes(event)
         shared = [one for one in asked if one.endpoint is None]
         groups = [(None, shared)] if shared else []
@@ -325,7 +331,8 @@ class Filtering:
         async with self._slots:
             for endpoint, several in [*groups, *[(one.endpoint, [one]) for one in asked if one.endpoint is not None]]:
                 expressions = _distinct(several)
-                outcomes = await self._expressions.evaluate(expressions, Facts(event=event, endpoint=endpoint))
+                facts = Facts(event=event, endpoint=endpoint, app_id=app_id)
+                outcomes = await self._expressions.evaluate(expressions, facts)
                 found = dict(zip(expressions, outcomes, strict=True))
                 for one in several:
                     verdicts[one] = one.condition.judge(attributes, found)
