@@ -32,7 +32,8 @@ from posthouse.domain.callback import CONFIRMED, GONE, HTTP_STATUS, REDIRECT
 from posthouse.domain.delivery import OwedReason
 from posthouse.domain.exchange import Fault
 from posthouse.manage.explain import Reason
-from posthouse.send.sender import CANCELLED, EXPIRED, REVOKED
+from posthouse.send.ending import EXPIRED, FILTER_FAILED, FILTERED, REVOKED
+from posthouse.send.sender import CANCELLED
 
 ROOT: Final = Path(__file__).parents[1]
 SOURCES: Final = ROOT / "src" / "posthouse"
@@ -155,7 +156,7 @@ def _reasons(texts: Texts, kind: str, reasons: Iterable[StrEnum]) -> list[tuple[
 def attempt_reasons() -> list[str]:
     """Why an attempt ended as it did."""
     faults = [fault.value for fault in Fault]
-    return [CONFIRMED, HTTP_STATUS, REDIRECT, GONE, *faults, EXPIRED, CANCELLED, REVOKED]
+    return [CONFIRMED, HTTP_STATUS, REDIRECT, GONE, *faults, EXPIRED, CANCELLED, REVOKED, FILTERED, FILTER_FAILED]
 
 
 @cache

@@ -19,7 +19,7 @@ import structlog
 from posthouse.dispatch.configs import Configs
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.event import Event
-from posthouse.domain.expression import Expression, Facts, Failed, FailedBecause
+from posthouse.domain.expression import Facts, Failed, FailedBecause
 from posthouse.domain.filters import OnFilterError
 from posthouse.domain.ids import ENDPOINT, EVENT, AppId, EndpointId, format_id
 from posthouse.domain.limits import (
@@ -33,9 +33,10 @@ from posthouse.domain.limits import (
     FILTERING_TURNS_MAX,
 )
 from posthouse.domain.matching import Attributes, Verdict
-from posthouse.domain.routing import Asked, Entry, Router, judged
+from posthouse.domain.routing import Asked, Entry, Router, distinct, judged
 from posthouse.ports.clock import Clock
 from posthouse.ports.expressions import Expressions
+from posthouse.send.filters import outcomes_of
 from posthouse.settle.progress import Progress
 
 log = structlog.get_logger()
@@ -204,7 +205,7 @@ class Filtering:
     def _evaluated_at_once(
         self, event: Event, attributes: Attributes, asked: Sequence[Asked], verdicts: Verdicts
     ) -> bool:
-        expressions = _distinct(asked)
+        expressions = distinct(asked)
         outcomes = self._expressions.at_once(expressions, Facts(event=event))
         if outcomes is None:
             return False
@@ -323,20 +324,11 @@ class Filtering:
         return _failed(turn, OUT_OF_TIME)
 
     async def _evaluate(self, turn: Turn, asked: Sequence[Asked]) -> Verdicts:
-        event, app_id = turn.waiting.event, turn.app_id
+        event = turn.waiting.event
         attributes = Attributes(event)
-        shared = [one for one in asked if one.endpoint is None]
-        groups = [(None, shared)] if shared else []
-        verdicts: Verdicts = {}
         async with self._slots:
-            for endpoint, several in [*groups, *[(one.endpoint, [one]) for one in asked if one.endpoint is not None]]:
-                expressions = _distinct(several)
-                facts = Facts(event=event, endpoint=endpoint, app_id=app_id)
-                outcomes = await self._expressions.evaluate(expressions, facts)
-                found = dict(zip(expressions, outcomes, strict=True))
-                for one in several:
-                    verdicts[one] = one.condition.judge(attributes, found)
-        return verdicts
+            outcomes = await outcomes_of(self._expressions, event, turn.app_id, asked)
+        return {one: one.condition.judge(attributes, outcomes[one]) for one in asked}
 
     def _release(self, line: _Line, turn: Turn, verdicts: Verdicts) -> None:
         """The first turn of a line is over: offer what it reaches, to endpoints as they are by now."""
@@ -380,10 +372,6 @@ class Filtering:
                 if line.evaluating is not None:
                     line.evaluating.cancel()
         self._room.set()
-
-
-def _distinct(asked: Iterable[Asked]) -> list[Expression]:
-    return list(dict.fromkeys([expression for one in asked for expression in one.condition.expressions]))
 
 
 def _failed(turn: Turn, because: Failed) -> Verdicts:

@@ -40,6 +40,7 @@ GAUGES: Final = {
     "processes_live": "Processes that share the partitions, as this one sees it.",
     "publish_pending_events": "Events accepted for appending whose commit is not done.",
     "publish_pending_bytes": "Payload bytes of those events.",
+    "filters_waiting_events": "Events of which it is not decided yet whom they reach: filters are evaluated.",
     "journal_unwritten_results": "Results in memory that are not in the store yet.",
     "event_loop_lag_seconds": "How late the event loop last woke up.",
     "oldest_snapshot_seconds": "Age of the oldest open snapshot in the database; a long one slows publishing.",
@@ -52,6 +53,7 @@ COUNTERS: Final = {
     "publish_handed_back_events": "Of these, events of which it told nothing in time: stored by the worker they came to.",
     "database_replacements": "How often another history of the database was found: a standby that was promoted.",
     "log_rewinds": "Partitions whose log had lost its end: accepted events are gone.",
+    "filter_failures": "Filters that had no value, once for each event and endpoint: `on_filter_error` was taken.",
     "schedule_refusals": "Events of schedules that were refused, each time: the schedule tells why.",
     "schedule_skips": "Stretches of missed occurrences that were not made up for, as their schedules want it.",
 }
