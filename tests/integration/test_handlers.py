@@ -251,9 +251,7 @@ def bad(callback):
         assert len({each["key"] for each in said}) == len(ways) + 2, "the same key each time"
         path = "/v1/apps/operations/events?type=callback.failed"
         found = await listed(server.port, path, lambda some: len(some) >= len(ways), "what was set aside")
-        datas = [
-            (await call(server.port, "GET", f"/v1/apps/operations/events/{each['id']}"))["data"] for each in found
-        ]
+        datas = [(await call(server.port, "GET", f"/v1/apps/operations/events/{each['id']}"))["data"] for each in found]
         reasons = sorted(data["reason"] for data in datas)
         assert {data["action"] for data in datas} == {"call"}
         for reason, part in zip(
@@ -337,7 +335,10 @@ def again(callback):
         said = await shop.until_said(2)
         assert [each["replay"] for each in said] == [False, True]
         attempts = (await call(server.port, "GET", f"{APP}/events/{event}/attempts"))["data"]
-        assert [(each["outcome"], each["class"]) for each in attempts] == [("delivered", "replay"), ("delivered", "live")]
+        assert [(each["outcome"], each["class"]) for each in attempts] == [
+            ("delivered", "replay"),
+            ("delivered", "live"),
+        ]
 
 
 async def test_killed_between_an_answer_and_its_call_it_is_made_again_and_published_once(
