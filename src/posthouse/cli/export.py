@@ -14,17 +14,13 @@ from posthouse.cli.output import note, outlined
 from posthouse.cli.verbs import Key, Url
 from posthouse.domain.errors import Invalid
 from posthouse.domain.operations import OPERATIONS_NAME, OPERATIONS_UID
+from posthouse.domain.platform_routes import PLATFORM_NAME, PLATFORM_UID
 
 if TYPE_CHECKING:
     from posthouse.cli.platform.kinds import Kind
     from posthouse.cli.platform.plan import There
 
-_UNTOUCHED: Final[dict[str, Any]] = {
-    "uid": OPERATIONS_UID,
-    "name": OPERATIONS_NAME,
-    "grants": [],
-    "endpoints": [],
-}
+_RESERVED: Final = {OPERATIONS_UID: OPERATIONS_NAME, PLATFORM_UID: PLATFORM_NAME}
 HEAD = "# Written by `posthouse export`. `posthouse apply -f` makes a server's configuration what this says.\n"
 
 
@@ -78,8 +74,9 @@ def render(things: Iterable[There], *, event_types: bool = True) -> str:
     for entry in apps.values():
         for section in ("grants", "endpoints"):
             entry[section].sort(key=lambda one: one.get("uid") or one["id"])
-    if apps.get(OPERATIONS_UID) == _UNTOUCHED:
-        del apps[OPERATIONS_UID]  # every server has it
+    for uid, name in _RESERVED.items():
+        if apps.get(uid) == {"uid": uid, "name": name, "grants": [], "endpoints": []}:
+            del apps[uid]  # every server has it
     whole: dict[str, Any] = {"event_types": [types[name] for name in sorted(types)]} if event_types else {}
     whole["apps"] = [apps[name] for name in sorted(apps)]
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from posthouse.dispatch.configs import Configs
 from posthouse.dispatch.filtering import Filtering
+from posthouse.dispatch.platform import PlatformRoutes
 from posthouse.domain.delivery import Delivery, DeliveryClass, DeliveryKey
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.event import Event
@@ -14,6 +15,7 @@ from posthouse.domain.expression import Failed
 from posthouse.domain.ids import AppId
 from posthouse.domain.limits import CROWD_ENDPOINTS_MIN
 from posthouse.domain.order import UNORDERED, line_of
+from posthouse.domain.platform_routes import was_handed
 from posthouse.domain.routing import Router
 from posthouse.lane.lanes import Lanes
 from posthouse.ports.clock import Clock
@@ -28,7 +30,7 @@ class Dispatcher:
 
     Where filters have to be asked, `filtering` decides, perhaps later. It is told of what is on record: nobody else writes of
     what the cursor has not passed, so that this stays as it was when the partition was taken. `give_up` settles what is not to
-    be sent, with a reason and words.
+    be sent, with a reason and words. What `platform` takes is handed to the platform routes.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Dispatcher:
         progress: Progress,
         clock: Clock,
         filtering: Filtering,
+        platform: PlatformRoutes,
         *,
         give_up: Callable[[Delivery, Endpoint, str, str], None],
     ) -> None:
@@ -46,6 +49,7 @@ class Dispatcher:
         self._progress = progress
         self._clock = clock
         self._filtering = filtering
+        self._platform = platform
         self._give_up = give_up
         self._recorded: dict[int, tuple[int, set[DeliveryKey]]] = {}
 
@@ -96,28 +100,41 @@ class Dispatcher:
             until, recorded = entry
             if event.seq >= until:
                 del self._recorded[event.partition]
+            routers = [r for r in routers if not was_handed(r.config.app_id, event, recorded)]
+        handed = self._platform.takes(event, routers, recorded) if self._platform.on else ()
         if filtered or (self._filtering.turns and any(self._filtering.waits(r.config.app_id) for r in routers)):
-            self._filter(event, epoch, routers, recorded)
+            self._filter(event, epoch, routers, recorded, handed)
             return
         if event.only is not None:
-            endpoints: Sequence[Endpoint] = routers[0].only(event.only)
-        elif event.app_id is not None:
+            endpoints: Sequence[Endpoint] = [e for router in routers for e in router.only(event.only)]
+        elif len(routers) == 1:
             endpoints = routers[0].route(event.type, event.channels)
         else:
             endpoints = [endpoint for router in routers for endpoint in router.route(event.type, event.channels)]
         if recorded is not None:
             endpoints = [e for e in endpoints if (e.id, event.id) not in recorded]
-        self._progress.opened(event, len(endpoints))
+        self._progress.opened(event, len(endpoints) + len(handed))
         self.offer(event, epoch, endpoints)
+        if handed:
+            self._platform.hand(event, epoch, handed)
 
-    def _filter(self, event: Event, epoch: int, routers: Sequence[Router], recorded: set[DeliveryKey] | None) -> None:
+    def _filter(
+        self,
+        event: Event,
+        epoch: int,
+        routers: Sequence[Router],
+        recorded: set[DeliveryKey] | None,
+        handed: Sequence[AppId],
+    ) -> None:
         known = None if recorded is None else lambda endpoint: (endpoint.id, event.id) in recorded
         decided = self._filtering.decide(event, epoch, routers, known)
-        count = len(decided.reached) + len(decided.skipped) + len(decided.turns)
+        count = len(decided.reached) + len(decided.skipped) + len(decided.turns) + len(handed)
         self._progress.opened(event, count)
         self.offer(event, epoch, decided.reached)
         for endpoint, failed in decided.skipped:
             self.skip(event, epoch, endpoint, failed)
+        if handed:
+            self._platform.hand(event, epoch, handed)
         self._filtering.add(decided.turns)
 
     def offer(self, event: Event, epoch: int, endpoints: Sequence[Endpoint]) -> None:

@@ -15,6 +15,7 @@ from posthouse.dispatch.lane_facts import LaneFacts
 from posthouse.dispatch.leaving import Leaving
 from posthouse.dispatch.overflow import Overflow
 from posthouse.dispatch.ownership import Ownership
+from posthouse.dispatch.platform import PlatformRoutes
 from posthouse.dispatch.replays import Replays
 from posthouse.dispatch.tail import Tails
 from posthouse.domain.circuit import DEFAULT_POLICY, CircuitPolicy
@@ -23,7 +24,12 @@ from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.errors import PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
 from posthouse.domain.ids import AppId, EndpointId
-from posthouse.domain.limits import OUTSTANDING_DELIVERIES_MAX, OWED_PER_ENDPOINT_MAX, PAGED_BYTES_MAX
+from posthouse.domain.limits import (
+    OUTSTANDING_DELIVERIES_MAX,
+    OWED_PER_ENDPOINT_MAX,
+    PAGED_BYTES_MAX,
+    PLATFORM_PENDING_MAX,
+)
 from posthouse.lane.budget import Budget
 from posthouse.lane.lanes import Lanes
 from posthouse.ports.calls import CallBook
@@ -203,8 +209,15 @@ class Engine:
             has_room=lambda: self.progress.deliveries < OUTSTANDING_DELIVERIES_MAX and self.journal.has_room,
             spawn=self._chore,
         )
+        self.platform = PlatformRoutes(store, clock, self.journal)
         self.dispatcher = Dispatcher(
-            self.configs, self.lanes, self.progress, clock, self.filtering, give_up=self.sender.give_up
+            self.configs,
+            self.lanes,
+            self.progress,
+            clock,
+            self.filtering,
+            self.platform,
+            give_up=self.sender.give_up,
         )
         self.tails = Tails(
             event_log,
@@ -237,12 +250,14 @@ class Engine:
         ):
             self._spawn(name, work)
         try:
+            await self.platform.load()
             await self.ownership.start()
         except BaseException:
             await self._end()
             raise
         self._spawn("ownership", self.ownership.run())
         self._spawn("tails", self.tails.run())
+        self._spawn("platform", self.platform.run())
         if self.calls is not None:
             self._spawn("calls", self.calls.run())
         if self.replays is not None:
@@ -443,6 +458,8 @@ class Engine:
             self.journal.moved()
 
     def _tail_has_room(self) -> bool:
+        if self.platform.on and self.effects.pending >= PLATFORM_PENDING_MAX:
+            return False  # events that are handed over come faster than they are published
         return self.journal.has_room and not self._stopping
 
     def _may_start(self) -> bool:

@@ -42,6 +42,8 @@ def watch(telemetry: Telemetry, engine: Engine, publisher: Publisher, janitor: J
     telemetry.watch("effects_failed", lambda: engine.effects.refused + engine.sender.reactions.left_out)
     telemetry.watch("filters_waiting_events", lambda: engine.filtering.events)
     telemetry.watch("filter_failures", lambda: engine.filtering.failures)
+    telemetry.watch("platform_routed_events", lambda: engine.platform.handed)
+    telemetry.watch("platform_routes_left_out", lambda: engine.platform.left_out)
     telemetry.watch("journal_unwritten_results", lambda: engine.journal.unwritten)
     telemetry.watch("event_loop_lag_seconds", lambda: janitor.late_seconds)
     telemetry.watch("oldest_snapshot_seconds", lambda: janitor.oldest_snapshot_seconds)

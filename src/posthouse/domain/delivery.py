@@ -154,6 +154,7 @@ class EffectKind(StrEnum):
     PUBLISH = "publish"  # publish an event in an app: `reason` is its type, `data` a `chaining.Publication`
     SET = "set"  # merge into the endpoint's metadata: `data` is a `chaining.Values`
     THROTTLE = "throttle"  # a rate for a while: `data` is an `endpoint.Throttle`
+    ROUTE = "route"  # hand an event to the platform routes: `reason` is its type, `data` a `platform_routes.Handover`
     CALL = "call"  # call the handlers in Python for an event: `reason` is its type, `data` a `calling.CallData`
 
 

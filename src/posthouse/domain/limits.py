@@ -287,6 +287,12 @@ THROTTLE_TURN_SECONDS: Final = 1.0  # an answer that throttles for so little lon
 FORWARD_URLS_MAX: Final = 16  # of one endpoint that are kept ready
 CALLBACKS_TOLD_SECONDS: Final = 3_600.0  # between two events that say the same of what answers make happen
 
+# Platform routes
+PLATFORM_COPIES_MAX: Final = 100  # apps of one partition for which an event of the platform is handed to them
+PLATFORM_PENDING_MAX: Final = (
+    5_000  # follow-ups of one process that are not done; beyond, events wait while there are routes
+)
+
 # Callback handlers in Python
 ACTIONS_MAX: Final = 100  # of one call
 ACTIONS_BYTES_MAX: Final = PAYLOAD_BYTES_MAX  # of all actions of one call together, as JSON

@@ -12,6 +12,7 @@ from posthouse.domain.errors import Conflict, Forbidden, Invalid, NotFound
 from posthouse.domain.ids import ID_BYTES, KEY, AppId, format_id, parse_id
 from posthouse.domain.limits import METADATA_BYTES_MAX, NAME_LENGTH_MAX
 from posthouse.domain.operations import OPERATIONS_APP, RESERVED
+from posthouse.domain.platform_routes import PLATFORM_APP
 from posthouse.ports.directory import App, Audit, Directory
 
 NEWEST: Final = b"\xff" * ID_BYTES
@@ -49,11 +50,17 @@ def app_not_found(reference: str) -> NotFound:
 
 
 def not_reserved(app_id: AppId) -> None:
-    """Raises Forbidden for the app in which Posthouse tells its operators."""
+    """Raises Forbidden for the app in which Posthouse tells its operators, and for that of the platform routes."""
     if app_id == OPERATIONS_APP:
         raise Forbidden(
             "this app is Posthouse's own, for its operational events: it has endpoints, and a name and metadata, but nobody "
             "publishes in it, deletes it, gives it another uid, grants it anything or makes keys for it",
+            code=RESERVED,
+        )
+    if app_id == PLATFORM_APP:
+        raise Forbidden(
+            "this app is Posthouse's own, for platform routes: it has endpoints, and a name and metadata, but nobody publishes "
+            "in it, deletes it, gives it another uid, grants it anything or makes keys for it",
             code=RESERVED,
         )
 

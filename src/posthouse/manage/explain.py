@@ -12,9 +12,10 @@ from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.expression import Failed
 from posthouse.domain.filters import OnFilterError
-from posthouse.domain.ids import AppId, EndpointId, unix_ms_of
+from posthouse.domain.ids import APP, AppId, EndpointId, format_id, unix_ms_of
 from posthouse.domain.limits import EXPLAINED_APPS_MAX, EXPLAINED_ENDPOINTS_MAX
 from posthouse.domain.matching import Attributes, Outcomes, Verdict, refused_by
+from posthouse.domain.platform_routes import PLATFORM_APP, PLATFORM_UID, attributes_for
 from posthouse.domain.routing import Router, matches_channels, matches_type
 from posthouse.ports.expressions import Expressions
 from posthouse.ports.routing import Candidate, Listener, NearMiss, RoutingView
@@ -27,6 +28,7 @@ class Reason(StrEnum):
     """Why an endpoint is reached, or why an app or an endpoint is not."""
 
     MATCHED = "matched"
+    PLATFORM_ROUTE = "platform_route"
     PAUSED = "paused"
     DISABLED = "disabled"
     OTHER_TYPES = "other_types"
@@ -42,7 +44,7 @@ class Reason(StrEnum):
 
 class Target(msgspec.Struct, frozen=True):
     """An endpoint that the event would be sent to (a paused one: as soon as it is resumed). `explanation` is there where that
-    is its default for filters that have no value."""
+    is its default for filters that have no value, and for a platform route: why it hears of the event."""
 
     endpoint: Candidate
     reason: Reason
@@ -97,9 +99,11 @@ class Explainer:
         not_reached = [NotReached(miss.app, None, *_why_not_granted(draft, miss)) for miss in misses]
         if private:
             not_reached += [NotReached(app, None, Reason.PRIVATE_TYPE, _private(draft)) for app in apps]
-            return Explanation(draft.type, draft.subject, (), tuple(not_reached), truncated)
+            routes, others = await self._platform_routes(draft, [])
+            return Explanation(draft.type, draft.subject, routes, (*not_reached, *others), truncated)
         candidates = await self._view.endpoints([app.app_id for app in apps], limit=EXPLAINED_ENDPOINTS_MAX + 1)
-        truncated = truncated or len(candidates) > EXPLAINED_ENDPOINTS_MAX
+        cut = len(candidates) > EXPLAINED_ENDPOINTS_MAX
+        truncated = truncated or cut
         by_app: dict[AppId, list[Candidate]] = {}
         for candidate in candidates[:EXPLAINED_ENDPOINTS_MAX]:
             by_app.setdefault(candidate.app_id, []).append(candidate)
@@ -108,7 +112,41 @@ class Explainer:
             matched, others = await self._endpoints(draft, app, by_app.get(app.app_id, ()))
             reached.append(Reached(app, matched))
             not_reached += others
+        without = [app for app in apps if not any(_judge(draft, one)[1] is None for one in by_app.get(app.app_id, ()))]
+        if not apps or (without and not cut):  # where some are left out, they may be the ones that listen
+            routes, others = await self._platform_routes(draft, without)
+            reached += routes
+            not_reached += others
         return Explanation(draft.type, draft.subject, tuple(reached), tuple(not_reached), truncated)
+
+    async def _platform_routes(
+        self, draft: Draft, without: Sequence[Listener]
+    ) -> tuple[tuple[Reached, ...], list[NotReached]]:
+        """The platform routes that hear of the event for the apps `without` an endpoint that does; without any: as it is for
+        nobody. Filters see it as it is for the first of these apps."""
+        candidates = await self._view.endpoints([PLATFORM_APP], limit=EXPLAINED_ENDPOINTS_MAX)
+        if not candidates:
+            return (), []
+        routes = Listener(PLATFORM_APP, PLATFORM_UID)
+        first = without[0].app_id if without else None
+        copy = msgspec.structs.replace(
+            draft, app_id=PLATFORM_APP, app_uid=None, attributes=attributes_for(first, draft.attributes)
+        )
+        matched, others = await self._endpoints(copy, routes, candidates)
+        why = "the event is for no app"
+        if without:
+            name = without[0].uid or format_id(APP, without[0].app_id)
+            more = f" and {len(without) - 1} more apps have" if len(without) > 1 else " has"
+            why = f"{name}{more} no enabled endpoint that listens to it"
+        targets = tuple(
+            msgspec.structs.replace(
+                target,
+                reason=Reason.PLATFORM_ROUTE if target.reason is Reason.MATCHED else target.reason,
+                explanation=why if target.explanation is None else f"{why}; {target.explanation}",
+            )
+            for target in matched
+        )
+        return ((Reached(routes, targets),) if targets else ()), others
 
     async def _endpoints(
         self, draft: Draft, app: Listener, candidates: Sequence[Candidate]

@@ -211,10 +211,14 @@ class Store(Protocol):
         """Do a `disable_endpoint` effect and remove it, in one transaction."""
         ...
 
+    async def events(self, keys: Sequence[tuple[int, EventId]]) -> dict[tuple[int, EventId], Event]:
+        """Events by partition and id, without their audience; those that retention dropped are left out."""
+        ...
+
     async def publish_effects(self, effects: Sequence[Effect], drafts: Sequence[Draft]) -> list[Appended | None]:
-        """Do `emit` and `publish` effects: append each one's draft and remove it, all in one transaction. The drafts are of any
-        apps and have no idempotency key. None for an effect that was not there any more, whose draft is not appended, and for
-        one whose app is gone, which is removed.
+        """Do `emit`, `publish` and `route` effects: append each one's draft and remove it, all in one transaction. The drafts are
+        of any apps and have no idempotency key. None for an effect that was not there any more, whose draft is not appended, and
+        for one whose app is gone, which is removed.
 
         Raises: InDoubt (ask again: what was committed is not there any more), StoreUnavailable (nothing was done; also for ids
         more than five minutes off the database's clock), StoreRejected.

@@ -15,8 +15,9 @@ from posthouse.domain.endpoint import Throttle
 from posthouse.domain.errors import Invalid, NotFound, PosthouseError, StoreRejected
 from posthouse.domain.event import JSON_CONTENT, Draft, Event
 from posthouse.domain.ids import AppId, EndpointId, EventId
-from posthouse.domain.limits import EFFECTS_PENDING_MAX
+from posthouse.domain.limits import EFFECTS_PENDING_MAX, TAIL_READ_BYTES_MAX
 from posthouse.domain.operations import draft_of
+from posthouse.domain.platform_routes import Handover, draft_of_handover, read_handover
 from posthouse.intake.publisher import events_of
 from posthouse.ports.clock import Clock
 from posthouse.ports.store import Store
@@ -117,6 +118,8 @@ class Effects:
             self._due.clear()
             try:
                 effects = await self._store.effects(list(self._epochs), limit=EFFECTS_AT_ONCE)
+                if not effects:
+                    self._pending.clear()  # what is counted is about right, and must not stay wrong
                 self._more = len(effects) == EFFECTS_AT_ONCE
                 await self._do(effects)
                 if self._more:
@@ -132,6 +135,7 @@ class Effects:
         failed: PosthouseError | None = None
         publications: list[tuple[Effect, Draft]] = []
         values: dict[EndpointId, list[Effect]] = {}
+        handed: list[tuple[Effect, Handover]] = []
         for effect in effects:
             try:
                 match effect.kind:
@@ -141,6 +145,8 @@ class Effects:
                         draft = await self._draft(effect)
                         if draft is not None:
                             publications.append((effect, draft))
+                    case EffectKind.ROUTE:
+                        handed.append((effect, read_handover(effect.data or b"{}")))
                     case EffectKind.SET:
                         values.setdefault(effect.endpoint_id, []).append(effect)
                     case EffectKind.THROTTLE:
@@ -162,6 +168,8 @@ class Effects:
                 failed = error
         if publications:
             await self._publish(publications)
+        while handed:
+            await self._hand_over(_first_of(handed))
         if failed is not None:
             raise failed
 
@@ -206,6 +214,27 @@ class Effects:
             reason=reason,
         )
 
+    async def _hand_over(self, handed: Sequence[tuple[Effect, Handover]]) -> None:
+        """Publish these events in the app of the platform routes. They were accepted once, so that no catalogue is asked."""
+        keys = [(effect.partition, EventId(handover.event)) for effect, handover in handed]
+        events = await self._store.events(list(dict.fromkeys(keys)))
+        publications = [
+            (effect, draft_of_handover(handover, events[key], EventId(self._clock.new_id())))
+            for (effect, handover), key in zip(handed, keys, strict=True)
+            if key in events
+        ]
+        if len(publications) < len(handed):
+            there = {effect.id for effect, _ in publications}
+            await self._lose([effect for effect, _ in handed if effect.id not in there], "retention dropped the event")
+        if publications:
+            await self._publish(publications)
+
+    async def _lose(self, effects: Sequence[Effect], reason: str) -> None:
+        await self._store.drop_effects(effects)
+        self._left(effects)
+        self.refused += len(effects)
+        log.error("platform_routes.not_published", events=len(effects), reason=reason)
+
     async def _set(self, effects: Sequence[Effect]) -> None:
         """Values of one endpoint, in one change of it."""
         too_much = await self._store.merge_metadata(effects)
@@ -227,8 +256,11 @@ class Effects:
                 await self._publish_by_halves(publications)
                 return
             (effect,) = effects
-            if effect.kind is not EffectKind.PUBLISH:
+            if effect.kind is EffectKind.EMIT:
                 raise
+            if effect.kind is EffectKind.ROUTE:
+                await self._lose([effect], "the store refuses these data")
+                return
             await self._refuse(effect, read_publication(effect.data or b"{}"), "the store refuses these data")
             return
         self._did(*effects)
@@ -251,3 +283,14 @@ class Effects:
                 refused = error
         if refused is not None:
             raise refused
+
+
+def _first_of(handed: list[tuple[Effect, Handover]]) -> list[tuple[Effect, Handover]]:
+    """Take away the first of these, so many as memory may hold at once: one at least."""
+    size = count = 0
+    while count < len(handed) and (not count or size + handed[count][1].size <= TAIL_READ_BYTES_MAX):
+        size += handed[count][1].size
+        count += 1
+    first = handed[:count]
+    del handed[:count]
+    return first

@@ -144,6 +144,13 @@ class Journal:
         self._rollups.count(attempt)
         return True
 
+    def hand_over(self, delivery: Delivery, attempt: Attempt, effect: Effect) -> None:
+        """An event goes elsewhere than to an endpoint: `attempt` says so, and is in no endpoint's counters."""
+        if self._epochs.get(attempt.partition) == delivery.epoch:
+            self._buffer.attempts.append(attempt)
+            self._buffer.effects.append(effect)
+            self._settle(delivery, None)
+
     def owns(self, delivery: Delivery) -> bool:
         """Whether what is recorded of a delivery would be written: its partition is ours as it was."""
         return self._epochs.get(delivery.event.partition) == delivery.epoch

@@ -20,6 +20,7 @@ from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, GrantId,
 from posthouse.domain.limits import PARTITIONS
 from posthouse.domain.named_keys import KeyVersion
 from posthouse.domain.operations import OPERATIONS_APP, OPERATIONS_UID
+from posthouse.domain.platform_routes import PLATFORM_APP, PLATFORM_UID
 from posthouse.domain.quota import Quotas
 from posthouse.domain.schedule import Schedule
 from posthouse.ports.catalogue import EventTypeEntry
@@ -170,7 +171,10 @@ class MemoryDatabase:
         self.partitions = [PartitionState(cursor_at=clock()) for _ in range(partitions)]
         self.lives: Callable[[bytes], bool] = lambda owner: False  # whether somebody seen dead has come back
         self.processes: dict[bytes, float] = {}  # until when each takes part in owning partitions
-        self.apps: dict[AppId, AppState] = {OPERATIONS_APP: AppState(OPERATIONS_APP, 0, OPERATIONS_UID)}
+        self.apps: dict[AppId, AppState] = {
+            OPERATIONS_APP: AppState(OPERATIONS_APP, 0, OPERATIONS_UID),
+            PLATFORM_APP: AppState(PLATFORM_APP, 0, PLATFORM_UID),
+        }
         self.endpoints: dict[EndpointId, EndpointState] = {}
         self.event_types: dict[str, EventTypeEntry] = {}
         self.event_types_version = 1

@@ -29,7 +29,7 @@ from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.errors import StoreRejected
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.grant import Shrinkage
-from posthouse.domain.ids import ENDPOINT, AppId, AttemptId, EndpointId, format_id, id_beside
+from posthouse.domain.ids import ENDPOINT, AppId, AttemptId, EndpointId, EventId, format_id, id_beside
 from posthouse.domain.named_keys import texts_of
 from posthouse.ports.log import Appended
 from posthouse.ports.store import Claim, Journalled, LateResult, Page, Want
@@ -377,6 +377,17 @@ class MemoryStore(MemoryOwed):
                 endpoint.disabled_reason = effect.reason
                 self._database.bump_config(endpoint.app_id)
 
+    async def events(self, keys: Sequence[tuple[int, EventId]]) -> dict[tuple[int, EventId], Event]:
+        await self._database.reading("events")
+        found: dict[tuple[int, EventId], Event] = {}
+        for partition, event_id in keys:
+            for place, seq in self._database.positions.get(event_id, ()):
+                if place == partition:
+                    found[partition, event_id] = msgspec.structs.replace(
+                        self._database.partitions[place].events[seq], audience=()
+                    )
+        return found
+
     async def publish_effects(self, effects: Sequence[Effect], drafts: Sequence[Draft]) -> list[Appended | None]:
         known = self._database.effects
         async with self._database.transaction("publish_effects") as transaction:
@@ -386,7 +397,7 @@ class MemoryStore(MemoryOwed):
             )
             there = [
                 effect.id in known
-                and known[effect.id].kind in (EffectKind.EMIT, EffectKind.PUBLISH)
+                and known[effect.id].kind in (EffectKind.EMIT, EffectKind.PUBLISH, EffectKind.ROUTE)
                 and effect.partition == known[effect.id].partition
                 for effect in effects
             ]

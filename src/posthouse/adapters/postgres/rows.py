@@ -63,7 +63,7 @@ def follow_up_row(effect: Effect, d: Draft) -> tuple[object, ...]:
     """A `follow_up_row` (migrations/0018_reactions.sql)."""
     return (
         effect.partition, effect.id, d.id, d.app_id, d.type, d.content_type, d.payload, d.subject, d.key, d.cause, d.depth,
-        d.only, d.to_url,
+        d.only, d.to_url, d.source, d.channels or None, d.attributes, d.expires_at,
     )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ from posthouse.domain.delivery import (
     Line,
 )
 from posthouse.domain.endpoint import AppConfig, Endpoint, EndpointConfig
-from posthouse.domain.event import Draft
+from posthouse.domain.event import Draft, Event
 from posthouse.domain.grant import Shrinkage
 from posthouse.domain.ids import (
     ENDPOINT,
@@ -364,6 +364,10 @@ class PostgresStore:
                 await connection.fetch(SQL.bump_config, row["app_id"])
                 thing = format_id(ENDPOINT, effect.endpoint_id)
                 await write_audit(connection, Audit(SYSTEM, "endpoint.disabled", thing, {"reason": effect.reason}))
+
+    async def events(self, keys: Sequence[tuple[int, EventId]]) -> dict[tuple[int, EventId], Event]:
+        rows = await self._reading.fetch(SQL.events_by_id, *turn(keys, 2))
+        return {(event.partition, event.id): event for event in map(event_of, rows)}
 
     async def publish_effects(self, effects: Sequence[Effect], drafts: Sequence[Draft]) -> list[Appended | None]:
         results: list[Appended | None] = [None] * len(effects)

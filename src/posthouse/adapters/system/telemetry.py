@@ -58,6 +58,8 @@ COUNTERS: Final = {
     "publish_handed_back_events": "Of these, events of which it told nothing in time: stored by the worker they came to.",
     "effects_done": "What answers and attempts made happen, that was done here.",
     "effects_failed": "What answers should have made happen and did not: each attempt, or an operational event, says why.",
+    "platform_routed_events": "Events handed to the platform routes, once for each app that has no endpoint for them.",
+    "platform_routes_left_out": "Apps for which a platform event was not handed to them: too many had no endpoint for it.",
     "callback_calls": "Calls of callback handlers that were made, each time.",
     "callback_failures": "Of these, calls that failed: a handler raised, took too long, or ended its process.",
     "callbacks_set_aside": "Calls that failed for the last time, and are not made again.",

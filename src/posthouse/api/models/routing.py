@@ -20,12 +20,16 @@ class ReachedEndpoint(Answer):
     url: str
     reason: Reason
     explanation: Annotated[
-        str | None, Field(description="Where it would be sent though a filter has no value: why that is.")
+        str | None,
+        Field(
+            description="Where it would be sent though a filter has no value: why that is. For a platform route: why it hears "
+            "of the event."
+        ),
     ]
 
 
 class ReachedApp(Answer):
-    """An app that the event is for."""
+    """An app that the event is for; or `platform`, whose endpoints hear of it where an app has none that does."""
 
     app: str
     uid: str | None

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, NamedTuple
 from posthouse.cli.platform.declared import Declared, Item
 from posthouse.cli.platform.kinds import APP, EVENT_TYPE, GRANT, Kind, KindName, same
 from posthouse.domain.operations import OPERATIONS_UID
+from posthouse.domain.platform_routes import PLATFORM_UID
 
 Action = Literal["create", "update", "delete"]
 
@@ -22,6 +23,9 @@ class FieldChange(NamedTuple):
     path: str
     old: Any
     new: Any
+
+
+_RESERVED: Final = {(APP.name, "", OPERATIONS_UID), (APP.name, "", PLATFORM_UID)}
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def plan(files: Declared, server: Mapping[tuple[str, str, str], There], *, prune
             for key, there in server.items()
             if key not in declared
             and there.has_uid
-            and key != (APP.name, "", OPERATIONS_UID)
+            and key not in _RESERVED
             and (there.kind.section, there.app) in files.sections
             and not there.body.get("archived")
         }

@@ -17,7 +17,7 @@ CREATE TYPE attempt_record AS (
 );
 CREATE TYPE follow_up_row AS (
     partition int, effect uuid, id uuid, app_id uuid, type text, content_type text, payload bytea, subject text, key text,
-    cause uuid, depth smallint, only_endpoint uuid, to_url text
+    cause uuid, depth smallint, only_endpoint uuid, to_url text, source text, channels text[], attributes bytea, expires_at float8
 );
 
 -- As `journal_rows` (0016_rows.sql), whose function the version before this one calls, and what a rule did.
@@ -172,8 +172,8 @@ BEGIN
         DELETE FROM effect e
          USING (SELECT u.partition, u.effect, u.ord FROM unnest(p_rows) WITH ORDINALITY
                     AS u (partition, effect, id, app_id, type, content_type, payload, subject, key, cause, depth, only_endpoint,
-                          to_url, ord)) f
-         WHERE e.partition = f.partition AND e.id = f.effect AND e.kind IN ('emit', 'publish')
+                          to_url, source, channels, attributes, expires_at, ord)) f
+         WHERE e.partition = f.partition AND e.id = f.effect AND e.kind IN ('emit', 'publish', 'route')
         RETURNING f.ord::int AS ord
     )
     SELECT array_agg(d.ord) INTO v_there FROM done d;
@@ -187,7 +187,7 @@ BEGIN
                row_number() OVER (PARTITION BY a.partition ORDER BY u.ord) AS n
           FROM unnest(p_rows) WITH ORDINALITY
             AS u (effect_partition, effect, id, app_id, type, content_type, payload, subject, key, cause, depth, only_endpoint,
-                  to_url, ord)
+                  to_url, source, channels, attributes, expires_at, ord)
           JOIN app a ON a.id = u.app_id AND a.deleted_at IS NULL
          WHERE u.ord = ANY (v_there)
     ), head AS (
@@ -197,9 +197,9 @@ BEGIN
         RETURNING h.partition, h.seq - c.n AS base
     ), appended AS (
         INSERT INTO event AS e (id, partition, seq, app_id, config_version, type, subject, key, content_type, payload, cause, depth,
-                                only_endpoint, to_url, created_at)
+                                only_endpoint, to_url, source, channels, attributes, expires_at, created_at)
         SELECT f.id, f.app_partition, h.base + f.n, f.app_id, f.app_version, f.type, f.subject, f.key, f.content_type, f.payload,
-               f.cause, f.depth, f.only_endpoint, f.to_url, v_now
+               f.cause, f.depth, f.only_endpoint, f.to_url, f.source, f.channels, f.attributes, to_timestamp(f.expires_at), v_now
           FROM incoming f JOIN head h ON h.partition = f.app_partition
         RETURNING e.id, e.partition, e.seq, e.config_version
     )

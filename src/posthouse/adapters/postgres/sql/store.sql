@@ -305,6 +305,13 @@ UPDATE endpoint SET enabled = false, disabled_reason = $2, disabled_at = clock_t
 -- name: bump_config
 SELECT bump_config($1)
 
+-- name: events_by_id
+SELECT e.id, e.partition, e.seq, e.app_id, e.type, e.payload, e.content_type, extract(epoch FROM e.created_at)::float8 AS created_at,
+       e.config_version, e.subject, e.key, e.channels, extract(epoch FROM e.expires_at)::float8 AS expires_at, e.depth, e.source,
+       e.attributes, e.only_endpoint, e.to_url, NULL::uuid[] AS audience
+  FROM unnest($1::int[], $2::uuid[]) u (partition, id)
+ CROSS JOIN LATERAL (SELECT * FROM event e WHERE e.id = u.id AND e.partition = u.partition OFFSET 0) e
+
 -- name: publish_effects
 -- Publish what effects tell, and remove them (migrations/0018_reactions.sql).
 SELECT * FROM publish_follow_ups($1)
