@@ -6,18 +6,16 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from tests.unit.adapters.cel.samples import answered, apps, facts, operators
 
 from posthouse.adapters.cel.expressions import CelExpressions, CelLimits
 from posthouse.domain.errors import InvalidExpression
-from posthouse.domain.expression import Expression, Facts, Failed, FailedBecause, Outcome, Use, Value
-from posthouse.domain.limits import EXPRESSION_REST_SECONDS, EXPRESSION_STRIKES_MAX
+from posthouse.domain.expression import Facts, Failed, FailedBecause, Outcome, Use, Value
 
-SECONDS: Final = 0.5
+SECONDS: Final = 0.3
 AT_ONCE_CPU_SECONDS_MAX: Final = 0.025  # five times what is promised: the machine that tests may be slow
 
 S: Final = "event.data.s"
@@ -52,8 +50,8 @@ CORPUS: Final[list[tuple[str, str, Use, Facts, str]]] = [
     ("texts doubled in a chain", " + ".join([f"({S} + {S})"] * 12), Use.TEXT, LONG, FAILS),
     ("doubled and doubled", f"[{', '.join([S] * 110)}].join({S})", Use.TEXT, LONG, FAILS),
     ("replace that grows", f"{S}.replace('a', {S})", Use.TEXT, LONG, FailedBecause.MEMORY),
-    ("replaces in a chain", S + ".replace('a', 'aaaaaaaaaa')" * 12, Use.TEXT, LONG, FailedBecause.MEMORY),
-    ("replaces of nothing", S + ".replace('', 'aaaaaaaaaaaaaaaaaaaa')" * 8, Use.TEXT, LONG, FailedBecause.MEMORY),
+    ("replaces in a chain", S + ".replace('a', 'aaaaaaaaaa')" * 12, Use.TEXT, LONG, FAILS),
+    ("replaces of nothing", S + ".replace('', 'aaaaaaaaaaaaaaaaaaaa')" * 8, Use.TEXT, LONG, FAILS),
     (
         "joins in a chain",
         "event.data.l.join(event.data.l.join(event.data.l.join(',')))",
@@ -69,7 +67,7 @@ CORPUS: Final[list[tuple[str, str, Use, Facts, str]]] = [
     ("contains of the long", f"({S} + 'c').contains({S} + 'b')", Use.FILTER, LONG, ANY),
     ("indexOf, n times m", f"{S}.indexOf(event.data.t) > 1", Use.FILTER, LONG, ANY),
     ("lastIndexOf, n times m", f"{S}.lastIndexOf(event.data.t) > 1", Use.FILTER, LONG, ANY),
-    ("many contains", " || ".join([f"{S}.contains('aaaaaaaaaaaaab')"] * 40), Use.FILTER, LONG, "false"),
+    ("many contains", " || ".join([f"{S}.contains('aaaaaaaaaaaaab')"] * 40), Use.FILTER, LONG, ANY),
     ("a loop in a loop", "event.data.l.all(a, event.data.l.all(b, a <= b))", Use.FILTER, LIST, REFUSED),
     ("a loop in a loop's list", "event.data.m.map(a, a.filter(b, b > 0))", Use.VALUE, SMALL_LIST, REFUSED),
     ("four loops", "event.data.l" + ".filter(a, a > 0)" * 4, Use.VALUE, LIST, REFUSED),
@@ -88,7 +86,7 @@ CORPUS: Final[list[tuple[str, str, Use, Facts, str]]] = [
     ("lists added up", " + ".join(["event.data.l"] * 20), Use.VALUE, LIST, FAILS),
     ("copies of all", f"[{', '.join(['event.data'] * 100)}]", Use.VALUE, TEXT, ANY),
     ("copies of a long text", f"[{', '.join([S] * 100)}]", Use.VALUE, LONG, FailedBecause.TOO_LARGE),
-    ("a regex bomb", f"{S}.matches('(a*)*b')", Use.FILTER, LONG, "false"),
+    ("a regex bomb", f"{S}.matches('(a*)*b')", Use.FILTER, LONG, ANY),
     ("a regex that repeats", f"{S}.matches('(a{{1,1000}}){{1,1000}}')", Use.FILTER, LONG, REFUSED),
     ("a regex that repeats less", f"{S}.matches('(.{{1,10}}){{1,10}}b$')", Use.FILTER, LONG, ANY),
     ("a long regex", f"{S}.matches('{'(a|b)' * 60}')", Use.FILTER, LONG, REFUSED),
@@ -104,7 +102,7 @@ CORPUS: Final[list[tuple[str, str, Use, Facts, str]]] = [
     ("deep lists", "[" * 900 + "]" * 900, Use.VALUE, TEXT, REFUSED),
     ("many signs", "!" * 2_000 + "true", Use.FILTER, TEXT, ANY),
     ("many conditions", "true ? " * 200 + "true" + " : false" * 100, Use.FILTER, TEXT, REFUSED),
-    ("many ands", " && ".join([f"{S} != 'b'"] * 80), Use.FILTER, LONG, "true"),
+    ("many ands", " && ".join([f"{S} != 'b'"] * 80), Use.FILTER, LONG, ANY),
     ("a list of thousands", "event.data.n in [" + ",".join(["1"] * 950) + "]", Use.FILTER, BIG_INTS, ANY),
     ("data nested deeply", "event.data.d == 1", Use.FILTER, DEEP, FailedBecause.TOO_LARGE),
     ("data nested deeply, beside", "event.data.s == 'x'", Use.FILTER, DEEP, ANY),
@@ -128,61 +126,53 @@ CORPUS: Final[list[tuple[str, str, Use, Facts, str]]] = [
 ]
 
 
-class Ticker:
-    """How long the loop was held at most, in CPU time of its thread: what others take of the machine does not count."""
+GROUP: Final = 11  # of the corpus, which share a process
 
-    def __init__(self) -> None:
-        self.ticks = 0
 
-    async def run(self) -> None:
+@pytest.mark.parametrize("first", range(0, len(CORPUS), GROUP))
+async def test_each_is_refused_or_ends_within_limits(first: int) -> None:
+    made = CelExpressions(CelLimits(workers=1, seconds=SECONDS, memory_bytes=96 * 1024 * 1024))
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
         while True:
-            self.ticks += 1
+            ticks += 1
             await asyncio.sleep(0.002)
 
-
-@pytest.fixture(scope="module")
-async def limited() -> AsyncIterator[None]:
-    yield
-
-
-@pytest.mark.parametrize(("text", "use", "looked_at", "becomes"), [c[1:] for c in CORPUS], ids=[c[0] for c in CORPUS])
-async def test_it_is_refused_or_ends_within_limits(text: str, use: Use, looked_at: Facts, becomes: str) -> None:
-    made = CelExpressions(CelLimits(workers=1, seconds=SECONDS, memory_bytes=96 * 1024 * 1024))
-    ticker = Ticker()
-    ticking = asyncio.create_task(ticker.run())
+    ticking = asyncio.create_task(tick())
     try:
-        if becomes == REFUSED:
-            with pytest.raises(InvalidExpression):
-                made.check(apps(text, use), path="filter")
-            return
-        made.check(apps(text, use), path="filter")
-        held = time.thread_time()
-        at_once = made.at_once([operators(text, use)], looked_at)
-        held = time.thread_time() - held
-        assert held < AT_ONCE_CPU_SECONDS_MAX, "the loop was held"
-        assert made.at_once([apps(text, use)], looked_at) is None, "what an app wrote is never evaluated here"
-        began = time.monotonic()
-        (outcome,) = await made.evaluate([apps(text, use)], looked_at)
-        assert time.monotonic() - began < 30.0
-        assert_became(outcome, becomes)
-        if at_once is not None:
-            assert at_once == [outcome]
+        for name, text, use, looked_at, becomes in CORPUS[first : first + GROUP]:
+            if becomes == REFUSED:
+                with pytest.raises(InvalidExpression):
+                    made.check(apps(text, use), path="filter")
+                continue
+            made.check(apps(text, use), path="filter")
+            held = time.thread_time()
+            at_once = made.at_once([operators(text, use)], looked_at)
+            held = time.thread_time() - held
+            assert held < AT_ONCE_CPU_SECONDS_MAX, f"{name}: the loop was held"
+            assert made.at_once([apps(text, use)], looked_at) is None, "what an app wrote is never evaluated here"
+            (outcome,) = await made.evaluate([apps(text, use)], looked_at)
+            assert_became(name, outcome, becomes)
+            if at_once is not None:
+                assert at_once == [outcome]
         (healthy,) = await made.evaluate([apps("event.type == 'order.paid'")], facts({}))
         assert healthy == Value(True), "the next one is none the worse for it"
-        assert ticker.ticks > 1
+        assert ticks > 1, "the loop went on"
     finally:
         ticking.cancel()
         await made.close()
 
 
-def assert_became(outcome: Outcome, becomes: str) -> None:
+def assert_became(name: str, outcome: Outcome, becomes: str) -> None:
     match outcome:
         case Failed(because, detail):
-            assert becomes in (because, FAILS, ANY)
+            assert becomes in (because, FAILS, ANY), f"{name}: {outcome}"
             assert 5 < len(detail) < 200
             assert "aaaaaaaa" not in detail, "no data in it"
         case Value(value):
-            assert becomes == ANY or json.dumps(value) == becomes
+            assert becomes == ANY or json.dumps(value) == becomes, f"{name}: {str(value)[:100]}"
             assert len(json.dumps(value)) < 4_000_000
 
 
