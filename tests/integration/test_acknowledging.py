@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from tests.serving import KEY, ask, call, listed, serving
+from tests.serving import ask, call, listed, serving
 from tests.targets import Peer, RawTarget, target
 
 from posthouse import bootstrap
@@ -195,17 +195,14 @@ async def test_testing_an_endpoint_tells_what_its_rules_make_of_the_answer(serve
         assert (await call(port, "GET", f"{APP}/attempts"))["data"] == []
 
 
-@pytest.mark.parametrize(
-    ("ack", "path"),
-    [
+async def test_a_bad_rule_is_refused_with_its_path(server: bootstrap.Posthouse) -> None:
+    bad: list[tuple[Any, str]] = [
         ("response.body.code =", "ack.when"),
         ("body.code == 0", "ack.when"),
         ({"any": [{"status": [200]}, {}]}, "ack.any[1]"),
         ({"status": ["2XX"]}, "ack.status[0]"),
         ({"all": [{"when": "1 +"}]}, "ack.all[0].when"),
-    ],
-)
-async def test_a_bad_rule_is_refused_with_its_path(server: bootstrap.Posthouse, ack: Any, path: str) -> None:
-    body = {"url": "http://127.0.0.1:9/", "ack": ack}
-    refused = await ask(server.port, "POST", f"{APP}/endpoints", body, key=KEY)
-    assert (refused.status, refused.body["path"]) == (422, path)
+    ]
+    for ack, path in bad:
+        refused = await ask(server.port, "POST", f"{APP}/endpoints", {"url": "http://127.0.0.1:9/", "ack": ack})
+        assert (refused.status, refused.body["path"]) == (422, path)
