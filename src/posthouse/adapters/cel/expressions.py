@@ -31,6 +31,7 @@ from posthouse.domain.limits import (
     EXPRESSIONS_CACHED_MAX,
     PAYLOAD_BYTES_MAX,
 )
+from posthouse.ports.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from posthouse.adapters.cel.program import Program
@@ -82,6 +83,15 @@ class CelExpressions:
     async def close(self) -> None:
         """End the limited processes."""
         await self.pool.close()
+
+    def watch(self, telemetry: Telemetry) -> None:
+        """Let its gauges be read whenever somebody scrapes."""
+        telemetry.watch_cache("expressions", lambda: self.cached)
+        telemetry.watch("expression_calls_waiting", lambda: self.pool.waiting)
+        telemetry.watch("expressions_resting", lambda: self._resting.count)
+        telemetry.watch("expression_calls", lambda: self.pool.calls)
+        telemetry.watch("expression_refusals", lambda: self.pool.refused)
+        telemetry.watch("expression_kills", lambda: self.pool.ended)
 
     @property
     def cached(self) -> CacheFacts:
