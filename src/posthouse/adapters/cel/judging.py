@@ -150,7 +150,7 @@ class _Judge:
         fields.reverse()
         self._literals.update(fields)
         if isinstance(base, Ident):
-            self._see_variable(node, base.name, tuple(fields), within)
+            self._see_variable(base, base.name, tuple(fields), within)
         else:
             self._see(base, within)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from typing import Any, Final
 
 import msgspec
@@ -71,7 +72,7 @@ def compile_expression(text: str, use: Use) -> Program:
     try:
         run = _environments[use.of_answer].compile(text)
     except RuntimeError as error:
-        raise _told(str(error), use) from None
+        raise _told(str(error), text, use) from None
     kind = str(run.return_type())
     try:
         tree = read_tree(run.serialize())
@@ -125,24 +126,33 @@ def _placed(message: str, text: str, offset: int | None) -> NotOne:
 _ERROR: Final = re.compile(r"ERROR: <input>:(-?[0-9]+):(-?[0-9]+): ([^\n]*)")
 _UNDECLARED: Final = re.compile(r"undeclared reference to '([^']*)'")
 _NO_OVERLOAD: Final = re.compile(r"found no matching overload for '([^']*)' applied to '([^']*)'")
+_NAME_CHARACTERS: Final = "_." + string.ascii_letters + string.digits
 _MESSAGE_LENGTH_MAX: Final = 200
 
 
-def _told(said: str, use: Use) -> NotOne:
+def _told(said: str, text: str, use: Use) -> NotOne:
     found = _ERROR.search(said)
     if found is None or "recursion" in said:
         if "recursion" in said:
             return NotOne("it is nested too deeply: at most 32 levels, and as many + or . in a row")
         return NotOne("it cannot be compiled")
     line, column, message = int(found[1]), int(found[2]), found[3].removesuffix(" [INVALID_ARGUMENT]")
-    return NotOne(_in_words(message, use), line if line > 0 else None, column if line > 0 else None)
+    if line <= 0:
+        return NotOne(_in_words(message, use))
+    undeclared = _UNDECLARED.search(message)
+    if undeclared is not None:  # the dot before its last part is where the compiler stands; it begins before that
+        before = text.split("\n")[line - 1][: column - 1]
+        column -= len(before) - len(before.rstrip(_NAME_CHARACTERS)) if "." in undeclared[1] else 0
+    return NotOne(_in_words(message, use), line, column)
 
 
 def _in_words(message: str, use: Use) -> str:
     undeclared = _UNDECLARED.search(message)
     if undeclared is not None:
         names = ", ".join(variables_of(use))
-        return f'there is no variable or function "{undeclared[1]}"; the variables are {names}'
+        first = undeclared[1].partition(".")[0]
+        name = undeclared[1] if first in variables_of(use) else first
+        return f'there is no variable or function "{name}"; the variables are {names}'
     unfit = _NO_OVERLOAD.search(message)
     if unfit is not None:
         return f"{operator_name(unfit[1])} is not for {unfit[2]}"

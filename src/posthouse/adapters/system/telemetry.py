@@ -45,6 +45,8 @@ GAUGES: Final = {
     "event_loop_lag_seconds": "How late the event loop last woke up.",
     "oldest_snapshot_seconds": "Age of the oldest open snapshot in the database; a long one slows publishing.",
     "streams": "Live streams that are open here.",
+    "expression_calls_waiting": "Calls of the limited processes for expressions that none of them has yet.",
+    "expressions_resting": "Expressions that had their process killed so often that they are not evaluated for a while.",
 }
 
 COUNTERS: Final = {
@@ -56,6 +58,9 @@ COUNTERS: Final = {
     "database_replacements": "How often another history of the database was found: a standby that was promoted.",
     "log_rewinds": "Partitions whose log had lost its end: accepted events are gone.",
     "schedule_refusals": "Events of schedules that were refused, each time: the schedule tells why.",
+    "expression_calls": "What was evaluated in the limited processes for expressions, each call with all its expressions.",
+    "expression_refusals": "Of these, calls that were refused: too much waited, or they waited too long.",
+    "expression_kills": "Of these, calls that took their process with them: by time, memory, or otherwise.",
     "schedule_skips": "Stretches of missed occurrences that were not made up for, as their schedules want it.",
 }
 
@@ -69,6 +74,7 @@ CACHES: Final = frozenset(
         "data_keys",
         "documents",
         "event_types",
+        "expressions",
         "oauth2_tokens",
         "redaction_pointers",
         "routes",
