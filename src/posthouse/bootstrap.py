@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import structlog
 import uvicorn
 
+from posthouse.adapters.cel.expressions import CelExpressions, CelLimits
 from posthouse.adapters.handlers.processes import HandlerProcesses
 from posthouse.adapters.http.guard import GuardPolicy
 from posthouse.adapters.http.proxy import parse_proxy
@@ -130,6 +131,15 @@ class Posthouse(Process):
         )
         self._stack.push_async_callback(http.close)
         transport = self.wrap_transport(http)
+        expressions = CelExpressions(
+            CelLimits(
+                workers=settings.expression_processes,
+                memory_bytes=settings.expression_memory_bytes,
+                seconds=settings.expression_seconds,
+                payload_bytes_max=settings.payload_bytes_max,
+            )
+        )
+        self._stack.push_async_callback(expressions.close)
         session = self._session = ProcessSession(direct, reading, owner=owner, history=history)
 
         def appended(events: Sequence[Event]) -> None:
@@ -171,6 +181,7 @@ class Posthouse(Process):
             changed=session.announce,
             call_book=PostgresCalls(reading),
             handlers=handlers,
+            expressions=expressions,
         )
         history.tell(engine.replaced, held=lambda: engine.ownership.epochs)
         session.tell(appended=engine.tails.nudge, lost=engine.suspend, changed=engine.ownership.wake)
@@ -193,6 +204,12 @@ class Posthouse(Process):
             engine.replays.finished = operators.replay_ended
         engine.overflow.told = operators.owed_too_much
         engine.tails.alarmed = operators.log_rewound
+        engine.effects.troubled = engine.chains.troubled = operators
+
+        async def check_follow_up(event_type: str, payload: bytes | None) -> None:
+            await catalogue.check(event_type, payload, path="data")
+
+        engine.effects.check = check_follow_up
         days = settings.retention_days
         quotas = QuotaGate(PostgresUsage(managing), clock, retention_days=days, refused=operators.quota_refused)
         janitor = Janitor(
@@ -204,6 +221,12 @@ class Posthouse(Process):
         telemetry.watch_cache("target_addresses", lambda: http.addresses.cached)
         telemetry.watch_cache("target_connections", lambda: http.idle_cached)
         telemetry.watch_cache("tls_contexts", lambda: http.contexts_cached)
+        telemetry.watch_cache("expressions", lambda: expressions.cached)
+        telemetry.watch("expression_calls_waiting", lambda: expressions.pool.waiting)
+        telemetry.watch("expressions_resting", lambda: expressions.resting)
+        telemetry.watch("expression_calls", lambda: expressions.pool.calls)
+        telemetry.watch("expression_refusals", lambda: expressions.pool.refused)
+        telemetry.watch("expression_kills", lambda: expressions.pool.ended)
         telemetry.watch_cache("data_keys", lambda: sealer.cached)
         telemetry.watch("database_replacements", lambda: history.replacements)
 
@@ -266,6 +289,7 @@ class Posthouse(Process):
             front=front,
             watch_cache=telemetry.watch_cache,
             body_seconds=settings.body_seconds,
+            expressions=expressions,
         )
         self._end_streams, self._hint_streams = services.streams.lookout.end, services.streams.lookout.hint
         history.tell(services.streams.lookout.restart)

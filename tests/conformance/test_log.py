@@ -102,6 +102,8 @@ def _event(source: Draft, at: Appended) -> Event:
         channels=source.channels,
         expires_at=source.expires_at,
         depth=source.depth,
+        source=source.source,
+        attributes=source.attributes,
     )
 
 

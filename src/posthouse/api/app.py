@@ -34,6 +34,7 @@ from posthouse.api.resources import (
     endpoint_keys,
     endpoints,
     event_types,
+    expressions,
     grants,
     keys,
     replays,
@@ -56,6 +57,7 @@ from posthouse.manage.catalogue import EventTypes
 from posthouse.manage.deliveries import Deliveries
 from posthouse.manage.endpoint_keys import EndpointKeys
 from posthouse.manage.endpoints import NOTHING_ALLOWED, CheckTarget, Endpoints
+from posthouse.manage.expressions import ExpressionTrials
 from posthouse.manage.grants import GrantBook
 from posthouse.manage.keys import Keys
 from posthouse.manage.replays import Replays
@@ -64,6 +66,7 @@ from posthouse.manage.stream import Streams
 from posthouse.manage.trial import Trials
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Directory
+from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
 from posthouse.ports.grants import Grants
 from posthouse.ports.inspect import Inspector
 from posthouse.ports.jobs import ReplayBook
@@ -94,6 +97,7 @@ class Services:
     replays: Replays
     schedules: Schedules
     trials: Trials
+    expression_trials: ExpressionTrials
     streams: Streams
     keys: Keys
     audit: AuditTrail
@@ -133,6 +137,7 @@ class Services:
         retention_days: int = RETENTION_DAYS,
         quota_refused: Callable[[AppId, QuotaExceeded], None] = lambda _app, _refusal: None,
         egress: AllowedEgress = NOTHING_ALLOWED,
+        expressions: Expressions = NO_EXPRESSIONS,
     ) -> Services:
         """Every use case over these ports."""
         authenticator = Authenticator(directory, clock)
@@ -141,13 +146,19 @@ class Services:
             apps=Apps(directory, clock, authenticator),
             grants=GrantBook(directory, grants, clock),
             endpoints=Endpoints(
-                directory, clock, check_target=check_target, quota_refused=quota_refused, egress=egress
+                directory,
+                clock,
+                check_target=check_target,
+                quota_refused=quota_refused,
+                egress=egress,
+                expressions=expressions,
             ),
             endpoint_keys=EndpointKeys(directory, clock),
             deliveries=Deliveries(directory, inspector, clock),
             replays=Replays(directory, replay_book, inspector, clock),
             schedules=schedules,
-            trials=Trials(directory, store, transport, clock),
+            trials=Trials(directory, store, transport, clock, expressions),
+            expression_trials=ExpressionTrials(expressions, clock),
             streams=Streams(stream_source, directory, authenticator, clock, retention_days=retention_days),
             keys=Keys(directory, clock, authenticator),
             audit=AuditTrail(directory),
@@ -186,6 +197,7 @@ def build_app(services: Services) -> App:
     )
     app.include_router(endpoint_keys.routes(services.endpoint_keys))
     app.include_router(endpoints.platform_routes(services.endpoints, cursors))
+    app.include_router(expressions.routes(services.expression_trials))
     app.include_router(traffic.routes(services.deliveries, cursors))
     app.include_router(replays.routes(services.replays, cursors))
     app.include_router(schedules.routes(services.schedules, cursors))

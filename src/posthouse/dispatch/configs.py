@@ -53,6 +53,7 @@ class Configs:
         self._versions: dict[
             int, int
         ] = {}  # partition -> as of which version what is known of its apps is all there is
+        self.pinned: set[AppId] = set()  # of which something waits to be routed: they stay known
         self._catching_up = asyncio.Lock()  # in order: an older state must not come after a newer one
 
     def router(self, app_id: AppId, version: int = 0) -> Router | None:
@@ -83,8 +84,10 @@ class Configs:
         found = await self._snapshot(app_ids)
         self._use.misses += len(app_ids)
         loaded = {app_id: self._keep(app_id, found.get(app_id)) for app_id in app_ids}
-        while len(self._routers) > max(self._limit, needed):
-            self._routers.popitem(last=False)
+        while len(self._routers) > max(self._limit, needed) + len(self.pinned):
+            app_id, router = self._routers.popitem(last=False)
+            if app_id in self.pinned:
+                self._routers[app_id] = router
         return loaded
 
     async def _snapshot(self, app_ids: Collection[AppId]) -> dict[AppId, AppConfig]:

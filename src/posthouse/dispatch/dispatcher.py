@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from posthouse.dispatch.configs import Configs
+from posthouse.dispatch.filtering import Filtering
 from posthouse.domain.delivery import Delivery, DeliveryClass, DeliveryKey
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.event import Event
+from posthouse.domain.expression import Failed
 from posthouse.domain.ids import AppId
 from posthouse.domain.limits import CROWD_ENDPOINTS_MIN
 from posthouse.domain.order import UNORDERED, line_of
+from posthouse.domain.routing import Router
 from posthouse.lane.lanes import Lanes
 from posthouse.ports.clock import Clock
+from posthouse.send.ending import FILTER_FAILED
 from posthouse.settle.progress import Progress
 
 _LIVE: Final = DeliveryClass.LIVE
 
 
 class Dispatcher:
-    """Turns events into deliveries. `recorded` holds, per partition just taken, up to which `seq` what is on record."""
+    """Turns events into deliveries. `recorded` holds, per partition just taken, up to which `seq` what is on record.
 
-    def __init__(self, configs: Configs, lanes: Lanes, progress: Progress, clock: Clock) -> None:
+    Where filters have to be asked, `filtering` decides, perhaps later. It is told of what is on record: nobody else writes of
+    what the cursor has not passed, so that this stays as it was when the partition was taken. `give_up` settles what is not to
+    be sent, with a reason and words.
+    """
+
+    def __init__(
+        self,
+        configs: Configs,
+        lanes: Lanes,
+        progress: Progress,
+        clock: Clock,
+        filtering: Filtering,
+        *,
+        give_up: Callable[[Delivery, Endpoint, str, str], None],
+    ) -> None:
         self._configs = configs
         self._lanes = lanes
         self._progress = progress
         self._clock = clock
+        self._filtering = filtering
+        self._give_up = give_up
         self._recorded: dict[int, tuple[int, set[DeliveryKey]]] = {}
 
     def take(self, partition: int, until: int, recorded: set[DeliveryKey]) -> None:
@@ -63,38 +83,64 @@ class Dispatcher:
         if missing:
             await self._configs.load(missing, needed=len(needed))
 
-    def _route(self, event: Event) -> tuple[Endpoint, ...]:
-        if event.app_id is not None:
-            router = self._configs.known(event.app_id)
-            if event.only is not None:
-                # A forwarded answer: it is for that endpoint, whatever it listens to, and for nobody else.
-                endpoint = router.endpoint(event.only)
-                return (endpoint,) if endpoint is not None and endpoint.enabled else ()
-            return router.route(event.type, event.channels)
-        routers = [self._configs.known(app_id) for app_id in event.audience]
-        return tuple([endpoint for router in routers for endpoint in router.route(event.type, event.channels)])
-
     def dispatch(self, event: Event, epoch: int) -> None:
-        """Offer the event to the lane of every endpoint it reaches."""
-        endpoints = self._route(event)
+        """Offer the event to the lane of every endpoint it reaches, as far as that is known now."""
+        if event.app_id is not None:
+            routers: Sequence[Router] = (self._configs.known(event.app_id),)
+            filtered = routers[0].filtered
+        else:
+            routers = [self._configs.known(app_id) for app_id in event.audience]
+            filtered = any(router.filtered for router in routers)
+        recorded: set[DeliveryKey] | None = None
         if self._recorded and (entry := self._recorded.get(event.partition)) is not None:
             until, recorded = entry
-            endpoints = tuple(e for e in endpoints if (e.id, event.id) not in recorded)
             if event.seq >= until:
                 del self._recorded[event.partition]
+        if filtered or (self._filtering.turns and any(self._filtering.waits(r.config.app_id) for r in routers)):
+            self._filter(event, epoch, routers, recorded)
+            return
+        if event.only is not None:
+            endpoints: Sequence[Endpoint] = routers[0].only(event.only)
+        elif event.app_id is not None:
+            endpoints = routers[0].route(event.type, event.channels)
+        else:
+            endpoints = [endpoint for router in routers for endpoint in router.route(event.type, event.channels)]
+        if recorded is not None:
+            endpoints = [e for e in endpoints if (e.id, event.id) not in recorded]
         self._progress.opened(event, len(endpoints))
+        self.offer(event, epoch, endpoints)
+
+    def _filter(self, event: Event, epoch: int, routers: Sequence[Router], recorded: set[DeliveryKey] | None) -> None:
+        known = None if recorded is None else lambda endpoint: (endpoint.id, event.id) in recorded
+        decided = self._filtering.decide(event, epoch, routers, known)
+        count = len(decided.reached) + len(decided.skipped) + len(decided.turns)
+        self._progress.opened(event, count)
+        self.offer(event, epoch, decided.reached)
+        for endpoint, failed in decided.skipped:
+            self.skip(event, epoch, endpoint, failed)
+        self._filtering.add(decided.turns)
+
+    def offer(self, event: Event, epoch: int, endpoints: Sequence[Endpoint]) -> None:
+        """Offer an event to these endpoints' lanes. Progress counts the deliveries already."""
         boot = self._clock.boot()
         crowd = len(endpoints) >= CROWD_ENDPOINTS_MIN
         for endpoint in endpoints:
-            delivery = Delivery(
-                event=event,
-                epoch=epoch,
-                endpoint_id=endpoint.id,
-                number=1,
-                kind=_LIVE,
-                offered_at=boot,
-                fresh=True,
-                row=False,
-                line=line_of(endpoint.ordering, event.key, _LIVE) if endpoint.ordered else UNORDERED,
-            )
-            self._lanes.offer(endpoint, delivery, crowd=crowd)
+            self._lanes.offer(endpoint, _delivery(event, epoch, endpoint, boot), crowd=crowd)
+
+    def skip(self, event: Event, epoch: int, endpoint: Endpoint, failed: Failed) -> None:
+        """Give a delivery up, as its filter has no value. Progress counts it already."""
+        self._give_up(_delivery(event, epoch, endpoint, self._clock.boot()), endpoint, FILTER_FAILED, failed.told)
+
+
+def _delivery(event: Event, epoch: int, endpoint: Endpoint, boot: float) -> Delivery:
+    return Delivery(
+        event=event,
+        epoch=epoch,
+        endpoint_id=endpoint.id,
+        number=1,
+        kind=_LIVE,
+        offered_at=boot,
+        fresh=True,
+        row=False,
+        line=line_of(endpoint.ordering, event.key, _LIVE) if endpoint.ordered else UNORDERED,
+    )

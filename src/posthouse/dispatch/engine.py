@@ -10,6 +10,7 @@ import structlog
 
 from posthouse.dispatch.configs import Configs
 from posthouse.dispatch.dispatcher import Dispatcher
+from posthouse.dispatch.filtering import Filtering
 from posthouse.dispatch.lane_facts import LaneFacts
 from posthouse.dispatch.leaving import Leaving
 from posthouse.dispatch.overflow import Overflow
@@ -22,12 +23,12 @@ from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.errors import PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
 from posthouse.domain.ids import AppId, EndpointId
-from posthouse.domain.limits import OWED_PER_ENDPOINT_MAX, PAGED_BYTES_MAX
+from posthouse.domain.limits import OUTSTANDING_DELIVERIES_MAX, OWED_PER_ENDPOINT_MAX, PAGED_BYTES_MAX
 from posthouse.lane.budget import Budget
 from posthouse.lane.lanes import Lanes
 from posthouse.ports.calls import CallBook
 from posthouse.ports.clock import Clock
-from posthouse.ports.expressions import Expressions
+from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
 from posthouse.ports.handlers import Handlers
 from posthouse.ports.jobs import Jobs
 from posthouse.ports.log import EventLog, Head
@@ -77,7 +78,7 @@ class Engine:
         changed: Callable[[], None] = lambda: None,
         call_book: CallBook | None = None,
         handlers: Handlers | None = None,
-        expressions: Expressions | None = None,
+        expressions: Expressions = NO_EXPRESSIONS,
     ) -> None:
         self._log = event_log
         self._store = store
@@ -191,7 +192,20 @@ class Engine:
         self.overflow = Overflow(
             store, clock, self.backlog, owner=owner, epochs=epochs, rows_max=owed_max, written=self.journal.caught_up
         )
-        self.dispatcher = Dispatcher(self.configs, self.lanes, self.progress, clock)
+        self.filtering = Filtering(
+            expressions,
+            self.configs,
+            self.progress,
+            clock,
+            offer=lambda *what: self.dispatcher.offer(*what),
+            skip=lambda *what: self.dispatcher.skip(*what),
+            moved=self._progress_moved,
+            has_room=lambda: self.progress.deliveries < OUTSTANDING_DELIVERIES_MAX and self.journal.has_room,
+            spawn=self._chore,
+        )
+        self.dispatcher = Dispatcher(
+            self.configs, self.lanes, self.progress, clock, self.filtering, give_up=self.sender.give_up
+        )
         self.tails = Tails(
             event_log,
             clock,
@@ -252,6 +266,7 @@ class Engine:
             await self.calls.drain(seconds)
         self._stopping = True
         await self._end("tails", "backlog", "replays")
+        self.filtering.drop(self.ownership.epochs)  # the successor routes what waits
         try:
             async with asyncio.timeout(seconds):
                 await self.ownership.close()
@@ -347,6 +362,7 @@ class Engine:
         """These are about to be handed over: start nothing more of them, and write all that is known."""
         partitions = set(partitions)
         self.tails.drop(partitions)
+        self.filtering.drop(partitions)
         self.lanes.leave(partitions)
         while self.journal.speaks_for(partitions):
             await self.journal.caught_up()
@@ -354,6 +370,7 @@ class Engine:
     def _lost(self, partitions: Collection[int]) -> None:
         partitions = set(partitions)
         self.tails.drop(partitions)
+        self.filtering.drop(partitions)
         self.configs.drop(partitions)
         self.lanes.drop(partitions)
         self.journal.forget(partitions)
@@ -419,6 +436,9 @@ class Engine:
 
     def _dispatch(self, event: Event, epoch: int) -> None:
         self.dispatcher.dispatch(event, epoch)
+        self._progress_moved()
+
+    def _progress_moved(self) -> None:
         if self.progress.moved:
             self.journal.moved()
 
@@ -431,6 +451,7 @@ class Engine:
     def _room(self) -> None:
         self.lanes.resume()
         self.tails.roomier()
+        self.filtering.roomier()
         self.backlog.roomier()
 
     def _paging_memory(self) -> int:
@@ -468,6 +489,7 @@ class Engine:
             if self.calls is not None:
                 self.calls.noted(recorded)
         self.tails.roomier()
+        self.filtering.roomier()
 
     def _line_written(self, line: Line, due_at: float | None) -> None:
         """An ordered line is in order in the store: its first row is due then, or there is none."""

@@ -157,7 +157,7 @@ class Tails:
             ):
                 self._hand_on(tail, event)
                 continue
-            size = len(event.payload)
+            size = event.size
             if self._offered_events < OFFERED_EVENTS_MAX and self._offered_bytes + size <= OFFERED_BYTES_MAX:
                 if event.seq not in tail.offered:
                     self._offered_events += 1
@@ -213,7 +213,7 @@ class Tails:
         event = tail.offered.pop(seq, None)
         if event is not None:
             self._offered_events -= 1
-            self._offered_bytes -= len(event.payload)
+            self._offered_bytes -= event.size
 
     # Polling
 
@@ -293,7 +293,7 @@ class Tails:
         async with self._reads:
             tail.nudged = False
             events = await self._read(tail)
-            tail.cut = len(events) >= TAIL_READ_EVENTS_MAX or sum(len(e.payload) for e in events) >= TAIL_READ_BYTES_MAX
+            tail.cut = len(events) >= TAIL_READ_EVENTS_MAX or sum(e.size for e in events) >= TAIL_READ_BYTES_MAX
             await self._hand_on_all(tail, events)
             return _is_behind(tail) if events else tail.nudged
 

@@ -48,7 +48,8 @@ class Delivery(msgspec.Struct, gc=False):
     is about to have, a row for it. `fresh` says that the partition's cursor still waits for it. `epoch` is the one under
     which it was taken on: what is recorded under another is not written. Deliveries of the same `line` go one after the
     other, in the order of their events; those of line 0 wait for nobody. `tried` has a bit for each of the endpoint's URLs
-    that this attempt was already made at. `renewed` says that this attempt goes with a token that came after a 401.
+    that this attempt was already made at. `renewed` says that this attempt goes with a token that came after a 401. `replayed`
+    says that a replay put it in and nobody tried it yet: no filter was asked about it.
     """
 
     event: Event
@@ -62,6 +63,7 @@ class Delivery(msgspec.Struct, gc=False):
     line: int = 0
     tried: int = 0
     renewed: bool = False
+    replayed: bool = False
 
     @property
     def key(self) -> DeliveryKey:

@@ -2,6 +2,7 @@
 
 PosthouseError
 ├── Invalid           what came in is wrong: which field, why, what to do         (422, exit 2)
+│   └── InvalidExpression  an expression that may not be: and where in its text
 ├── Unauthorised      no key, or one we do not know                                (401, exit 3)
 ├── Forbidden         a known key that may not do this                             (403, exit 3)
 ├── NotFound          no such thing, or not yours: the two are not told apart      (404, exit 4)
@@ -35,6 +36,17 @@ class Invalid(PosthouseError):
         super().__init__(message)
         self.path = path
         self.code = code
+
+
+class InvalidExpression(Invalid):
+    """A text is no expression, or not for its use. `line` and `column` count from 1, None where it is the whole; the message
+    says both, and `reason` neither."""
+
+    def __init__(self, reason: str, *, path: str, line: int | None = None, column: int | None = None) -> None:
+        super().__init__(reason if line is None else f"line {line}, column {column}: {reason}", path=path)
+        self.reason = reason
+        self.line = line
+        self.column = column
 
 
 class Unauthorised(PosthouseError):

@@ -14,6 +14,7 @@ import msgspec
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import Answer
+from posthouse.domain.ids import AppId
 
 
 class Use(StrEnum):
@@ -51,6 +52,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     endpoint: Endpoint | None = None  # None: only of the event, for whichever endpoint
     answer: Answer | None = None
     number: int = 1  # of the attempt
+    app_id: AppId | None = None  # whose endpoints ask, where neither `endpoint` nor the event says it
 
 
 class FailedBecause(StrEnum):
@@ -75,6 +77,11 @@ class Failed(msgspec.Struct, frozen=True, gc=False):
 
     because: FailedBecause
     detail: str
+
+    @property
+    def told(self) -> str:
+        """Both, in one line."""
+        return f"{self.because.value}: {self.detail}"
 
 
 Outcome = Value | Failed

@@ -267,15 +267,15 @@ def events_of(draft: Draft, result: AppendResult) -> tuple[Event, ...]:
 
 def _event(draft: Draft, at: Placed, created_at: float) -> Event:
     return Event(
-        id=draft.id,
-        partition=at.partition,
-        seq=at.seq,
-        app_id=draft.app_id,
-        type=draft.type,
-        payload=draft.payload,
-        content_type=draft.content_type,
-        created_at=created_at,
-        config_version=at.config_version,
+        draft.id,
+        at.partition,
+        at.seq,
+        draft.app_id,
+        draft.type,
+        draft.payload,
+        draft.content_type,
+        created_at,
+        at.config_version,
         subject=draft.subject,
         key=draft.key,
         channels=draft.channels,
@@ -284,4 +284,6 @@ def _event(draft: Draft, at: Placed, created_at: float) -> Event:
         audience=at.audience,
         only=draft.only,
         to_url=draft.to_url,
+        source=draft.source,
+        attributes=draft.attributes,
     )

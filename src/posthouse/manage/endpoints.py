@@ -18,6 +18,7 @@ from posthouse.domain.endpoint import EndpointConfig, Secret
 from posthouse.domain.errors import Conflict, Invalid, NotFound, QuotaExceeded
 from posthouse.domain.ids import ENDPOINT, AppId, EndpointId, format_id, parse_id
 from posthouse.domain.limits import ENDPOINTS_PER_APP_MAX, OVERLAP_SECONDS_MAX, SECRETS_MAX
+from posthouse.domain.rules import RULE_FIELDS
 from posthouse.manage.access import (
     TURNS_MAX,
     UID_TAKEN,
@@ -32,10 +33,13 @@ from posthouse.manage.access import (
 from posthouse.manage.endpoint_change import EndpointChange, NewTarget, changed, check_change
 from posthouse.manage.key_change import keys_given
 from posthouse.manage.pins import check_pinnable
-from posthouse.manage.rules_check import written_by
+from posthouse.manage.reaction_check import forward_targets
+from posthouse.manage.rules_check import check_rules_in_turns, written_by
 from posthouse.manage.speaking import check_egress
+from posthouse.manage.transform_check import dynamic_urls
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import App, ChangeKeys, Directory, EndpointRevision, StoredEndpoint, StoredSecret
+from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
 from posthouse_sdk.errors import SecretError
 from posthouse_sdk.signatures import HMAC_KEY_BYTES, VerifyingKey, generate_hmac_key, parse_secret
 
@@ -63,6 +67,7 @@ class Endpoints:
         endpoints_max: int = ENDPOINTS_PER_APP_MAX,
         quota_refused: Callable[[AppId, QuotaExceeded], None] = lambda _app, _refusal: None,
         egress: AllowedEgress = NOTHING_ALLOWED,
+        expressions: Expressions = NO_EXPRESSIONS,
     ) -> None:
         self._directory = directory
         self._clock = clock
@@ -71,6 +76,7 @@ class Endpoints:
         self._endpoints_max = endpoints_max
         self._quota_refused = quota_refused
         self._egress = egress
+        self._expressions = expressions
 
     async def page(
         self, principal: Principal, app: str, *, before: bytes, limit: int, enabled: bool | None = None
@@ -118,6 +124,7 @@ class Endpoints:
         change_keys = keys_given(keys, now=self._clock.now())
         await self._check(targets)
         await self._check_pins(principal, change)
+        await self._check_rules(principal, change)
         return await self._create(principal, owner, app, change, key, change_keys, _named(keys)), key
 
     async def put(
@@ -163,6 +170,7 @@ class Endpoints:
                 break
             await self._check(targets, known=() if found is None else _known(found.config))
             await self._check_pins(principal, whole, known=None if found is None else found.config)
+            await self._check_rules(principal, whole, known=None if found is None else found.config)
             if found is None:
                 if check is not None:
                     check(None)
@@ -202,6 +210,7 @@ class Endpoints:
         owner, endpoint = await self._find(principal, app, reference)
         await self._check(check_change(change), known=_known(endpoint.config))
         await self._check_pins(principal, change, known=endpoint.config)
+        await self._check_rules(principal, change, known=endpoint.config)
         now = self._clock.now()
         entry = audit(
             principal, f"{_ENDPOINT}.changed", format_id(ENDPOINT, endpoint.id), fields=sorted(change.given())
@@ -336,6 +345,17 @@ class Endpoints:
             now = self._clock.now()
             await check_pinnable(self._directory, principal, change.payload_versions, known=before, now=now)
 
+    async def _check_rules(
+        self, principal: Principal, change: EndpointChange, *, known: EndpointConfig | None = None
+    ) -> None:
+        """What was there before is not judged again. Raises Invalid."""
+        given = change.given()
+        rules = {name: given[name] for name in RULE_FIELDS if given.get(name) is not None}
+        if rules:
+            old = known or EndpointConfig(url="")
+            new = written_by(principal, old, msgspec.structs.replace(old, **rules))
+            await check_rules_in_turns(old, new, self._expressions)
+
     def _new_secret(self) -> Secret:
         key = generate_hmac_key(self._random(HMAC_KEY_BYTES))
         return Secret(key.version, key.raw)
@@ -343,7 +363,9 @@ class Endpoints:
 
 def _known(config: EndpointConfig) -> list[str]:
     """The URLs that were judged as they were set."""
-    return [*urls_of(config), *([config.auth.token_url] if isinstance(config.auth, OAuth2Auth) else [])]
+    token_urls = [config.auth.token_url] if isinstance(config.auth, OAuth2Auth) else []
+    forwards = [url for _, url, _ in forward_targets(config.on_response)]
+    return [*urls_of(config), *dynamic_urls(config), *token_urls, *forwards]
 
 
 def _named(keys: Mapping[str, str] | None) -> dict[str, Any]:

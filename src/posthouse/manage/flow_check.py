@@ -21,6 +21,7 @@ from posthouse.domain.limits import (
     REQUEST_WAIT_MS_MAX,
     URL_WEIGHT_MAX,
 )
+from posthouse.manage.transform_check import check_with_others
 from posthouse.wire.target import parse_target
 
 
@@ -82,6 +83,7 @@ def check_whole(config: EndpointConfig, given: dict[str, Any]) -> None:
             "there is nothing to choose from: balance sticky needs equal_urls",
             path="balance" if given.get("balance") is not None else "equal_urls",
         )
+    check_with_others(config, given)
     if config.fallback_urls or config.equal_urls:
         _check_distinct(config, given)
 

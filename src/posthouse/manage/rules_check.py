@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
+
 import msgspec
 
 from posthouse.domain.access import Principal
 from posthouse.domain.endpoint import EndpointConfig
+from posthouse.domain.expression import Expression
+from posthouse.domain.matching import check_filters
 from posthouse.domain.rules import RULE_FIELDS, expressions_in
+from posthouse.manage.reaction_check import check_reactions
+from posthouse.manage.transform_check import check_transform
 from posthouse.ports.expressions import Expressions
 from posthouse.wire.acknowledgement import check_ack
 
@@ -25,12 +32,32 @@ def written_by(principal: Principal, old: EndpointConfig, new: EndpointConfig) -
     return new if by_app == new.by_app else msgspec.structs.replace(new, by_app=by_app)
 
 
+async def check_rules_in_turns(old: EndpointConfig, new: EndpointConfig, expressions: Expressions) -> None:
+    """As `check_rules`; others have their turn between one expression and the next."""
+    for path, expression in _new_expressions(old, new):
+        expressions.check(expression, path=path)
+        await asyncio.sleep(0)
+    check_rules(old, new, expressions)  # they are known by now
+
+
 def check_rules(old: EndpointConfig, new: EndpointConfig, expressions: Expressions) -> None:
     """What is new in a configuration. What stays is not judged again. Raises Invalid with the path of what is wrong."""
     fields = {name for name in RULE_FIELDS if getattr(new, name) != getattr(old, name)}
+    if "transform" in fields and new.transform is not None:
+        check_transform(new.transform)
+    if "filters" in fields:
+        check_filters(new.filters)
     if "ack" in fields and new.ack is not None:
         check_ack(new.ack)
+    if "on_response" in fields:
+        check_reactions(new.on_response)
+    for path, expression in _new_expressions(old, new):
+        expressions.check(expression, path=path)
+
+
+def _new_expressions(old: EndpointConfig, new: EndpointConfig) -> Iterator[tuple[str, Expression]]:
+    fields = {name for name in RULE_FIELDS if getattr(new, name) != getattr(old, name)}
     if fields:
         for path, expression in expressions_in(new):
             if path.partition(".")[0].partition("[")[0] in fields:
-                expressions.check(expression, path=path)
+                yield path, expression

@@ -11,7 +11,9 @@ from posthouse.domain.endpoint import EndpointConfig, Secret
 from posthouse.domain.errors import Invalid
 from posthouse.domain.ids import ID_BYTES, AppId, EndpointId
 from posthouse.domain.named_keys import NamedKeys
+from posthouse.manage.transform_check import with_samples
 from posthouse.wire.renderer import renderer_of
+from posthouse.wire.url_template import UrlTemplate
 from posthouse_sdk.signatures import HMAC_KEY_BYTES
 
 _NOBODY: Final = bytes(ID_BYTES)
@@ -24,7 +26,8 @@ def check_speakable(config: EndpointConfig, keys: NamedKeys) -> None:
 
     Raises Invalid with the path of the field that is wrong.
     """
-    endpoint = config.endpoint(
+    spoken = with_samples(config)
+    endpoint = spoken.endpoint(
         id=EndpointId(_NOBODY),
         app_id=AppId(_NOBODY),
         partition=0,
@@ -33,8 +36,29 @@ def check_speakable(config: EndpointConfig, keys: NamedKeys) -> None:
         keys=keys,
         pinned_schemas=dict.fromkeys(config.payload_versions, _ANY),
     )
-    for url in urls_of(config):
-        renderer_of(endpoint, random=bytes, url=url)
+    added = () if config.transform is None else (*config.transform.headers, *config.transform.query)
+    for path, url in _urls(config):
+        try:
+            renderer_of(endpoint, random=bytes, url=url)
+        except Invalid as error:
+            field, _, name = error.path.partition(".")
+            if field in ("headers", "query") and name in added:
+                raise Invalid(str(error), path=f"transform.{error.path}", code=error.code) from None
+            if path and error.path in ("tls", "auth.name"):
+                raise Invalid(f"{path}: {error}", path=error.path, code=error.code) from None
+            raise
+
+
+def _urls(config: EndpointConfig) -> list[tuple[str, str]]:
+    """All of them, and those that an event may have; each with its path, which is empty for the endpoint's own."""
+    urls = [("", url) for url in urls_of(config)]
+    dynamic = config.dynamic_url
+    if dynamic is not None:
+        urls += [(f"dynamic_url.among.{name}", url) for name, url in dynamic.among.items()]
+        if dynamic.template:
+            sample = UrlTemplate(dynamic.template, dynamic.hosts, path="dynamic_url").sample
+            urls.append(("dynamic_url.template", f"{sample.scheme}://{sample.authority}{sample.path}"))
+    return urls
 
 
 def check_egress(old: EndpointConfig, new: EndpointConfig, principal: Principal, allowed: AllowedEgress) -> None:

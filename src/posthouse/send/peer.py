@@ -17,6 +17,7 @@ from posthouse.domain.errors import Invalid
 from posthouse.domain.event import Event
 from posthouse.domain.limits import FORWARD_URLS_MAX, HELD_TURN_SECONDS
 from posthouse.wire.renderer import AnyRenderer, renderer_of
+from posthouse.wire.transforming import Transformation, transformation_of
 
 log = structlog.get_logger()
 
@@ -40,19 +41,22 @@ class Peer:
     """`failing_since` (unix seconds) is since when the endpoint has confirmed nothing, None while it confirms; `held_until`
     how long it asked to be left alone; `calm` says that neither that nor a circuit is in the way of a request.
 
-    `usable` is false where none of its URLs can be spoken to: that is for us to mend, so its deliveries wait.
+    `usable` is false where none of its URLs can be spoken to: that is for us to mend, so its deliveries wait. `transformation`
+    is what its events go through before they are written; `growth` by how much they were seen to grow in it.
     """
 
     __slots__ = (
         "_elsewhere",
         "_policy",
-        "_writer",
         "calm",
         "endpoint",
         "failing_since",
+        "growth",
         "held_until",
         "routes",
+        "transformation",
         "usable",
+        "writer",
     )
 
     def __init__(self, endpoint: Endpoint, circuits: CircuitPolicy = DEFAULT_POLICY) -> None:
@@ -63,6 +67,8 @@ class Peer:
         self.held_until = health.held_until or 0.0
         self._elsewhere: dict[str, Route] = {}
         self.routes = tuple([Route(endpoint, url, Circuit(circuits, health)) for url in urls_of(endpoint)])
+        self.growth = 1.0
+        self._compile()
         self._look()
 
     def configure(self, endpoint: Endpoint) -> None:
@@ -80,24 +86,36 @@ class Peer:
             self.routes = tuple(
                 [Route(endpoint, url, circuits.get(url) or Circuit(self._policy)) for url in urls_of(endpoint)]
             )
+            self._compile()
         if endpoint.enabled and not before.enabled:
             for route in self.routes:
                 route.circuit = Circuit(self._policy)
         self._look()
 
+    def _compile(self) -> None:
+        """Raises nothing: without what its events must go through, none of its URLs can be spoken to."""
+        self.transformation: Transformation | None = None
+        try:
+            self.transformation = transformation_of(self.endpoint)
+        except Invalid as error:
+            log.error("endpoint.unusable", endpoint=self.endpoint.id.hex(), error=str(error))
+            for route in self.routes:
+                route.renderer = None
+
     def _look(self) -> None:
         # A body is the same for each of its URLs: one of their renderers speaks for all.
-        self._writer = next((route.renderer for route in self.routes if route.renderer is not None), None)
-        self.usable = self._writer is not None
+        self.writer = next((route.renderer for route in self.routes if route.renderer is not None), None)
+        self.usable = self.writer is not None
         self.calm = not self.held_until and all(route.circuit.closed for route in self.routes)
 
     def frame_bytes(self) -> int:
         """The body of a batch has so many bytes before it has any event."""
-        return 0 if self._writer is None else self._writer.frame_bytes
+        return 0 if self.writer is None else self.writer.frame_bytes
 
     def added_bytes(self, event: Event) -> int:
-        """What an event adds to the body of a batch."""
-        return len(event.payload) if self._writer is None else self._writer.added_bytes(event)
+        """What an event adds to the body of a batch; before it is transformed, what it is likely to."""
+        size = len(event.payload) if self.writer is None else self.writer.added_bytes(event)
+        return size if self.growth == 1.0 else math.ceil(size * self.growth)
 
     # When it may be spoken to, and where
 

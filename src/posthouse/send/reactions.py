@@ -17,7 +17,7 @@ from posthouse.domain.endpoint import Throttle as ThrottleUntil
 from posthouse.domain.errors import Invalid
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import Answer, Failure, Result
-from posthouse.domain.expression import Expression, Facts, Failed, FailedBecause, Outcome, Use, Value
+from posthouse.domain.expression import Expression, Facts, Failed, Outcome, Use, Value
 from posthouse.domain.ids import EndpointId
 from posthouse.domain.reaction import (
     AnyEffect,
@@ -36,7 +36,6 @@ from posthouse.settle.chains import Chains
 from posthouse.wire.answer import redacted_answer
 from posthouse.wire.answered import payload_of
 
-_NOWHERE: Final = Failed(FailedBecause.UNAVAILABLE, "no expressions are evaluated here")
 NO_VALUE: Final = "no value"
 TOO_MANY: Final = "too many effects wait to be done"
 NO_HANDLER: Final = "no handler for this type"
@@ -73,7 +72,7 @@ class Reactions:
 
     def __init__(
         self,
-        expressions: Expressions | None,
+        expressions: Expressions,
         chains: Chains,
         *,
         slow_down: Callable[[EndpointId, ThrottleUntil], bool] = lambda endpoint_id, throttle: True,
@@ -98,9 +97,7 @@ class Reactions:
         by_app = "on_response" in endpoint.by_app
         asked = [Expression(text, use, by_app) for effect in _effects(rule) for text, use in texts_of(effect).values()]
         outcomes: Sequence[Outcome] = ()
-        if asked and self._expressions is None:
-            outcomes = [_NOWHERE] * len(asked)
-        elif asked and self._expressions is not None:
+        if asked:
             facts = Facts(event=delivery.event, endpoint=endpoint, answer=result, number=delivery.number)
             at_once = self._expressions.at_once(asked, facts)
             outcomes = await self._expressions.evaluate(asked, facts) if at_once is None else at_once

@@ -33,13 +33,13 @@ from posthouse.domain.delivery import (
     OwedReason,
 )
 from posthouse.domain.endpoint import Endpoint, OnExhausted
-from posthouse.domain.errors import PosthouseError, StoreUnavailable
+from posthouse.domain.errors import NotOwner, PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Fault, Request, Result
 from posthouse.domain.ids import AttemptId
 from posthouse.domain.order import UNORDERED
 from posthouse.ports.clock import Clock
-from posthouse.ports.expressions import Expressions
+from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
 from posthouse.ports.store import LateResult, Store
 from posthouse.ports.telemetry import Telemetry
 from posthouse.ports.transport import Transport
@@ -48,6 +48,7 @@ from posthouse.send.ending import Ending
 from posthouse.send.judge import Judge, Judgement, elsewhere, plainly
 from posthouse.send.owing import outcome_of, owed_after, owed_row
 from posthouse.send.peer import ELSEWHERE, Peer
+from posthouse.send.preparing import Prepared, Unready, prepare, unsendable
 from posthouse.send.reactions import Reacting, Reactions
 from posthouse.send.record import Made, attempt_of, left_over
 from posthouse.send.tokens import Bearer, Tokens
@@ -98,7 +99,7 @@ class Sender:
         owner: bytes,
         disabled: Callable[[Peer], None],
         may_write: Callable[[], bool] = lambda: True,
-        expressions: Expressions | None = None,
+        expressions: Expressions = NO_EXPRESSIONS,
         reactions: Reactions | None = None,
     ) -> None:
         self._transport = transport
@@ -109,7 +110,8 @@ class Sender:
         self._owner = owner
         self._disabled = disabled
         self._may_write = may_write
-        self._ending = Ending(store, journal, may_write)
+        self._expressions = expressions
+        self._ending = Ending(store, journal, may_write, expressions)
         self._judge = Judge(expressions)
         self.reactions = reactions or Reactions(expressions, Chains(clock))
         self.tokens = Tokens(transport, clock)
@@ -121,23 +123,30 @@ class Sender:
         now = self._clock.now()
         if len(load) == 1:
             event = load[0].event
-            if event.app_id is not None and event.expires_at is None and endpoint.max_age is None:
+            if (
+                event.app_id is not None
+                and event.expires_at is None
+                and endpoint.max_age is None
+                and not load[0].replayed
+            ):
                 over = None  # nearly all: nothing to look at, and so nothing to wait for
             else:
                 over = await self._ending.over(load[0], endpoint, now)
             if over is not None:
-                self.give_up(load[0], endpoint, over)
+                self.give_up(load[0], endpoint, *over)
                 return Told((_SETTLED,))
         else:
             reasons = [await self._ending.over(delivery, endpoint, now) for delivery in load]
             if any(reasons):
-                fates = []
-                for delivery, over in zip(load, reasons, strict=True):
-                    if over is not None:
-                        self.give_up(delivery, endpoint, over)
-                    goes_on = over is None and self._journal.owns(delivery)
-                    fates.append(Fate.AGAIN if goes_on else Fate.SETTLED)
-                return Told(fates)
+                return self._but(load, endpoint, reasons)
+        ready: Prepared | None = None
+        if peer.transformation is not None and load[0].event.to_url is None:
+            prepared, now = await prepare(self._expressions, peer, load), self._clock.now()
+            if not (self._may_write() and all(map(self._journal.owns, load))):
+                raise NotOwner("the partition was lost while expressions were evaluated")
+            if isinstance(prepared, Unready):
+                return self._but(load, endpoint, prepared.why)
+            ready = prepared
         if not peer.usable:
             raise PosthouseError("the endpoint was changed into one that cannot be spoken to")
         index = peer.choose(load[0], now, self._clock.draw())
@@ -147,12 +156,17 @@ class Sender:
                 row = owed_row(delivery, endpoint, number=delivery.number, due_at=now, reason=peer.quiet_reason)
                 self._journal.owe(delivery, row)
             return Told([Fate.OWED] * len(load))
-        return await self._request(peer, load, index, now)
+        return await self._request(peer, load, index, now, ready)
 
-    async def _request(self, peer: Peer, load: Sequence[Delivery], index: int, started_at: float) -> Told:
+    async def _request(
+        self, peer: Peer, load: Sequence[Delivery], index: int, started_at: float, ready: Prepared | None
+    ) -> Told:
         endpoint, first = peer.endpoint, load[0]
         route = peer.routes[index] if index is not ELSEWHERE else peer.elsewhere(first.event)
-        circuit, renderer = route.circuit, route.renderer
+        circuit, renderer, url = route.circuit, route.renderer, route.url
+        if ready is not None:
+            assert renderer is not None, "another route is not chosen"
+            renderer, url = ready.by(renderer), ready.url or url
         request_id = None if endpoint.batch is None and len(load) == 1 else self._clock.new_id()
         ordered = first.line != UNORDERED if len(load) == 1 else any(delivery.line for delivery in load)
         fence = self._fence(load) if ordered else None
@@ -175,12 +189,10 @@ class Sender:
                     reacting = await self.reactions.prepare(judgement, endpoint, first, result)
         except Unsendable as error:
             result = Failure(Fault.UNSENDABLE, str(error), NO_TIMINGS)
-            bad = {} if renderer is None else self._unsendable(renderer, load, started_at)
+            bad = {} if renderer is None else unsendable(renderer, load, started_at)
             if 0 < len(bad) < len(load):
                 circuit.ended(token, failed=None, now=self._clock.now())
-                made = Made(
-                    route.url, result, request_id, started_at, self._clock.now(), peer.health, result.fault.value
-                )
+                made = Made(url, result, request_id, started_at, self._clock.now(), peer.health, result.fault.value)
                 return await self._without(peer, load, bad, made)
         except BaseException:
             circuit.ended(token, failed=None, now=self._clock.now())
@@ -216,7 +228,7 @@ class Sender:
                 now=now,
             )
         verdict = judgement.reason
-        made = Made(route.url, result, request_id, started_at, now, before, verdict, judgement.words, reacting)
+        made = Made(url, result, request_id, started_at, now, before, verdict, judgement.words, reacting)
         if again:
             for delivery in load:
                 attempt = self._recorded(delivery, endpoint, AttemptOutcome.FAILED, verdict, made)
@@ -279,16 +291,6 @@ class Sender:
         for delivery in load:
             delivery.renewed = True
         return True
-
-    def _unsendable(self, renderer: AnyRenderer, load: Sequence[Delivery], now: float) -> dict[int, str]:
-        """Which of a batch cannot be written, by their place in it, and why."""
-        bad: dict[int, str] = {}
-        for place, delivery in enumerate(load if len(load) > 1 else ()):
-            try:
-                renderer.render_batch([delivery.event], now=now, replay=False, request_id=bytes(16))
-            except Unsendable as error:
-                bad[place] = str(error)
-        return bad
 
     async def _without(self, peer: Peer, load: Sequence[Delivery], bad: dict[int, str], made: Made) -> Told:
         """Settle those of a batch that cannot be written; the others go again at once, but for those of the same lines, which
@@ -387,9 +389,17 @@ class Sender:
         """Settle a row that can never be sent: its event was dropped (then it has no app on record), or its endpoint."""
         self.give_up(*left_over(owed, event, endpoint, epoch=epoch), reason)
 
-    def give_up(self, delivery: Delivery, endpoint: Endpoint, reason: str) -> None:
-        """Settle a delivery without a request: expired, cancelled, …"""
-        attempt = self._recorded(delivery, endpoint, AttemptOutcome.GAVE_UP, reason, None)
+    def _but(self, load: Sequence[Delivery], endpoint: Endpoint, why: Sequence[tuple[str, str | None] | None]) -> Told:
+        """Give those up for which there is a reason; the others go again at once, without them."""
+        for delivery, over in zip(load, why, strict=True):
+            if over is not None:
+                self.give_up(delivery, endpoint, *over)
+        goes_on = [over is None and self._journal.owns(delivery) for delivery, over in zip(load, why, strict=True)]
+        return Told([Fate.AGAIN if goes else Fate.SETTLED for goes in goes_on])
+
+    def give_up(self, delivery: Delivery, endpoint: Endpoint, reason: str, words: str | None = None) -> None:
+        """Settle a delivery without a request: expired, cancelled, …; `words` say more than the reason."""
+        attempt = self._recorded(delivery, endpoint, AttemptOutcome.GAVE_UP, reason, None, words)
         self._journal.record(delivery, attempt, None)
         self._telemetry.attempt(AttemptOutcome.GAVE_UP.value, reason, delivery.kind.value, 0.0)
 

@@ -363,6 +363,7 @@ class Backlog:
                         fresh=False,
                         row=True,
                         line=owed.line,
+                        replayed=owed.reason is OwedReason.REPLAYED,
                     )
                 )
         if page.next_due is not None:

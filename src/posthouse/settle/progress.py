@@ -21,7 +21,7 @@ class _Entry:
     def __init__(self, event: Event, remaining: int) -> None:
         self.seq = event.seq
         self.created_at = event.created_at
-        self.bytes = len(event.payload)
+        self.bytes = len(event.payload) if event.attributes is None else event.size
         self.remaining = remaining
 
 
@@ -70,9 +70,13 @@ class Progress:
 
     def settled(self, partition: int, seq: int) -> None:
         """One delivery of an event has a home in the store once the batch that is being made is written."""
+        self.came_to(partition, seq, 0)
+
+    def came_to(self, partition: int, seq: int, deliveries: int) -> None:
+        """What was counted as one of an event's deliveries turned out to be so many."""
         entry = self._by_seq[partition][seq]
-        entry.remaining -= 1
-        self.deliveries -= 1
+        entry.remaining += deliveries - 1
+        self.deliveries += deliveries - 1
         if entry.remaining == 0:
             del self._by_seq[partition][seq]
             self._leave(entry)

@@ -101,6 +101,20 @@ def percent_encoded(value: str, *, spaces: bool = False) -> str:
     return (_NOT_SPACED if spaces else _NOT_PLAIN).sub(_percent, value)
 
 
+def header_text(value: str) -> str:
+    """A text from an event as the whole value of a header: so encoded, and with the spaces at its ends encoded, too."""
+    return without_spaces_at_its_ends(percent_encoded(value))
+
+
+def without_spaces_at_its_ends(value: str) -> str:
+    """A header's value with those percent-encoded, which could not be sent."""
+    kept = value.strip(" ")
+    if kept == value:
+        return value
+    start = len(value) - len(value.lstrip(" "))
+    return "%20" * start + kept + "%20" * (len(value) - len(kept) - start)
+
+
 def _percent(found: re.Match[str]) -> str:
     return "".join([f"%{byte:02X}" for byte in found[0].encode("utf-8", "replace")])
 

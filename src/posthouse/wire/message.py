@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
+
 from posthouse.domain.exchange import Target
 
 
@@ -82,6 +84,15 @@ class Message:
         self.query: list[tuple[str, str]] = []
         self.headers: list[tuple[str, str]] = []
         self.plain: bytes | None = None
+
+
+class Additions(msgspec.Struct, frozen=True, gc=False):
+    """What the request with one event has of its own, beside what its endpoint says of all. `target` is None where it goes to
+    the same as all; headers can be sent as they are, the query is plain text."""
+
+    target: Target | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    query: tuple[tuple[str, str], ...] = ()
 
 
 class Step(Protocol):

@@ -27,7 +27,7 @@ from posthouse.wire.egress import check_usable
 from posthouse.wire.encryption.compiled import compile_encryption
 from posthouse.wire.formats.formatter import SMALLEST, compile_format
 from posthouse.wire.formats.shape import parsed
-from posthouse.wire.message import Lacking, Message, Step, Unsendable
+from posthouse.wire.message import Additions, Lacking, Message, Step, Unsendable
 from posthouse.wire.payload_version import PinnedVersion
 from posthouse.wire.signing.signers import compile_signers, header_names
 from posthouse.wire.target import parse_target
@@ -48,7 +48,18 @@ class SpokenRenderer:
     Raises: Invalid with the path of what is wrong. A request for the smallest event is made on trial, unless it is `checked`.
     """
 
-    __slots__ = ("_egress", "_formatter", "_pins", "_random", "_steps", "_timeouts", "grant", "target")
+    __slots__ = (
+        "_credentials",
+        "_egress",
+        "_formatter",
+        "_pins",
+        "_random",
+        "_secure",
+        "_steps",
+        "_timeouts",
+        "grant",
+        "target",
+    )
 
     def __init__(self, endpoint: Endpoint, *, random: Random, url: str | None = None, checked: bool = False) -> None:
         self.target: Final = parse_target(endpoint.url if url is None else url)
@@ -85,6 +96,8 @@ class SpokenRenderer:
             steps.append(("encryption", encrypt))
         self._egress, auth = compile_way(endpoint, self.target)
         self.grant: Final = auth if isinstance(auth, TokenGrant) else None
+        self._credentials: Final = auth if isinstance(auth, Credentials) else None
+        self._secure: Final = endpoint.tls is not None
         if isinstance(auth, Credentials):
             auth.on(self.target)
             steps.append(("auth", auth))
@@ -99,9 +112,19 @@ class SpokenRenderer:
         if not checked:
             self._try_out(batched)
 
-    def render(self, event: Event, *, now: float, replay: bool, token: str | None = None) -> Request:
-        """Raises: Unsendable."""
+    def render(
+        self,
+        event: Event,
+        *,
+        now: float,
+        replay: bool,
+        token: str | None = None,
+        additions: Additions | None = None,
+    ) -> Request:
+        """With what this event's request has of its own. Raises: Unsendable."""
         message = self._formatter.render(self._pinned(event), now=now, random=self._random, replay=replay)
+        if additions is not None:
+            self._add(message, additions)
         return self._finished(message, token)
 
     def render_batch(
@@ -133,6 +156,21 @@ class SpokenRenderer:
             return event
         payload = pin.payload(event.payload)
         return event if payload is event.payload else msgspec.structs.replace(event, payload=payload)
+
+    def _add(self, message: Message, additions: Additions) -> None:
+        target = additions.target
+        if target is not None:
+            # What was judged of the endpoint's own URL holds of this one, too.
+            if self._secure and target.scheme != "https":
+                raise Unsendable("TLS settings need an https URL, which this event's is not")
+            if self._credentials is not None:
+                try:
+                    self._credentials.on(target)
+                except Invalid as error:
+                    raise Unsendable(str(error)) from None
+            message.target = target
+        message.headers += additions.headers
+        message.query += additions.query
 
     def _finished(self, message: Message, token: str | None) -> Request:
         if token is not None:

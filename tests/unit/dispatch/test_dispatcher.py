@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
 from tests.fakes import BOOT, FakeClock, ScriptedStore, an_endpoint, an_event, virtual_time
 from tests.making import app_of, config
 
 from posthouse.adapters.memory import MemoryDatabase, Step
 from posthouse.dispatch.configs import Configs
 from posthouse.dispatch.dispatcher import Dispatcher
+from posthouse.dispatch.filtering import Filtering
 from posthouse.domain.delivery import Delivery, DeliveryClass, OwedReason
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.event import Event
 from posthouse.lane.budget import Budget
 from posthouse.lane.lane import Load
 from posthouse.lane.lanes import Lanes
+from posthouse.ports.expressions import NO_EXPRESSIONS
 from posthouse.send.peer import Peer
 from posthouse.send.sender import Told
 from posthouse.settle.progress import Progress
@@ -46,7 +51,24 @@ class Desk:
             mark_in_flight=lambda *_: None,
             drained=lambda _: None,
         )
-        self.dispatcher = Dispatcher(configs, lanes, self.progress, clock)
+        filtering = Filtering(
+            NO_EXPRESSIONS,
+            configs,
+            self.progress,
+            clock,
+            offer=lambda *what: self.dispatcher.offer(*what),
+            skip=lambda *what: self.dispatcher.skip(*what),
+            moved=lambda: None,
+            has_room=lambda: True,
+            spawn=self.spawn,
+        )
+        self.dispatcher = Dispatcher(configs, lanes, self.progress, clock, filtering, give_up=self.give_up)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        raise AssertionError(work)
+
+    def give_up(self, *what: object) -> None:
+        raise AssertionError(what)
 
     async def send(self, _: Peer, load: Load) -> Told:
         raise AssertionError(load)

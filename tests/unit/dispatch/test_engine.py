@@ -33,6 +33,7 @@ from posthouse.domain.ids import AppId, EndpointId, EventId, uuid7
 from posthouse.domain.limits import IN_FLIGHT_GRACE_SECONDS, LANE_FRESH_MAX, UNWRITTEN_RESULTS_MAX
 from posthouse.domain.retry import RetrySettings
 from posthouse.intake.publisher import Publisher
+from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
 from posthouse.ports.log import Appended
 from posthouse.ports.store import Journalled
 
@@ -57,6 +58,7 @@ class World:
         self.dead: set[bytes] = set()
         self.processes: list[Process] = []
         self.seeds = 1
+        self.expressions: Expressions = NO_EXPRESSIONS
 
     async def reply(self, sent: Sent) -> Result:
         reply = self.replies.get(sent.path)
@@ -121,6 +123,7 @@ class Process:
             exclusive=False,
             dead=world.seen_dead,
             changed=world.changed,
+            expressions=world.expressions,
         )
         world.processes.append(self)
         self.clock = clock

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.fakes import an_event
 
 from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.event import is_type_name
+from posthouse.domain.filters import Dialect
 from posthouse.domain.ids import AppId, EndpointId
-from posthouse.domain.routing import ROUTES_CACHED_MAX, Router, is_pattern, matches_type
+from posthouse.domain.matching import Attributes, Condition
+from posthouse.domain.routing import ROUTES_CACHED_MAX, Router, is_pattern, judged, matches_type
 
 APP = AppId(bytes(16))
 types = st.sampled_from(["order", "order.created", "order.item.added", "orders.created", "user_register", "x"])
@@ -46,11 +50,52 @@ def test_the_router_reads_the_rules_plainly(
         assert router.route(event_type, tuple(on)) == tuple(e for e in endpoints if plainly(e, event_type, on))
 
 
+regions = st.lists(st.sampled_from(["eu", "us", "cn"]), max_size=2)
+
+
+@given(
+    st.lists(st.tuples(patterns, channels, regions, st.booleans()), max_size=8), st.lists(st.tuples(types, channels))
+)
+def test_the_router_with_filters_is_a_plain_loop_over_endpoints(
+    rows: list[tuple[list[str], list[str], list[str], bool]], events: list[tuple[str, list[str]]]
+) -> None:
+    endpoints = tuple(
+        msgspec.structs.replace(
+            endpoint(n, events_, on),
+            filters=tuple(Dialect(not_=Dialect(exact={"key": region})) for region in not_in),
+            by_app=("filters",) if by_app else (),
+        )
+        for n, (events_, on, not_in, by_app) in enumerate(rows)
+    )
+    router = Router(AppConfig(app_id=APP, partition=0, version=1, endpoints=endpoints))
+    assert router.filtered is any(e.filters for e in endpoints)
+    attributes = Attributes(msgspec.structs.replace(an_event(1), key="eu"))
+    for event_type, on in events * 2:
+        entries = router.entries(event_type, tuple(on))
+        asked = {one for _, one in entries if one is not None}
+        verdicts = {one: one.condition.judge(attributes, {}) for one in asked}
+        assert len(asked) == len({(repr(e.filters), e.by_app) for e, one in entries if one is not None})
+        assert [e for e, verdict in judged(entries, verdicts) if verdict is True] == [
+            e for e in endpoints if plainly(e, event_type, on) and Condition(e).judge(attributes, {}) is True
+        ]
+
+
+def test_filters_that_look_at_their_endpoint_are_not_shared() -> None:
+    same = [msgspec.structs.replace(endpoint(n, [], []), filter="endpoint.id == event.data.to") for n in range(2)]
+    router = Router(AppConfig(app_id=APP, partition=0, version=1, endpoints=tuple(same)))
+    (_, first), (_, second) = router.entries("order", ())
+    assert first is not None
+    assert second is not None
+    assert (first.endpoint, second.endpoint) == tuple(same)
+
+
 def test_what_is_remembered_of_types_is_bounded() -> None:
     router = Router(AppConfig(app_id=APP, partition=0, version=1, endpoints=(endpoint(1, [], []),)))
     for number in range(ROUTES_CACHED_MAX + 10):
         assert router.route(f"type_{number}", ())
+        assert router.entries(f"type_{number}", ())
     assert len(router._by_type) <= ROUTES_CACHED_MAX
+    assert len(router._entries) <= ROUTES_CACHED_MAX
 
 
 @pytest.mark.parametrize("text", ["*", "order", "order.*", "order.item.*", "user_register", "a-b.c"])

@@ -141,7 +141,7 @@ class MemoryLog:
             if event is None:
                 break
             events.append(event)
-            payload_bytes += len(event.payload)
+            payload_bytes += event.size
         return events
 
     async def heads(self, partitions: Sequence[int]) -> Mapping[int, Head]:
@@ -174,6 +174,8 @@ def _event(draft: Draft, number: int, seq: int, version: int, audience: tuple[Ap
         audience=audience,
         only=draft.only,
         to_url=draft.to_url,
+        source=draft.source,
+        attributes=draft.attributes,
     )
 
 

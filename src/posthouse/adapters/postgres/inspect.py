@@ -290,6 +290,8 @@ def event_facts(row: asyncpg.Record) -> EventFacts:
         payload_bytes=row["payload_bytes"],
         created_at=row["created_at"],
         expires_at=row["expires_at"],
+        cause=row["cause"],
+        depth=row["depth"],
     )
 
 
@@ -319,6 +321,7 @@ def attempt_facts(row: asyncpg.Record) -> AttemptFacts:
             total_us=row["total_us"],
         ),
         error=row["error"],
+        reaction=row["reaction"],
     )
 
 

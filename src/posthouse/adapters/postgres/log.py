@@ -128,7 +128,7 @@ class PostgresLog:
 
     async def read(self, partition: int, after: int, *, since: float | None) -> list[Event]:
         rows = await self._read_together(partition, after, since)
-        size = sum(len(row["payload"]) for row in rows)
+        size = sum(len(row["payload"]) + len(row["attributes"] or b"") for row in rows)
         cut = len(rows) >= TOGETHER_EVENTS_MAX or size >= TOGETHER_BYTES_MAX
         if cut and size < TAIL_READ_BYTES_MAX:  # there may be more than a small read brings
             rows += await self._reading.fetch(
@@ -184,15 +184,15 @@ class PostgresLog:
 def event_of(row: asyncpg.Record) -> Event:
     """An event from a row that holds the columns of the `read` query."""
     return Event(
-        id=EventId(row["id"]),
-        partition=row["partition"],
-        seq=row["seq"],
-        app_id=row["app_id"],
-        type=row["type"],
-        payload=row["payload"],
-        content_type=row["content_type"],
-        created_at=row["created_at"],
-        config_version=row["config_version"],
+        EventId(row["id"]),
+        row["partition"],
+        row["seq"],
+        row["app_id"],
+        row["type"],
+        row["payload"],
+        row["content_type"],
+        row["created_at"],
+        row["config_version"],
         subject=row["subject"],
         key=row["key"],
         channels=tuple(row["channels"] or ()),
@@ -201,6 +201,8 @@ def event_of(row: asyncpg.Record) -> Event:
         audience=tuple(row["audience"] or ()),
         only=row["only_endpoint"],
         to_url=row["to_url"],
+        source=row["source"],
+        attributes=row["attributes"],
     )
 
 

@@ -40,12 +40,15 @@ GAUGES: Final = {
     "processes_live": "Processes that share the partitions, as this one sees it.",
     "publish_pending_events": "Events accepted for appending whose commit is not done.",
     "publish_pending_bytes": "Payload bytes of those events.",
+    "effects_pending": "What answers and attempts make happen that is recorded and not done, in the partitions owned here.",
     "journal_unwritten_results": "Results in memory that are not in the store yet.",
     "event_loop_lag_seconds": "How late the event loop last woke up.",
     "oldest_snapshot_seconds": "Age of the oldest open snapshot in the database; a long one slows publishing.",
     "streams": "Live streams that are open here.",
     "callbacks_waiting": "Calls of callback handlers that are recorded and not done, of this process's partitions.",
     "callbacks_running": "Calls of callback handlers under way here.",
+    "expression_calls_waiting": "Calls of the limited processes for expressions that none of them has yet.",
+    "expressions_resting": "Expressions that had their process killed so often that they are not evaluated for a while.",
 }
 
 COUNTERS: Final = {
@@ -56,9 +59,14 @@ COUNTERS: Final = {
     "callback_failures": "Of these, calls that failed: a handler raised, took too long, or ended its process.",
     "callbacks_set_aside": "Calls that failed for the last time, and are not made again.",
     "callbacks_left_out": "Calls that were not recorded, since too many waited.",
+    "effects_done": "What answers and attempts made happen, that was done here.",
+    "effects_failed": "What answers should have made happen and did not: each attempt, or an operational event, says why.",
     "database_replacements": "How often another history of the database was found: a standby that was promoted.",
     "log_rewinds": "Partitions whose log had lost its end: accepted events are gone.",
     "schedule_refusals": "Events of schedules that were refused, each time: the schedule tells why.",
+    "expression_calls": "What was evaluated in the limited processes for expressions, each call with all its expressions.",
+    "expression_refusals": "Of these, calls that were refused: too much waited, or they waited too long.",
+    "expression_kills": "Of these, calls that took their process with them: by time, memory, or otherwise.",
     "schedule_skips": "Stretches of missed occurrences that were not made up for, as their schedules want it.",
 }
 
@@ -72,6 +80,7 @@ CACHES: Final = frozenset(
         "data_keys",
         "documents",
         "event_types",
+        "expressions",
         "oauth2_tokens",
         "redaction_pointers",
         "routes",

@@ -28,7 +28,7 @@ from posthouse.wire.formats.form_body import FormMaker
 from posthouse.wire.formats.json_body import JsonMaker, RawMaker
 from posthouse.wire.formats.maker import Maker
 from posthouse.wire.formats.xml_body import XmlMaker
-from posthouse.wire.headers import check_headers, is_content_type, percent_encoded
+from posthouse.wire.headers import check_headers, is_content_type, percent_encoded, without_spaces_at_its_ends
 from posthouse.wire.message import Message, Unsendable
 from posthouse.wire.query import request_path
 from posthouse.wire.template import EVENT_VALUES, REQUEST_VALUES, Template
@@ -202,7 +202,7 @@ class Formatter:
     def _add(self, message: Message, *, replay: bool) -> None:
         for name, template in self._headers:
             values = {known: percent_encoded(message.values[known]) for known in template.names}
-            message.headers.append((name, _without_spaces_at_its_ends(template.fill(values))))
+            message.headers.append((name, without_spaces_at_its_ends(template.fill(values))))
         if replay:
             message.headers.append(("webhook-replay", "true"))
         message.query += [(name, template.fill(message.values)) for name, template in self._query]
@@ -276,11 +276,3 @@ def _query(query: Mapping[str, str], known: frozenset[str]) -> tuple[tuple[str, 
             raise Invalid("a parameter holds no control characters", path=path)
         compiled.append((name, Template(text, known=known, path=path)))
     return tuple(compiled)
-
-
-def _without_spaces_at_its_ends(value: str) -> str:
-    kept = value.strip(" ")
-    if kept == value:
-        return value
-    start = len(value) - len(value.lstrip(" "))
-    return "%20" * start + kept + "%20" * (len(value) - len(kept) - start)

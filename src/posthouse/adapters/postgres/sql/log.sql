@@ -47,11 +47,12 @@ SELECT w.ord::int - 1 AS want, r.*
   CROSS JOIN LATERAL (
     SELECT e.id, e.partition, e.seq, e.app_id, e.type, e.payload, e.content_type,
            extract(epoch FROM e.created_at)::float8 AS created_at, e.config_version, e.subject, e.key, e.channels,
-           extract(epoch FROM e.expires_at)::float8 AS expires_at, e.depth, e.audience, e.only_endpoint, e.to_url
+           extract(epoch FROM e.expires_at)::float8 AS expires_at, e.depth, e.audience, e.source, e.attributes,
+           e.only_endpoint, e.to_url
       FROM (
         SELECT n.id, sum(n.bytes) OVER (ORDER BY n.seq) - n.bytes AS before
           FROM (
-            SELECT id, seq, octet_length(payload) AS bytes FROM event
+            SELECT id, seq, octet_length(payload) + coalesce(octet_length(attributes), 0) AS bytes FROM event
              WHERE partition = w.partition AND seq > w.after AND seq <= w.after + $4::int AND id >= w.since
           ) n
       ) s

@@ -166,7 +166,7 @@ SELECT s.ord::int AS ord, s.partition, s.endpoint_id, s.event_id, s.seq, s.kind,
        extract(epoch FROM s.due_at)::float8 AS due_at, s.reason, s.sender, s.key_hash, s.place,
        extract(epoch FROM s.expires_at)::float8 AS owed_expires_at, s.payload_bytes, e.id, e.app_id, e.type, e.payload, e.content_type,
        extract(epoch FROM e.created_at)::float8 AS created_at, e.config_version, e.subject, e.key, e.channels,
-       extract(epoch FROM e.expires_at)::float8 AS expires_at, e.depth,
+       extract(epoch FROM e.expires_at)::float8 AS expires_at, e.depth, e.source, e.attributes,
        e.only_endpoint, e.to_url,
        NULL::uuid[] AS audience -- known: the row is of one app
   FROM sized s
