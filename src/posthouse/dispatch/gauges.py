@@ -43,6 +43,14 @@ def watch(telemetry: Telemetry, engine: Engine, publisher: Publisher, janitor: J
     telemetry.watch("journal_unwritten_results", lambda: engine.journal.unwritten)
     telemetry.watch("event_loop_lag_seconds", lambda: janitor.late_seconds)
     telemetry.watch("oldest_snapshot_seconds", lambda: janitor.oldest_snapshot_seconds)
+    calls = engine.calls
+    if calls is not None:
+        telemetry.watch("callbacks_waiting", lambda: calls.pending)
+        telemetry.watch("callbacks_running", lambda: calls.running)
+        telemetry.watch("callback_calls", lambda: calls.made)
+        telemetry.watch("callback_failures", lambda: calls.failed)
+        telemetry.watch("callbacks_set_aside", lambda: calls.set_aside)
+        telemetry.watch("callbacks_left_out", lambda: calls.left_out)
 
 
 def watch_caches(telemetry: Telemetry, engine: Engine, catalogue: CatalogueCache) -> None:

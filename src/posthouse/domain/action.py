@@ -1,5 +1,5 @@
-"""Actions: what a callback handler in Python may ask for. They are what response rules do as effects (`domain/reaction.py`), with
-values in the place of expressions.
+"""Actions: what a callback handler in Python may ask for. They are what response rules do as effects (`domain/reaction.py`),
+with values in the place of expressions.
 
 A handler is called after the answer was settled, so what decides a delivery's fate (`confirm`, `retry`, `give_up`) is not
 among them; `Resend` owes the event to the endpoint once more.
@@ -8,6 +8,7 @@ among them; `Resend` owes the event to the endpoint once more.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +17,7 @@ from msgspec import UNSET, UnsetType
 from posthouse.domain.errors import Invalid
 from posthouse.domain.event import is_type_name
 from posthouse.domain.limits import (
-    ACTION_DATA_BYTES_MAX,
+    ACTIONS_BYTES_MAX,
     ACTIONS_MAX,
     DELAY_SECONDS_MAX,
     METADATA_BYTES_MAX,
@@ -34,8 +35,8 @@ class Action(msgspec.Struct, frozen=True, tag_field="then", forbid_unknown_field
 
 
 class Emit(Action, frozen=True, tag="emit"):
-    """Publish an event in the endpoint's app. `data` left out: the answer's body; `subject` and `key` left out: the event's own,
-    and "" for none."""
+    """Publish an event in the endpoint's app. `data` left out: the answer's body; `subject` and `key` left out: the event's
+    own, and "" for none."""
 
     type: str
     data: Any = UNSET
@@ -44,8 +45,8 @@ class Emit(Action, frozen=True, tag="emit"):
 
 
 class Forward(Action, frozen=True, tag="forward"):
-    """Send `data`, left out the answer's body, as an event of this type to one endpoint of the app (its uid or id), or to a URL as
-    the endpoint itself is spoken to: one of the two."""
+    """Send `data`, left out the answer's body, as an event of this type to one endpoint of the app (its uid or id), or to a URL
+    as the endpoint itself is spoken to: one of the two."""
 
     endpoint: str = ""
     url: str = ""
@@ -79,8 +80,8 @@ class Disable(Action, frozen=True, tag="disable"):
 
 
 class Resend(Action, frozen=True, tag="resend"):
-    """Send the event to the endpoint again, in so many seconds. That is a delivery anew, with attempts from 1; where one is owed
-    still, it is due then at the latest."""
+    """Send the event to the endpoint again, in so many seconds. That is a delivery anew, with attempts from 1; where one is
+    owed still, it is due then at the latest."""
 
     after: float = 0.0
 
@@ -88,10 +89,13 @@ class Resend(Action, frozen=True, tag="resend"):
 AnyAction = Emit | Forward | SetMetadata | Throttle | Notify | Disable | Resend
 
 
-def check_actions(actions: tuple[AnyAction, ...]) -> None:
-    """Whether all of this can be done. Raises Invalid with the path of what cannot."""
+def check_actions(actions: Sequence[AnyAction]) -> None:
+    """Whether all of this can be done. Raises Invalid with the path of what cannot, and TypeError for data that JSON cannot
+    say."""
     if len(actions) > ACTIONS_MAX:
-        raise Invalid(f"at most {ACTIONS_MAX} actions", path="")
+        raise Invalid(f"at most {ACTIONS_MAX} actions")
+    if len(_encode(actions)) > ACTIONS_BYTES_MAX:
+        raise Invalid(f"at most {ACTIONS_BYTES_MAX} bytes of actions, as JSON")
     for index, action in enumerate(actions):
         _check(action, f"[{index}]")
 
@@ -100,12 +104,10 @@ def _check(action: AnyAction, at: str) -> None:
     match action:
         case Emit():
             _type(action.type, at)
-            _data(action.data, f"{at}.data")
             _text(action.subject, NAME_LENGTH_MAX, f"{at}.subject")
             _text(action.key, NAME_LENGTH_MAX, f"{at}.key")
         case Forward():
             _type(action.type, at)
-            _data(action.data, f"{at}.data")
             if bool(action.endpoint) == bool(action.url):
                 raise Invalid("needs an endpoint or a url, one of the two", path=at)
             _text(action.endpoint, NAME_LENGTH_MAX, f"{at}.endpoint")
@@ -127,11 +129,6 @@ def _check(action: AnyAction, at: str) -> None:
 def _type(name: str, at: str) -> None:
     if not is_type_name(name):
         raise Invalid(f"{name[:80]!r} is no name of an event type", path=f"{at}.type")
-
-
-def _data(value: Any, path: str) -> None:
-    if value is not UNSET and len(_encode(value)) > ACTION_DATA_BYTES_MAX:
-        raise Invalid(f"at most {ACTION_DATA_BYTES_MAX} bytes", path=path)
 
 
 def _text(value: str | UnsetType, length_max: int, path: str) -> None:

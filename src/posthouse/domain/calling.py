@@ -18,7 +18,6 @@ from posthouse.domain.routing import matches_type
 CALL_ORDINAL: Final = 256
 """Of the one call that an attempt may cause; other follow-ups of an attempt have smaller ones."""
 
-_ACTIONS_FROM: Final = 512  # ordinals of what a handler asks for, counted from the call's own id
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -71,8 +70,8 @@ class CallData(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_default
 
 
 def call_effect(attempt: Attempt, event_type: str, answer: Answer | None) -> Effect:
-    """The follow-up that calls the handlers for an attempt's event: one for each attempt, however often it is asked for. `answer`
-    is the complete answer, masked as it goes on record, None where none came."""
+    """The follow-up that calls the handlers for an attempt's event: one for each attempt, however often it is asked for.
+    `answer` is the complete answer, masked as it goes on record, None where none came."""
     data = CallData(
         event=format_id(EVENT, attempt.event_id),
         attempt=format_id(ATTEMPT, attempt.id),
@@ -104,9 +103,7 @@ def _text(value: bytes) -> str:
     return value.decode("latin-1").replace("\0", " ")
 
 
-def action_id(call: Effect, index: int) -> AttemptId:
-    """The id of what a handler asked for: the same whenever the call is made again."""
-    return AttemptId(effect_id(call.id, _ACTIONS_FROM + index))
+read_call: Final = msgspec.json.Decoder(CallData).decode
 
 
 # What a handler is given

@@ -289,7 +289,18 @@ CALLBACKS_TOLD_SECONDS: Final = 3_600.0  # between two events that say the same 
 
 # Callback handlers in Python
 ACTIONS_MAX: Final = 100  # of one call
-ACTION_DATA_BYTES_MAX: Final = PAYLOAD_BYTES_MAX
+ACTIONS_BYTES_MAX: Final = PAYLOAD_BYTES_MAX  # of all actions of one call together, as JSON
+CALL_PROCESSES: Final = 2  # of one server process
+CALL_PROCESSES_MAX: Final = 64
+CALL_SECONDS_MAX: Final = 3_600.0
+CALL_DETAIL_LENGTH_MAX: Final = 2_000  # of what is told of a call that failed: the end of its traceback
+CALL_FRAMES_MAX: Final = 5  # of a traceback
+CALL_LINE_LENGTH_MAX: Final = 2_000  # of what a handler prints, in the log
+CALL_LINES_PER_SECOND_MAX: Final = 1_000  # of one process, in the log; beyond, who prints waits
+CALLS_PENDING_MAX: Final = 10_000  # of one partition that are recorded and not made; beyond, none is recorded
+CALLS_READ_MAX: Final = 32  # at once
+CALLS_LOOK_SECONDS: Final = 30.0  # between two looks, where nobody says that there is something
+CALL_UNAVAILABLE_SECONDS: Final = 1.0  # until a call is tried again for which there was no process
 CALL_SECONDS: Final = 30.0  # of one call, unless a setting says otherwise
 CALL_BACKOFF_SECONDS: Final = (5.0, 30.0, 120.0, 600.0)  # after a call that failed; then it is set aside
 CALL_TYPES_CACHED_MAX: Final = 1_000  # event types of which it is known whether there is a handler

@@ -222,7 +222,7 @@ class Store(Protocol):
         ...
 
     async def count_effects(self, partitions: Collection[int]) -> dict[int, int]:
-        """How many effects of these partitions are not done; those without any may be left out."""
+        """How many effects of these partitions are not done, without calls of handlers; those without any may be left out."""
         ...
 
     async def drop_effects(self, effects: Sequence[Effect]) -> None:

@@ -31,6 +31,7 @@ from posthouse.domain.reaction import (
 )
 from posthouse.ports.expressions import Expressions
 from posthouse.send.judge import Judgement
+from posthouse.settle.calls import Calls
 from posthouse.settle.chains import Chains
 from posthouse.wire.answer import redacted_answer
 from posthouse.wire.answered import payload_of
@@ -66,7 +67,7 @@ class Reactions:
     is not done: the attempt says so, and operators are told. It never costs the delivery anything.
 
     `slow_down` is told of a rate at once, and says whether that is news; `has_room` says whether a partition may have more
-    effects; `has_handler` whether there is a handler for an event type.
+    effects; `calls` is None where there is no callback handler.
     """
 
     def __init__(
@@ -76,13 +77,13 @@ class Reactions:
         *,
         slow_down: Callable[[EndpointId, ThrottleUntil], bool] = lambda endpoint_id, throttle: True,
         has_room: Callable[[int], bool] = lambda partition: True,
-        has_handler: Callable[[str], bool] = lambda event_type: False,
+        calls: Calls | None = None,
     ) -> None:
         self._expressions = expressions
         self._chains = chains
         self._slow_down = slow_down
         self._has_room = has_room
-        self.has_handler = has_handler
+        self.calls = calls
         self.left_out = 0
 
     async def prepare(
@@ -122,7 +123,7 @@ class Reactions:
             if not why and not self._has_room(attempt.partition):
                 why = TOO_MANY
             if not why and isinstance(rule, CallRule):
-                if self.has_handler(event.type):
+                if self.calls is not None and self.calls.wants(event.type):
                     made = (call_effect(attempt, event.type, reacting.answer),)
                 else:
                     why = NO_HANDLER

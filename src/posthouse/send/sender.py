@@ -369,6 +369,8 @@ class Sender:
         if made.reacting is not None and refused is not BEHIND:
             attempt, more = self.reactions.record(made.reacting, attempt, endpoint, delivery.event, now)
             effects += more
+        if self.reactions.calls is not None and refused is not BEHIND:
+            effects += self.reactions.calls.caused(attempt, endpoint, delivery.event, result, effects)
         ours = self._journal.record(delivery, attempt, owed, effects=effects, health=health)
         self._tell(attempt, delivery, now)
         if isinstance(decision, Disable):

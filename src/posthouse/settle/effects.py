@@ -91,9 +91,11 @@ class Effects:
             self._pending.pop(partition, None)
 
     def recorded(self, effects: Sequence[Effect]) -> None:
-        """The journal wrote these."""
-        self._pending.update([effect.partition for effect in effects])
-        self._due.set()
+        """The journal, or what came of a call of handlers, put these on record."""
+        mine = [effect.partition for effect in effects if effect.kind is not EffectKind.CALL]
+        if mine:
+            self._pending.update(mine)
+            self._due.set()
 
     def has_room(self, partition: int) -> bool:
         """Whether more may be recorded of what answers make happen there."""

@@ -182,6 +182,7 @@ class MemoryDatabase:
         self.owed: dict[OwedKey, Owed] = {}
         self.attempts: dict[AttemptId, Attempt] = {}
         self.effects: dict[AttemptId, Effect] = {}
+        self.calls: dict[AttemptId, tuple[int, float]] = {}  # of those that failed: how often, and when they are due
         self.health: dict[EndpointId, Health] = {}
         self.throttles: dict[EndpointId, Throttle] = {}
         self.schedules: dict[ScheduleId, ScheduleState] = {}

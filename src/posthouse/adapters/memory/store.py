@@ -400,7 +400,8 @@ class MemoryStore(MemoryOwed):
 
     async def count_effects(self, partitions: Collection[int]) -> dict[int, int]:
         await self._database.reading("count_effects")
-        return Counter(e.partition for e in self._database.effects.values() if e.partition in partitions)
+        effects = self._database.effects.values()
+        return Counter(e.partition for e in effects if e.partition in partitions and e.kind is not EffectKind.CALL)
 
     async def drop_effects(self, effects: Sequence[Effect]) -> None:
         async with self._database.transaction("drop_effects") as transaction:

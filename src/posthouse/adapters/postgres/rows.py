@@ -12,13 +12,14 @@ from posthouse.domain.delivery import (
     Attempt,
     DeliveryClass,
     Effect,
+    EffectKind,
     HealthTurn,
     Owed,
     OwedReason,
 )
 from posthouse.domain.endpoint import Throttle
 from posthouse.domain.event import Draft
-from posthouse.domain.ids import EndpointId, EventId, id_beside, next_id, uuid7
+from posthouse.domain.ids import AttemptId, EndpointId, EventId, id_beside, next_id, uuid7
 
 
 def ids_beside(newest: bytes | None, *, now: float, count: int) -> list[bytes]:
@@ -64,6 +65,17 @@ def follow_up_row(effect: Effect, d: Draft) -> tuple[object, ...]:
         effect.partition, effect.id, d.id, d.app_id, d.type, d.content_type, d.payload, d.subject, d.key, d.cause, d.depth,
         d.only, d.to_url,
     )  # fmt: skip
+
+
+def effect_of(row: asyncpg.Record) -> Effect:
+    return Effect(
+        id=AttemptId(row["id"]),
+        partition=row["partition"],
+        endpoint_id=EndpointId(row["endpoint_id"]),
+        kind=EffectKind(row["kind"]),
+        reason=row["reason"],
+        data=None if row["data"] is None else row["data"].encode(),
+    )
 
 
 def health_columns(turn: HealthTurn) -> tuple[object, ...]:

@@ -18,6 +18,7 @@ from posthouse.adapters.postgres.queries import Queries
 from posthouse.adapters.postgres.rows import (
     attempt_row,
     effect_columns,
+    effect_of,
     follow_up_row,
     health_columns,
     health_of,
@@ -33,7 +34,6 @@ from posthouse.domain.delivery import (
     Cursor,
     DeliveryKey,
     Effect,
-    EffectKind,
     JournalBatch,
     Line,
 )
@@ -354,18 +354,7 @@ class PostgresStore:
     # Effects
 
     async def effects(self, partitions: Collection[int], *, limit: int) -> list[Effect]:
-        rows = await self._reading.fetch(SQL.effects, list(partitions), limit)
-        return [
-            Effect(
-                id=AttemptId(r["id"]),
-                partition=r["partition"],
-                endpoint_id=EndpointId(r["endpoint_id"]),
-                kind=EffectKind(r["kind"]),
-                reason=r["reason"],
-                data=None if r["data"] is None else r["data"].encode(),
-            )
-            for r in rows
-        ]
+        return [effect_of(row) for row in await self._reading.fetch(SQL.effects, list(partitions), limit)]
 
     async def disable_endpoint(self, effect: Effect) -> None:
         async with self._reading.transaction() as connection:

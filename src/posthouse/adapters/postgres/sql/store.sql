@@ -310,7 +310,7 @@ SELECT bump_config($1)
 SELECT * FROM publish_follow_ups($1)
 
 -- name: count_effects
-SELECT partition, count(*) AS rows FROM effect WHERE partition = ANY ($1::int[]) GROUP BY partition
+SELECT partition, count(*) AS rows FROM effect WHERE partition = ANY ($1::int[]) AND kind <> 'call' GROUP BY partition
 
 -- name: effects_done
 -- Of these, those that were still there.
