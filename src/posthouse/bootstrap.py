@@ -233,7 +233,7 @@ class Posthouse(Process):
                 return str(error)
             return None
 
-        explainer = Explainer(PostgresRoutingView(managing))
+        explainer = Explainer(PostgresRoutingView(managing), expressions)
 
         async def explain(draft: Draft) -> bytes:
             return explanation_body(await explainer.explain(draft))

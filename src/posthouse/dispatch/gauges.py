@@ -37,6 +37,8 @@ def watch(telemetry: Telemetry, engine: Engine, publisher: Publisher, janitor: J
     telemetry.watch("processes_live", lambda: engine.ownership.live if engine.ownership.epochs else None)
     telemetry.watch("publish_pending_events", lambda: publisher.pending_events)
     telemetry.watch("publish_pending_bytes", lambda: publisher.pending_bytes)
+    telemetry.watch("filters_waiting_events", lambda: engine.filtering.events)
+    telemetry.watch("filter_failures", lambda: engine.filtering.failures)
     telemetry.watch("journal_unwritten_results", lambda: engine.journal.unwritten)
     telemetry.watch("event_loop_lag_seconds", lambda: janitor.late_seconds)
     telemetry.watch("oldest_snapshot_seconds", lambda: janitor.oldest_snapshot_seconds)
