@@ -6,7 +6,7 @@ A `World` is the same to a test whatever is behind it: the reference model in me
 from __future__ import annotations
 
 import time
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import asyncpg
 import msgspec
@@ -72,6 +72,8 @@ class World(Protocol):
         ...
 
     async def disabled_reason(self, endpoint_id: EndpointId) -> str | None: ...
+
+    async def metadata(self, endpoint_id: EndpointId) -> dict[str, Any]: ...
 
     async def poke(self, partition: int) -> None: ...
 
@@ -143,6 +145,9 @@ class MemoryWorld:
 
     async def disabled_reason(self, endpoint_id: EndpointId) -> str | None:
         return self.database.endpoints[endpoint_id].disabled_reason
+
+    async def metadata(self, endpoint_id: EndpointId) -> dict[str, Any]:
+        return self.database.endpoints[endpoint_id].metadata
 
     async def poke(self, partition: int) -> None:
         self.database.poke(partition)
@@ -301,6 +306,12 @@ class PostgresWorld:
         reason = await self.database.fetchval("SELECT disabled_reason FROM endpoint WHERE id = $1", endpoint_id)
         return None if reason is None else str(reason)
 
+    async def metadata(self, endpoint_id: EndpointId) -> dict[str, Any]:
+        found: dict[str, Any] = msgspec.json.decode(
+            await self.database.fetchval("SELECT metadata FROM endpoint WHERE id = $1", endpoint_id)
+        )
+        return found
+
     async def poke(self, partition: int) -> None:
         await self.database.execute("UPDATE partition SET poke = poke + 1 WHERE id = $1", partition)
 
@@ -360,4 +371,5 @@ def _attempt(row: asyncpg.Record) -> Attempt:
         response_body=row["response_body"],
         error=row["error"],
         request_id=row["request_id"],
+        reaction=row["reaction"],
     )
