@@ -22,7 +22,6 @@ from typing import Any, TypeVar
 
 from posthouse.domain.action import (
     Action,
-    AnyAction,
     Disable,
     Emit,
     Forward,
@@ -144,7 +143,7 @@ class Callback:
     error: str | None = None
 
 
-Answered = AnyAction | Sequence[AnyAction] | None
+Answered = Action | Sequence[Action] | None
 Handler = Callable[[Callback], Answered | Awaitable[Answered]]
 H = TypeVar("H", bound=Handler)
 

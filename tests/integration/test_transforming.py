@@ -220,31 +220,31 @@ async def test_whether_it_would_hear_of_it(server: bootstrap.Posthouse) -> None:
     assert (await call(port, "POST", path, EVENT))["match_reason"] == "disabled"
 
 
-@pytest.mark.parametrize(
-    ("fields", "path"),
-    [
-        ({"transform": "event.data +"}, "transform.data"),
-        ({"transform": {"headers": {"X-A": "['a']"}}}, "transform.headers.X-A"),
-        ({"transform": {"headers": {"Host": "'a'"}}}, "transform.headers.Host"),
-        ({"transform": {"headers": {"X-A": "'a'"}}, "headers": {"x-a": "b"}}, "transform.headers.X-A"),
-        ({"transform": {"headers": {"X-A": "'a'"}}, "batch": {}}, "transform.headers"),
-        ({"transform": {"schema": {"type": "none"}}}, "transform.schema"),
-        ({"dynamic_url": {"choose": "event.none", "among": {"a": "http://127.0.0.1:9/"}}}, "dynamic_url.choose"),
-        ({"dynamic_url": {"choose": "'a'", "among": {"a": "http://10.0.0.1/"}}}, "dynamic_url.among.a"),
-        ({"dynamic_url": {"template": "http://10.0.0.1/{event.key}"}}, "dynamic_url.template"),
-        (
-            {"dynamic_url": {"template": "http://{event.key}/", "hosts": ["127.0.0.1", "10.0.0.1"]}},
-            "dynamic_url.hosts[1]",
-        ),
-        (
-            {"dynamic_url": {"template": "http://127.0.0.1/{event.key}"}, "fallback_urls": ["http://127.0.0.1:9/"]},
-            "dynamic_url",
-        ),
-    ],
+REFUSED: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"transform": "event.data +"}, "transform.data"),
+    ({"transform": {"headers": {"X-A": "['a']"}}}, "transform.headers.X-A"),
+    ({"transform": {"headers": {"Host": "'a'"}}}, "transform.headers.Host"),
+    ({"transform": {"headers": {"X-A": "'a'"}}, "headers": {"x-a": "b"}}, "transform.headers.X-A"),
+    ({"transform": {"headers": {"X-A": "'a'"}}, "batch": {}}, "transform.headers"),
+    ({"transform": {"schema": {"type": "none"}}}, "transform.schema"),
+    ({"dynamic_url": {"choose": "event.none", "among": {"a": "http://127.0.0.1:9/"}}}, "dynamic_url.choose"),
+    ({"dynamic_url": {"choose": "'a'", "among": {"a": "http://10.0.0.1/"}}}, "dynamic_url.among.a"),
+    ({"dynamic_url": {"template": "http://10.0.0.1/{event.key}"}}, "dynamic_url.template"),
+    (
+        {"dynamic_url": {"template": "http://{event.key}/", "hosts": ["127.0.0.1", "10.0.0.1"]}},
+        "dynamic_url.hosts[1]",
+    ),
+    (
+        {"dynamic_url": {"template": "http://127.0.0.1/{event.key}"}, "fallback_urls": ["http://127.0.0.1:9/"]},
+        "dynamic_url",
+    ),
 )
-async def test_what_is_refused(server: bootstrap.Posthouse, fields: dict[str, Any], path: str) -> None:
-    refused = await ask(server.port, "POST", f"{APP}/endpoints", {"url": "http://127.0.0.1:9/"} | fields)
-    assert (refused.status, refused.body["errors"][0]["path"]) == (422, path)
+
+
+async def test_what_is_refused(server: bootstrap.Posthouse) -> None:
+    for fields, path in REFUSED:
+        refused = await ask(server.port, "POST", f"{APP}/endpoints", {"url": "http://127.0.0.1:9/"} | fields)
+        assert (refused.status, refused.body["path"]) == (422, path)
 
 
 async def test_what_no_preview_is_of(server: bootstrap.Posthouse) -> None:

@@ -34,9 +34,9 @@ class WithoutUrl(StrEnum):
 class DynamicUrl(Configuration, frozen=True, kw_only=True):
     """Where an event goes, rather than to the endpoint's `url`.
 
-    Either `template`, a URL with `{event.subject}`, `{event.key}`, `{event.type}`, `{event.id}` or `{event.data.…}` in it,
-    whose host must be one of `hosts` (`hooks.example.com`, `*.example.com`); or `choose`, an expression that comes to a name in
-    `among`. Where that comes to nothing the delivery is given up, unless `otherwise` is `url`.
+    Either `template`, a URL with `{event.subject}`, `{event.key}`, `{event.type}`, `{event.id}`, `{event.data.…}` or
+    `{event.attributes.…}` in it, whose host must be one of `hosts` (`hooks.example.com`, `*.example.com`); or `choose`, an
+    expression that comes to a name in `among`. Where that comes to nothing the delivery is given up, unless `otherwise` is `url`.
     """
 
     template: str = ""

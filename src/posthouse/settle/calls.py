@@ -51,6 +51,7 @@ log = structlog.get_logger()
 
 STORE_AGAIN_SECONDS: Final = 1.0
 NOT_YET_SECONDS: Final = 0.25
+OUR_FAULT_SECONDS: Final = 60.0
 FIRST_ORDINAL: Final = 512
 """Of what handlers ask for, counted from the call's own id."""
 
@@ -222,43 +223,53 @@ class Calls:
                 wait.cancel()
 
     async def _make(self, pending: PendingCall) -> None:
-        """One call, and its end on record. Our own faults leave it as it is."""
+        """One call, and its end on record. Our own faults cost it no try; what is broken lets others go first."""
         effect = pending.effect
         epoch = self._epochs.get(effect.partition)
         if epoch is None:
             return
         try:
-            facts = await self._book.facts(effect)
-            if facts is None:
-                await self._end(effect, epoch, ())
-                return
-            data = read_call(effect.data or b"{}")
-            called = await self._handlers.call(call_of(effect, data, facts, pending.tries))
-            match called:
-                case Done(actions, handlers):
-                    self.made += 1
-                    if not handlers:
-                        log.info("callback.no_handler", type=effect.reason)
-                    try:
-                        follow_ups, resend_at = self._asked(effect, data, facts, actions)
-                    except Invalid as error:
-                        bad = CallFailed(FailedBecause.BAD_ACTION, f"{error.path}: {error}")
-                        await self._failed(pending, epoch, data, facts, bad)
-                        return
-                    await self._end(effect, epoch, follow_ups, resend_at=resend_at)
-                case CallFailed():
-                    self.made += 1
-                    await self._failed(pending, epoch, data, facts, called)
-                case Unavailable(detail):
-                    log.warning("callback.not_called", error=detail)
-                    await self._clock.sleep(CALL_UNAVAILABLE_SECONDS)
-                    self._look.set()
-                case _:
-                    assert_never(called)
+            await self._called(pending, epoch)
         except PosthouseError as error:
             log.warning("callback.not_recorded", error=str(error))
             await self._clock.sleep(STORE_AGAIN_SECONDS)
             self._look.set()
+        except Exception:  # a fault in this code must stop neither the other calls nor everything else
+            log.exception("callback.our_fault", type=effect.reason)
+            due_at = self._clock.now() + OUR_FAULT_SECONDS
+            await self._recording(
+                lambda: self._book.again(self._owner, epoch, effect, tries=pending.tries, due_at=due_at)
+            )
+
+    async def _called(self, pending: PendingCall, epoch: int) -> None:
+        effect = pending.effect
+        facts = await self._book.facts(effect)
+        if facts is None:
+            await self._end(effect, epoch, ())
+            return
+        data = read_call(effect.data or b"{}")
+        called = await self._handlers.call(call_of(effect, data, facts, pending.tries))
+        match called:
+            case Done(actions, handlers):
+                self.made += 1
+                if not handlers:
+                    log.info("callback.no_handler", type=effect.reason)
+                try:
+                    follow_ups, resend_at = self._asked(effect, data, facts, actions)
+                except Invalid as error:
+                    bad = CallFailed(FailedBecause.BAD_ACTION, f"{error.path}: {error}")
+                    await self._failed(pending, epoch, data, facts, bad)
+                    return
+                await self._end(effect, epoch, follow_ups, resend_at=resend_at)
+            case CallFailed():
+                self.made += 1
+                await self._failed(pending, epoch, data, facts, called)
+            case Unavailable(detail):
+                log.warning("callback.not_called", error=detail)
+                await self._clock.sleep(CALL_UNAVAILABLE_SECONDS)
+                self._look.set()
+            case _:
+                assert_never(called)
 
     def _asked(
         self, effect: Effect, data: CallData, facts: CallFacts, actions: Sequence[AnyAction]
@@ -288,7 +299,7 @@ class Calls:
         log.warning(
             "callback.failed",
             type=effect.reason,
-            event=data.event,
+            of_event=data.event,
             attempt=data.attempt,
             because=failed.because.value,
             detail=failed.detail,

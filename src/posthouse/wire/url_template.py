@@ -23,7 +23,8 @@ from posthouse.domain.limits import DYNAMIC_HOSTS_MAX, NAME_LENGTH_MAX, URL_LENG
 from posthouse.wire.target import parse_target
 
 _TOKEN: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
-_DATA: Final = re.compile(r"event\.data((?:\.[^.{}]+)+)")
+_WITHIN: Final = re.compile(r"event\.(?:data(?:\.[^.{}]+)+|attributes\.[^.{}]+)")
+_ATTRIBUTES: Final = "event.attributes."
 _AUTHORITY: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
 _LABELS: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 _DOTS: Final = frozenset({"", ".", ".."})
@@ -32,6 +33,7 @@ _NAMES: Final = ("event.id", "event.type", "event.subject", "event.key")
 _SAMPLE: Final = "x"
 
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_texts: Final = msgspec.json.Decoder(dict[str, str]).decode
 _text: Final = msgspec.json.Decoder(str).decode
 
 
@@ -114,6 +116,8 @@ def value_of(event: Event, name: str) -> str:
             found = event.subject
         case "event.key":
             found = event.key
+        case _ if name.startswith(_ATTRIBUTES):
+            found = None if event.attributes is None else _texts(event.attributes).get(name.removeprefix(_ATTRIBUTES))
         case _:
             found = _in_data(event, name.split(".")[2:], name)
     if found is None:
@@ -178,9 +182,10 @@ def _parts(text: str, path: str) -> tuple[tuple[_Place | None, str], ...]:
         if found[0] in ("{", "}"):
             raise Invalid("a brace stands alone: one that is meant as a brace is written twice", path=path)
         if found[1] is not None:
-            if found[1] not in _NAMES and not _DATA.fullmatch(found[1]):
+            if found[1] not in _NAMES and not _WITHIN.fullmatch(found[1]):
                 raise Invalid(
-                    f"there is no {{{_shown(found[1])}}}; there are {', '.join(_NAMES)} and event.data.…", path=path
+                    f"there is no {{{_shown(found[1])}}}; there are {', '.join(_NAMES)}, event.data.… and event.attributes.…",
+                    path=path,
                 )
             parts.append((_place(before, path), found[1]))
             before += _SAMPLE

@@ -70,6 +70,14 @@ def test_a_value_may_be_empty_in_the_query_alone() -> None:
         filled("https://example.com/?a={event.subject}")
 
 
+def test_an_attribute_is_a_value() -> None:
+    text = "https://example.com/{event.attributes.app}"
+    assert filled(text, attributes=b'{"app":"app_1/2"}') == "https://example.com/app_1%2F2"
+    for attributes in (None, b'{"another":"x"}', b'{"app":".."}'):
+        with pytest.raises(NoUrl, match=r"event\.attributes\.app"):
+            filled(text, attributes=attributes)
+
+
 def test_what_it_says_tells_no_value() -> None:
     for value in ("secret.evil.test", "se cret", "secret/../x"):
         with pytest.raises(NoUrl) as caught:
@@ -125,6 +133,8 @@ def test_the_hosts_that_are_declared() -> None:
         ("https://example.com/{event.time}", (), "dynamic_url.template"),
         ("https://example.com/{event.data}", (), "dynamic_url.template"),
         ("https://example.com/{event.data.}", (), "dynamic_url.template"),
+        ("https://example.com/{event.attributes}", (), "dynamic_url.template"),
+        ("https://example.com/{event.attributes.a.b}", (), "dynamic_url.template"),
         ("https://example.com/{", (), "dynamic_url.template"),
         ("https://example.com/}", (), "dynamic_url.template"),
         ("ftp://example.com/{event.key}", (), "dynamic_url.template"),
