@@ -32,7 +32,7 @@ def is_problem(reply: Reply, status: int, path: str, case: object) -> None:
 
 
 async def nothing_changed(world: World) -> None:
-    assert await world.query("SELECT count(*) FROM app WHERE uid <> 'operations'") == [(1,)]
+    assert await world.query("SELECT count(*) FROM app WHERE uid NOT IN ('operations', 'platform')") == [(1,)]
     assert await world.query("SELECT revision FROM endpoint") == [(1,)]
     assert await world.query("SELECT count(*) FROM event_type") == [(0,)]
     assert [action for action, _ in await world.audit()] == ["key.created", "app.created", "endpoint.created"]

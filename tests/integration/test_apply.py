@@ -65,7 +65,7 @@ def client(server: Served) -> Iterator[Client]:
 
 def apps_of(client: Client) -> list[dict[str, Any]]:
     """All but the operators' own."""
-    return [app for app in client.rows("apps") if app["uid"] != "operations"]
+    return [app for app in client.rows("apps") if app["uid"] not in ("operations", "platform")]
 
 
 def signs(text: str) -> list[str]:

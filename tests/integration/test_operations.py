@@ -46,7 +46,7 @@ async def test_the_app_is_there_and_is_what_the_code_thinks_it_is(world: World) 
     assert await world.query("SELECT partition FROM app WHERE uid = $1", OPERATIONS_UID) == [(0,)]
     await world.query("SELECT install($1)", PARTITIONS)
     assert (await world.admin.get(OPERATIONS)).json() == shown
-    assert (await world.admin.get("/v1/apps")).json()["data"] == [shown]
+    assert shown in (await world.admin.get("/v1/apps")).json()["data"]
 
 
 async def test_the_app_has_a_name_and_endpoints_and_nothing_else_to_change(world: World) -> None:

@@ -201,7 +201,7 @@ async def test_other_quotas_tell_intake_and_other_changes_do_not(world: World) -
     assert entry.quotas is not None
     assert entry.quotas.endpoints_max == 5
     await world.admin.patch(ACME, {"quotas": {"endpoints_max": None}})
-    assert await world.query("SELECT quotas FROM app WHERE uid <> 'operations'") == [(None,)]
+    assert await world.query("SELECT quotas FROM app WHERE uid NOT IN ('operations', 'platform')") == [(None,)]
     entry = await world.directory.find_app("acme")
     assert entry is not None
     assert entry.quotas is None

@@ -116,7 +116,7 @@ async def test_a_name_that_cannot_be_one(world: World, name: str) -> None:
     for path in (f"/v1/apps/{name}", f"/v1/apps/shop/endpoints/{name}"):
         refused = await world.admin.put(path, {"url": URL} if "endpoints" in path else {})
         assert (refused.status, refused.path) == (422, "uid"), path
-    assert await world.query("SELECT count(*) FROM app WHERE uid <> 'operations'") == [(1,)]
+    assert await world.query("SELECT count(*) FROM app WHERE uid NOT IN ('operations', 'platform')") == [(1,)]
 
 
 async def test_an_endpoint_is_made_and_then_replaced_as_a_whole(world: World) -> None:
@@ -203,7 +203,7 @@ async def test_of_those_who_put_at_once_one_makes_it(world: World) -> None:
             assert sorted(reply.status for reply in replies) == [200] * 7 + [201]
             assert len({reply.json()["id"] for reply in replies}) == 1
             assert sum("secret" in reply.json() for reply in replies) == 1
-    assert await world.query("SELECT count(*) FROM app WHERE uid <> 'operations'") == [(5,)]
+    assert await world.query("SELECT count(*) FROM app WHERE uid NOT IN ('operations', 'platform')") == [(5,)]
     assert await world.query("SELECT count(*) FROM endpoint") == [(5,)]
     assert await world.query("SELECT count(*) FROM secret") == [(5,)]
 

@@ -9,7 +9,7 @@ import structlog
 
 from posthouse.dispatch.configs import GONE_VERSION
 from posthouse.domain.delivery import Delivery, DeliveryClass, DeliveryKey
-from posthouse.domain.endpoint import AppConfig
+from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.errors import PosthouseError
 from posthouse.domain.event import Event
 from posthouse.domain.ids import AppId, AttemptId
@@ -42,6 +42,11 @@ class PlatformRoutes:
         self.on = False
         self.handed = 0  # events, once for each app
         self.left_out = 0  # apps of events that more apps have than are handed over
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """The routes as they are known here."""
+        return self._router.config.endpoints
 
     async def load(self) -> None:
         """Raises StoreUnavailable."""
