@@ -10,12 +10,14 @@ from typing import Final
 import pytest
 from tests.fakes import FakeClock, until, virtual_time
 
-from posthouse.adapters.memory import MemoryDatabase, MemoryStore, Step
+from posthouse.adapters.memory import MemoryDatabase, MemoryLog, MemoryStore, Step
 from posthouse.domain.delivery import Effect, EffectKind
 from posthouse.domain.errors import InDoubt, StoreRejected, StoreUnavailable
 from posthouse.domain.event import Draft, Event
-from posthouse.domain.ids import AttemptId, EndpointId, unix_ms_of, uuid7
+from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, unix_ms_of, uuid7
+from posthouse.domain.limits import TAIL_READ_BYTES_MAX
 from posthouse.domain.operations import OPERATIONS_APP
+from posthouse.domain.platform_routes import PLATFORM_APP, handed_over
 from posthouse.ports.log import Appended
 from posthouse.settle.effects import EFFECTS_AT_ONCE, Effects
 
@@ -173,3 +175,82 @@ async def test_one_that_is_refused_keeps_none_of_the_others_back() -> None:
         await until(lambda: len(desk.database.effects) == 1)
         await asyncio.sleep(10)
     assert desk.log == [b"0", b"1", b"2", b"4", b"5", b"6", b"7"]
+
+
+# Events that are handed to the platform routes
+
+APP: Final = AppId(uuid7(1, 1))
+
+
+async def hand_over(desk: Desk, *payloads: bytes) -> list[Event]:
+    """Events of an app, each with its effect on record."""
+    desk.database.put_app(APP, partition=1)
+    drafts = [
+        Draft(id=EventId(desk.clock.new_id()), app_id=APP, type="order.created", payload=payload)
+        for payload in payloads
+    ]
+    await MemoryLog(desk.database).append(drafts)
+    events = list(desk.database.partitions[1].events.values())
+    for event in events:
+        _, effect = handed_over(AttemptId(desk.clock.new_id()), event, APP, now=desk.clock.now())
+        desk.database.effects[effect.id] = effect
+    return events
+
+
+@virtual_time
+async def test_events_that_were_handed_over_are_read_a_few_megabytes_at_once() -> None:
+    desk = Desk()
+    events = await hand_over(desk, *[bytes([number]) * (3 * TAIL_READ_BYTES_MAX // 8) for number in range(5)], b"x")
+    reads = 0
+
+    async def hook(operation: str, step: Step) -> None:
+        nonlocal reads
+        reads += operation == "events"
+
+    desk.database.hook = hook
+    async with running(desk) as effects:
+        effects.recorded(list(desk.database.effects.values()))
+        assert effects.pending == 6
+        await until(lambda: not desk.database.effects)
+        await until(lambda: effects.done == 6)
+        assert (effects.pending, effects.refused) == (0, 0)
+    copies = list(desk.database.partitions[0].events.values())
+    assert [(copy.app_id, copy.payload) for copy in copies] == [(PLATFORM_APP, event.payload) for event in events]
+    assert desk.told == copies
+    assert reads == 3
+
+
+@virtual_time
+async def test_one_that_retention_dropped_before_is_removed_and_keeps_none_back() -> None:
+    desk = Desk()
+    (first, _) = await hand_over(desk, b"1", b"2")
+    del desk.database.partitions[1].events[first.seq], desk.database.positions[first.id]
+    async with running(desk) as effects:
+        effects.wake()
+        await until(lambda: not desk.database.effects)
+        await until(lambda: effects.done == 1)
+        assert effects.refused == 1
+    assert [event.payload for event in desk.told] == [b"2"]
+
+
+@virtual_time
+async def test_one_that_the_store_refuses_is_removed() -> None:
+    desk = Desk(Refusing)
+    await hand_over(desk, b"1", b"3", b"2")
+    async with running(desk) as effects:
+        effects.wake()
+        await until(lambda: not desk.database.effects)
+        await until(lambda: effects.done == 2)
+        assert effects.refused == 1
+    assert [event.payload for event in desk.told] == [b"1", b"2"]
+
+
+@virtual_time
+async def test_what_is_counted_wrong_does_not_stay_wrong() -> None:
+    desk = Desk()
+    (event,) = await hand_over(desk, b"1")
+    desk.database.effects.clear()
+    _, effect = handed_over(AttemptId(desk.clock.new_id()), event, APP, now=desk.clock.now())
+    async with running(desk) as effects:
+        effects.recorded([effect])
+        await until(lambda: effects.pending == 0)
