@@ -13,6 +13,7 @@ import msgspec
 from posthouse.domain.cache_use import CacheUse
 from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.event import is_type_name
+from posthouse.domain.expression import Expression
 from posthouse.domain.ids import EndpointId
 from posthouse.domain.matching import Condition, Verdict, has_filters, key_of
 
@@ -58,6 +59,11 @@ def judged(entries: Iterable[Entry], verdicts: Mapping[Asked, Verdict]) -> Itera
         yield endpoint, True if asked is None else verdicts[asked]
 
 
+def distinct(asked: Iterable[Asked]) -> list[Expression]:
+    """The expressions of all of these, each once."""
+    return list(dict.fromkeys([expression for one in asked for expression in one.condition.expressions]))
+
+
 class Router:
     """An `AppConfig` compiled for routing: by type once, then a look-up. Bounded, since types come from outside. `use` counts
     the look-ups, of several routers together. `filtered`: some endpoints have filters, so that `entries` is to be asked."""
@@ -77,6 +83,11 @@ class Router:
     def endpoint(self, endpoint_id: EndpointId) -> Endpoint | None:
         """The endpoint with this id, enabled or not."""
         return self._by_id.get(endpoint_id)
+
+    def only(self, endpoint_id: EndpointId) -> tuple[Endpoint, ...]:
+        """Whom an event reaches that is for one endpoint alone, whatever that listens to: it, if it is enabled."""
+        endpoint = self._by_id.get(endpoint_id)
+        return (endpoint,) if endpoint is not None and endpoint.enabled else ()
 
     @property
     def routes(self) -> int:
