@@ -28,7 +28,17 @@ from posthouse.cli.reference import HEAD, reference
 from posthouse.config import Settings
 from posthouse.domain import errors, limits
 from posthouse.domain.cache_use import CacheFacts
-from posthouse.domain.callback import CONFIRMED, GONE, HTTP_STATUS, REDIRECT
+from posthouse.domain.callback import (
+    ACK_FAILED,
+    CONFIRMED,
+    GONE,
+    HTTP_STATUS,
+    NOT_ACKNOWLEDGED,
+    REDIRECT,
+    RULE_DISABLE,
+    RULE_GIVE_UP,
+    RULE_RETRY,
+)
 from posthouse.domain.delivery import OwedReason
 from posthouse.domain.exchange import Fault
 from posthouse.manage.explain import Reason
@@ -156,7 +166,20 @@ def _reasons(texts: Texts, kind: str, reasons: Iterable[StrEnum]) -> list[tuple[
 def attempt_reasons() -> list[str]:
     """Why an attempt ended as it did."""
     faults = [fault.value for fault in Fault]
-    return [CONFIRMED, HTTP_STATUS, REDIRECT, GONE, *faults, EXPIRED, CANCELLED, REVOKED, FILTERED, FILTER_FAILED]
+    judged = [NOT_ACKNOWLEDGED, ACK_FAILED, RULE_RETRY, RULE_GIVE_UP, RULE_DISABLE]
+    return [
+        CONFIRMED,
+        HTTP_STATUS,
+        REDIRECT,
+        GONE,
+        *judged,
+        *faults,
+        EXPIRED,
+        CANCELLED,
+        REVOKED,
+        FILTERED,
+        FILTER_FAILED,
+    ]
 
 
 @cache

@@ -210,12 +210,7 @@ class Posthouse(Process):
         telemetry.watch_cache("target_addresses", lambda: http.addresses.cached)
         telemetry.watch_cache("target_connections", lambda: http.idle_cached)
         telemetry.watch_cache("tls_contexts", lambda: http.contexts_cached)
-        telemetry.watch_cache("expressions", lambda: expressions.cached)
-        telemetry.watch("expression_calls_waiting", lambda: expressions.pool.waiting)
-        telemetry.watch("expressions_resting", lambda: expressions.resting)
-        telemetry.watch("expression_calls", lambda: expressions.pool.calls)
-        telemetry.watch("expression_refusals", lambda: expressions.pool.refused)
-        telemetry.watch("expression_kills", lambda: expressions.pool.ended)
+        expressions.watch(telemetry)
         telemetry.watch_cache("data_keys", lambda: sealer.cached)
         telemetry.watch("database_replacements", lambda: history.replacements)
 

@@ -108,7 +108,8 @@ def _within_64_bits(value: Any) -> Any:
             return value
 
 
-outcomes = st.sampled_from((Value(True), Value(False), Value("x"), Failed(FailedBecause.ERROR, "no such key")))
+FAILED: Outcome = Failed(FailedBecause.ERROR, "no such key")
+outcomes: st.SearchStrategy[Outcome] = st.sampled_from((Value(True), Value(False), Value("x"), FAILED))
 rules = st.recursive(
     st.builds(
         Ack,
@@ -160,7 +161,7 @@ def _plain(ack: Ack, answer: Answer, outcomes: dict[str, Outcome], *, failed_is:
 @given(rules, answers(), st.data())
 def test_a_rule_is_met_where_all_on_one_of_its_ways_holds(ack: Ack, answer: Answer, data: st.DataObject) -> None:
     paths = {path for way in _ways(ack, "ack") for _, path in way}
-    came_to = {f"{path}.when": data.draw(outcomes) for path in sorted(paths)}
+    came_to: dict[str, Outcome] = {f"{path}.when": data.draw(outcomes) for path in sorted(paths)}
     judged = judge_ack(ack, answer, came_to)
     assert judged.confirmed == _plain(ack, answer, came_to, failed_is=False)
     if not judged.confirmed:

@@ -21,7 +21,7 @@ from posthouse.manage.deliveries import RequestView, shown_by, view_of
 from posthouse.manage.endpoints import endpoint_not_found
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Directory
-from posthouse.ports.expressions import Expressions
+from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
 from posthouse.ports.store import Store
 from posthouse.ports.transport import Transport
 from posthouse.send.judge import Judge, Judgement
@@ -56,7 +56,7 @@ class Trials:
         store: Store,
         transport: Transport,
         clock: Clock,
-        expressions: Expressions | None = None,
+        expressions: Expressions = NO_EXPRESSIONS,
     ) -> None:
         self._directory = directory
         self._store = store

@@ -34,7 +34,6 @@ _TOLD: Final[dict[type[AnyRule], str]] = {
     DisableRule: RULE_DISABLE,
 }
 _TRUE: Final = Value(True)
-_NOWHERE: Final = Failed(FailedBecause.UNAVAILABLE, "no expressions are evaluated here")
 
 
 class Judgement(msgspec.Struct, frozen=True, gc=False):
@@ -77,11 +76,9 @@ class Judge:
     Rules are about answers: where none came, none of them is met, whatever it says. Those of an endpoint (`ack`, and the `when`
     of each of `on_response`) are evaluated together, and an expression without a value is one that is not true. In a batch
     `event` is the first one.
-
-    `expressions` is None where there is nobody to evaluate any.
     """
 
-    def __init__(self, expressions: Expressions | None) -> None:
+    def __init__(self, expressions: Expressions) -> None:
         self._expressions = expressions
 
     async def judge(self, endpoint: Endpoint, event: Event, result: Result, number: int) -> Judgement:
@@ -107,8 +104,6 @@ class Judge:
     async def _outcomes(self, found: Sequence[tuple[str, Expression]], facts: Facts) -> Mapping[str, Outcome]:
         if not found:
             return {}
-        if self._expressions is None:
-            return {path: _NOWHERE for path, _ in found}
         expressions = [expression for _, expression in found]
         outcomes = self._expressions.at_once(expressions, facts)
         if outcomes is None:

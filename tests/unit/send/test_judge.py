@@ -23,6 +23,7 @@ from posthouse.domain.reaction import (
     RetryRule,
     ThrottleRule,
 )
+from posthouse.ports.expressions import NO_EXPRESSIONS
 from posthouse.send.judge import CONFIRMS, Judge, Judgement, plainly
 
 CODE = Ack(when="code")
@@ -129,7 +130,7 @@ def test_what_failed_for_want_of_our_own_means_says_nothing_of_the_target() -> N
     assert (told.reason, told.ours) == ("ack_failed", True)
     assert not judged(answer(200), CODE, code=TOO_LONG).ours
     assert not judged(answer(200), CODE, RetryRule(when="yes"), code=False, yes=UNAVAILABLE).ours
-    alone = asyncio.run(Judge(None).judge(an_endpoint(ack=CODE), an_event(), answer(200), 1))
+    alone = asyncio.run(Judge(NO_EXPRESSIONS).judge(an_endpoint(ack=CODE), an_event(), answer(200), 1))
     assert (alone.reason, alone.ours) == ("ack_failed", True)
 
 

@@ -40,7 +40,7 @@ from posthouse.domain.grant import Shrinkage
 from posthouse.domain.limits import FAILING_DAYS_MAX, RESPONSE_STORED_BYTES_MAX
 from posthouse.domain.redaction import RedactAnswer
 from posthouse.domain.retry import Retry
-from posthouse.ports.expressions import Expressions
+from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
 from posthouse.send.owing import owed_row
 from posthouse.send.peer import Peer
 from posthouse.send.sender import Sender
@@ -53,7 +53,7 @@ ENDPOINT = an_endpoint(retry=Retry((60.0,), 0.0))
 
 class Desk:
     def __init__(
-        self, reply: Callable[[Sent], Awaitable[Result]] | None = None, expressions: Expressions | None = None
+        self, reply: Callable[[Sent], Awaitable[Result]] | None = None, expressions: Expressions = NO_EXPRESSIONS
     ) -> None:
         self.clock = FakeClock(draw=0.5)
         self.database = MemoryDatabase(clock=self.clock.now, partitions=2)

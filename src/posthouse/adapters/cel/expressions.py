@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from posthouse.adapters.cel.resting import Resting
-from posthouse.adapters.cel.sampling import Bounds, Sample, TooMuch, joined, variables
+from posthouse.adapters.cel.sampling import Bounds, Sample, Sizes, TooMuch, joined, variables
 from posthouse.adapters.cel.worker import ask, read_reply
 from posthouse.adapters.limited.pool import NoReply, Pool, PoolLimits, Reply, Why
 from posthouse.domain.cache_use import CacheFacts, CacheUse
@@ -33,6 +33,7 @@ from posthouse.domain.limits import (
     EXPRESSIONS_CACHED_MAX,
     PAYLOAD_BYTES_MAX,
 )
+from posthouse.ports.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from posthouse.adapters.cel.program import Program
@@ -42,6 +43,7 @@ WORKER: Final = "posthouse.adapters.cel.worker"
 AT_ONCE: Final = Bounds(AT_ONCE_PAYLOAD_BYTES_MAX, AT_ONCE_BYTES_MAX, AT_ONCE_NODES_MAX)
 AT_ONCE_COST_MAX: Final = 2_000_000  # nanoseconds, about, beside what conversion takes
 NODE_COST: Final = 100  # nanoseconds, about, of looking at one value in a loop
+SQUARE_COST: Final = 20  # the same for each value that a loop has added to its list, each time it adds one
 
 
 class CelLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +85,15 @@ class CelExpressions:
     async def close(self) -> None:
         """End the limited processes."""
         await self.pool.close()
+
+    def watch(self, telemetry: Telemetry) -> None:
+        """Let its gauges be read whenever somebody scrapes."""
+        telemetry.watch_cache("expressions", lambda: self.cached)
+        telemetry.watch("expression_calls_waiting", lambda: self.pool.waiting)
+        telemetry.watch("expressions_resting", lambda: self._resting.count)
+        telemetry.watch("expression_calls", lambda: self.pool.calls)
+        telemetry.watch("expression_refusals", lambda: self.pool.refused)
+        telemetry.watch("expression_kills", lambda: self.pool.ended)
 
     @property
     def cached(self) -> CacheFacts:
@@ -132,9 +143,7 @@ class CelExpressions:
 
         try:
             made, sizes = variables(Sample.of(facts), joined([program.looks for program in programs]), AT_ONCE)
-            by_size = sum([program.looks.by_size for program in programs])
-            by_nodes = sum([program.looks.by_nodes for program in programs])
-            if by_size * sizes.bytes + by_nodes * sizes.nodes * NODE_COST > AT_ONCE_COST_MAX:
+            if _cost(programs, sizes) > AT_ONCE_COST_MAX:
                 return None
             return Evaluation(made, ResultBounds(AT_ONCE_BYTES_MAX, AT_ONCE_NODES_MAX)).all(programs)
         except (TooMuch, Exceeded, ValueError):
@@ -228,6 +237,18 @@ class CelExpressions:
         self._programs.move_to_end(key)
         if len(self._programs) > EXPRESSIONS_CACHED_MAX:
             self._programs.popitem(last=False)
+
+
+def _cost(programs: Sequence[Program], sizes: Sizes) -> int:
+    """In nanoseconds, about."""
+    by_size = by_nodes = by_square = 0
+    for program in programs:
+        looks = program.looks
+        by_size += looks.by_size
+        by_nodes += looks.by_nodes
+        by_square += looks.by_square
+    nodes = sizes.nodes
+    return by_size * sizes.bytes + by_nodes * nodes * NODE_COST + by_square * nodes * nodes * SQUARE_COST
 
 
 _RESTS: Final = Failed(FailedBecause.UNAVAILABLE, "it failed so often that it rests for a while")

@@ -1,7 +1,8 @@
 """Facts as expressions see them: no more than they look at, and nothing that the runtime cannot bear.
 
-What it cannot bear: whole numbers beyond 64 bits (they become floating-point numbers), halves of characters (they become
-U+FFFD), and what is nested so deeply that converting it would take the process along.
+What it cannot bear: whole numbers beyond 64 bits (they become floating-point numbers), halves of characters and NUL (they
+become U+FFFD; it would end a text at a NUL, unasked), and what is nested so deeply that converting it would take the process
+along.
 """
 
 from __future__ import annotations
@@ -106,6 +107,7 @@ def joined(looks: Iterable[Looks]) -> Looks:
         light=True,
         by_size=0,
         by_nodes=0,
+        by_square=0,
     )
 
 
@@ -126,6 +128,8 @@ def variables(sample: Sample, looks: Looks, bounds: Bounds) -> tuple[dict[str, A
             sizes.bytes += len(sample.answer.body)
             _within(sizes, bounds)
             response = facts_of(sample.answer, looks.response)
+            if _NUL.search(sample.answer.body) or any(b"\0" in value for _, value in sample.answer.headers):
+                response = _Walk(bounds.nodes).bearable(response, 0)
             for part in ("body", "xml"):
                 sizes.nodes += _count(response.get(part), bounds)
             _within(sizes, bounds)
@@ -177,7 +181,7 @@ def _data(sample: Sample, fields: frozenset[str] | None, bounds: Bounds, sizes: 
         sizes.nodes += 1
         _within(sizes, bounds)
         try:
-            return payload.decode()
+            return payload.decode().replace("\0", "\ufffd")
         except UnicodeDecodeError:
             return None
     if fields is None or len(payload) <= _SMALL_BYTES:
@@ -188,9 +192,9 @@ def _data(sample: Sample, fields: frozenset[str] | None, bounds: Bounds, sizes: 
         return {}
     try:
         there = _fields(payload)
-    except msgspec.ValidationError:  # it is not an object, and has no fields
-        return _decoded(payload, bounds, sizes)
-    except (msgspec.MsgspecError, UnicodeDecodeError):  # the slow way may still read it
+    except RecursionError:
+        raise TooMuch(_TOO_DEEP) from None
+    except (msgspec.MsgspecError, UnicodeDecodeError):  # it is no object, or only the slow way reads it
         return _decoded(payload, bounds, sizes)
     return {name: _decoded(bytes(there[name]), bounds, sizes) for name in fields if name in there}
 
@@ -198,7 +202,8 @@ def _data(sample: Sample, fields: frozenset[str] | None, bounds: Bounds, sizes: 
 _SMALL_BYTES: Final = 1_024  # are read as a whole: looking for fields would cost more
 
 _LONG_NUMBER: Final = re.compile(rb"[0-9]{19}")
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_UNBEARABLE: Final = re.compile("[\0\ud800-\udfff]")
+_NUL: Final = re.compile(rb"\0|u0000")
 _INT_MIN: Final = -(1 << 63)
 _INT_MAX: Final = (1 << 63) - 1
 
@@ -218,13 +223,18 @@ def _decoded(text: bytes, bounds: Bounds, sizes: Sizes) -> Any:
     except (msgspec.MsgspecError, UnicodeDecodeError):
         value = _decoded_slowly(text)
         nested = EXPRESSION_DATA_DEPTH_MAX + 1
-    if nested > EXPRESSION_DATA_DEPTH_MAX or sizes.nodes + most > bounds.nodes or _LONG_NUMBER.search(text) is not None:
+    if nested > EXPRESSION_DATA_DEPTH_MAX or sizes.nodes + most > bounds.nodes or _doubtful(text):
         walk = _Walk(bounds.nodes - sizes.nodes)
         value = walk.bearable(value, 0)
         sizes.nodes += walk.nodes
     else:
         sizes.nodes += most
     return value
+
+
+def _doubtful(text: bytes) -> bool:
+    """Whether something may be in it that the runtime cannot bear."""
+    return _LONG_NUMBER.search(text) is not None or _NUL.search(text) is not None
 
 
 def _decoded_slowly(text: bytes) -> Any:
@@ -256,11 +266,11 @@ class _Walk:
             case bool() | None:
                 return value
             case str():
-                return _SURROGATE.sub("\ufffd", value)
+                return _UNBEARABLE.sub("\ufffd", value)
             case int():
                 return value if _INT_MIN <= value <= _INT_MAX else _floating(value)
             case dict():
-                return {_SURROGATE.sub("\ufffd", key): self.bearable(each, depth + 1) for key, each in value.items()}
+                return {_UNBEARABLE.sub("\ufffd", key): self.bearable(each, depth + 1) for key, each in value.items()}
             case list():
                 return [self.bearable(each, depth + 1) for each in value]
             case _:
