@@ -33,6 +33,7 @@ UNTOLD: Final = {
 # Not the API: what is raised here is not answered over HTTP. What `returned` names is.
 BOOTSTRAP: Final = PACKAGE / "bootstrap.py"
 ELSEWHERE: Final = (PACKAGE / "cli", PACKAGE / "config.py", BOOTSTRAP)
+CEL: Final = PACKAGE / "adapters" / "cel"
 SECRETS: Final = ROOT / "sdk" / "src" / "posthouse_sdk" / "signatures.py"
 ENCRYPTION: Final = ROOT / "sdk" / "src" / "posthouse_sdk" / "encryption"
 
@@ -177,6 +178,10 @@ def answers() -> set[Text]:
         *Messages(paths).all(answered_errors()),
         *Messages([SECRETS]).all({"SecretError"}),
         *Messages([*modules(ENCRYPTION), *modules(PACKAGE / "wire" / "encryption")]).all({"SettingError"}),
+        *Messages([*modules(CEL)]).all({"NotOne", "Refused"}),
+        *Messages([CEL / "program.py"]).returned("_in_words"),
+        *Messages([*modules(CEL)]).returned("why_not"),
+        *Messages([PACKAGE / "domain" / "errors.py"]).returned("placed"),
         *Messages([BOOTSTRAP]).returned("_why_not_ready"),
         *Messages([BOOTSTRAP]).returned("_what_was_lost"),
     }

@@ -38,12 +38,17 @@ class Invalid(PosthouseError):
         self.code = code
 
 
+def placed(reason: str, line: int | None, column: int | None) -> str:
+    """What is wrong with a text, with the place."""
+    return reason if line is None else f"line {line}, column {column}: {reason}"
+
+
 class InvalidExpression(Invalid):
     """A text is no expression, or not for its use. `line` and `column` count from 1, None where it is the whole; the message
     says both, and `reason` neither."""
 
     def __init__(self, reason: str, *, path: str, line: int | None = None, column: int | None = None) -> None:
-        super().__init__(reason if line is None else f"line {line}, column {column}: {reason}", path=path)
+        super().__init__(placed(reason, line, column), path=path)
         self.reason = reason
         self.line = line
         self.column = column

@@ -18,7 +18,6 @@ from posthouse.domain.endpoint import EndpointConfig, Secret
 from posthouse.domain.errors import Conflict, Invalid, NotFound, QuotaExceeded
 from posthouse.domain.ids import ENDPOINT, AppId, EndpointId, format_id, parse_id
 from posthouse.domain.limits import ENDPOINTS_PER_APP_MAX, OVERLAP_SECONDS_MAX, SECRETS_MAX
-from posthouse.domain.rules import RULE_FIELDS
 from posthouse.manage.access import (
     TURNS_MAX,
     UID_TAKEN,
@@ -33,7 +32,8 @@ from posthouse.manage.access import (
 from posthouse.manage.endpoint_change import EndpointChange, NewTarget, changed, check_change
 from posthouse.manage.key_change import keys_given
 from posthouse.manage.pins import check_pinnable
-from posthouse.manage.rules_check import check_rules_in_turns, written_by
+from posthouse.manage.reaction_check import forward_targets
+from posthouse.manage.rules_check import check_given, written_by
 from posthouse.manage.speaking import check_egress
 from posthouse.manage.transform_check import dynamic_urls
 from posthouse.ports.clock import Clock
@@ -123,7 +123,7 @@ class Endpoints:
         change_keys = keys_given(keys, now=self._clock.now())
         await self._check(targets)
         await self._check_pins(principal, change)
-        await self._check_rules(principal, change)
+        await check_given(principal, change.given(), None, self._expressions)
         return await self._create(principal, owner, app, change, key, change_keys, _named(keys)), key
 
     async def put(
@@ -169,7 +169,7 @@ class Endpoints:
                 break
             await self._check(targets, known=() if found is None else _known(found.config))
             await self._check_pins(principal, whole, known=None if found is None else found.config)
-            await self._check_rules(principal, whole, known=None if found is None else found.config)
+            await check_given(principal, whole.given(), None if found is None else found.config, self._expressions)
             if found is None:
                 if check is not None:
                     check(None)
@@ -209,7 +209,7 @@ class Endpoints:
         owner, endpoint = await self._find(principal, app, reference)
         await self._check(check_change(change), known=_known(endpoint.config))
         await self._check_pins(principal, change, known=endpoint.config)
-        await self._check_rules(principal, change, known=endpoint.config)
+        await check_given(principal, change.given(), endpoint.config, self._expressions)
         now = self._clock.now()
         entry = audit(
             principal, f"{_ENDPOINT}.changed", format_id(ENDPOINT, endpoint.id), fields=sorted(change.given())
@@ -344,17 +344,6 @@ class Endpoints:
             now = self._clock.now()
             await check_pinnable(self._directory, principal, change.payload_versions, known=before, now=now)
 
-    async def _check_rules(
-        self, principal: Principal, change: EndpointChange, *, known: EndpointConfig | None = None
-    ) -> None:
-        """What was there before is not judged again. Raises Invalid."""
-        given = change.given()
-        rules = {name: given[name] for name in RULE_FIELDS if given.get(name) is not None}
-        if rules:
-            old = known or EndpointConfig(url="")
-            new = written_by(principal, old, msgspec.structs.replace(old, **rules))
-            await check_rules_in_turns(old, new, self._expressions)
-
     def _new_secret(self) -> Secret:
         key = generate_hmac_key(self._random(HMAC_KEY_BYTES))
         return Secret(key.version, key.raw)
@@ -363,7 +352,8 @@ class Endpoints:
 def _known(config: EndpointConfig) -> list[str]:
     """The URLs that were judged as they were set."""
     token_urls = [config.auth.token_url] if isinstance(config.auth, OAuth2Auth) else []
-    return [*urls_of(config), *dynamic_urls(config), *token_urls]
+    forwards = [url for _, url, _ in forward_targets(config.on_response)]
+    return [*urls_of(config), *dynamic_urls(config), *token_urls, *forwards]
 
 
 def _named(keys: Mapping[str, str] | None) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import msgspec
 
@@ -12,6 +13,7 @@ from posthouse.domain.endpoint import EndpointConfig
 from posthouse.domain.expression import Expression
 from posthouse.domain.matching import check_filters
 from posthouse.domain.rules import RULE_FIELDS, expressions_in
+from posthouse.manage.reaction_check import check_reactions
 from posthouse.manage.transform_check import check_transform
 from posthouse.ports.expressions import Expressions
 from posthouse.wire.acknowledgement import check_ack
@@ -31,8 +33,15 @@ def written_by(principal: Principal, old: EndpointConfig, new: EndpointConfig) -
     return new if by_app == new.by_app else msgspec.structs.replace(new, by_app=by_app)
 
 
-async def check_rules_in_turns(old: EndpointConfig, new: EndpointConfig, expressions: Expressions) -> None:
-    """As `check_rules`; others have their turn between one expression and the next."""
+async def check_given(
+    principal: Principal, given: Mapping[str, Any], known: EndpointConfig | None, expressions: Expressions
+) -> None:
+    """What a change gives, as `check_rules` has it; others have their turn between one expression and the next."""
+    rules = {name: given[name] for name in RULE_FIELDS if given.get(name) is not None}
+    if not rules:
+        return
+    old = known or EndpointConfig(url="")
+    new = written_by(principal, old, msgspec.structs.replace(old, **rules))
     for path, expression in _new_expressions(old, new):
         expressions.check(expression, path=path)
         await asyncio.sleep(0)
@@ -48,6 +57,8 @@ def check_rules(old: EndpointConfig, new: EndpointConfig, expressions: Expressio
         check_filters(new.filters)
     if "ack" in fields and new.ack is not None:
         check_ack(new.ack)
+    if "on_response" in fields:
+        check_reactions(new.on_response)
     for path, expression in _new_expressions(old, new):
         expressions.check(expression, path=path)
 

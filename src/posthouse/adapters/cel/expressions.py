@@ -3,6 +3,7 @@ else in limited processes."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,7 @@ from posthouse.domain.errors import InvalidExpression
 from posthouse.domain.expression import Expression, Facts, Failed, FailedBecause, Outcome, Use
 from posthouse.domain.limits import (
     AT_ONCE_BYTES_MAX,
+    AT_ONCE_COMPILED_MAX,
     AT_ONCE_EXPRESSIONS_MAX,
     AT_ONCE_NODES_MAX,
     AT_ONCE_PAYLOAD_BYTES_MAX,
@@ -31,6 +33,7 @@ from posthouse.domain.limits import (
     EXPRESSIONS_CACHED_MAX,
     PAYLOAD_BYTES_MAX,
 )
+from posthouse.ports.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from posthouse.adapters.cel.program import Program
@@ -83,6 +86,15 @@ class CelExpressions:
         """End the limited processes."""
         await self.pool.close()
 
+    def watch(self, telemetry: Telemetry) -> None:
+        """Let its gauges be read whenever somebody scrapes."""
+        telemetry.watch_cache("expressions", lambda: self.cached)
+        telemetry.watch("expression_calls_waiting", lambda: self.pool.waiting)
+        telemetry.watch("expressions_resting", lambda: self._resting.count)
+        telemetry.watch("expression_calls", lambda: self.pool.calls)
+        telemetry.watch("expression_refusals", lambda: self.pool.refused)
+        telemetry.watch("expression_kills", lambda: self.pool.ended)
+
     @property
     def cached(self) -> CacheFacts:
         """The compiled expressions."""
@@ -111,8 +123,12 @@ class CelExpressions:
         if len(expressions) > AT_ONCE_EXPRESSIONS_MAX:
             return None
         programs = []
+        new = 0
         for expression in expressions:
             if expression.by_app:
+                return None
+            new += (expression.text, expression.use) not in self._programs
+            if new > AT_ONCE_COMPILED_MAX:
                 return None
             program = self._program(expression)
             if isinstance(program, Failed):
@@ -135,6 +151,10 @@ class CelExpressions:
 
     async def evaluate(self, expressions: Sequence[Expression], facts: Facts) -> list[Outcome]:
         """See the port."""
+        for expression in expressions:
+            if not expression.by_app and (expression.text, expression.use) not in self._programs:
+                self._program(expression)
+                await asyncio.sleep(0)  # others have their turn between one and the next
         outcomes = self.at_once(expressions, facts)
         if outcomes is not None:
             return outcomes

@@ -13,6 +13,7 @@ from cel_expr_python.ext import ext_math, ext_strings
 from posthouse.adapters.cel.judging import Looks, Refused, judge
 from posthouse.adapters.cel.names import TIME, variables_of
 from posthouse.adapters.cel.tree import Call, Const, TooDeep, Tree, read_tree, walk
+from posthouse.domain.errors import placed
 from posthouse.domain.expression import Use
 from posthouse.domain.limits import EXPRESSION_LENGTH_MAX
 
@@ -43,7 +44,7 @@ class NotOne(Exception):
     @property
     def whole(self) -> str:
         """With the place."""
-        return str(self) if self.line is None else f"line {self.line}, column {self.column}: {self}"
+        return placed(str(self), self.line, self.column)
 
 
 def _environment(use: Use) -> Any:

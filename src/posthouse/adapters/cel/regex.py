@@ -20,6 +20,6 @@ def why_not(pattern: str) -> str | None:
         if repeats > EXPRESSION_REGEX_REPEATS_MAX:
             return (
                 f"a regular expression repeats things at most {EXPRESSION_REGEX_REPEATS_MAX} times in all: "
-                "its counts, such as {2,10}, are multiplied"
+                "the counts in its braces are multiplied"
             )
     return None

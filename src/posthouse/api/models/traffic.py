@@ -17,6 +17,7 @@ from posthouse.api.models.common import (
     time_of,
 )
 from posthouse.domain.callback import CONFIRMED
+from posthouse.domain.chaining import read_reaction
 from posthouse.domain.errors import Invalid
 from posthouse.domain.event import JSON_CONTENT, Event
 from posthouse.domain.exchange import Answer as ExchangeAnswer
@@ -47,6 +48,8 @@ class EventAnswer(Answer):
     payload_bytes: int
     created_at: Time
     expires_at: Time | None
+    cause: Annotated[str | None, Field(description="Id of the event whose answer asked for this one.")]
+    depth: Annotated[int, Field(description="How many events follow from each other up to this one.")]
 
     @classmethod
     def of(cls, event: EventFacts) -> EventAnswer:
@@ -63,6 +66,8 @@ class EventAnswer(Answer):
             payload_bytes=event.payload_bytes,
             created_at=time_of(event.created_at),
             expires_at=optional_time(event.expires_at),
+            cause=None if event.cause is None else format_id(EVENT, event.cause),
+            depth=event.depth,
         )
 
 
@@ -128,6 +133,41 @@ class TimingsAnswer(Answer):
     total_ms: float
 
 
+class EffectAnswer(Answer):
+    """Something that a response rule asks for besides."""
+
+    then: Annotated[str, Field(examples=["emit"])]
+    recorded: Annotated[bool, Field(description="Whether it is done, once; else why says why not.")]
+    detail: Annotated[str, Field(description="The type of its event, or the rate.", examples=["payment.requested"])]
+    why: str
+
+
+class ReactionAnswer(Answer):
+    """The response rule that the answer meets, what it says, and what else it asks for."""
+
+    rule: Annotated[
+        str,
+        Field(
+            description="Its place in the endpoint's configuration, or the header in which the target said so.",
+            examples=["on_response[0]"],
+        ),
+    ]
+    then: Annotated[str, Field(examples=["retry"])]
+    effects: list[EffectAnswer]
+
+    @classmethod
+    def of(cls, text: str) -> ReactionAnswer:
+        reaction = read_reaction(text)
+        return cls(
+            rule=reaction.place,
+            then=reaction.then,
+            effects=[
+                EffectAnswer(then=did.then, recorded=did.recorded, detail=did.detail, why=did.why)
+                for did in reaction.effects
+            ],
+        )
+
+
 class AttemptAnswer(Answer):
     """One request and what came of it, or a delivery that was given up without one (then `sent` is false)."""
 
@@ -150,6 +190,7 @@ class AttemptAnswer(Answer):
     started_at: Time
     timings: TimingsAnswer
     error: str | None
+    reaction: Annotated[ReactionAnswer | None, Field(description="null where the answer meets no response rule.")]
 
     @classmethod
     def of(cls, facts: AttemptFacts) -> AttemptAnswer:
@@ -282,6 +323,7 @@ def _attempt_fields(facts: AttemptFacts) -> dict[str, Any]:
         "started_at": time_of(facts.started_at),
         "timings": _timings(timings),
         "error": facts.error,
+        "reaction": None if facts.reaction is None else ReactionAnswer.of(facts.reaction),
     }
 
 
