@@ -142,4 +142,5 @@ def _text(value: str | UnsetType, length_max: int, path: str) -> None:
 
 def _number(value: float, most: float, path: str, *, above: bool = False) -> None:
     if not math.isfinite(value) or not 0 <= value <= most or (above and value == 0):
-        raise Invalid(f"must be {'above' if above else 'at least'} 0 and at most {most:g}", path=path)
+        least = "more than 0" if above else "at least 0"
+        raise Invalid(f"must be {least} and at most {most:g}", path=path)
