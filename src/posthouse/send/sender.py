@@ -25,7 +25,6 @@ from posthouse.domain.delivery import (
     Attempt,
     AttemptOutcome,
     Delivery,
-    DeliveryClass,
     Effect,
     Fate,
     HealthTurn,
@@ -35,7 +34,7 @@ from posthouse.domain.delivery import (
 from posthouse.domain.endpoint import Endpoint, OnExhausted
 from posthouse.domain.errors import NotOwner, PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
-from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Fault, Request, Result
+from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Fault, Result
 from posthouse.domain.ids import AttemptId
 from posthouse.domain.order import UNORDERED
 from posthouse.ports.clock import Clock
@@ -51,7 +50,9 @@ from posthouse.send.peer import ELSEWHERE, Peer
 from posthouse.send.preparing import Prepared, Unready, prepare, unsendable
 from posthouse.send.reactions import Reacting, Reactions
 from posthouse.send.record import Made, attempt_of, left_over
+from posthouse.send.rendering import rendered
 from posthouse.send.tokens import Bearer, Tokens
+from posthouse.send.told import Told
 from posthouse.settle.chains import Chains
 from posthouse.settle.journal import Journal
 from posthouse.wire.batch import results_of
@@ -64,18 +65,6 @@ CANCELLED: Final = "cancelled"
 BEHIND: Final = "behind"
 REFUSED: Final = "refused"
 UNAUTHORIZED: Final = 401
-TOTAL_SECONDS_MIN: Final = 0.001  # that are left to a request after its token
-
-
-class Told(msgspec.Struct, gc=False):
-    """What a lane is told of a request: the fate of each of its deliveries, in order. `seconds` is how long the target took,
-    None where nothing was asked of it. `adopted` are those that the lane was given anew when their results were on their way
-    already: what came of them is not recorded for who gave them."""
-
-    fates: Sequence[Fate]
-    seconds: float | None = None
-    overloaded: bool = False
-    adopted: Sequence[Delivery] = ()
 
 
 # Looked up once: a member of an enumeration is found by Python code (in 3.11).
@@ -182,7 +171,7 @@ class Sender:
             if isinstance(bearer, Failure):
                 result: Result = bearer
             else:
-                request = self._rendered(renderer, load, request_id, started_at, bearer)
+                request = rendered(renderer, load, request_id, started_at, bearer, self._clock)
                 result = await self._transport.send(request, may_write=fence)
                 if (endpoint.ack is not None or endpoint.on_response) and index is not ELSEWHERE:
                     judgement = await self._judge.judge(endpoint, first.event, result, first.number)
@@ -261,23 +250,6 @@ class Sender:
                 fates.append(fate)
         adopted = await self._settle_late(load, fates, late, now) if late else ()
         return Told(fates, result.timings.total_us / 1e6, overloaded, adopted)
-
-    def _rendered(
-        self, renderer: AnyRenderer, load: Sequence[Delivery], request_id: bytes | None, now: float, bearer: str | None
-    ) -> Request:
-        """Raises Unsendable. What had to wait for a token has so much less time for itself."""
-        first = load[0]
-        replay = first.kind is DeliveryClass.REPLAY
-        if request_id is None:
-            request = renderer.render(first.event, now=now, replay=replay, token=bearer)
-        else:
-            events = [delivery.event for delivery in load]
-            request = renderer.render_batch(events, now=now, replay=replay, request_id=request_id, token=bearer)
-        if bearer is None:
-            return request
-        timeouts = request.timeouts
-        total = max(timeouts.total - (self._clock.now() - now), TOTAL_SECONDS_MIN)
-        return msgspec.structs.replace(request, timeouts=msgspec.structs.replace(timeouts, total=total))
 
     def _renewed(self, renderer: AnyRenderer, bearer: Bearer, load: Sequence[Delivery]) -> bool:
         """Whether these go again at once, with another token: the target refused this one. Each attempt does so once."""
