@@ -13,6 +13,8 @@ import msgspec
 from tests.installed import Installed
 
 from posthouse.adapters.memory import MemoryDatabase, MemoryLog, MemoryStore
+from posthouse.adapters.memory.calls import MemoryCalls
+from posthouse.adapters.postgres.calls import PostgresCalls
 from posthouse.adapters.postgres.days import ensure_days
 from posthouse.adapters.postgres.grants import PostgresGrants
 from posthouse.domain.delivery import Attempt, AttemptOutcome, DeliveryClass, Rollup
@@ -21,6 +23,7 @@ from posthouse.domain.exchange import Timings
 from posthouse.domain.grant import Grant
 from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId
 from posthouse.domain.limits import PARTITIONS
+from posthouse.ports.calls import CallBook
 from posthouse.ports.directory import Audit
 from posthouse.ports.log import EventLog
 from posthouse.ports.store import Store
@@ -34,6 +37,9 @@ class World(Protocol):
 
     @property
     def store(self) -> Store: ...
+
+    @property
+    def calls(self) -> CallBook: ...
 
     async def put_app(self, app_id: AppId, *, partition: int, uid: str | None = None) -> None: ...
 
@@ -101,6 +107,7 @@ class MemoryWorld:
         self.database = MemoryDatabase(clock=time.time, partitions=partitions)
         self.log = MemoryLog(self.database)
         self.store = MemoryStore(self.database)
+        self.calls = MemoryCalls(self.database)
 
     async def put_app(self, app_id: AppId, *, partition: int, uid: str | None = None) -> None:
         self.database.put_app(app_id, partition=partition, uid=uid)
@@ -200,6 +207,7 @@ class PostgresWorld:
         self.database = postgres.reading
         self.log = postgres.log
         self.store = postgres.store
+        self.calls = PostgresCalls(postgres.reading)
         self.grants = PostgresGrants(postgres.reading)
 
     async def clear(self) -> None:

@@ -179,9 +179,9 @@ class Posthouse(Process):
             owed_max=settings.owed_per_endpoint_max,
             jobs=PostgresJobs(reading),
             changed=session.announce,
+            expressions=expressions,
             call_book=PostgresCalls(reading),
             handlers=handlers,
-            expressions=expressions,
         )
         history.tell(engine.replaced, held=lambda: engine.ownership.epochs)
         session.tell(appended=engine.tails.nudge, lost=engine.suspend, changed=engine.ownership.wake)
@@ -239,7 +239,7 @@ class Posthouse(Process):
                 return str(error)
             return None
 
-        explainer = Explainer(PostgresRoutingView(managing))
+        explainer = Explainer(PostgresRoutingView(managing), expressions)
 
         async def explain(draft: Draft) -> bytes:
             return explanation_body(await explainer.explain(draft))

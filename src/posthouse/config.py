@@ -110,6 +110,12 @@ class Settings(BaseSettings):
     """How long an open circuit waits for its first probe; each probe that fails doubles it."""
     circuit_probe_seconds_max: Annotated[float, Field(ge=0.1, le=86_400)] = _CIRCUIT.probe_seconds_max
     """The longest wait between two probes."""
+    expression_processes: Annotated[int, Field(ge=1, le=64)] = limits.EXPRESSION_WORKERS
+    """Limited processes, of each process that serves, for expressions that apps wrote or that may take long."""
+    expression_seconds: Annotated[float, Field(ge=0.01, le=60)] = limits.EXPRESSION_SECONDS
+    """How long they may take to evaluate what one event or answer asks of them."""
+    expression_memory_bytes: Annotated[int, Field(ge=16 * 1024 * 1024)] = limits.EXPRESSION_MEMORY_BYTES
+    """How much memory each of them may use, beyond what it takes by itself."""
     callbacks: Annotated[tuple[str, ...], NoDecode] = ()
     """Python modules with callback handlers, such as `shop.hooks,billing.hooks`: imported in processes of their own."""
     callback_processes: Annotated[int, Field(ge=1, le=limits.CALL_PROCESSES_MAX)] = limits.CALL_PROCESSES
@@ -118,12 +124,6 @@ class Settings(BaseSettings):
     """How long one call of handlers may take; beyond, their process is killed and the call is made again."""
     callback_memory_bytes: Annotated[int, Field(ge=0)] = 0
     """Memory that a handlers' process may take once its modules are imported; 0 is as much as there is."""
-    expression_processes: Annotated[int, Field(ge=1, le=64)] = limits.EXPRESSION_WORKERS
-    """Limited processes, of each process that serves, for expressions that apps wrote or that may take long."""
-    expression_seconds: Annotated[float, Field(ge=0.01, le=60)] = limits.EXPRESSION_SECONDS
-    """How long they may take to evaluate what one event or answer asks of them."""
-    expression_memory_bytes: Annotated[int, Field(ge=16 * 1024 * 1024)] = limits.EXPRESSION_MEMORY_BYTES
-    """How much memory each of them may use, beyond what it takes by itself."""
     retention_days: Annotated[int, Field(ge=2, le=3650)] = limits.RETENTION_DAYS
     """Days for which events and attempts are kept."""
     drain_seconds: Annotated[float, Field(ge=0, le=600)] = 1.0

@@ -8,14 +8,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import NamedTuple
+
+from tests.simulation.filtering import passes
 
 from posthouse.adapters.memory import MemoryDatabase
+from posthouse.domain.endpoint import EndpointConfig
 from posthouse.domain.event import Event
 from posthouse.domain.grant import Grant
 from posthouse.domain.ids import AppId, EndpointId
 from posthouse.domain.routing import matches_type
 
-Types = tuple[str, ...]
+
+class Route(NamedTuple):
+    """By what an endpoint was routed to for a while."""
+
+    types: tuple[str, ...]
+    filter: EndpointConfig  # of which the filters count
 
 
 class Audience:
@@ -24,7 +33,7 @@ class Audience:
     def __init__(self, database: MemoryDatabase) -> None:
         self._database = database
         self.changes = 0
-        self._routes: defaultdict[EndpointId, list[tuple[int, Types | None]]] = defaultdict(list)
+        self._routes: defaultdict[EndpointId, list[tuple[int, Route | None]]] = defaultdict(list)
         self._grants: list[tuple[int, list[Grant]]] = [(0, [])]
         self._of_app: defaultdict[AppId, list[EndpointId]] = defaultdict(list)
         self.must: dict[tuple[int, int], set[EndpointId]] = {}  # by position
@@ -36,24 +45,26 @@ class Audience:
         routes = self._routes[endpoint_id]
         if not routes:
             self._of_app[state.app_id].append(endpoint_id)
-        types = state.config.events if state.enabled and not state.deleted else None
-        if not routes or routes[-1][1] != types:
-            routes.append((self.changes, types))
+        config = state.config
+        only = EndpointConfig(url="", filter=config.filter, filters=config.filters)
+        route = Route(config.events, only) if state.enabled and not state.deleted else None
+        if not routes or routes[-1][1] != route:
+            routes.append((self.changes, route))
             for (partition, seq), must in self.must.items():
                 if endpoint_id in must:
                     log = self._database.partitions[partition]
-                    if seq > log.cursor and not _matches(types, log.events[seq]):
+                    if seq > log.cursor and not _matches(route, log.events[seq]):
                         must.discard(endpoint_id)
 
     def grants_changed(self) -> None:
         self.changes += 1
         self._grants.append((self.changes, list(self._database.grants.values())))
 
-    def _since(self, endpoint_id: EndpointId, changes: int) -> list[Types | None]:
+    def _since(self, endpoint_id: EndpointId, changes: int) -> list[Route | None]:
         """The routes of an endpoint from then on."""
         routes = self._routes[endpoint_id]
         first = sum(change <= changes for change, _ in routes) - 1
-        return [types for _, types in (routes if first < 0 else routes[first:])] + ([None] if first < 0 else [])
+        return [route for _, route in (routes if first < 0 else routes[first:])] + ([None] if first < 0 else [])
 
     def appended(self, event: Event, *, changes: int, began_at: float) -> Iterator[str]:
         """An event is in the log; its statement began when there had been so many changes. What is wrong with its audience."""
@@ -64,7 +75,7 @@ class Audience:
             endpoint_id
             for app_id in apps
             for endpoint_id in self._of_app[app_id]
-            if all(_matches(types, event) for types in self._since(endpoint_id, changes))
+            if all(_matches(route, event) for route in self._since(endpoint_id, changes))
         }
 
     def _wrong_audience(self, event: Event, changes: int, began_at: float) -> Iterator[str]:
@@ -85,9 +96,9 @@ class Audience:
         """Whether an event that was published then may reach an endpoint at all."""
         apps = event.audience if event.app_id is None else (event.app_id,)
         return self._database.endpoints[endpoint_id].app_id in apps and any(
-            _matches(types, event) for types in self._since(endpoint_id, changes)
+            _matches(route, event) for route in self._since(endpoint_id, changes)
         )
 
 
-def _matches(types: Types | None, event: Event) -> bool:
-    return types is not None and matches_type(types, event.type)
+def _matches(route: Route | None, event: Event) -> bool:
+    return route is not None and matches_type(route.types, event.type) and passes(route.filter, event)

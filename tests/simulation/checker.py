@@ -34,6 +34,7 @@ from posthouse.domain.delivery import (
 )
 from posthouse.domain.endpoint import Ordering
 from posthouse.domain.event import Event
+from posthouse.domain.filters import OnFilterError
 from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId
 from posthouse.domain.operations import OPERATIONS_APP
 from posthouse.domain.order import UNORDERED, line_of
@@ -111,6 +112,8 @@ class Checker:
         self.repeatable: Counter[DeliveryKey] = Counter()  # what may be confirmed again, and how often
         self.accepted: dict[EventId, float] = {}
         self.changed_at: dict[EndpointId, float] = {}  # when an endpoint was last told to be left alone
+        # Whose filter had no value, and what that counted as.
+        self.defaulted: set[tuple[DeliveryKey, OnFilterError]] = set()
         self.waiting = Waiting()
         self.stale = Stale()
         database.owed = self._owed = Touched(database.owed)
@@ -365,7 +368,10 @@ class Checker:
         for place, event_id in enumerate(sent.event_ids):
             key = (endpoint_id, event_id)
             event = self._event(partition, event_id)
-            if event is None or not self.audience.may(endpoint_id, event, self.began[event_id]):
+            if event is None or not (
+                (key, OnFilterError.DELIVER) in self.defaulted
+                or self.audience.may(endpoint_id, event, self.began[event_id])
+            ):
                 self.wrong(f"{_short(key)} is not meant for it")
                 continue
             if not mine and line_of(ordering, event.key, DeliveryClass.LIVE) != UNORDERED:

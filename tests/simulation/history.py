@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 import structlog
 from tests.simulation.faults import Weather
-from tests.simulation.memory import CRAMPED, SLOWING, patched
+from tests.simulation.memory import CRAMPED, CRAMPED_FILTERING, SLOWING, patched
 from tests.simulation.process import Process
 from tests.simulation.scenes import Scenes
 from tests.simulation.scheduler import SimLoop, elsewhere
@@ -61,6 +61,8 @@ def _run(seed: int, tell: Callable[[str], None] | None) -> Verdict:
     draw = random.Random(seed)
     weather = Weather.drawn(draw, random.Random(seed + 4))
     limits = {path: value for path, value in CRAMPED.items() if draw.random() < weather.cramped}
+    apart = random.Random(seed + 7)
+    limits |= {path: value for path, value in CRAMPED_FILTERING.items() if apart.random() < weather.cramped}
     alarms: list[str] = []
 
     def listen(_: object, level: str, entry: MutableMapping[str, Any]) -> NoReturn:
@@ -369,6 +371,9 @@ class History:
                 "waiting": engine.lanes.waiting,
                 "held": len(engine.backlog._held),
                 "stalled": len(engine.lanes._stalled),
+                "waiting for filters": engine.filtering.events,
+                "bytes waiting for filters": engine.filtering.bytes,
+                "turns of filters": engine.filtering.turns + len(engine.filtering._lines) + len(engine.configs.pinned),
             }
             assert not any(left.values()), f"process {process.number} keeps {left}"
         checker = world.checker

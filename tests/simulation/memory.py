@@ -27,6 +27,13 @@ CRAMPED: Final = {
 }
 """Limits so small that each is met all the time."""
 
+CRAMPED_FILTERING: Final = {
+    "posthouse.dispatch.filtering.FILTERING_EVENTS_MAX": 4,
+    "posthouse.dispatch.filtering.FILTERING_APP_EVENTS_MAX": 2,
+    "posthouse.dispatch.filtering.FILTERING_AT_ONCE_MAX": 1,
+}
+"""Drawn apart from the others."""
+
 SOCKETS_MAX: Final = 20
 BYTES_MAX: Final = 60
 UNDER_WAY_MAX: Final = 250
@@ -73,6 +80,7 @@ def too_much(process: Process, sockets_max: int) -> Iterator[str]:
         "posthouse.settle.progress.OUTSTANDING_EVENTS_MAX": engine.progress.events,
         "posthouse.settle.progress.TRACKED_EVENTS_MAX": engine.progress.tracked,
         "posthouse.dispatch.tail.OFFERED_EVENTS_MAX": engine.tails._offered_events,
+        "posthouse.dispatch.filtering.FILTERING_EVENTS_MAX": engine.filtering.events,
     }
     for path, count in held.items():
         if count > limit(path) + len(

@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from tests.fakes import BOOT, EPOCH, FakeTelemetry, Sent
 from tests.simulation.circuits import CIRCUITS
 from tests.simulation.faults import Remote
+from tests.simulation.filtering import SimExpressions
 from tests.simulation.memory import UNWRITTEN, limit
 from tests.simulation.scheduler import Machine, elsewhere, heard
 
 from posthouse.adapters.memory import MemoryLog, MemoryStore
 from posthouse.dispatch.engine import Engine
 from posthouse.domain.delivery import Attempt, AttemptOutcome, Delivery, DeliveryKey, JournalBatch, Owed
+from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.errors import NotOwner, StoreUnavailable
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import Request, Result
+from posthouse.domain.expression import Failed
 from posthouse.domain.ids import EndpointId, unix_ms_of, uuid7
 from posthouse.intake.publisher import Publisher
 from posthouse.lane.budget import Budget
@@ -137,6 +140,13 @@ class WatchedEngine(Engine):
             return await send(peer, load)
 
         self.lanes._send = timed
+        tell = self.filtering._tell
+
+        def defaulted(event: Event, endpoint: Endpoint, failed: Failed) -> None:
+            process.world.checker.defaulted.add(((endpoint.id, event.id), endpoint.on_filter_error))
+            tell(event, endpoint, failed)
+
+        self.filtering._tell = defaulted  # type: ignore[method-assign]
         abandon = self.ownership.abandon
 
         async def abandoned(partitions: Collection[int]) -> None:
@@ -195,6 +205,7 @@ class Process(Machine):
             budget=budget,
             circuits=CIRCUITS,
             owed_max=owed_max,
+            expressions=SimExpressions(self, number),
         )
         self.engine.watch(self)
         self.publisher = Publisher(event_log, self.clock, FakeTelemetry(), appended=self._appended)

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from tests.fakes import EPOCH
 from tests.simulation.checker import Checker
 from tests.simulation.faults import Network, Statement, Weather, statement
+from tests.simulation.filtering import FILTERED, NO_RULE, Rule
 from tests.simulation.memory import BYTES_MAX, SOCKETS_MAX
 from tests.simulation.process import Process
 from tests.simulation.scheduler import elsewhere, heard
@@ -22,6 +23,7 @@ from posthouse.domain.delivery import Attempt, DeliveryClass, DeliveryKey, Owed,
 from posthouse.domain.endpoint import Batch, EndpointConfig, Format, OnExhausted, Ordering, RateLimit
 from posthouse.domain.errors import PosthouseError
 from posthouse.domain.event import Draft, Event
+from posthouse.domain.filters import OnFilterError
 from posthouse.domain.grant import Grant
 from posthouse.domain.ids import AppId, EndpointId, EventId, GrantId, uuid7
 from posthouse.domain.limits import IN_FLIGHT_BYTES_MAX as BYTES_MAX_USUAL
@@ -104,6 +106,9 @@ class World:
         self.canaries: set[EndpointId] = set()
         self.revisions: Counter[EndpointId] = Counter()
         self.filters: dict[EndpointId, tuple[str, ...]] = {}
+        self.ruling = random.Random(seed + 6)  # draws of their own: the other histories stay as they were
+        self.filtered = self.ruling.random() < FILTERED
+        self.rules: dict[EndpointId, Rule] = {}
         self.deleted: set[EndpointId] = set()
         self.grants: list[tuple[Grant, float]] = []  # every one that there was, and when it ended or will
         self.apps = [AppId(uuid7(5, a + 1)) for a in range(APPS)]
@@ -182,6 +187,8 @@ class World:
         self.targets.moods[endpoint_id] = self.targets.second_moods[endpoint_id] = "good"
         self.flows[endpoint_id] = flow
         self.filters[endpoint_id] = ()
+        if flow is not PLAIN and self.filtered:
+            self.rules[endpoint_id] = Rule.drawn(self.ruling)
         self.configure(endpoint_id, app_id)
         return endpoint_id
 
@@ -195,9 +202,14 @@ class World:
         path = f"/{endpoint_id.hex()}/{self.revisions[endpoint_id]}"
         self.endpoints[path] = self.endpoints[f"{path}/second"] = endpoint_id
         flow = self.flows[endpoint_id]
+        rule = self.rules.get(endpoint_id, NO_RULE)
         config = EndpointConfig(
             url=f"https://example.com{path}",
             events=self.filters[endpoint_id],
+            filter=rule.filter,
+            filters=rule.filters,
+            on_filter_error=rule.on_error,
+            by_app=rule.by_app,
             retry=RETRY if flow.exhausts is None else IMPATIENT,
             concurrency=self.random.randint(self.concurrency_max - 1, self.concurrency_max),
             ordering=flow.ordering,
@@ -240,6 +252,8 @@ class World:
         else:
             if draw.random() < 0.3:
                 self.filters[endpoint_id] = draw.choice(FILTERS)
+            if self.filtered and self.ruling.random() < 0.3:
+                self.rules[endpoint_id] = Rule.drawn(self.ruling)
             self.configure(endpoint_id, app_id, enabled=draw.random() < 0.9, paused=draw.random() < 0.4)
 
     def delete(self, endpoint_id: EndpointId) -> None:
@@ -305,6 +319,8 @@ class World:
                 return self.owed_max == OWED_CAP or (event.expires_at is not None and event.expires_at <= soon)
             case "cancelled":
                 return attempt.endpoint_id in self.deleted or attempt.key in self.cancelled
+            case "filter_failed":
+                return (attempt.key, OnFilterError.SKIP) in self.checker.defaulted
             case "revoked":
                 return event.app_id is None and self.lost_grant_at(attempt.app_id, event) is not None
             case _:

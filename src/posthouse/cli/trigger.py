@@ -112,6 +112,8 @@ def explained(routing: dict[str, Any]) -> Iterator[Text]:
         for endpoint in one["endpoints"]:
             yield line("    ", ("✓ ", "green"), _name(endpoint, "endpoint"), f"  {endpoint['url']}")
             yield line("      ", (str(endpoint["reason"]), "dim"))
+            if endpoint.get("explanation"):
+                yield line("      ", (str(endpoint["explanation"]), "yellow"))
         if not one["endpoints"]:
             yield line("    ", ("- ", "yellow"), "none of its endpoints; see below")
     if others:

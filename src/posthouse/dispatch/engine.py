@@ -76,9 +76,9 @@ class Engine:
         owed_max: int = OWED_PER_ENDPOINT_MAX,
         jobs: Jobs | None = None,
         changed: Callable[[], None] = lambda: None,
+        expressions: Expressions = NO_EXPRESSIONS,
         call_book: CallBook | None = None,
         handlers: Handlers | None = None,
-        expressions: Expressions = NO_EXPRESSIONS,
     ) -> None:
         self._log = event_log
         self._store = store

@@ -19,10 +19,11 @@ import structlog
 from posthouse.dispatch.configs import Configs
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.event import Event
-from posthouse.domain.expression import Expression, Facts, Failed, FailedBecause
+from posthouse.domain.expression import Facts, Failed, FailedBecause
 from posthouse.domain.filters import OnFilterError
 from posthouse.domain.ids import ENDPOINT, EVENT, AppId, EndpointId, format_id
 from posthouse.domain.limits import (
+    AT_ONCE_EXPRESSIONS_MAX,
     FILTERING_APP_BYTES_MAX,
     FILTERING_APP_EVENTS_MAX,
     FILTERING_AT_ONCE_MAX,
@@ -32,9 +33,10 @@ from posthouse.domain.limits import (
     FILTERING_TURNS_MAX,
 )
 from posthouse.domain.matching import Attributes, Verdict
-from posthouse.domain.routing import Asked, Entry, Router, judged
+from posthouse.domain.routing import Asked, Entry, Router, distinct, judged
 from posthouse.ports.clock import Clock
 from posthouse.ports.expressions import Expressions
+from posthouse.send.filters import outcomes_of
 from posthouse.settle.progress import Progress
 
 log = structlog.get_logger()
@@ -195,7 +197,11 @@ class Filtering:
         together = [one for several in quick for one in several]
         if together and not self._evaluated_at_once(event, attributes, together, verdicts) and len(apps) > 1:
             # One app's filters need more than that, or the event is large: each app for itself.
+            left = AT_ONCE_EXPRESSIONS_MAX
             for several in quick:
+                left -= sum([len(one.condition.expressions) for one in several])
+                if left < 0:
+                    break  # the others have a turn of the event loop of their own
                 if several:
                     self._evaluated_at_once(event, attributes, several, verdicts)
         return verdicts
@@ -203,7 +209,7 @@ class Filtering:
     def _evaluated_at_once(
         self, event: Event, attributes: Attributes, asked: Sequence[Asked], verdicts: Verdicts
     ) -> bool:
-        expressions = _distinct(asked)
+        expressions = distinct(asked)
         outcomes = self._expressions.at_once(expressions, Facts(event=event))
         if outcomes is None:
             return False
@@ -307,7 +313,7 @@ class Filtering:
             return {}
         if left <= 0:
             return _failed(turn, OUT_OF_TIME)
-        task = line.evaluating = asyncio.get_running_loop().create_task(self._evaluate(turn.waiting.event, asked))
+        task = line.evaluating = asyncio.get_running_loop().create_task(self._evaluate(turn, asked))
         try:
             await asyncio.wait({task}, timeout=left)
             if task.done() and not task.cancelled():
@@ -321,19 +327,12 @@ class Filtering:
                 line.evaluating = None
         return _failed(turn, OUT_OF_TIME)
 
-    async def _evaluate(self, event: Event, asked: Sequence[Asked]) -> Verdicts:
+    async def _evaluate(self, turn: Turn, asked: Sequence[Asked]) -> Verdicts:
+        event = turn.waiting.event
         attributes = Attributes(event)
-        shared = [one for one in asked if one.endpoint is None]
-        groups = [(None, shared)] if shared else []
-        verdicts: Verdicts = {}
         async with self._slots:
-            for endpoint, several in [*groups, *[(one.endpoint, [one]) for one in asked if one.endpoint is not None]]:
-                expressions = _distinct(several)
-                outcomes = await self._expressions.evaluate(expressions, Facts(event=event, endpoint=endpoint))
-                found = dict(zip(expressions, outcomes, strict=True))
-                for one in several:
-                    verdicts[one] = one.condition.judge(attributes, found)
-        return verdicts
+            outcomes = await outcomes_of(self._expressions, event, turn.app_id, asked)
+        return {one: one.condition.judge(attributes, outcomes[one]) for one in asked}
 
     def _release(self, line: _Line, turn: Turn, verdicts: Verdicts) -> None:
         """The first turn of a line is over: offer what it reaches, to endpoints as they are by now."""
@@ -377,10 +376,6 @@ class Filtering:
                 if line.evaluating is not None:
                     line.evaluating.cancel()
         self._room.set()
-
-
-def _distinct(asked: Iterable[Asked]) -> list[Expression]:
-    return list(dict.fromkeys([expression for one in asked for expression in one.condition.expressions]))
 
 
 def _failed(turn: Turn, because: Failed) -> Verdicts:

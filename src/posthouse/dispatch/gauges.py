@@ -40,6 +40,8 @@ def watch(telemetry: Telemetry, engine: Engine, publisher: Publisher, janitor: J
     telemetry.watch("effects_pending", lambda: engine.effects.pending)
     telemetry.watch("effects_done", lambda: engine.effects.done)
     telemetry.watch("effects_failed", lambda: engine.effects.refused + engine.sender.reactions.left_out)
+    telemetry.watch("filters_waiting_events", lambda: engine.filtering.events)
+    telemetry.watch("filter_failures", lambda: engine.filtering.failures)
     telemetry.watch("journal_unwritten_results", lambda: engine.journal.unwritten)
     telemetry.watch("event_loop_lag_seconds", lambda: janitor.late_seconds)
     telemetry.watch("oldest_snapshot_seconds", lambda: janitor.oldest_snapshot_seconds)

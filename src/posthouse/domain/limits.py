@@ -260,6 +260,7 @@ EXPRESSION_REST_SECONDS: Final = 60.0
 EXPRESSIONS_RESTING_MAX: Final = 1_000  # and those that might
 EXPRESSION_TRIALS_MAX: Final = 16  # that are tried over the API at the same time, in one process
 EXPRESSIONS_CACHED_MAX: Final = 5_000  # compiled, in one process
+AT_ONCE_COMPILED_MAX: Final = 8  # expressions that are new here, of those: each takes a third of a millisecond
 AT_ONCE_EXPRESSIONS_MAX: Final = 400  # that are evaluated in one turn of the event loop
 AT_ONCE_BYTES_MAX: Final = 32 * 1024  # of the fields that they name
 AT_ONCE_NODES_MAX: Final = 2_000
@@ -338,6 +339,7 @@ QUOTA_TOLD_SECONDS: Final = 3_600.0  # between two events that say that a quota 
 NEWS_PENDING_MAX: Final = 100  # such events on their way, in one process; what is beyond is not told
 
 TRIALS_AT_ONCE_MAX: Final = 16  # tests of endpoints, in one process
+PREVIEWS_AT_ONCE_MAX: Final = 16  # previews of requests, in one process
 
 STATS_SECONDS: Final = 86_400.0
 STATS_SECONDS_MAX: Final = 90 * 86_400.0

@@ -205,14 +205,15 @@ def _expression(text: str, by_app: bool, found: dict[Expression, None]) -> _Matc
 # Explaining
 
 
-def refused_by(endpoint: Endpoint | EndpointConfig, attributes: Attributes, outcomes: Outcomes) -> str | None:
-    """The path of the first of its filters that the event does not pass; None where it passes them all, or one has no value."""
+def refused_by(
+    endpoint: Endpoint | EndpointConfig, attributes: Attributes, outcomes: Outcomes
+) -> tuple[str, str] | None:
+    """The path of the first of its filters that the event does not pass, and that filter; None where none says no."""
     for index, dialect in enumerate(endpoint.filters):
-        verdict = _compiled(dialect, "filters" in endpoint.by_app, {})(attributes, outcomes)
-        if verdict is False:
-            return f"filters[{index}]"
+        if _compiled(dialect, "filters" in endpoint.by_app, {})(attributes, outcomes) is False:
+            return f"filters[{index}]", msgspec.json.encode(dialect).decode()
     if endpoint.filter and _expression(endpoint.filter, "filter" in endpoint.by_app, {})(attributes, outcomes) is False:
-        return "filter"
+        return "filter", endpoint.filter
     return None
 
 

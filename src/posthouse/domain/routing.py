@@ -13,6 +13,7 @@ import msgspec
 from posthouse.domain.cache_use import CacheUse
 from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.event import is_type_name
+from posthouse.domain.expression import Expression
 from posthouse.domain.ids import EndpointId
 from posthouse.domain.matching import Condition, Verdict, has_filters, key_of
 
@@ -56,6 +57,11 @@ def judged(entries: Iterable[Entry], verdicts: Mapping[Asked, Verdict]) -> Itera
     """Whether the event reaches each of these endpoints, by the verdicts on what they ask; all that is asked has one."""
     for endpoint, asked in entries:
         yield endpoint, True if asked is None else verdicts[asked]
+
+
+def distinct(asked: Iterable[Asked]) -> list[Expression]:
+    """The expressions of all of these, each once."""
+    return list(dict.fromkeys([expression for one in asked for expression in one.condition.expressions]))
 
 
 class Router:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
-from posthouse.domain.event import Draft
-from posthouse.domain.ids import AppId
+from posthouse.domain.endpoint import AppConfig, Endpoint
+from posthouse.domain.event import Draft, Event
+from posthouse.domain.expression import Failed
+from posthouse.domain.filters import OnFilterError
+from posthouse.domain.ids import AppId, EndpointId, unix_ms_of
 from posthouse.domain.limits import EXPLAINED_APPS_MAX, EXPLAINED_ENDPOINTS_MAX
-from posthouse.domain.routing import matches_channels, matches_type
+from posthouse.domain.matching import Attributes, Outcomes, Verdict, refused_by
+from posthouse.domain.routing import Router, matches_channels, matches_type
+from posthouse.ports.expressions import Expressions
 from posthouse.ports.routing import Candidate, Listener, NearMiss, RoutingView
+from posthouse.send.filters import outcomes_of
+
+FILTER_SHOWN_MAX: Final = 200  # characters
 
 
 class Reason(StrEnum):
@@ -22,6 +31,8 @@ class Reason(StrEnum):
     DISABLED = "disabled"
     OTHER_TYPES = "other_types"
     OTHER_CHANNELS = "other_channels"
+    FILTERED = "filtered"
+    FILTER_FAILED = "filter_failed"
     NO_ENDPOINTS = "no_endpoints"
     PRIVATE_TYPE = "private_type"
     NO_GRANT_FOR_TYPE = "no_grant_for_type"
@@ -29,11 +40,20 @@ class Reason(StrEnum):
     GRANT_ENDED = "grant_ended"
 
 
+class Target(msgspec.Struct, frozen=True):
+    """An endpoint that the event would be sent to (a paused one: as soon as it is resumed). `explanation` is there where that
+    is its default for filters that have no value."""
+
+    endpoint: Candidate
+    reason: Reason
+    explanation: str | None = None
+
+
 class Reached(msgspec.Struct, frozen=True):
-    """An app that the event is for, and its endpoints that it would be sent to (a paused one: as soon as it is resumed)."""
+    """An app that the event is for, and its endpoints that it would be sent to."""
 
     app: Listener
-    endpoints: tuple[tuple[Candidate, Reason], ...]
+    endpoints: tuple[Target, ...]
 
 
 class NotReached(msgspec.Struct, frozen=True):
@@ -56,10 +76,11 @@ class Explanation(msgspec.Struct, frozen=True):
 
 
 class Explainer:
-    """Explains with the rules by which events are routed."""
+    """Explains with the rules by which events are routed, and with the filters evaluated as they are for an event."""
 
-    def __init__(self, view: RoutingView) -> None:
+    def __init__(self, view: RoutingView, expressions: Expressions) -> None:
         self._view = view
+        self._expressions = expressions
 
     async def explain(self, draft: Draft) -> Explanation:
         """As of now, for a draft to one app or to whoever a grant covers."""
@@ -84,30 +105,69 @@ class Explainer:
             by_app.setdefault(candidate.app_id, []).append(candidate)
         reached = []
         for app in apps:
-            matched, others = _endpoints(draft, app, by_app.get(app.app_id, ()))
+            matched, others = await self._endpoints(draft, app, by_app.get(app.app_id, ()))
             reached.append(Reached(app, matched))
             not_reached += others
         return Explanation(draft.type, draft.subject, tuple(reached), tuple(not_reached), truncated)
 
+    async def _endpoints(
+        self, draft: Draft, app: Listener, candidates: Sequence[Candidate]
+    ) -> tuple[tuple[Target, ...], list[NotReached]]:
+        if not candidates:
+            why = "the app has no endpoints; it makes one to hear of it"
+            return (), [NotReached(app, None, Reason.NO_ENDPOINTS, why)]
+        matched: list[Target] = []
+        others: list[NotReached] = []
+        verdicts = await self._filtered(draft, app, candidates)
+        for candidate in candidates:
+            reason, why_not = _judge(draft, candidate)
+            explanation: str | None = None
+            if why_not is None and candidate.id in verdicts:
+                verdict, explanation = verdicts[candidate.id]
+                if verdict is False:
+                    reason, why_not = Reason.FILTERED, explanation
+                elif isinstance(verdict, Failed):
+                    reason = Reason.FILTER_FAILED
+                    skips = candidate.config.on_filter_error is OnFilterError.SKIP
+                    why_not = explanation if skips else None
+            if why_not is None:
+                matched.append(Target(candidate, reason, explanation))
+            else:
+                others.append(NotReached(app, candidate, reason, why_not))
+        return tuple(matched), others
 
-def _endpoints(
-    draft: Draft, app: Listener, candidates: Sequence[Candidate]
-) -> tuple[tuple[tuple[Candidate, Reason], ...], list[NotReached]]:
-    if not candidates:
-        return (), [NotReached(app, None, Reason.NO_ENDPOINTS, "the app has no endpoints; it makes one to hear of it")]
-    matched = []
-    others = []
-    for candidate in candidates:
-        reason, why_not = _judge(draft, candidate)
-        if why_not is None:
-            matched.append((candidate, reason))
-        else:
-            others.append(NotReached(app, candidate, reason, why_not))
-    return tuple(matched), others
+    async def _filtered(
+        self, draft: Draft, app: Listener, candidates: Sequence[Candidate]
+    ) -> dict[EndpointId, tuple[Verdict, str | None]]:
+        """What the filters say of the endpoints that have any and whose type and channels match, and why."""
+        endpoints = [
+            candidate.config.endpoint(
+                id=candidate.id, app_id=app.app_id, partition=0, revision=0, enabled=candidate.enabled
+            )
+            for candidate in candidates
+        ]
+        router = Router(AppConfig(app_id=app.app_id, partition=0, version=0, endpoints=tuple(endpoints)))
+        if not router.filtered:
+            return {}
+        event = _event(draft)
+        attributes = Attributes(event)
+        entries = [(e, asked) for e, asked in router.entries(draft.type, draft.channels) if asked is not None]
+        outcomes = await outcomes_of(self._expressions, event, app.app_id, [asked for _, asked in entries])
+        found: dict[EndpointId, tuple[Verdict, str | None]] = {}
+        for endpoint, asked in entries:
+            verdict = asked.condition.judge(attributes, outcomes[asked])
+            why: str | None = None
+            if verdict is False:
+                why = _filtered_out(endpoint, attributes, outcomes[asked])
+            elif isinstance(verdict, Failed):
+                default = "is given up" if endpoint.on_filter_error is OnFilterError.SKIP else "is sent all the same"
+                why = f"its filters have no value ({verdict.told}), and the event {default} (on_filter_error)"
+            found[endpoint.id] = (verdict, why)
+        return found
 
 
 def _judge(draft: Draft, candidate: Candidate) -> tuple[Reason, str | None]:
-    """Whether the router would choose the endpoint; else why not."""
+    """Whether the router would choose the endpoint, filters aside; else why not."""
     config = candidate.config
     if not candidate.enabled:
         return Reason.DISABLED, f"the endpoint is disabled ({candidate.disabled_reason or 'by its owner'}); enable it"
@@ -117,6 +177,36 @@ def _judge(draft: Draft, candidate: Candidate) -> tuple[Reason, str | None]:
         told = ", ".join(draft.channels) or "none"
         return Reason.OTHER_CHANNELS, f"it listens to the channels {', '.join(config.channels)}; the event has {told}"
     return (Reason.PAUSED if candidate.paused else Reason.MATCHED), None
+
+
+def _event(draft: Draft) -> Event:
+    """The draft as filters would see it if it were published now."""
+    return Event(
+        id=draft.id,
+        partition=0,
+        seq=0,
+        app_id=draft.app_id,
+        type=draft.type,
+        payload=draft.payload,
+        content_type=draft.content_type,
+        created_at=unix_ms_of(draft.id) / 1000,
+        config_version=0,
+        subject=draft.subject,
+        key=draft.key,
+        channels=draft.channels,
+        expires_at=draft.expires_at,
+        source=draft.source,
+        attributes=draft.attributes,
+    )
+
+
+def _filtered_out(endpoint: Endpoint, attributes: Attributes, outcomes: Outcomes) -> str:
+    """What of its filters says no, in words."""
+    refused = refused_by(endpoint, attributes, outcomes)
+    assert refused is not None, "all of them hold"
+    path, said = refused
+    shown = said if len(said) <= FILTER_SHOWN_MAX else f"{said[:FILTER_SHOWN_MAX]}…"
+    return f"its {path} does not let the event pass: {shown}"
 
 
 def _why_not_granted(draft: Draft, miss: NearMiss) -> tuple[Reason, str]:

@@ -148,11 +148,12 @@ async def test_a_rate_that_holds_already_is_not_recorded_anew() -> None:
     desk = desk_of(answer(200))
     slowed: list[tuple[EndpointId, Throttle]] = []
     for news in (True, False):
-        desk.sender.reactions = Reactions(
-            ScriptedExpressions({}),
-            Chains(desk.clock),
-            slow_down=lambda endpoint_id, throttle, news=news: slowed.append((endpoint_id, throttle)) or news,  # type: ignore[misc]
-        )
+
+        def slow_down(endpoint_id: EndpointId, throttle: Throttle, news: bool = news) -> bool:
+            slowed.append((endpoint_id, throttle))
+            return news
+
+        desk.sender.reactions = Reactions(ScriptedExpressions({}), Chains(desk.clock), slow_down=slow_down)
         desk.store.written.clear()
         batch = await one(desk, ruled(ThrottleRule(per_second=2, seconds=30)))
         assert [effect.kind for effect in batch.effects] == ([EffectKind.THROTTLE] if news else [])

@@ -3,6 +3,7 @@ else in limited processes."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,7 @@ from posthouse.domain.errors import InvalidExpression
 from posthouse.domain.expression import Expression, Facts, Failed, FailedBecause, Outcome, Use
 from posthouse.domain.limits import (
     AT_ONCE_BYTES_MAX,
+    AT_ONCE_COMPILED_MAX,
     AT_ONCE_EXPRESSIONS_MAX,
     AT_ONCE_NODES_MAX,
     AT_ONCE_PAYLOAD_BYTES_MAX,
@@ -121,8 +123,12 @@ class CelExpressions:
         if len(expressions) > AT_ONCE_EXPRESSIONS_MAX:
             return None
         programs = []
+        new = 0
         for expression in expressions:
             if expression.by_app:
+                return None
+            new += (expression.text, expression.use) not in self._programs
+            if new > AT_ONCE_COMPILED_MAX:
                 return None
             program = self._program(expression)
             if isinstance(program, Failed):
@@ -145,6 +151,10 @@ class CelExpressions:
 
     async def evaluate(self, expressions: Sequence[Expression], facts: Facts) -> list[Outcome]:
         """See the port."""
+        for expression in expressions:
+            if not expression.by_app and (expression.text, expression.use) not in self._programs:
+                self._program(expression)
+                await asyncio.sleep(0)  # others have their turn between one and the next
         outcomes = self.at_once(expressions, facts)
         if outcomes is not None:
             return outcomes

@@ -19,6 +19,9 @@ class ReachedEndpoint(Answer):
     uid: str | None
     url: str
     reason: Reason
+    explanation: Annotated[
+        str | None, Field(description="Where it would be sent though a filter has no value: why that is.")
+    ]
 
 
 class ReachedApp(Answer):
@@ -35,12 +38,13 @@ class ReachedApp(Answer):
             uid=reached.app.uid,
             endpoints=[
                 ReachedEndpoint(
-                    endpoint=format_id(ENDPOINT, candidate.id),
-                    uid=candidate.uid,
-                    url=candidate.config.url,
-                    reason=reason,
+                    endpoint=format_id(ENDPOINT, target.endpoint.id),
+                    uid=target.endpoint.uid,
+                    url=target.endpoint.config.url,
+                    reason=target.reason,
+                    explanation=target.explanation,
                 )
-                for candidate, reason in reached.endpoints
+                for target in reached.endpoints
             ],
         )
 

@@ -12,7 +12,8 @@ SELECT partition, count(*) AS rows FROM effect WHERE partition = ANY ($1::int[])
 
 -- name: call_facts
 SELECT e.id, e.partition, e.seq, e.app_id, e.type, e.payload, e.content_type, extract(epoch FROM e.created_at)::float8 AS created_at,
-       e.config_version, e.subject, e.key, e.channels, extract(epoch FROM e.expires_at)::float8 AS expires_at, e.depth,
+       e.config_version, e.subject, e.key, e.source, e.channels, e.attributes,
+       extract(epoch FROM e.expires_at)::float8 AS expires_at, e.depth,
        e.only_endpoint, e.to_url, NULL::uuid[] AS audience, -- known: the endpoint is of one app
        a.id AS called_app, a.uid AS app_uid, a.name AS app_name, n.id AS endpoint_id, n.uid AS endpoint_uid, n.config, n.metadata
   FROM event e
