@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
-import structlog
 
 from posthouse.domain.callback import (
     CONFIRMED,
@@ -33,7 +32,7 @@ from posthouse.domain.delivery import (
     OwedReason,
 )
 from posthouse.domain.endpoint import Endpoint, OnExhausted
-from posthouse.domain.errors import NotOwner, PosthouseError, StoreUnavailable
+from posthouse.domain.errors import NotOwner, PosthouseError
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Fault, Request, Result
 from posthouse.domain.ids import AttemptId
@@ -46,6 +45,7 @@ from posthouse.ports.transport import Transport
 from posthouse.send.aftermath import follow
 from posthouse.send.ending import Ending
 from posthouse.send.judge import Judge, Judgement, elsewhere, plainly
+from posthouse.send.late import LateAnswers
 from posthouse.send.owing import outcome_of, owed_after, owed_row
 from posthouse.send.peer import ELSEWHERE, Peer
 from posthouse.send.preparing import Prepared, Unready, prepare, unsendable
@@ -57,8 +57,6 @@ from posthouse.settle.journal import Journal
 from posthouse.wire.batch import results_of
 from posthouse.wire.message import Unsendable
 from posthouse.wire.renderer import AnyRenderer
-
-log = structlog.get_logger()
 
 CANCELLED: Final = "cancelled"
 BEHIND: Final = "behind"
@@ -85,8 +83,8 @@ _CONFIRMED: Final = Confirm()
 
 
 class Sender:
-    """Makes attempts and records what came of them. `disabled` is told at once when a target ended it; `may_write` says
-    whether what belongs to an ordered line may still be sent; `reactions` do what answers make happen besides."""
+    """Makes attempts and records what came of them, with what answers make happen (`reactions`). `disabled` is told at once
+    when a target ended it; `may_write` says whether what belongs to an ordered line may still be sent."""
 
     def __init__(
         self,
@@ -107,10 +105,10 @@ class Sender:
         self._store = store
         self._clock = clock
         self._telemetry = telemetry
-        self._owner = owner
         self._disabled = disabled
         self._may_write = may_write
         self._expressions = expressions
+        self._late = LateAnswers(store, owner)
         self._ending = Ending(store, journal, may_write, expressions)
         self._judge = Judge(expressions)
         self.reactions = reactions or Reactions(expressions, Chains(clock))
@@ -176,7 +174,7 @@ class Sender:
         token = circuit.began(started_at)
         try:
             if renderer is None:
-                raise Unsendable("the URL that this was forwarded to cannot be spoken to as the endpoint is")
+                raise Unsendable("the URL that this was forwarded to cannot be spoken to")
             if renderer.grant is not None:
                 bearer = await self.tokens.bearer(renderer.grant, seconds=endpoint.timeouts.total)
             if isinstance(bearer, Failure):
@@ -259,7 +257,7 @@ class Sender:
                 if fate is Fate.OWED and delivery.line:
                     behind.add(delivery.line)
                 fates.append(fate)
-        adopted = await self._settle_late(load, fates, late, now) if late else ()
+        adopted = await self._late.settle(load, fates, late, now) if late else ()
         return Told(fates, result.timings.total_us / 1e6, overloaded, adopted)
 
     def _rendered(
@@ -306,23 +304,8 @@ class Sender:
                 fates.append(self._settle(peer, delivery, made, BEHIND, None, late))
             else:
                 fates.append(Fate.AGAIN if self._journal.owns(delivery) else Fate.SETTLED)
-        adopted = await self._settle_late(load, fates, late, made.ended_at) if late else ()
+        adopted = await self._late.settle(load, fates, late, made.ended_at) if late else ()
         return Told(fates, adopted=adopted)
-
-    async def _settle_late(
-        self, load: Sequence[Delivery], fates: Sequence[Fate], late: list[LateResult], now: float
-    ) -> Sequence[Delivery]:
-        """Put on record what is not ours to record any more; which of these are ours again by then, and were adopted."""
-        epochs = [delivery.epoch for delivery in load]
-        try:
-            await self._store.settle_late(late, sender=self._owner, now=now)
-        except StoreUnavailable as error:
-            log.warning("sender.late_answer_lost", error=str(error))  # the rows fall due: repeats, no loss
-        return [
-            delivery
-            for delivery, epoch, fate in zip(load, epochs, fates, strict=True)
-            if delivery.epoch != epoch and fate is not Fate.AGAIN
-        ]
 
     def _fence(self, load: Sequence[Delivery]) -> Callable[[], bool]:
         """Whether these may still be written: the leases hold, and their partition was not handed over meanwhile."""
