@@ -17,7 +17,6 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import Any, TypeVar
 
 from posthouse.domain.action import (
@@ -93,18 +92,18 @@ class Response:
     body: bytes = b""
     truncated: bool = False
 
-    @cached_property
+    @property
     def text(self) -> str:
         """The body as text, in its charset."""
         text: str = self._read("text")
         return text
 
-    @cached_property
+    @property
     def json(self) -> Any:
         """The body's JSON; None where it is none (or `null`)."""
         return self._read("body")
 
-    @cached_property
+    @property
     def xml(self) -> dict[str, Any] | None:
         """The body's XML: `<r><code>0</code></r>` is `{"r": {"code": "0"}}`; None where it is none."""
         tree: dict[str, Any] | None = self._read("xml")

@@ -247,7 +247,7 @@ class Remote:
             if (asked := self._process.world.asked.get(name)) is not None:
                 asked(self._process, (*args, options))
             if name == "settle_late":
-                self._process.settles_late([attempt.key for attempt, _ in args[0]])
+                self._process.settles_late([late[0].key for late in args[0]])
             return await self._network.ask(self._process, name, lambda: method(*args, **options), now)
 
         setattr(self, name, ask)

@@ -163,7 +163,7 @@ class Scenes:
 
     def _settling_late(self, process: Process, args: Sequence[Any]) -> None:
         world, more = self._world, self._more
-        results = [attempt for attempt, _ in args[0]]
+        results = [late[0] for late in args[0]]
         endpoint_id = results[0].endpoint_id
         owner = world.process(world.owner_of(endpoint_id))
         if owner is None or owner is process or owner.dead or owner.stopped:

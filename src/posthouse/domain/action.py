@@ -7,7 +7,6 @@ among them; `Resend` owes the event to the endpoint once more.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -141,5 +140,7 @@ def _text(value: str | UnsetType, length_max: int, path: str) -> None:
 
 
 def _number(value: float, most: float, path: str, *, above: bool = False) -> None:
-    if not math.isfinite(value) or not 0 <= value <= most or (above and value == 0):
-        raise Invalid(f"must be {'above' if above else 'at least'} 0 and at most {most:g}", path=path)
+    if above and not 0 < value <= most:
+        raise Invalid(f"must be more than 0 and at most {most:g}", path=path)
+    if not 0 <= value <= most:
+        raise Invalid(f"must be at least 0 and at most {most:g}", path=path)

@@ -209,7 +209,7 @@ def _publication(
     else:
         payload, content_type = _json(data, "data"), JSON_CONTENT
     if len(payload) > PAYLOAD_BYTES_MAX:
-        raise Invalid(f"an event has at most {PAYLOAD_BYTES_MAX} bytes; this has {len(payload)}", path="data")
+        raise Invalid(f"an event has at most {PAYLOAD_BYTES_MAX} bytes", path="data")
     return Publication(
         app=origin.app_id,
         cause=origin.event_id,

@@ -97,9 +97,11 @@ def _check_retry(rule: RetryRule, at: str) -> None:
 
 
 def _seconds(value: float, path: str, *, above: bool = False) -> None:
-    if not math.isfinite(value) or not 0 <= value <= DELAY_SECONDS_MAX or (above and value == 0):
-        least = "more than 0" if above else "at least 0"
-        raise Invalid(f"must be {least} and at most {DELAY_SECONDS_MAX:g} seconds", path=path)
+    if math.isfinite(value) and 0 <= value <= DELAY_SECONDS_MAX and not (above and value == 0):
+        return
+    if above:
+        raise Invalid(f"must be more than 0 and at most {DELAY_SECONDS_MAX:g} seconds", path=path)
+    raise Invalid(f"must be at least 0 and at most {DELAY_SECONDS_MAX:g} seconds", path=path)
 
 
 def _type(name: str, at: str) -> None:

@@ -30,7 +30,7 @@ async def test_many_new_ones_are_compiled_in_turns_and_then_evaluated_at_once() 
     finally:
         task.cancel()
     assert outcomes == [Value(n == 1) for n in range(len(wanted))]
-    assert turns >= AT_ONCE_COMPILED_MAX
+    assert turns >= 5, "the rest of them"
     assert expressions.at_once(wanted, facts) == outcomes
     await expressions.close()
 
