@@ -41,6 +41,7 @@ from posthouse.domain.callback import (
 )
 from posthouse.domain.delivery import OwedReason
 from posthouse.domain.exchange import Fault
+from posthouse.domain.platform_routes import PLATFORM_ROUTE
 from posthouse.manage.explain import Reason
 from posthouse.send.ending import EXPIRED, FILTER_FAILED, FILTERED, REVOKED
 from posthouse.send.sender import CANCELLED
@@ -168,7 +169,7 @@ def attempt_reasons() -> list[str]:
     """Why an attempt ended as it did."""
     faults = [fault.value for fault in Fault]
     judged = [NOT_ACKNOWLEDGED, ACK_FAILED, RULE_RETRY, RULE_GIVE_UP, RULE_DISABLE]
-    unsent = [EXPIRED, CANCELLED, REVOKED, FILTERED, FILTER_FAILED, TRANSFORM_FAILED, NO_URL]
+    unsent = [EXPIRED, CANCELLED, REVOKED, FILTERED, FILTER_FAILED, TRANSFORM_FAILED, NO_URL, PLATFORM_ROUTE]
     return [CONFIRMED, HTTP_STATUS, REDIRECT, GONE, *judged, *faults, *unsent]
 
 

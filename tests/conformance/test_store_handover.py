@@ -37,7 +37,7 @@ async def test_an_event_that_was_handed_over_is_published_with_all_it_has(world:
         payload=bytes(range(256)),
     )
     await world.log.append([given, draft(app_id)])
-    attempt, effect = handed_over(AttemptId(new_id()), (await log_of(world, 1))[0], app_id, now=5.0)
+    _, effect = handed_over(AttemptId(new_id()), (await log_of(world, 1))[0], app_id, now=5.0)
     await record(world, effect)
     assert [one.id for one in await world.store.effects([1], limit=10)] == [effect.id]
     keys = [(1, given.id), (0, given.id), (1, EventId(new_id()))]

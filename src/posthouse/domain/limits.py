@@ -290,9 +290,7 @@ CALLBACKS_TOLD_SECONDS: Final = 3_600.0  # between two events that say the same 
 
 # Platform routes
 PLATFORM_COPIES_MAX: Final = 100  # apps of one partition for which an event of the platform is handed to them
-PLATFORM_PENDING_MAX: Final = (
-    5_000  # follow-ups of one process that are not done; beyond, events wait while there are routes
-)
+PLATFORM_PENDING_MAX: Final = 5_000  # follow-ups of one process that are not done; beyond, events wait
 
 # Callback handlers in Python
 ACTIONS_MAX: Final = 100  # of one call

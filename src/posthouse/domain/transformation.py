@@ -36,7 +36,8 @@ class DynamicUrl(Configuration, frozen=True, kw_only=True):
 
     Either `template`, a URL with `{event.subject}`, `{event.key}`, `{event.type}`, `{event.id}`, `{event.data.…}` or
     `{event.attributes.…}` in it, whose host must be one of `hosts` (`hooks.example.com`, `*.example.com`); or `choose`, an
-    expression that comes to a name in `among`. Where that comes to nothing the delivery is given up, unless `otherwise` is `url`.
+    expression that comes to a name in `among`. Where that comes to nothing the delivery is given up, unless `otherwise` is
+    `url`.
     """
 
     template: str = ""

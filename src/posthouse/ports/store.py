@@ -216,9 +216,9 @@ class Store(Protocol):
         ...
 
     async def publish_effects(self, effects: Sequence[Effect], drafts: Sequence[Draft]) -> list[Appended | None]:
-        """Do `emit`, `publish` and `route` effects: append each one's draft and remove it, all in one transaction. The drafts are
-        of any apps and have no idempotency key. None for an effect that was not there any more, whose draft is not appended, and
-        for one whose app is gone, which is removed.
+        """Do `emit`, `publish` and `route` effects: append each one's draft and remove it, all in one transaction. The drafts
+        are of any apps and have no idempotency key. None for an effect that was not there any more, whose draft is not
+        appended, and for one whose app is gone, which is removed.
 
         Raises: InDoubt (ask again: what was committed is not there any more), StoreUnavailable (nothing was done; also for ids
         more than five minutes off the database's clock), StoreRejected.

@@ -146,7 +146,7 @@ class Journal:
 
     def hand_over(self, delivery: Delivery, attempt: Attempt, effect: Effect) -> None:
         """An event goes elsewhere than to an endpoint: `attempt` says so, and is in no endpoint's counters."""
-        if self._epochs.get(attempt.partition) == delivery.epoch:
+        if self.owns(delivery):
             self._buffer.attempts.append(attempt)
             self._buffer.effects.append(effect)
             self._settle(delivery, None)
