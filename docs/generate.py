@@ -44,6 +44,7 @@ from posthouse.domain.exchange import Fault
 from posthouse.manage.explain import Reason
 from posthouse.send.ending import EXPIRED, FILTER_FAILED, FILTERED, REVOKED
 from posthouse.send.sender import CANCELLED
+from posthouse.wire.transforming import NO_URL, TRANSFORM_FAILED
 
 ROOT: Final = Path(__file__).parents[1]
 SOURCES: Final = ROOT / "src" / "posthouse"
@@ -167,19 +168,8 @@ def attempt_reasons() -> list[str]:
     """Why an attempt ended as it did."""
     faults = [fault.value for fault in Fault]
     judged = [NOT_ACKNOWLEDGED, ACK_FAILED, RULE_RETRY, RULE_GIVE_UP, RULE_DISABLE]
-    return [
-        CONFIRMED,
-        HTTP_STATUS,
-        REDIRECT,
-        GONE,
-        *judged,
-        *faults,
-        EXPIRED,
-        CANCELLED,
-        REVOKED,
-        FILTERED,
-        FILTER_FAILED,
-    ]
+    unsent = [EXPIRED, CANCELLED, REVOKED, FILTERED, FILTER_FAILED, TRANSFORM_FAILED, NO_URL]
+    return [CONFIRMED, HTTP_STATUS, REDIRECT, GONE, *judged, *faults, *unsent]
 
 
 @cache

@@ -6,13 +6,15 @@ A `World` is the same to a test whatever is behind it: the reference model in me
 from __future__ import annotations
 
 import time
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import asyncpg
 import msgspec
 from tests.installed import Installed
 
 from posthouse.adapters.memory import MemoryDatabase, MemoryLog, MemoryStore
+from posthouse.adapters.memory.calls import MemoryCalls
+from posthouse.adapters.postgres.calls import PostgresCalls
 from posthouse.adapters.postgres.days import ensure_days
 from posthouse.adapters.postgres.grants import PostgresGrants
 from posthouse.domain.delivery import Attempt, AttemptOutcome, DeliveryClass, Rollup
@@ -21,6 +23,7 @@ from posthouse.domain.exchange import Timings
 from posthouse.domain.grant import Grant
 from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId
 from posthouse.domain.limits import PARTITIONS
+from posthouse.ports.calls import CallBook
 from posthouse.ports.directory import Audit
 from posthouse.ports.log import EventLog
 from posthouse.ports.store import Store
@@ -34,6 +37,9 @@ class World(Protocol):
 
     @property
     def store(self) -> Store: ...
+
+    @property
+    def calls(self) -> CallBook: ...
 
     async def put_app(self, app_id: AppId, *, partition: int, uid: str | None = None) -> None: ...
 
@@ -73,6 +79,8 @@ class World(Protocol):
 
     async def disabled_reason(self, endpoint_id: EndpointId) -> str | None: ...
 
+    async def metadata(self, endpoint_id: EndpointId) -> dict[str, Any]: ...
+
     async def poke(self, partition: int) -> None: ...
 
     async def age_keys(self, seconds: float) -> None:
@@ -99,6 +107,7 @@ class MemoryWorld:
         self.database = MemoryDatabase(clock=time.time, partitions=partitions)
         self.log = MemoryLog(self.database)
         self.store = MemoryStore(self.database)
+        self.calls = MemoryCalls(self.database)
 
     async def put_app(self, app_id: AppId, *, partition: int, uid: str | None = None) -> None:
         self.database.put_app(app_id, partition=partition, uid=uid)
@@ -143,6 +152,9 @@ class MemoryWorld:
 
     async def disabled_reason(self, endpoint_id: EndpointId) -> str | None:
         return self.database.endpoints[endpoint_id].disabled_reason
+
+    async def metadata(self, endpoint_id: EndpointId) -> dict[str, Any]:
+        return self.database.endpoints[endpoint_id].metadata
 
     async def poke(self, partition: int) -> None:
         self.database.poke(partition)
@@ -195,6 +207,7 @@ class PostgresWorld:
         self.database = postgres.reading
         self.log = postgres.log
         self.store = postgres.store
+        self.calls = PostgresCalls(postgres.reading)
         self.grants = PostgresGrants(postgres.reading)
 
     async def clear(self) -> None:
@@ -301,6 +314,12 @@ class PostgresWorld:
         reason = await self.database.fetchval("SELECT disabled_reason FROM endpoint WHERE id = $1", endpoint_id)
         return None if reason is None else str(reason)
 
+    async def metadata(self, endpoint_id: EndpointId) -> dict[str, Any]:
+        found: dict[str, Any] = msgspec.json.decode(
+            await self.database.fetchval("SELECT metadata FROM endpoint WHERE id = $1", endpoint_id)
+        )
+        return found
+
     async def poke(self, partition: int) -> None:
         await self.database.execute("UPDATE partition SET poke = poke + 1 WHERE id = $1", partition)
 
@@ -360,4 +379,5 @@ def _attempt(row: asyncpg.Record) -> Attempt:
         response_body=row["response_body"],
         error=row["error"],
         request_id=row["request_id"],
+        reaction=row["reaction"],
     )

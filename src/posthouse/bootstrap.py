@@ -12,9 +12,11 @@ import structlog
 import uvicorn
 
 from posthouse.adapters.cel.expressions import CelExpressions, CelLimits
+from posthouse.adapters.handlers.processes import HandlerProcesses
 from posthouse.adapters.http.guard import GuardPolicy
 from posthouse.adapters.http.proxy import parse_proxy
 from posthouse.adapters.http.transport import HttpTransport
+from posthouse.adapters.postgres.calls import PostgresCalls
 from posthouse.adapters.postgres.directory import PostgresDirectory
 from posthouse.adapters.postgres.grants import PostgresGrants
 from posthouse.adapters.postgres.history import History
@@ -42,7 +44,7 @@ from posthouse.api.only_system import only_system
 from posthouse.api.outbox import OwnOutbox
 from posthouse.api.publish import PublishRoutes
 from posthouse.api.server import Server
-from posthouse.config import Settings
+from posthouse.config import Settings, environment_of_others
 from posthouse.dispatch.engine import Engine
 from posthouse.dispatch.gauges import watch, watch_caches
 from posthouse.dispatch.janitor import Janitor
@@ -104,6 +106,7 @@ class Posthouse(Process):
         settings = self.settings
         owns, answers = settings.role != "api", settings.role != "worker"
         listening = self._listen()
+        handlers = await self._handlers() if owns else None
         dsn, direct, data_dir, sealer, clock = await self._prepare()
         owner = clock.new_id()
         history = History(owner)
@@ -177,6 +180,8 @@ class Posthouse(Process):
             jobs=PostgresJobs(reading),
             changed=session.announce,
             expressions=expressions,
+            call_book=PostgresCalls(reading),
+            handlers=handlers,
         )
         history.tell(engine.replaced, held=lambda: engine.ownership.epochs)
         session.tell(appended=engine.tails.nudge, lost=engine.suspend, changed=engine.ownership.wake)
@@ -199,6 +204,12 @@ class Posthouse(Process):
             engine.replays.finished = operators.replay_ended
         engine.overflow.told = operators.owed_too_much
         engine.tails.alarmed = operators.log_rewound
+        engine.effects.troubled = engine.chains.troubled = operators
+
+        async def check_follow_up(event_type: str, payload: bytes | None) -> None:
+            await catalogue.check(event_type, payload, path="data")
+
+        engine.effects.check = check_follow_up
         days = settings.retention_days
         quotas = QuotaGate(PostgresUsage(managing), clock, retention_days=days, refused=operators.quota_refused)
         janitor = Janitor(
@@ -290,6 +301,22 @@ class Posthouse(Process):
         self._listening = listening
 
     # The parts of `open`
+
+    async def _handlers(self) -> HandlerProcesses | None:
+        """The handlers of callbacks, loaded first of all: whoever wrote them wants to know at once what is wrong with them."""
+        settings = self.settings
+        if not settings.callbacks:
+            return None
+        handlers = HandlerProcesses(
+            settings.callbacks,
+            processes=settings.callback_processes,
+            seconds=settings.callback_seconds,
+            memory_bytes=settings.callback_memory_bytes,
+            environment=environment_of_others(),
+        )
+        self._stack.push_async_callback(handlers.close)
+        await handlers.start()
+        return handlers
 
     async def _stop_engine(self) -> None:
         if self._delivering:

@@ -6,6 +6,7 @@ The text under each setting is what docs/en/reference/settings.md says of it (`m
 from __future__ import annotations
 
 import ipaddress
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -115,6 +116,14 @@ class Settings(BaseSettings):
     """How long they may take to evaluate what one event or answer asks of them."""
     expression_memory_bytes: Annotated[int, Field(ge=16 * 1024 * 1024)] = limits.EXPRESSION_MEMORY_BYTES
     """How much memory each of them may use, beyond what it takes by itself."""
+    callbacks: Annotated[tuple[str, ...], NoDecode] = ()
+    """Python modules with callback handlers, such as `shop.hooks,billing.hooks`: imported in processes of their own."""
+    callback_processes: Annotated[int, Field(ge=1, le=limits.CALL_PROCESSES_MAX)] = limits.CALL_PROCESSES
+    """Those processes, of each process that delivers: so many handlers run at one time."""
+    callback_seconds: Annotated[float, Field(ge=0.1, le=limits.CALL_SECONDS_MAX)] = limits.CALL_SECONDS
+    """How long one call of handlers may take; beyond, their process is killed and the call is made again."""
+    callback_memory_bytes: Annotated[int, Field(ge=0)] = 0
+    """Memory that a handlers' process may take once its modules are imported; 0 is as much as there is."""
     retention_days: Annotated[int, Field(ge=2, le=3650)] = limits.RETENTION_DAYS
     """Days for which events and attempts are kept."""
     drain_seconds: Annotated[float, Field(ge=0, le=600)] = 1.0
@@ -133,6 +142,16 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(ipaddress.ip_network(part.strip()) for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("callbacks", mode="before")
+    @classmethod
+    def _split_modules(cls, value: object) -> object:
+        """`shop.hooks, billing.hooks` from the environment; a list from a file."""
+        names = tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        for name in names if isinstance(names, (list, tuple)) else ():
+            if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
+                raise PydanticCustomError("module", "{name} is no name of a Python module", {"name": repr(name)})
+        return names
 
     @field_validator("source_addresses", mode="before")
     @classmethod
@@ -190,6 +209,11 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def environment_of_others() -> dict[str, str]:
+    """Our environment without what is ours: for processes that run the code of others."""
+    return {name: value for name, value in os.environ.items() if not name.upper().startswith("POSTHOUSE_")}
 
 
 def load(**flags: Any) -> Settings:

@@ -15,16 +15,17 @@ from typing import Any, cast
 from msgspec.structs import replace
 
 from posthouse import bootstrap, config
-from posthouse.domain.delivery import JournalBatch
+from posthouse.domain.delivery import Effect, JournalBatch
 from posthouse.domain.event import Draft
 from posthouse.domain.exchange import Request, Result
 from posthouse.domain.limits import SCHEDULE_LEASE_SECONDS
-from posthouse.ports.log import AppendResult, EventLog
+from posthouse.ports.log import Appended, AppendResult, EventLog
 from posthouse.ports.store import Journalled, Store
 from posthouse.ports.transport import Transport
 from posthouse.trigger import schedules
 
 POINTS = ("before_append", "after_append", "before_send", "after_send", "before_journal", "after_journal")
+EFFECT_POINTS = ("after_send", "before_journal", "after_journal", "before_effects", "after_effects")
 
 
 class Crash:
@@ -68,6 +69,12 @@ class CrashingStore(_Through):
         if batch.attempts:
             self._crash.at("after_journal")
         return written
+
+    async def publish_effects(self, effects: Sequence[Effect], drafts: Sequence[Draft]) -> list[Appended | None]:
+        self._crash.at("before_effects")
+        results: list[Appended | None] = await self._inner.publish_effects(effects, drafts)
+        self._crash.at("after_effects")
+        return results
 
 
 class CrashingTransport(_Through):

@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
-from tests.chaos.server import POINTS
+from tests.chaos.server import EFFECT_POINTS, POINTS
 
 from posthouse.domain.limits import LANE_CONCURRENCY, UNWRITTEN_RESULTS_MAX
 
@@ -187,10 +187,10 @@ def folder() -> Iterator[Path]:
 
 
 @asynccontextmanager
-async def under_fire(folder: Path) -> AsyncIterator[Chaos]:
+async def under_fire(folder: Path, kind: type[Chaos] = Chaos) -> AsyncIterator[Chaos]:
     target = Target()
     listening = await asyncio.start_server(target, "127.0.0.1", 0, backlog=512)
-    chaos = Chaos(folder, listening.sockets[0].getsockname()[1], target)
+    chaos = kind(folder, listening.sockets[0].getsockname()[1], target)
     try:
         await chaos.start()
         await chaos.configure()
@@ -258,3 +258,71 @@ async def test_a_database_killed_again_and_again_loses_nothing(folder: Path) -> 
         assert server.poll() is None, "the server outlives its database"
         repeats = sum(chaos.target.arrivals.values()) - len(chaos.target.arrivals)
         assert repeats <= POSTGRES_KILLS * (LANE_CONCURRENCY * APPS + UNWRITTEN_RESULTS_MAX)
+
+
+class Chained(Chaos):
+    """Each answer asks for an event."""
+
+    async def configure(self) -> None:
+        await super().configure()
+        await request(self.port, "POST", "/v1/event-types", {"name": "chaos.follow"})
+        for app in range(APPS):
+            asking = {
+                "url": f"http://127.0.0.1:{self.target_port}/asking",
+                "events": ["chaos.event"],
+                "retry": {"schedule": [0.2] * 20},
+                "on_response": [{"when": "response.status == 200", "then": "emit", "type": "chaos.follow"}],
+            }
+            status, told = await request(self.port, "POST", f"/v1/apps/app-{app}/endpoints", asking)
+            assert status == 201, told
+
+    async def all(self, what: str) -> list[dict[str, object]]:
+        """Everything in a list."""
+        found: list[dict[str, object]] = []
+        cursor = ""
+        while True:
+            status, told = await request(self.port, "GET", f"/v1/{what}&limit=100{cursor}")
+            assert status == 200, told
+            page = json.loads(told)
+            found += page["data"]
+            if page["next"] is None:
+                return found
+            cursor = f"&cursor={page['next']}"
+
+
+async def test_what_answers_ask_for_happens_once_for_each_that_is_on_record(folder: Path) -> None:
+    """Killed between an answer and its record, between that and its event, and after that."""
+    async with under_fire(folder, Chained) as chaos:
+        assert isinstance(chaos, Chained)
+        server = chaos._server
+        assert server is not None
+        for point in EFFECT_POINTS:
+            await chaos.more(20)
+            if server.poll() is None:
+                server.kill()
+            await chaos.died(server, "the kill")
+            server = await chaos.start(f"{point}:3")
+            await chaos.died(server, f"the crash at {point}")
+            server = await chaos.start()
+        await chaos.more(20)
+        await everything_arrived(chaos)
+    # Nobody publishes any more, and the server has stopped: what is there now was done, or never will be by itself.
+    quiet = Chained(folder, chaos.target_port, chaos.target)
+    listening = await asyncio.start_server(chaos.target, "127.0.0.1", chaos.target_port, backlog=512)
+    try:
+        await quiet.start()
+        met: list[dict[str, object]] = []
+        followed: list[object] = []
+        for _ in range(600):
+            attempts = await quiet.all("attempts?type=chaos.event")
+            met = [attempt for attempt in attempts if attempt["reaction"] is not None]
+            followed = [event["cause"] for event in await quiet.all("events?type=chaos.follow")]
+            if len(met) >= len(chaos.acknowledged) and len(followed) == len(met):
+                break
+            await asyncio.sleep(0.1)
+        assert len(met) >= len(chaos.acknowledged)
+        assert Counter(followed) == Counter(attempt["event"] for attempt in met)
+        assert max(Counter(followed).values()) == 1
+    finally:
+        quiet.end()
+        listening.close()

@@ -342,10 +342,10 @@ async def test_a_late_answer_settles_its_own_row(world: World) -> None:
     before = (await world.log.heads([1]))[1].poke
 
     delivered = attempt(first, endpoint_id, number=3)
-    assert await world.store.settle_late([(delivered, None)], sender=sender, now=0.0)
+    assert await world.store.settle_late([(delivered, None, ())], sender=sender, now=0.0)
     failed = attempt(second, endpoint_id, number=3, outcome=AttemptOutcome.FAILED, reason="http_status")
     retry = replace(marked[1], number=4, due_at=SOON + 5, reason=OwedReason.FAILED, sender=None)
-    assert await world.store.settle_late([(failed, retry)], sender=sender, now=0.0)
+    assert await world.store.settle_late([(failed, retry, ())], sender=sender, now=0.0)
 
     assert await rows(world, 1, endpoint_id) == [retry]
     # They are given ids that whoever follows attempts by their ids has not passed: what the owner has given already, and not
@@ -355,8 +355,12 @@ async def test_a_late_answer_settles_its_own_row(world: World) -> None:
     assert await world.attempts() == [before_all, after]
     assert (await world.log.heads([1]))[1].poke > before, "the owner is told"
     # Each of them once.
-    assert not await world.store.settle_late([(attempt(first, endpoint_id, number=3), None)], sender=sender, now=0.0)
-    assert not await world.store.settle_late([(attempt(second, endpoint_id, number=3), None)], sender=sender, now=0.0)
+    assert not await world.store.settle_late(
+        [(attempt(first, endpoint_id, number=3), None, ())], sender=sender, now=0.0
+    )
+    assert not await world.store.settle_late(
+        [(attempt(second, endpoint_id, number=3), None, ())], sender=sender, now=0.0
+    )
     assert await rows(world, 1, endpoint_id) == [retry]
     assert await world.attempts() == [before_all, after]
 
@@ -380,13 +384,13 @@ async def test_a_late_answer_settles_no_other_row(world: World, row: dict[str, o
     await world.store.journal(JournalBatch(owner=owner, epochs=mine, owed=(kept,)), now=0.0, lease_seconds=LEASE)
     late = attempt(event, endpoint_id, number=3)
     retry = replace(kept, number=4, reason=OwedReason.FAILED, sender=None, due_at=5.0)
-    assert not await world.store.settle_late([(late, None)], sender=sender, now=0.0)
-    assert not await world.store.settle_late([(late, retry)], sender=sender, now=0.0)
+    assert not await world.store.settle_late([(late, None, ())], sender=sender, now=0.0)
+    assert not await world.store.settle_late([(late, retry, ())], sender=sender, now=0.0)
     assert await rows(world, 1, endpoint_id) == [kept]
     assert await world.attempts() == []
 
 
 async def test_a_late_answer_without_a_row_is_dropped(world: World) -> None:
     (event,) = await publish(world, 1)
-    assert not await world.store.settle_late([(attempt(event, new_endpoint()), None)], sender=new_owner(), now=0.0)
+    assert not await world.store.settle_late([(attempt(event, new_endpoint()), None, ())], sender=new_owner(), now=0.0)
     assert await world.attempts() == []

@@ -202,7 +202,7 @@ def in_flight(desk: Desk, *seqs: int) -> list[Owed]:
 async def test_a_late_answer_promotes_the_next(desk: Desk) -> None:
     await desk.journal(*in_flight(desk, 1), desk.row(2), desk.row(3))
     late = attempt(desk.events[0], desk.endpoint_id, number=2)
-    assert await desk.world.store.settle_late([(late, None)], sender=desk.owner, now=NOW + 1)
+    assert await desk.world.store.settle_late([(late, None, ())], sender=desk.owner, now=NOW + 1)
     assert await desk.dues() == {2: NOW + 1, 3: INF}
 
 
@@ -210,11 +210,11 @@ async def test_a_late_failure_keeps_its_line_behind_it(desk: Desk) -> None:
     await desk.journal(*in_flight(desk, 1), desk.row(2))
     late = attempt(desk.events[0], desk.endpoint_id, number=2, outcome=AttemptOutcome.FAILED)
     retry = desk.row(1, number=3, due_at=SOON + 9)
-    assert await desk.world.store.settle_late([(late, retry)], sender=desk.owner, now=NOW)
+    assert await desk.world.store.settle_late([(late, retry, ())], sender=desk.owner, now=NOW)
     assert await desk.dues() == {1: SOON + 9, 2: INF}
     blocked = desk.row(1, number=3, due_at=INF, reason=OwedReason.BLOCKED)
     await desk.journal(*in_flight(desk, 1))
-    assert await desk.world.store.settle_late([(late_again(late), blocked)], sender=desk.owner, now=NOW)
+    assert await desk.world.store.settle_late([(late_again(late), blocked, ())], sender=desk.owner, now=NOW)
     assert await desk.dues() == {1: INF, 2: INF}
 
 
@@ -225,8 +225,8 @@ def late_again(made: Any) -> Any:
 async def test_a_late_answer_to_a_batch_settles_all_of_it_before_the_next_is_due(desk: Desk) -> None:
     await desk.journal(*in_flight(desk, 1, 2, 3), desk.row(4))
     assert await desk.dues() == {1: SOON, 2: INF, 3: INF, 4: INF}
-    results: list[Any] = [(attempt(desk.events[n], desk.endpoint_id, number=2), None) for n in range(3)]
-    strange = (attempt(desk.events[4], desk.endpoint_id, number=2), None)
+    results: list[Any] = [(attempt(desk.events[n], desk.endpoint_id, number=2), None, ()) for n in range(3)]
+    strange = (attempt(desk.events[4], desk.endpoint_id, number=2), None, ())
     assert await desk.world.store.settle_late([strange, *results], sender=desk.owner, now=NOW)
     assert await desk.dues() == {4: NOW}
     assert {made.event_id for made in await desk.world.attempts()} == {event.id for event in desk.events[:3]}

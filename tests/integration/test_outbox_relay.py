@@ -261,6 +261,7 @@ async def test_a_database_that_goes_away_is_waited_for(outbox: Place, caplog: py
     async with relaying(outbox, server) as relay:
         put(outbox, 1)
         await until(lambda: server.accepted == [1], "the first")
+        await until(lambda: outbox.pending() == [], "its removal: else it would be published again")
         outbox.execute("ALTER TABLE posthouse_outbox RENAME TO away")
         await until(lambda: relay.gauges.failing_since is not None, "the relay to notice")
         assert "posthouse outbox install" in relay.gauges.reason

@@ -14,7 +14,7 @@ from posthouse.domain.expression import Failed, FailedBecause, Outcome, Value
 from posthouse.domain.limits import ANSWER_VALUES_MAX, JSON_DEPTH_MAX
 from posthouse.wire.acknowledgement import judge_ack
 from posthouse.wire.action_header import NotUnderstood, action_of
-from posthouse.wire.answers import read_answer
+from posthouse.wire.answers import read_answer, values_at_most
 
 EXAMPLES = settings(max_examples=80, deadline=None)
 
@@ -76,11 +76,25 @@ def _check(value: Any, depth: int = 0) -> int:
     return 1
 
 
+def _values(value: Any) -> int:
+    """How many of JSON, or elements and attributes of XML."""
+    match value:
+        case list():
+            return 1 + sum(map(_values, value))
+        case dict():
+            return 1 + sum(map(_values, value.values()))
+        case _:
+            return 1
+
+
 @EXAMPLES
 @given(answers())
 def test_any_answer_is_read(answer: Answer) -> None:
     read = read_answer(answer)
     assert _check(read.facts) <= 4 * ANSWER_VALUES_MAX
+    for part in ("body", "xml"):
+        if read.facts[part] is not None:
+            assert _values(read.facts[part]) <= values_at_most(answer)
     for part in ("body", "xml"):
         if read.facts[part] is None:
             assert part in read.unreadable or answer.body.strip() != b""

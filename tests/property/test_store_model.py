@@ -264,7 +264,7 @@ class History:
         made = attempt(event, row.endpoint_id, number=number, started_at=LATER, app_id=app_id)
         retry = replace(row, number=row.number + 1, reason=OwedReason.FAILED, sender=None)
         left = retry if self.rng.random() < 0.5 else None
-        await self.same(lambda w: w.store.settle_late([(made, left)], sender=sender, now=0.0))
+        await self.same(lambda w: w.store.settle_late([(made, left, ())], sender=sender, now=0.0))
 
     async def recover(self) -> None:
         owner, previous = self.owner(), self.owner()

@@ -42,6 +42,7 @@ OPAQUE: Final = {
     "src/posthouse/wire/formats/formatter.py:try_out": "what cannot be sent even on trial; there is nothing else today",
     "src/posthouse/manage/endpoints.py:_check": "adapters/http/addresses.py, which raises it first",
     "src/posthouse/manage/flow_check.py:_target": "wire/target.py, which raises it first",
+    "src/posthouse/manage/reaction_check.py:forward_targets": "wire/target.py, which raises it first",
     "src/posthouse/manage/endpoints.py:secret_of": "the SDK's SecretError",
     "src/posthouse/manage/endpoint_change.py:_token_target": "wire/target.py, which raises it first",
     "src/posthouse/wire/authentication.py:_api_key": "wire/headers.py, which raises it first",

@@ -60,6 +60,7 @@ from posthouse.manage.endpoints import NOTHING_ALLOWED, CheckTarget, Endpoints
 from posthouse.manage.expressions import ExpressionTrials
 from posthouse.manage.grants import GrantBook
 from posthouse.manage.keys import Keys
+from posthouse.manage.preview import Previews
 from posthouse.manage.replays import Replays
 from posthouse.manage.schedules import Schedules
 from posthouse.manage.stream import Streams
@@ -97,6 +98,7 @@ class Services:
     replays: Replays
     schedules: Schedules
     trials: Trials
+    previews: Previews
     expression_trials: ExpressionTrials
     streams: Streams
     keys: Keys
@@ -154,10 +156,11 @@ class Services:
                 expressions=expressions,
             ),
             endpoint_keys=EndpointKeys(directory, clock),
-            deliveries=Deliveries(directory, inspector, clock),
+            deliveries=Deliveries(directory, inspector, clock, expressions),
             replays=Replays(directory, replay_book, inspector, clock),
             schedules=schedules,
             trials=Trials(directory, store, transport, clock, expressions),
+            previews=Previews(directory, inspector, store, clock, expressions),
             expression_trials=ExpressionTrials(expressions, clock),
             streams=Streams(stream_source, directory, authenticator, clock, retention_days=retention_days),
             keys=Keys(directory, clock, authenticator),
@@ -193,7 +196,9 @@ def build_app(services: Services) -> App:
     app.include_router(apps.routes(services.apps, cursors))
     app.include_router(grants.routes(services.grants, cursors))
     app.include_router(
-        endpoints.routes(services.endpoints, services.deliveries, services.trials, cursors, services.clock)
+        endpoints.routes(
+            services.endpoints, services.deliveries, services.trials, services.previews, cursors, services.clock
+        )
     )
     app.include_router(endpoint_keys.routes(services.endpoint_keys))
     app.include_router(endpoints.platform_routes(services.endpoints, cursors))

@@ -27,6 +27,7 @@ def serve(
     allow_private_targets: Flag = None,
     allow_network: Annotated[list[str] | None, Parameter(negative="")] = None,
     auto_create_event_types: Flag = None,
+    callbacks: Annotated[list[str] | None, Parameter(negative="")] = None,
 ) -> None:
     """Run a server until it is told to stop (Ctrl-C, SIGTERM).
 
@@ -54,6 +55,8 @@ def serve(
         Let events go to this network, whatever it is (may be given several times).
     auto_create_event_types
         Make an unknown event type as it is first published.
+    callbacks
+        A Python module with callback handlers, such as mypkg.hooks (may be given several times, or several with commas).
     """
     from posthouse import bootstrap, config
 
@@ -68,6 +71,7 @@ def serve(
         allow_private_targets=allow_private_targets,
         allowed_networks=",".join(allow_network) if allow_network else None,
         auto_create_event_types=auto_create_event_types,
+        callbacks=",".join(callbacks) if callbacks else None,
     )
     bootstrap.configure_logging(settings)
     bootstrap.run(_serve(settings))

@@ -99,8 +99,10 @@ class Dispatcher:
         if filtered or (self._filtering.turns and any(self._filtering.waits(r.config.app_id) for r in routers)):
             self._filter(event, epoch, routers, recorded)
             return
-        if event.app_id is not None:
-            endpoints: Sequence[Endpoint] = routers[0].route(event.type, event.channels)
+        if event.only is not None:
+            endpoints: Sequence[Endpoint] = routers[0].only(event.only)
+        elif event.app_id is not None:
+            endpoints = routers[0].route(event.type, event.channels)
         else:
             endpoints = [endpoint for router in routers for endpoint in router.route(event.type, event.channels)]
         if recorded is not None:

@@ -26,16 +26,21 @@ from posthouse.domain.ids import AppId, EndpointId
 from posthouse.domain.limits import OUTSTANDING_DELIVERIES_MAX, OWED_PER_ENDPOINT_MAX, PAGED_BYTES_MAX
 from posthouse.lane.budget import Budget
 from posthouse.lane.lanes import Lanes
+from posthouse.ports.calls import CallBook
 from posthouse.ports.clock import Clock
 from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
+from posthouse.ports.handlers import Handlers
 from posthouse.ports.jobs import Jobs
 from posthouse.ports.log import EventLog, Head
 from posthouse.ports.store import Claim, Journalled, Store
 from posthouse.ports.telemetry import Telemetry
 from posthouse.ports.transport import Transport
 from posthouse.send.ending import EXPIRED
+from posthouse.send.reactions import Reactions
 from posthouse.send.sender import CANCELLED, Sender
 from posthouse.settle.backlog import Backlog
+from posthouse.settle.calls import Calls
+from posthouse.settle.chains import Chains
 from posthouse.settle.effects import Effects
 from posthouse.settle.journal import Journal, Released
 from posthouse.settle.progress import Progress
@@ -72,6 +77,8 @@ class Engine:
         jobs: Jobs | None = None,
         changed: Callable[[], None] = lambda: None,
         expressions: Expressions = NO_EXPRESSIONS,
+        call_book: CallBook | None = None,
+        handlers: Handlers | None = None,
     ) -> None:
         self._log = event_log
         self._store = store
@@ -101,7 +108,25 @@ class Engine:
             written=self._written,
             room=self._room,
         )
-        self.effects = Effects(store, clock, epochs=epochs, published=published or self.offer)
+        self.effects = Effects(
+            store,
+            clock,
+            epochs=epochs,
+            published=published or self.offer,
+            throttled=lambda endpoint_id, throttle: self.lanes.slow_down(endpoint_id, throttle),
+        )
+        self.chains = Chains(clock)
+        self.calls = None
+        if handlers is not None and call_book is not None:
+            self.calls = Calls(
+                call_book,
+                handlers,
+                clock,
+                owner=owner,
+                epochs=epochs,
+                recorded=self.effects.recorded,
+                chains=self.chains,
+            )
         self.sender = Sender(
             transport,
             self.journal,
@@ -112,6 +137,13 @@ class Engine:
             disabled=lambda peer: self.lanes.disable(peer.endpoint.id),
             may_write=lambda: self.ownership.valid,
             expressions=expressions,
+            reactions=Reactions(
+                expressions,
+                self.chains,
+                slow_down=lambda endpoint_id, throttle: self.lanes.slow_down(endpoint_id, throttle),
+                has_room=self.effects.has_room,
+                calls=self.calls,
+            ),
         )
         self.facts = LaneFacts(
             store,
@@ -211,6 +243,8 @@ class Engine:
             raise
         self._spawn("ownership", self.ownership.run())
         self._spawn("tails", self.tails.run())
+        if self.calls is not None:
+            self._spawn("calls", self.calls.run())
         if self.replays is not None:
             self._spawn("replays", self.replays.run())
 
@@ -226,7 +260,10 @@ class Engine:
         self.configs.forget()
 
     async def stop(self, *, seconds: float = 5.0) -> None:
-        """Planned hand-over: start nothing, journal, mark what still runs, release; then wait a while for late answers."""
+        """Planned hand-over: start nothing, journal, mark what still runs, release; then wait a while for late answers.
+        Handlers that are called have as long before all that, in which everything else goes on."""
+        if self.calls is not None:
+            await self.calls.drain(seconds)
         self._stopping = True
         await self._end("tails", "backlog", "replays")
         self.filtering.drop(self.ownership.epochs)  # the successor routes what waits
@@ -309,7 +346,9 @@ class Engine:
             if self.ownership.epochs.get(claim.partition) == claim.epoch:
                 self.tails.take(claim)
         self.tails.nudge(partitions)
-        self.effects.wake()
+        await self.effects.take(partitions)
+        if self.calls is not None:
+            await self.calls.take(partitions)
         if self.backlog.endpoints:
             self._chore(self._count_owed(partitions))
 
@@ -338,6 +377,9 @@ class Engine:
         self.backlog.drop(partitions)
         self.dispatcher.drop(partitions)
         self.progress.drop(partitions)
+        self.effects.drop(partitions)
+        if self.calls is not None:
+            self.calls.drop(partitions)
 
     def _heads_seen(self, heads: dict[int, Head]) -> None:
         """What the poll brought besides the heads: changed configuration, and rows written from outside."""
@@ -383,6 +425,9 @@ class Engine:
     async def _poked(self, partitions: Sequence[int]) -> None:
         try:
             await self.backlog.take(partitions)
+            await self.effects.take(partitions)  # a late answer may have brought some
+            if self.calls is not None:
+                await self.calls.take(partitions)
         except StoreUnavailable:
             for partition in partitions:
                 self._pokes[partition] = -1
@@ -439,7 +484,10 @@ class Engine:
             if line[0] in ours:
                 self._line_written(line, due_at)
         if batch.effects:
-            self.effects.wake()
+            recorded = [effect for effect in batch.effects if effect.partition in ours]
+            self.effects.recorded(recorded)
+            if self.calls is not None:
+                self.calls.noted(recorded)
         self.tails.roomier()
         self.filtering.roomier()
 

@@ -153,7 +153,11 @@ class Filtering:
         decided = Decided([], [], [])
         apps: list[tuple[Router, Sequence[Entry]]] = []
         for router in routers:
-            all_entries = router.entries(event.type, event.channels)
+            all_entries: Sequence[Entry] = (
+                router.entries(event.type, event.channels)
+                if event.only is None
+                else [(endpoint, None) for endpoint in router.only(event.only)]
+            )
             unrecorded = all_entries if recorded is None else [e for e in all_entries if not recorded(e[0])]
             apps.append((router, unrecorded))
         verdicts = self._at_once(event, [entries for router, entries in apps if router.filtered])

@@ -37,11 +37,22 @@ def watch(telemetry: Telemetry, engine: Engine, publisher: Publisher, janitor: J
     telemetry.watch("processes_live", lambda: engine.ownership.live if engine.ownership.epochs else None)
     telemetry.watch("publish_pending_events", lambda: publisher.pending_events)
     telemetry.watch("publish_pending_bytes", lambda: publisher.pending_bytes)
+    telemetry.watch("effects_pending", lambda: engine.effects.pending)
+    telemetry.watch("effects_done", lambda: engine.effects.done)
+    telemetry.watch("effects_failed", lambda: engine.effects.refused + engine.sender.reactions.left_out)
     telemetry.watch("filters_waiting_events", lambda: engine.filtering.events)
     telemetry.watch("filter_failures", lambda: engine.filtering.failures)
     telemetry.watch("journal_unwritten_results", lambda: engine.journal.unwritten)
     telemetry.watch("event_loop_lag_seconds", lambda: janitor.late_seconds)
     telemetry.watch("oldest_snapshot_seconds", lambda: janitor.oldest_snapshot_seconds)
+    calls = engine.calls
+    if calls is not None:
+        telemetry.watch("callbacks_waiting", lambda: calls.pending)
+        telemetry.watch("callbacks_running", lambda: calls.running)
+        telemetry.watch("callback_calls", lambda: calls.made)
+        telemetry.watch("callback_failures", lambda: calls.failed)
+        telemetry.watch("callbacks_set_aside", lambda: calls.set_aside)
+        telemetry.watch("callbacks_left_out", lambda: calls.left_out)
 
 
 def watch_caches(telemetry: Telemetry, engine: Engine, catalogue: CatalogueCache) -> None:

@@ -10,6 +10,7 @@ import msgspec
 
 from posthouse.domain.exchange import Answer, Failure, Fault, Result
 from posthouse.domain.limits import FAILING_DAYS_MAX, RETRY_AFTER_SECONDS_MAX
+from posthouse.domain.reaction import AnyRule, ConfirmRule, DisableRule, GiveUpRule, RetryRule
 from posthouse.domain.retry import Retry
 
 CONFIRMED: Final = "confirmed"
@@ -23,6 +24,7 @@ RULE_RETRY: Final = "rule_retry"  # a response rule, or the answer itself, says 
 RULE_GIVE_UP: Final = "rule_give_up"
 RULE_DISABLE: Final = "rule_disable"
 GONE_STATUS: Final = 410
+BY_ANSWER: Final = "by_answer"  # why an endpoint is disabled: the same
 
 
 class Confirm(msgspec.Struct, frozen=True, gc=False):
@@ -129,13 +131,34 @@ def decide(
     draw: float,
     blocks: bool = False,
     reason: str | None = None,
+    rule: AnyRule | None = None,
 ) -> Decision:
     """What follows attempt `number` (from 1).
 
     `failing_since` (unix seconds) is since when the endpoint has confirmed nothing: after five days it is disabled. `blocks`
     says that the line stands where no attempt is left. `reason` is what `classify` says, unless the answer says something
-    of its own of this event.
+    of its own of this event. `rule` is the response rule that the answer meets: where it says what becomes of the delivery,
+    that is what does.
+
+    A `schedule` of a rule is counted by attempts, as the endpoint's own is: its n-th delay follows the n-th attempt, whenever
+    the rule is met. So nothing has to be remembered of it, and an answer that does not meet the rule is followed by the
+    endpoint's own delay. The endpoint's attempts stay the limit, and a shorter schedule is one, too: no rule retries for ever.
     """
+    match rule:
+        case ConfirmRule():
+            return Confirm()
+        case GiveUpRule():
+            return GiveUp(RULE_GIVE_UP)
+        case DisableRule():
+            return Disable(BY_ANSWER)
+        case RetryRule(after=after, schedule=schedule):
+            reason = RULE_RETRY
+            if schedule is not None:
+                retry = Retry(schedule[: len(retry.schedule)], retry.jitter)
+            elif after is not None:
+                retry = Retry((after,) * len(retry.schedule), 0.0)
+        case _:
+            pass
     reason = reason or classify(result)
     if reason == CONFIRMED:
         return Confirm()

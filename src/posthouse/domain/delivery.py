@@ -139,6 +139,7 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     response_body: bytes | None = None  # at most RESPONSE_STORED_BYTES_MAX
     error: str | None = None
     request_id: bytes | None = None  # of the request, where several events shared it
+    reaction: str | None = None  # which response rule counted, and what it did (`domain/chaining.py`): JSON
 
     @property
     def key(self) -> DeliveryKey:
@@ -150,6 +151,10 @@ class EffectKind(StrEnum):
 
     DISABLE_ENDPOINT = "disable_endpoint"
     EMIT = "emit"  # publish an operational event: `reason` is its type, `data` its payload
+    PUBLISH = "publish"  # publish an event in an app: `reason` is its type, `data` a `chaining.Publication`
+    SET = "set"  # merge into the endpoint's metadata: `data` is a `chaining.Values`
+    THROTTLE = "throttle"  # a rate for a while: `data` is an `endpoint.Throttle`
+    CALL = "call"  # call the handlers in Python for an event: `reason` is its type, `data` a `calling.CallData`
 
 
 class Effect(msgspec.Struct, frozen=True, gc=False, kw_only=True):

@@ -91,6 +91,13 @@ class RateLimit(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=Tru
         return max(1, math.ceil(self.per_second)) if self.burst is None else self.burst
 
 
+class Throttle(msgspec.Struct, frozen=True, gc=False):
+    """A rate that holds for a while, beside the configured one: the lower of the two counts."""
+
+    per_second: float
+    until: float  # unix seconds
+
+
 class Batch(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """Several events in one request: it goes when it has this many, or this large a body, or when the first has waited."""
 
@@ -156,6 +163,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     secrets: tuple[Secret, ...] = ()  # newest first; each one signs
     keys: NamedKeys = NO_KEYS  # the live texts of each, newest first; one that does not open is not there
     health: Health = HEALTHY  # as it was stored
+    throttle: Throttle | None = None  # as it was stored
     grants: Shrinkage = NO_SHRINKAGE  # of its app
 
     @property
@@ -234,6 +242,7 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         keys: NamedKeys = NO_KEYS,
         pinned_schemas: dict[str, str] | None = None,
         health: Health = HEALTHY,
+        throttle: Throttle | None = None,
         grants: Shrinkage = NO_SHRINKAGE,
     ) -> Endpoint:
         """This configuration as the engine sees it."""
@@ -283,6 +292,7 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
             secrets=secrets,
             keys=keys,
             health=health,
+            throttle=throttle,
             grants=grants,
         )
 

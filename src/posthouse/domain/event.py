@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from posthouse.domain.ids import AppId, EventId
+from posthouse.domain.ids import AppId, EndpointId, EventId
 from posthouse.domain.limits import NAME_LENGTH_MAX
 
 TYPE_NAME: Final = re.compile(r"[A-Za-z0-9_]+(?:[.\-][A-Za-z0-9_]+)*\Z")
@@ -37,6 +37,8 @@ class Draft(msgspec.Struct, frozen=True, gc=False, kw_only=True, array_like=True
     traceparent: str | None = None
     cause: EventId | None = None
     depth: int = 0
+    only: EndpointId | None = None  # follow-ups alone have these: nobody but this endpoint of the app hears of it,
+    to_url: str | None = None  # and it goes to this URL rather than to the endpoint's own
     idempotency_key: str | None = None
     fingerprint: bytes = b""  # of the request body; compared where the idempotency key was seen before
     together: bool = False  # of a batch: where its key was used otherwise, nothing of what is appended with it is
@@ -66,6 +68,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     expires_at: float | None = None
     depth: int = 0
     audience: tuple[AppId, ...] = ()
+    only: EndpointId | None = None  # nobody but this endpoint hears of it,
+    to_url: str | None = None  # and it goes to this URL, as the endpoint itself is spoken to
     source: str | None = None
     attributes: bytes | None = None  # a JSON object of texts, as sent
 

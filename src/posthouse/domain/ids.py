@@ -32,6 +32,7 @@ ID_BYTES: Final = 16
 TEXT_LENGTH: Final = 26
 
 _DAY_MS: Final = 86_400_000
+_ORDINAL_BYTES: Final = 2
 _UNWRITTEN_MS_MAX: Final = 60_000
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -77,6 +78,11 @@ def effect_id(attempt: bytes, ordinal: int) -> bytes:
     """The id of an attempt's follow-up: one for each ordinal, the same whenever it is asked for; the first is the attempt's
     own."""
     return attempt if ordinal == 0 else attempt[:8] + (int.from_bytes(attempt[8:], "big") ^ ordinal).to_bytes(8, "big")
+
+
+def origin_of(effect: bytes) -> bytes:
+    """The same for an attempt and for its follow-ups: two attempts of one process share it about never."""
+    return effect[: ID_BYTES - _ORDINAL_BYTES]
 
 
 def format_id(prefix: str, raw: bytes) -> str:

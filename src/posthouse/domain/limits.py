@@ -277,6 +277,34 @@ FILTERING_TURNS_MAX: Final = 16_000  # of all their apps together: an event of t
 FILTERING_APP_EVENTS_MAX: Final = 500
 FILTERING_APP_BYTES_MAX: Final = 4 * 1024 * 1024
 RESPONSE_RULES_MAX: Final = 16  # of one endpoint
+RULE_EFFECTS_MAX: Final = 8  # that one rule has besides what it says itself
+RULE_METADATA_MAX: Final = 16  # names that one rule sets
+
+# What answers make happen
+CHAIN_DEPTH_MAX: Final = 8  # events that follow from each other's answers, without the first
+CHAINED_PER_MINUTE_MAX: Final = 6_000  # events of one app that answers ask for
+EFFECTS_PENDING_MAX: Final = 10_000  # of one partition that are recorded and not done; beyond, none is recorded
+THROTTLE_TURN_SECONDS: Final = 1.0  # an answer that throttles for so little longer is not put on record anew
+FORWARD_URLS_MAX: Final = 16  # of one endpoint that are kept ready
+CALLBACKS_TOLD_SECONDS: Final = 3_600.0  # between two events that say the same of what answers make happen
+
+# Callback handlers in Python
+ACTIONS_MAX: Final = 100  # of one call
+ACTIONS_BYTES_MAX: Final = PAYLOAD_BYTES_MAX  # of all actions of one call together, as JSON
+CALL_PROCESSES: Final = 2  # of one server process
+CALL_PROCESSES_MAX: Final = 64
+CALL_SECONDS_MAX: Final = 3_600.0
+CALL_DETAIL_LENGTH_MAX: Final = 2_000  # of what is told of a call that failed: the end of its traceback
+CALL_FRAMES_MAX: Final = 5  # of a traceback
+CALL_LINE_LENGTH_MAX: Final = 2_000  # of what a handler prints, in the log
+CALL_LINES_PER_SECOND_MAX: Final = 1_000  # of one process, in the log; beyond, who prints waits
+CALLS_PENDING_MAX: Final = 10_000  # of one partition that are recorded and not made; beyond, none is recorded
+CALLS_READ_MAX: Final = 32  # at once
+CALLS_LOOK_SECONDS: Final = 30.0  # between two looks, where nobody says that there is something
+CALL_UNAVAILABLE_SECONDS: Final = 1.0  # until a call is tried again for which there was no process
+CALL_SECONDS: Final = 30.0  # of one call, unless a setting says otherwise
+CALL_BACKOFF_SECONDS: Final = (5.0, 30.0, 120.0, 600.0)  # after a call that failed; then it is set aside
+CALL_TYPES_CACHED_MAX: Final = 1_000  # event types of which it is known whether there is a handler
 TRANSFORM_BYTES_MAX: Final = 256 * 1024  # of the data that a transformation makes, or as many as the event's own
 TRANSFORM_HEADERS_MAX: Final = 16  # that a transformation adds
 TRANSFORM_QUERY_MAX: Final = 16  # parameters that a transformation adds
@@ -311,6 +339,7 @@ QUOTA_TOLD_SECONDS: Final = 3_600.0  # between two events that say that a quota 
 NEWS_PENDING_MAX: Final = 100  # such events on their way, in one process; what is beyond is not told
 
 TRIALS_AT_ONCE_MAX: Final = 16  # tests of endpoints, in one process
+PREVIEWS_AT_ONCE_MAX: Final = 16  # previews of requests, in one process
 
 STATS_SECONDS: Final = 86_400.0
 STATS_SECONDS_MAX: Final = 90 * 86_400.0

@@ -53,7 +53,11 @@ class EndpointDisabled(msgspec.Struct, frozen=True, kw_only=True):
     app: AppRef
     endpoint: EndpointRef
     reason: Annotated[
-        str, Meta(description="`gone`: the target answered 410. `failing_for_days`: it has confirmed nothing for days.")
+        str,
+        Meta(
+            description="`gone`: the target answered 410. `failing_for_days`: it has confirmed nothing for days. `by_answer`: "
+            "a response rule of the endpoint, or the answer itself, says so."
+        ),
     ]
     at: At
 
@@ -153,6 +157,47 @@ class ScheduleFailing(msgspec.Struct, frozen=True, kw_only=True):
     at: At
 
 
+class CallbackNotified(msgspec.Struct, frozen=True, kw_only=True):
+    """A response rule of an endpoint, or a callback handler, asked for the operators to be told of an answer (`notify`)."""
+
+    app: AppRef
+    endpoint: EndpointRef
+    event: Annotated[str, Meta(description="The id of the event that was answered.")]
+    type: Annotated[str, Meta(description="The type of that event.")]
+    attempt: Annotated[str, Meta(description="The id of the attempt with the answer.")]
+    message: Annotated[str, Meta(description="What the rule says; empty where it says nothing.")]
+    at: At
+
+
+class CallbackFailed(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that an answer should make happen could not be done, and will not be. What became of the delivery does not
+    depend on it. Told once an hour for an endpoint and an action."""
+
+    app: AppRef
+    endpoint: EndpointRef
+    event: Annotated[str, Meta(description="The id of the event that was answered.")]
+    action: Annotated[str, Meta(description="What could not be done: `emit`, `forward`, `set`, …")]
+    reason: Annotated[str, Meta(description="Why.")]
+    at: At
+
+
+class ChainStopped(msgspec.Struct, frozen=True, kw_only=True):
+    """Events that answers ask for were not published, since they may be a loop. Told once an hour for an app and a reason."""
+
+    app: AppRef
+    reason: Annotated[
+        str,
+        Meta(
+            description="`depth`: one event would have caused the next for too long. `budget`: answers asked for too many "
+            "events of the app in one minute."
+        ),
+    ]
+    limit: Annotated[int, Meta(description="Events that may follow from each other, or that a minute may have.")]
+    endpoint: EndpointRef
+    event: Annotated[str, Meta(description="The id of the event whose answer asked for one more.")]
+    at: At
+
+
 Payload = (
     EndpointDisabled
     | EndpointRecovered
@@ -163,6 +208,9 @@ Payload = (
     | QuotaReached
     | ScheduleFailing
     | LogRewound
+    | CallbackNotified
+    | CallbackFailed
+    | ChainStopped
 )
 
 TYPES: Final[dict[str, type[Payload]]] = {
@@ -175,6 +223,9 @@ TYPES: Final[dict[str, type[Payload]]] = {
     "quota.reached": QuotaReached,
     "schedule.failing": ScheduleFailing,
     "log.rewound": LogRewound,
+    "callback.notified": CallbackNotified,
+    "callback.failed": CallbackFailed,
+    "chain.stopped": ChainStopped,
 }
 """Every operational event's type, and what its data are."""
 
@@ -279,6 +330,58 @@ def schedule_failing(
 
 def log_rewound(partitions: Iterable[int], *, last_seen_at: float, at: float) -> News:
     return _news(None, None, LogRewound(partitions=sorted(partitions), last_seen_at=_time(last_seen_at), at=_time(at)))
+
+
+def callback_notified(
+    app_id: AppId,
+    endpoint_id: EndpointId,
+    *,
+    event: EventId,
+    event_type: str,
+    attempt: AttemptId,
+    message: str,
+    at: float,
+) -> News:
+    return _news(
+        app_id,
+        endpoint_id,
+        CallbackNotified(
+            **_who(app_id, endpoint_id),
+            event=format_id(EVENT, event),
+            type=event_type,
+            attempt=format_id(ATTEMPT, attempt),
+            message=message,
+            at=_time(at),
+        ),
+    )
+
+
+def callback_failed(
+    app_id: AppId, endpoint_id: EndpointId, *, event: EventId, action: str, reason: str, at: float
+) -> News:
+    return _news(
+        app_id,
+        endpoint_id,
+        CallbackFailed(
+            **_who(app_id, endpoint_id),
+            event=format_id(EVENT, event),
+            action=action,
+            reason=reason,
+            at=_time(at),
+        ),
+    )
+
+
+def chain_stopped(
+    app_id: AppId, endpoint_id: EndpointId, *, event: EventId, reason: str, limit: int, at: float
+) -> News:
+    return _news(
+        app_id,
+        None,
+        ChainStopped(
+            **_who(app_id, endpoint_id), event=format_id(EVENT, event), reason=reason, limit=limit, at=_time(at)
+        ),
+    )
 
 
 # How it is told

@@ -84,6 +84,11 @@ class Router:
         """The endpoint with this id, enabled or not."""
         return self._by_id.get(endpoint_id)
 
+    def only(self, endpoint_id: EndpointId) -> tuple[Endpoint, ...]:
+        """Whom an event reaches that is for one endpoint alone, whatever that listens to: it, if it is enabled."""
+        endpoint = self._by_id.get(endpoint_id)
+        return (endpoint,) if endpoint is not None and endpoint.enabled else ()
+
     @property
     def routes(self) -> int:
         """How many types it has been compiled for."""

@@ -9,10 +9,12 @@ from typing import Final
 import structlog
 
 from posthouse.domain.errors import Conflict, PosthouseError, QuotaExceeded
-from posthouse.domain.ids import APP, REPLAY, AppId, EventId, format_id
-from posthouse.domain.limits import NEWS_PENDING_MAX, QUOTA_APPS_MAX, QUOTA_TOLD_SECONDS
+from posthouse.domain.ids import APP, ENDPOINT, REPLAY, AppId, EndpointId, EventId, format_id
+from posthouse.domain.limits import CALLBACKS_TOLD_SECONDS, NEWS_PENDING_MAX, QUOTA_APPS_MAX, QUOTA_TOLD_SECONDS
 from posthouse.domain.operations import (
     News,
+    callback_failed,
+    chain_stopped,
     draft_of_news,
     is_told,
     log_rewound,
@@ -44,7 +46,7 @@ class Operators:
     def __init__(self, publisher: Publisher, clock: Clock) -> None:
         self._publisher = publisher
         self._clock = clock
-        self._told: dict[tuple[AppId, str], float] = {}  # when (boot clock) a quota of an app was last told of
+        self._told: dict[tuple[AppId, str], float] = {}  # when (boot clock) that of an app or endpoint was last told
         self._telling: set[asyncio.Task[None]] = set()
         self._rewound: dict[int, float] = {}  # partitions, and when the newest event that was seen of each was appended
         self._rewinding: asyncio.Task[None] | None = None
@@ -71,16 +73,48 @@ class Operators:
         self._reached(app_id, OWED_PER_ENDPOINT, rows_max)
 
     def _reached(self, app_id: AppId, quota: str, limit: float) -> None:
-        key, now = (app_id, quota), self._clock.boot()
+        self._seldom(
+            app_id,
+            quota,
+            lambda at: quota_reached(app_id, quota=quota, limit=limit, at=at),
+            name=f"{format_id(APP, app_id)}/{quota}",
+            seconds=QUOTA_TOLD_SECONDS,
+        )
+
+    def chain_stopped(self, app_id: AppId, endpoint_id: EndpointId, event: EventId, *, reason: str, limit: int) -> None:
+        """An answer asked for an event that may be of a loop: told once an hour for an app and reason."""
+        self._seldom(
+            app_id,
+            f"chain.{reason}",
+            lambda at: chain_stopped(app_id, endpoint_id, event=event, reason=reason, limit=limit, at=at),
+            name=f"{format_id(APP, app_id)}/{reason}",
+            seconds=CALLBACKS_TOLD_SECONDS,
+        )
+
+    def callback_failed(
+        self, app_id: AppId, endpoint_id: EndpointId, event: EventId, *, action: str, reason: str
+    ) -> None:
+        """What an answer should make happen cannot be done: told once an hour for an endpoint and an action."""
+        self._seldom(
+            app_id,
+            f"{format_id(ENDPOINT, endpoint_id)}.{action}",
+            lambda at: callback_failed(app_id, endpoint_id, event=event, action=action, reason=reason, at=at),
+            name=f"{format_id(ENDPOINT, endpoint_id)}/{action}",
+            seconds=CALLBACKS_TOLD_SECONDS,
+        )
+
+    def _seldom(self, app_id: AppId, what: str, news_at: Callable[[float], News], *, name: str, seconds: float) -> None:
+        """Tell it, unless it was told in the last so many seconds, by whatever process. `name` is what `once` counts by."""
+        key, now = (app_id, what), self._clock.boot()
         last = self._told.get(key)
-        if not is_told(app_id) or (last is not None and now - last < QUOTA_TOLD_SECONDS):
+        if not is_told(app_id) or (last is not None and now - last < seconds):
             return
         if len(self._told) >= QUOTA_APPS_MAX:
             self._told.clear()
         at = self._clock.now()
-        news = quota_reached(app_id, quota=quota, limit=limit, at=at)
-        # Other processes refuse the same app: of those who say so in one hour, one is heard.
-        once = f"{news.type}/{format_id(APP, app_id)}/{quota}/{int(at // QUOTA_TOLD_SECONDS)}"
+        news = news_at(at)
+        # Other processes may find the same: of those who say so in one such time, one is heard.
+        once = f"{news.type}/{name}/{int(at // seconds)}"
         if self._tell_soon(news, once, failed=lambda: self._told.pop(key, None)):
             self._told[key] = now
 

@@ -282,6 +282,8 @@ def _event(draft: Draft, at: Placed, created_at: float) -> Event:
         expires_at=draft.expires_at,
         depth=draft.depth,
         audience=at.audience,
+        only=draft.only,
+        to_url=draft.to_url,
         source=draft.source,
         attributes=draft.attributes,
     )

@@ -9,8 +9,8 @@ from typing import Final
 
 from posthouse.domain.circuit import DEFAULT_POLICY, CircuitPolicy
 from posthouse.domain.delivery import Delivery, DeliveryKey, Fate, OwedReason
-from posthouse.domain.endpoint import Endpoint
-from posthouse.domain.limits import LANE_FRESH_MAX, LANE_LINES_OWED_MAX, LANE_PAGED_MAX
+from posthouse.domain.endpoint import Endpoint, RateLimit
+from posthouse.domain.limits import LANE_FRESH_MAX, LANE_LINES_OWED_MAX, LANE_PAGED_MAX, THROTTLE_TURN_SECONDS
 from posthouse.domain.order import UNORDERED
 from posthouse.lane.order import Queue
 from posthouse.lane.pace import Bucket, Concurrency
@@ -49,6 +49,7 @@ class Lane:
         "peer",
         "queue",
         "requests",
+        "throttle",
         "timer",
     )
 
@@ -69,6 +70,7 @@ class Lane:
         self.bytes_in_flight = 0
         self.requests = 0
         self.concurrency = Concurrency(endpoint.concurrency)
+        self.throttle: tuple[float, float] | None = None  # a rate, and until when (boot clock)
         self.bucket = None if endpoint.rate_limit is None else Bucket(endpoint.rate_limit, at=boot)
         self.owed_lines: set[int] = set()
         self.all_owed = all_owed
@@ -83,22 +85,46 @@ class Lane:
 
     def configure(self, endpoint: Endpoint, boot: float) -> None:
         """Go on with another revision of the endpoint."""
-        limit = endpoint.rate_limit
-        if limit is None:
-            self.bucket = None
-        elif self.bucket is None:
-            self.bucket = Bucket(limit, at=boot)
-        elif limit != self.endpoint.rate_limit:
-            self.bucket.configure(limit, boot)
+        if endpoint.rate_limit != self.endpoint.rate_limit or self.bucket is None:
+            self._pace(endpoint, boot)
         if endpoint.concurrency != self.endpoint.concurrency:
             self.concurrency.configure(endpoint.concurrency)
         self.peer.configure(endpoint)
         self.closed = self._is_closed()
 
+    def slow_down(self, per_second: float, seconds: float, boot: float) -> bool:
+        """At most so many requests a second for so long, in place of what was said so before. Whether that is news."""
+        until = boot + seconds
+        known = self.throttle
+        news = known is None or known[0] != per_second or abs(until - known[1]) > THROTTLE_TURN_SECONDS
+        if news:
+            self.throttle = (per_second, until)
+            self._pace(self.endpoint, boot)
+        return news
+
+    def _pace(self, endpoint: Endpoint, boot: float) -> None:
+        """Go by the lower of the rates that hold now."""
+        limit = endpoint.rate_limit
+        if self.throttle is not None:
+            per_second, until = self.throttle
+            if until <= boot:
+                self.throttle = None
+            elif limit is None or per_second < limit.per_second:
+                burst = RateLimit(per_second).capacity
+                limit = RateLimit(per_second, burst if limit is None else min(burst, limit.capacity))
+        if limit is None:
+            self.bucket = None
+        elif self.bucket is None:
+            self.bucket = Bucket(limit, at=boot)
+        else:
+            self.bucket.configure(limit, boot)
+
     def taken(self, boot: float, *, all_owed: bool) -> None:
         """Its partition was lost and is ours again: others may have sent meanwhile, and left rows."""
         if self.endpoint.rate_limit is not None:
             self.bucket = Bucket(self.endpoint.rate_limit, at=boot)
+            if self.throttle is not None:
+                self._pace(self.endpoint, boot)
         self.owed_lines.clear()
         self.all_owed = all_owed
         self.ours = True
@@ -167,10 +193,12 @@ class Lane:
             wait = self.peer.wait(now)
             if wait > 0:
                 return wait
+        if self.throttle is not None and self.throttle[1] <= boot:
+            self._pace(self.endpoint, boot)
         if self.bucket is not None:
             wait = self.bucket.wait(boot)
             if wait > 0:
-                return wait
+                return wait if self.throttle is None else min(wait, self.throttle[1] - boot)
         batch = self.endpoint.batch
         if batch is not None:
             queue = self.queue
@@ -209,13 +237,15 @@ class Lane:
         """What goes into the next request, after `queue.first` gave its beginning."""
         first = self.queue.take()
         load = [first]
-        if (batch := self.endpoint.batch) is not None and not first.tried:
+        if (batch := self.endpoint.batch) is not None and not first.tried and first.event.to_url is None:
             size = self.peer.frame_bytes() + self.peer.added_bytes(first.event)
             last = first
             while len(load) < batch.max_events:
                 following = self.queue.also(last)
                 if following is None or following.kind is not first.kind or following.tried:
                     break
+                if following.event.to_url is not None:
+                    break  # it goes elsewhere
                 size += self.peer.added_bytes(following.event)
                 if size > batch.max_bytes:
                     break
@@ -289,7 +319,7 @@ class Lane:
         One whose endpoint has confirmed since it was configured is not: a new lane would take it for failing still.
         """
         recovered = self.peer.failing_since is None and self.endpoint.health.failing_since is not None
-        lines = self.owed_lines or self.all_owed
+        lines = self.owed_lines or self.all_owed or (self.throttle is not None and self.throttle[1] > boot)
         return not (recovered or lines) and self.peer.calm and (self.bucket is None or self.bucket.full(boot))
 
 

@@ -11,7 +11,7 @@ import structlog
 
 from posthouse.domain.circuit import DEFAULT_POLICY, CircuitPolicy
 from posthouse.domain.delivery import Delivery, Fate, OwedReason
-from posthouse.domain.endpoint import Endpoint
+from posthouse.domain.endpoint import Endpoint, Throttle
 from posthouse.domain.ids import AppId, EndpointId
 from posthouse.domain.limits import LANE_SECONDS_MAX, PAGED_BYTES_MAX
 from posthouse.lane.budget import Budget
@@ -101,6 +101,8 @@ class Lanes:
                 boot=self._owned_since(endpoint.partition),
                 all_owed=endpoint.ordered and self._owes(endpoint.id),
             )
+            if (rate := endpoint.throttle) is not None and (seconds := rate.until - self._clock.now()) > 0:
+                lane.slow_down(rate.per_second, seconds, self._clock.boot())
             self._lanes.add(lane)
             self._made(lane)
         elif lane.peer.endpoint is not endpoint:
@@ -316,6 +318,13 @@ class Lanes:
         lane = self._lanes.get(endpoint_id)
         if lane is not None:
             self.close(lane)
+
+    def slow_down(self, endpoint_id: EndpointId, throttle: Throttle) -> bool:
+        """At most this rate, as long as it says. Whether that is news to the endpoint's lane; one that is made later knows it
+        from the store."""
+        lane = self._lanes.get(endpoint_id)
+        seconds = throttle.until - self._clock.now()
+        return lane is not None and seconds > 0 and lane.slow_down(throttle.per_second, seconds, self._clock.boot())
 
     def close(self, lane: Lane) -> None:
         """Stop a lane at once: what waits in it becomes rows."""

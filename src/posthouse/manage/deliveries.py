@@ -8,7 +8,7 @@ import msgspec
 
 from posthouse.domain.access import Principal
 from posthouse.domain.delivery import AttemptOutcome, DeliveryClass, OwedReason
-from posthouse.domain.endpoint import Endpoint
+from posthouse.domain.endpoint import Endpoint, Secret
 from posthouse.domain.errors import Invalid, NotFound
 from posthouse.domain.estimate import PACE_MINUTES, PACE_SECONDS_MAX, Pace, eta_seconds
 from posthouse.domain.event import JSON_CONTENT, Event
@@ -32,6 +32,7 @@ from posthouse.manage.access import audit, find_app
 from posthouse.manage.endpoints import endpoint_not_found
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Audit, Directory
+from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
 from posthouse.ports.inspect import (
     AttemptFacts,
     AttemptRecord,
@@ -43,10 +44,14 @@ from posthouse.ports.inspect import (
     Span,
     Where,
 )
+from posthouse.send.preparing import prepared_alone
 from posthouse.wire.message import Unsendable
 from posthouse.wire.renderer import AnyRenderer, renderer_of
+from posthouse.wire.transforming import NotEvaluated, NotTransformed
+from posthouse_sdk.signatures import HMAC_KEY_BYTES
 
 _SIGNATURE = b"webhook-signature"
+_NO_SECRET = Secret("v1", bytes(HMAC_KEY_BYTES))
 
 
 class RequestView(msgspec.Struct, frozen=True):
@@ -63,10 +68,17 @@ class Deliveries:
     """Events, attempts and owed deliveries: of one app, to an administrator or to the app itself; without an
     app, of all that the principal may see."""
 
-    def __init__(self, directory: Directory, inspector: Inspector, clock: Clock) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        inspector: Inspector,
+        clock: Clock,
+        expressions: Expressions = NO_EXPRESSIONS,
+    ) -> None:
         self._directory = directory
         self._inspector = inspector
         self._clock = clock
+        self._expressions = expressions
 
     async def events(
         self, principal: Principal, app: str | None, span: Span, *, type: str | None, subject: str | None = None
@@ -123,7 +135,7 @@ class Deliveries:
             raise NotFound(f"there is no attempt {reference[:80]!r}", code="attempt_not_found")
         if found.event is not None:
             found = msgspec.structs.replace(found, event=await self._shown(found.event))
-        return found, request_of(found)
+        return found, await request_of(found, self._expressions)
 
     async def _shown(self, event: Event) -> Event:
         """The event with what its type redacts masked."""
@@ -254,12 +266,13 @@ def span(*, before: bytes, since: float | None, until: float | None, limit: int)
     return Span(before=end, since=lower_bound(0 if since is None else int(since * 1000)), limit=limit)
 
 
-def request_of(record: AttemptRecord) -> RequestView | None:
-    """The request of an attempt; None where nothing was sent, or where what it was made of is gone."""
+async def request_of(record: AttemptRecord, expressions: Expressions = NO_EXPRESSIONS) -> RequestView | None:
+    """The request of an attempt; None where nothing was sent, or where what it was made of is gone. What is masked of the event
+    stays so in what is made of it: where nothing can be, there is no request to be shown either."""
     facts, event, config = record.facts, record.event, record.config
     if not facts.sent or event is None or config is None:
         return None
-    endpoint = config.endpoint(
+    endpoint = msgspec.structs.replace(config, dynamic_url=None).endpoint(
         id=facts.endpoint_id,
         app_id=facts.app_id,
         partition=event.partition,
@@ -268,8 +281,14 @@ def request_of(record: AttemptRecord) -> RequestView | None:
     )
     replay = facts.kind == DeliveryClass.REPLAY.value
     try:
-        request = shown_by(endpoint, url=facts.url).render(event, now=facts.started_at, replay=replay)
-    except (Invalid, Unsendable):
+        made = await prepared_alone(expressions, endpoint, event)
+        if isinstance(made, NotTransformed):
+            return None
+        renderer = shown_by(endpoint, url=facts.url)
+        if made is not None:
+            renderer = made.by(renderer)
+        request = renderer.render(event, now=facts.started_at, replay=replay)
+    except (Invalid, Unsendable, NotEvaluated):
         return None
     return view_of(request, facts.url)
 
@@ -277,9 +296,12 @@ def request_of(record: AttemptRecord) -> RequestView | None:
 def shown_by(endpoint: Endpoint, *, url: str) -> AnyRenderer:
     """Makes the requests to an endpoint as they may be shown: as they are before they are encrypted, authenticated,
     compressed and signed, so without keys; what chance decides is zero in them."""
+    standard = endpoint.signing is None
     shown = msgspec.structs.replace(
         endpoint,
-        signing=None if endpoint.plain else (),
+        signing=None if standard else (),
+        # What comes along with the signature is shown, and it is not.
+        secrets=(_NO_SECRET,) if standard else (),
         encryption=None,
         compress=None,
         auth=None,

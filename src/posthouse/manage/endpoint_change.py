@@ -55,6 +55,7 @@ from posthouse.manage.flow_check import (
     fallback_targets,
 )
 from posthouse.manage.pins import check_pins
+from posthouse.manage.reaction_check import forward_targets
 from posthouse.manage.transform_check import dynamic_targets
 from posthouse.ports.directory import StoredEndpoint
 from posthouse.wire.headers import check_headers
@@ -170,6 +171,8 @@ def check_change(change: EndpointChange) -> list[NewTarget]:
         targets += [NewTarget(path, url, target) for url, (path, target) in others]
     if change.dynamic_url:
         targets += [NewTarget(*found) for found in dynamic_targets(change.dynamic_url)]
+    if change.on_response:
+        targets += [NewTarget(*found) for found in forward_targets(change.on_response)]
     if isinstance(change.auth, OAuth2Auth):
         targets.append(NewTarget("auth.token_url", change.auth.token_url, _token_target(change.auth)))
     return targets

@@ -32,6 +32,7 @@ from posthouse.manage.access import (
 from posthouse.manage.endpoint_change import EndpointChange, NewTarget, changed, check_change
 from posthouse.manage.key_change import keys_given
 from posthouse.manage.pins import check_pinnable
+from posthouse.manage.reaction_check import forward_targets
 from posthouse.manage.rules_check import check_given, written_by
 from posthouse.manage.speaking import check_egress
 from posthouse.manage.transform_check import dynamic_urls
@@ -351,7 +352,8 @@ class Endpoints:
 def _known(config: EndpointConfig) -> list[str]:
     """The URLs that were judged as they were set."""
     token_urls = [config.auth.token_url] if isinstance(config.auth, OAuth2Auth) else []
-    return [*urls_of(config), *dynamic_urls(config), *token_urls]
+    forwards = [url for _, url, _ in forward_targets(config.on_response)]
+    return [*urls_of(config), *dynamic_urls(config), *token_urls, *forwards]
 
 
 def _named(keys: Mapping[str, str] | None) -> dict[str, Any]:

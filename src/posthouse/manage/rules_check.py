@@ -13,6 +13,7 @@ from posthouse.domain.endpoint import EndpointConfig
 from posthouse.domain.expression import Expression
 from posthouse.domain.matching import check_filters
 from posthouse.domain.rules import RULE_FIELDS, expressions_in
+from posthouse.manage.reaction_check import check_reactions
 from posthouse.manage.transform_check import check_transform
 from posthouse.ports.expressions import Expressions
 from posthouse.wire.acknowledgement import check_ack
@@ -56,6 +57,8 @@ def check_rules(old: EndpointConfig, new: EndpointConfig, expressions: Expressio
         check_filters(new.filters)
     if "ack" in fields and new.ack is not None:
         check_ack(new.ack)
+    if "on_response" in fields:
+        check_reactions(new.on_response)
     for path, expression in _new_expressions(old, new):
         expressions.check(expression, path=path)
 

@@ -25,10 +25,12 @@ from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
 from posthouse.ports.store import Store
 from posthouse.ports.transport import Transport
 from posthouse.send.judge import Judge, Judgement
+from posthouse.send.preparing import Prepared, prepared_alone
 from posthouse.send.tokens import Tokens
 from posthouse.wire.answer import redacted_answer
 from posthouse.wire.message import Unsendable
 from posthouse.wire.renderer import AnyRenderer, renderer_of
+from posthouse.wire.transforming import NotEvaluated, NotTransformed
 
 TYPE: Final = "endpoint.test"
 DATA: Final = b'{"message":"This is a test. Nothing has happened."}'
@@ -62,6 +64,7 @@ class Trials:
         self._store = store
         self._transport = transport
         self._clock = clock
+        self._expressions = expressions
         self._judge = Judge(expressions)
         self._turns = asyncio.Semaphore(TRIALS_AT_ONCE_MAX)
 
@@ -70,7 +73,8 @@ class Trials:
     ) -> Trial:
         """Send an event of a type: with these data (JSON), else the first example of the type, else a line that says so.
 
-        Raises Invalid, NotFound, Overloaded, Conflict (the endpoint cannot be spoken to as it is stored).
+        Raises Invalid, NotFound, Overloaded, Conflict (the endpoint cannot be spoken to as it is stored, or the event cannot be
+        made into what it should get).
         """
         owner = await find_app(self._directory, principal, app)
         found = await self._directory.get_endpoint(owner.id, reference)
@@ -92,26 +96,27 @@ class Trials:
                 seq=0,
                 app_id=owner.id,
                 type=type or TYPE,
-                payload=data if data is not None else await self._sample(principal, type),
+                payload=data if data is not None else await sample_of(self._directory, principal, type, now=now),
                 content_type=JSON_CONTENT,
                 created_at=now,
                 config_version=0,
             )
             endpoint = endpoints[0]
-            try:
-                renderer = renderer_of(endpoint, random=token_bytes, checked=True)
-                shown = shown_by(endpoint, url=endpoint.url).render(event, now=now, replay=False)
-            except (Invalid, ValueError) as error:
-                raise Conflict(f"the endpoint cannot be spoken to: {error}", code="endpoint_unusable") from error
+            spoken_as = await spoken(self._expressions, endpoint, event)
+            if isinstance(spoken_as.made, NotTransformed):
+                raise Conflict(spoken_as.made.words, code=spoken_as.made.reason)
+            assert spoken_as.shown_as is not None, "nothing is masked of what came with the request"
+            assert spoken_as.url is not None
+            shown = spoken_as.shown_as.render(event, now=now, replay=False)
             await self._directory.record(audit(principal, "endpoint.tested", format_id(ENDPOINT, found.id)))
-            result = await self._send(renderer, endpoint, event, now)
+            result = await self._send(spoken_as.renderer, endpoint, event, now)
             judgement = await self._judge.judge(endpoint, event, result, 1)
         return Trial(
             event_id=event.id,
             type=event.type,
-            url=endpoint.url,
+            url=spoken_as.url,
             at=now,
-            request=view_of(shown, endpoint.url),
+            request=view_of(shown, spoken_as.url),
             result=_shown(result, endpoint),
             judgement=judgement,
         )
@@ -130,11 +135,45 @@ class Trials:
             return Failure(Fault.UNSENDABLE, str(error), NO_TIMINGS)
         return await self._transport.send(request)
 
-    async def _sample(self, principal: Principal, type: str | None) -> bytes:
-        """The first example of a type that the principal sees."""
-        entry = None if type is None else await self._directory.get_event_type(principal, type, now=self._clock.now())
-        examples: tuple[Any, ...] = () if entry is None else entry.examples
-        return msgspec.json.encode(examples[0]) if examples else DATA
+
+async def sample_of(directory: Directory, principal: Principal, type: str | None, *, now: float) -> bytes:
+    """The first example of a type that the principal sees."""
+    entry = None if type is None else await directory.get_event_type(principal, type, now=now)
+    examples: tuple[Any, ...] = () if entry is None else entry.examples
+    return msgspec.json.encode(examples[0]) if examples else DATA
+
+
+class Spoken(msgspec.Struct, frozen=True):
+    """What is made of an event for an endpoint, and what writes its request. `shown_as` writes it as it may be shown, and `url`
+    is where it goes, likewise; None where nothing could be made of what may be shown."""
+
+    made: Prepared | NotTransformed | None
+    renderer: AnyRenderer
+    shown_as: AnyRenderer | None
+    url: str | None
+
+
+async def spoken(expressions: Expressions, endpoint: Endpoint, event: Event, *, masked: Event | None = None) -> Spoken:
+    """`masked` is the event as it may be shown, where that is not as it is.
+
+    Raises Conflict (the endpoint cannot be spoken to as it is stored), Overloaded.
+    """
+    try:
+        made = await prepared_alone(expressions, endpoint, event)
+        shown = made if masked is None else await prepared_alone(expressions, endpoint, masked)
+        renderer = renderer_of(endpoint, random=token_bytes, checked=True)
+        shown_as = shown_by(endpoint, url=endpoint.url)
+    except NotEvaluated as error:
+        raise Overloaded(f"an expression could not be evaluated: {error}; try again shortly", retry_after=5) from error
+    except (Invalid, ValueError) as error:
+        raise Conflict(f"the endpoint cannot be spoken to: {error}", code="endpoint_unusable") from error
+    if isinstance(made, Prepared):
+        renderer = made.by(renderer)
+    if isinstance(shown, NotTransformed):
+        return Spoken(made, renderer, None, None)
+    if shown is None:
+        return Spoken(made, renderer, shown_as, endpoint.url)
+    return Spoken(made, renderer, shown.by(shown_as), shown.url or endpoint.url)
 
 
 def _shown(result: Result, endpoint: Endpoint) -> Result:

@@ -50,6 +50,8 @@ class EventFacts(msgspec.Struct, frozen=True, kw_only=True):
     payload_bytes: int
     created_at: float
     expires_at: float | None
+    cause: EventId | None = None  # the event whose answer asked for this one
+    depth: int = 0
 
 
 class AttemptFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +74,7 @@ class AttemptFacts(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float
     timings: Timings
     error: str | None
+    reaction: str | None = None
 
 
 class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):

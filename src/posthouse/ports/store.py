@@ -64,7 +64,7 @@ class Journalled(msgspec.Struct, frozen=True):
     lines: Mapping[Line, float | None] = {}
 
 
-LateResult = tuple[Attempt, Owed | None]
+LateResult = tuple[Attempt, Owed | None, tuple[Effect, ...]]
 """An attempt, and its row's new state: None where nothing is owed any more."""
 
 
@@ -138,8 +138,8 @@ class Store(Protocol):
         are of one partition, together: none is sent by its new owner meanwhile.
 
         It applies to each that is still marked in flight for its attempt by `sender`. Whether it applied to any; then the
-        partition's `poke` tells its owner. An attempt is stored under an id that keeps the order in which attempts become
-        visible (`ids.id_beside`).
+        partition's `poke` tells its owner. The effects of each are recorded with it. An attempt is stored under an id that
+        keeps the order in which attempts become visible (`ids.id_beside`).
         """
         ...
 
@@ -204,7 +204,7 @@ class Store(Protocol):
         ...
 
     async def effects(self, partitions: Collection[int], *, limit: int) -> list[Effect]:
-        """Recorded follow-ups that were not done yet, oldest first."""
+        """Recorded follow-ups that were not done yet, oldest first, without calls of handlers."""
         ...
 
     async def disable_endpoint(self, effect: Effect) -> None:
@@ -212,10 +212,32 @@ class Store(Protocol):
         ...
 
     async def publish_effects(self, effects: Sequence[Effect], drafts: Sequence[Draft]) -> list[Appended | None]:
-        """Do `emit` effects: append each one's draft and remove it, all in one transaction. The drafts are of one app and have
-        no idempotency key. None for an effect that was not there any more, whose draft is not appended.
+        """Do `emit` and `publish` effects: append each one's draft and remove it, all in one transaction. The drafts are of any
+        apps and have no idempotency key. None for an effect that was not there any more, whose draft is not appended, and for
+        one whose app is gone, which is removed.
 
         Raises: InDoubt (ask again: what was committed is not there any more), StoreUnavailable (nothing was done; also for ids
         more than five minutes off the database's clock), StoreRejected.
         """
+        ...
+
+    async def count_effects(self, partitions: Collection[int]) -> dict[int, int]:
+        """How many effects of these partitions are not done, without calls of handlers; those without any may be left out."""
+        ...
+
+    async def drop_effects(self, effects: Sequence[Effect]) -> None:
+        """Remove these without doing them."""
+        ...
+
+    async def merge_metadata(self, effects: Sequence[Effect]) -> list[Effect]:
+        """Do `set` effects of one endpoint, in order, and remove them, all in one transaction. Those for whose values there was
+        no room: they are removed, too."""
+        ...
+
+    async def throttle_endpoint(self, effect: Effect) -> None:
+        """Do a `throttle` effect and remove it, in one transaction: the rate is stored with the endpoint's health."""
+        ...
+
+    async def endpoint_named(self, app_id: AppId, reference: str) -> EndpointId | None:
+        """The endpoint of the app with this id or uid."""
         ...

@@ -10,6 +10,8 @@ import msgspec
 from posthouse.domain.callback import (
     ACK_FAILED,
     CONFIRMED,
+    GONE,
+    HTTP_STATUS,
     NOT_ACKNOWLEDGED,
     RULE_DISABLE,
     RULE_GIVE_UP,
@@ -68,6 +70,13 @@ def plainly(result: Result) -> Judgement:
     if reason == CONFIRMED:
         return CONFIRMS
     return _with_header(Judgement(reason), result) if isinstance(result, Answer) else Judgement(reason)
+
+
+def elsewhere(result: Result) -> Judgement:
+    """What an answer means that did not come from the endpoint, but from where its own answer was forwarded to: delivered or
+    not, by the status. It says nothing of the endpoint."""
+    reason = classify(result)
+    return CONFIRMS if reason == CONFIRMED else Judgement(HTTP_STATUS if reason == GONE else reason)
 
 
 class Judge:

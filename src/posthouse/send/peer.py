@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from secrets import token_bytes
+from typing import Final
 
+import msgspec
 import structlog
 
 from posthouse.domain.balance import order_of, urls_of
@@ -13,7 +15,7 @@ from posthouse.domain.delivery import Delivery, HealthTurn, OwedReason
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.errors import Invalid
 from posthouse.domain.event import Event
-from posthouse.domain.limits import HELD_TURN_SECONDS
+from posthouse.domain.limits import FORWARD_URLS_MAX, HELD_TURN_SECONDS
 from posthouse.wire.renderer import AnyRenderer, renderer_of
 from posthouse.wire.transforming import Transformation, transformation_of
 
@@ -31,6 +33,10 @@ class Route:
         self.renderer = _compiled(endpoint, url)
 
 
+ELSEWHERE: Final = -1
+"""In place of the number of a URL: what is sent was forwarded, and goes to a URL of its own."""
+
+
 class Peer:
     """`failing_since` (unix seconds) is since when the endpoint has confirmed nothing, None while it confirms; `held_until`
     how long it asked to be left alone; `calm` says that neither that nor a circuit is in the way of a request.
@@ -40,6 +46,7 @@ class Peer:
     """
 
     __slots__ = (
+        "_elsewhere",
         "_policy",
         "calm",
         "endpoint",
@@ -58,6 +65,7 @@ class Peer:
         health = endpoint.health
         self.failing_since = health.failing_since
         self.held_until = health.held_until or 0.0
+        self._elsewhere: dict[str, Route] = {}
         self.routes = tuple([Route(endpoint, url, Circuit(circuits, health)) for url in urls_of(endpoint)])
         self.growth = 1.0
         self._compile()
@@ -73,6 +81,7 @@ class Peer:
         self.endpoint = endpoint
         made_with = (before.revision, before.secrets, before.keys)
         if (endpoint.revision, endpoint.secrets, endpoint.keys) != made_with:
+            self._elsewhere.clear()
             circuits = {route.url: route.circuit for route in self.routes}
             self.routes = tuple(
                 [Route(endpoint, url, circuits.get(url) or Circuit(self._policy)) for url in urls_of(endpoint)]
@@ -142,6 +151,8 @@ class Peer:
         """The URL for this delivery: the first in its order that was not tried and may be spoken to; None: there is none."""
         if now < self.held_until:
             return None  # it asked for that while whether this one may go was looked up
+        if delivery.event.to_url is not None:
+            return ELSEWHERE
         routes = self.routes
         if len(routes) == 1:
             route = routes[0]
@@ -152,6 +163,19 @@ class Peer:
             if not delivery.tried >> index & 1 and route.renderer is not None and route.circuit.admits(now):
                 return index
         return None
+
+    def elsewhere(self, event: Event) -> Route:
+        """Where a forwarded event goes: it is spoken to as the endpoint is, and is sent what was forwarded as it is. Its
+        circuit counts for nothing: each delivery there stands for itself."""
+        url = event.to_url
+        assert url is not None, "it was chosen for that"
+        route = self._elsewhere.get(url)
+        if route is None:
+            if len(self._elsewhere) >= FORWARD_URLS_MAX:
+                self._elsewhere.clear()
+            endpoint = msgspec.structs.replace(self.endpoint, transform=None, dynamic_url=None)
+            route = self._elsewhere[url] = Route(endpoint, url, Circuit(self._policy))
+        return route
 
     # How it does
 

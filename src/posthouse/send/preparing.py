@@ -24,7 +24,7 @@ from posthouse.wire.authentication import TokenGrant
 from posthouse.wire.message import Unsendable
 from posthouse.wire.renderer import AnyRenderer
 from posthouse.wire.spoken import SpokenRenderer
-from posthouse.wire.transforming import NotEvaluated, NotTransformed, Transformation, Transformed
+from posthouse.wire.transforming import NotEvaluated, NotTransformed, Transformation, Transformed, transformation_of
 
 GROWTH_KEPT: Final = 0.9  # of what payloads were seen to grow by, from one batch to the next
 GROWTH_MARGIN: Final = 1.05
@@ -40,7 +40,7 @@ class Prepared(msgspec.Struct, frozen=True, gc=False):
         """Where it goes; None: to the endpoint's own URL. Several events in one request have no other."""
         return next(iter(self.events.values())).url
 
-    def by(self, renderer: AnyRenderer) -> PreparedRenderer:
+    def by(self, renderer: AnyRenderer) -> AnyRenderer:
         """What writes the request, as this renderer of the endpoint does."""
         return PreparedRenderer(renderer, self.events)
 
@@ -100,6 +100,18 @@ async def transformed(
     if outcomes is None:
         outcomes = await expressions.evaluate(asked, facts)
     return transformation.applied(event, outcomes)
+
+
+async def prepared_alone(
+    expressions: Expressions, endpoint: Endpoint, event: Event
+) -> Prepared | NotTransformed | None:
+    """One event, outside of any lane; None where the endpoint gets it as it is. Raises NotEvaluated, and Invalid where what it
+    should go through cannot be compiled."""
+    transformation = transformation_of(endpoint)
+    if transformation is None:
+        return None
+    made = await transformed(expressions, transformation, event, endpoint)
+    return Prepared({event.id: made}) if isinstance(made, Transformed) else made
 
 
 async def prepare(expressions: Expressions, peer: Peer, load: Sequence[Delivery]) -> Prepared | Unready | None:

@@ -12,8 +12,8 @@ from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Fault, Result
 from posthouse.domain.ids import AppId, AttemptId
-from posthouse.domain.reaction import AnyRule
 from posthouse.domain.redaction import REDACTED
+from posthouse.send.reactions import Reacting
 from posthouse.wire.answer import redacted_answer, stored_body, stored_headers
 
 NOBODY: Final = AppId(bytes(16))  # the app of a delivery whose event and endpoint are gone
@@ -30,7 +30,7 @@ class Made(msgspec.Struct, frozen=True, gc=False):
     before: Health  # of the endpoint, as the request began to end
     reason: str  # `confirmed`, or why it failed
     words: str | None = None  # more of that, in words of our own
-    rule: AnyRule | None = None  # the response rule that the answer meets
+    reacting: Reacting | None = None  # the response rule that the answer meets, and what it asks for
 
 
 def attempt_of(

@@ -45,12 +45,14 @@ from posthouse.ports.telemetry import Telemetry
 from posthouse.ports.transport import Transport
 from posthouse.send.aftermath import follow
 from posthouse.send.ending import Ending
-from posthouse.send.judge import Judge, Judgement, plainly
+from posthouse.send.judge import Judge, Judgement, elsewhere, plainly
 from posthouse.send.owing import outcome_of, owed_after, owed_row
-from posthouse.send.peer import Peer
+from posthouse.send.peer import ELSEWHERE, Peer
 from posthouse.send.preparing import Prepared, Unready, prepare, unsendable
+from posthouse.send.reactions import Reacting, Reactions
 from posthouse.send.record import Made, attempt_of, left_over
 from posthouse.send.tokens import Bearer, Tokens
+from posthouse.settle.chains import Chains
 from posthouse.settle.journal import Journal
 from posthouse.wire.batch import results_of
 from posthouse.wire.message import Unsendable
@@ -84,7 +86,7 @@ _CONFIRMED: Final = Confirm()
 
 class Sender:
     """Makes attempts and records what came of them. `disabled` is told at once when a target ended it; `may_write` says
-    whether what belongs to an ordered line may still be sent."""
+    whether what belongs to an ordered line may still be sent; `reactions` do what answers make happen besides."""
 
     def __init__(
         self,
@@ -98,6 +100,7 @@ class Sender:
         disabled: Callable[[Peer], None],
         may_write: Callable[[], bool] = lambda: True,
         expressions: Expressions = NO_EXPRESSIONS,
+        reactions: Reactions | None = None,
     ) -> None:
         self._transport = transport
         self._journal = journal
@@ -110,6 +113,7 @@ class Sender:
         self._expressions = expressions
         self._ending = Ending(store, journal, may_write, expressions)
         self._judge = Judge(expressions)
+        self.reactions = reactions or Reactions(expressions, Chains(clock))
         self.tokens = Tokens(transport, clock)
 
     async def attempt(self, peer: Peer, load: Sequence[Delivery]) -> Told:
@@ -136,7 +140,7 @@ class Sender:
             if any(reasons):
                 return self._but(load, endpoint, reasons)
         ready: Prepared | None = None
-        if peer.transformation is not None:
+        if peer.transformation is not None and load[0].event.to_url is None:
             prepared, now = await prepare(self._expressions, peer, load), self._clock.now()
             if not (self._may_write() and all(map(self._journal.owns, load))):
                 raise NotOwner("the partition was lost while expressions were evaluated")
@@ -157,18 +161,22 @@ class Sender:
     async def _request(
         self, peer: Peer, load: Sequence[Delivery], index: int, started_at: float, ready: Prepared | None
     ) -> Told:
-        endpoint, route, first = peer.endpoint, peer.routes[index], load[0]
+        endpoint, first = peer.endpoint, load[0]
+        route = peer.routes[index] if index is not ELSEWHERE else peer.elsewhere(first.event)
         circuit, renderer, url = route.circuit, route.renderer, route.url
-        assert renderer is not None, "such a route is not chosen"
         if ready is not None:
+            assert renderer is not None, "another route is not chosen"
             renderer, url = ready.by(renderer), ready.url or url
         request_id = None if endpoint.batch is None and len(load) == 1 else self._clock.new_id()
         ordered = first.line != UNORDERED if len(load) == 1 else any(delivery.line for delivery in load)
         fence = self._fence(load) if ordered else None
         bearer: Bearer | None = None
         judgement: Judgement | None = None
+        reacting: Reacting | None = None
         token = circuit.began(started_at)
         try:
+            if renderer is None:
+                raise Unsendable("the URL that this was forwarded to cannot be spoken to as the endpoint is")
             if renderer.grant is not None:
                 bearer = await self.tokens.bearer(renderer.grant, seconds=endpoint.timeouts.total)
             if isinstance(bearer, Failure):
@@ -176,11 +184,12 @@ class Sender:
             else:
                 request = self._rendered(renderer, load, request_id, started_at, bearer)
                 result = await self._transport.send(request, may_write=fence)
-                if endpoint.ack is not None or endpoint.on_response:
+                if (endpoint.ack is not None or endpoint.on_response) and index is not ELSEWHERE:
                     judgement = await self._judge.judge(endpoint, first.event, result, first.number)
+                    reacting = await self.reactions.prepare(judgement, endpoint, first, result)
         except Unsendable as error:
             result = Failure(Fault.UNSENDABLE, str(error), NO_TIMINGS)
-            bad = unsendable(renderer, load, started_at)
+            bad = {} if renderer is None else unsendable(renderer, load, started_at)
             if 0 < len(bad) < len(load):
                 circuit.ended(token, failed=None, now=self._clock.now())
                 made = Made(url, result, request_id, started_at, self._clock.now(), peer.health, result.fault.value)
@@ -190,33 +199,44 @@ class Sender:
             raise
         now = self._clock.now()
         if judgement is None:
-            judgement = plainly(result)
+            judgement = plainly(result) if index is not ELSEWHERE else elsewhere(result)
+            if judgement.rule is not None:
+                reacting = self.reactions.simple(judgement, endpoint, result)
         confirmed = judgement.reason == CONFIRMED  # whatever its status, it says nothing else of the target
         down = not confirmed and is_down(result)
         overloaded = not confirmed and is_overloaded(result)
         again = False
         if bearer is not None and not confirmed and isinstance(result, Answer) and result.status == UNAUTHORIZED:
+            assert renderer is not None, "it was given the token"
             again = self._renewed(renderer, bearer, load)
-        elif down and len(peer.routes) > 1 and not judgement.settled:
+        elif down and len(peer.routes) > 1 and not judgement.settled and index is not ELSEWHERE:
             for delivery in load:
                 delivery.tried |= 1 << index
             # Of a partition that was lost meanwhile nothing more is sent: its successor does.
             again = peer.choose(first, now, 0.0) is not None and all(map(self._journal.owns, load))
-        before = HEALTHY if confirmed and peer.calm and peer.failing_since is None else peer.health
-        turn = peer.ended(
-            circuit,
-            token,
-            confirmed=None if again or judgement.ours else confirmed or (judgement.content and not down),
-            down=down,
-            held_until=None if confirmed else held_until(result, now=now),
-            now=now,
-        )
+        if index is ELSEWHERE:  # which says nothing of the endpoint
+            before, turn = HEALTHY, None
+            circuit.ended(token, failed=None, now=now)
+        else:
+            before = HEALTHY if confirmed and peer.calm and peer.failing_since is None else peer.health
+            turn = peer.ended(
+                circuit,
+                token,
+                confirmed=None if again or judgement.ours else confirmed or (judgement.content and not down),
+                down=down,
+                held_until=None if confirmed else held_until(result, now=now),
+                now=now,
+            )
         verdict = judgement.reason
-        made = Made(url, result, request_id, started_at, now, before, verdict, judgement.words, judgement.rule)
+        made = Made(url, result, request_id, started_at, now, before, verdict, judgement.words, reacting)
         if again:
             for delivery in load:
                 attempt = self._recorded(delivery, endpoint, AttemptOutcome.FAILED, verdict, made)
-                self._journal.note(delivery, attempt, health=turn)
+                effects: tuple[Effect, ...] = ()
+                if reacting is not None and not delivery.renewed:  # an answer to a token says nothing of the event
+                    attempt, effects = self.reactions.record(reacting, attempt, endpoint, delivery.event, now)
+                    reacting = reacting.repeated
+                self._journal.note(delivery, attempt, health=turn, effects=effects)
                 self._tell(attempt, delivery, now)
             return Told([Fate.AGAIN] * len(load), result.timings.total_us / 1e6, overloaded)
         late: list[LateResult] = []
@@ -234,6 +254,8 @@ class Sender:
                     reason = BEHIND  # of an ordered line, what follows one that is sent again is sent again, too
                 fate = self._settle(peer, delivery, made, reason, turn, late, told.reason or None)
                 turn = None
+                if made.reacting is not None:
+                    made = msgspec.structs.replace(made, reacting=made.reacting.repeated)
                 if fate is Fate.OWED and delivery.line:
                     behind.add(delivery.line)
                 fates.append(fate)
@@ -337,19 +359,25 @@ class Sender:
                 draw=self._clock.draw(),
                 blocks=endpoint.on_exhausted is OnExhausted.BLOCK and delivery.line != 0,
                 reason=refused or made.reason,
+                rule=made.reacting.rule if made.reacting is not None and refused is None else None,
             )
             owed = owed_after(delivery, endpoint, decision)
         attempt = self._recorded(delivery, endpoint, outcome_of(decision), refused or made.reason, made, words)
         effects: tuple[Effect, ...] = ()
         if health is not None or not isinstance(decision, Confirm | RetryAt):
             effects = follow(attempt, delivery.event.type, decision, made.before, health, now)
+        if made.reacting is not None and refused is not BEHIND:
+            attempt, more = self.reactions.record(made.reacting, attempt, endpoint, delivery.event, now)
+            effects += more
+        if self.reactions.calls is not None and refused is not BEHIND:
+            effects += self.reactions.calls.caused(attempt, endpoint, delivery.event, result, effects)
         ours = self._journal.record(delivery, attempt, owed, effects=effects, health=health)
         self._tell(attempt, delivery, now)
         if isinstance(decision, Disable):
             self._disabled(peer)
         if not ours and delivery.row:
             # The partition moved on while the request ran. Its row, if it still says that we are sending, is ours to settle.
-            late.append((attempt, owed))
+            late.append((attempt, owed, effects))
         return _SETTLED if owed is None else _OWED
 
     def _tell(self, attempt: Attempt, delivery: Delivery, now: float) -> None:

@@ -148,10 +148,18 @@ class Journal:
         """Whether what is recorded of a delivery would be written: its partition is ours as it was."""
         return self._epochs.get(delivery.event.partition) == delivery.epoch
 
-    def note(self, delivery: Delivery, attempt: Attempt, *, health: HealthTurn | None = None) -> None:
+    def note(
+        self,
+        delivery: Delivery,
+        attempt: Attempt,
+        *,
+        effects: Sequence[Effect] = (),
+        health: HealthTurn | None = None,
+    ) -> None:
         """An attempt ended, and the delivery goes on in memory: at another URL."""
         if self._epochs.get(attempt.partition) == delivery.epoch:
             self._buffer.attempts.append(attempt)
+            self._buffer.effects += effects
             if health is not None:
                 self._buffer.health[health.endpoint_id] = health
             self._rollups.count(attempt)

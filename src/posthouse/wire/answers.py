@@ -81,6 +81,16 @@ def read_answer(answer: Answer, parts: Collection[str] = PARTS) -> Reading:
     return Reading(facts, unreadable)
 
 
+def values_at_most(answer: Answer) -> int:
+    """An answer's body has no more values than this, as JSON and as XML: so much is known without reading it."""
+    body = answer.body[:RESPONSE_READ_BYTES_MAX]
+    # Each value of JSON but the first comes after one of these; each element of XML begins with one, each attribute has one,
+    # and every list has two elements.
+    json_values = body.count(b"[") + body.count(b"{") + body.count(b",")
+    tags = body.count(b"<")
+    return 1 + max(json_values, tags + tags // 2 + body.count(b"="))
+
+
 def headers_of(answer: Answer) -> dict[str, str]:
     """The headers by name."""
     headers: dict[str, str] = {}

@@ -18,6 +18,9 @@ from posthouse.domain.operations import (
     OPERATIONS_APP,
     TYPES,
     News,
+    callback_failed,
+    callback_notified,
+    chain_stopped,
     circuit_closed,
     circuit_opened,
     delivery_exhausted,
@@ -47,6 +50,11 @@ ALL: Final[tuple[News, ...]] = (
         APP, schedule="tick", event_type="tick", scheduled_at=EPOCH - 1, code="invalid", reason="no", at=EPOCH
     ),
     log_rewound([3, 1], last_seen_at=EPOCH - 2, at=EPOCH),
+    callback_notified(
+        APP, HERE, event=LAST.event_id, event_type="order.created", attempt=LAST.id, message="sold out", at=EPOCH
+    ),
+    callback_failed(APP, HERE, event=LAST.event_id, action="emit", reason="data: no value", at=EPOCH),
+    chain_stopped(APP, HERE, event=LAST.event_id, reason="depth", limit=8, at=EPOCH),
 )
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import pytest
 from standardwebhooks import Webhook
+from tests.evaluating import ScriptedExpressions
 
 from posthouse.domain.endpoint import EndpointConfig
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import Timings
+from posthouse.domain.expression import Failed, FailedBecause
 from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, lower_bound, uuid7
+from posthouse.domain.transformation import DynamicUrl, Transform
 from posthouse.manage.access import NEWEST
 from posthouse.manage.deliveries import request_of, span
 from posthouse.ports.inspect import AttemptFacts, AttemptRecord
@@ -58,8 +62,8 @@ RECORD = AttemptRecord(
 )
 
 
-def test_a_request_is_made_again_without_its_signature() -> None:
-    request = request_of(RECORD)
+async def test_a_request_is_made_again_without_its_signature() -> None:
+    request = await request_of(RECORD)
     assert request is not None
     assert (request.method, request.url) == ("POST", "https://example.com/hooks?x=1")
     headers = {name.lower(): value for name, value in request.headers}
@@ -75,21 +79,42 @@ def test_a_request_is_made_again_without_its_signature() -> None:
     assert webhook.sign(headers["webhook-id"], at, request.body.decode()).startswith("v1,")
 
 
-def test_a_replay_says_so() -> None:
+async def test_a_replay_says_so() -> None:
     record = msgspec.structs.replace(RECORD, facts=msgspec.structs.replace(FACTS, kind="replay"))
-    request = request_of(record)
+    request = await request_of(record)
     assert request is not None
     assert ("webhook-replay", "true") in request.headers
 
 
 @pytest.mark.parametrize("missing", [{"event": None}, {"config": None}])
-def test_what_is_gone_is_not_made_up(missing: dict[str, Any]) -> None:
-    assert request_of(msgspec.structs.replace(RECORD, **missing)) is None
+async def test_what_is_gone_is_not_made_up(missing: dict[str, Any]) -> None:
+    assert await request_of(msgspec.structs.replace(RECORD, **missing)) is None
 
 
-def test_what_was_not_sent_has_no_request() -> None:
+async def test_what_was_not_sent_has_no_request() -> None:
     record = msgspec.structs.replace(RECORD, facts=msgspec.structs.replace(FACTS, sent=False))
-    assert request_of(record) is None
+    assert await request_of(record) is None
+
+
+async def test_a_transformed_request_is_made_again_of_what_may_be_shown() -> None:
+    config = EndpointConfig(
+        url="https://example.com/",
+        transform=Transform(data="made"),
+        dynamic_url=DynamicUrl(choose="gone", among={"a": "x"}),
+    )
+    record = msgspec.structs.replace(
+        RECORD, config=config, facts=msgspec.structs.replace(FACTS, url="https://shop.example.com/x")
+    )
+    expressions = ScriptedExpressions({"made": lambda facts: {"n": len(facts.event.payload)}})
+    request = await request_of(record, expressions)
+    assert request is not None
+    assert json.loads(request.body)["data"] == {"n": len(EVENT.payload)}
+    headers = {name.lower(): value for name, value in request.headers}
+    assert (request.url, headers["host"]) == ("https://shop.example.com/x", "shop.example.com")
+    assert headers["webhook-timestamp"] == "1700000001"
+    assert "webhook-signature" not in headers
+    masked = ScriptedExpressions({"made": Failed(FailedBecause.ERROR, "no such field")})
+    assert await request_of(record, masked) is None
 
 
 def test_a_page_of_ids_lies_between_its_times_and_below_its_cursor() -> None:

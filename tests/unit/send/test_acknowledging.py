@@ -272,7 +272,7 @@ async def test_a_partition_that_was_lost_while_an_answer_is_judged_is_its_succes
     late: list[Any] = []
 
     async def settle_late(results: Any, *, sender: bytes, now: float) -> bool:
-        late.extend((attempt.reason, owed) for attempt, owed in results)
+        late.extend((each[0].reason, each[1]) for each in results)
         return sender == OWNER
 
     monkeypatch.setattr(desk.store, "settle_late", settle_late)

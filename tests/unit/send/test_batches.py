@@ -150,7 +150,7 @@ async def test_a_partition_that_was_lost_meanwhile_sends_nothing_more() -> None:
     (delivery,) = load_of(desk, 1, fresh=False, row=True)
     told = await desk.sender.attempt(Peer(an_endpoint(fallback_urls=(SECOND,), retry=RETRY)), [delivery])
     assert told.fates == (OWED,)
-    ((attempt, owed),) = late
+    ((attempt, owed, _),) = late
     assert attempt.outcome is AttemptOutcome.FAILED
     assert owed is not None
     assert owed.number == 2
@@ -291,7 +291,7 @@ async def test_a_late_answer_to_a_batch_settles_its_rows_together() -> None:
     calls: list[list[int]] = []
 
     async def settle_late(results: Sequence[LateResult], **_: object) -> bool:
-        calls.append([attempt.seq for attempt, _ in results])
+        calls.append([attempt.seq for attempt, _, _ in results])
         return True
 
     desk.store.settle_late = settle_late  # type: ignore[method-assign]

@@ -171,7 +171,7 @@ async def test_batches_become_as_small_as_they_should_be() -> None:
     while waiting:
         rounds += 1
         assert rounds < 20, "it ends"
-        size, load = peer.frame_bytes(), []
+        size, load = peer.frame_bytes(), list[Delivery]()
         for each in waiting:
             size += peer.added_bytes(each.event)
             if load and size > 2_000:

@@ -13,7 +13,7 @@ import pytest
 
 from posthouse.domain.exchange import NO_TIMINGS, Answer
 from posthouse.domain.limits import ANSWER_VALUES_MAX, JSON_DEPTH_MAX, RESPONSE_READ_BYTES_MAX
-from posthouse.wire.answers import PARTS, facts_of, read_answer
+from posthouse.wire.answers import PARTS, facts_of, read_answer, values_at_most
 
 
 def answer(body: bytes = b"", *headers: tuple[bytes, bytes], charset: str = "", truncated: bool = False) -> Answer:
@@ -200,6 +200,17 @@ def test_json_at_its_limits_is_read() -> None:
     assert len(facts_of(answer(wide))["body"]) == ANSWER_VALUES_MAX - 1
     commas = msgspec.json.encode("," * (RESPONSE_READ_BYTES_MAX - 2))
     assert facts_of(answer(commas))["body"] == "," * (RESPONSE_READ_BYTES_MAX - 2), "one value, however it looks"
+
+
+@pytest.mark.parametrize(
+    ("body", "least"),
+    [(b"", 0), (b"1", 1), (b'{"a":[1,{"b":2}],"c":[]}', 6), (b'<a b="1" c="2"><d/><d>x</d></a>', 5)],
+)
+def test_how_many_values_there_may_be_is_known_beforehand(body: bytes, least: int) -> None:
+    for charset in ("utf-8", "utf-16", "utf-32"):
+        assert values_at_most(answer(body.decode().encode(charset))) >= least
+    assert values_at_most(answer(b"<a>" + b"<b/>" * 3_000 + b"</a>")) > 3_000
+    assert values_at_most(answer(b"," * 1_000_000)) <= RESPONSE_READ_BYTES_MAX + 1
 
 
 # XML

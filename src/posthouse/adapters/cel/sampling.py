@@ -23,7 +23,7 @@ from posthouse.domain.exchange import Answer
 from posthouse.domain.expression import Facts
 from posthouse.domain.ids import APP, ENDPOINT, EVENT, format_id
 from posthouse.domain.limits import EXPRESSION_DATA_DEPTH_MAX
-from posthouse.wire.answers import facts_of
+from posthouse.wire.answers import facts_of, values_at_most
 
 
 class Sample(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -127,6 +127,10 @@ def variables(sample: Sample, looks: Looks, bounds: Bounds) -> tuple[dict[str, A
         if looks.response:
             sizes.bytes += len(sample.answer.body)
             _within(sizes, bounds)
+            if not looks.response.isdisjoint(("body", "xml")) and values_at_most(sample.answer) > bounds.nodes:
+                raise TooMuch(
+                    f"the answer may have more than {bounds.nodes} values"
+                )  # reading it takes as long as it is large
             response = facts_of(sample.answer, looks.response)
             if _NUL.search(sample.answer.body) or any(b"\0" in value for _, value in sample.answer.headers):
                 response = _Walk(bounds.nodes).bearable(response, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -26,7 +26,7 @@ class PoolLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What a pool and each call may take. Times are wall time, and the deadline of a call counts from when a process has it."""
 
     workers: int
-    memory_bytes: int  # of one process, beyond what it takes by itself
+    memory_bytes: int  # of one process, beyond what it takes by itself; 0: as much as there is
     seconds: float  # for one call
     reply_bytes: int
     waiting_calls: int
@@ -93,9 +93,11 @@ class Pool:
         environment: Mapping[str, str] | None = None,
         niceness: int = 5,
         quiet: bool = True,
+        said: Callable[[int, str], None] | None = None,
     ) -> None:
         """`module` is the main of the processes: it calls `serve`, whose `prepare` gets `arguments`. `environment` is all that
-        they have of one. `quiet`: what they write once they are ready goes nowhere, else to our standard error."""
+        they have of one. `quiet`: what they write once they are ready goes nowhere, else to our standard error; `said`, if
+        there is one, is told each line, with the id of its process."""
         self.limits = limits
         self._made = Made(
             module,
@@ -104,7 +106,8 @@ class Pool:
             limits.memory_bytes,
             limits.reply_bytes,
             niceness=niceness,
-            quiet=quiet,
+            quiet=quiet and said is None,
+            said=said,
         )
         self._waiting: dict[str, deque[_Call]] = {}
         self._turns: OrderedDict[str, None] = OrderedDict()  # owners that wait, and of whom nothing runs
@@ -131,6 +134,11 @@ class Pool:
     def running(self) -> int:
         """Calls that a process has."""
         return len(self._running)
+
+    @property
+    def failures(self) -> int:
+        """Processes in a row that did not start, or did not stay though nothing was asked of them."""
+        return self._failures
 
     @property
     def processes(self) -> int:

@@ -55,7 +55,8 @@ def serve(prepare: Callable[[Sequence[str]], Answer]) -> None:
     answer = prepare(sys.argv[2:])
     if told.quiet:
         _write_to_nobody()
-    _limit_memory(told.memory_bytes)
+    if told.memory_bytes:
+        _limit_memory(told.memory_bytes)
     _say(connection, Ready())
     while True:
         asked = _hear(connection)

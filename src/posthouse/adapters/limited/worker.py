@@ -8,7 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -24,11 +25,13 @@ from posthouse.adapters.limited.frames import (
     frame,
     length_of,
 )
+from posthouse.adapters.limited.lines import Lines
 
 
 class Made(msgspec.Struct, frozen=True):
     """How a process is made: the module that is its main (it calls `serve`), the arguments for its `prepare`, all of its
-    environment, and what it is told."""
+    environment, and what it is told. `said` is told each line that it writes, with its process id; None: that goes to our
+    standard error."""
 
     module: str
     arguments: Sequence[str]
@@ -37,6 +40,7 @@ class Made(msgspec.Struct, frozen=True):
     reply_bytes: int
     niceness: int
     quiet: bool
+    said: Callable[[int, str], None] | None = None
 
 
 class Worker(asyncio.Protocol):
@@ -51,7 +55,8 @@ class Worker(asyncio.Protocol):
         self._said: asyncio.Future[Said] | None = None  # what it is to say next
         self._bytes = bytearray()
         self._transport: asyncio.Transport | None = None
-        self._process, self._connection = _start(made)
+        self._process, self._connection, written = _start(made)
+        self._lines = None if made.said is None else Lines(written, partial(made.said, self._process.pid))
 
     async def ready(self, *, seconds: float) -> bool:
         """Whether it became ready within so many seconds."""
@@ -85,7 +90,10 @@ class Worker(asyncio.Protocol):
             self._connection.close()
         else:
             self._transport.abort()
-        return _named(await asyncio.to_thread(self._process.wait))
+        status = await asyncio.to_thread(self._process.wait)
+        if self._lines is not None:
+            self._lines.close()
+        return _named(status)
 
     # asyncio.Protocol
 
@@ -121,9 +129,11 @@ class Worker(asyncio.Protocol):
             self.gone.set_result(None)
 
 
-def _start(made: Made) -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """Raises OSError."""
+def _start(made: Made) -> tuple[subprocess.Popen[bytes], socket.socket, int]:
+    """The process, our end of the connection, and the one of a pipe that it writes to, where what it writes is told. Raises
+    OSError."""
     ours, theirs = socket.socketpair()
+    reading, writing = os.pipe() if made.said is not None else (-1, -1)
     try:
         ours.setblocking(False)
         told = Told(
@@ -134,17 +144,22 @@ def _start(made: Made) -> tuple[subprocess.Popen[bytes], socket.socket]:
             # It finds what we find, and nothing by where it stands.
             [sys.executable, "-P", "-m", made.module, msgspec.json.encode(told).decode(), *made.arguments],
             stdin=subprocess.DEVNULL,
-            stdout=2,
+            stdout=2 if made.said is None else writing,
+            stderr=None if made.said is None else writing,
             env={**made.environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             pass_fds=(theirs.fileno(),),
             start_new_session=True,  # Ctrl-C at a terminal is for us
         )
     except BaseException:
         ours.close()
+        if reading >= 0:
+            os.close(reading)
         raise
     finally:
         theirs.close()
-    return process, ours
+        if writing >= 0:
+            os.close(writing)
+    return process, ours, reading
 
 
 def _named(status: int) -> str:

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from posthouse.domain.circuit import Health
 from posthouse.domain.delivery import Attempt, AttemptOutcome, Effect, Owed, Rollup
-from posthouse.domain.endpoint import EndpointConfig, Secret
+from posthouse.domain.endpoint import EndpointConfig, Secret, Throttle
 from posthouse.domain.errors import StoreRejected
 from posthouse.domain.event import Event
 from posthouse.domain.grant import Grant
@@ -83,6 +83,8 @@ class EndpointState:
     id: EndpointId
     app_id: AppId
     config: EndpointConfig
+    uid: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
     revision: int = 1
     enabled: bool = True
     paused: bool = False
@@ -180,7 +182,9 @@ class MemoryDatabase:
         self.owed: dict[OwedKey, Owed] = {}
         self.attempts: dict[AttemptId, Attempt] = {}
         self.effects: dict[AttemptId, Effect] = {}
+        self.calls: dict[AttemptId, tuple[int, float]] = {}  # of those that failed: how often, and when they are due
         self.health: dict[EndpointId, Health] = {}
+        self.throttles: dict[EndpointId, Throttle] = {}
         self.schedules: dict[ScheduleId, ScheduleState] = {}
         self.rollups: dict[tuple[int, EndpointId, int], Rollup] = {}
 

@@ -172,6 +172,8 @@ def _event(draft: Draft, number: int, seq: int, version: int, audience: tuple[Ap
         expires_at=draft.expires_at,
         depth=draft.depth,
         audience=audience,
+        only=draft.only,
+        to_url=draft.to_url,
         source=draft.source,
         attributes=draft.attributes,
     )

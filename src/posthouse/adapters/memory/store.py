@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from posthouse.adapters.memory.database import EndpointState, refuse_nul
 from posthouse.adapters.memory.log import MemoryLog
 from posthouse.adapters.memory.owed import MemoryOwed
+from posthouse.domain.chaining import merged, read_throttle, read_values
 from posthouse.domain.circuit import HEALTHY
 from posthouse.domain.delivery import (
     Attempt,
@@ -27,7 +29,7 @@ from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.errors import StoreRejected
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.grant import Shrinkage
-from posthouse.domain.ids import AppId, AttemptId, EndpointId, id_beside
+from posthouse.domain.ids import ENDPOINT, AppId, AttemptId, EndpointId, format_id, id_beside
 from posthouse.domain.named_keys import texts_of
 from posthouse.ports.log import Appended
 from posthouse.ports.store import Claim, Journalled, LateResult, Page, Want
@@ -181,12 +183,13 @@ class MemoryStore(MemoryOwed):
         database = self._database
         lines: set[Line] = set()
         async with database.transaction("settle_late") as transaction:
-            for attempt, _ in results:
+            for attempt, _, effects in results:
                 refuse_nul(_texts(attempt))
-            await transaction.lock_rows([attempt.partition for attempt, _ in results])
+                refuse_nul(effect.reason for effect in effects)
+            await transaction.lock_rows([attempt.partition for attempt, _, _ in results])
             marked = [result for result in results if self._is_marked(result[0], sender)]
             await transaction.commits()
-            for attempt, owed in marked:
+            for attempt, owed, effects in marked:
                 key = (attempt.partition, attempt.endpoint_id, attempt.event_id)
                 row = database.owed.pop(key)
                 if owed is not None:
@@ -194,6 +197,8 @@ class MemoryStore(MemoryOwed):
                 mine = [a.id for a in database.attempts.values() if a.partition == attempt.partition]
                 stored = msgspec.structs.replace(attempt, id=AttemptId(id_beside(max(mine, default=None), attempt.id)))
                 database.attempts[stored.id] = stored
+                for effect in effects:
+                    database.effects.setdefault(effect.id, effect)
                 if row.line:
                     lines.add((row.partition, row.endpoint_id, row.line))
             self.order(lines, now)
@@ -331,6 +336,7 @@ class MemoryStore(MemoryOwed):
                 if (schema := self._database.schemas.get(pin)) is not None
             },
             health=self._database.health.get(state.id, HEALTHY),
+            throttle=self._database.throttles.get(state.id),
             grants=grants,
         )
 
@@ -353,7 +359,11 @@ class MemoryStore(MemoryOwed):
 
     async def effects(self, partitions: Collection[int], *, limit: int) -> list[Effect]:
         await self._database.reading("effects")
-        effects = [effect for effect in self._database.effects.values() if effect.partition in partitions]
+        effects = [
+            effect
+            for effect in self._database.effects.values()
+            if effect.partition in partitions and effect.kind is not EffectKind.CALL
+        ]
         return sorted(effects, key=lambda effect: effect.id)[:limit]
 
     async def disable_endpoint(self, effect: Effect) -> None:
@@ -376,7 +386,7 @@ class MemoryStore(MemoryOwed):
             )
             there = [
                 effect.id in known
-                and known[effect.id].kind is EffectKind.EMIT
+                and known[effect.id].kind in (EffectKind.EMIT, EffectKind.PUBLISH)
                 and effect.partition == known[effect.id].partition
                 for effect in effects
             ]
@@ -387,6 +397,42 @@ class MemoryStore(MemoryOwed):
                 if is_there:
                     del known[effect.id]
         return [result if isinstance(result, Appended) else None for result in results]
+
+    async def count_effects(self, partitions: Collection[int]) -> dict[int, int]:
+        await self._database.reading("count_effects")
+        effects = self._database.effects.values()
+        return Counter(e.partition for e in effects if e.partition in partitions and e.kind is not EffectKind.CALL)
+
+    async def drop_effects(self, effects: Sequence[Effect]) -> None:
+        async with self._database.transaction("drop_effects") as transaction:
+            await transaction.commits()
+            for effect in effects:
+                self._database.effects.pop(effect.id, None)
+
+    async def merge_metadata(self, effects: Sequence[Effect]) -> list[Effect]:
+        database = self._database
+        async with database.transaction("merge_metadata") as transaction:
+            await transaction.commits()
+            todo = [effect for effect in effects if database.effects.pop(effect.id, None) is not None]
+            endpoint = database.endpoints.get(effects[0].endpoint_id)
+            if endpoint is None or endpoint.deleted:
+                return []
+            endpoint.metadata, fits = merged(endpoint.metadata, [read_values(e.data or b"{}") for e in todo])
+        return [effect for effect, fit in zip(todo, fits, strict=True) if not fit]
+
+    async def throttle_endpoint(self, effect: Effect) -> None:
+        async with self._database.transaction("throttle_endpoint") as transaction:
+            await transaction.commits()
+            if self._database.effects.pop(effect.id, None) is not None:
+                self._database.throttles[effect.endpoint_id] = read_throttle(effect.data or b"{}")
+
+    async def endpoint_named(self, app_id: AppId, reference: str) -> EndpointId | None:
+        await self._database.reading("endpoint_named")
+        for endpoint in self._database.endpoints.values():
+            named = reference in (format_id(ENDPOINT, endpoint.id), endpoint.uid)
+            if named and endpoint.app_id == app_id and not endpoint.deleted:
+                return endpoint.id
+        return None
 
 
 def _check(batch: JournalBatch) -> None:

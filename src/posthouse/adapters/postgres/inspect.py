@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 
 from posthouse.adapters.postgres.changes import write_audit
-from posthouse.adapters.postgres.database import Database
+from posthouse.adapters.postgres.database import Connection, Database
 from posthouse.adapters.postgres.log import event_of
 from posthouse.adapters.postgres.pinned import pinned_by, schemas_of
 from posthouse.adapters.postgres.queries import Queries
@@ -172,19 +172,7 @@ class PostgresInspector:
                 )
             if not facts["enabled"]:
                 raise Conflict("the endpoint is disabled; enable it, then send again", code="endpoint_disabled")
-            line = await connection.fetchval(
-                SQL.resend,
-                where.partition,
-                endpoint_id,
-                event_id,
-                facts["seq"],
-                now,
-                facts["expires_at"],
-                facts["payload_bytes"],
-                line_of(_config.decode(facts["config"]).ordering, facts["key"], DeliveryClass.REPLAY),
-            )
-            if line != UNORDERED:
-                await connection.execute(SQL.order_line, now, where.partition, endpoint_id, line)
+            await owe_again(connection, where, endpoint_id, event_id, facts, due_at=now, now=now)
             row = await connection.fetchrow(SQL.owed_row, where.partition, endpoint_id, event_id, where.app_id)
             await connection.execute(SQL.poke, where.partition)
             await write_audit(connection, audit)
@@ -225,6 +213,40 @@ class PostgresInspector:
             await connection.execute(SQL.poke, where.partition)
             await write_audit(connection, audit)
         return _owed({**{name: value for name, value in row.items() if name != "line"}, "type": facts["type"]})
+
+
+async def resend_facts(
+    connection: Connection, where: Where, endpoint_id: EndpointId, event_id: EventId
+) -> asyncpg.Record | None:
+    """Of an event that is to be sent again, under the lock of its partition's row. None where it, or its endpoint, is gone."""
+    facts = await connection.fetchrow(SQL.resend_facts, where.partition, event_id, endpoint_id, where.app_id)
+    return None if facts is None or facts["seq"] is None or facts["enabled"] is None else facts
+
+
+async def owe_again(
+    connection: Connection,
+    where: Where,
+    endpoint_id: EndpointId,
+    event_id: EventId,
+    facts: asyncpg.Record,
+    *,
+    due_at: float,
+    now: float,
+) -> None:
+    """Owe an event to an endpoint once more, with `resend_facts` of it, under the lock of its partition's row."""
+    line = await connection.fetchval(
+        SQL.resend,
+        where.partition,
+        endpoint_id,
+        event_id,
+        facts["seq"],
+        due_at,
+        facts["expires_at"],
+        facts["payload_bytes"],
+        line_of(_config.decode(facts["config"]).ordering, facts["key"], DeliveryClass.REPLAY),
+    )
+    if line != UNORDERED:
+        await connection.execute(SQL.order_line, now, where.partition, endpoint_id, line)
 
 
 def _of(where: Where | None) -> tuple[int | None, AppId | None]:
@@ -268,6 +290,8 @@ def event_facts(row: asyncpg.Record) -> EventFacts:
         payload_bytes=row["payload_bytes"],
         created_at=row["created_at"],
         expires_at=row["expires_at"],
+        cause=row["cause"],
+        depth=row["depth"],
     )
 
 
@@ -297,6 +321,7 @@ def attempt_facts(row: asyncpg.Record) -> AttemptFacts:
             total_us=row["total_us"],
         ),
         error=row["error"],
+        reaction=row["reaction"],
     )
 
 

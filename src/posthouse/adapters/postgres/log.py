@@ -199,6 +199,8 @@ def event_of(row: asyncpg.Record) -> Event:
         expires_at=row["expires_at"],
         depth=row["depth"],
         audience=tuple(row["audience"] or ()),
+        only=row["only_endpoint"],
+        to_url=row["to_url"],
         source=row["source"],
         attributes=row["attributes"],
     )

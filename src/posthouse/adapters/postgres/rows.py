@@ -12,11 +12,14 @@ from posthouse.domain.delivery import (
     Attempt,
     DeliveryClass,
     Effect,
+    EffectKind,
     HealthTurn,
     Owed,
     OwedReason,
 )
-from posthouse.domain.ids import EndpointId, EventId, id_beside, next_id, uuid7
+from posthouse.domain.endpoint import Throttle
+from posthouse.domain.event import Draft
+from posthouse.domain.ids import AttemptId, EndpointId, EventId, id_beside, next_id, uuid7
 
 
 def ids_beside(newest: bytes | None, *, now: float, count: int) -> list[bytes]:
@@ -33,13 +36,13 @@ def turn(rows: Sequence[tuple[object, ...]], width: int) -> list[tuple[object, .
 
 
 def attempt_row(a: Attempt) -> tuple[object, ...]:
-    """An `attempt_row` (migrations/0016_rows.sql)."""
+    """An `attempt_record` (migrations/0018_reactions.sql)."""
     timings = a.timings
     return (
         a.partition, a.id, a.app_id, a.endpoint_id, a.event_id, a.seq, a.number, a.kind, a.outcome,
         a.reason, a.sent, a.revision, a.url, a.address, a.started_at, a.status, timings.dns_us,
         timings.connect_us, timings.tls_us, timings.first_byte_us, timings.total_us,
-        a.response_headers, a.response_body, a.error, a.request_id,
+        a.response_headers, a.response_body, a.error, a.request_id, a.reaction,
     )  # fmt: skip
 
 
@@ -54,6 +57,25 @@ def owed_row(o: Owed) -> tuple[object, ...]:
 def effect_columns(effect: Effect) -> tuple[object, ...]:
     data = None if effect.data is None else effect.data.decode()
     return (effect.partition, effect.id, effect.endpoint_id, effect.kind.value, effect.reason, data)
+
+
+def follow_up_row(effect: Effect, d: Draft) -> tuple[object, ...]:
+    """A `follow_up_row` (migrations/0018_reactions.sql)."""
+    return (
+        effect.partition, effect.id, d.id, d.app_id, d.type, d.content_type, d.payload, d.subject, d.key, d.cause, d.depth,
+        d.only, d.to_url,
+    )  # fmt: skip
+
+
+def effect_of(row: asyncpg.Record) -> Effect:
+    return Effect(
+        id=AttemptId(row["id"]),
+        partition=row["partition"],
+        endpoint_id=EndpointId(row["endpoint_id"]),
+        kind=EffectKind(row["kind"]),
+        reason=row["reason"],
+        data=None if row["data"] is None else row["data"].encode(),
+    )
 
 
 def health_columns(turn: HealthTurn) -> tuple[object, ...]:
@@ -74,6 +96,12 @@ def health_of(row: asyncpg.Record) -> Health:
         trips=row["trips"] or 0,
         held_until=row["held_until"],
     )
+
+
+def throttle_of(row: asyncpg.Record) -> Throttle | None:
+    """The throttle that such a row tells of, which may have ended."""
+    per_second = row["throttle_per_second"]
+    return None if per_second is None else Throttle(per_second, row["throttle_until"])
 
 
 def owed_of(row: asyncpg.Record) -> Owed:

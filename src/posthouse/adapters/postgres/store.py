@@ -18,19 +18,22 @@ from posthouse.adapters.postgres.queries import Queries
 from posthouse.adapters.postgres.rows import (
     attempt_row,
     effect_columns,
+    effect_of,
+    follow_up_row,
     health_columns,
     health_of,
     ids_beside,
     owed_of,
     owed_row,
+    throttle_of,
     turn,
 )
 from posthouse.adapters.postgres.sealed import keys_of, secrets_of
+from posthouse.domain.chaining import merged, read_throttle, read_values
 from posthouse.domain.delivery import (
     Cursor,
     DeliveryKey,
     Effect,
-    EffectKind,
     JournalBatch,
     Line,
 )
@@ -47,6 +50,7 @@ from posthouse.domain.ids import (
     format_id,
     id_beside,
     lower_bound,
+    parse_id,
 )
 from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX, OUTSIDE_ROWS_MAX
 from posthouse.ports.directory import SYSTEM, Audit
@@ -153,7 +157,7 @@ class PostgresStore:
         applied = False
         async with self._journalling.transaction() as connection:
             await connection.fetch(SQL.lock_partition, partition)
-            for attempt, owed in results:
+            for attempt, owed, effects in results:
                 key = (partition, attempt.endpoint_id, attempt.event_id, attempt.number, sender)
                 if owed is None:
                     rows = await connection.fetch(SQL.late_delete, *key)
@@ -165,6 +169,9 @@ class PostgresStore:
                 newest = await connection.fetchval(SQL.newest_attempt, [partition])
                 stored = msgspec.structs.replace(attempt, id=AttemptId(id_beside(newest, attempt.id)))
                 await connection.execute(SQL.late_attempt, *attempt_row(stored))
+                if effects:
+                    columns = turn([effect_columns(effect) for effect in effects], 6)
+                    await connection.execute(SQL.late_effects, *columns)
                 if line := rows[0]["key_hash"]:
                     lines.add((attempt.endpoint_id, line))
             for endpoint_id, line in lines:
@@ -275,6 +282,7 @@ class PostgresStore:
             keys=keys_of(row, self._open_secret),
             pinned_schemas=pinned_by(config, schemas),
             health=health_of(row),
+            throttle=throttle_of(row),
             grants=grants,
         )
 
@@ -346,18 +354,7 @@ class PostgresStore:
     # Effects
 
     async def effects(self, partitions: Collection[int], *, limit: int) -> list[Effect]:
-        rows = await self._reading.fetch(SQL.effects, list(partitions), limit)
-        return [
-            Effect(
-                id=AttemptId(r["id"]),
-                partition=r["partition"],
-                endpoint_id=EndpointId(r["endpoint_id"]),
-                kind=EffectKind(r["kind"]),
-                reason=r["reason"],
-                data=None if r["data"] is None else r["data"].encode(),
-            )
-            for r in rows
-        ]
+        return [effect_of(row) for row in await self._reading.fetch(SQL.effects, list(partitions), limit)]
 
     async def disable_endpoint(self, effect: Effect) -> None:
         async with self._reading.transaction() as connection:
@@ -374,15 +371,44 @@ class PostgresStore:
             return results
         rows = await self._reading.fetch(
             SQL.publish_effects,
-            drafts[0].app_id,
-            [effect.partition for effect in effects],
-            [effect.id for effect in effects],
-            [draft.id for draft in drafts],
-            [draft.type for draft in drafts],
-            [draft.payload for draft in drafts],
-            [draft.key for draft in drafts],
+            [follow_up_row(effect, draft) for effect, draft in zip(effects, drafts, strict=True)],
             writing=True,
         )
         for ord_, partition, seq, config_version, created_at in rows:
             results[ord_ - 1] = Appended(partition, seq, config_version, created_at)
         return results
+
+    async def count_effects(self, partitions: Collection[int]) -> dict[int, int]:
+        return {row[0]: row[1] for row in await self._reading.fetch(SQL.count_effects, list(partitions))}
+
+    async def drop_effects(self, effects: Sequence[Effect]) -> None:
+        columns = turn([(effect.partition, effect.id) for effect in effects], 2)
+        await self._reading.fetch(SQL.effects_done, *columns, writing=True)
+
+    async def merge_metadata(self, effects: Sequence[Effect]) -> list[Effect]:
+        endpoint_id = effects[0].endpoint_id
+        async with self._reading.transaction() as connection:
+            # The endpoint first: two that do the same effects would else wait for each other.
+            row = await connection.fetchrow(SQL.lock_metadata, endpoint_id)
+            columns = turn([(effect.partition, effect.id) for effect in effects], 2)
+            there = {gone[0] for gone in await connection.fetch(SQL.effects_done, *columns)}
+            todo = [effect for effect in effects if effect.id in there]
+            if row is None or not todo:
+                return []
+            before = msgspec.json.decode(row["metadata"])
+            after, fits = merged(before, [read_values(effect.data or b"{}") for effect in todo])
+            if after != before:
+                await connection.execute(SQL.set_metadata, endpoint_id, msgspec.json.encode(after).decode())
+        return [effect for effect, fit in zip(todo, fits, strict=True) if not fit]
+
+    async def throttle_endpoint(self, effect: Effect) -> None:
+        async with self._reading.transaction() as connection:
+            if await connection.fetch(SQL.effect_done, effect.partition, effect.id):
+                rate = read_throttle(effect.data or b"{}")
+                await connection.execute(
+                    SQL.throttle_endpoint, effect.partition, effect.endpoint_id, rate.per_second, rate.until
+                )
+
+    async def endpoint_named(self, app_id: AppId, reference: str) -> EndpointId | None:
+        raw = await self._reading.fetchval(SQL.endpoint_named, app_id, parse_id(ENDPOINT, reference), reference)
+        return None if raw is None else EndpointId(raw)

@@ -40,6 +40,7 @@ GAUGES: Final = {
     "processes_live": "Processes that share the partitions, as this one sees it.",
     "publish_pending_events": "Events accepted for appending whose commit is not done.",
     "publish_pending_bytes": "Payload bytes of those events.",
+    "effects_pending": "What answers and attempts make happen that is recorded and not done, in the partitions owned here.",
     "filters_waiting_events": "Events of which it is not decided yet whom they reach: filters are evaluated.",
     "journal_unwritten_results": "Results in memory that are not in the store yet.",
     "event_loop_lag_seconds": "How late the event loop last woke up.",
@@ -47,12 +48,20 @@ GAUGES: Final = {
     "streams": "Live streams that are open here.",
     "expression_calls_waiting": "Calls of the limited processes for expressions that none of them has yet.",
     "expressions_resting": "Expressions that had their process killed so often that they are not evaluated for a while.",
+    "callbacks_waiting": "Calls of callback handlers that are recorded and not done, of this process's partitions.",
+    "callbacks_running": "Calls of callback handlers under way here.",
 }
 
 COUNTERS: Final = {
     "publish_failed_events": "Events that were not stored, or whose commit stayed in doubt: their senders got 503.",
     "publish_handed_events": "Events handed to the worker that owns their partition, to be stored there.",
     "publish_handed_back_events": "Of these, events of which it told nothing in time: stored by the worker they came to.",
+    "effects_done": "What answers and attempts made happen, that was done here.",
+    "effects_failed": "What answers should have made happen and did not: each attempt, or an operational event, says why.",
+    "callback_calls": "Calls of callback handlers that were made, each time.",
+    "callback_failures": "Of these, calls that failed: a handler raised, took too long, or ended its process.",
+    "callbacks_set_aside": "Calls that failed for the last time, and are not made again.",
+    "callbacks_left_out": "Calls that were not recorded, since too many waited.",
     "database_replacements": "How often another history of the database was found: a standby that was promoted.",
     "log_rewinds": "Partitions whose log had lost its end: accepted events are gone.",
     "filter_failures": "Filters that had no value, once for each event and endpoint: `on_filter_error` was taken.",

@@ -17,12 +17,15 @@ from posthouse.api.models.common import (
     time_of,
 )
 from posthouse.domain.callback import CONFIRMED
+from posthouse.domain.chaining import read_reaction
+from posthouse.domain.errors import Invalid
 from posthouse.domain.event import JSON_CONTENT, Event
 from posthouse.domain.exchange import Answer as ExchangeAnswer
 from posthouse.domain.exchange import Failure, Timings
 from posthouse.domain.ids import APP, ATTEMPT, ENDPOINT, EVENT, format_id
-from posthouse.domain.limits import ROUTES_SHOWN_MAX
+from posthouse.domain.limits import ROUTES_SHOWN_MAX, TEXT_LENGTH_MAX
 from posthouse.manage.deliveries import RequestView
+from posthouse.manage.preview import Preview, Sample, Step
 from posthouse.manage.trial import Trial
 from posthouse.ports.inspect import AttemptFacts, AttemptRecord, EventFacts, OwedFacts, Route, Routes
 from posthouse.wire.answer import stored_body, stored_headers
@@ -45,6 +48,8 @@ class EventAnswer(Answer):
     payload_bytes: int
     created_at: Time
     expires_at: Time | None
+    cause: Annotated[str | None, Field(description="Id of the event whose answer asked for this one.")]
+    depth: Annotated[int, Field(description="How many events follow from each other up to this one.")]
 
     @classmethod
     def of(cls, event: EventFacts) -> EventAnswer:
@@ -61,6 +66,8 @@ class EventAnswer(Answer):
             payload_bytes=event.payload_bytes,
             created_at=time_of(event.created_at),
             expires_at=optional_time(event.expires_at),
+            cause=None if event.cause is None else format_id(EVENT, event.cause),
+            depth=event.depth,
         )
 
 
@@ -126,6 +133,41 @@ class TimingsAnswer(Answer):
     total_ms: float
 
 
+class EffectAnswer(Answer):
+    """Something that a response rule asks for besides."""
+
+    then: Annotated[str, Field(examples=["emit"])]
+    recorded: Annotated[bool, Field(description="Whether it is done, once; else why says why not.")]
+    detail: Annotated[str, Field(description="The type of its event, or the rate.", examples=["payment.requested"])]
+    why: str
+
+
+class ReactionAnswer(Answer):
+    """The response rule that the answer meets, what it says, and what else it asks for."""
+
+    rule: Annotated[
+        str,
+        Field(
+            description="Its place in the endpoint's configuration, or the header in which the target said so.",
+            examples=["on_response[0]"],
+        ),
+    ]
+    then: Annotated[str, Field(examples=["retry"])]
+    effects: list[EffectAnswer]
+
+    @classmethod
+    def of(cls, text: str) -> ReactionAnswer:
+        reaction = read_reaction(text)
+        return cls(
+            rule=reaction.place,
+            then=reaction.then,
+            effects=[
+                EffectAnswer(then=did.then, recorded=did.recorded, detail=did.detail, why=did.why)
+                for did in reaction.effects
+            ],
+        )
+
+
 class AttemptAnswer(Answer):
     """One request and what came of it, or a delivery that was given up without one (then `sent` is false)."""
 
@@ -148,6 +190,7 @@ class AttemptAnswer(Answer):
     started_at: Time
     timings: TimingsAnswer
     error: str | None
+    reaction: Annotated[ReactionAnswer | None, Field(description="null where the answer meets no response rule.")]
 
     @classmethod
     def of(cls, facts: AttemptFacts) -> AttemptAnswer:
@@ -280,6 +323,7 @@ def _attempt_fields(facts: AttemptFacts) -> dict[str, Any]:
         "started_at": time_of(facts.started_at),
         "timings": _timings(timings),
         "error": facts.error,
+        "reaction": None if facts.reaction is None else ReactionAnswer.of(facts.reaction),
     }
 
 
@@ -381,4 +425,80 @@ class TrialAnswer(Answer):
             error=result.detail if isinstance(result, Failure) else judgement.words,
             request=request,
             response=None if answer is None else _response(answer.status, stored_headers(answer), stored_body(answer)),
+        )
+
+
+class PreviewRun(Body):
+    """Of which event: one that was published, or one as it might be."""
+
+    event: Annotated[str | None, Field(description="Id of a stored event; then nothing else is given.")] = None
+    type: Annotated[str | None, Field(description="Its event type; default: endpoint.test.")] = None
+    data: Annotated[Any, Field(description="Its data; default: the first example of the type.")] = None
+    subject: str | None = None
+    key: str | None = None
+    source: Annotated[str | None, Field(max_length=TEXT_LENGTH_MAX)] = None
+    channels: list[str] | None = None
+    attributes: dict[str, str] | None = None
+
+    def sample(self) -> Sample | None:
+        """None: it is a stored event. Raises Invalid."""
+        given = self.model_fields_set
+        if self.event is not None:
+            if given != {"event"}:
+                raise Invalid("a stored event is what it is: leave the rest out", path="event")
+            return None
+        return Sample(
+            type=self.type,
+            data=msgspec.json.encode(self.data) if "data" in given else None,
+            subject=self.subject,
+            key=self.key,
+            source=self.source,
+            channels=tuple(self.channels or ()),
+            attributes=self.attributes or {},
+        )
+
+
+class PreviewAnswer(Answer):
+    """What the endpoint would be sent of an event. Nothing was sent."""
+
+    event: Annotated[str, Field(description="Its id; of one that was not published, a new one.")]
+    type: str
+    matches: Annotated[bool, Field(description="Whether the endpoint hears of it.")]
+    match_reason: Annotated[
+        Literal["matched", "paused", "disabled", "other_types", "other_channels", "filtered", "filter_failed"],
+        Field(description="Why, or why not."),
+    ]
+    filter_error: Annotated[str | None, Field(description="Why its filters have no value.")]
+    url: Annotated[str | None, Field(description="Where it would go.")]
+    reason: Annotated[
+        str | None,
+        Field(description="Why there would be no request.", examples=["transform_failed", "no_url", "unsendable"]),
+    ]
+    error: Annotated[str | None, Field(description="More of the reason, in words.")]
+    masked: Annotated[
+        bool,
+        Field(description="The type of the stored event redacts data: the request is made of what is left of them."),
+    ]
+    steps: Annotated[
+        list[Step],
+        Field(description="What is done to the request before it is sent, and is not shown."),
+    ]
+    request: Annotated[
+        RequestAnswer | None, Field(description="null where there is none, or nothing can be made of what is masked.")
+    ]
+
+    @classmethod
+    def of(cls, preview: Preview) -> PreviewAnswer:
+        return cls(
+            event=format_id(EVENT, preview.event_id),
+            type=preview.type,
+            matches=preview.heard.matches,
+            match_reason=preview.heard.value,
+            filter_error=preview.filter_words,
+            url=preview.url,
+            reason=preview.reason,
+            error=preview.words,
+            masked=preview.masked,
+            steps=list(preview.steps),
+            request=_request(preview.request),
         )

@@ -23,11 +23,12 @@ from posthouse.api.models.endpoint import (
     StatsAnswer,
 )
 from posthouse.api.models.secret import Rotate, Rotated, SecretAnswer
-from posthouse.api.models.traffic import TrialAnswer, TrialRun
+from posthouse.api.models.traffic import PreviewAnswer, PreviewRun, TrialAnswer, TrialRun
 from posthouse.api.pages import Cursors, PageQuery
 from posthouse.domain.limits import OVERLAP_SECONDS, STATS_SECONDS
 from posthouse.manage.deliveries import Deliveries
 from posthouse.manage.endpoints import Endpoints
+from posthouse.manage.preview import Previews
 from posthouse.manage.trial import Trials
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import StoredEndpoint
@@ -58,7 +59,14 @@ class StatsQuery(BaseModel):
     until: Instant | None = None
 
 
-def routes(endpoints: Endpoints, deliveries: Deliveries, trials: Trials, cursors: Cursors, clock: Clock) -> APIRouter:
+def routes(
+    endpoints: Endpoints,
+    deliveries: Deliveries,
+    trials: Trials,
+    previews: Previews,
+    cursors: Cursors,
+    clock: Clock,
+) -> APIRouter:
     router = APIRouter(prefix="/v1/apps/{app}/endpoints", tags=["endpoints"])
 
     @router.post("", status_code=201)
@@ -164,6 +172,15 @@ def routes(endpoints: Endpoints, deliveries: Deliveries, trials: Trials, cursors
     async def test_endpoint(caller: Caller, app: str, endpoint: str, body: TrialRun) -> TrialAnswer:
         """Send it one signed event now, enabled or not, and see what it answers. Nothing is stored or tried again."""
         return TrialAnswer.of(await trials.run(caller, app, endpoint, type=body.type, data=body.json_data()))
+
+    @router.post("/{endpoint}/preview")
+    async def preview_endpoint(caller: Caller, app: str, endpoint: str, body: PreviewRun) -> PreviewAnswer:
+        """Show the request that an event would be to it, and whether it would hear of it. Nothing is sent."""
+        sample = body.sample()
+        if sample is None:
+            assert body.event is not None
+            return PreviewAnswer.of(await previews.of_stored(caller, app, endpoint, body.event))
+        return PreviewAnswer.of(await previews.of_sample(caller, app, endpoint, sample))
 
     @router.get("/{endpoint}/stats")
     async def get_stats(caller: Caller, app: str, endpoint: str, query: Annotated[StatsQuery, Query()]) -> StatsAnswer:

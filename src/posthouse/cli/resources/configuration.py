@@ -208,6 +208,22 @@ ENDPOINTS: Final = Resource(
             ),
         ),
         Verb(
+            "preview",
+            "Show the request that an event would be to an endpoint, and whether it would hear of it. Nothing is sent.",
+            f"{ONE_ENDPOINT}/preview",
+            "POST",
+            options=(
+                Option("event", "Of this event, which was published."),
+                Option("type", "Of one as it might be, of this event type: its first example is shown."),
+                Option("data", "With these data instead, as JSON.", kind="json"),
+                Option("subject", "With this subject."),
+                Option("key", "With this key."),
+                Option("source", "With this source."),
+                Option("channels", "In this channel; may be repeated.", kind="texts"),
+                Option("attributes", "With this attribute, as NAME=VALUE; may be repeated.", kind="pairs"),
+            ),
+        ),
+        Verb(
             "secret",
             "Print an endpoint's signing secret. That it was looked at is on record.",
             f"{ONE_ENDPOINT}/secret",

@@ -7,7 +7,7 @@
 SELECT * FROM (
     (SELECT e.id, e.app_id, e.type, e.subject, e.key, e.source, e.channels, e.attributes, e.content_type,
        octet_length(e.payload) AS payload_bytes, extract(epoch FROM e.created_at)::float8 AS created_at,
-       extract(epoch FROM e.expires_at)::float8 AS expires_at
+       extract(epoch FROM e.expires_at)::float8 AS expires_at, e.cause, e.depth
        FROM event e
       WHERE e.app_id = $1 AND e.partition = $2 AND e.id < $3 AND e.id >= $4 AND ($5::text IS NULL OR e.type = $5)
         AND ($6::text IS NULL OR e.subject = $6)
@@ -15,7 +15,7 @@ SELECT * FROM (
     UNION ALL
     (SELECT e.id, e.app_id, e.type, e.subject, e.key, e.source, e.channels, e.attributes, e.content_type,
        octet_length(e.payload) AS payload_bytes, extract(epoch FROM e.created_at)::float8 AS created_at,
-       extract(epoch FROM e.expires_at)::float8 AS expires_at
+       extract(epoch FROM e.expires_at)::float8 AS expires_at, e.cause, e.depth
        FROM event e
       WHERE e.app_id IS NULL AND e.partition = $2 AND e.id < $3 AND e.id >= $4 AND $1 = ANY (e.audience)
         AND ($5::text IS NULL OR e.type = $5) AND ($6::text IS NULL OR e.subject = $6)
@@ -27,7 +27,7 @@ SELECT * FROM (
 -- Of every app and of the platform; one of those is in several partitions, and is one event.
 SELECT DISTINCT ON (e.id) e.id, e.app_id, e.type, e.subject, e.key, e.source, e.channels, e.attributes, e.content_type,
        octet_length(e.payload) AS payload_bytes, extract(epoch FROM e.created_at)::float8 AS created_at,
-       extract(epoch FROM e.expires_at)::float8 AS expires_at
+       extract(epoch FROM e.expires_at)::float8 AS expires_at, e.cause, e.depth
   FROM event e
  WHERE e.id < $1 AND e.id >= $2 AND ($3::text IS NULL OR e.type = $3) AND ($4::text IS NULL OR e.subject = $4)
  ORDER BY e.id DESC, e.partition DESC LIMIT $5
@@ -35,7 +35,8 @@ SELECT DISTINCT ON (e.id) e.id, e.app_id, e.type, e.subject, e.key, e.source, e.
 -- name: event
 SELECT e.id, e.app_id, e.type, e.subject, e.key, e.source, e.channels, e.attributes, e.content_type,
        octet_length(e.payload) AS payload_bytes, extract(epoch FROM e.created_at)::float8 AS created_at,
-       extract(epoch FROM e.expires_at)::float8 AS expires_at, e.partition, e.seq, e.payload, e.config_version, e.depth, e.audience
+       extract(epoch FROM e.expires_at)::float8 AS expires_at, e.cause, e.depth, e.partition, e.seq, e.payload, e.config_version, e.audience,
+       e.only_endpoint, e.to_url
   FROM event e
  WHERE e.id = $1 AND ($2::int IS NULL OR e.partition = $2)
    AND ($3::uuid IS NULL OR e.app_id = $3 OR (e.app_id IS NULL AND $3 = ANY (e.audience)))
@@ -75,7 +76,7 @@ SELECT a.*, (SELECT v.type FROM event v WHERE v.id = $1 LIMIT 1) AS type
   FROM (
     SELECT a.id, a.app_id, a.event_id, a.endpoint_id, a.number, a.kind, a.outcome, a.reason, a.sent, a.status, a.revision, a.url,
            a.address, extract(epoch FROM a.started_at)::float8 AS started_at, a.dns_us, a.connect_us, a.tls_us,
-           a.first_byte_us, a.total_us, a.error
+           a.first_byte_us, a.total_us, a.error, a.reaction
       FROM attempt a
      WHERE a.event_id = $1 AND ($2::int IS NULL OR a.partition = $2) AND ($3::uuid IS NULL OR a.app_id = $3)
        AND a.id < $4 AND a.id >= $5 OFFSET 0
@@ -90,7 +91,7 @@ SELECT a.*, (SELECT v.type FROM event v WHERE v.id = a.event_id AND v.partition 
      CROSS JOIN LATERAL (
         SELECT a.id, a.app_id, a.event_id, a.endpoint_id, a.number, a.kind, a.outcome, a.reason, a.sent, a.status, a.revision,
                a.url, a.address, extract(epoch FROM a.started_at)::float8 AS started_at, a.dns_us, a.connect_us, a.tls_us,
-               a.first_byte_us, a.total_us, a.error
+               a.first_byte_us, a.total_us, a.error, a.reaction
           FROM attempt a
          WHERE a.endpoint_id = p.id AND a.partition = $2 AND a.id < $3 AND a.id >= $4
            AND ($6::text IS NULL OR a.outcome = $6)
@@ -110,7 +111,7 @@ SELECT a.*, (SELECT v.type FROM event v WHERE v.id = a.event_id LIMIT 1) AS type
      CROSS JOIN LATERAL (
         SELECT a.id, a.app_id, a.event_id, a.endpoint_id, a.number, a.kind, a.outcome, a.reason, a.sent, a.status, a.revision, a.url,
            a.address, extract(epoch FROM a.started_at)::float8 AS started_at, a.dns_us, a.connect_us, a.tls_us,
-           a.first_byte_us, a.total_us, a.error
+           a.first_byte_us, a.total_us, a.error, a.reaction
           FROM attempt a
          WHERE a.partition = p.id AND a.id < $1 AND a.id >= $2 AND ($3::text IS NULL OR a.outcome = $3)
            AND ($4::text IS NULL OR (SELECT v.type FROM event v WHERE v.id = a.event_id AND v.partition = a.partition) = $4)
@@ -123,7 +124,7 @@ SELECT a.*, (SELECT v.type FROM event v WHERE v.id = a.event_id LIMIT 1) AS type
 -- name: attempt
 SELECT a.id, a.app_id, a.event_id, a.endpoint_id, a.number, a.kind, a.outcome, a.reason, a.sent, a.status, a.revision, a.url,
            a.address, extract(epoch FROM a.started_at)::float8 AS started_at, a.dns_us, a.connect_us, a.tls_us,
-           a.first_byte_us, a.total_us, a.error,
+           a.first_byte_us, a.total_us, a.error, a.reaction,
        a.response_headers, a.response_body, r.config,
        (SELECT v.type FROM event v WHERE v.id = a.event_id LIMIT 1) AS type
   FROM partition p

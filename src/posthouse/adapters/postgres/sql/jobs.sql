@@ -64,6 +64,7 @@ SELECT e.*, e.of_app OR covered($6, e.type, e.subject) AS permitted,
       FROM event e
      WHERE e.partition = $1 AND e.seq > $2 AND e.seq <= $3 AND e.id >= $4 AND e.id < $5
        AND CASE WHEN e.app_id IS NULL THEN $6 = ANY (e.audience) ELSE e.app_id = $6 END
+       AND (e.only_endpoint IS NULL OR e.only_endpoint = $7)
      OFFSET 0
   ) e
  ORDER BY e.seq

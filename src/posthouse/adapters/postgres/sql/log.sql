@@ -47,7 +47,8 @@ SELECT w.ord::int - 1 AS want, r.*
   CROSS JOIN LATERAL (
     SELECT e.id, e.partition, e.seq, e.app_id, e.type, e.payload, e.content_type,
            extract(epoch FROM e.created_at)::float8 AS created_at, e.config_version, e.subject, e.key, e.channels,
-           extract(epoch FROM e.expires_at)::float8 AS expires_at, e.depth, e.audience, e.source, e.attributes
+           extract(epoch FROM e.expires_at)::float8 AS expires_at, e.depth, e.audience, e.source, e.attributes,
+           e.only_endpoint, e.to_url
       FROM (
         SELECT n.id, sum(n.bytes) OVER (ORDER BY n.seq) - n.bytes AS before
           FROM (

@@ -54,10 +54,10 @@ UNION ALL
 SELECT id, true FROM process WHERE live_until > clock_timestamp()
 
 -- name: journal
--- Write a batch of results (migrations/0016_rows.sql); nothing, as an owner of none, where the history of the database is another
+-- Write a batch of results (migrations/0018_reactions.sql); nothing, as an owner of none, where the history of the database is another
 -- one than that by which the results were made (a pooler may have led us to a standby that was promoted).
-SELECT * FROM journal_rows(CASE WHEN $40::int IS NULL
-                                  OR ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int = $40 THEN $1::uuid END,
+SELECT * FROM journal_records(CASE WHEN $40::int IS NULL
+                                     OR ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int = $40 THEN $1::uuid END,
                            $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
                            $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39)
 
@@ -102,9 +102,16 @@ SELECT 1 FROM order_lines($1, ARRAY[$2::int], ARRAY[$2::int], ARRAY[$3::uuid], A
 -- name: late_attempt
 INSERT INTO attempt (partition, id, app_id, endpoint_id, event_id, seq, number, kind, outcome, reason, sent, revision, url,
                      address, started_at, status, dns_us, connect_us, tls_us, first_byte_us, total_us, response_headers,
-                     response_body, error, request_id)
+                     response_body, error, request_id, reaction)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, to_timestamp($15), $16, $17, $18, $19, $20, $21, $22,
-        $23, $24, $25)
+        $23, $24, $25, $26)
+
+-- name: late_effects
+-- What else the answer makes happen (their ids are of the attempt as it was made, which nobody else's are).
+INSERT INTO effect (partition, id, endpoint_id, kind, reason, data)
+SELECT u.p, u.id, u.ep, u.kind, u.reason, u.data::jsonb
+  FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[]) u (p, id, ep, kind, reason, data)
+ON CONFLICT DO NOTHING
 
 -- name: poke
 -- Tell the partition's owner that somebody wrote beside it.
@@ -160,6 +167,7 @@ SELECT s.ord::int AS ord, s.partition, s.endpoint_id, s.event_id, s.seq, s.kind,
        extract(epoch FROM s.expires_at)::float8 AS owed_expires_at, s.payload_bytes, e.id, e.app_id, e.type, e.payload, e.content_type,
        extract(epoch FROM e.created_at)::float8 AS created_at, e.config_version, e.subject, e.key, e.channels,
        extract(epoch FROM e.expires_at)::float8 AS expires_at, e.depth, e.source, e.attributes,
+       e.only_endpoint, e.to_url,
        NULL::uuid[] AS audience -- known: the row is of one app
   FROM sized s
   LEFT JOIN LATERAL (
@@ -222,6 +230,7 @@ SELECT key_hash FROM scan LIMIT $3
 SELECT a.id AS app_id, a.partition, a.config_version, a.shrunk_version, g.expired_at, g.expires_at AS grants_expire_at, e.id, e.revision, e.config, e.enabled, e.paused,
        extract(epoch FROM h.failing_since)::float8 AS failing_since, h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at,
        extract(epoch FROM h.probe_at)::float8 AS probe_at, h.trips, extract(epoch FROM h.held_until)::float8 AS held_until,
+       h.throttle_per_second, extract(epoch FROM h.throttle_until)::float8 AS throttle_until,
        k.secret_kinds, k.secret_versions, k.secrets, k.secret_expiries, k.secret_data_keys,
        n.key_names, n.key_versions, n.keys, n.key_expiries, n.key_data_keys
   FROM app a
@@ -283,7 +292,8 @@ SELECT event_id FROM page ORDER BY event_id OFFSET $8 - 1
 SELECT id, app_id FROM endpoint WHERE id = ANY ($1::uuid[]) AND deleted_at IS NULL
 
 -- name: effects
-SELECT id, partition, endpoint_id, kind, reason, data FROM effect WHERE partition = ANY ($1::int[]) ORDER BY id LIMIT $2
+SELECT id, partition, endpoint_id, kind, reason, data FROM effect
+ WHERE partition = ANY ($1::int[]) AND kind <> 'call' ORDER BY id LIMIT $2
 
 -- name: effect_done
 DELETE FROM effect WHERE partition = $1 AND id = $2 RETURNING endpoint_id, reason
@@ -296,5 +306,28 @@ UPDATE endpoint SET enabled = false, disabled_reason = $2, disabled_at = clock_t
 SELECT bump_config($1)
 
 -- name: publish_effects
--- Publish what effects tell, and remove them (migrations/0008_operations.sql).
-SELECT * FROM publish_effects($1, $2, $3, $4, $5, $6, $7)
+-- Publish what effects tell, and remove them (migrations/0018_reactions.sql).
+SELECT * FROM publish_follow_ups($1)
+
+-- name: count_effects
+SELECT partition, count(*) AS rows FROM effect WHERE partition = ANY ($1::int[]) AND kind <> 'call' GROUP BY partition
+
+-- name: effects_done
+-- Of these, those that were still there.
+DELETE FROM effect e USING unnest($1::int[], $2::uuid[]) u (partition, id)
+ WHERE e.partition = u.partition AND e.id = u.id RETURNING e.id
+
+-- name: lock_metadata
+SELECT metadata FROM endpoint WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE
+
+-- name: set_metadata
+UPDATE endpoint SET metadata = $2::jsonb, updated_at = clock_timestamp() WHERE id = $1
+
+-- name: throttle_endpoint
+INSERT INTO endpoint_health (partition, endpoint_id, throttle_per_second, throttle_until) VALUES ($1, $2, $3, to_timestamp($4))
+ON CONFLICT (partition, endpoint_id) DO UPDATE
+   SET throttle_per_second = EXCLUDED.throttle_per_second, throttle_until = EXCLUDED.throttle_until
+
+-- name: endpoint_named
+-- The endpoint of an app with this id or uid.
+SELECT id FROM endpoint WHERE app_id = $1 AND (id = $2 OR uid = $3) AND deleted_at IS NULL

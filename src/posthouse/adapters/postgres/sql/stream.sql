@@ -17,7 +17,7 @@ SELECT e.*
         SELECT e.id, e.partition, e.seq, e.app_id, e.type, e.subject, e.key, e.source, e.channels, e.attributes,
                e.content_type, octet_length(e.payload) AS payload_bytes,
                extract(epoch FROM e.created_at)::float8 AS created_at,
-               extract(epoch FROM e.expires_at)::float8 AS expires_at,
+               extract(epoch FROM e.expires_at)::float8 AS expires_at, e.cause, e.depth,
                ($5::uuid IS NULL OR e.app_id = $5 OR (e.app_id IS NULL AND $5 = ANY (e.audience)))
                AND ($6::text[] IS NULL OR e.type = ANY ($6)
                     OR EXISTS (SELECT 1 FROM unnest($7::text[]) prefix WHERE starts_with(e.type, prefix))) AS wanted
@@ -44,7 +44,7 @@ SELECT a.*
           FROM (
             SELECT a.id, a.partition, a.app_id, a.event_id, a.endpoint_id, a.number, a.kind, a.outcome, a.reason, a.sent,
                    a.status, a.revision, a.url, a.address, extract(epoch FROM a.started_at)::float8 AS started_at, a.dns_us,
-                   a.connect_us, a.tls_us, a.first_byte_us, a.total_us, a.error,
+                   a.connect_us, a.tls_us, a.first_byte_us, a.total_us, a.error, a.reaction,
                    (SELECT v.type FROM event v WHERE v.id = a.event_id AND v.partition = a.partition) AS type
               FROM attempt a
              WHERE a.partition = u.partition AND a.id > u.after AND a.id >= $3
