@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from tests.commands import rows, run
 from tests.integration.api_world import World, world_over
 from tests.integration.test_delivery import APP, MASTER_KEY, prepare, until
 from tests.receiving import receiving
-from tests.serving import ask, call, serving
+from tests.serving import KEY, ask, call, serving
 
 from posthouse.adapters.cel.expressions import CelExpressions, CelLimits
 from posthouse.domain.limits import EXPRESSION_TRIALS_MAX
@@ -136,3 +138,15 @@ async def test_a_server_evaluates_what_an_app_wrote_in_its_limited_processes(dat
         metrics = await ask(server.port, "GET", "/metrics")
         (calls,) = re.findall(r"^posthouse_expression_calls_total (\S+)$", metrics.body.decode(), re.MULTILINE)
         assert float(calls) >= 1
+
+
+async def test_the_command_line_tries_one(database: str) -> None:
+    async with serving(database, master_key=MASTER_KEY) as server:
+        reach = {"POSTHOUSE_URL": f"http://127.0.0.1:{server.port}", "POSTHOUSE_KEY": KEY}
+        event = ("--event", '{"data": {"total": 120}}')
+        good = await asyncio.to_thread(run, "expressions", "check", "event.data.total > 100", *event, **reach)
+        (told,) = rows(good)
+        assert (told["ok"], told["value"]) == (True, True)
+        bad = await asyncio.to_thread(run, "expressions", "check", "event.data.total >", *event, **reach)
+        (told,) = rows(bad)
+        assert (told["ok"], told["because"], told["line"], told["column"]) == (False, "invalid", 1, 19)

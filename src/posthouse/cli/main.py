@@ -48,6 +48,7 @@ COMMANDS: Final = (
     ("grants", "resources:grants", CONFIGURE, "What an app may hear of: event types and subjects."),
     ("endpoints", "resources:endpoints", CONFIGURE, "Target URLs, and how to speak to them."),
     ("schedules", "resources:schedules", CONFIGURE, "Events that are published at certain times."),
+    ("expressions", "resources:expressions", CONFIGURE, "Try a filter, a transformation or a rule."),
     ("keys", "resources:keys", CONFIGURE, "API keys; and sealing anew under another master key."),
     ("events", "resources:events", LOOK, "What was published."),
     ("attempts", "resources:attempts", LOOK, "What was tried, and what came of it."),

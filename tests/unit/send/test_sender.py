@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 import pytest
+from tests.expressing import FAILED, FakeExpressions
 from tests.fakes import (
     EPOCH,
     FakeClock,
@@ -19,6 +20,7 @@ from tests.fakes import (
     an_event,
     answer,
     failure,
+    until,
     virtual_time,
 )
 from tests.making import owed as owed_of
@@ -36,6 +38,7 @@ from posthouse.domain.delivery import (
 from posthouse.domain.endpoint import Batch, Endpoint
 from posthouse.domain.errors import NotOwner, PosthouseError, StoreUnavailable
 from posthouse.domain.exchange import Fault, Result
+from posthouse.domain.filters import OnFilterError
 from posthouse.domain.grant import Shrinkage
 from posthouse.domain.limits import FAILING_DAYS_MAX, RESPONSE_STORED_BYTES_MAX
 from posthouse.domain.redaction import RedactAnswer
@@ -341,3 +344,44 @@ async def test_a_row_whose_event_or_endpoint_is_gone_is_settled_all_the_same() -
     assert batch.attempts[1].app_id == event.app_id
     assert batch.attempts[2].url == ENDPOINT.url
     assert len(batch.settled) == 3
+
+
+@virtual_time
+@pytest.mark.parametrize(
+    ("meaning", "on_error", "reason"),
+    [
+        (True, OnFilterError.DELIVER, "confirmed"),
+        (False, OnFilterError.DELIVER, "filtered"),
+        (FAILED, OnFilterError.DELIVER, "confirmed"),
+        (FAILED, OnFilterError.SKIP, "filter_failed"),
+    ],
+)
+async def test_what_a_replay_asks_for_passes_the_filters_first(
+    meaning: object, on_error: OnFilterError, reason: str
+) -> None:
+    expressions = FakeExpressions({"f": lambda _: meaning})
+    desk = Desk(replying(answer()), expressions)
+    endpoint = msgspec.structs.replace(ENDPOINT, filter="f", on_filter_error=on_error)
+    replay = {"kind": DeliveryClass.REPLAY, "fresh": False, "row": True}
+    await desk.sender.attempt(Peer(endpoint), [desk.dispatched(**replay, replayed=True)])
+    await desk.sender.attempt(Peer(endpoint), [desk.dispatched(seq=2, **replay)])  # sent again by hand
+    await desk.written()
+    reasons = {a.seq: a.reason for batch in desk.store.written for a in batch.attempts}
+    assert reasons == {1: reason, 2: "confirmed"}
+    assert expressions.evaluations == [["f"]]
+
+
+@virtual_time
+async def test_what_a_filter_was_asked_about_is_not_sent_where_its_partition_was_lost_meanwhile() -> None:
+    expressions = FakeExpressions({"f": lambda _: True})
+    expressions.gate = asyncio.Event()
+    desk = Desk(replying(answer()), expressions)
+    peer = Peer(msgspec.structs.replace(ENDPOINT, filter="f"))
+    delivery = desk.dispatched(kind=DeliveryClass.REPLAY, fresh=False, row=True, replayed=True)
+    asked = asyncio.ensure_future(desk.sender.attempt(peer, [delivery]))
+    await until(lambda: expressions.evaluations == [["f"]])
+    desk.epochs.clear()
+    expressions.gate.set()
+    with pytest.raises(NotOwner):
+        await asked
+    assert desk.transport.sent == []

@@ -9,6 +9,7 @@ from typing import Final
 
 from posthouse.cli.resources.configuration import APPS, ENDPOINTS, EVENT_TYPES, GRANTS, KEYS
 from posthouse.cli.resources.endpoint_keys import ENDPOINT_KEYS
+from posthouse.cli.resources.expressions import EXPRESSIONS
 from posthouse.cli.resources.schedules import SCHEDULES
 from posthouse.cli.resources.traffic import ATTEMPTS, AUDIT, DELIVERIES, EVENTS, REPLAYS
 from posthouse.cli.verbs import build
@@ -24,6 +25,7 @@ RESOURCES: Final = (
     DELIVERIES,
     REPLAYS,
     SCHEDULES,
+    EXPRESSIONS,
     KEYS,
     AUDIT,
 )
@@ -37,6 +39,7 @@ attempts = build(ATTEMPTS)
 deliveries = build(DELIVERIES)
 replays = build(REPLAYS)
 schedules = build(SCHEDULES)
+expressions = build(EXPRESSIONS)
 keys = build(KEYS)
 keys.command("posthouse.cli.rekey:rekey", name="rekey", help="Seal everything anew after the master key was changed.")
 audit = build(AUDIT)

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from tests.unit.adapters.cel.samples import ENDPOINT, answered, apps, event, facts, operators
 
-from posthouse.adapters.cel import evaluating, program
+from posthouse.adapters.cel import evaluating, program, results
 from posthouse.adapters.cel.expressions import CelExpressions, CelLimits
 from posthouse.adapters.cel.resting import Resting
 from posthouse.domain.expression import Facts, Failed, FailedBecause, Outcome, Use, Value
@@ -112,7 +112,7 @@ async def test_many_expressions_at_once_are_not_evaluated_here(made: CelExpressi
 
 async def test_the_same_text_is_evaluated_once(made: CelExpressions, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[str] = []
-    whole = evaluating.outcome_of
+    whole = results.outcome_of
 
     def counted(of: program.Program, *rest: Any) -> Outcome:
         ran.append(of.type)
