@@ -12,7 +12,6 @@ import structlog
 import uvicorn
 
 from posthouse.adapters.cel.expressions import CelExpressions, CelLimits
-from posthouse.adapters.handlers.processes import HandlerProcesses
 from posthouse.adapters.http.guard import GuardPolicy
 from posthouse.adapters.http.proxy import parse_proxy
 from posthouse.adapters.http.transport import HttpTransport
@@ -44,7 +43,7 @@ from posthouse.api.only_system import only_system
 from posthouse.api.outbox import OwnOutbox
 from posthouse.api.publish import PublishRoutes
 from posthouse.api.server import Server
-from posthouse.config import Settings, environment_of_others
+from posthouse.config import Settings
 from posthouse.dispatch.engine import Engine
 from posthouse.dispatch.gauges import watch, watch_caches
 from posthouse.dispatch.janitor import Janitor
@@ -106,7 +105,7 @@ class Posthouse(Process):
         settings = self.settings
         owns, answers = settings.role != "api", settings.role != "worker"
         listening = self._listen()
-        handlers = await self._handlers() if owns else None
+        handlers = await self._load_handlers() if owns else None
         dsn, direct, data_dir, sealer, clock = await self._prepare()
         owner = clock.new_id()
         history = History(owner)
@@ -301,22 +300,6 @@ class Posthouse(Process):
         self._listening = listening
 
     # The parts of `open`
-
-    async def _handlers(self) -> HandlerProcesses | None:
-        """The handlers of callbacks, loaded first of all: whoever wrote them wants to know at once what is wrong with them."""
-        settings = self.settings
-        if not settings.callbacks:
-            return None
-        handlers = HandlerProcesses(
-            settings.callbacks,
-            processes=settings.callback_processes,
-            seconds=settings.callback_seconds,
-            memory_bytes=settings.callback_memory_bytes,
-            environment=environment_of_others(),
-        )
-        self._stack.push_async_callback(handlers.close)
-        await handlers.start()
-        return handlers
 
     async def _stop_engine(self) -> None:
         if self._delivering:

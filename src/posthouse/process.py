@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, Self
 
 import structlog
 
+from posthouse.adapters.handlers.processes import HandlerProcesses
 from posthouse.adapters.postgres.database import Database
 from posthouse.adapters.postgres.embedded import EmbeddedPostgres
 from posthouse.adapters.postgres.migrate import migrate
@@ -21,7 +22,7 @@ from posthouse.adapters.postgres.upkeep import PostgresUpkeep
 from posthouse.adapters.system.clock import SystemClock
 from posthouse.adapters.system.datadir import DataDir, default_data_dir
 from posthouse.adapters.system.keyring import Keyring, Sealer, load_keyring
-from posthouse.config import Settings
+from posthouse.config import Settings, environment_of_others
 from posthouse.domain.errors import SetupError
 
 log = structlog.get_logger()
@@ -169,6 +170,22 @@ class Process:
                 "POSTHOUSE_MASTER_KEY (`openssl rand -base64 32` makes one) or POSTHOUSE_MASTER_KEY_FILE"
             )
         return load_keyring(value=value, file=settings.master_key_file, data_dir=data_dir, create=create)
+
+    async def _load_handlers(self) -> HandlerProcesses | None:
+        """The handlers of callbacks. First of all: whoever wrote them wants to know at once what is wrong with them."""
+        settings = self.settings
+        if not settings.callbacks:
+            return None
+        handlers = HandlerProcesses(
+            settings.callbacks,
+            processes=settings.callback_processes,
+            seconds=settings.callback_seconds,
+            memory_bytes=settings.callback_memory_bytes,
+            environment=environment_of_others(),
+        )
+        self._stack.push_async_callback(handlers.close)
+        await handlers.start()
+        return handlers
 
     async def _open(self, database: Database) -> Database:
         await database.open()

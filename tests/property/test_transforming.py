@@ -14,10 +14,11 @@ from tests.property.test_formats import events, formats, texts, values
 from tests.unit.wire.formatting import Received
 from tests.unit.wire.test_render import HMAC, NOW, endpoint, event
 
+from posthouse.adapters.cel.expressions import CelExpressions
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import Request
-from posthouse.domain.expression import Outcome, Value
+from posthouse.domain.expression import Facts, Outcome, Value
 from posthouse.domain.formats import Method, format_of
 from posthouse.domain.signing import HttpAlgorithm, HttpSigner
 from posthouse.domain.transformation import DynamicUrl, Transform
@@ -129,3 +130,27 @@ def test_a_signature_of_the_url_is_of_the_one_that_was_chosen(segment: str) -> N
     assert sent is not None
     same = having(signing=asked.signing, url=f"https://shop-1.example.com{sent.target.path}", method=Method.POST)
     assert renderer_of(same, random=bytes, checked=True).render(of, now=NOW, replay=False) == sent
+
+
+whole = st.integers(-(2**63), 2**63 - 1)
+without_nul = texts.map(lambda text: text.replace("\0", "0"))  # the runtime's texts have none
+plain_values = st.recursive(
+    st.none() | st.booleans() | whole | st.floats(allow_nan=False, allow_infinity=False) | without_nul,
+    lambda inside: st.lists(inside, max_size=3) | st.dictionaries(without_nul, inside, max_size=3),
+    max_leaves=8,
+)
+EXPRESSIONS = CelExpressions()
+
+
+@given(plain_values)
+@settings(max_examples=60, deadline=None)
+def test_an_expression_brings_the_data_through_as_they_are(value: Any) -> None:
+    """The fields of objects come in the order of their names, and nothing else is another."""
+    of = event(msgspec.json.encode({"in": value}))
+    asked = having(transform=Transform(data="[event.data][0]"))
+    transformation = Transformation(asked)
+    outcomes = EXPRESSIONS.at_once(transformation.expressions, Facts(event=of, endpoint=asked))
+    assert outcomes is not None
+    made = transformation.applied(of, outcomes)
+    assert isinstance(made, Transformed)
+    assert made.event.payload == msgspec.json.encode({"in": value}, order="deterministic")

@@ -15,9 +15,7 @@ import structlog
 
 from posthouse.domain.action import AnyAction, Resend
 from posthouse.domain.calling import (
-    Call,
     CallData,
-    CalledEvent,
     CallFailed,
     Done,
     FailedBecause,
@@ -27,23 +25,24 @@ from posthouse.domain.calling import (
     call_effect,
     read_call,
 )
-from posthouse.domain.chaining import Origin, effects_of, publishes
+from posthouse.domain.chaining import effects_of, publishes
 from posthouse.domain.delivery import Attempt, Effect, EffectKind
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.errors import Invalid, PosthouseError, StoreRejected, StoreUnavailable
-from posthouse.domain.event import JSON_CONTENT, Event
+from posthouse.domain.event import Event
 from posthouse.domain.exchange import Answer, Result
-from posthouse.domain.ids import ATTEMPT, EFFECT, EVENT, AttemptId, format_id, parse_id
+from posthouse.domain.ids import AttemptId
 from posthouse.domain.limits import (
     CALL_UNAVAILABLE_SECONDS,
     CALLS_LOOK_SECONDS,
     CALLS_PENDING_MAX,
     CALLS_READ_MAX,
 )
-from posthouse.domain.operations import callback_failed, emit, is_told
+from posthouse.domain.operations import is_told
 from posthouse.ports.calls import CallBook, CallFacts, PendingCall, Recorded
 from posthouse.ports.clock import Clock
 from posthouse.ports.handlers import Handlers
+from posthouse.settle.call_facts import FIRST_ORDINAL, call_of, news_of, origin_of_call
 from posthouse.settle.chains import Chains
 from posthouse.wire.answer import redacted_answer
 
@@ -52,8 +51,6 @@ log = structlog.get_logger()
 STORE_AGAIN_SECONDS: Final = 1.0
 NOT_YET_SECONDS: Final = 0.25
 OUR_FAULT_SECONDS: Final = 60.0
-FIRST_ORDINAL: Final = 512
-"""Of what handlers ask for, counted from the call's own id."""
 
 
 class Calls:
@@ -275,7 +272,7 @@ class Calls:
         self, effect: Effect, data: CallData, facts: CallFacts, actions: Sequence[AnyAction]
     ) -> tuple[list[Effect], float | None]:
         """What handlers ask for: as effects, and when the event is to be sent again. Raises Invalid."""
-        origin = _origin(effect, data, facts, at=self._clock.now())
+        origin = origin_of_call(effect, data, facts, at=self._clock.now())
         follow_ups: list[Effect] = []
         resend_at: float | None = None
         event = facts.event
@@ -312,7 +309,7 @@ class Calls:
             self._look.set()
             return
         self.set_aside += 1
-        await self._end(effect, epoch, _told(effect, data, facts, failed, at=self._clock.now()))
+        await self._end(effect, epoch, news_of(effect, data, facts, failed, at=self._clock.now()))
 
     async def _end(
         self, effect: Effect, epoch: int, follow_ups: Sequence[Effect], *, resend_at: float | None = None
@@ -346,64 +343,3 @@ class Calls:
             if recorded is not Recorded.NOT_YET:
                 return recorded
             await self._clock.sleep(NOT_YET_SECONDS)
-
-
-def call_of(effect: Effect, data: CallData, facts: CallFacts, tries: int) -> Call:
-    """What the handlers' process is told."""
-    event = facts.event
-    return Call(
-        id=format_id(EFFECT, effect.id),
-        event=CalledEvent(
-            id=format_id(EVENT, event.id),
-            type=event.type,
-            time=event.created_at,
-            content_type=event.content_type,
-            payload=event.payload,
-            subject=event.subject,
-            key=event.key,
-        ),
-        app=facts.app,
-        endpoint=facts.endpoint,
-        about=data,
-        tries=tries,
-    )
-
-
-def _origin(effect: Effect, data: CallData, facts: CallFacts, *, at: float) -> Origin:
-    event = facts.event
-    return Origin(
-        id=effect.id,
-        attempt=_attempt(data),
-        partition=effect.partition,
-        app_id=facts.app_id,
-        endpoint_id=effect.endpoint_id,
-        event_id=event.id,
-        event_type=event.type,
-        subject=event.subject,
-        key=event.key,
-        depth=event.depth,
-        payload=b"null",  # the handlers' process has put the answer where they left data out
-        content_type=JSON_CONTENT,
-        at=at,
-    )
-
-
-def _attempt(data: CallData) -> AttemptId:
-    raw = parse_id(ATTEMPT, data.attempt)
-    assert raw is not None, "it was written by call_effect"
-    return AttemptId(raw)
-
-
-def _told(effect: Effect, data: CallData, facts: CallFacts, failed: CallFailed, *, at: float) -> tuple[Effect, ...]:
-    """The operational event for a call that is set aside; none for the operators' own app."""
-    if not is_told(facts.app_id):
-        return ()
-    news = callback_failed(
-        facts.app_id,
-        effect.endpoint_id,
-        event=data.event_id,
-        action="call",
-        reason=f"{failed.because.value}: {failed.detail}",
-        at=at,
-    )
-    return (emit(effect.id, FIRST_ORDINAL, effect.partition, effect.endpoint_id, news.type, news.data),)

@@ -23,7 +23,7 @@ from posthouse.api.models.endpoint import (
     StatsAnswer,
 )
 from posthouse.api.models.secret import Rotate, Rotated, SecretAnswer
-from posthouse.api.models.traffic import PreviewAnswer, PreviewRun, TrialAnswer, TrialRun
+from posthouse.api.models.trials import PreviewAnswer, PreviewRun, TrialAnswer, TrialRun
 from posthouse.api.pages import Cursors, PageQuery
 from posthouse.domain.limits import OVERLAP_SECONDS, STATS_SECONDS
 from posthouse.manage.deliveries import Deliveries
