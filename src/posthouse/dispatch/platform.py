@@ -95,5 +95,5 @@ class PlatformRoutes:
         for app_id in apps:
             attempt, effect = handed_over(AttemptId(self._clock.new_id()), event, app_id, now=now)
             delivery = Delivery(event, epoch, attempt.endpoint_id, 1, DeliveryClass.LIVE, boot, fresh=True, row=False)
-            self._journal.hand_over(delivery, attempt, effect)
+            self._journal.record(delivery, attempt, None, effects=(effect,), counted=False)
             self.handed += 1

@@ -131,8 +131,10 @@ class Journal:
         *,
         effects: Sequence[Effect] = (),
         health: HealthTurn | None = None,
+        counted: bool = True,
     ) -> bool:
-        """An attempt ended: `owed` is what remains owed, None for nothing. False where the partition is not ours any more."""
+        """An attempt ended: `owed` is what remains owed, None for nothing. False where the partition is not ours any more.
+        One that is not `counted` is in no endpoint's counters."""
         if self._epochs.get(attempt.partition) != delivery.epoch:
             return False
         buffer = self._buffer
@@ -141,15 +143,9 @@ class Journal:
         buffer.effects += effects
         if health is not None:
             buffer.health[health.endpoint_id] = health
-        self._rollups.count(attempt)
+        if counted:
+            self._rollups.count(attempt)
         return True
-
-    def hand_over(self, delivery: Delivery, attempt: Attempt, effect: Effect) -> None:
-        """An event goes elsewhere than to an endpoint: `attempt` says so, and is in no endpoint's counters."""
-        if self.owns(delivery):
-            self._buffer.attempts.append(attempt)
-            self._buffer.effects.append(effect)
-            self._settle(delivery, None)
 
     def owns(self, delivery: Delivery) -> bool:
         """Whether what is recorded of a delivery would be written: its partition is ours as it was."""

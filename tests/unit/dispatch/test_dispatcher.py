@@ -41,8 +41,11 @@ class Handed:
     def __init__(self) -> None:
         self.what: list[tuple[Delivery, Attempt, Effect]] = []
 
-    def hand_over(self, *what: Any) -> None:
-        self.what.append(what)
+    def record(
+        self, delivery: Delivery, attempt: Attempt, owed: None, *, effects: tuple[Effect], counted: bool
+    ) -> None:
+        assert (owed, counted) == (None, False)
+        self.what.append((delivery, attempt, *effects))
 
 
 class Desk:
