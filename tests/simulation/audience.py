@@ -60,6 +60,14 @@ class Audience:
         self.changes += 1
         self._grants.append((self.changes, list(self._database.grants.values())))
 
+    def never_had_one(self, app_id: AppId) -> bool:
+        """Whether an app never had an endpoint."""
+        return not self._of_app[app_id]
+
+    def must_of(self, app_id: AppId, position: tuple[int, int]) -> bool:
+        """Whether any endpoint of an app must get the event there."""
+        return not self.must[position].isdisjoint(self._of_app[app_id])
+
     def _since(self, endpoint_id: EndpointId, changes: int) -> list[Route | None]:
         """The routes of an endpoint from then on."""
         routes = self._routes[endpoint_id]

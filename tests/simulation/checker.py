@@ -38,6 +38,7 @@ from posthouse.domain.filters import OnFilterError
 from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId
 from posthouse.domain.operations import OPERATIONS_APP
 from posthouse.domain.order import UNORDERED, line_of
+from posthouse.domain.platform_routes import PLATFORM_APP, PLATFORM_ROUTE, RESERVED_APPS, stand_in, was_handed
 
 if TYPE_CHECKING:
     from tests.simulation.process import Process
@@ -97,6 +98,7 @@ class Checker:
         self.done: set[AttemptId] = set()  # follow-ups
         self.follow_ups: dict[AttemptId, Effect] = {}
         self.told = 0
+        self.handed = 0
         self.began: dict[EventId, int] = {}  # with how many changes of configuration
         self.keys: dict[tuple[AppId | None, str], EventId] = {}
         self.owners: list[tuple[bytes | None, int, float]] = [
@@ -242,12 +244,22 @@ class Checker:
             if attempt.key in self.ends and attempt.key not in self.world.cancelled:
                 self.wrong(f"the delivery {_short(attempt.key)} ended twice")
             self.ends[attempt.key] = attempt
-            if attempt.outcome is AttemptOutcome.DELIVERED:
+            if attempt.reason == PLATFORM_ROUTE:
+                self._look_at_handover(attempt)
+            elif attempt.outcome is AttemptOutcome.DELIVERED:
                 if not self.confirmed[attempt.key]:
                     self.wrong(f"{_short(attempt.key)} is on record as delivered, and was not")
             elif not self.world.may_give_up(attempt):
                 self.wrong(f"{_short(attempt.key)} was given up: {attempt.reason} after {attempt.number}")
         return recorded
+
+    def _look_at_handover(self, attempt: Attempt) -> None:
+        """An event was handed to the platform routes for an app."""
+        position = (attempt.partition, attempt.seq)
+        if not self.world.routed or attempt.endpoint_id != stand_in(attempt.app_id):
+            self.wrong(f"{attempt.seq} of partition {attempt.partition} was handed to nobody")
+        if self.audience.must_of(attempt.app_id, position):
+            self.wrong(f"{attempt.seq} of partition {attempt.partition} was handed over though its app listens to it")
 
     def _look_at_rows(
         self, statement: Statement, recorded: Collection[DeliveryKey]
@@ -303,7 +315,7 @@ class Checker:
             self.wrong(f"an ordered line of {line[1].hex()[-4:]} waits for nobody")
 
     def _look_at_effects(self, statement: Statement) -> None:
-        emitted = 0
+        emitted = handed = 0
         for effect_id in self._effects.take():
             effect = self.database.effects.get(effect_id)
             if effect is not None:
@@ -315,10 +327,15 @@ class Checker:
             elif effect_id in self.follow_ups and effect_id not in self.done:
                 self.done.add(effect_id)
                 emitted += self.follow_ups[effect_id].kind is EffectKind.EMIT
+                handed += self.follow_ups[effect_id].kind is EffectKind.ROUTE
         told = sum(event.app_id == OPERATIONS_APP for event in self.database.partitions[0].events.values())
         if emitted != told - self.told:
             self.wrong(f"{emitted} follow-ups were done, and {told - self.told} events came of them")
         self.told = told
+        copies = sum(event.app_id == PLATFORM_APP for event in self.database.partitions[0].events.values())
+        if handed != copies - self.handed:
+            self.wrong(f"{handed} events were handed over, and {copies - self.handed} came of them")
+        self.handed = copies
 
     def _look_at_cursors(self, statement: Statement) -> None:
         for number, partition in enumerate(self.database.partitions):
@@ -336,7 +353,19 @@ class Checker:
                         self.wrong(
                             f"the cursor passed {seq} of partition {number}, which {endpoint_id.hex()[-4:]} has not got"
                         )
+                for app_id in self._without_endpoint(event):
+                    if not was_handed(app_id, event, self.ends.keys()):
+                        self.wrong(f"the cursor passed {seq} of partition {number}, which was not handed over")
             self.cursors[number] = partition.cursor
+
+    def _without_endpoint(self, event: Event) -> list[AppId]:
+        """The apps for which an event must be handed to the platform routes."""
+        if not self.world.routed or event.app_id in RESERVED_APPS:
+            return []
+        if event.app_id is None and not event.audience:
+            return [PLATFORM_APP]
+        apps = event.audience if event.app_id is None else (event.app_id,)
+        return [app_id for app_id in apps if self.audience.never_had_one(app_id)]
 
     # What is sent
 

@@ -30,6 +30,7 @@ from posthouse.domain.limits import IN_FLIGHT_BYTES_MAX as BYTES_MAX_USUAL
 from posthouse.domain.limits import SOCKETS_MAX as SOCKETS_MAX_USUAL
 from posthouse.domain.operations import OPERATIONS_APP
 from posthouse.domain.order import line_of
+from posthouse.domain.platform_routes import PLATFORM_APP, PLATFORM_UID
 from posthouse.domain.retry import RetrySettings
 from posthouse.lane.budget import Budget
 from posthouse.ports.log import Announced, Appended, AppendResult, Repeated
@@ -37,6 +38,7 @@ from posthouse.ports.log import Announced, Appended, AppendResult, Repeated
 PARTITIONS: Final = 3
 APPS: Final = 4
 ENDPOINTS: Final = 2
+ROUTED: Final = 0.3  # of histories have a platform route
 NEW_ENDPOINTS_MAX: Final = 3
 DELETED_MAX: Final = 2
 CONCURRENCY_MAX: Final = (3, 6)
@@ -111,7 +113,8 @@ class World:
         self.rules: dict[EndpointId, Rule] = {}
         self.deleted: set[EndpointId] = set()
         self.grants: list[tuple[Grant, float]] = []  # every one that there was, and when it ended or will
-        self.apps = [AppId(uuid7(5, a + 1)) for a in range(APPS)]
+        self.routed = random.Random(seed + 8).random() < ROUTED
+        self.apps = [AppId(uuid7(5, a + 1)) for a in range(APPS + self.routed)]  # with routes, the last has no endpoint
 
     # What time it is, who is there
 
@@ -174,9 +177,12 @@ class World:
     def install(self) -> None:
         self.database.put_app(OPERATIONS_APP, partition=0, uid="operations")
         self._make(OPERATIONS_APP, 0, PLAIN)
+        if self.routed:
+            self.database.put_app(PLATFORM_APP, partition=0, uid=PLATFORM_UID)
+            self._make(PLATFORM_APP, 99, PLAIN)
         for a, app_id in enumerate(self.apps):
             self.database.put_app(app_id, partition=a % PARTITIONS)
-            for e in range(ENDPOINTS):
+            for e in range(ENDPOINTS if a < APPS else 0):
                 self._make(app_id, a * 100 + e + 1, Flow.drawn(self.random, ORDERINGS[(a + e) % len(ORDERINGS)]))
             if a < PARTITIONS:
                 self.canaries.add(self._make(app_id, a * 100 + 50, PLAIN))
