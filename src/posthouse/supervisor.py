@@ -150,7 +150,7 @@ class Supervisor(Process):
         try:
             await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
             settings = self.settings
-            patience = settings.drain_seconds + REQUESTS_SECONDS_MAX + 2 * settings.shutdown_seconds + 10.0
+            patience = settings.drain_seconds + REQUESTS_SECONDS_MAX + 3 * settings.shutdown_seconds + 10.0
             if not ended.done():
                 await asyncio.wait({ended}, timeout=patience)
             if not ended.done():

@@ -330,10 +330,13 @@ def again(callback):
         return posthouse.Resend(after=0.1)
 """)
     async with target(JSON) as served, hooked(database) as server:
-        await prepare(server.port, served)
+        (endpoint,) = await prepare(server.port, served)
+        # A rule that asks for it as well is one call and not two.
+        await call(server.port, "PATCH", f"{APP}/endpoints/{endpoint}", {"on_response": [{"then": "call"}]})
         event = await publish(server.port, 1)
-        said = await shop.until_said(2)
-        assert [each["replay"] for each in said] == [False, True]
+        await shop.until_said(2)
+        await until(lambda: _none(database), "no call to wait")
+        assert [each["replay"] for each in shop.said] == [False, True]
         attempts = (await call(server.port, "GET", f"{APP}/events/{event}/attempts"))["data"]
         assert [(each["outcome"], each["class"]) for each in attempts] == [
             ("delivered", "replay"),
@@ -377,13 +380,11 @@ def slow(callback):
             os.kill(server.process.pid, signal.SIGKILL)
             await until(lambda: not any(map(_lives, handlers)), "the handlers' processes to end with their server")
         (shop.folder / "go").touch()
-        for _ in range(2):
-            with running(*words, **given) as server:
-                port = await port_of(server)
-                await shop.until_said(2)
-                found = await events(port, "order.shipped", 1)
-                os.kill(server.process.pid, signal.SIGKILL)
-        assert len(found) == 1
+        with running(*words, **given) as server:
+            port = await port_of(server)
+            await shop.until_said(2)
+            assert len(await events(port, "order.shipped", 1)) == 1
+            os.kill(server.process.pid, signal.SIGKILL)
         with running(*words, **given) as server:
             port = await port_of(server)
             await until(lambda: _none(database), "nothing to wait")
@@ -400,6 +401,34 @@ def _lives(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+async def test_each_worker_has_handlers_of_its_own(database: str, shop: Shop) -> None:
+    shop.write("""
+@posthouse.on_callback("order.*")
+def whose(callback):
+    say(parent=os.getppid(), data=callback.event.data)
+""")
+    given = {
+        "POSTHOUSE_DATABASE_URL": database,
+        "POSTHOUSE_ADMIN_KEY": KEY,
+        "POSTHOUSE_MASTER_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
+    }
+    words = ("serve", "--port", "0", "--allow-network", "127.0.0.1/32", "--workers", "2", "--callbacks", "hooks")
+    async with target(JSON) as served:
+        with running(*words, **given) as server:
+            port = int((await asyncio.to_thread(server.until, r"listens on http://127.0.0.1:(\d+)"))[1])
+            await asyncio.to_thread(server.until, r"(?s)(worker\.ready.*){2}")
+            await prepare(port, served)
+            for number in range(8):  # each in another app, so that they are of many partitions
+                app = f"/v1/apps/app-{number}"
+                await call(port, "POST", "/v1/apps", {"uid": f"app-{number}"})
+                await call(port, "POST", f"{app}/endpoints", {"url": f"http://127.0.0.1:{served.port}/"})
+                await call(port, "POST", f"{app}/events", {"type": "order.created", "data": number})
+            said = await shop.until_said(8)
+            workers = set(_children(server.process.pid))
+    assert sorted(each["data"] for each in said) == list(range(8))
+    assert {each["parent"] for each in said} <= workers
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from posthouse.lane.budget import Budget
 from posthouse.ports.log import EventLog
 from posthouse.ports.store import Journalled, Store
 from posthouse.send.peer import Peer
-from posthouse.send.sender import Told
+from posthouse.send.told import Told
 from posthouse.settle.journal import Released
 
 if TYPE_CHECKING:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ import posthouse
 from posthouse import callbacks
 from posthouse.callbacks import Response, event_data, on_callback
 
+ROOT = Path(__file__).parents[2]
 NAMES = [
     *("Action", "Callback", "Disable", "Emit", "Forward", "Notify", "Resend", "Response", "SetMetadata", "Throttle"),
     "on_callback",
@@ -73,6 +77,18 @@ def test_without_a_pattern_it_says_how_it_is_used(registered: list[Any]) -> None
     with pytest.raises(TypeError, match="is for functions"):
         on_callback("order.*")("no function")  # type: ignore[type-var]
     assert registered == []
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_guide_says_what_works(language: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / language / "guides" / "handlers.md").read_text("utf-8")
+    files = dict(re.findall(r"<!-- file: (\w+)\.py -->\n```python\n(.*?)```\n", page, re.DOTALL))
+    assert set(files) == {"hooks", "test_hooks"}
+    for name, text in files.items():
+        module = ModuleType(name)
+        monkeypatch.setitem(sys.modules, name, module)
+        exec(compile(text, name, "exec"), module.__dict__)  # noqa: S102
+    sys.modules["test_hooks"].test_a_packed_order_is_told_of()
 
 
 def test_an_answer_is_read_as_it_is_asked_for() -> None:

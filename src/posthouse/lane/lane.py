@@ -15,7 +15,7 @@ from posthouse.domain.order import UNORDERED
 from posthouse.lane.order import Queue
 from posthouse.lane.pace import Bucket, Concurrency
 from posthouse.send.peer import Peer
-from posthouse.send.sender import Told
+from posthouse.send.told import Told
 
 Load = list[Delivery]
 """What goes in one request: one delivery, or a batch."""

@@ -22,7 +22,7 @@ from posthouse.lane.registry import Registry
 from posthouse.lane.stalled import Stalled
 from posthouse.ports.clock import Clock
 from posthouse.send.peer import Peer
-from posthouse.send.sender import Told
+from posthouse.send.told import Told
 
 log = structlog.get_logger()
 

@@ -37,27 +37,25 @@ def check_speakable(config: EndpointConfig, keys: NamedKeys) -> None:
         pinned_schemas=dict.fromkeys(config.payload_versions, _ANY),
     )
     added = () if config.transform is None else (*config.transform.headers, *config.transform.query)
-    for path, url in _urls(config):
+    for url in _urls(config):
         try:
             renderer_of(endpoint, random=bytes, url=url)
         except Invalid as error:
             field, _, name = error.path.partition(".")
             if field in ("headers", "query") and name in added:
                 raise Invalid(str(error), path=f"transform.{error.path}", code=error.code) from None
-            if path and error.path in ("tls", "auth.name"):
-                raise Invalid(f"{path}: {error}", path=error.path, code=error.code) from None
             raise
 
 
-def _urls(config: EndpointConfig) -> list[tuple[str, str]]:
-    """All of them, and those that an event may have; each with its path, which is empty for the endpoint's own."""
-    urls = [("", url) for url in urls_of(config)]
+def _urls(config: EndpointConfig) -> list[str]:
+    """All of them, and those that an event may have."""
+    urls = list(urls_of(config))
     dynamic = config.dynamic_url
     if dynamic is not None:
-        urls += [(f"dynamic_url.among.{name}", url) for name, url in dynamic.among.items()]
+        urls += dynamic.among.values()
         if dynamic.template:
             sample = UrlTemplate(dynamic.template, dynamic.hosts, path="dynamic_url").sample
-            urls.append(("dynamic_url.template", f"{sample.scheme}://{sample.authority}{sample.path}"))
+            urls.append(f"{sample.scheme}://{sample.authority}{sample.path}")
     return urls
 
 

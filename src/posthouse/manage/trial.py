@@ -104,7 +104,8 @@ class Trials:
             endpoint = endpoints[0]
             spoken_as = await spoken(self._expressions, endpoint, event)
             if isinstance(spoken_as.made, NotTransformed):
-                raise Conflict(spoken_as.made.words, code=spoken_as.made.reason)
+                made = spoken_as.made
+                raise Conflict(f"nothing can be sent of this event: {made.words}", code=made.reason)
             assert spoken_as.shown_as is not None, "nothing is masked of what came with the request"
             assert spoken_as.url is not None
             shown = spoken_as.shown_as.render(event, now=now, replay=False)

@@ -66,10 +66,11 @@ CONFIRMS: Final = Judgement(CONFIRMED)
 def plainly(result: Result) -> Judgement:
     """What an answer means to an endpoint that says nothing of its own of answers: by its status, and what it asks for itself.
     The latter is looked for only where it does not confirm."""
-    reason = classify(result)
-    if reason == CONFIRMED:
-        return CONFIRMS
-    return _with_header(Judgement(reason), result) if isinstance(result, Answer) else Judgement(reason)
+    if isinstance(result, Answer):
+        if 200 <= result.status < 300:
+            return CONFIRMS  # nearly all, and so without another call
+        return _with_header(Judgement(classify(result)), result)
+    return Judgement(classify(result))
 
 
 def elsewhere(result: Result) -> Judgement:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
-import structlog
 
 from posthouse.domain.callback import (
     CONFIRMED,
@@ -25,7 +24,6 @@ from posthouse.domain.delivery import (
     Attempt,
     AttemptOutcome,
     Delivery,
-    DeliveryClass,
     Effect,
     Fate,
     HealthTurn,
@@ -33,9 +31,9 @@ from posthouse.domain.delivery import (
     OwedReason,
 )
 from posthouse.domain.endpoint import Endpoint, OnExhausted
-from posthouse.domain.errors import NotOwner, PosthouseError, StoreUnavailable
+from posthouse.domain.errors import NotOwner, PosthouseError
 from posthouse.domain.event import Event
-from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Fault, Request, Result
+from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Fault, Result
 from posthouse.domain.ids import AttemptId
 from posthouse.domain.order import UNORDERED
 from posthouse.ports.clock import Clock
@@ -46,36 +44,25 @@ from posthouse.ports.transport import Transport
 from posthouse.send.aftermath import follow
 from posthouse.send.ending import Ending
 from posthouse.send.judge import Judge, Judgement, elsewhere, plainly
+from posthouse.send.late import LateAnswers
 from posthouse.send.owing import outcome_of, owed_after, owed_row
 from posthouse.send.peer import ELSEWHERE, Peer
 from posthouse.send.preparing import Prepared, Unready, prepare, unsendable
 from posthouse.send.reactions import Reacting, Reactions
 from posthouse.send.record import Made, attempt_of, left_over
+from posthouse.send.rendering import rendered
 from posthouse.send.tokens import Bearer, Tokens
+from posthouse.send.told import Told
 from posthouse.settle.chains import Chains
 from posthouse.settle.journal import Journal
 from posthouse.wire.batch import results_of
 from posthouse.wire.message import Unsendable
 from posthouse.wire.renderer import AnyRenderer
 
-log = structlog.get_logger()
-
 CANCELLED: Final = "cancelled"
 BEHIND: Final = "behind"
 REFUSED: Final = "refused"
 UNAUTHORIZED: Final = 401
-TOTAL_SECONDS_MIN: Final = 0.001  # that are left to a request after its token
-
-
-class Told(msgspec.Struct, gc=False):
-    """What a lane is told of a request: the fate of each of its deliveries, in order. `seconds` is how long the target took,
-    None where nothing was asked of it. `adopted` are those that the lane was given anew when their results were on their way
-    already: what came of them is not recorded for who gave them."""
-
-    fates: Sequence[Fate]
-    seconds: float | None = None
-    overloaded: bool = False
-    adopted: Sequence[Delivery] = ()
 
 
 # Looked up once: a member of an enumeration is found by Python code (in 3.11).
@@ -85,8 +72,8 @@ _CONFIRMED: Final = Confirm()
 
 
 class Sender:
-    """Makes attempts and records what came of them. `disabled` is told at once when a target ended it; `may_write` says
-    whether what belongs to an ordered line may still be sent; `reactions` do what answers make happen besides."""
+    """Makes attempts and records what came of them, with what answers make happen (`reactions`). `disabled` is told at once
+    when a target ended it; `may_write` says whether what belongs to an ordered line may still be sent."""
 
     def __init__(
         self,
@@ -107,10 +94,10 @@ class Sender:
         self._store = store
         self._clock = clock
         self._telemetry = telemetry
-        self._owner = owner
         self._disabled = disabled
         self._may_write = may_write
         self._expressions = expressions
+        self._late = LateAnswers(store, owner)
         self._ending = Ending(store, journal, may_write, expressions)
         self._judge = Judge(expressions)
         self.reactions = reactions or Reactions(expressions, Chains(clock))
@@ -176,13 +163,13 @@ class Sender:
         token = circuit.began(started_at)
         try:
             if renderer is None:
-                raise Unsendable("the URL that this was forwarded to cannot be spoken to as the endpoint is")
+                raise Unsendable("the URL that this was forwarded to cannot be spoken to")
             if renderer.grant is not None:
                 bearer = await self.tokens.bearer(renderer.grant, seconds=endpoint.timeouts.total)
             if isinstance(bearer, Failure):
                 result: Result = bearer
             else:
-                request = self._rendered(renderer, load, request_id, started_at, bearer)
+                request = rendered(renderer, load, request_id, started_at, bearer, self._clock)
                 result = await self._transport.send(request, may_write=fence)
                 if (endpoint.ack is not None or endpoint.on_response) and index is not ELSEWHERE:
                     judgement = await self._judge.judge(endpoint, first.event, result, first.number)
@@ -259,25 +246,8 @@ class Sender:
                 if fate is Fate.OWED and delivery.line:
                     behind.add(delivery.line)
                 fates.append(fate)
-        adopted = await self._settle_late(load, fates, late, now) if late else ()
+        adopted = await self._late.settle(load, fates, late, now) if late else ()
         return Told(fates, result.timings.total_us / 1e6, overloaded, adopted)
-
-    def _rendered(
-        self, renderer: AnyRenderer, load: Sequence[Delivery], request_id: bytes | None, now: float, bearer: str | None
-    ) -> Request:
-        """Raises Unsendable. What had to wait for a token has so much less time for itself."""
-        first = load[0]
-        replay = first.kind is DeliveryClass.REPLAY
-        if request_id is None:
-            request = renderer.render(first.event, now=now, replay=replay, token=bearer)
-        else:
-            events = [delivery.event for delivery in load]
-            request = renderer.render_batch(events, now=now, replay=replay, request_id=request_id, token=bearer)
-        if bearer is None:
-            return request
-        timeouts = request.timeouts
-        total = max(timeouts.total - (self._clock.now() - now), TOTAL_SECONDS_MIN)
-        return msgspec.structs.replace(request, timeouts=msgspec.structs.replace(timeouts, total=total))
 
     def _renewed(self, renderer: AnyRenderer, bearer: Bearer, load: Sequence[Delivery]) -> bool:
         """Whether these go again at once, with another token: the target refused this one. Each attempt does so once."""
@@ -306,23 +276,8 @@ class Sender:
                 fates.append(self._settle(peer, delivery, made, BEHIND, None, late))
             else:
                 fates.append(Fate.AGAIN if self._journal.owns(delivery) else Fate.SETTLED)
-        adopted = await self._settle_late(load, fates, late, made.ended_at) if late else ()
+        adopted = await self._late.settle(load, fates, late, made.ended_at) if late else ()
         return Told(fates, adopted=adopted)
-
-    async def _settle_late(
-        self, load: Sequence[Delivery], fates: Sequence[Fate], late: list[LateResult], now: float
-    ) -> Sequence[Delivery]:
-        """Put on record what is not ours to record any more; which of these are ours again by then, and were adopted."""
-        epochs = [delivery.epoch for delivery in load]
-        try:
-            await self._store.settle_late(late, sender=self._owner, now=now)
-        except StoreUnavailable as error:
-            log.warning("sender.late_answer_lost", error=str(error))  # the rows fall due: repeats, no loss
-        return [
-            delivery
-            for delivery, epoch, fate in zip(load, epochs, fates, strict=True)
-            if delivery.epoch != epoch and fate is not Fate.AGAIN
-        ]
 
     def _fence(self, load: Sequence[Delivery]) -> Callable[[], bool]:
         """Whether these may still be written: the leases hold, and their partition was not handed over meanwhile."""

@@ -156,11 +156,11 @@ def _written(value: str, place: _Place, name: str) -> str:
 
 
 def _nothing(name: str, why: str) -> NoReturn:
-    raise NoUrl(f"there is no URL for this event: {{{_shown(name)}}}: {why}")
+    raise NoUrl(f"there is no URL for this event: {_braced(name)}: {why}")
 
 
-def _shown(name: str) -> str:
-    return name[:NAME_LENGTH_MAX].encode("unicode_escape").decode("ascii")
+def _braced(name: str) -> str:
+    return "{" + name[:NAME_LENGTH_MAX].encode("unicode_escape").decode("ascii") + "}"
 
 
 def _parts(text: str, path: str) -> tuple[tuple[_Place | None, str], ...]:
@@ -179,9 +179,8 @@ def _parts(text: str, path: str) -> tuple[tuple[_Place | None, str], ...]:
             raise Invalid("a brace stands alone: one that is meant as a brace is written twice", path=path)
         if found[1] is not None:
             if found[1] not in _NAMES and not _DATA.fullmatch(found[1]):
-                raise Invalid(
-                    f"there is no {{{_shown(found[1])}}}; there are {', '.join(_NAMES)} and event.data.…", path=path
-                )
+                known = ", ".join((*_NAMES, "event.data.…"))
+                raise Invalid(f"there is no {_braced(found[1])}; there are {known}", path=path)
             parts.append((_place(before, path), found[1]))
             before += _SAMPLE
     parts.append((None, text[end:]))
@@ -219,7 +218,7 @@ def _host(host: str, path: str) -> str:
     try:
         target = parse_target(f"https://{name}/")
     except Invalid as error:
-        raise Invalid(str(error).replace("the URL", "the host", 1), path=path) from None
+        raise Invalid(str(error), path=path) from None
     if target.path != "/" or target.port != 443 or target.authority.startswith("["):
         raise Invalid("a host is a name alone, such as hooks.example.com or *.example.com", path=path)
     if host == name:

@@ -20,7 +20,7 @@ from posthouse.lane.lane import Load
 from posthouse.lane.lanes import Lanes
 from posthouse.ports.expressions import NO_EXPRESSIONS
 from posthouse.send.peer import Peer
-from posthouse.send.sender import Told
+from posthouse.send.told import Told
 from posthouse.settle.progress import Progress
 
 ONE, TWO = an_endpoint(1).id, an_endpoint(2).id

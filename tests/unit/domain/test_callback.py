@@ -14,6 +14,16 @@ from hypothesis import strategies as st
 
 from posthouse.domain.callback import Confirm, Disable, GiveUp, RetryAt, classify, decide, retry_after
 from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Fault, Result
+from posthouse.domain.reaction import (
+    AnyRule,
+    ConfirmRule,
+    DisableRule,
+    GiveUpRule,
+    NotifyRule,
+    RetryRule,
+    SetRule,
+    ThrottleRule,
+)
 from posthouse.domain.retry import Retry
 
 NOW = 1_795_560_843.0
@@ -113,3 +123,53 @@ def test_no_retry_after_breaks_anything(value: bytes) -> None:
 def test_retry_after_is_a_floor() -> None:
     assert decided(answer(503, retry_after="60")) == RetryAt(NOW + 60, "http_status")
     assert decided(answer(503, retry_after="1")) == RetryAt(NOW + 10, "http_status")
+
+
+# Response rules
+
+
+def by_rule(
+    rule: AnyRule, *, status: int = 500, number: int = 1, failing_since: float | None = None, **headers: str
+) -> object:
+    return decide(
+        answer(status, **headers),
+        Retry((10.0, 20.0, 30.0), 0),
+        number=number,
+        failing_since=failing_since,
+        now=NOW,
+        draw=0.5,
+        rule=rule,
+    )
+
+
+@pytest.mark.parametrize("status", [200, 404, 410, 500])
+def test_a_rule_decides_whatever_the_status(status: int) -> None:
+    assert by_rule(ConfirmRule(), status=status) == Confirm()
+    assert by_rule(GiveUpRule(), status=status) == GiveUp("rule_give_up")
+    assert by_rule(DisableRule(), status=status) == Disable("by_answer")
+    assert by_rule(RetryRule(), status=status) == RetryAt(NOW + 10, "rule_retry")
+
+
+def test_a_rule_says_when_it_is_tried_again() -> None:
+    assert by_rule(RetryRule(after=0)) == RetryAt(NOW, "rule_retry")
+    assert by_rule(RetryRule(after=7), number=3) == RetryAt(NOW + 7, "rule_retry")
+    assert by_rule(RetryRule(schedule=(1.0, 2.0)), number=2) == RetryAt(NOW + 2, "rule_retry")
+    assert by_rule(RetryRule(after=7), retry_after="60") == RetryAt(NOW + 60, "rule_retry")
+
+
+@pytest.mark.parametrize("rule", [RetryRule(), RetryRule(after=0), RetryRule(schedule=(1.0,) * 50)])
+def test_no_rule_retries_for_ever(rule: RetryRule) -> None:
+    assert isinstance(by_rule(rule, number=3), RetryAt)
+    assert by_rule(rule, number=4) == GiveUp("exhausted")
+    assert by_rule(rule, failing_since=NOW - 5 * DAY) == Disable("failing_for_days")
+
+
+def test_a_schedule_that_is_shorter_ends_it() -> None:
+    assert by_rule(RetryRule(schedule=(1.0,)), number=2) == GiveUp("exhausted")
+
+
+@pytest.mark.parametrize("rule", [NotifyRule(), ThrottleRule(per_second=1), SetRule(metadata={"a": "1"})])
+def test_an_effect_leaves_the_fate_to_the_acknowledgement(rule: AnyRule) -> None:
+    assert by_rule(rule, status=200) == Confirm()
+    assert by_rule(rule, status=500) == RetryAt(NOW + 10, "http_status")
+    assert by_rule(rule, status=410) == Disable("gone")

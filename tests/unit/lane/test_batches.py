@@ -15,7 +15,7 @@ from posthouse.lane.budget import Budget
 from posthouse.lane.lane import Lane, Load
 from posthouse.lane.lanes import Lanes
 from posthouse.send.peer import Peer
-from posthouse.send.sender import Told
+from posthouse.send.told import Told
 from posthouse.wire.batch import batch_body
 
 

@@ -20,7 +20,7 @@ from posthouse.lane.budget import Budget
 from posthouse.lane.lane import Lane, Load
 from posthouse.lane.lanes import Lanes
 from posthouse.send.peer import Peer
-from posthouse.send.sender import Told
+from posthouse.send.told import Told
 
 SECOND = "https://example.com/second"
 POLICY = CircuitPolicy(requests_min=3, probe_seconds=5.0, recovery_requests=3)

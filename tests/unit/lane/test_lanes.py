@@ -21,7 +21,7 @@ from posthouse.lane.budget import Budget
 from posthouse.lane.lane import Lane, Load
 from posthouse.lane.lanes import PROMPT_STALLED_MAX, Lanes
 from posthouse.send.peer import Peer
-from posthouse.send.sender import Told
+from posthouse.send.told import Told
 
 
 class Desk:

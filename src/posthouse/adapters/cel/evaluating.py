@@ -32,13 +32,15 @@ class Evaluation:
 
     def _evaluate(self, program: Program) -> Outcome:
         of_answer = program.use.of_answer
-        shared = self._shared.get(of_answer)
-        if shared is None:
-            shared = self._shared[of_answer] = self._activation(program)
         try:
+            shared = self._shared.get(of_answer)
+            if shared is None:
+                shared = self._shared[of_answer] = self._activation(program)
             return outcome_of(program, program.run.eval(shared), self._bounds)
         except RuntimeError as error:
             return failed_as(str(error), program)
+        except (ValueError, TypeError, OverflowError) as error:  # a value that Python has no form for
+            return failed_as(type(error).__name__, program)
         except MemoryError:
             return Failed(FailedBecause.MEMORY, "it needs more memory than there is for it")
 

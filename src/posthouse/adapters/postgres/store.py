@@ -9,8 +9,8 @@ from itertools import groupby
 import asyncpg
 import msgspec
 
-from posthouse.adapters.postgres.changes import write_audit
 from posthouse.adapters.postgres.database import Database
+from posthouse.adapters.postgres.effects import PostgresEffects
 from posthouse.adapters.postgres.history import History
 from posthouse.adapters.postgres.log import event_of
 from posthouse.adapters.postgres.pinned import Pin, pinned_by, schemas_of
@@ -18,8 +18,6 @@ from posthouse.adapters.postgres.queries import Queries
 from posthouse.adapters.postgres.rows import (
     attempt_row,
     effect_columns,
-    effect_of,
-    follow_up_row,
     health_columns,
     health_of,
     ids_beside,
@@ -29,32 +27,24 @@ from posthouse.adapters.postgres.rows import (
     turn,
 )
 from posthouse.adapters.postgres.sealed import keys_of, secrets_of
-from posthouse.domain.chaining import merged, read_throttle, read_values
 from posthouse.domain.delivery import (
     Cursor,
     DeliveryKey,
-    Effect,
     JournalBatch,
     Line,
 )
 from posthouse.domain.endpoint import AppConfig, Endpoint, EndpointConfig
-from posthouse.domain.event import Draft
 from posthouse.domain.grant import Shrinkage
 from posthouse.domain.ids import (
-    ENDPOINT,
     ID_BYTES,
     AppId,
     AttemptId,
     EndpointId,
     EventId,
-    format_id,
     id_beside,
     lower_bound,
-    parse_id,
 )
 from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX, OUTSIDE_ROWS_MAX
-from posthouse.ports.directory import SYSTEM, Audit
-from posthouse.ports.log import Appended
 from posthouse.ports.sealing import OpenSecret
 from posthouse.ports.store import Claim, Journalled, LateResult, Page, Want
 
@@ -63,15 +53,15 @@ SQL = Queries("store.sql")
 _CONFIG = msgspec.json.Decoder(EndpointConfig)
 
 
-class PostgresStore:
+class PostgresStore(PostgresEffects):
     """`ports.store.Store` on PostgreSQL: `journalling` is written by one task at a time, `reading` by all. Results are written
     to the `history` by which they were made, and to no other."""
 
     def __init__(
         self, journalling: Database, reading: Database, open_secret: OpenSecret, *, history: History | None = None
     ) -> None:
+        super().__init__(reading)
         self._journalling = journalling
-        self._reading = reading
         self._open_secret = open_secret
         self._history = history
 
@@ -350,65 +340,3 @@ class PostgresStore:
     async def endpoint_apps(self, endpoint_ids: Collection[EndpointId]) -> dict[EndpointId, AppId]:
         rows = await self._reading.fetch(SQL.endpoint_apps, list(endpoint_ids))
         return {EndpointId(endpoint): AppId(app) for endpoint, app in rows}
-
-    # Effects
-
-    async def effects(self, partitions: Collection[int], *, limit: int) -> list[Effect]:
-        return [effect_of(row) for row in await self._reading.fetch(SQL.effects, list(partitions), limit)]
-
-    async def disable_endpoint(self, effect: Effect) -> None:
-        async with self._reading.transaction() as connection:
-            if not await connection.fetch(SQL.effect_done, effect.partition, effect.id):
-                return
-            for row in await connection.fetch(SQL.disable_endpoint, effect.endpoint_id, effect.reason):
-                await connection.fetch(SQL.bump_config, row["app_id"])
-                thing = format_id(ENDPOINT, effect.endpoint_id)
-                await write_audit(connection, Audit(SYSTEM, "endpoint.disabled", thing, {"reason": effect.reason}))
-
-    async def publish_effects(self, effects: Sequence[Effect], drafts: Sequence[Draft]) -> list[Appended | None]:
-        results: list[Appended | None] = [None] * len(effects)
-        if not effects:
-            return results
-        rows = await self._reading.fetch(
-            SQL.publish_effects,
-            [follow_up_row(effect, draft) for effect, draft in zip(effects, drafts, strict=True)],
-            writing=True,
-        )
-        for ord_, partition, seq, config_version, created_at in rows:
-            results[ord_ - 1] = Appended(partition, seq, config_version, created_at)
-        return results
-
-    async def count_effects(self, partitions: Collection[int]) -> dict[int, int]:
-        return {row[0]: row[1] for row in await self._reading.fetch(SQL.count_effects, list(partitions))}
-
-    async def drop_effects(self, effects: Sequence[Effect]) -> None:
-        columns = turn([(effect.partition, effect.id) for effect in effects], 2)
-        await self._reading.fetch(SQL.effects_done, *columns, writing=True)
-
-    async def merge_metadata(self, effects: Sequence[Effect]) -> list[Effect]:
-        endpoint_id = effects[0].endpoint_id
-        async with self._reading.transaction() as connection:
-            # The endpoint first: two that do the same effects would else wait for each other.
-            row = await connection.fetchrow(SQL.lock_metadata, endpoint_id)
-            columns = turn([(effect.partition, effect.id) for effect in effects], 2)
-            there = {gone[0] for gone in await connection.fetch(SQL.effects_done, *columns)}
-            todo = [effect for effect in effects if effect.id in there]
-            if row is None or not todo:
-                return []
-            before = msgspec.json.decode(row["metadata"])
-            after, fits = merged(before, [read_values(effect.data or b"{}") for effect in todo])
-            if after != before:
-                await connection.execute(SQL.set_metadata, endpoint_id, msgspec.json.encode(after).decode())
-        return [effect for effect, fit in zip(todo, fits, strict=True) if not fit]
-
-    async def throttle_endpoint(self, effect: Effect) -> None:
-        async with self._reading.transaction() as connection:
-            if await connection.fetch(SQL.effect_done, effect.partition, effect.id):
-                rate = read_throttle(effect.data or b"{}")
-                await connection.execute(
-                    SQL.throttle_endpoint, effect.partition, effect.endpoint_id, rate.per_second, rate.until
-                )
-
-    async def endpoint_named(self, app_id: AppId, reference: str) -> EndpointId | None:
-        raw = await self._reading.fetchval(SQL.endpoint_named, app_id, parse_id(ENDPOINT, reference), reference)
-        return None if raw is None else EndpointId(raw)

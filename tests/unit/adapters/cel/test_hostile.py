@@ -49,7 +49,7 @@ CORPUS: Final[list[tuple[str, str, Use, Facts, str]]] = [
     # name, text, use, facts, what becomes of it in a limited process: REFUSED as it is written, a value, or why not
     ("texts doubled in a chain", " + ".join([f"({S} + {S})"] * 12), Use.TEXT, LONG, FAILS),
     ("doubled and doubled", f"[{', '.join([S] * 110)}].join({S})", Use.TEXT, LONG, FAILS),
-    ("replace that grows", f"{S}.replace('a', {S})", Use.TEXT, LONG, FailedBecause.MEMORY),
+    ("replace that grows", f"{S}.replace('a', {S})", Use.TEXT, LONG, FAILS),
     ("replaces in a chain", S + ".replace('a', 'aaaaaaaaaa')" * 12, Use.TEXT, LONG, FAILS),
     ("replaces of nothing", S + ".replace('', 'aaaaaaaaaaaaaaaaaaaa')" * 8, Use.TEXT, LONG, FAILS),
     (
@@ -57,10 +57,10 @@ CORPUS: Final[list[tuple[str, str, Use, Facts, str]]] = [
         "event.data.l.join(event.data.l.join(event.data.l.join(',')))",
         Use.TEXT,
         TEXTS,
-        FailedBecause.MEMORY,
+        FAILS,
     ),
     ("split into letters", f"{S}.split('')", Use.VALUE, LONG, FAILS),
-    ("split and join", f"{S}.split('').join({S})", Use.TEXT, LONG, FailedBecause.MEMORY),
+    ("split and join", f"{S}.split('').join({S})", Use.TEXT, LONG, FAILS),
     ("format of itself", f"'%s%s%s%s'.format([{S}, {S}, {S}, {S}])", Use.TEXT, LONG, FailedBecause.TOO_LARGE),
     ("quotes of quotes", "strings.quote(" * 25 + S + ")" * 25, Use.TEXT, TEXT, ANY),
     ("contains, n times m", f"{S}.contains(event.data.t)", Use.FILTER, LONG, ANY),
