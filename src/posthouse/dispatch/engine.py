@@ -125,6 +125,7 @@ class Engine:
             spill=lambda *what: self.leaving.spill(*what),
             release=lambda delivery: self.leaving.release(delivery),
             mark_in_flight=lambda *what: self.leaving.mark_in_flight(*what),
+            hand_over=lambda *what: self.leaving.hand_over(*what),
             drained=lambda endpoint_id: self.backlog.drained(endpoint_id),
             owned_since=self.facts.owned_since,
             owes=lambda endpoint_id: self.backlog.owes(endpoint_id),
@@ -151,7 +152,9 @@ class Engine:
             in_turn=self.facts.in_turn,
             many=lambda *counted: self.overflow.look(*counted),
         )
-        self.leaving = Leaving(self.journal, self.backlog, clock, owner=owner, epochs=epochs)
+        self.leaving = Leaving(
+            self.journal, self.backlog, clock, owner=owner, epochs=epochs, asking=self.sender.asking
+        )
         self.overflow = Overflow(
             store, clock, self.backlog, owner=owner, epochs=epochs, rows_max=owed_max, written=self.journal.caught_up
         )

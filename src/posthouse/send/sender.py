@@ -27,6 +27,7 @@ from posthouse.domain.delivery import (
     AttemptOutcome,
     Delivery,
     DeliveryClass,
+    DeliveryKey,
     Effect,
     Fate,
     HealthTurn,
@@ -106,6 +107,8 @@ class Sender:
         self._disabled = disabled
         self._may_write = may_write
         self.tokens = Tokens(transport, clock)
+        self.asking: set[DeliveryKey] = set()
+        """Deliveries of whose request nothing is sent yet: it is looked up whether it may be."""
 
     async def attempt(self, peer: Peer, load: Sequence[Delivery]) -> Told:
         """Send these in one request and record what came of it, or first give up those that are not to be sent any more. Raises
@@ -117,12 +120,12 @@ class Sender:
             if event.app_id is not None and event.expires_at is None and endpoint.max_age is None:
                 over = None  # nearly all: nothing to look at, and so nothing to wait for
             else:
-                over = await self._over(load[0], endpoint, now)
+                over = await self._over(load[0], endpoint, now, load)
             if over is not None:
                 self.give_up(load[0], endpoint, over)
                 return Told((_SETTLED,))
         else:
-            reasons = [await self._over(delivery, endpoint, now) for delivery in load]
+            reasons = [await self._over(delivery, endpoint, now, load) for delivery in load]
             if any(reasons):
                 fates = []
                 for delivery, over in zip(load, reasons, strict=True):
@@ -346,25 +349,30 @@ class Sender:
         if attempt.reason == CONFIRMED:
             self._telemetry.delivered_after(now - delivery.event.created_at)
 
-    async def _over(self, delivery: Delivery, endpoint: Endpoint, now: float) -> str | None:
-        """Why it is not sent any more. Raises StoreUnavailable, NotOwner."""
+    async def _over(self, delivery: Delivery, endpoint: Endpoint, now: float, load: Sequence[Delivery]) -> str | None:
+        """Why it, one of a load, is not sent any more. Raises StoreUnavailable, NotOwner."""
         event = delivery.event
         if delivery.kind is DeliveryClass.LIVE:
             expires_at = expiry(event, endpoint)
             if expires_at is not None and expires_at <= now:
                 return EXPIRED
-        if event.app_id is None and not await self._permitted(delivery, endpoint, now):
+        if event.app_id is None and not await self._permitted(delivery, endpoint, now, load):
             return REVOKED
         return None
 
-    async def _permitted(self, delivery: Delivery, endpoint: Endpoint, now: float) -> bool:
+    async def _permitted(self, delivery: Delivery, endpoint: Endpoint, now: float, load: Sequence[Delivery]) -> bool:
         """Whether the endpoint's app may still have a platform event. Raises StoreUnavailable, and NotOwner where it took so
         long to find out that the partition may be another's."""
         event = delivery.event
         # What is sent again on request may be asked for a moment after a grant was taken away: that moment counts.
         if delivery.kind is DeliveryClass.LIVE and endpoint.grants.leaves(event, now=now):
             return True
-        covered = await self._store.covered(endpoint.app_id, event.type, event.subject)
+        keys = [waiting.key for waiting in load]
+        self.asking.update(keys)
+        try:
+            covered = await self._store.covered(endpoint.app_id, event.type, event.subject)
+        finally:
+            self.asking.difference_update(keys)
         if not (self._may_write() and self._journal.owns(delivery)):
             raise NotOwner("the partition was lost while it was looked up whether an event may be sent")
         return covered

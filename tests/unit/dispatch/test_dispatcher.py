@@ -44,6 +44,7 @@ class Desk:
             spill=self.spill,
             release=self.offered.append,
             mark_in_flight=lambda *_: None,
+            hand_over=lambda *_: None,
             drained=lambda _: None,
         )
         self.dispatcher = Dispatcher(configs, lanes, self.progress, clock)

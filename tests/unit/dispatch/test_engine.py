@@ -20,7 +20,7 @@ from tests.fakes import (
     until,
     virtual_time,
 )
-from tests.making import config
+from tests.making import config, grant
 
 from posthouse.adapters.memory import MemoryDatabase, MemoryLog, MemoryStore, Step
 from posthouse.dispatch.engine import Engine
@@ -658,6 +658,35 @@ async def test_a_late_failure_after_a_hand_over_is_the_successors_to_try_again()
         (OUTCOMES.FAILED, "http_status"),
         (OUTCOMES.DELIVERED, "confirmed"),
     ]
+
+
+@virtual_time
+async def test_what_is_looked_up_at_a_hand_over_is_its_successors_at_once() -> None:
+    world = World()
+    world.endpoint(ONE)
+    world.database.put_grant(grant(APP))
+    world.database.put_grant(grant(APP, expires_at=world.clock.now()))  # whether it is still covered must be asked
+    asked, gate = asyncio.Event(), asyncio.Event()
+
+    async def late(operation: str, _: Step) -> None:
+        if operation == "covered" and not asked.is_set():
+            asked.set()
+            await gate.wait()
+
+    world.database.hook = late
+    first = Process(world)
+    await first.engine.start()
+    event_id = EventId(first.clock.new_id())
+    await first.publisher.submit(0, [Draft(id=event_id, app_id=None, type="order.created", payload=b"{}")])
+    await asked.wait()
+    before = world.clock.boot()
+    stopping = asyncio.create_task(first.engine.stop(seconds=30.0))
+    async with started(world):
+        await until(world.quiet)
+        assert world.clock.boot() - before < 2.0
+        gate.set()
+        await stopping
+    assert world.times_sent() == {event_id: 1}
 
 
 @virtual_time

@@ -50,6 +50,7 @@ class Desk:
             spill=lambda delivery, _, reason: self.spilled.append((delivery, reason)),
             release=self.released.append,
             mark_in_flight=self.mark,
+            hand_over=self.mark,
             drained=lambda endpoint_id: self.drained.update([endpoint_id]),
         )
 
