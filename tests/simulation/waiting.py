@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 from tests.fakes import EPOCH
 
-from posthouse.domain.delivery import Owed
-from posthouse.domain.ids import EndpointId, EventId
+from posthouse.domain.delivery import Owed, RowKey
 from posthouse.settle.backlog import OUT_OF_TURN_SECONDS
 
 if TYPE_CHECKING:
     from tests.simulation.process import Process
-
-RowKey = tuple[int, EndpointId, EventId]
 
 UNKNOWN_SECONDS_MAX: Final = 8.0
 """A row may be unknown while an answer of the store is late or lost. What is told of it is asked for again soon."""

@@ -20,8 +20,8 @@ WITHDRAWN: Final = -1  # an epoch under which nothing is ours
 
 
 class Leaving:
-    """Between lanes and the store, in both directions of which a lane knows nothing. `epochs` are the partitions owned, `asking`
-    what may be sent as soon as something was looked up."""
+    """Between lanes and the store, in both directions of which a lane knows nothing. `epochs` are the partitions owned,
+    `asking` what may be sent as soon as something was looked up."""
 
     def __init__(
         self,

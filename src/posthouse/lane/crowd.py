@@ -84,8 +84,8 @@ class Crowd:
         self._lanes.pop(endpoint_id, None)
 
     def admits(self, lane: Lane) -> bool:
-        """Whether one may start now; otherwise the lane's turn will come. A lane that has just ended a request does not overtake
-        those that wait: it could go on like that for as long as it has any."""
+        """Whether one may start now; otherwise the lane's turn will come. A lane that has just ended a request does not
+        overtake those that wait: it could go on like that for as long as it has any."""
         if (
             (self._lanes and not self._in_turn)
             or self._left <= 0

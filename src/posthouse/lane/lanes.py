@@ -42,9 +42,9 @@ class Lanes:
 
     What a lane cannot hold, or has held for two seconds, is spilled to a row, the latter while `may_spill` (the journal has
     room); a row that cannot be sent now is left in the store (`release`). `drained` is told when a lane may have room for
-    rows. `hand_over` is told of each request that is under way as its partition is given to another owner, `mark_in_flight` of each
-    that the cursor is to pass. `owned_since` says since when (boot clock) a partition is ours, `owes` whether an endpoint has rows at all; `made` is
-    told each new lane, and `learn` each that is in use and does not know which of its lines have rows.
+    rows, `mark_in_flight` of each request that the cursor is to pass, and `hand_over` of each that is under way as its
+    partition is given away. `owned_since` says since when (boot clock) a partition is ours, `owes` whether an endpoint has rows
+    at all; `made` is told each new lane, and `learn` each that is in use and does not know which of its lines have rows.
     """
 
     def __init__(
@@ -399,6 +399,11 @@ class Lanes:
         for lane in lanes:
             for delivery in lane.in_flight.values():
                 self._hand_over(lane, delivery)
+
+    def paced(self, partitions: Collection[int]) -> list[Delivery]:
+        """What is under way of these to endpoints with a rate."""
+        lanes = [lane for lane in self._active.values() if lane.endpoint.partition in partitions]
+        return [delivery for lane in lanes if lane.bucket is not None for delivery in lane.in_flight.values()]
 
     async def finish(self, seconds: float) -> None:
         """Wait a while for the requests under way, then abandon the rest."""
