@@ -218,7 +218,7 @@ class Engine:
                 await self.tails.close()
                 self.lanes.mark_all_in_flight()
                 await self.journal.flush()
-                await self._look_for_marks(list(self.ownership.epochs))
+                await self._look_for_marks(self.ownership.epochs)
                 while self.journal.unwritten:  # nothing may come between the last write and the release
                     await self.journal.flush()
                 await self.ownership.release()
