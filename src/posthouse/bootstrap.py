@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 import uvicorn
@@ -34,7 +34,6 @@ from posthouse.adapters.system.collector import calm_collector as calm_collector
 from posthouse.adapters.system.links import Links
 from posthouse.adapters.system.siblings import Siblings, WorkerPlace
 from posthouse.adapters.system.telemetry import PrometheusTelemetry
-from posthouse.adapters.system.telemetry import configure_logging as telemetry_logging
 from posthouse.api.app import Services, build_app
 from posthouse.api.express import Express, expressing
 from posthouse.api.gate import App
@@ -66,7 +65,6 @@ from posthouse.trigger.runner import Runner
 from posthouse.trigger.schedules import ScheduleSource
 
 log = structlog.get_logger()
-T = TypeVar("T")
 
 
 class Posthouse(Process):
@@ -394,17 +392,3 @@ class Posthouse(Process):
     async def close(self) -> None:
         self._ready = False
         await super().close()
-
-
-def configure_logging(settings: Settings) -> None:
-    """Logs to stderr: for people on a terminal, lines of JSON elsewhere or where told so."""
-    telemetry_logging(json=settings.log_json, level=settings.log_level)
-
-
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run on uvloop where there is one."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(work)
-    return uvloop.run(work)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 import structlog
 
@@ -22,10 +22,13 @@ from posthouse.adapters.postgres.upkeep import PostgresUpkeep
 from posthouse.adapters.system.clock import SystemClock
 from posthouse.adapters.system.datadir import DataDir, default_data_dir
 from posthouse.adapters.system.keyring import Keyring, Sealer, load_keyring
+from posthouse.adapters.system.telemetry import configure_logging as telemetry_logging
 from posthouse.config import Settings, environment_of_others
 from posthouse.domain.errors import SetupError
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 LISTEN_BACKLOG: Final = 2048
 CONNECTIONS_PER_PROCESS: Final = 25
@@ -213,3 +216,17 @@ async def anchor(clock: SystemClock, upkeep: PostgresUpkeep) -> None:
     """Set the clock by the database's."""
     asked_at = time.time()
     clock.anchor(await upkeep.database_time(), asked_at=asked_at, answered_at=time.time())
+
+
+def configure_logging(settings: Settings) -> None:
+    """Logs to stderr: for people on a terminal, lines of JSON elsewhere or where told so."""
+    telemetry_logging(json=settings.log_json, level=settings.log_level)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run on uvloop where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(work)
+    return uvloop.run(work)

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from msgspec.structs import replace
 
-from posthouse import bootstrap, config
+from posthouse import bootstrap, config, process
 from posthouse.domain.delivery import Effect, JournalBatch
 from posthouse.domain.event import Draft
 from posthouse.domain.exchange import Request, Result
@@ -105,11 +105,11 @@ class CrashingPosthouse(bootstrap.Posthouse):
 async def _serve() -> None:
     vars(schedules)["SCHEDULE_LEASE_SECONDS"] = float(os.environ.get("CHAOS_SCHEDULE_LEASE", SCHEDULE_LEASE_SECONDS))
     settings = config.load(allow_private_targets=True, log_json=True, log_level="warning")
-    bootstrap.configure_logging(settings)
+    process.configure_logging(settings)
     async with CrashingPosthouse(settings) as posthouse:
         posthouse.stop_on_signals()
         await posthouse.serve()
 
 
 if __name__ == "__main__":
-    bootstrap.run(_serve())
+    process.run(_serve())

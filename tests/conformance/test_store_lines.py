@@ -351,6 +351,17 @@ async def test_while_a_request_may_be_under_way_nobody_knows_when_it_was_sent(de
     assert await desk.world.store.last_sent(1, desk.endpoint_id) is None
 
 
+async def test_rows_of_requests_that_a_process_has_under_way_are_told(desk: Desk) -> None:
+    other = desk.row(2, reason=OwedReason.IN_FLIGHT, sender=new_id(), due_at=SOON)
+    await desk.journal(*in_flight(desk, 1), other, desk.row(3))
+    rows = {(1, desk.endpoint_id, desk.events[n].id) for n in range(4)}
+    (mine,) = await desk.world.store.in_flight(desk.owner, rows)
+    assert mine == (1, desk.endpoint_id, desk.events[0].id)
+    assert await desk.world.store.in_flight(desk.owner, rows - {mine}) == set()
+    assert await desk.world.store.in_flight(desk.owner, ()) == set()
+    assert await desk.world.store.in_flight(desk.owner, [(2, *mine[1:])]) == set(), "of another partition"
+
+
 # Health
 
 

@@ -19,7 +19,7 @@ from tests.simulation.audience import Audience
 from tests.simulation.faults import Statement
 from tests.simulation.memory import too_much
 from tests.simulation.stale import Stale
-from tests.simulation.waiting import RowKey, Waiting
+from tests.simulation.waiting import Waiting
 
 from posthouse.adapters.memory import MemoryDatabase
 from posthouse.domain.delivery import (
@@ -31,6 +31,7 @@ from posthouse.domain.delivery import (
     EffectKind,
     Owed,
     OwedReason,
+    RowKey,
 )
 from posthouse.domain.endpoint import Ordering
 from posthouse.domain.event import Event

@@ -157,7 +157,7 @@ class Scenes:
     async def _changed_in(self, seconds: float, endpoint_id: EndpointId) -> None:
         world = self._world
         await asyncio.sleep(seconds)
-        if endpoint_id not in world.deleted:
+        if endpoint_id not in world.deleted and not self.over:  # at the end nobody opens again what is paused
             state = world.database.endpoints[endpoint_id]
             world.configure(endpoint_id, state.app_id, paused=self._more.random() < 0.5)
 

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 from tests.fakes import EPOCH
 
-from posthouse.domain.delivery import Owed
-from posthouse.domain.ids import EndpointId, EventId
+from posthouse.domain.delivery import Owed, RowKey
+from posthouse.settle.backlog import OUT_OF_TURN_SECONDS
 
 if TYPE_CHECKING:
     from tests.simulation.process import Process
-
-RowKey = tuple[int, EndpointId, EventId]
 
 UNKNOWN_SECONDS_MAX: Final = 8.0
 """A row may be unknown while an answer of the store is late or lost. What is told of it is asked for again soon."""
@@ -33,6 +31,8 @@ class Waiting:
                 del self._unknown[key]
             return
         scheduled = set(backlog._heap)
+        # By its own clock, which may be ahead of the database's: whose turn has not come yet is looked at again so much later.
+        soon = process.clock.now() + OUT_OF_TURN_SECONDS
         for key, row in rows.items():
             partition, endpoint_id, event_id = key
             state = world.database.partitions[partition]
@@ -49,7 +49,7 @@ class Waiting:
                 or (
                     line is not None
                     and line.due_at is not None
-                    and line.due_at <= max(row.due_at, world.clock())
+                    and line.due_at <= max(row.due_at, soon)
                     and (line.waits or (line.due_at, endpoint_id) in scheduled)
                 )
             ):

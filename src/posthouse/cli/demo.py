@@ -43,7 +43,7 @@ def demo(*, keep: Annotated[bool, Parameter(negative="")] = False) -> int:
     keep
         Leave everything running until Ctrl-C, with its URLs and key printed.
     """
-    from posthouse import bootstrap, config
+    from posthouse import config, process
 
     folder = Path(tempfile.mkdtemp(prefix="posthouse-demo-"))
     folder.chmod(0o755)  # as root, PostgreSQL runs as another user, who must reach its own folder in there
@@ -51,9 +51,9 @@ def demo(*, keep: Annotated[bool, Parameter(negative="")] = False) -> int:
     settings = config.load(
         data_dir=folder / "data", port=0, host="127.0.0.1", allow_private_targets=True, admin_key=key, log_level="error"
     )
-    bootstrap.configure_logging(settings)
+    process.configure_logging(settings)
     try:
-        return bootstrap.run(_Demo(Console(highlight=False), key).run(settings, keep=keep))
+        return process.run(_Demo(Console(highlight=False), key).run(settings, keep=keep))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -58,7 +58,7 @@ def serve(
     callbacks
         A Python module with callback handlers, such as mypkg.hooks (may be given several times, or several with commas).
     """
-    from posthouse import bootstrap, config
+    from posthouse import config, process
 
     settings = config.load(
         database_url=database_url,
@@ -73,8 +73,8 @@ def serve(
         auto_create_event_types=auto_create_event_types,
         callbacks=",".join(callbacks) if callbacks else None,
     )
-    bootstrap.configure_logging(settings)
-    bootstrap.run(_serve(settings))
+    process.configure_logging(settings)
+    process.run(_serve(settings))
 
 
 async def _serve(settings: Settings) -> None:

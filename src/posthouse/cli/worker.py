@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from posthouse import bootstrap, config
+from posthouse import bootstrap, config, process
 from posthouse.adapters.system.siblings import WorkerPlace
 from posthouse.domain.errors import PosthouseError
 from posthouse.supervisor import READY
@@ -26,10 +26,10 @@ def main() -> None:
     number, shared, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
     count = told.pop("worker_count")
     settings = config.Settings(**told)
-    bootstrap.configure_logging(settings)
+    process.configure_logging(settings)
     structlog.contextvars.bind_contextvars(worker=number)
     try:
-        bootstrap.run(_serve(settings, WorkerPlace(number, count, shared, folder)))
+        process.run(_serve(settings, WorkerPlace(number, count, shared, folder)))
     except PosthouseError as error:
         print(f"posthouse: worker {number}: {error}", file=sys.stderr)
         sys.exit(1)

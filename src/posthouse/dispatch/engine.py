@@ -168,6 +168,7 @@ class Engine:
             spill=lambda *what: self.leaving.spill(*what),
             release=lambda delivery: self.leaving.release(delivery),
             mark_in_flight=lambda *what: self.leaving.mark_in_flight(*what),
+            hand_over=lambda *what: self.leaving.hand_over(*what),
             drained=lambda endpoint_id: self.backlog.drained(endpoint_id),
             owned_since=self.facts.owned_since,
             owes=lambda endpoint_id: self.backlog.owes(endpoint_id),
@@ -194,7 +195,7 @@ class Engine:
             in_turn=self.facts.in_turn,
             many=lambda *counted: self.overflow.look(*counted),
         )
-        self.leaving = Leaving(self.journal, self.backlog, clock, owner=owner, epochs=epochs)
+        self.leaving = Leaving(self.journal, self.backlog, clock, owner=owner, epochs=epochs, asking=self.sender.asking)
         self.overflow = Overflow(
             store, clock, self.backlog, owner=owner, epochs=epochs, rows_max=owed_max, written=self.journal.caught_up
         )
@@ -288,6 +289,7 @@ class Engine:
                 await self.tails.close()
                 self.lanes.mark_all_in_flight()
                 await self.journal.flush()
+                await self._look_for_marks(self.ownership.epochs)
                 while self.journal.unwritten:  # nothing may come between the last write and the release
                     await self.journal.flush()
                 await self.ownership.release()
@@ -381,6 +383,14 @@ class Engine:
         self.lanes.leave(partitions)
         while self.journal.speaks_for(partitions):
             await self.journal.caught_up()
+        await self._look_for_marks(partitions)
+        while self.journal.speaks_for(partitions):
+            await self.journal.caught_up()
+
+    async def _look_for_marks(self, partitions: Collection[int]) -> None:
+        """A successor goes by the rows of what still runs. Where somebody took one away, it must not go by the others."""
+        unmarked = await self.facts.unmarked(self._owner, self.lanes.paced(partitions))
+        self.ownership.unrecorded(unmarked)
 
     def _lost(self, partitions: Collection[int]) -> None:
         partitions = set(partitions)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, Final, NamedTuple
 
 import structlog
 
-from posthouse.domain.delivery import Owed
+from posthouse.domain.delivery import Delivery, Owed
 from posthouse.domain.errors import StoreUnavailable
 from posthouse.domain.limits import LANE_LINES_OWED_MAX
 from posthouse.lane.lane import Lane
@@ -85,6 +85,18 @@ class LaneFacts:
             return
         bucket.credit(max(min(owned.now - (last or 0.0) - ID_SECONDS, owned.on_record_seconds), 0.0))
         self._start(lane)
+
+    async def unmarked(self, sender: bytes, running: Collection[Delivery]) -> set[int]:
+        """Partitions of which one of these requests is under way though no row says so: it was taken away (cancelled) while it
+        was in memory, and does not come back. Who owns them next could not know when it last sent."""
+        rows = {(delivery.event.partition, *delivery.key) for delivery in running if self._journal.owns(delivery)}
+        if not rows:
+            return set()
+        try:
+            rows -= await self._store.in_flight(sender, rows)
+        except StoreUnavailable as error:
+            log.warning("requests.not_looked_up", error=str(error))  # rates begin anew
+        return {partition for partition, _, _ in rows}
 
     def in_turn(self, owed: Owed) -> bool:
         """Whether a row of an ordered line that the store calls due is: all before it were dispatched, and none of them is on

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Final
 
-from posthouse.domain.delivery import Delivery, OwedReason
+from posthouse.domain.delivery import Delivery, DeliveryKey, OwedReason
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.limits import IN_FLIGHT_GRACE_SECONDS
 from posthouse.lane.lane import Lane
@@ -16,19 +16,29 @@ from posthouse.settle.backlog import Backlog
 from posthouse.settle.journal import Journal
 
 OUR_FAULT_SECONDS: Final = 5.0
+WITHDRAWN: Final = -1  # an epoch under which nothing is ours
 
 
 class Leaving:
-    """Between lanes and the store, in both directions of which a lane knows nothing. `epochs` are the partitions owned."""
+    """Between lanes and the store, in both directions of which a lane knows nothing. `epochs` are the partitions owned,
+    `asking` what may be sent as soon as something was looked up."""
 
     def __init__(
-        self, journal: Journal, backlog: Backlog, clock: Clock, *, owner: bytes, epochs: Mapping[int, int]
+        self,
+        journal: Journal,
+        backlog: Backlog,
+        clock: Clock,
+        *,
+        owner: bytes,
+        epochs: Mapping[int, int],
+        asking: Container[DeliveryKey],
     ) -> None:
         self._journal = journal
         self._backlog = backlog
         self._clock = clock
         self._owner = owner
         self._epochs = epochs
+        self._asking = asking
 
     def spill(self, delivery: Delivery, endpoint: Endpoint, reason: OwedReason) -> None:
         """It becomes a row, without an attempt."""
@@ -45,6 +55,15 @@ class Leaving:
         partition = delivery.event.partition
         if self._epochs.get(partition) == delivery.epoch:
             self._backlog.leave(partition, delivery.key)
+
+    def hand_over(self, lane: Lane, delivery: Delivery) -> None:
+        """Its partition will be another's: what runs gets its row. A request that has not begun never does (who asks whether it
+        may be sent finds that it is not ours): nobody needs to wait for its answer."""
+        if delivery.key not in self._asking:
+            self.mark_in_flight(lane, delivery)
+        elif delivery.epoch != WITHDRAWN:
+            self.spill(delivery, lane.endpoint, OwedReason.WAITED)
+            delivery.epoch = WITHDRAWN
 
     def mark_in_flight(self, lane: Lane, delivery: Delivery) -> None:
         """The cursor may pass it while its request runs."""

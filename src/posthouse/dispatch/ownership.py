@@ -199,6 +199,10 @@ class Ownership:
         log.info("partitions.handed_over", count=len(epochs))
         self._changed()
 
+    def unrecorded(self, partitions: Collection[int]) -> None:
+        """Something was sent of these that is not on record: whoever takes them must not go by what is."""
+        self._recorded.update(dict.fromkeys(partitions, self._clock.boot()))
+
     def _on_record(self, partitions: Collection[int]) -> dict[int, float]:
         now = self._clock.boot()
         return {partition: now - self._recorded[partition] for partition in partitions}

@@ -12,6 +12,8 @@ from posthouse.domain.exchange import NO_TIMINGS, Timings
 from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId
 
 DeliveryKey = tuple[EndpointId, EventId]
+RowKey = tuple[int, EndpointId, EventId]
+"""(partition, endpoint, event): a row of `delivery`."""
 
 
 class DeliveryClass(StrEnum):

@@ -28,6 +28,18 @@ class Budget:
         """Whether what can wait should, so that the rest of the sockets is for what comes singly."""
         return self.sockets >= self._sockets_max // 2
 
+    def admits_row(self, *, lane_sockets: int) -> bool:
+        """Whether a lane with this much in flight may start a row: from the first half of the sockets, and its share of the
+        next quarter. The last one is for what comes singly."""
+        if not self.half_full:
+            return True
+        return lane_sockets * SHARE < 3 * self._sockets_max // 4 - self.sockets
+
+    @property
+    def full_for_rows(self) -> bool:
+        """Whether no lane may start a row."""
+        return self.sockets >= 3 * self._sockets_max // 4
+
     @property
     def full(self) -> bool:
         """Whether no lane may start anything."""

@@ -58,7 +58,9 @@ class RowPace:
 
 class Crowd:
     """Lanes that wait to start such a delivery, oldest first: a few are started in each turn of the event loop, and from one
-    half of the sockets, so that what comes singly passes between them. With a `pace`, a turn waits for that, too."""
+    half of the sockets, so that what comes singly passes between them. With a `pace`, a turn waits for that, too; then, where
+    one half of the sockets is taken, a lane may still have its share of the next quarter, so that rows do not wait for
+    whatever hangs in the first half."""
 
     def __init__(
         self, budget: Budget, clock: Clock, start: Callable[[Lane], None], pace: RowPace | None = None
@@ -70,6 +72,8 @@ class Crowd:
         self._lanes: OrderedDict[EndpointId, Lane] = OrderedDict()
         self._left = CROWD_STARTS_MAX  # in this turn
         self._turning = False
+        self._in_turn = False  # one of those that wait starts what it may
+        self._in_vain = False  # the last turn started nothing: those whose turn it was have their share
 
     def add(self, lane: Lane) -> None:
         """Its turn will come."""
@@ -80,8 +84,14 @@ class Crowd:
         self._lanes.pop(endpoint_id, None)
 
     def admits(self, lane: Lane) -> bool:
-        """Whether one may start now; otherwise the lane's turn will come."""
-        if self._left <= 0 or self._budget.half_full or not self._takes():
+        """Whether one may start now; otherwise the lane's turn will come. A lane that has just ended a request does not
+        overtake those that wait: it could go on like that for as long as it has any."""
+        if (
+            (self._lanes and not self._in_turn)
+            or self._left <= 0
+            or not self._budget.admits_row(lane_sockets=lane.requests)
+            or not self._takes()
+        ):
             self.add(lane)
             return False
         self._left -= 1
@@ -90,8 +100,12 @@ class Crowd:
 
     def pump_soon(self) -> None:
         """Start some in the next turn, if there are any and room for them."""
-        if self._lanes and not self._budget.half_full:
+        if self._lanes and not self._full and not self._in_turn:
             self._next_turn()
+
+    @property
+    def _full(self) -> bool:
+        return self._budget.half_full if self._pace is None else self._budget.full_for_rows
 
     def _takes(self) -> bool:
         return self._pace is None or self._pace.take(self._clock.boot())
@@ -104,7 +118,7 @@ class Crowd:
             return
         self._turning = True
         loop = asyncio.get_running_loop()
-        if self._ready():
+        if self._ready() and not (self._in_vain and self._budget.half_full):
             loop.call_soon(self._turn)
         else:
             loop.call_later(TURN_SECONDS, self._turn)
@@ -112,9 +126,14 @@ class Crowd:
     def _turn(self) -> None:
         self._turning = False
         self._left = CROWD_STARTS_MAX
-        for _ in range(min(CROWD_STARTS_MAX, len(self._lanes))):
-            if self._left <= 0 or self._budget.half_full or not self._ready():
-                break  # whoever ends a request comes here again, or the next turn does
-            _, lane = self._lanes.popitem(last=False)
-            self._start(lane)
+        self._in_turn = True
+        try:
+            for _ in range(min(CROWD_STARTS_MAX, len(self._lanes))):
+                if self._left <= 0 or self._full or not self._ready():
+                    break  # whoever ends a request comes here again, or the next turn does
+                _, lane = self._lanes.popitem(last=False)
+                self._start(lane)
+        finally:
+            self._in_turn = False
+        self._in_vain = self._left == CROWD_STARTS_MAX
         self.pump_soon()

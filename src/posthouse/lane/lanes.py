@@ -42,8 +42,9 @@ class Lanes:
 
     What a lane cannot hold, or has held for two seconds, is spilled to a row, the latter while `may_spill` (the journal has
     room); a row that cannot be sent now is left in the store (`release`). `drained` is told when a lane may have room for
-    rows. `owned_since` says since when (boot clock) a partition is ours, `owes` whether an endpoint has rows at all; `made` is
-    told each new lane, and `learn` each that is in use and does not know which of its lines have rows.
+    rows, `mark_in_flight` of each request that the cursor is to pass, and `hand_over` of each that is under way as its
+    partition is given away. `owned_since` says since when (boot clock) a partition is ours, `owes` whether an endpoint has rows
+    at all; `made` is told each new lane, and `learn` each that is in use and does not know which of its lines have rows.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Lanes:
         spill: Spill,
         release: Callable[[Delivery], None],
         mark_in_flight: Callable[[Lane, Delivery], None],
+        hand_over: Callable[[Lane, Delivery], None],
         drained: Callable[[EndpointId], None],
         owned_since: Callable[[int], float] = lambda partition: -math.inf,
         owes: Callable[[EndpointId], bool] = lambda endpoint_id: False,
@@ -72,6 +74,7 @@ class Lanes:
         self._spill_row = spill
         self._release = release
         self._mark_in_flight = mark_in_flight
+        self._hand_over = hand_over
         self._drained = drained
         self._owned_since = owned_since
         self._owes = owes
@@ -404,7 +407,12 @@ class Lanes:
     def _mark_running(self, lanes: Iterable[Lane]) -> None:
         for lane in lanes:
             for delivery in lane.in_flight.values():
-                self._mark_in_flight(lane, delivery)
+                self._hand_over(lane, delivery)
+
+    def paced(self, partitions: Collection[int]) -> list[Delivery]:
+        """What is under way of these to endpoints with a rate."""
+        lanes = [lane for lane in self._active.values() if lane.endpoint.partition in partitions]
+        return [delivery for lane in lanes if lane.bucket is not None for delivery in lane.in_flight.values()]
 
     async def finish(self, seconds: float) -> None:
         """Wait a while for the requests under way, then abandon the rest."""

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from posthouse.domain.delivery import Attempt, Cursor, DeliveryKey, Effect, JournalBatch, Line, Owed
+from posthouse.domain.delivery import Attempt, Cursor, DeliveryKey, Effect, JournalBatch, Line, Owed, RowKey
 from posthouse.domain.endpoint import AppConfig
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId
@@ -193,6 +193,10 @@ class Store(Protocol):
     async def last_sent(self, partition: int, endpoint_id: EndpointId) -> float | None:
         """When (unix seconds) an attempt of the endpoint that is on record last began, whichever ended last; None: none is.
         Infinity where a request of a former owner may still be under way."""
+        ...
+
+    async def in_flight(self, sender: bytes, rows: Collection[RowKey]) -> set[RowKey]:
+        """Which of these rows say that a request of this process is under way."""
         ...
 
     async def owed_lines(self, partition: int, endpoint_id: EndpointId, *, limit: int) -> list[int]:

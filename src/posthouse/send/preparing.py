@@ -92,14 +92,16 @@ async def transformed(
     expressions: Expressions, transformation: Transformation, event: Event, endpoint: Endpoint
 ) -> Transformed | NotTransformed:
     """What is sent of an event. Raises NotEvaluated."""
-    asked = transformation.expressions
+    asked, pinned = transformation.expressions, transformation.pinned(event)
+    if isinstance(pinned, NotTransformed):
+        return pinned
     if not asked:
-        return transformation.applied(event, ())
-    facts = Facts(event=event, endpoint=endpoint)
+        return transformation.applied(pinned, ())
+    facts = Facts(event=pinned, endpoint=endpoint)
     outcomes = expressions.at_once(asked, facts)
     if outcomes is None:
         outcomes = await expressions.evaluate(asked, facts)
-    return transformation.applied(event, outcomes)
+    return transformation.applied(pinned, outcomes)
 
 
 async def prepared_alone(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -24,6 +24,7 @@ from posthouse.domain.delivery import (
     Attempt,
     AttemptOutcome,
     Delivery,
+    DeliveryKey,
     Effect,
     Fate,
     HealthTurn,
@@ -42,7 +43,7 @@ from posthouse.ports.store import LateResult, Store
 from posthouse.ports.telemetry import Telemetry
 from posthouse.ports.transport import Transport
 from posthouse.send.aftermath import follow
-from posthouse.send.ending import Ending
+from posthouse.send.ending import Ending, Over
 from posthouse.send.judge import Judge, Judgement, elsewhere, plainly
 from posthouse.send.late import LateAnswers
 from posthouse.send.owing import outcome_of, owed_after, owed_row
@@ -58,6 +59,8 @@ from posthouse.settle.journal import Journal
 from posthouse.wire.batch import results_of
 from posthouse.wire.message import Unsendable
 from posthouse.wire.renderer import AnyRenderer
+
+T = TypeVar("T")
 
 CANCELLED: Final = "cancelled"
 BEHIND: Final = "behind"
@@ -102,6 +105,8 @@ class Sender:
         self._judge = Judge(expressions)
         self.reactions = reactions or Reactions(expressions, Chains(clock))
         self.tokens = Tokens(transport, clock)
+        self.asking: set[DeliveryKey] = set()
+        """Deliveries of whose request nothing is sent yet: it is looked up whether it may be, or what is sent."""
 
     async def attempt(self, peer: Peer, load: Sequence[Delivery]) -> Told:
         """Send these in one request and record what came of it, or first give up those that are not to be sent any more. Raises
@@ -118,17 +123,18 @@ class Sender:
             ):
                 over = None  # nearly all: nothing to look at, and so nothing to wait for
             else:
-                over = await self._ending.over(load[0], endpoint, now)
+                over = await self._asked(load, self._ending.over(load[0], endpoint, now))
             if over is not None:
                 self.give_up(load[0], endpoint, *over)
                 return Told((_SETTLED,))
         else:
-            reasons = [await self._ending.over(delivery, endpoint, now) for delivery in load]
+            reasons = await self._asked(load, self._reasons(load, endpoint, now))
             if any(reasons):
                 return self._but(load, endpoint, reasons)
         ready: Prepared | None = None
         if peer.transformation is not None and load[0].event.to_url is None:
-            prepared, now = await prepare(self._expressions, peer, load), self._clock.now()
+            prepared = await self._asked(load, prepare(self._expressions, peer, load))
+            now = self._clock.now()
             if not (self._may_write() and all(map(self._journal.owns, load))):
                 raise NotOwner("the partition was lost while expressions were evaluated")
             if isinstance(prepared, Unready):
@@ -144,6 +150,19 @@ class Sender:
                 self._journal.owe(delivery, row)
             return Told([Fate.OWED] * len(load))
         return await self._request(peer, load, index, now, ready)
+
+    async def _asked(self, load: Sequence[Delivery], answer: Coroutine[Any, Any, T]) -> T:
+        """Wait for what decides whether, or as what, these are sent; who waits for that finds out afterwards whether they are
+        still ours."""
+        keys = [delivery.key for delivery in load]
+        self.asking.update(keys)
+        try:
+            return await answer
+        finally:
+            self.asking.difference_update(keys)
+
+    async def _reasons(self, load: Sequence[Delivery], endpoint: Endpoint, now: float) -> list[Over | None]:
+        return [await self._ending.over(delivery, endpoint, now) for delivery in load]
 
     async def _request(
         self, peer: Peer, load: Sequence[Delivery], index: int, started_at: float, ready: Prepared | None

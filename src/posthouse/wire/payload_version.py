@@ -8,11 +8,12 @@ said that there may be others (`additionalProperties` or `patternProperties`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
 
+from posthouse.domain.event import JSON_CONTENT, Event
 from posthouse.domain.json_schema import Document, Schema
 from posthouse.wire.formats.shape import encodable, parsed
 
@@ -115,3 +116,23 @@ class PinnedVersion:
             ):
                 others.append(found)
             yield from self._speaking(tuple(others), seen)
+
+
+class Pins:
+    """The versions that an endpoint pins, by event type. `schemas` are theirs, as JSON."""
+
+    __slots__ = ("_versions",)
+
+    def __init__(self, schemas: Mapping[str, str]) -> None:
+        self._versions: Final = {type: PinnedVersion(parsed(schema.encode())) for type, schema in schemas.items()}
+
+    def __bool__(self) -> bool:
+        return bool(self._versions)
+
+    def event(self, event: Event) -> Event:
+        """The event as the version knew it that is pinned of its type. Raises: Unsendable for what is no JSON."""
+        version = self._versions.get(event.type)
+        if version is None or event.content_type != JSON_CONTENT:
+            return event
+        payload = version.payload(event.payload)
+        return event if payload is event.payload else msgspec.structs.replace(event, payload=payload)

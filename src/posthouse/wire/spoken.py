@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import msgspec
-
 from posthouse.domain.endpoint import Endpoint, Format
 from posthouse.domain.errors import Invalid
-from posthouse.domain.event import JSON_CONTENT, Event
+from posthouse.domain.event import Event
 from posthouse.domain.exchange import Request
 from posthouse.domain.formats import CloudEventsFormat, CloudEventsMode, JsonFormat, format_of
 from posthouse.domain.ids import APP, ENDPOINT, format_id
@@ -26,9 +24,8 @@ from posthouse.wire.documents import Gzip
 from posthouse.wire.egress import check_usable
 from posthouse.wire.encryption.compiled import compile_encryption
 from posthouse.wire.formats.formatter import SMALLEST, compile_format
-from posthouse.wire.formats.shape import parsed
 from posthouse.wire.message import Additions, Lacking, Message, Step, Unsendable
-from posthouse.wire.payload_version import PinnedVersion
+from posthouse.wire.payload_version import Pins
 from posthouse.wire.signing.signers import compile_signers, header_names
 from posthouse.wire.target import parse_target
 from posthouse.wire.template import EVENT_VALUES, REQUEST_VALUES
@@ -65,9 +62,9 @@ class SpokenRenderer:
         self.target: Final = parse_target(endpoint.url if url is None else url)
         self._random: Final = random
         self._timeouts: Final = endpoint.timeouts
-        self._pins: Final = {
-            type: PinnedVersion(parsed(schema.encode())) for type, schema in endpoint.pinned_schemas.items()
-        }
+        # What is transformed is so after it is what the pinned version knew of it: with what the transformation adds.
+        transformed = endpoint.transform is not None or endpoint.dynamic_url is not None
+        self._pins: Final = Pins({} if transformed else endpoint.pinned_schemas)
         format = format_of(endpoint.format.value) if isinstance(endpoint.format, Format) else endpoint.format
         batched = endpoint.batch is not None
         self._formatter: Final = compile_format(
@@ -122,7 +119,7 @@ class SpokenRenderer:
         additions: Additions | None = None,
     ) -> Request:
         """With what this event's request has of its own. Raises: Unsendable."""
-        message = self._formatter.render(self._pinned(event), now=now, random=self._random, replay=replay)
+        message = self._formatter.render(self._pins.event(event), now=now, random=self._random, replay=replay)
         if additions is not None:
             self._add(message, additions)
         return self._finished(message, token)
@@ -131,7 +128,7 @@ class SpokenRenderer:
         self, events: Sequence[Event], *, now: float, replay: bool, request_id: bytes, token: str | None = None
     ) -> Request:
         """Raises: Unsendable."""
-        pinned = [self._pinned(event) for event in events] if self._pins else events
+        pinned = [self._pins.event(event) for event in events] if self._pins else events
         message = self._formatter.render_batch(
             pinned, now=now, random=self._random, replay=replay, request_id=request_id
         )
@@ -146,16 +143,9 @@ class SpokenRenderer:
     def added_bytes(self, event: Event) -> int:
         """What an event adds to it; of one that cannot be written, its payload: the request will say so."""
         try:
-            return self._formatter.added_bytes(self._pinned(event))
+            return self._formatter.added_bytes(self._pins.event(event))
         except Unsendable:
             return len(event.payload)
-
-    def _pinned(self, event: Event) -> Event:
-        pin = self._pins.get(event.type)
-        if pin is None or event.content_type != JSON_CONTENT:
-            return event
-        payload = pin.payload(event.payload)
-        return event if payload is event.payload else msgspec.structs.replace(event, payload=payload)
 
     def _add(self, message: Message, additions: Additions) -> None:
         target = additions.target

@@ -18,7 +18,8 @@ from posthouse.domain.rules import expressions_in
 from posthouse.domain.transformation import DynamicUrl, WithoutUrl
 from posthouse.wire.data_schema import DataSchema
 from posthouse.wire.headers import header_text
-from posthouse.wire.message import Additions
+from posthouse.wire.message import Additions, Unsendable
+from posthouse.wire.payload_version import Pins
 from posthouse.wire.target import parse_target
 from posthouse.wire.url_template import NoUrl, UrlTemplate
 
@@ -60,12 +61,12 @@ class _Failed(Exception):
 
 class Transformation:
     """An endpoint's `transform` and `dynamic_url`, compiled. `expressions` are those of both, to be evaluated together for
-    each event.
+    each event, as it is `pinned`.
 
     Raises: Invalid with the path of what is wrong.
     """
 
-    __slots__ = ("_data", "_places", "_schema", "_url", "expressions")
+    __slots__ = ("_data", "_pins", "_places", "_schema", "_url", "expressions")
 
     def __init__(self, endpoint: Endpoint) -> None:
         found: list[Expression] = []
@@ -79,9 +80,17 @@ class Transformation:
         self.expressions: Final = tuple(found)
         self._places: Final = tuple(places)
         self._data: Final = (_DATA, "") in places
+        self._pins: Final = Pins(endpoint.pinned_schemas)
         schema = None if endpoint.transform is None else endpoint.transform.schema
         self._schema: Final = None if schema is None else DataSchema(schema, path="transform.schema")
         self._url: Final = None if endpoint.dynamic_url is None else _Url(endpoint.dynamic_url)
+
+    def pinned(self, event: Event) -> Event | NotTransformed:
+        """The event as the version of its type knew it that the endpoint pins."""
+        try:
+            return self._pins.event(event)
+        except Unsendable as error:
+            return NotTransformed(TRANSFORM_FAILED, str(error))
 
     def applied(self, event: Event, outcomes: Sequence[Outcome]) -> Transformed | NotTransformed:
         """What is sent of the event. `outcomes` are those of `expressions`, in their order. Raises NotEvaluated."""

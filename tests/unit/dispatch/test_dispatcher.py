@@ -71,6 +71,7 @@ class Desk:
             spill=self.spill,
             release=self.offered.append,
             mark_in_flight=lambda *_: None,
+            hand_over=lambda *_: None,
             drained=lambda _: None,
         )
         filtering = Filtering(

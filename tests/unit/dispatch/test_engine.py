@@ -20,12 +20,12 @@ from tests.fakes import (
     until,
     virtual_time,
 )
-from tests.making import config
+from tests.making import config, grant
 
 from posthouse.adapters.memory import MemoryDatabase, MemoryLog, MemoryStore, Step
 from posthouse.dispatch.engine import Engine
 from posthouse.domain.delivery import AttemptOutcome, DeliveryClass, JournalBatch, Owed, OwedReason
-from posthouse.domain.endpoint import EndpointConfig, Ordering, Secret
+from posthouse.domain.endpoint import EndpointConfig, Ordering, RateLimit, Secret
 from posthouse.domain.errors import StoreUnavailable
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.exchange import Fault, Result
@@ -661,6 +661,61 @@ async def test_a_late_failure_after_a_hand_over_is_the_successors_to_try_again()
         (OUTCOMES.FAILED, "http_status"),
         (OUTCOMES.DELIVERED, "confirmed"),
     ]
+
+
+@virtual_time
+async def test_what_is_looked_up_at_a_hand_over_is_its_successors_at_once() -> None:
+    world = World()
+    world.endpoint(ONE)
+    world.database.put_grant(grant(APP))
+    world.database.put_grant(grant(APP, expires_at=world.clock.now()))  # whether it is still covered must be asked
+    asked, gate = asyncio.Event(), asyncio.Event()
+
+    async def late(operation: str, step: Step) -> None:
+        if operation == "covered" and not asked.is_set():
+            asked.set()
+            await gate.wait()
+
+    world.database.hook = late
+    first = Process(world)
+    await first.engine.start()
+    event_id = EventId(first.clock.new_id())
+    await first.publisher.submit(0, [Draft(id=event_id, app_id=None, type="order.created", payload=b"{}")])
+    await asked.wait()
+    before = world.clock.boot()
+    stopping = asyncio.create_task(first.engine.stop(seconds=30.0))
+    async with started(world):
+        await until(world.quiet)
+        assert world.clock.boot() - before < 2.0
+        gate.set()
+        await stopping
+    assert world.times_sent() == {event_id: 1}
+
+
+@virtual_time
+async def test_a_slow_rate_holds_over_a_hand_over_while_something_cancelled_is_sent() -> None:
+    world = World()
+    gate = asyncio.Event()
+    world.endpoint(ONE, rate_limit=RateLimit(0.1))
+    first, second = Process(world), Process(world)
+    await first.engine.start()
+    ids = await first.publish(3)
+    await until(lambda: len(world.outcomes()) == 1)
+    world.replies["/1"] = hanging(gate)
+    await until(lambda: len(world.rows()) == first.engine.lanes.waiting == 2)
+    # It is in memory already, and goes ten seconds after the first.
+    world.database.give_up(world.rows()[2], now=world.clock.now(), reason="cancelled")
+    await until(lambda: [sent.event_id for sent in world.sent] == ids[:2])
+    world.replies.clear()
+    stopping = asyncio.create_task(first.engine.stop(seconds=60.0))
+    await second.engine.start()
+    await until(lambda: len(world.sent) == 3)
+    assert world.sent[2].at - world.sent[1].at >= 10.0
+    gate.set()
+    await stopping
+    await until(world.quiet)
+    assert world.times_sent() == dict.fromkeys(ids, 1)
+    await second.engine.stop()
 
 
 @virtual_time

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any
 
 import pytest
@@ -24,7 +24,7 @@ from tests.making import owed
 
 from posthouse.adapters.memory import MemoryDatabase
 from posthouse.dispatch.lane_facts import LaneFacts
-from posthouse.domain.delivery import Cursor, Owed, OwedReason
+from posthouse.domain.delivery import Cursor, Owed, OwedReason, RowKey
 from posthouse.domain.endpoint import Ordering, RateLimit
 from posthouse.domain.errors import StoreUnavailable
 from posthouse.domain.limits import LANE_LINES_OWED_MAX
@@ -53,6 +53,11 @@ class Store(ScriptedStore):
         if self.away:
             raise StoreUnavailable("away")
         return self.last
+
+    async def in_flight(self, sender: bytes, rows: Collection[RowKey]) -> set[RowKey]:
+        if self.away:
+            raise StoreUnavailable("away")
+        return await super().in_flight(sender, rows)
 
     async def owed_lines(self, partition: int, endpoint_id: bytes, *, limit: int) -> list[int]:
         found = self.lines[:limit]
@@ -106,6 +111,19 @@ class Desk:
 
 def row(seq: int, **fields: Any) -> Owed:
     return owed(an_event(seq), an_endpoint().id, line=LINE, **fields)
+
+
+# What is under way without a row
+
+
+@virtual_time
+async def test_where_the_store_is_away_nobody_knows_which_rows_are_there() -> None:
+    desk = Desk()
+    assert await desk.facts.unmarked(OWNER, []) == set()
+    running = [a_delivery(1, row=True, fresh=False), a_delivery(2, row=True, fresh=False, epoch=7)]
+    assert await desk.facts.unmarked(OWNER, running[1:]) == set(), "that one is not ours any more"
+    desk.store.away = True
+    assert await desk.facts.unmarked(OWNER, running) == {0}
 
 
 # Whose turn it is

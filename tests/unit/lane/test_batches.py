@@ -196,6 +196,7 @@ class Desk:
             spill=lambda delivery, _, reason: self.spilled.append((delivery.event.seq, reason)),
             release=lambda _: None,
             mark_in_flight=lambda *_: None,
+            hand_over=lambda *_: None,
             drained=lambda _: None,
         )
 

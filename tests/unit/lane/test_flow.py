@@ -54,6 +54,7 @@ class Desk:
             spill=lambda delivery, _, reason: self.spilled.append((delivery.event.seq, reason)),
             release=lambda delivery: self.released.append(delivery.event.seq),
             mark_in_flight=self.mark,
+            hand_over=self.mark,
             drained=lambda endpoint_id: self.drained.update([endpoint_id]),
             owned_since=lambda _: self.owned_since,
             circuits=POLICY,

@@ -50,6 +50,7 @@ class Desk:
             spill=lambda delivery, _, reason: self.spilled.append((delivery, reason)),
             release=self.released.append,
             mark_in_flight=self.mark,
+            hand_over=self.mark,
             drained=lambda endpoint_id: self.drained.update([endpoint_id]),
         )
 
@@ -564,3 +565,32 @@ async def test_a_timer_that_comes_a_moment_too_early_is_not_the_last_one() -> No
     await asyncio.sleep(5.1)
     assert desk.drained == {ill.id: 1}
     assert desk.lanes.room(ill) == 1, "a probe"
+
+
+@virtual_time
+async def test_rows_do_not_wait_for_what_hangs_in_half_of_the_sockets() -> None:
+    desk = Desk(sockets_max=8)
+    desk.offer(an_endpoint(1, concurrency=4), 1, 2, 3, 4)
+    desk.page_in(an_endpoint(2, concurrency=4), 11, 12)
+    desk.page_in(an_endpoint(3, concurrency=4), 21, 22)
+    desk.page_in(an_endpoint(4, concurrency=4), 31)
+    await asyncio.sleep(1.0)
+    assert desk.seqs == [1, 2, 3, 4, 11, 21], "one of each lane, and none from the last quarter"
+    desk.offer(an_endpoint(5), 41)
+    await asyncio.sleep(0.001)
+    assert desk.seqs[6:] == [41]
+
+
+@virtual_time
+async def test_a_lane_that_has_just_ended_a_row_does_not_overtake_those_that_wait() -> None:
+    desk = Desk(sockets_max=8)
+    desk.offer(an_endpoint(1, concurrency=4), 1, 2, 3)
+    desk.page_in(an_endpoint(2, concurrency=4), 11, 12, 13, 14)
+    desk.page_in(an_endpoint(3, concurrency=4), 21, 22)
+    desk.page_in(an_endpoint(4, concurrency=4), 31, 32)
+    await asyncio.sleep(1.0)
+    assert desk.seqs[3:] == [11, 21, 31]
+    for expected in (12, 22, 32, 13):
+        await desk.answer(desk.seqs[-3])
+        await asyncio.sleep(1.0)
+        assert desk.seqs[-1] == expected, "the one that has waited longest"

@@ -79,6 +79,16 @@ async def test_all_expressions_of_an_event_are_evaluated_together() -> None:
 
 
 @virtual_time
+async def test_expressions_see_the_version_that_the_endpoint_pins_and_what_they_make_stays() -> None:
+    world = desk(seen=lambda facts: {"fields": sorted(data(facts)), "new": True})
+    schema = json.dumps({"properties": {"n": {}}})
+    endpoint = speaking(transform=Transform(data="seen"), pinned_schemas={an_event(1).type: schema})
+    await world.sender.attempt(Peer(endpoint), [delivery(world, payload={"n": 1, "later": 2})])
+    (sent,) = world.transport.sent
+    assert json.loads(sent.request.body)["data"] == {"fields": ["n"], "new": True}
+
+
+@virtual_time
 async def test_a_plain_endpoint_evaluates_nothing() -> None:
     expressions = ScriptedExpressions({})
     world = Desk(expressions=expressions)

@@ -9,7 +9,7 @@ from collections.abc import Collection
 import msgspec
 
 from posthouse.adapters.memory.database import MemoryDatabase, PartitionState
-from posthouse.domain.delivery import Line, Owed, OwedReason
+from posthouse.domain.delivery import Line, Owed, OwedReason, RowKey
 from posthouse.domain.event import Event
 from posthouse.domain.ids import AppId, EndpointId, EventId
 
@@ -116,6 +116,11 @@ class MemoryOwed:
             return math.inf
         made = [a for a in self._database.attempts.values() if (a.partition, a.endpoint_id) == (partition, endpoint_id)]
         return max([attempt.started_at for attempt in made], default=None)
+
+    async def in_flight(self, sender: bytes, rows: Collection[RowKey]) -> set[RowKey]:
+        await self._database.reading("in_flight")
+        there = {key: self._database.owed[key] for key in rows if key in self._database.owed}
+        return {key for key, row in there.items() if (row.reason, row.sender) == (OwedReason.IN_FLIGHT, sender)}
 
     async def owed_lines(self, partition: int, endpoint_id: EndpointId, *, limit: int) -> list[int]:
         await self._database.reading("owed_lines")

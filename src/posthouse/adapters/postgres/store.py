@@ -32,6 +32,7 @@ from posthouse.domain.delivery import (
     DeliveryKey,
     JournalBatch,
     Line,
+    RowKey,
 )
 from posthouse.domain.endpoint import AppConfig, Endpoint, EndpointConfig
 from posthouse.domain.grant import Shrinkage
@@ -333,6 +334,12 @@ class PostgresStore(PostgresEffects):
             return math.inf
         last: float | None = row["last"]
         return last
+
+    async def in_flight(self, sender: bytes, rows: Collection[RowKey]) -> set[RowKey]:
+        asked = list(rows)
+        columns = ([p for p, _, _ in asked], [endpoint for _, endpoint, _ in asked], [event for _, _, event in asked])
+        found = await self._reading.fetch(SQL.in_flight, *columns, sender)
+        return {(partition, EndpointId(endpoint), EventId(event)) for partition, endpoint, event in found}
 
     async def owed_lines(self, partition: int, endpoint_id: EndpointId, *, limit: int) -> list[int]:
         return [row[0] for row in await self._reading.fetch(SQL.owed_lines, partition, endpoint_id, limit)]

@@ -652,6 +652,12 @@ async def test_the_last_attempt_of_an_endpoint_is_looked_up(probe: Probe) -> Non
     assert rows_of(touched, "attempt") <= 20 * (1 + PROBES)
 
 
+async def test_rows_of_what_is_under_way_are_looked_up_by_their_keys(probe: Probe) -> None:
+    rows = [(want.partition, want.endpoint_id, EventId(new_id())) for want in await wants(probe, limit=1)]
+    assert await probe.store.in_flight(new_id(), rows) == set()
+    assert rows_of(await probe.touched(), "delivery") <= len(rows)
+
+
 # The live stream
 
 

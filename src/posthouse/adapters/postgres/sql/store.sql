@@ -211,6 +211,13 @@ SELECT EXISTS (SELECT 1 FROM delivery d WHERE d.partition = $1 AND d.endpoint_id
            AND a.id >= (SELECT rpad(lpad(to_hex(floor(extract(epoch FROM e.started_at) * 1000)::bigint), 12, '0'), 32, '0')::uuid
                           FROM ended e)) AS last
 
+-- name: in_flight
+-- Which of these rows say that a request of this process is under way.
+SELECT d.partition, d.endpoint_id, d.event_id
+  FROM unnest($1::int[], $2::uuid[], $3::uuid[]) u (partition, endpoint_id, event_id)
+  JOIN delivery d USING (partition, endpoint_id, event_id)
+ WHERE d.reason = 'in_flight' AND d.sender = $4
+
 -- name: owed_lines
 -- The ordered lines of an endpoint that have rows: a loose index scan.
 WITH RECURSIVE scan AS (
