@@ -99,7 +99,7 @@ def _endpoint(fields: Fields) -> Fields:
         made = changed(blank, change, now=0.0)
     except Invalid as error:
         raise Wrong([(steps(error.path), str(error))]) from None
-    shown = EndpointAnswer.of(made).model_dump(by_alias=True)
+    shown = EndpointAnswer.of(made).model_dump(mode="json", by_alias=True)  # a list is a list, as the server says it
     return {name: shown[name] for name in sorted(ENDPOINT_KIND.fields)}
 
 
