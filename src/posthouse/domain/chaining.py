@@ -109,9 +109,16 @@ read_values: Final = msgspec.json.Decoder(Values).decode
 read_throttle: Final = msgspec.json.Decoder(ThrottleUntil).decode
 
 
-def publishes(action: AnyAction) -> bool:
-    """Whether the action makes an event of the app: one more in a chain."""
-    return isinstance(action, Emit | Forward)
+def depth_of(action: AnyAction, depth: int) -> int | None:
+    """How deep in a chain the event is that the action makes, where what causes it is `depth` deep; None: it makes none. What
+    operators are told is an event, too, but nothing follows from it."""
+    match action:
+        case Emit() | Forward():
+            return depth + 1
+        case Notify():
+            return depth
+        case _:
+            return None
 
 
 def effects_of(action: AnyAction, origin: Origin, *, place: int, first: int = RULE_ORDINALS) -> tuple[Effect, ...]:

@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from posthouse.domain.action import AnyAction, Emit, Forward, Notify, SetMetadata, Throttle
 from posthouse.domain.calling import call_effect
-from posthouse.domain.chaining import Did, Origin, Reaction, effects_of, encode_reaction, publishes
+from posthouse.domain.chaining import Did, Origin, Reaction, depth_of, effects_of, encode_reaction
 from posthouse.domain.delivery import Attempt, Delivery, Effect
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.endpoint import Throttle as ThrottleUntil
@@ -147,8 +147,9 @@ class Reactions:
             made = effects_of(action, origin, place=place)
         except Invalid as error:
             return (), f"{error.path}: {error}" if error.path else str(error)
-        if publishes(action):
-            stopped = self._chains.stops(origin.app_id, origin.endpoint_id, origin.event_id, origin.depth + 1)
+        depth = depth_of(action, origin.depth)
+        if depth is not None:
+            stopped = self._chains.stops(origin.app_id, origin.endpoint_id, origin.event_id, depth)
             if stopped is not None:
                 return (), STOPPED[stopped]
         if isinstance(action, Throttle):

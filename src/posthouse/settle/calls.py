@@ -25,7 +25,7 @@ from posthouse.domain.calling import (
     call_effect,
     read_call,
 )
-from posthouse.domain.chaining import effects_of, publishes
+from posthouse.domain.chaining import depth_of, effects_of
 from posthouse.domain.delivery import Attempt, Effect, EffectKind
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.errors import Invalid, PosthouseError, StoreRejected, StoreUnavailable
@@ -281,7 +281,8 @@ class Calls:
                 at = origin.at + action.after
                 resend_at = at if resend_at is None else min(resend_at, at)
                 continue
-            if publishes(action) and self._chains.stops(facts.app_id, effect.endpoint_id, event.id, event.depth + 1):
+            depth = depth_of(action, event.depth)
+            if depth is not None and self._chains.stops(facts.app_id, effect.endpoint_id, event.id, depth):
                 continue
             follow_ups += effects_of(action, origin, place=place, first=FIRST_ORDINAL)
         return follow_ups, resend_at

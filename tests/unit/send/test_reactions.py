@@ -135,6 +135,15 @@ async def test_a_minute_has_a_budget_for_each_app() -> None:
 
 
 @virtual_time
+async def test_what_operators_are_told_counts_in_the_budget_and_is_not_deeper() -> None:
+    desk = desk_of(answer(200))
+    desk.sender.reactions = Reactions(ScriptedExpressions({}), Chains(desk.clock, per_minute_max=1))
+    batch = await one(desk, ruled(NotifyRule(also=(NotifyRule(),))), depth=CHAIN_DEPTH_MAX)
+    assert len(batch.effects) == 1
+    assert [did.get("why", "") for did in reaction_of(batch)["effects"]] == ["", "too many events in this minute"]
+
+
+@virtual_time
 async def test_where_too_many_wait_none_is_recorded() -> None:
     desk = desk_of(answer(200))
     desk.sender.reactions = Reactions(ScriptedExpressions({}), Chains(desk.clock), has_room=lambda partition: False)
