@@ -112,7 +112,9 @@ class Checker:
         self.repeatable: Counter[DeliveryKey] = Counter()  # what may be confirmed again, and how often
         self.accepted: dict[EventId, float] = {}
         self.changed_at: dict[EndpointId, float] = {}  # when an endpoint was last told to be left alone
-        self.served: defaultdict[EndpointId, list[tuple[float, float]]] = defaultdict(list)  # of those that are always well
+        self.served: defaultdict[EndpointId, list[tuple[float, float]]] = defaultdict(
+            list
+        )  # of those that are always well
         self.waiting = Waiting()
         self.stale = Stale()
         database.owed = self._owed = Touched(database.owed)
