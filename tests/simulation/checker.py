@@ -117,6 +117,9 @@ class Checker:
         self.changed_at: dict[EndpointId, float] = {}  # when an endpoint was last told to be left alone
         # Whose filter had no value, and what that counted as.
         self.defaulted: set[tuple[DeliveryKey, OnFilterError]] = set()
+        self.served: defaultdict[EndpointId, list[tuple[float, float]]] = defaultdict(
+            list
+        )  # of those that are always well
         self.waiting = Waiting()
         self.stale = Stale()
         database.owed = self._owed = Touched(database.owed)
@@ -418,6 +421,8 @@ class Checker:
         process.requests[endpoint_id] -= 1
         for event_id in sent.event_ids:
             process.running[endpoint_id, event_id] -= 1
+        if endpoint_id in self.world.canaries:
+            self.served[endpoint_id].append((sent.at, self.world.now()))
 
     def _look_at_order(self, endpoint_id: EndpointId, event: Event, with_it: Collection[EventId]) -> None:
         """On an ordered line an event is not sent before all those before it were confirmed, were given up, or are with it."""
@@ -468,9 +473,20 @@ class Checker:
             self.wrong(f"{_short(key)} is repeated, and nothing explains it")
         accepted_at = self.accepted.get(key[1])
         if self.confirmed[key] == 1 and accepted_at is not None and key[0] in self.world.canaries:
-            late = self.world.now() - max(accepted_at, self.world.disturbed_at())
-            if late > self.world.canary_seconds:
+            since = max(accepted_at, self.world.disturbed_at())
+            late, most = self.world.now() - since, self.world.canary_seconds
+            # Of few sockets each has its share, which may be one: what a stall has piled up goes one by one, and that is not
+            # waiting for others.
+            if late > most and self._waited(key[0], since) > most / 2:
                 self.wrong(f"{_short(key)} came {late:.1f} s late to a target that is well")
+
+    def _waited(self, endpoint_id: EndpointId, since: float) -> float:
+        """For how many seconds since then no request to it was under way, of those that have ended."""
+        waited, until = 0.0, since
+        for began, ended in sorted(self.served[endpoint_id]):
+            waited += max(began - until, 0.0)
+            until = max(until, ended)
+        return waited + self.world.now() - until
 
     def may_repeat(self, keys: Iterable[DeliveryKey]) -> None:
         """Whoever speaks for these is lost, or not heard."""
