@@ -29,6 +29,8 @@ BODIES: dict[tuple[str, str], Any] = {
     ("post", "/v1/apps/{app}/deliveries/cancel"): {"event": "{event}", "endpoint": "{endpoint}"},
     ("post", "/v1/apps/{app}/replays"): {"endpoint": "{endpoint}", "since": "{since}", "select": "all"},
     ("post", "/v1/apps/{app}/endpoints/{endpoint}/test"): {},
+    ("post", "/v1/apps/{app}/endpoints/{endpoint}/preview"): {"event": "{event}"},
+    ("post", "/v1/expressions/check"): {"expression": "true"},
     ("post", "/v1/apps/{app}/grants"): {"types": ["*"], "subjects": ["*"]},
     ("put", "/v1/apps/{app}/grants/{uid}"): {"types": ["*"], "subjects": ["*"]},
     ("post", "/v1/event-types"): {"name": "a.type"},
@@ -75,6 +77,7 @@ FORBIDDEN_ON_ONES_OWN = {
 # Of all that a key may see: an app's key, its own.
 EVERYBODYS = {
     "/v1/grants",
+    "/v1/expressions/check",
     "/v1/events",
     "/v1/events/{event}",
     "/v1/events/{event}/attempts",
@@ -212,6 +215,7 @@ async def test_another_apps_things_do_not_hide_behind_ones_own_name(world: World
             for name in ("endpoint", "event", "attempt", "grant", "replay")
             if f"{{{name}}}" in path
             or path.endswith(("/resend", "deliveries/cancel"))
+            or (path.endswith("/preview") and name == "event")
             or (path.endswith("replays") and name == "endpoint")
         ]
         if not path.startswith("/v1/apps/{app}/") or not named:

@@ -154,6 +154,7 @@ async def test_attempts_of_an_app_merge_those_of_its_endpoints(world: World) -> 
         "started_at": first["started_at"],
         "timings": {"dns_ms": None, "connect_ms": 1.5, "tls_ms": None, "first_byte_ms": 2.5, "total_ms": 3.0},
         "error": None,
+        "reaction": None,
     }
     # They stay when the endpoint goes.
     assert (await world.admin.delete(f"{APP_URL}/endpoints/{one}")).status == 204

@@ -16,7 +16,14 @@ URL: Final = "https://example.com/hooks"
 # Publishing is no change of the configuration: an event is its own record. A check changes nothing.
 NOT_AUDITED: Final = {
     ("post", f"{prefix}/events{batch}") for prefix in ("/v1", "/v1/apps/{app}") for batch in ("", "/batch")
-} | {("post", "/v1/event-types/{name}/check")}
+} | {
+    ("post", path)  # these only tell something
+    for path in (
+        "/v1/event-types/{name}/check",
+        "/v1/expressions/check",
+        "/v1/apps/{app}/endpoints/{endpoint}/preview",
+    )
+}
 REVEALING: Final = {("get", "/v1/apps/{app}/endpoints/{endpoint}/secret")}
 # What to send, which action that is, and what it is done to.
 CHANGES: Final[dict[tuple[str, str], tuple[Any, str, str]]] = {

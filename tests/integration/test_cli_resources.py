@@ -244,10 +244,10 @@ def test_lists_follow_cursors(server: Served, client: Client) -> None:
     assert len(rows(first)) == 50
     assert "--all" in first.stderr
     every = run("apps", "list", "--all", **server.reach)
-    assert len(rows(every)) == 63
+    assert len(rows(every)) == 64
     assert every.stderr == ""
     assert len(rows(run("apps", "list", "--limit", "55", **server.reach))) == 55
-    assert len({row["id"] for row in client.rows("apps")}) == 63
+    assert len({row["id"] for row in client.rows("apps")}) == 64
     for number in range(60):
         client.delete("apps", f"many-{number}")
 

@@ -18,7 +18,8 @@ PUBLISHING: dict[tuple[str, str], Any] = {
     ("post", "/v1/apps/{app}/events"): EVENT,
     ("post", "/v1/apps/{app}/events/batch"): [EVENT],
 }
-CATALOGUE = ("/v1/event-types", "/v1/asyncapi.json")  # whoever has a key may read what is public of it
+# Whoever has a key may read what is public of it, and ask what an expression comes to.
+CATALOGUE = ("/v1/event-types", "/v1/asyncapi.json", "/v1/expressions/check")
 UNENDING = {"/v1/stream"}  # see test_stream.py
 
 

@@ -212,12 +212,14 @@ class Relay:
             if number:
                 time.sleep(min(RETRY_SECONDS * 2 ** (number - 1), RETRY_SECONDS_MAX))
             outcome = self._target.send(event)
-            self._tell(event, outcome)
+            # Counted before it is told: who reads it may end this at once.
             if outcome.delivered:
                 self.delivered += 1
+            elif number == self._tries - 1:
+                self.failed += 1
+            self._tell(event, outcome)
+            if outcome.delivered:
                 break
-        else:
-            self.failed += 1
         self._relayed[event.id] = None
         if len(self._relayed) > RELAYED_REMEMBERED_MAX:
             self._relayed.popitem(last=False)

@@ -12,6 +12,7 @@ from posthouse.domain.errors import (
     Forbidden,
     InDoubt,
     Invalid,
+    InvalidExpression,
     LogRewound,
     NotFound,
     Overloaded,
@@ -63,7 +64,8 @@ def test_every_error_of_the_domain_has_a_status() -> None:
     known = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, PosthouseError)]
     assert len(known) > 10
     for kind in known:
-        assert 400 <= status_of(kind("text")) < 600
+        error = kind("text", path="ack") if kind is InvalidExpression else kind("text")
+        assert 400 <= status_of(error) < 600
 
 
 def test_what_to_do_next_is_in_the_headers() -> None:

@@ -37,7 +37,8 @@ async def made() -> AsyncIterator[CelExpressions]:
 
 @pytest.fixture
 async def hasty() -> AsyncIterator[CelExpressions]:
-    expressions = CelExpressions(CelLimits(workers=1, seconds=0.3))
+    # So much memory that what takes too long does not meet that limit first.
+    expressions = CelExpressions(CelLimits(workers=1, seconds=0.3, memory_bytes=4 << 30))
     yield expressions
     await expressions.close()
 
