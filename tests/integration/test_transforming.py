@@ -139,6 +139,12 @@ async def test_each_event_finds_its_own_url(server: bootstrap.Posthouse) -> None
         event = await publish(port, data={"total": -1.0})
         told = await attempt(port, event)
         assert (told["outcome"], told["reason"], told["sent"]) == ("gave_up", "no_url", False)
+        for total, where in ((20.0, among["large"]), (5.0, among["small"]), (-1.0, None)):
+            body = {"type": "order.created", "data": {"total": total}}
+            explained = await ask(port, "POST", f"{APP}/events?dry_run=true", body)
+            ((found,),) = [reached["endpoints"] for reached in explained.body["reached"]]
+            assert found["url"] == where
+            assert (found["explanation"] is None) is (where is not None)
         changed = {
             "dynamic_url": {
                 "template": f"http://{{event.data.host}}:{own.port}/s/{{event.subject}}",

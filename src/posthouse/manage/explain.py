@@ -20,6 +20,8 @@ from posthouse.domain.routing import Router, matches_channels, matches_type
 from posthouse.ports.expressions import Expressions
 from posthouse.ports.routing import Candidate, Listener, NearMiss, RoutingView
 from posthouse.send.filters import outcomes_of
+from posthouse.send.preparing import prepared_alone
+from posthouse.wire.transforming import NotEvaluated, NotTransformed
 
 FILTER_SHOWN_MAX: Final = 200  # characters
 
@@ -43,11 +45,13 @@ class Reason(StrEnum):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """An endpoint that the event would be sent to (a paused one: as soon as it is resumed). `explanation` is there where that
-    is its default for filters that have no value, and for a platform route: why it hears of the event."""
+    """An endpoint that the event would be sent to (a paused one: as soon as it is resumed), at `url`: None where its dynamic
+    URL comes to nothing. `explanation` is there where that is so, where it is its default for filters that have no value, and
+    for a platform route: why it hears of the event."""
 
     endpoint: Candidate
     reason: Reason
+    url: str | None
     explanation: str | None = None
 
 
@@ -169,10 +173,29 @@ class Explainer:
                     skips = candidate.config.on_filter_error is OnFilterError.SKIP
                     why_not = explanation if skips else None
             if why_not is None:
-                matched.append(Target(candidate, reason, explanation))
+                url, why_nowhere = await self._url(draft, app, candidate)
+                words = [text for text in (explanation, why_nowhere) if text is not None]
+                matched.append(Target(candidate, reason, url, "; ".join(words) or None))
             else:
                 others.append(NotReached(app, candidate, reason, why_not))
         return tuple(matched), others
+
+    async def _url(self, draft: Draft, app: Listener, candidate: Candidate) -> tuple[str | None, str | None]:
+        """Where the event would go, or why nowhere."""
+        config = candidate.config
+        if config.dynamic_url is None:
+            return config.url, None
+        # Where it goes does not depend on what is made of its data.
+        endpoint = msgspec.structs.replace(config, transform=None).endpoint(
+            id=candidate.id, app_id=app.app_id, partition=0, revision=0
+        )
+        try:
+            found = await prepared_alone(self._expressions, endpoint, _event(draft))
+        except NotEvaluated as error:
+            return None, f"its URL could not be evaluated now: {error}"
+        if isinstance(found, NotTransformed):
+            return None, f"it would be given up: {found.words}"
+        return (None if found is None else found.url) or config.url, None
 
     async def _filtered(
         self, draft: Draft, app: Listener, candidates: Sequence[Candidate]

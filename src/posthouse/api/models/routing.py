@@ -17,13 +17,15 @@ class ReachedEndpoint(Answer):
 
     endpoint: str
     uid: str | None
-    url: str
+    url: Annotated[
+        str | None, Field(description="Where the event would go; null where its dynamic URL comes to nothing.")
+    ]
     reason: Reason
     explanation: Annotated[
         str | None,
         Field(
-            description="Where it would be sent though a filter has no value: why that is. For a platform route: why it hears "
-            "of the event."
+            description="Where it would be sent though a filter has no value, or nowhere since no URL comes of it: why that "
+            "is. For a platform route: why it hears of the event."
         ),
     ]
 
@@ -44,7 +46,7 @@ class ReachedApp(Answer):
                 ReachedEndpoint(
                     endpoint=format_id(ENDPOINT, target.endpoint.id),
                     uid=target.endpoint.uid,
-                    url=target.endpoint.config.url,
+                    url=target.url,
                     reason=target.reason,
                     explanation=target.explanation,
                 )
