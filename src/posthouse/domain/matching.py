@@ -92,7 +92,7 @@ class Condition:
         matches = [_compiled(dialect, "filters" in endpoint.by_app, found) for dialect in endpoint.filters]
         if endpoint.filter:
             matches.append(_expression(endpoint.filter, "filter" in endpoint.by_app, found))
-        self._match = _all(matches)
+        self._match = _joined(matches, decides=False)
         self.expressions = tuple(found)
         self.personal = any(_OF_ENDPOINT.search(expression.text) for expression in found)
         self.by_app = any(expression.by_app for expression in found)
@@ -129,9 +129,9 @@ def _compiled(dialect: Dialect, by_app: bool, found: dict[Expression, None]) -> 
     if dialect.suffix is not None:
         return _texts(dialect.suffix, str.endswith)
     if dialect.all is not None:
-        return _all([_compiled(each, by_app, found) for each in dialect.all])
+        return _joined([_compiled(each, by_app, found) for each in dialect.all], decides=False)
     if dialect.any is not None:
-        return _any([_compiled(each, by_app, found) for each in dialect.any])
+        return _joined([_compiled(each, by_app, found) for each in dialect.any], decides=True)
     if dialect.not_ is not None:
         return _not(_compiled(dialect.not_, by_app, found))
     return _expression(dialect.cel or "", by_app, found)
@@ -150,31 +150,18 @@ def _texts(wanted: Mapping[str, str], holds: Callable[[str, str], bool]) -> _Mat
     return match
 
 
-def _all(matches: Sequence[_Match]) -> _Match:
+def _joined(matches: Sequence[_Match], *, decides: bool) -> _Match:
+    """One of these that is `decides` decides for all; else the first without a value, where there is one."""
     if len(matches) == 1:
         return matches[0]
 
     def match(attributes: Attributes, outcomes: Outcomes) -> Verdict:
-        verdict: Verdict = True
+        verdict: Verdict = not decides
         for each in matches:
             found = each(attributes, outcomes)
-            if found is False:
-                return False
-            if found is not True and verdict is True:
-                verdict = found
-        return verdict
-
-    return match
-
-
-def _any(matches: Sequence[_Match]) -> _Match:
-    def match(attributes: Attributes, outcomes: Outcomes) -> Verdict:
-        verdict: Verdict = False
-        for each in matches:
-            found = each(attributes, outcomes)
-            if found is True:
-                return True
-            if found is not False and verdict is False:
+            if found is decides:
+                return decides
+            if isinstance(found, Failed) and not isinstance(verdict, Failed):
                 verdict = found
         return verdict
 

@@ -76,9 +76,9 @@ class Router:
         self._by_id = {endpoint.id: endpoint for endpoint in config.endpoints}
         self._by_type: dict[str, tuple[Endpoint, ...]] = {}
         self._channels = any(endpoint.channels for endpoint in config.endpoints)
-        self.filtered = any(endpoint.filter or endpoint.filters for endpoint in config.endpoints)
         self._entries: dict[str, tuple[Entry, ...]] = {}
-        self._asked = _asked(config.endpoints) if self.filtered else {}
+        self._asked = _asked(config.endpoints)
+        self.filtered = bool(self._asked)
 
     def endpoint(self, endpoint_id: EndpointId) -> Endpoint | None:
         """The endpoint with this id, enabled or not."""
