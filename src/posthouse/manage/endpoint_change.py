@@ -174,7 +174,8 @@ def check_change(change: EndpointChange) -> list[NewTarget]:
     if change.on_response:
         targets += [NewTarget(*found) for found in forward_targets(change.on_response)]
     if isinstance(change.auth, OAuth2Auth):
-        targets.append(NewTarget("auth.token_url", change.auth.token_url, _token_target(change.auth)))
+        path = "auth.token_url"
+        targets.append(NewTarget(path, change.auth.token_url, parse_target(change.auth.token_url, path=path)))
     return targets
 
 
@@ -214,13 +215,6 @@ def enabled(old: StoredEndpoint, on: bool, *, now: float) -> StoredEndpoint:
     if not old.enabled:
         return old
     return msgspec.structs.replace(old, enabled=False, disabled_reason=BY_HAND, disabled_at=now)
-
-
-def _token_target(auth: OAuth2Auth) -> Target:
-    try:
-        return parse_target(auth.token_url)
-    except Invalid as error:
-        raise Invalid(str(error), path="auth.token_url") from None
 
 
 def _check_events(patterns: tuple[str, ...]) -> None:

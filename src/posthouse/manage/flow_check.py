@@ -107,10 +107,7 @@ def _check_distinct(config: EndpointConfig, given: dict[str, Any]) -> None:
 
 
 def _target(url: str, path: str) -> tuple[str, Target]:
-    try:
-        return path, parse_target(url)
-    except Invalid as error:
-        raise Invalid(str(error), path=path) from None
+    return path, parse_target(url, path=path)
 
 
 def _within(value: int, least: int, most: int, path: str, unit: str) -> None:

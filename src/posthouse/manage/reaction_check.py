@@ -45,10 +45,7 @@ def forward_targets(rules: Sequence[AnyRule], *, path: str = "on_response") -> I
         places += [(f"{path}[{index}].also[{place}]", effect) for place, effect in enumerate(rule.also)]
         for at, each in places:
             if isinstance(each, ForwardRule) and each.url:
-                try:
-                    yield f"{at}.url", each.url, parse_target(each.url)
-                except Invalid as error:
-                    raise Invalid(str(error), path=f"{at}.url") from None
+                yield f"{at}.url", each.url, parse_target(each.url, path=f"{at}.url")
 
 
 def _check(rule: AnyRule, at: str) -> None:

@@ -177,10 +177,7 @@ def _api_key(auth: ApiKeyAuth, keys: Keys) -> Credentials:
 
 
 def _grant(auth: OAuth2Auth, keys: Keys, *, app: bytes, timeouts: Timeouts, egress: Egress | None) -> TokenGrant:
-    try:
-        target = parse_target(auth.token_url)
-    except Invalid as error:
-        raise Invalid(str(error), path="auth.token_url") from None
+    target = parse_target(auth.token_url, path="auth.token_url")
     if auth.tls is not None and target.scheme != "https":
         raise Invalid("TLS settings need an https URL, which the token_url is not", path="auth.tls")
     client_id, secret = _plain(auth.client_id, "auth.client_id"), _key(auth.key, keys)

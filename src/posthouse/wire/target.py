@@ -34,16 +34,23 @@ _PATH_KEPT: Final = "/%:@!$&'()*+,;=-._~[]|"
 _QUERY_KEPT: Final = _PATH_KEPT + "?{}^`"
 
 
-def parse_target(url: str) -> Target:
+def parse_target(url: str, *, path: str = "url") -> Target:
     """Take a target URL apart.
 
     The host becomes lower-case A-labels or a canonical address, the final dot is dropped; characters outside ASCII in
     path and query are percent-encoded (UTF-8); an empty path becomes `/`. `authority` holds the port unless it is the
     scheme's own.
 
-    Raises: Invalid (path `url`) for anything that is not plainly an absolute http or https URL within URL_LENGTH_MAX,
-    for credentials and for a fragment.
+    Raises: Invalid (with `path`: where it stands in what was given) for anything that is not plainly an absolute http or
+    https URL within URL_LENGTH_MAX, for credentials and for a fragment.
     """
+    try:
+        return _parsed(url)
+    except Invalid as error:
+        raise Invalid(str(error), path=path) from error.__cause__
+
+
+def _parsed(url: str) -> Target:
     if len(url) > URL_LENGTH_MAX:
         _refuse(f"is longer than {URL_LENGTH_MAX} characters")
     for character in url:
@@ -107,7 +114,7 @@ def _host(text: str) -> str:
         try:
             host = idna.encode(text, uts46=True).decode("ascii").lower()
         except (idna.IDNAError, UnicodeError) as error:
-            raise Invalid(f"the URL has an invalid internationalised host name: {error}", path="url") from error
+            raise Invalid(f"the URL has an invalid internationalised host name: {error}") from error
     host = host.removesuffix(".")
     labels = host.split(".")
     if len(host) > HOST_LENGTH_MAX or not all(_LABEL.fullmatch(label) for label in labels):
@@ -121,4 +128,4 @@ def _host(text: str) -> str:
 
 
 def _refuse(why: str) -> NoReturn:
-    raise Invalid(f"the URL {why}", path="url")
+    raise Invalid(f"the URL {why}")

@@ -9,7 +9,6 @@ from typing import Any, Final
 import msgspec
 
 from posthouse.domain.endpoint import Endpoint
-from posthouse.domain.errors import Invalid
 from posthouse.domain.event import JSON_CONTENT, Event
 from posthouse.domain.exchange import Target
 from posthouse.domain.expression import Expression, Failed, FailedBecause, Outcome
@@ -168,10 +167,7 @@ class _Url:
 
 def among_target(name: str, url: str) -> Target:
     """One of the URLs that are chosen among. Raises Invalid with its path."""
-    try:
-        return parse_target(url)
-    except Invalid as error:
-        raise Invalid(str(error), path=f"dynamic_url.among.{name}") from None
+    return parse_target(url, path=f"dynamic_url.among.{name}")
 
 
 def _is_identity(path: str, expression: Expression) -> bool:

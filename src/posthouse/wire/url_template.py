@@ -64,10 +64,7 @@ class UrlTemplate:
         self._parts: Final = _parts(text, at)
         self.hosts: Final = _hosts(hosts, f"{path}.hosts")
         depends = any(place is _Place.HOST for place, _ in self._parts)
-        try:
-            target = parse_target("".join([_SAMPLE if place else part for place, part in self._parts]))
-        except Invalid as error:
-            raise Invalid(str(error), path=at) from None
+        target = parse_target("".join([_SAMPLE if place else part for place, part in self._parts]), path=at)
         self._scheme: Final = target.scheme
         self._port: Final = target.port
         self.sample: Final = target
@@ -219,10 +216,7 @@ def _hosts(hosts: Sequence[str], path: str) -> tuple[str, ...]:
 
 def _host(host: str, path: str) -> str:
     name = host.removeprefix(_ANY_HOST)
-    try:
-        target = parse_target(f"https://{name}/")
-    except Invalid as error:
-        raise Invalid(str(error), path=path) from None
+    target = parse_target(f"https://{name}/", path=path)
     if target.path != "/" or target.port != 443 or target.authority.startswith("["):
         raise Invalid("a host is a name alone, such as hooks.example.com or *.example.com", path=path)
     if host == name:
