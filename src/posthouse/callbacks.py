@@ -29,6 +29,7 @@ from posthouse.domain.action import (
     SetMetadata,
     Throttle,
 )
+from posthouse.domain.cloudevent import declares_json
 from posthouse.domain.event import is_type_name
 
 __all__ = [
@@ -51,7 +52,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """The event that was sent. `data` are its JSON; for events of another content type, bytes."""
+    """The event that was sent. `data` are its JSON; for events of another content type, or that are no JSON, bytes."""
 
     id: str
     type: str
@@ -172,11 +173,13 @@ def on_callback(*patterns: str) -> Callable[[H], H]:
 
 
 def event_data(payload: bytes, content_type: str) -> Any:
-    """What `Event.data` is of a payload."""
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind == "application/json" or kind.endswith("+json"):
+    """What `Event.data` is of a payload. What is published as it is may only say that it is JSON: then it is bytes too."""
+    if not declares_json(content_type):
+        return payload
+    try:
         return json.loads(payload)
-    return payload
+    except (ValueError, RecursionError):
+        return payload
 
 
 def time_of(unix: float) -> datetime:

@@ -110,7 +110,10 @@ def test_an_answer_is_read_as_it_is_asked_for() -> None:
     [
         (b'{"id": 7}', "application/json", {"id": 7}),
         (b"[1]", "application/vnd.shop+json; charset=utf-8", [1]),
+        (b'"sold"', "text/json", "sold"),
         (b"\x00\x01", "application/octet-stream", b"\x00\x01"),
+        (b"{", "application/vnd.shop+json", b"{"),
+        (b"[" * 100_000, "application/vnd.shop+json", b"[" * 100_000),
         (b"<a/>", "text/xml", b"<a/>"),
     ],
 )

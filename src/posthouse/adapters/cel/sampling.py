@@ -18,7 +18,7 @@ import msgspec
 
 from posthouse.adapters.cel.judging import Looks
 from posthouse.adapters.cel.names import TIME
-from posthouse.domain.event import JSON_CONTENT
+from posthouse.domain.cloudevent import declares_json
 from posthouse.domain.exchange import Answer
 from posthouse.domain.expression import Facts
 from posthouse.domain.ids import APP, ENDPOINT, EVENT, format_id
@@ -172,15 +172,9 @@ _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode: Final = msgspec.json.Decoder().decode
 
 
-def is_json(content_type: str) -> bool:
-    """Whether data of this media type are JSON (RFC 6839, section 3.1)."""
-    media = content_type.partition(";")[0].strip().lower()
-    return media == JSON_CONTENT or media.endswith("+json")
-
-
 def _data(sample: Sample, fields: frozenset[str] | None, bounds: Bounds, sizes: Sizes) -> Any:
     payload = sample.payload
-    if not is_json(sample.content_type):
+    if not declares_json(sample.content_type):
         sizes.bytes += len(payload)
         sizes.nodes += 1
         _within(sizes, bounds)
