@@ -7,7 +7,7 @@ import math
 import re
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.unit.adapters.cel.samples import event
 
@@ -53,12 +53,19 @@ def infinite(value: Any) -> bool:
 
 
 def payload(value: Any) -> bytes:
-    """JSON, with an escape for what is no character."""
-    return json.dumps(value).replace("Infinity", "1e999").encode()
+    """JSON, with an escape for what is no character, and a number that is too large for what is infinite."""
+    return _TEXT_OR_INFINITY.sub(
+        lambda found: "1e999" if found[0] == "Infinity" else found[0], json.dumps(value)
+    ).encode()
+
+
+_TEXT_OR_INFINITY = re.compile(r'"(?:[^"\\]|\\.)*"|Infinity')
 
 
 @settings(max_examples=150, deadline=None)
 @given(VALUES)
+@example({"Infinity": "-Infinity"})
+@example({"a\\": [math.inf, '"Infinity']})
 def test_data_come_through_as_far_as_they_can(value: Any) -> None:
     sample = Sample.of(Facts(event=event(payload=payload(value))))
     made, _ = variables(sample, joined([WHOLE.looks]), BOUNDS)
