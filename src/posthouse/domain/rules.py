@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import assert_never
 
 from posthouse.domain.acknowledgement import Ack
 from posthouse.domain.endpoint import Endpoint, EndpointConfig
 from posthouse.domain.expression import Expression, Use
 from posthouse.domain.filters import Filters
-from posthouse.domain.reaction import AnyRule, EmitRule, ForwardRule, NotifyRule, SetRule
+from posthouse.domain.reaction import (
+    AnyEffect,
+    AnyRule,
+    CallRule,
+    EmitRule,
+    ForwardRule,
+    NotifyRule,
+    SetRule,
+    ThrottleRule,
+)
 
 RULE_FIELDS = ("filter", "filters", "dynamic_url", "transform", "ack", "on_response")
 """The fields that hold expressions. Who wrote each of them last is remembered (`by_app`)."""
@@ -16,20 +27,49 @@ RULE_FIELDS = ("filter", "filters", "dynamic_url", "transform", "ack", "on_respo
 
 def expressions_in(config: Endpoint | EndpointConfig) -> Iterator[tuple[str, Expression]]:
     """Each with its path."""
-    for path, text, use in _texts(config):
-        field = path.partition(".")[0].partition("[")[0]
-        yield path, Expression(text, use, field in config.by_app)
+    yield from _expressions(config, itertools.chain(_to_send(config), _of_answers(config)))
+
+
+def field_of(path: str) -> str:
+    """Which of RULE_FIELDS an expression with this path stands in."""
+    return path.partition(".")[0].partition("[")[0]
 
 
 def judging(endpoint: Endpoint) -> list[tuple[str, Expression]]:
     """Those that judge an answer, with their paths: of `ack`, and the `when` of each of `on_response`."""
-    found = [] if endpoint.ack is None else [(path, text, "ack") for path, text, _ in _of_ack(endpoint.ack, "ack")]
-    rules = enumerate(endpoint.on_response)
-    found += [(f"on_response[{index}].when", rule.when, "on_response") for index, rule in rules if rule.when]
-    return [(path, Expression(text, Use.RULE, field in endpoint.by_app)) for path, text, field in found]
+    return list(_expressions(endpoint, (found for found in _of_answers(endpoint) if found[2] is Use.RULE)))
 
 
-def _texts(config: Endpoint | EndpointConfig) -> Iterator[tuple[str, str, Use]]:
+def effect_texts(effect: AnyEffect) -> dict[str, tuple[str, Use]]:
+    """The expressions of an effect, by the names of its fields; of `set`, by those of the values."""
+    match effect:
+        case EmitRule():
+            texts = {
+                "data": (effect.data, Use.ANSWER_VALUE),
+                "subject": (effect.subject, Use.ANSWER_TEXT),
+                "key": (effect.key, Use.ANSWER_TEXT),
+            }
+        case ForwardRule():
+            texts = {"data": (effect.data, Use.ANSWER_VALUE)}
+        case NotifyRule():
+            texts = {"message": (effect.message, Use.ANSWER_TEXT)}
+        case SetRule():
+            texts = {name: (text, Use.ANSWER_VALUE) for name, text in effect.metadata.items()}
+        case ThrottleRule() | CallRule():
+            texts = {}
+        case _:
+            assert_never(effect)
+    return {name: each for name, each in texts.items() if each[0]}
+
+
+def _expressions(
+    config: Endpoint | EndpointConfig, found: Iterable[tuple[str, str, Use]]
+) -> Iterator[tuple[str, Expression]]:
+    for path, text, use in found:
+        yield path, Expression(text, use, field_of(path) in config.by_app)
+
+
+def _to_send(config: Endpoint | EndpointConfig) -> Iterator[tuple[str, str, Use]]:
     if config.filter:
         yield "filter", config.filter, Use.FILTER
     yield from _of_filters(config.filters, "filters")
@@ -43,6 +83,9 @@ def _texts(config: Endpoint | EndpointConfig) -> Iterator[tuple[str, str, Use]]:
             yield f"transform.headers.{name}", text, Use.TEXT
         for name, text in transform.query.items():
             yield f"transform.query.{name}", text, Use.TEXT
+
+
+def _of_answers(config: Endpoint | EndpointConfig) -> Iterator[tuple[str, str, Use]]:
     if config.ack is not None:
         yield from _of_ack(config.ack, "ack")
     for index, rule in enumerate(config.on_response):
@@ -72,21 +115,9 @@ def _of_ack(ack: Ack, path: str) -> Iterator[tuple[str, str, Use]]:
 def _of_rule(rule: AnyRule, path: str) -> Iterator[tuple[str, str, Use]]:
     if rule.when:
         yield f"{path}.when", rule.when, Use.RULE
-    match rule:
-        case EmitRule():
-            found = (
-                ("data", rule.data, Use.ANSWER_VALUE),
-                ("subject", rule.subject, Use.ANSWER_TEXT),
-                ("key", rule.key, Use.ANSWER_TEXT),
-            )
-            yield from [(f"{path}.{name}", text, use) for name, text, use in found if text]
-        case ForwardRule() if rule.data:
-            yield f"{path}.data", rule.data, Use.ANSWER_VALUE
-        case NotifyRule() if rule.message:
-            yield f"{path}.message", rule.message, Use.ANSWER_TEXT
-        case SetRule():
-            yield from [(f"{path}.metadata.{name}", text, Use.ANSWER_VALUE) for name, text in rule.metadata.items()]
-        case _:
-            pass
+    if isinstance(rule, AnyEffect):
+        within = f"{path}.metadata" if isinstance(rule, SetRule) else path
+        for name, (text, use) in effect_texts(rule).items():
+            yield f"{within}.{name}", text, use
     for index, effect in enumerate(rule.also):
         yield from _of_rule(effect, f"{path}.also[{index}]")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from posthouse.domain.access import Principal
 from posthouse.domain.endpoint import EndpointConfig
-from posthouse.domain.expression import Expression
 from posthouse.domain.matching import check_filters
-from posthouse.domain.rules import RULE_FIELDS, expressions_in
+from posthouse.domain.rules import RULE_FIELDS, expressions_in, field_of
 from posthouse.manage.reaction_check import check_reactions
 from posthouse.manage.transform_check import check_transform
 from posthouse.ports.expressions import Expressions
@@ -36,21 +35,25 @@ def written_by(principal: Principal, old: EndpointConfig, new: EndpointConfig) -
 async def check_given(
     principal: Principal, given: Mapping[str, Any], known: EndpointConfig | None, expressions: Expressions
 ) -> None:
-    """What a change gives, as `check_rules` has it; others have their turn between one expression and the next."""
+    """What a change gives: as `check_rules` has it, and then its expressions, between which others have their turn. Raises
+    Invalid with the path of what is wrong."""
     rules = {name: given[name] for name in RULE_FIELDS if given.get(name) is not None}
     if not rules:
         return
     old = known or EndpointConfig(url="")
     new = written_by(principal, old, msgspec.structs.replace(old, **rules))
-    for path, expression in _new_expressions(old, new):
-        expressions.check(expression, path=path)
-        await asyncio.sleep(0)
-    check_rules(old, new, expressions)  # they are known by now
+    check_rules(old, new)
+    fields = _changed(old, new)
+    for path, expression in expressions_in(new):
+        if field_of(path) in fields:
+            expressions.check(expression, path=path)
+            await asyncio.sleep(0)
 
 
-def check_rules(old: EndpointConfig, new: EndpointConfig, expressions: Expressions) -> None:
-    """What is new in a configuration. What stays is not judged again. Raises Invalid with the path of what is wrong."""
-    fields = {name for name in RULE_FIELDS if getattr(new, name) != getattr(old, name)}
+def check_rules(old: EndpointConfig, new: EndpointConfig) -> None:
+    """What is new in a configuration, but for its expressions. What stays is not judged again. Raises Invalid with the path of
+    what is wrong."""
+    fields = _changed(old, new)
     if "transform" in fields and new.transform is not None:
         check_transform(new.transform)
     if "filters" in fields:
@@ -59,13 +62,7 @@ def check_rules(old: EndpointConfig, new: EndpointConfig, expressions: Expressio
         check_ack(new.ack)
     if "on_response" in fields:
         check_reactions(new.on_response)
-    for path, expression in _new_expressions(old, new):
-        expressions.check(expression, path=path)
 
 
-def _new_expressions(old: EndpointConfig, new: EndpointConfig) -> Iterator[tuple[str, Expression]]:
-    fields = {name for name in RULE_FIELDS if getattr(new, name) != getattr(old, name)}
-    if fields:
-        for path, expression in expressions_in(new):
-            if path.partition(".")[0].partition("[")[0] in fields:
-                yield path, expression
+def _changed(old: EndpointConfig, new: EndpointConfig) -> frozenset[str]:
+    return frozenset([name for name in RULE_FIELDS if getattr(new, name) != getattr(old, name)])

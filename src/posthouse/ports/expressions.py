@@ -19,11 +19,13 @@ class Expressions(Protocol):
 
     def at_once(self, expressions: Sequence[Expression], facts: Facts) -> list[Outcome] | None:
         """Evaluate all of them now, one outcome each, in order, without waiting and within a few milliseconds. None where that
-        is not certain: an app wrote one of them, one needs more than that, or the facts are large. Then `evaluate` them."""
+        is not certain: an app wrote one of them, one needs more than that, or the facts are large. It is for those who cannot
+        wait: others `evaluate` them."""
         ...
 
     async def evaluate(self, expressions: Sequence[Expression], facts: Facts) -> list[Outcome]:
-        """One outcome each, in order; in a limited process where need be. What cannot be evaluated is `Failed`."""
+        """One outcome each, in order: `at_once` where that can be, and else in a limited process. What cannot be evaluated is
+        `Failed`."""
         ...
 
 

@@ -114,10 +114,7 @@ class Judge:
     async def _outcomes(self, found: Sequence[tuple[str, Expression]], facts: Facts) -> Mapping[str, Outcome]:
         if not found:
             return {}
-        expressions = [expression for _, expression in found]
-        outcomes = self._expressions.at_once(expressions, facts)
-        if outcomes is None:
-            outcomes = await self._expressions.evaluate(expressions, facts)
+        outcomes = await self._expressions.evaluate([expression for _, expression in found], facts)
         return {path: outcome for (path, _), outcome in zip(found, outcomes, strict=True)}
 
 

@@ -97,11 +97,7 @@ async def transformed(
         return pinned
     if not asked:
         return transformation.applied(pinned, ())
-    facts = Facts(event=pinned, endpoint=endpoint)
-    outcomes = expressions.at_once(asked, facts)
-    if outcomes is None:
-        outcomes = await expressions.evaluate(asked, facts)
-    return transformation.applied(pinned, outcomes)
+    return transformation.applied(pinned, await expressions.evaluate(asked, Facts(event=pinned, endpoint=endpoint)))
 
 
 async def prepared_alone(

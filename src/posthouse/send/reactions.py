@@ -17,7 +17,7 @@ from posthouse.domain.endpoint import Throttle as ThrottleUntil
 from posthouse.domain.errors import Invalid
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import Answer, Failure, Result
-from posthouse.domain.expression import Expression, Facts, Failed, Outcome, Use, Value
+from posthouse.domain.expression import Expression, Facts, Failed, Outcome, Value
 from posthouse.domain.ids import EndpointId
 from posthouse.domain.reaction import (
     AnyEffect,
@@ -29,6 +29,7 @@ from posthouse.domain.reaction import (
     SetRule,
     ThrottleRule,
 )
+from posthouse.domain.rules import effect_texts
 from posthouse.ports.expressions import Expressions
 from posthouse.send.judge import Judgement
 from posthouse.settle.calls import Calls
@@ -95,12 +96,13 @@ class Reactions:
         if rule is None or isinstance(result, Failure):
             return None
         by_app = "on_response" in endpoint.by_app
-        asked = [Expression(text, use, by_app) for effect in _effects(rule) for text, use in texts_of(effect).values()]
+        asked = [
+            Expression(text, use, by_app) for effect in _effects(rule) for text, use in effect_texts(effect).values()
+        ]
         outcomes: Sequence[Outcome] = ()
         if asked:
             facts = Facts(event=delivery.event, endpoint=endpoint, answer=result, number=delivery.number)
-            at_once = self._expressions.at_once(asked, facts)
-            outcomes = await self._expressions.evaluate(asked, facts) if at_once is None else at_once
+            outcomes = await self._expressions.evaluate(asked, facts)
         return _reacting(judgement, rule, endpoint, result, outcomes)
 
     def simple(self, judgement: Judgement, endpoint: Endpoint, result: Result) -> Reacting | None:
@@ -176,31 +178,9 @@ def _reacting(
 ) -> Reacting:
     """`outcomes` are those of the expressions of the rule's effects, in order."""
     left = iter(outcomes)
-    deeds = tuple([_deed(effect, {name: next(left) for name in texts_of(effect)}) for effect in _effects(rule)])
+    deeds = tuple([_deed(effect, {name: next(left) for name in effect_texts(effect)}) for effect in _effects(rule)])
     rules = endpoint.redact_answer
     return Reacting(rule, judgement.place, deeds, answer if rules is None else redacted_answer(answer, rules))
-
-
-def texts_of(effect: AnyEffect) -> dict[str, tuple[str, Use]]:
-    """The expressions of an effect, by the names of its fields; of `set`, by those of the values."""
-    match effect:
-        case EmitRule():
-            texts = {
-                "data": (effect.data, Use.ANSWER_VALUE),
-                "subject": (effect.subject, Use.ANSWER_TEXT),
-                "key": (effect.key, Use.ANSWER_TEXT),
-            }
-        case ForwardRule():
-            texts = {"data": (effect.data, Use.ANSWER_VALUE)}
-        case NotifyRule():
-            texts = {"message": (effect.message, Use.ANSWER_TEXT)}
-        case SetRule():
-            texts = {name: (text, Use.ANSWER_VALUE) for name, text in effect.metadata.items()}
-        case ThrottleRule() | CallRule():
-            texts = {}
-        case _:
-            assert_never(effect)
-    return {name: each for name, each in texts.items() if each[0]}
 
 
 def _deed(effect: AnyEffect, outcomes: dict[str, Outcome]) -> Deed:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.evaluating import ScriptedExpressions
 from tests.unit.manage.test_endpoint_change import OLD
 
 from posthouse.domain.authentication import ApiKeyAuth, BearerAuth, KeyPlace
@@ -30,7 +29,7 @@ def written(keys: NamedKeys = NO_KEYS, *, old: StoredEndpoint = OLD, **fields: A
     change = EndpointChange(**fields)
     check_change(change)
     new = changed(old, change, now=0.0).config
-    check_rules(old.config, new, ScriptedExpressions({}))
+    check_rules(old.config, new)
     check_speakable(new, keys)
     return new
 

@@ -12,7 +12,7 @@ from posthouse.domain.configuration import read
 from posthouse.domain.endpoint import EndpointConfig
 from posthouse.domain.errors import Invalid
 from posthouse.domain.exchange import NO_TIMINGS, Answer
-from posthouse.domain.expression import Expression, Facts, Failed, FailedBecause, Outcome, Value
+from posthouse.domain.expression import Failed, FailedBecause, Outcome, Value
 from posthouse.domain.limits import ACK_DEPTH_MAX, ACK_RULES_MAX, ACK_STATUSES_MAX, TEXT_LENGTH_MAX
 from posthouse.manage.rules_check import check_rules
 from posthouse.wire.acknowledgement import Acknowledged, check_ack, judge_ack
@@ -210,25 +210,12 @@ def test_rules_at_their_limits_may_be_stored() -> None:
     rule({"header": {"name": "x" * 128, "equals": "y" * TEXT_LENGTH_MAX}, "status": [200] * ACK_STATUSES_MAX})
 
 
-class Accepting:
-    """`ports.expressions.Expressions` that knows no bad expression."""
-
-    def check(self, expression: Expression, *, path: str) -> None:
-        pass
-
-    def at_once(self, expressions: object, facts: Facts) -> None:
-        raise NotImplementedError
-
-    async def evaluate(self, expressions: object, facts: Facts) -> list[Outcome]:
-        raise NotImplementedError
-
-
 def test_only_a_rule_that_is_new_is_looked_at() -> None:
     bad = EndpointConfig(url="https://example.com/", ack=Ack())
     good = EndpointConfig(url="https://example.com/", ack=Ack(header=HeaderRule(name="x")))
     with pytest.raises(Invalid) as caught:
-        check_rules(good, bad, Accepting())
+        check_rules(good, bad)
     assert caught.value.path == "ack"
-    check_rules(bad, good, Accepting())
-    check_rules(bad, msgspec.structs.replace(bad, url="https://example.com/other"), Accepting())
-    check_rules(bad, msgspec.structs.replace(bad, ack=None), Accepting())
+    check_rules(bad, good)
+    check_rules(bad, msgspec.structs.replace(bad, url="https://example.com/other"))
+    check_rules(bad, msgspec.structs.replace(bad, ack=None))
