@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any, Final
 
@@ -48,8 +47,10 @@ from posthouse.domain.transformation import DynamicUrl, Transform
 from posthouse.manage.access import check_metadata, check_uid
 from posthouse.manage.flow_check import (
     check_batch,
+    check_between,
     check_max_age,
     check_rate,
+    check_schedule,
     check_whole,
     equal_targets,
     fallback_targets,
@@ -150,9 +151,9 @@ def check_change(change: EndpointChange) -> list[NewTarget]:
         _check_retry(change.retry)
     if change.timeouts:
         for name in change.timeouts.__struct_fields__:
-            _between(getattr(change.timeouts, name), 0.0, TIMEOUT_SECONDS_MAX, f"timeouts.{name}", "seconds")
+            check_between(getattr(change.timeouts, name), 0.0, TIMEOUT_SECONDS_MAX, f"timeouts.{name}", "seconds")
     if change.concurrency is not UNSET and change.concurrency is not None:
-        _between(change.concurrency, 0, CONCURRENCY_MAX, "concurrency", "requests at the same time")
+        check_between(change.concurrency, 0, CONCURRENCY_MAX, "concurrency", "requests at the same time")
     if change.rate_limit:
         check_rate(change.rate_limit)
     if change.batch:
@@ -245,19 +246,11 @@ def _check_retry(retry: RetrySettings) -> None:
     if not 0 <= retry.jitter <= 1:
         raise Invalid("must be from 0 to 1: 0.1 moves a delay by up to a tenth", path="retry.jitter")
     if retry.schedule is not None:
-        if not 1 <= len(retry.schedule) <= ATTEMPTS_MAX:
-            raise Invalid(f"a schedule has 1 to {ATTEMPTS_MAX} delays", path="retry.schedule")
-        for index, delay in enumerate(retry.schedule):
-            _between(delay, 0.0, DELAY_SECONDS_MAX, f"retry.schedule[{index}]", "seconds")
+        check_schedule(retry.schedule, "retry.schedule")
     if retry.exponential is not None:
         curve = retry.exponential
-        _between(curve.base, 0.0, DELAY_SECONDS_MAX, "retry.exponential.base", "seconds")
-        _between(curve.max, 0.0, DELAY_SECONDS_MAX, "retry.exponential.max", "seconds")
+        check_between(curve.base, 0.0, DELAY_SECONDS_MAX, "retry.exponential.base", "seconds")
+        check_between(curve.max, 0.0, DELAY_SECONDS_MAX, "retry.exponential.max", "seconds")
         if not 1 <= curve.factor <= EXPONENTIAL_FACTOR_MAX:
             raise Invalid(f"must be from 1 to {EXPONENTIAL_FACTOR_MAX:g}", path="retry.exponential.factor")
-        _between(curve.attempts, 0, ATTEMPTS_MAX, "retry.exponential.attempts", "attempts")
-
-
-def _between(value: float, above: float, most: float, path: str, unit: str) -> None:
-    if not (above < value <= most) or not math.isfinite(value):
-        raise Invalid(f"must be more than {above:g} and at most {most:g} {unit}", path=path)
+        check_between(curve.attempts, 0, ATTEMPTS_MAX, "retry.exponential.attempts", "attempts")

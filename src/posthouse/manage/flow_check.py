@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from posthouse.domain.endpoint import Balance, Batch, EndpointConfig, EqualUrl, OnExhausted, Ordering, RateLimit
 from posthouse.domain.errors import Invalid
 from posthouse.domain.exchange import Target
 from posthouse.domain.limits import (
+    DELAY_SECONDS_MAX,
     EQUAL_URLS_MAX,
     FALLBACK_URLS_MAX,
     MAX_AGE_SECONDS_MAX,
@@ -21,6 +23,7 @@ from posthouse.domain.limits import (
     REQUEST_WAIT_MS_MAX,
     URL_WEIGHT_MAX,
 )
+from posthouse.domain.retry import ATTEMPTS_MAX
 from posthouse.manage.transform_check import check_with_others
 from posthouse.wire.target import parse_target
 
@@ -43,6 +46,14 @@ def check_batch(batch: Batch) -> None:
     _within(batch.max_events, 1, REQUEST_EVENTS_MAX, "batch.max_events", "events")
     _within(batch.max_bytes, REQUEST_BYTES_MIN, REQUEST_BYTES_MAX, "batch.max_bytes", "bytes")
     _within(batch.max_wait_ms, 0, REQUEST_WAIT_MS_MAX, "batch.max_wait_ms", "milliseconds")
+
+
+def check_schedule(delays: Sequence[float], path: str) -> None:
+    """Seconds before each of the attempts after the first. Raises Invalid."""
+    if not 1 <= len(delays) <= ATTEMPTS_MAX:
+        raise Invalid(f"a schedule has 1 to {ATTEMPTS_MAX} delays", path=path)
+    for index, delay in enumerate(delays):
+        check_between(delay, 0.0, DELAY_SECONDS_MAX, f"{path}[{index}]", "seconds")
 
 
 def check_max_age(seconds: float) -> None:
@@ -86,6 +97,12 @@ def check_whole(config: EndpointConfig, given: dict[str, Any]) -> None:
     check_with_others(config, given)
     if config.fallback_urls or config.equal_urls:
         _check_distinct(config, given)
+
+
+def check_between(value: float, above: float, most: float, path: str, unit: str) -> None:
+    """Raises Invalid."""
+    if not (above < value <= most) or not math.isfinite(value):
+        raise Invalid(f"must be more than {above:g} and at most {most:g} {unit}", path=path)
 
 
 def _check_distinct(config: EndpointConfig, given: dict[str, Any]) -> None:

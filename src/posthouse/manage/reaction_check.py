@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
 from posthouse.domain.errors import Invalid
-from posthouse.domain.event import is_type_name
 from posthouse.domain.exchange import Target
 from posthouse.domain.limits import (
     DELAY_SECONDS_MAX,
@@ -17,7 +15,8 @@ from posthouse.domain.limits import (
     RULE_METADATA_MAX,
 )
 from posthouse.domain.reaction import AnyRule, EmitRule, ForwardRule, RetryRule, SetRule, ThrottleRule
-from posthouse.domain.retry import ATTEMPTS_MAX
+from posthouse.intake.parse import check_type
+from posthouse.manage.flow_check import check_between, check_schedule
 from posthouse.wire.target import parse_target
 
 
@@ -60,11 +59,11 @@ def _check(rule: AnyRule, at: str) -> None:
                     f"{DELAY_SECONDS_MAX:.0f} seconds",
                     path=f"{at}.per_second",
                 )
-            _seconds(rule.seconds, f"{at}.seconds", above=True)
+            check_between(rule.seconds, 0.0, DELAY_SECONDS_MAX, f"{at}.seconds", "seconds")
         case EmitRule():
-            _type(rule.type, at)
+            check_type(rule.type, path=f"{at}.type")
         case ForwardRule():
-            _type(rule.type, at)
+            check_type(rule.type, path=f"{at}.type")
             if bool(rule.endpoint) == bool(rule.url):
                 raise Invalid("forward needs an endpoint or a url: one of the two", path=at)
             if len(rule.endpoint) > NAME_LENGTH_MAX or "\0" in rule.endpoint:
@@ -84,28 +83,7 @@ def _check(rule: AnyRule, at: str) -> None:
 def _check_retry(rule: RetryRule, at: str) -> None:
     if rule.after is not None and rule.schedule is not None:
         raise Invalid("give either after or a schedule, not both", path=at)
-    if rule.after is not None:
-        _seconds(rule.after, f"{at}.after")
+    if rule.after is not None and not 0 <= rule.after <= DELAY_SECONDS_MAX:
+        raise Invalid(f"must be at least 0 and at most {DELAY_SECONDS_MAX:g} seconds", path=f"{at}.after")
     if rule.schedule is not None:
-        if not 1 <= len(rule.schedule) <= ATTEMPTS_MAX:
-            raise Invalid(f"a schedule has 1 to {ATTEMPTS_MAX} delays", path=f"{at}.schedule")
-        for index, delay in enumerate(rule.schedule):
-            _seconds(delay, f"{at}.schedule[{index}]", above=True)
-
-
-def _seconds(value: float, path: str, *, above: bool = False) -> None:
-    if math.isfinite(value) and 0 <= value <= DELAY_SECONDS_MAX and not (above and value == 0):
-        return
-    if above:
-        raise Invalid(f"must be more than 0 and at most {DELAY_SECONDS_MAX:g} seconds", path=path)
-    raise Invalid(f"must be at least 0 and at most {DELAY_SECONDS_MAX:g} seconds", path=path)
-
-
-def _type(name: str, at: str) -> None:
-    if not is_type_name(name):
-        raise Invalid(
-            "an event type is made of letters, digits and _, in words joined by . or -, such as order.created; "
-            f"at most {NAME_LENGTH_MAX} characters",
-            path=f"{at}.type",
-            code="invalid_event_type",
-        )
+        check_schedule(rule.schedule, f"{at}.schedule")
