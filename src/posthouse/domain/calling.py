@@ -68,6 +68,12 @@ class CallData(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_default
         assert raw is not None, "it was written by call_effect"
         return EventId(raw)
 
+    @property
+    def attempt_id(self) -> AttemptId:
+        raw = parse_id(ATTEMPT, self.attempt)
+        assert raw is not None, "it was written by call_effect"
+        return AttemptId(raw)
+
 
 def call_effect(attempt: Attempt, event_type: str, answer: Answer | None) -> Effect:
     """The follow-up that calls the handlers for an attempt's event: one for each attempt, however often it is asked for.

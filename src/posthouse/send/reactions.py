@@ -9,7 +9,6 @@ import msgspec
 from msgspec import UNSET
 
 from posthouse.domain.action import AnyAction, Emit, Forward, Notify, SetMetadata, Throttle
-from posthouse.domain.calling import call_effect
 from posthouse.domain.chaining import Did, Origin, Reaction, depth_of, effects_of, encode_reaction
 from posthouse.domain.delivery import Attempt, Delivery, Effect
 from posthouse.domain.endpoint import Endpoint
@@ -32,14 +31,13 @@ from posthouse.domain.reaction import (
 from posthouse.domain.rules import effect_texts
 from posthouse.ports.expressions import Expressions
 from posthouse.send.judge import Judgement
-from posthouse.settle.calls import Calls
+from posthouse.settle.calls import NO_HANDLER, Calls
 from posthouse.settle.chains import Chains
 from posthouse.wire.answer import redacted_answer
 from posthouse.wire.answered import payload_of
 
 NO_VALUE: Final = "no value"
 TOO_MANY: Final = "too many effects wait to be done"
-NO_HANDLER: Final = "no handler for this type"
 STOPPED: Final = {
     "depth": "too many events follow from each other",
     "budget": "too many events in this minute",
@@ -125,10 +123,10 @@ class Reactions:
             if not why and not self._has_room(attempt.partition):
                 why = TOO_MANY
             if not why and isinstance(rule, CallRule):
-                if self.calls is not None and self.calls.wants(event.type):
-                    made = (call_effect(attempt, event.type, reacting.answer),)
-                else:
+                if self.calls is None:
                     why = NO_HANDLER
+                else:
+                    made, why = self.calls.asked_for(attempt, event, reacting.answer)
             elif not why and action is not None:
                 origin = origin or _origin(reacting, attempt, endpoint, event, now)
                 made, why = self._made(action, origin, place)

@@ -8,7 +8,7 @@ from posthouse.domain.calling import Call, CallData, CalledEvent, CallFailed
 from posthouse.domain.chaining import Origin
 from posthouse.domain.delivery import Effect
 from posthouse.domain.event import JSON_CONTENT
-from posthouse.domain.ids import ATTEMPT, EFFECT, EVENT, AttemptId, format_id, parse_id
+from posthouse.domain.ids import EFFECT, EVENT, format_id
 from posthouse.domain.operations import callback_failed, emit, is_told
 from posthouse.ports.calls import CallFacts
 
@@ -41,7 +41,7 @@ def origin_of_call(effect: Effect, data: CallData, facts: CallFacts, *, at: floa
     event = facts.event
     return Origin(
         id=effect.id,
-        attempt=_attempt(data),
+        attempt=data.attempt_id,
         partition=effect.partition,
         app_id=facts.app_id,
         endpoint_id=effect.endpoint_id,
@@ -54,12 +54,6 @@ def origin_of_call(effect: Effect, data: CallData, facts: CallFacts, *, at: floa
         content_type=JSON_CONTENT,
         at=at,
     )
-
-
-def _attempt(data: CallData) -> AttemptId:
-    raw = parse_id(ATTEMPT, data.attempt)
-    assert raw is not None, "it was written by call_effect"
-    return AttemptId(raw)
 
 
 def news_of(effect: Effect, data: CallData, facts: CallFacts, failed: CallFailed, *, at: float) -> tuple[Effect, ...]:

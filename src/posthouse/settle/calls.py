@@ -51,6 +51,8 @@ log = structlog.get_logger()
 STORE_AGAIN_SECONDS: Final = 1.0
 NOT_YET_SECONDS: Final = 0.25
 OUR_FAULT_SECONDS: Final = 60.0
+NO_HANDLER: Final = "no handler for this type"
+TOO_MANY: Final = "too many calls wait"
 
 
 class Calls:
@@ -94,9 +96,14 @@ class Calls:
 
     # What is recorded
 
-    def wants(self, event_type: str) -> bool:
-        """Whether there is a handler for events of this type."""
-        return self._wanted(event_type)
+    def asked_for(self, attempt: Attempt, event: Event, answer: Answer) -> tuple[tuple[Effect, ...], str]:
+        """The call that a response rule asks for, to be recorded with its attempt, and why there is none. `answer` is masked as
+        it goes on record."""
+        if not self._wanted(event.type):
+            return (), NO_HANDLER
+        if self._is_full(attempt):
+            return (), TOO_MANY
+        return (call_effect(attempt, event.type, answer),), ""
 
     def caused(
         self, attempt: Attempt, endpoint: Endpoint, event: Event, result: Result, others: Sequence[Effect]
@@ -111,15 +118,19 @@ class Calls:
         answer = result if isinstance(result, Answer) else None
         if answer is None and not attempt.outcome.terminal:
             return ()
-        if self._pending[attempt.partition] >= self._pending_max:
+        if self._is_full(attempt):
             self.left_out += 1
             self._chains.troubled.callback_failed(
-                attempt.app_id, attempt.endpoint_id, attempt.event_id, action="call", reason="too many calls wait"
+                attempt.app_id, attempt.endpoint_id, attempt.event_id, action="call", reason=TOO_MANY
             )
             return ()
         if answer is not None and endpoint.redact_answer is not None:
             answer = redacted_answer(answer, endpoint.redact_answer)
         return (call_effect(attempt, event.type, answer),)
+
+    def _is_full(self, attempt: Attempt) -> bool:
+        """Whether no more calls may be recorded there."""
+        return self._pending[attempt.partition] >= self._pending_max
 
     def noted(self, effects: Sequence[Effect]) -> None:
         """The journal wrote these, calls among them."""

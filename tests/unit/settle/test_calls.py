@@ -500,9 +500,12 @@ async def test_where_too_many_wait_no_more_are_recorded_and_operators_hear_of_it
     async with running(desk, pending_max=2) as calls:
         assert calls.caused(attempt_of(event, desk.clock), endpoint(), event, ANSWER, ()) == ()
         assert (calls.left_out, told) == (1, ["call: too many calls wait"])
+        assert calls.asked_for(attempt_of(event, desk.clock), event, ANSWER) == ((), "too many calls wait")
         desk.held.set()
         await until(lambda: not desk.waiting)
         assert len(calls.caused(attempt_of(event, desk.clock), endpoint(), event, ANSWER, ())) == 1
+        (call,), why = calls.asked_for(attempt_of(event, desk.clock), event, ANSWER)
+        assert (call.kind, why) == (EffectKind.CALL, "")
 
 
 @virtual_time
