@@ -19,8 +19,6 @@ from posthouse.settle.journal import Journal
 
 EXPIRED: Final = "expired"
 REVOKED: Final = "revoked"
-
-
 FILTERED: Final = "filtered"
 FILTER_FAILED: Final = "filter_failed"
 

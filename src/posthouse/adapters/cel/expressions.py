@@ -223,12 +223,9 @@ class CelExpressions:
             self._programs.move_to_end(key)
             return known
         self._use.misses += 1
-        from posthouse.adapters.cel.program import NotOne, compile_expression
+        from posthouse.adapters.cel.program import program_of
 
-        try:
-            known = compile_expression(*key)
-        except NotOne as error:
-            known = Failed(FailedBecause.ERROR, error.whole)
+        known = program_of(*key)
         self._keep(key, known)
         return known
 

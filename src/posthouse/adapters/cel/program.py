@@ -14,7 +14,7 @@ from posthouse.adapters.cel.judging import Looks, Refused, judge
 from posthouse.adapters.cel.names import TIME, variables_of
 from posthouse.adapters.cel.tree import Call, Const, TooDeep, Tree, read_tree, walk
 from posthouse.domain.errors import placed
-from posthouse.domain.expression import Use
+from posthouse.domain.expression import Failed, FailedBecause, Use
 from posthouse.domain.limits import EXPRESSION_LENGTH_MAX
 
 _T: Final = cel.Type
@@ -58,6 +58,14 @@ _environments: Final = {of_answer: _environment(use) for of_answer, use in ((Fal
 def activation(use: Use, variables: dict[str, Any]) -> Any:
     """What expressions of such a use are evaluated in."""
     return _environments[use.of_answer].Activation(variables)
+
+
+def program_of(text: str, use: Use) -> Program | Failed:
+    """An expression, compiled; of a text that is none, what it comes to instead."""
+    try:
+        return compile_expression(text, use)
+    except NotOne as error:
+        return Failed(FailedBecause.ERROR, error.whole)
 
 
 def compile_expression(text: str, use: Use) -> Program:

@@ -47,27 +47,23 @@ def prepare(arguments: Sequence[str]) -> Callable[[bytes], bytes]:
     """What answers requests."""
     # Here and not above, so that who only asks does not load the runtime.
     from posthouse.adapters.cel.evaluating import Evaluation
-    from posthouse.adapters.cel.program import NotOne, Program, compile_expression
+    from posthouse.adapters.cel.program import Program, program_of
     from posthouse.adapters.cel.results import Exceeded, ResultBounds
 
     result_bounds = ResultBounds(bytes=int(arguments[0]), nodes=EXPRESSION_DATA_NODES_MAX)
     programs: dict[tuple[str, Use], Program | Failed] = {}
 
-    def program_of(text: str, use: Use) -> Program | Failed:
+    def known_program(text: str, use: Use) -> Program | Failed:
         known = programs.get((text, use))
         if known is None:
             if len(programs) >= PROGRAMS_MAX:
                 programs.pop(next(iter(programs)))
-            try:
-                known = compile_expression(text, use)
-            except NotOne as error:
-                known = Failed(FailedBecause.ERROR, error.whole)
-            programs[text, use] = known
+            known = programs[text, use] = program_of(text, use)
         return known
 
     def answer(request: bytes) -> bytes:
         asked = _asked(request)
-        found = [program_of(text, use) for text, use in asked.expressions]
+        found = [known_program(text, use) for text, use in asked.expressions]
         usable = [program for program in found if isinstance(program, Program)]
         bounds = Bounds(asked.payload_bytes_max, asked.payload_bytes_max, EXPRESSION_DATA_NODES_MAX)
         failed: Failed | None = None
