@@ -116,6 +116,25 @@ async def test_an_earlier_one_that_comes_later_goes_first(desk: Desk) -> None:
     assert result.lines == {desk.line(): NOW + 7}
 
 
+async def test_what_comes_before_a_request_under_way_waits_for_it(desk: Desk) -> None:
+    """An event that was found to belong to the line only when another had gone, after a hand-over."""
+    await desk.journal(desk.row(2, due_at=NOW + 7, reason=OwedReason.IN_FLIGHT, sender=new_owner()), desk.row(3))
+    assert (await desk.journal(desk.row(1))).lines == {desk.line(): NOW + 7}
+    assert await desk.dues() == {1: INF, 2: NOW + 7, 3: INF}
+    assert await desk.page() == Page((), NOW + 7)
+    assert seqs(await desk.page(now=NOW + 8)) == [1, 2, 3], "nobody has heard of it: in order"
+    assert seqs(await desk.page(now=NOW + 8, limit=1)) == [1]
+
+    assert (await desk.journal(settled=(2,))).lines == {desk.line(): NOW}
+    assert await desk.dues() == {1: NOW, 3: INF}
+
+
+async def test_one_before_a_request_that_should_have_ended_goes_first(desk: Desk) -> None:
+    await desk.journal(desk.row(2, due_at=NOW, reason=OwedReason.IN_FLIGHT, sender=new_owner()))
+    await desk.journal(desk.row(1, due_at=NOW + 3))
+    assert await desk.dues() == {1: NOW + 3, 2: INF}
+
+
 async def test_a_retry_of_the_first_keeps_its_time(desk: Desk) -> None:
     await desk.journal(desk.row(1), desk.row(2))
     assert (await desk.journal(desk.row(1, number=3, due_at=NOW + 60))).lines == {desk.line(): NOW + 60}

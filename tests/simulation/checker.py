@@ -313,9 +313,10 @@ class Checker:
         rows = sorted(
             (self.rows[key] for key in self.lines[line] if self.rows[key].line == line[2]), key=lambda r: r.seq
         )
-        if any(row.due_at != math.inf for row in rows[1:]):
+        due = [row for row in rows if row.due_at != math.inf]
+        if len(due) > 1 or any(row is not rows[0] and row.reason is not OwedReason.IN_FLIGHT for row in due):
             self.wrong(f"in an ordered line of {line[1].hex()[-4:]} more than the first row is due")
-        if rows and rows[0].due_at == math.inf and rows[0].reason is not OwedReason.BLOCKED:
+        if rows and not due and rows[0].reason is not OwedReason.BLOCKED:
             self.wrong(f"an ordered line of {line[1].hex()[-4:]} waits for nobody")
 
     def _look_at_effects(self, statement: Statement) -> None:

@@ -26,22 +26,28 @@ class MemoryOwed:
     def _event_of(self, row: Owed) -> Event | None:
         return self._partition(row.partition).events.get(row.seq)
 
+    def line(self, line: Line) -> list[Owed]:
+        """The rows of a line, in order."""
+        rows = [row for row in self._database.owed.values() if (row.partition, row.endpoint_id, row.line) == line]
+        return sorted(rows, key=lambda row: row.seq)
+
     def order(self, lines: Collection[Line], now: float) -> dict[Line, float | None]:
-        """Put lines in order: the first of each is due, the others wait."""
+        """Put lines in order: one row of each is due, the others wait. It is the one of a request that is under way until
+        some time after now, else the first.
+        """
         states: dict[Line, float | None] = {}
         for line in lines:
-            rows = sorted(
-                (row for row in self._database.owed.values() if (row.partition, row.endpoint_id, row.line) == line),
-                key=lambda row: row.seq,
-            )
+            rows = self.line(line)
+            under_way = [row for row in rows if row.reason is OwedReason.IN_FLIGHT and now < row.due_at < math.inf]
+            head = next(iter(under_way or rows), None)
             states[line] = None
-            for place, row in enumerate(rows):
+            for row in rows:
                 due_at = row.due_at
-                if place > 0:
+                if row is not head:
                     due_at = math.inf
                 elif due_at == math.inf and row.reason is not OwedReason.BLOCKED:
                     due_at = now
-                if place == 0:
+                if row is head:
                     states[line] = due_at
                 self._database.owed[row.partition, row.endpoint_id, row.event_id] = msgspec.structs.replace(
                     row, due_at=due_at

@@ -269,18 +269,11 @@ class MemoryStore(MemoryOwed, MemoryEffects):
         return pages
 
     def _runs(self, due: Sequence[Owed], limit: int) -> list[Owed]:
-        """Due rows, and behind the firsts of lines those that follow."""
-        found = [(0, row) for row in due]
-        for first in due:
-            if first.line and first.due_at < math.inf:
-                behind = [
-                    row
-                    for row in self._database.owed.values()
-                    if (row.partition, row.endpoint_id, row.line) == (first.partition, first.endpoint_id, first.line)
-                    and row.seq > first.seq
-                ]
-                behind.sort(key=lambda row: row.seq)
-                found += list(enumerate(behind, 1))[: limit // len(due) - 1]
+        """Due rows; of a line whose row is due all of it, from its first row on."""
+        found: list[tuple[int, Owed]] = []
+        for row in due:
+            run = self.line((row.partition, row.endpoint_id, row.line)) if row.line else [row]
+            found += list(enumerate(run))[: limit // len(due)]
         return [row for _, row in sorted(found, key=lambda entry: entry[0])]
 
     # Configuration

@@ -134,14 +134,16 @@ SELECT p.id, s.endpoint_id, extract(epoch FROM s.due_at)::float8 AS due_at
  ) s
 
 -- name: page
--- Due rows of many endpoints at once, with their events; with the first of an ordered line those behind it, as far as its share
--- of the room goes. Payload sizes are summed before a payload is fetched.
+-- Due rows of many endpoints at once, with their events; with the one of an ordered line that is due the whole line from its
+-- first row on, as far as its share of the room goes. Payload sizes are summed before a payload is fetched.
 WITH want AS (
     SELECT w.*, coalesce((SELECT array_agg(h.event_id) FROM unnest($6::int[], $7::uuid[]) h (ord, event_id) WHERE h.ord = w.ord),
                          '{}') AS held
       FROM unnest($1::int[], $2::uuid[], $3::int[], $4::float8[]) WITH ORDINALITY AS w (partition, endpoint_id, n, until, ord)
 ), due AS (
-    SELECT w.ord, w.n, w.until, 1::bigint AS place, count(*) OVER (PARTITION BY w.ord) AS firsts, d.*
+    SELECT w.ord, w.n, count(*) OVER (PARTITION BY w.ord) AS firsts,
+           d.key_hash <> 0 AND w.until < 'infinity' AS leads, -- where every row is due, they are all there
+           d.*
       FROM want w CROSS JOIN LATERAL (
         SELECT * FROM delivery d
          WHERE d.partition = w.partition AND d.endpoint_id = w.endpoint_id AND d.due_at <= to_timestamp(w.until)
@@ -149,16 +151,15 @@ WITH want AS (
          ORDER BY d.due_at LIMIT w.n
     ) d
 ), run AS (
-    SELECT * FROM due
+    SELECT 1::bigint AS place, due.* FROM due WHERE NOT leads
     UNION ALL
-    SELECT h.ord, h.n, h.until, 1 + row_number() OVER (PARTITION BY h.ord, h.key_hash ORDER BY f.seq), h.firsts, f.*
+    SELECT row_number() OVER (PARTITION BY h.ord, h.key_hash ORDER BY f.seq), h.ord, h.n, h.firsts, h.leads, f.*
       FROM due h CROSS JOIN LATERAL (
         SELECT * FROM delivery f
          WHERE f.partition = h.partition AND f.endpoint_id = h.endpoint_id AND f.key_hash = h.key_hash AND f.key_hash <> 0
-           AND f.seq > h.seq
-         ORDER BY f.seq LIMIT h.n / h.firsts - 1
+         ORDER BY f.seq LIMIT h.n / h.firsts
       ) f
-     WHERE h.key_hash <> 0 AND h.due_at < 'infinity' AND h.until < 'infinity' -- where every row is due, they are there
+     WHERE h.leads
 ), sized AS (
     SELECT *, sum(payload_bytes) OVER (ORDER BY ord, place, due_at, event_id) - payload_bytes AS before FROM run
 )
