@@ -1,0 +1,123 @@
+"""Profiles: named presets of what an endpoint is configured with, so that it is spoken to as a known platform speaks.
+
+A profile is data, a TOML file each. `endpoint` holds fields of an endpoint, as the API takes them; `${name}` in its texts is
+one of the profile's settings. `receive` says how the receiving side reads what is sent and what it answers: it is for the
+SDK and for `posthouse listen`. Naming a profile writes its fields into the endpoint; what the endpoint sets itself counts
+before them.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+
+from posthouse.domain.configuration import Configuration
+from posthouse.domain.errors import Invalid
+
+NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,63}\Z")
+
+
+class Made(StrEnum):
+    """How a key is made that nobody gave."""
+
+    LETTERS = "letters"  # 32 letters and digits
+    HEX = "hex"  # 32 bytes in hexadecimal digits
+    BASE64 = "base64"  # 32 bytes
+    AES_KEY = "aes-key"  # an EncodingAESKey: the 43 characters of 32 bytes in base64, without the last =
+    ED25519 = "ed25519"  # a seed in hexadecimal digits
+    RSA = "rsa"  # 2048 bits, PEM
+
+
+class ProfileKey(Configuration, frozen=True, kw_only=True):
+    """A key that an endpoint of this profile has. One that is neither given nor made is missing, and refused for that."""
+
+    name: str
+    about: str
+    make: Made | None = None
+
+
+class ProfileSetting(Configuration, frozen=True, kw_only=True):
+    """A text that a profile has to be told. Without a default it must be."""
+
+    name: str
+    about: str
+    default: str | None = None
+
+
+class Reading(Configuration, frozen=True, kw_only=True):
+    """Where the receiving side finds things, and what it answers.
+
+    Places are `header:Name`, `query:name`, `json:/pointer`, `xml:/Element`, `form:name`, `body` (all of it, parsed as its kind)
+    or empty: there is none. `timestamp` is in unix seconds, milliseconds or RFC 3339, told apart by how it looks. `answer` is
+    the body that confirms; with `encrypt` it is sent back as the platform encrypts and signs.
+    """
+
+    id: str = ""
+    type: str = ""
+    timestamp: str = ""
+    data: str = "body"
+    status: int = 200
+    answer: str = ""
+    content_type: str = "text/plain"
+    encrypt: bool = False
+
+
+class Profile(Configuration, frozen=True, kw_only=True):
+    """`source` is where the platform documents what this restates."""
+
+    name: str
+    title: str
+    about: str
+    source: str = ""
+    keys: tuple[ProfileKey, ...] = ()
+    settings: tuple[ProfileSetting, ...] = ()
+    endpoint: dict[str, Any] = msgspec.field(default_factory=dict)
+    receive: Reading = Reading()
+
+
+_NAMED: Final = re.compile(r"\$\{([^}]*)\}")
+_SETTING: Final = re.compile(r"[\w.:/@+=, ~-]{1,256}\Z")
+
+
+def filled(profile: Profile, given: dict[str, str]) -> dict[str, Any]:
+    """The fields of an endpoint under this profile with these settings. Raises: Invalid with the path of what is wrong."""
+    known = {setting.name: setting for setting in profile.settings}
+    for name, value in given.items():
+        if name not in known:
+            raise Invalid(
+                f"the profile {profile.name} has no such setting; it has: {', '.join(known) or 'none'}",
+                path=f"profile_settings.{name[:64]}",
+            )
+        if not _SETTING.match(value):
+            raise Invalid(
+                "a setting has 1 to 256 letters, digits, spaces and . : / @ + = , ~ _ -",
+                path=f"profile_settings.{name}",
+            )
+    values: dict[str, str] = {}
+    for name, setting in known.items():
+        text = given.get(name, setting.default)
+        if text is None:
+            raise Invalid(f"the profile {profile.name} needs this: {setting.about}", path=f"profile_settings.{name}")
+        values[name] = text
+    filled: dict[str, Any] = _filled(profile.endpoint, values, "endpoint")
+    return filled
+
+
+def _filled(value: Any, values: dict[str, str], path: str) -> Any:
+    if isinstance(value, dict):
+        return {name: _filled(inner, values, f"{path}.{name}") for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_filled(inner, values, f"{path}[{index}]") for index, inner in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+
+    def named(found: re.Match[str]) -> str:
+        try:
+            return values[found[1]]
+        except KeyError:
+            raise Invalid(f"the profile has no setting {found[1][:64]!r}", path=path) from None
+
+    return _NAMED.sub(named, value)
