@@ -55,6 +55,14 @@ class TextForm(StrEnum):
     TEXT = "text"  # letters and digits, made so: for `{iv}` alone
 
 
+class DecryptAnswer(StrEnum):
+    """Whether answers are opened, with the endpoint's own encryption, before anything is made of them."""
+
+    NEVER = "never"
+    OPTIONAL = "optional"  # what does not open is as it came
+    REQUIRED = "required"  # what does not open does not confirm
+
+
 class JweAlgorithm(StrEnum):
     DIR = "dir"
     A256KW = "A256KW"

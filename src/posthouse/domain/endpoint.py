@@ -15,10 +15,11 @@ from posthouse.domain.acknowledgement import Ack
 from posthouse.domain.authentication import Auth
 from posthouse.domain.circuit import HEALTHY, Health
 from posthouse.domain.egress import Tls
-from posthouse.domain.encryption import Encryption
+from posthouse.domain.encryption import DecryptAnswer, Encryption
 from posthouse.domain.filters import Filters, OnFilterError
 from posthouse.domain.formats import AnyFormat, Compression, Method
 from posthouse.domain.grant import NO_SHRINKAGE, Shrinkage
+from posthouse.domain.handshake import Handshake
 from posthouse.domain.ids import AppId, EndpointId
 from posthouse.domain.limits import LANE_CONCURRENCY
 from posthouse.domain.named_keys import NO_KEYS, NamedKeys
@@ -193,6 +194,8 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
     url: str
     description: str = ""
+    profile: str = ""  # whose fields were written into these
+    profile_settings: dict[str, str] = {}
     events: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
     headers: dict[str, str] = {}
@@ -227,6 +230,8 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     transform: Transform | None = None
     ack: Ack | None = None  # None: any 2xx confirms
     on_response: tuple[AnyRule, ...] = ()
+    decrypt_answer: DecryptAnswer = DecryptAnswer.NEVER
+    handshake: Handshake | None = None
     by_app: tuple[str, ...] = ()  # those of these fields that a key of the app wrote
 
     def endpoint(

@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 from posthouse.domain.acknowledgement import Ack
 from posthouse.domain.authentication import Auth, OAuth2Auth
 from posthouse.domain.egress import Tls
-from posthouse.domain.encryption import Encryption
+from posthouse.domain.encryption import DecryptAnswer, Encryption
 from posthouse.domain.endpoint import (
     Balance,
     Batch,
@@ -27,6 +27,7 @@ from posthouse.domain.errors import Invalid
 from posthouse.domain.exchange import Target
 from posthouse.domain.filters import Filters, OnFilterError
 from posthouse.domain.formats import AnyFormat, Compression, Method
+from posthouse.domain.handshake import Handshake
 from posthouse.domain.ids import ENDPOINT
 from posthouse.domain.limits import (
     CHANNELS_MAX,
@@ -74,6 +75,8 @@ class EndpointChange(msgspec.Struct, frozen=True, kw_only=True):
     url: str | UnsetType = UNSET
     description: str | UnsetType | None = UNSET
     uid: str | UnsetType | None = UNSET
+    profile: str | UnsetType | None = UNSET
+    profile_settings: dict[str, str] | UnsetType | None = UNSET
     metadata: dict[str, Any] | UnsetType | None = UNSET
     enabled: bool | UnsetType | None = UNSET
     paused: bool | UnsetType | None = UNSET
@@ -111,6 +114,8 @@ class EndpointChange(msgspec.Struct, frozen=True, kw_only=True):
     transform: Transform | UnsetType | None = UNSET
     ack: Ack | UnsetType | None = UNSET
     on_response: tuple[AnyRule, ...] | UnsetType | None = UNSET
+    decrypt_answer: DecryptAnswer | UnsetType | None = UNSET
+    handshake: Handshake | UnsetType | None = UNSET
 
     def given(self) -> dict[str, Any]:
         """What is set."""
