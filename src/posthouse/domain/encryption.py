@@ -86,6 +86,14 @@ class KeyId(StrEnum):
     SERIAL = "serial"  # a certificate's, in upper-case hexadecimal digits
 
 
+class DecryptAnswer(StrEnum):
+    """Whether a target answers encrypted as it is asked. `optional`: what does not open is taken as it came."""
+
+    NEVER = "never"
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+
 class TextShape(Configuration, frozen=True, kw_only=True, tag="text", tag_field="kind"):
     """The body is a text, or the ciphertext's bytes alone."""
 

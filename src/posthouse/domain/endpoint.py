@@ -15,7 +15,7 @@ from posthouse.domain.acknowledgement import Ack
 from posthouse.domain.authentication import Auth
 from posthouse.domain.circuit import HEALTHY, Health
 from posthouse.domain.egress import Tls
-from posthouse.domain.encryption import Encryption
+from posthouse.domain.encryption import DecryptAnswer, Encryption
 from posthouse.domain.filters import Filters, OnFilterError
 from posthouse.domain.formats import AnyFormat, Compression, Method
 from posthouse.domain.grant import NO_SHRINKAGE, Shrinkage
@@ -146,6 +146,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     ] = {}  # JSON text by event type, of the versions that it pins; as far as there are any
     signing: tuple[Signer, ...] | None = None  # None: Standard Webhooks with the endpoint's own secret
     encryption: Encryption | None = None
+    decrypt_answer: DecryptAnswer = DecryptAnswer.NEVER
     auth: Auth | None = None
     tls: Tls | None = None
     proxy: str = ""  # as the operator named it; empty: none
@@ -214,6 +215,7 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     payload_versions: dict[str, int] = {}  # by event type: the version whose fields alone it gets
     signing: tuple[Signer, ...] | None = None  # None: Standard Webhooks with the endpoint's own secret
     encryption: Encryption | None = None
+    decrypt_answer: DecryptAnswer = DecryptAnswer.NEVER
     auth: Auth | None = None
     tls: Tls | None = None
     proxy: str = ""
@@ -275,6 +277,7 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
             pinned_schemas=pinned_schemas or {},
             signing=self.signing,
             encryption=self.encryption,
+            decrypt_answer=self.decrypt_answer,
             auth=self.auth,
             tls=self.tls,
             proxy=self.proxy,

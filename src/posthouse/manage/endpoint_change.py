@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 from posthouse.domain.acknowledgement import Ack
 from posthouse.domain.authentication import Auth, OAuth2Auth
 from posthouse.domain.egress import Tls
-from posthouse.domain.encryption import Encryption
+from posthouse.domain.encryption import DecryptAnswer, Encryption
 from posthouse.domain.endpoint import (
     Balance,
     Batch,
@@ -98,6 +98,7 @@ class EndpointChange(msgspec.Struct, frozen=True, kw_only=True):
     payload_versions: dict[str, int] | UnsetType | None = UNSET
     signing: tuple[Signer, ...] | UnsetType | None = UNSET
     encryption: Encryption | UnsetType | None = UNSET
+    decrypt_answer: DecryptAnswer | UnsetType | None = UNSET
     auth: Auth | UnsetType | None = UNSET
     tls: Tls | UnsetType | None = UNSET
     proxy: str | UnsetType | None = UNSET
