@@ -329,9 +329,10 @@ class Sender:
         elif refused is None and made.reason == CONFIRMED:
             decision, owed = _CONFIRMED, None
         else:
+            retry = endpoint.retry
             decision = decide(
                 result,
-                endpoint.retry,
+                retry.of(delivery.event.type) if retry.by_type else retry,
                 number=delivery.number,
                 failing_since=made.before.failing_since,
                 now=now,
