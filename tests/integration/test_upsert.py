@@ -32,7 +32,12 @@ ENDPOINT_FIELDS: Final[dict[str, Any]] = {
     "events": ["order.*"],
     "channels": ["eu"],
     "headers": {"X-A": "b"},
-    "retry": {"schedule": [1.0], "exponential": None, "jitter": 0.5},
+    "retry": {
+        "schedule": [1.0],
+        "exponential": None,
+        "jitter": 0.5,
+        "by_type": {"order.*": {"schedule": [2.0], "exponential": None}},
+    },
     "timeouts": {"connect": 1.0, "first_byte": 2.0, "total": 3.0},
     "concurrency": 7,
 }

@@ -13,6 +13,7 @@ from posthouse.api.models.connection import ConnectionAnswer, ConnectionFields, 
 from posthouse.api.models.endpoint_key import GivenKeys
 from posthouse.api.models.flow import CircuitAnswer, FlowAnswer, FlowFields, TargetUrl, flow_fields
 from posthouse.api.models.redaction import RedactAnswerAnswer, RedactAnswerBody
+from posthouse.api.models.retry import RetryAnswer, RetryBody, more_than_zero, retry_fields
 from posthouse.api.models.rules import RuleAnswer, RuleFields, rule_fields
 from posthouse.api.models.secret import GivenSecret, public_key, secret_text
 from posthouse.api.models.speech import SpeechAnswer, SpeechFields, speech_fields
@@ -21,67 +22,17 @@ from posthouse.domain.ids import APP, ENDPOINT, format_id
 from posthouse.domain.limits import (
     CHANNELS_MAX,
     CONCURRENCY_MAX,
-    DELAY_SECONDS_MAX,
     EVENT_PATTERNS_MAX,
-    EXPONENTIAL_FACTOR_MAX,
     LANE_CONCURRENCY,
     TEXT_LENGTH_MAX,
     TIMEOUT_SECONDS_MAX,
 )
-from posthouse.domain.retry import ATTEMPTS_MAX, DEFAULT_SCHEDULE, Exponential, RetrySettings
 from posthouse.manage.endpoint_change import EndpointChange
 from posthouse.ports.directory import StoredEndpoint
 
-
-def _more_than_zero(most: float) -> Any:
-    return Field(json_schema_extra={"exclusiveMinimum": 0, "maximum": most})
-
-
-Delay = Annotated[float, _more_than_zero(DELAY_SECONDS_MAX)]
-Timeout = Annotated[float, _more_than_zero(TIMEOUT_SECONDS_MAX)]
+Timeout = Annotated[float, more_than_zero(TIMEOUT_SECONDS_MAX)]
 
 _TIMEOUTS = Timeouts()
-_EXPONENTIAL = Exponential()
-
-
-class ExponentialBody(Body):
-    """`base`, `base · factor`, … seconds, at most `max`; `attempts` counts the first one too."""
-
-    base: Delay = _EXPONENTIAL.base
-    factor: Annotated[float, Field(json_schema_extra={"minimum": 1, "maximum": EXPONENTIAL_FACTOR_MAX})] = (
-        _EXPONENTIAL.factor
-    )
-    max: Delay = _EXPONENTIAL.max
-    attempts: Annotated[int, Field(json_schema_extra={"minimum": 1, "maximum": ATTEMPTS_MAX})] = _EXPONENTIAL.attempts
-
-
-class RetryBody(Body):
-    """When a failed delivery is tried again: a list of delays in seconds, or an exponential."""
-
-    schedule: Annotated[
-        list[Delay] | None,
-        Field(
-            description="Seconds before each further attempt.",
-            json_schema_extra={"minItems": 1, "maxItems": ATTEMPTS_MAX},
-            examples=[list(DEFAULT_SCHEDULE)],
-        ),
-    ] = None
-    exponential: ExponentialBody | None = None
-    jitter: Annotated[
-        float,
-        Field(
-            description="How far chance may move a delay: 0.1 is up to a tenth earlier or later.",
-            json_schema_extra={"minimum": 0, "maximum": 1},
-        ),
-    ] = 0.1
-
-    def settings(self) -> RetrySettings:
-        curve = self.exponential
-        return RetrySettings(
-            schedule=None if self.schedule is None else tuple(self.schedule),
-            exponential=None if curve is None else Exponential(curve.base, curve.factor, curve.max, curve.attempts),
-            jitter=self.jitter,
-        )
 
 
 class TimeoutsBody(Body):
@@ -204,23 +155,6 @@ class EndpointPatch(EndpointFields):
     url: TargetUrl = Field(default_factory=str)  # never read where it was left out; null is refused
 
 
-class ExponentialAnswer(Answer):
-    """`base`, `base · factor`, … seconds, at most `max`; `attempts` counts the first one too."""
-
-    base: float
-    factor: float
-    max: float
-    attempts: int
-
-
-class RetryAnswer(Answer):
-    """Either a schedule or an exponential."""
-
-    schedule: list[float] | None
-    exponential: ExponentialAnswer | None
-    jitter: float
-
-
 class TimeoutsAnswer(Answer):
     """Seconds."""
 
@@ -340,7 +274,6 @@ def _fields(endpoint: StoredEndpoint) -> dict[str, Any]:
 
 
 def config_fields(config: EndpointConfig) -> dict[str, Any]:
-    curve = config.retry.exponential
     return {
         "url": config.url,
         "description": config.description,
@@ -349,11 +282,7 @@ def config_fields(config: EndpointConfig) -> dict[str, Any]:
         "events": list(config.events),
         "channels": list(config.channels),
         "headers": config.headers,
-        "retry": {
-            "schedule": None if curve is not None else list(config.retry.policy().schedule),
-            "exponential": None if curve is None else msgspec.to_builtins(curve),
-            "jitter": config.retry.jitter,
-        },
+        "retry": retry_fields(config.retry),
         "timeouts": msgspec.to_builtins(config.timeouts),
         "concurrency": config.concurrency,
         "redact_answer": None if config.redact_answer is None else msgspec.to_builtins(config.redact_answer),
