@@ -130,11 +130,12 @@ class FormNesting(StrEnum):
 
 class FormFormat(_Format, frozen=True, tag="form"):
     """`application/x-www-form-urlencoded`; under GET the same pairs in the query. Objects and arrays that are empty have no
-    field, null is an empty text."""
+    field, null is an empty text. Without `blank` fields that would be empty are left out."""
 
     thin: bool = False
     body: Body | None = None
     nesting: FormNesting = FormNesting.BRACKETS
+    blank: bool = True
     charset: Charset = Charset.UTF_8
 
 
