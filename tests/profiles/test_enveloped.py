@@ -155,10 +155,9 @@ def test_wechat_and_wecom(name: str) -> None:
     query = received.query
 
     def opened(token: str = "QDG6eK", owner: str = OWNER, body: bytes = received.body) -> Any:
-        text = crypto(token, AES_KEY, owner).decrypt_message(
+        return crypto(token, AES_KEY, owner).decrypt_message(
             body.decode(), query["msg_signature"], query["timestamp"], query["nonce"]
         )
-        return text
 
     root = ElementTree.fromstring(opened())
     told = {child.tag: child.text for child in root}
