@@ -12,7 +12,7 @@ from enum import StrEnum
 import msgspec
 
 from posthouse.domain.acknowledgement import Ack
-from posthouse.domain.authentication import Auth
+from posthouse.domain.authentication import ApiKeyAuth, Auth, KeyPlace
 from posthouse.domain.circuit import HEALTHY, Health
 from posthouse.domain.egress import Tls
 from posthouse.domain.encryption import DecryptAnswer, Encryption
@@ -186,6 +186,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
             and not self.query
             and self.transform is None
             and self.dynamic_url is None
+            and not (isinstance(self.auth, ApiKeyAuth) and self.auth.place is KeyPlace.FIELD)
             and not any("{" in value or "}" in value for _, value in self.headers)
         )
 
