@@ -55,6 +55,14 @@ class TextForm(StrEnum):
     TEXT = "text"  # letters and digits, made so: for `{iv}` alone
 
 
+class DecryptAnswer(StrEnum):
+    """Whether answers are opened, with the endpoint's own encryption, before anything is made of them."""
+
+    NEVER = "never"
+    OPTIONAL = "optional"  # what does not open is as it came
+    REQUIRED = "required"  # what does not open does not confirm
+
+
 class JweAlgorithm(StrEnum):
     DIR = "dir"
     A256KW = "A256KW"
@@ -84,14 +92,6 @@ class KeyId(StrEnum):
     THUMBPRINT = "thumbprint"  # RFC 7638, with SHA-256
     SHA256 = "sha256"  # of the certificate, else of the public key (SubjectPublicKeyInfo), both in DER
     SERIAL = "serial"  # a certificate's, in upper-case hexadecimal digits
-
-
-class DecryptAnswer(StrEnum):
-    """Whether a target answers encrypted as it is asked. `optional`: what does not open is taken as it came."""
-
-    NEVER = "never"
-    OPTIONAL = "optional"
-    REQUIRED = "required"
 
 
 class TextShape(Configuration, frozen=True, kw_only=True, tag="text", tag_field="kind"):

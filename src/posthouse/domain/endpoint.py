@@ -12,13 +12,14 @@ from enum import StrEnum
 import msgspec
 
 from posthouse.domain.acknowledgement import Ack
-from posthouse.domain.authentication import Auth
+from posthouse.domain.authentication import ApiKeyAuth, Auth, KeyPlace
 from posthouse.domain.circuit import HEALTHY, Health
 from posthouse.domain.egress import Tls
 from posthouse.domain.encryption import DecryptAnswer, Encryption
 from posthouse.domain.filters import Filters, OnFilterError
 from posthouse.domain.formats import AnyFormat, Compression, Method
 from posthouse.domain.grant import NO_SHRINKAGE, Shrinkage
+from posthouse.domain.handshake import Handshake
 from posthouse.domain.ids import AppId, EndpointId
 from posthouse.domain.limits import LANE_CONCURRENCY
 from posthouse.domain.named_keys import NO_KEYS, NamedKeys
@@ -185,6 +186,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
             and not self.query
             and self.transform is None
             and self.dynamic_url is None
+            and not (isinstance(self.auth, ApiKeyAuth) and self.auth.place is KeyPlace.FIELD)
             and not any("{" in value or "}" in value for _, value in self.headers)
         )
 
@@ -194,6 +196,8 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
     url: str
     description: str = ""
+    profile: str = ""  # whose fields were written into these
+    profile_settings: dict[str, str] = {}
     events: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
     headers: dict[str, str] = {}
@@ -229,6 +233,7 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     transform: Transform | None = None
     ack: Ack | None = None  # None: any 2xx confirms
     on_response: tuple[AnyRule, ...] = ()
+    handshake: Handshake | None = None
     by_app: tuple[str, ...] = ()  # those of these fields that a key of the app wrote
 
     def endpoint(

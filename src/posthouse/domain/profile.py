@@ -9,6 +9,7 @@ before them.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final
 
@@ -82,7 +83,7 @@ _NAMED: Final = re.compile(r"\$\{([^}]*)\}")
 _SETTING: Final = re.compile(r"[\w.:/@+=, ~-]{1,256}\Z")
 
 
-def filled(profile: Profile, given: dict[str, str]) -> dict[str, Any]:
+def filled(profile: Profile, given: Mapping[str, str]) -> dict[str, Any]:
     """The fields of an endpoint under this profile with these settings. Raises: Invalid with the path of what is wrong."""
     known = {setting.name: setting for setting in profile.settings}
     for name, value in given.items():
@@ -102,11 +103,10 @@ def filled(profile: Profile, given: dict[str, str]) -> dict[str, Any]:
         if text is None:
             raise Invalid(f"the profile {profile.name} needs this: {setting.about}", path=f"profile_settings.{name}")
         values[name] = text
-    filled: dict[str, Any] = _filled(profile.endpoint, values, "endpoint")
-    return filled
+    return {name: _filled(value, values, name) for name, value in profile.endpoint.items()}
 
 
-def _filled(value: Any, values: dict[str, str], path: str) -> Any:
+def _filled(value: Any, values: Mapping[str, str], path: str) -> Any:
     if isinstance(value, dict):
         return {name: _filled(inner, values, f"{path}.{name}") for name, inner in value.items()}
     if isinstance(value, list):

@@ -27,6 +27,7 @@ from posthouse.domain.errors import Invalid
 from posthouse.domain.exchange import Target
 from posthouse.domain.filters import Filters, OnFilterError
 from posthouse.domain.formats import AnyFormat, Compression, Method
+from posthouse.domain.handshake import Handshake
 from posthouse.domain.ids import ENDPOINT
 from posthouse.domain.limits import (
     CHANNELS_MAX,
@@ -72,6 +73,8 @@ class EndpointChange(msgspec.Struct, frozen=True, kw_only=True):
     url: str | UnsetType = UNSET
     description: str | UnsetType | None = UNSET
     uid: str | UnsetType | None = UNSET
+    profile: str | UnsetType | None = UNSET
+    profile_settings: dict[str, str] | UnsetType | None = UNSET
     metadata: dict[str, Any] | UnsetType | None = UNSET
     enabled: bool | UnsetType | None = UNSET
     paused: bool | UnsetType | None = UNSET
@@ -110,6 +113,7 @@ class EndpointChange(msgspec.Struct, frozen=True, kw_only=True):
     transform: Transform | UnsetType | None = UNSET
     ack: Ack | UnsetType | None = UNSET
     on_response: tuple[AnyRule, ...] | UnsetType | None = UNSET
+    handshake: Handshake | UnsetType | None = UNSET
 
     def given(self) -> dict[str, Any]:
         """What is set."""

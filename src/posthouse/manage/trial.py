@@ -16,9 +16,8 @@ from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Fault, Result
 from posthouse.domain.ids import ENDPOINT, EventId, format_id
 from posthouse.domain.limits import TRIALS_AT_ONCE_MAX
 from posthouse.intake.parse import check_type
-from posthouse.manage.access import audit, find_app
+from posthouse.manage.access import audit, endpoint_not_found, find_app
 from posthouse.manage.deliveries import RequestView, shown_by, view_of
-from posthouse.manage.endpoints import endpoint_not_found
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Directory
 from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions

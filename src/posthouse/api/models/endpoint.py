@@ -28,8 +28,7 @@ from posthouse.domain.limits import (
     TIMEOUT_SECONDS_MAX,
 )
 from posthouse.manage.endpoint_change import EndpointChange
-from posthouse.ports.directory import EndpointRevision, StoredEndpoint
-from posthouse.ports.inspect import EndpointStats
+from posthouse.ports.directory import StoredEndpoint
 
 Timeout = Annotated[float, more_than_zero(TIMEOUT_SECONDS_MAX)]
 
@@ -49,6 +48,18 @@ class BasicFields(Body):
 
     description: Annotated[str | None, Field(json_schema_extra={"maxLength": TEXT_LENGTH_MAX})] = None
     uid: Uid = None
+    profile: Annotated[
+        str | None,
+        Field(
+            description="A preset of how it is spoken to (GET /v1/profiles): its fields are written into this endpoint where "
+            "they are not given. Default: none.",
+            examples=["github", "wecom"],
+        ),
+    ] = None
+    profile_settings: Annotated[
+        dict[str, str] | None,
+        Field(description="What the profile has to be told.", examples=[{"corp_id": "ww5823bf96d3bd56c7"}]),
+    ] = None
     metadata: Metadata = None
     enabled: Annotated[bool | None, Field(description="false: events pass it by. Default: true.")] = None
     paused: Annotated[bool | None, Field(description="true: deliveries wait, and are kept. Default: false.")] = None
@@ -160,6 +171,8 @@ class BasicAnswer(Answer):
     uid: str | None
     url: str
     description: str
+    profile: Annotated[str | None, Field(description="Whose fields were written into this endpoint.")]
+    profile_settings: dict[str, str]
     metadata: dict[str, Any]
     enabled: bool
     disabled_reason: Annotated[
@@ -199,10 +212,17 @@ class EndpointCreated(EndpointAnswer):
 
     secret: str
     public_key: Annotated[str | None, Field(description="whpk_…, where the secret is whsk_…")]
+    made_keys: Annotated[
+        dict[str, str],
+        Field(
+            description="Keys that its profile asked for and nobody gave, as the target needs them: secrets, and of key pairs "
+            "the public half. They are not shown again."
+        ),
+    ]
 
     @classmethod
-    def with_secret(cls, endpoint: StoredEndpoint, secret: Secret) -> EndpointCreated:
-        return cls(**_fields(endpoint), secret=secret_text(secret), public_key=public_key(secret))
+    def with_secret(cls, endpoint: StoredEndpoint, secret: Secret, made_keys: dict[str, str]) -> EndpointCreated:
+        return cls(**_fields(endpoint), secret=secret_text(secret), public_key=public_key(secret), made_keys=made_keys)
 
 
 class BasicConfigAnswer(Answer):
@@ -210,6 +230,8 @@ class BasicConfigAnswer(Answer):
 
     url: str
     description: str
+    profile: str | None
+    profile_settings: dict[str, str]
     events: list[str]
     channels: list[str]
     headers: dict[str, str]
@@ -223,61 +245,11 @@ class ConfigAnswer(RuleAnswer, SpeechAnswer, ConnectionAnswer, FlowAnswer, Basic
     """What requests are made with."""
 
 
-class RevisionAnswer(Answer):
-    """A revision of an endpoint: what requests were made with from `created_at` on, until the next one."""
-
-    revision: int
-    created_at: Time
-    config: ConfigAnswer
-
-    @classmethod
-    def of(cls, revision: EndpointRevision) -> RevisionAnswer:
-        return cls(
-            revision=revision.revision,
-            created_at=time_of(revision.created_at),
-            config=ConfigAnswer(**_config_fields(revision.config)),
-        )
-
-
-class RevisionPage(Answer):
-    """Revisions, newest first."""
-
-    data: list[RevisionAnswer]
-    next: str | None
-
-
 class EndpointPage(Answer):
     """Endpoints, newest first."""
 
     data: list[EndpointAnswer]
     next: str | None
-
-
-class StatsAnswer(Answer):
-    """What became of an endpoint's attempts in a span of time, and what it is owed now."""
-
-    since: Time
-    until: Time
-    delivered: int
-    failed: Annotated[int, Field(description="Attempts that failed and were, or will be, followed by another one.")]
-    gave_up: Annotated[int, Field(description="Deliveries that were given up.")]
-    mean_duration_ms: Annotated[float | None, Field(description="Of all attempts together.")]
-    owed: Annotated[int, Field(description="Deliveries that wait in the store; counted up to 10000.")]
-    next_due_at: Time | None
-
-    @classmethod
-    def of(cls, stats: EndpointStats, *, since: float, until: float) -> StatsAnswer:
-        attempts = stats.delivered + stats.failed + stats.gave_up
-        return cls(
-            since=time_of(since),
-            until=time_of(until),
-            delivered=stats.delivered,
-            failed=stats.failed,
-            gave_up=stats.gave_up,
-            mean_duration_ms=round(stats.total_us / attempts / 1000, 3) if attempts else None,
-            owed=stats.owed,
-            next_due_at=optional_time(stats.next_due_at),
-        )
 
 
 def _fields(endpoint: StoredEndpoint) -> dict[str, Any]:
@@ -293,7 +265,7 @@ def _fields(endpoint: StoredEndpoint) -> dict[str, Any]:
         "failing_since": optional_time(endpoint.health.failing_since),
         "held_until": optional_time(endpoint.health.held_until),
         "circuit": CircuitAnswer.of(endpoint.health),
-        **_config_fields(endpoint.config),
+        **config_fields(endpoint.config),
         "keys": list(endpoint.keys),
         "revision": endpoint.revision,
         "created_at": time_of(endpoint.created_at),
@@ -301,10 +273,12 @@ def _fields(endpoint: StoredEndpoint) -> dict[str, Any]:
     }
 
 
-def _config_fields(config: EndpointConfig) -> dict[str, Any]:
+def config_fields(config: EndpointConfig) -> dict[str, Any]:
     return {
         "url": config.url,
         "description": config.description,
+        "profile": config.profile or None,
+        "profile_settings": config.profile_settings,
         "events": list(config.events),
         "channels": list(config.channels),
         "headers": config.headers,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -10,9 +11,9 @@ from pydantic import Field, WithJsonSchema
 from posthouse.api.models.common import Answer, Body
 from posthouse.api.models.structs import schema_of
 from posthouse.domain.acknowledgement import Ack
-from posthouse.domain.configuration import read
 from posthouse.domain.endpoint import EndpointConfig
-from posthouse.domain.filters import Dialect, Filters, OnFilterError
+from posthouse.domain.fields import read_field
+from posthouse.domain.filters import Dialect, OnFilterError
 from posthouse.domain.limits import EXPRESSION_LENGTH_MAX, FILTERS_MAX, RESPONSE_RULES_MAX
 from posthouse.domain.reaction import AnyRule
 from posthouse.domain.transformation import DynamicUrl, Transform
@@ -87,12 +88,8 @@ class RuleFields(Body):
 
 
 DOMAIN: Final[dict[str, Any]] = {
-    "filters": lambda value: read(value, Filters, "filters"),
     "on_filter_error": OnFilterError,
-    "dynamic_url": lambda value: read(value, DynamicUrl, "dynamic_url"),
-    "transform": lambda value: Transform(data=value) if isinstance(value, str) else read(value, Transform, "transform"),
-    "ack": lambda value: Ack(when=value) if isinstance(value, str) else read(value, Ack, "ack"),
-    "on_response": lambda value: read(value, tuple[AnyRule, ...], "on_response"),
+    **{name: partial(read_field, name) for name in ("filters", "dynamic_url", "transform", "ack", "on_response")},
 }
 """What a given field of these is in the domain's words. Raises Invalid with the path of what is wrong."""
 

@@ -3,6 +3,7 @@ signatures, encryption, and whether answers are encrypted, too."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -10,10 +11,10 @@ from pydantic import Field, WithJsonSchema
 
 from posthouse.api.models.common import Answer, Body
 from posthouse.api.models.structs import schema_of
-from posthouse.domain.configuration import read
 from posthouse.domain.encryption import DecryptAnswer, Encryption
-from posthouse.domain.endpoint import EndpointConfig, Format
-from posthouse.domain.formats import KINDS, AnyFormat, Compression, Method, format_of
+from posthouse.domain.endpoint import EndpointConfig
+from posthouse.domain.fields import read_field
+from posthouse.domain.formats import KINDS, AnyFormat, Compression, Method
 from posthouse.domain.limits import PAYLOAD_VERSIONS_MAX, QUERY_PARAMETERS_MAX, SIGNERS_MAX
 from posthouse.domain.signing import Signer
 
@@ -88,20 +89,14 @@ class SpeechFields(Body):
     ] = None
 
 
-def _format(value: Any) -> Format | AnyFormat:
-    """A name stays one: endpoints without options are the many."""
-    found = format_of(value)
-    return Format(value) if isinstance(value, str) else found
-
-
 DOMAIN: Final[dict[str, Any]] = {
-    "format": _format,
+    "format": partial(read_field, "format"),
     "method": Method,
     "query": dict,
     "compress": Compression,
     "payload_versions": dict,
-    "signing": lambda value: read(value, tuple[Signer, ...], "signing"),
-    "encryption": lambda value: read(value, Encryption, "encryption"),
+    "signing": partial(read_field, "signing"),
+    "encryption": partial(read_field, "encryption"),
     "decrypt_answer": DecryptAnswer,
 }
 """What a given field of these is in the domain's words. Raises Invalid with the path of what is wrong."""

@@ -12,13 +12,13 @@ from typing import Final
 from posthouse.domain.errors import Invalid
 from posthouse.domain.limits import SIGNED_PARTS_MAX
 from posthouse.domain.signing import CustomSigner as Configuration
-from posthouse.domain.signing import Order
+from posthouse.domain.signing import Order, PairSource
 from posthouse.wire.message import Message
 from posthouse.wire.signing.algorithms import DIGESTS, HMACS, Keyed, keyed, mac
 from posthouse.wire.signing.keys import Keys
 from posthouse.wire.signing.pairs import compile_pairs
 from posthouse.wire.signing.places import ORDER, Spot, sent_text
-from posthouse.wire.signing.texts import Known, SentText, SignedText, Turn, bounded, encoded, literal
+from posthouse.wire.signing.texts import Known, SentText, SignedText, Turn, bounded, encoded, is_of_url, literal
 
 _SIGNATURE: Final = "signature"
 
@@ -37,6 +37,7 @@ class CustomSigner:
         "_separator",
         "_signature",
         "_with_key",
+        "signs_url",
     )
 
     def __init__(self, config: Configuration, keys: Keys, *, known: Known, path: str) -> None:
@@ -58,6 +59,11 @@ class CustomSigner:
             raise Invalid("the value lacks the {signature}", path=f"{path}.signature.value")
         self._repeat: Final = _repeat(config, known, path)
         self._keys: Final = self._keyed(keys, path)
+        of_query = config.pairs is not None and config.pairs.source is PairSource.QUERY
+        signed = (*self._parts, *(() if self._mac_key is None else (self._mac_key,)))
+        told = frozenset().union(self._signature.text.names, *(spot.text.names for spot in also))
+        self.signs_url: Final = of_query or any(map(is_of_url, told.union(*(text.names for text in signed))))
+        """Whether it tells of the URL, so that nothing may be added to that afterwards."""
 
     def _keyed(self, keys: Keys, path: str) -> tuple[Keyed, ...]:
         texts = keys.live(self._config.key, self._config.key_encoding, f"{path}.key")
@@ -111,7 +117,7 @@ def _parts(config: Configuration, mac_key: SignedText | None, known: Known, path
         SignedText(text, known=known.signed, path=f"{where}[{i}]", charset=config.charset)
         for i, text in enumerate(config.parts)
     )
-    names = frozenset[str]().union(*(part.names for part in parts))
+    names: frozenset[str] = frozenset().union(*(part.names for part in parts))
     if not names.union(mac_key.names if mac_key is not None else ()) - {"key"}:
         raise Invalid("nothing of the message is among the parts: every signature would be the same", path=where)
     if config.algorithm in DIGESTS and "key" not in names:
