@@ -1,4 +1,4 @@
-"""A whole server and robots of group chats: what their profiles say, written into endpoints as the API takes it."""
+"""A whole server and robots of group chats, by the names of their profiles."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from tests.targets import Peer, target
 from tests.unit.wire.test_profiles_robots import ROBOTS, profile
 
 from posthouse import bootstrap
-from posthouse.domain.profile import filled
 
 APP = "/v1/apps/acme"
 CONFIRMING = {
@@ -41,9 +40,8 @@ def answering(body: bytes) -> Any:
 
 
 async def made(port: int, name: str, url: str) -> Any:
-    read = profile(name)
-    fields = filled(read, {}) | {"url": url, "keys": {key.name: "SECdemo" for key in read.keys}}
-    return await call(port, "POST", f"{APP}/endpoints", fields)
+    keys = {key.name: "SECdemo" for key in profile(name).keys}
+    return await call(port, "POST", f"{APP}/endpoints", {"url": url, "profile": name, "keys": keys})
 
 
 @pytest.mark.parametrize("name", ROBOTS)
