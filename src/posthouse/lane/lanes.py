@@ -289,8 +289,8 @@ class Lanes:
             self._spill_row(delivery, lane.endpoint, reason)
 
     def _leave(self, lane: Lane, deliveries: Sequence[Delivery], reason: OwedReason) -> None:
-        """These were taken out of the lane's queue. Of a line all but the first wait for it, wherever they are. Where rows leave
-        there is room for others, or for them again."""
+        """These were taken out of the lane's queue. Of a line all but the first wait for it, wherever they are. Where rows
+        leave there is room for others, or for them again."""
         lines: set[int] = set()
         rows = False
         for delivery in deliveries:
