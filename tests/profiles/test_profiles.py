@@ -101,8 +101,8 @@ def test_what_a_receiver_is_told_to_read_is_there(name: str) -> None:
                 return dict(parse_qsl(body.decode()))[where]
             case "xml":
                 return ElementTree.fromstring(body).findtext(where[1:])
-            case "json":
-                value = read(body)
+            case "json" | "sent":
+                value = read(body if kind == "json" else received.body)
                 for step in where[1:].split("/"):
                     value = value[int(step)] if isinstance(value, list) else value[step]
                 return value

@@ -19,7 +19,7 @@ from posthouse.wire.encryption.answers import opener_of
 from posthouse.wire.renderer import renderer_of
 from posthouse_sdk.signatures import HMAC_KEY_BYTES
 
-_PLACE: Final = re.compile(r"body|(?:header|query|form):[^\s:]+|(?:json|xml):/\S*|")
+_PLACE: Final = re.compile(r"body|(?:header|query|form):[^\s:]+|(?:json|xml|sent):/\S*|")
 _SETTING: Final = re.compile(r"\$\{([^}]*)\}")
 _SECRET: Final = Secret("v1", bytes(HMAC_KEY_BYTES))
 _URL: Final = "https://example.com/"
@@ -41,7 +41,7 @@ def check_profile(text: str, *, name: str | None = None) -> Profile:
     for field in ("id", "type", "timestamp", "data"):
         if _PLACE.fullmatch(getattr(profile.receive, field)) is None:
             raise Invalid(
-                "a place is header:Name, query:name, form:name, json:/pointer, xml:/Element or body",
+                "a place is header:Name, query:name, form:name, json:/pointer, xml:/Element, sent:/pointer or body",
                 path=f"receive.{field}",
             )
     if all(key.make is not None for key in profile.keys):
