@@ -85,10 +85,9 @@ def test_it_has_to_be_told_the_merchant() -> None:
 
 def test_when_it_comes_again() -> None:
     retry = config_of(ACME, SETTINGS).retry.policy()
-    assert retry.schedule == (15, 60, 600, 3600, 21600)
-    assert [(pattern, each.schedule) for pattern, each in retry.by_type] == [
-        ("refund.*", (15, 15, 60, 300, 600, 1800, 3600, 21600))
-    ]
+    assert list(retry.schedule) == [15, 60, 600, 3600, 21600]
+    assert list(retry.of("refund.closed").schedule) == [15, 15, 60, 300, 600, 1800, 3600, 21600]
+    assert retry.of("order.paid").schedule == retry.schedule
 
 
 @pytest.mark.parametrize(
