@@ -77,6 +77,12 @@ def test_a_text_that_looks_like_a_field_of_its_own_is_none() -> None:
     assert accepted(received.body, KEY)["orderId"] == "&key=x&站 42"
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_guide_shows_the_example(language: str) -> None:
+    guide = FILE.parents[2] / "docs" / language / "guides" / "profiles.md"
+    assert f"```toml\n{FILE.read_text('utf-8')}```\n" in guide.read_text("utf-8")
+
+
 def test_it_has_to_be_told_the_merchant() -> None:
     with pytest.raises(Invalid, match="The merchant that is notified") as caught:
         fields_of(ACME, {})
