@@ -1,4 +1,5 @@
-"""The reference, generated from the code in both languages: settings, HTTP API, command line, errors, metrics, limits, profiles.
+"""The reference, generated from the code in both languages: settings, HTTP API, command line, errors, metrics, limits and
+profiles.
 
     python -m docs.generate            writes docs/{en,zh}/reference/*.md
     python -m docs.generate --check    says which of them are not up to date; exit code 1 if any is
