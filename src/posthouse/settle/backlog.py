@@ -375,11 +375,8 @@ class Backlog:
         """When the endpoint is asked for again. Those for which a page had no room come before those that got some."""
         if page.next_due is not None:
             now = self._clock.now()
-            if page.next_due > now:
-                due_at = page.next_due
-            else:
-                due_at = now if page.rows or was_due is None else was_due
-            self.owe(want.partition, want.endpoint_id, due_at)
+            behind = now if page.rows or was_due is None else was_due
+            self.owe(want.partition, want.endpoint_id, page.next_due if page.next_due > now else behind)
         else:
             if not page.rows and (line := self._lines.get(want.endpoint_id)) is not None:
                 line.rows = len(self._held.get(want.endpoint_id, ()))  # the store has no others
