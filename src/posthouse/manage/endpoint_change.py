@@ -27,6 +27,7 @@ from posthouse.domain.errors import Invalid
 from posthouse.domain.exchange import Target
 from posthouse.domain.filters import Filters, OnFilterError
 from posthouse.domain.formats import AnyFormat, Compression, Method
+from posthouse.domain.handshake import Handshake
 from posthouse.domain.ids import ENDPOINT
 from posthouse.domain.limits import (
     CHANNELS_MAX,
@@ -111,6 +112,7 @@ class EndpointChange(msgspec.Struct, frozen=True, kw_only=True):
     transform: Transform | UnsetType | None = UNSET
     ack: Ack | UnsetType | None = UNSET
     on_response: tuple[AnyRule, ...] | UnsetType | None = UNSET
+    handshake: Handshake | UnsetType | None = UNSET
 
     def given(self) -> dict[str, Any]:
         """What is set."""

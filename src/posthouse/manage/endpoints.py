@@ -17,7 +17,7 @@ from posthouse.domain.egress import AllowedEgress
 from posthouse.domain.endpoint import EndpointConfig, Secret
 from posthouse.domain.errors import Conflict, Invalid, NotFound, QuotaExceeded
 from posthouse.domain.ids import ENDPOINT, AppId, EndpointId, format_id, parse_id
-from posthouse.domain.limits import ENDPOINTS_PER_APP_MAX, OVERLAP_SECONDS_MAX, SECRETS_MAX
+from posthouse.domain.limits import ENDPOINTS_PER_APP_MAX, OVERLAP_SECONDS_MAX
 from posthouse.manage.access import (
     TURNS_MAX,
     UID_TAKEN,
@@ -30,17 +30,18 @@ from posthouse.manage.access import (
     unsteady,
 )
 from posthouse.manage.endpoint_change import EndpointChange, NewTarget, changed, check_change
+from posthouse.manage.handshake_check import check_confirmable
 from posthouse.manage.key_change import keys_given
 from posthouse.manage.pins import check_pinnable
 from posthouse.manage.reaction_check import forward_targets
 from posthouse.manage.rules_check import check_given, written_by
+from posthouse.manage.secret_change import check_rotation, check_same, secret_of
 from posthouse.manage.speaking import check_egress
 from posthouse.manage.transform_check import dynamic_urls
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import App, ChangeKeys, Directory, EndpointRevision, StoredEndpoint, StoredSecret
 from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
-from posthouse_sdk.errors import SecretError
-from posthouse_sdk.signatures import HMAC_KEY_BYTES, VerifyingKey, generate_hmac_key, parse_secret
+from posthouse_sdk.signatures import HMAC_KEY_BYTES, generate_hmac_key
 
 CheckTarget = Callable[[str, int], Awaitable[str | None]]
 """(host, port) -> why it is refused; None where it may be spoken to, or does not resolve now."""
@@ -54,7 +55,8 @@ NOTHING_ALLOWED: Final = AllowedEgress()
 
 class Endpoints:
     """An administrator, or the app itself, manages its endpoints. `quota_refused` is told where a quota forbids one more.
-    `egress` is what the operator lets endpoints ask for."""
+    `egress` is what the operator lets endpoints ask for; `public_url` is where this installation is reached from outside, empty
+    where that is not known; `unverified` is told that there may be something to verify."""
 
     def __init__(
         self,
@@ -67,6 +69,8 @@ class Endpoints:
         quota_refused: Callable[[AppId, QuotaExceeded], None] = lambda _app, _refusal: None,
         egress: AllowedEgress = NOTHING_ALLOWED,
         expressions: Expressions = NO_EXPRESSIONS,
+        public_url: str = "",
+        unverified: Callable[[], object] = lambda: None,
     ) -> None:
         self._directory = directory
         self._clock = clock
@@ -76,6 +80,8 @@ class Endpoints:
         self._quota_refused = quota_refused
         self._egress = egress
         self._expressions = expressions
+        self._public_url = public_url
+        self._unverified = unverified
 
     async def page(
         self, principal: Principal, app: str, *, before: bytes, limit: int, enabled: bool | None = None
@@ -187,12 +193,13 @@ class Endpoints:
                     found.id,
                     replaced,
                     entry,
-                    check_secrets=None if given is None else lambda kept: _check_same(kept, given),
+                    check_secrets=None if given is None else lambda kept: check_same(kept, given),
                     change_keys=change_keys,
                 )
             except Moved:
                 continue
             if stored is not None:
+                self._unverified()
                 return stored, None
         raise endpoint_not_found(reference) if by_id else unsteady()
 
@@ -220,12 +227,11 @@ class Endpoints:
                 check(old)
             return self._changed(principal, old, change, now=now)
 
-        return self._there(
-            await self._directory.change_endpoint(
-                owner.id, endpoint.id, after, entry, change_keys=keys_given(None, now=now)
-            ),
-            reference,
+        stored = await self._directory.change_endpoint(
+            owner.id, endpoint.id, after, entry, change_keys=keys_given(None, now=now)
         )
+        self._unverified()
+        return self._there(stored, reference)
 
     async def pause(self, principal: Principal, app: str, reference: str, *, paused: bool) -> StoredEndpoint:
         """Hold deliveries back, or let them go on. Nothing is lost meanwhile. Raises NotFound."""
@@ -270,7 +276,7 @@ class Endpoints:
             owner.id,
             endpoint.id,
             key,
-            check=lambda live: _check_rotation(live, key, overlap=overlap_seconds > 0),
+            check=lambda live: check_rotation(live, key, overlap=overlap_seconds > 0),
             now=now,
             expires_at=expires_at,
             audit=audit(
@@ -282,6 +288,7 @@ class Endpoints:
         )
         if not rotated:
             raise endpoint_not_found(reference)
+        self._unverified()
         return key, expires_at
 
     async def _create(
@@ -308,6 +315,7 @@ class Endpoints:
             raise
         if stored is None:
             raise app_not_found(app)
+        self._unverified()
         return stored
 
     def _changed(
@@ -316,6 +324,7 @@ class Endpoints:
         """Raises Invalid."""
         new = changed(old, change, now=now)
         check_egress(old.config, new.config, principal, self._egress)
+        check_confirmable(old.config, new.config, self._public_url)
         return msgspec.structs.replace(new, config=written_by(principal, old.config, new.config))
 
     async def _find(self, principal: Principal, app: str, reference: str) -> tuple[App, StoredEndpoint]:
@@ -363,35 +372,3 @@ def _named(keys: Mapping[str, str] | None) -> dict[str, Any]:
 
 def endpoint_not_found(reference: str) -> NotFound:
     return NotFound(f"there is no endpoint {reference[:80]!r}", code="endpoint_not_found")
-
-
-def secret_of(text: str) -> Secret:
-    """The signing secret that `whsec_…` or `whsk_…` stands for. Raises Invalid, which does not repeat it."""
-    try:
-        key = parse_secret(text)
-    except SecretError as error:
-        raise Invalid(str(error), path="secret", code="invalid_secret") from None
-    if isinstance(key, VerifyingKey):
-        raise Invalid(
-            "a whpk_ key only verifies; signing takes whsec_… or whsk_…", path="secret", code="invalid_secret"
-        )
-    return Secret(key.version, key.raw)
-
-
-def _check_same(kept: Sequence[StoredSecret], given: Secret) -> None:
-    if not kept or kept[0].secret != given:
-        raise Conflict(
-            "the endpoint signs with another secret, and a PUT keeps it; change it with POST …/secret/rotate",
-            code="secret_differs",
-        )
-
-
-def _check_rotation(live: Sequence[StoredSecret], new: Secret, *, overlap: bool) -> None:
-    if any(known.secret == new for known in live):
-        raise Invalid("this secret is in use already; a rotation brings another one", path="secret")
-    if overlap and len(live) >= SECRETS_MAX:
-        raise Conflict(
-            f"{len(live)} secrets sign at this moment, which is the most; wait until one expires, or rotate with "
-            "overlap_seconds 0, which ends all others",
-            code="too_many_secrets",
-        )

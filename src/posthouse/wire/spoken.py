@@ -40,7 +40,7 @@ _TOKEN: Final = "token"  # noqa: S105 - of a request made on trial
 
 class SpokenRenderer:
     """As `wire.render.Renderer`, for what that one does not make. `random(n)` gives n random bytes; `checked` says that all
-    this was compiled before.
+    this was compiled before; `wrong_signatures` is for finding out whether a target verifies them.
 
     Raises: Invalid with the path of what is wrong. A request for the smallest event is made on trial, unless it is `checked`.
     """
@@ -58,7 +58,15 @@ class SpokenRenderer:
         "target",
     )
 
-    def __init__(self, endpoint: Endpoint, *, random: Random, url: str | None = None, checked: bool = False) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        random: Random,
+        url: str | None = None,
+        checked: bool = False,
+        wrong_signatures: bool = False,
+    ) -> None:
         self.target: Final = parse_target(endpoint.url if url is None else url)
         self._random: Final = random
         self._timeouts: Final = endpoint.timeouts
@@ -104,7 +112,9 @@ class SpokenRenderer:
         if endpoint.signing is None and not endpoint.secrets:
             signers = ()
         _check_headers(endpoint, header_names(signers))
-        compiled = compile_signers(signers, _with_secrets(endpoint), values=variables, checked=checked)
+        compiled = compile_signers(
+            signers, _with_secrets(endpoint), values=variables, checked=checked, wrong=wrong_signatures
+        )
         self._steps: Final = (*steps, *(("signing", signer) for signer in compiled))
         if not checked:
             self._try_out(batched)

@@ -26,7 +26,18 @@ _SIGNATURE: Final = "signature"
 class CustomSigner:
     """Signs as one configuration says. Raises: Invalid, whose path begins with `path`."""
 
-    __slots__ = ("_also", "_config", "_keys", "_pairs", "_parts", "_repeat", "_separator", "_signature", "_with_key")
+    __slots__ = (
+        "_also",
+        "_config",
+        "_finish",
+        "_keys",
+        "_pairs",
+        "_parts",
+        "_repeat",
+        "_separator",
+        "_signature",
+        "_with_key",
+    )
 
     def __init__(self, config: Configuration, keys: Keys, *, known: Known, path: str) -> None:
         self._config: Final = config
@@ -46,6 +57,7 @@ class CustomSigner:
             raise Invalid("the value lacks the {signature}", path=f"{path}.signature.value")
         self._repeat: Final = _repeat(config, known, path)
         self._keys: Final = self._keyed(keys, path)
+        self._finish: Final = keys.finish
 
     def _keyed(self, keys: Keys, path: str) -> tuple[Keyed, ...]:
         texts = keys.live(self._config.key, self._config.key_encoding, f"{path}.key")
@@ -67,7 +79,7 @@ class CustomSigner:
             turn.secret = key.secret
             if content is None or self._with_key:
                 content = self._content(turn)
-            turn.signature = encoded(key.sign(content), self._config.encoding)
+            turn.signature = encoded(self._finish(key.sign(content)), self._config.encoding)
             text = self._signature.text if not texts or self._repeat is None else self._repeat
             texts.append(text.of(turn))
         self._signature.put(message, "".join(texts))
