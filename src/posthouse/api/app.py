@@ -30,6 +30,7 @@ from posthouse.api.problems import (
 from posthouse.api.resources import (
     apps,
     audit,
+    confirmations,
     documents,
     endpoint_keys,
     endpoints,
@@ -65,6 +66,7 @@ from posthouse.manage.replays import Replays
 from posthouse.manage.schedules import Schedules
 from posthouse.manage.stream import Streams
 from posthouse.manage.trial import Trials
+from posthouse.manage.verification import Verifications
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Directory
 from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
@@ -99,6 +101,7 @@ class Services:
     schedules: Schedules
     trials: Trials
     previews: Previews
+    verifications: Verifications
     expression_trials: ExpressionTrials
     streams: Streams
     keys: Keys
@@ -126,6 +129,7 @@ class Services:
         replay_book: ReplayBook,
         schedules: Schedules,
         transport: Transport,
+        verifications: Verifications,
         stream_source: StreamSource,
         check_target: CheckTarget,
         cursor_key: bytes,
@@ -140,6 +144,8 @@ class Services:
         quota_refused: Callable[[AppId, QuotaExceeded], None] = lambda _app, _refusal: None,
         egress: AllowedEgress = NOTHING_ALLOWED,
         expressions: Expressions = NO_EXPRESSIONS,
+        public_url: str = "",
+        unverified: Callable[[], object] = lambda: None,
     ) -> Services:
         """Every use case over these ports."""
         authenticator = Authenticator(directory, clock)
@@ -154,6 +160,8 @@ class Services:
                 quota_refused=quota_refused,
                 egress=egress,
                 expressions=expressions,
+                public_url=public_url,
+                unverified=unverified,
             ),
             endpoint_keys=EndpointKeys(directory, clock),
             deliveries=Deliveries(directory, inspector, clock, expressions),
@@ -161,6 +169,7 @@ class Services:
             schedules=schedules,
             trials=Trials(directory, store, transport, clock, expressions),
             previews=Previews(directory, inspector, store, clock, expressions),
+            verifications=verifications,
             expression_trials=ExpressionTrials(expressions, clock),
             streams=Streams(stream_source, directory, authenticator, clock, retention_days=retention_days),
             keys=Keys(directory, clock, authenticator),
@@ -197,10 +206,17 @@ def build_app(services: Services) -> App:
     app.include_router(grants.routes(services.grants, cursors))
     app.include_router(
         endpoints.routes(
-            services.endpoints, services.deliveries, services.trials, services.previews, cursors, services.clock
+            services.endpoints,
+            services.deliveries,
+            services.trials,
+            services.previews,
+            services.verifications,
+            cursors,
+            services.clock,
         )
     )
     app.include_router(endpoint_keys.routes(services.endpoint_keys))
+    app.include_router(confirmations.routes(services.verifications))
     app.include_router(endpoints.platform_routes(services.endpoints, cursors))
     app.include_router(expressions.routes(services.expression_trials))
     app.include_router(traffic.routes(services.deliveries, cursors))

@@ -149,6 +149,11 @@ def refused(old: Verification, handshake: Handshake, reason: Reason, *, now: flo
     return _moved(old, happening, now, reason=reason, tries=tries, next_at=next_at)
 
 
+def postponed(old: Verification, *, now: float, seconds: float) -> Verification:
+    """Something went wrong on our side: it is made again from where it was, and no try is spent."""
+    return msgspec.structs.replace(old, next_at=now + seconds)
+
+
 def awaited(old: Verification, handshake: Handshake, place: int, *, within: float, now: float) -> Verification:
     """The request at a place brought a URL, which somebody has to follow."""
     waiting = msgspec.structs.replace(old, place=place, waits_until=now + within)

@@ -28,10 +28,10 @@ _ROOM_IN_BATCHES: Final = 2  # rows are paged in for so many requests ahead
 class Lane:
     """What waits is in `queue`, what is under way in `in_flight`; `requests` counts the latter by request.
 
-    A closed lane starts nothing: its endpoint is disabled, paused, unverified, or cannot be spoken to. `owed_lines` are the ordered lines
-    that have rows in the store, or are about to: what is fresh joins them there; `all_owed` stands for all of them, until
-    it is known which ones (`learning` then collects those that are added meanwhile). `adrift`: among the requests in flight
-    may be some that began before their partition was lost; `ours`: whether it is ours now (again).
+    A closed lane starts nothing: its endpoint is disabled, paused, unverified, or cannot be spoken to. `owed_lines` are
+    the ordered lines that have rows in the store, or are about to: what is fresh joins them there; `all_owed` stands for all
+    of them, until it is known which ones (`learning` then collects those that are added meanwhile). `adrift`: among the
+    requests in flight may be some that began before their partition was lost; `ours`: whether it is ours now (again).
     """
 
     __slots__ = (

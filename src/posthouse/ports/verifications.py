@@ -6,7 +6,7 @@ that is the cause (`domain.verification.is_anew`). The store's clock decides wha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 import msgspec
@@ -46,9 +46,9 @@ Change = Callable[[Verification, float], tuple[Verification, Audit | None]]
 
 
 class VerificationQueue(Protocol):
-    async def claim(self, *, limit: int, lease_seconds: float) -> Claims:
-        """Take those that are due, longest first. One that is taken is nobody else's until its lease ends, or it is settled, or
-        somebody asks for it."""
+    async def claim(self, *, limit: int, lease_seconds: float, without: Collection[AppId] = ()) -> Claims:
+        """Take those that are due, longest first, and none of some apps. One that is taken is nobody else's until its lease
+        ends, or it is settled, or somebody asks for it."""
         ...
 
     async def ask(

@@ -42,6 +42,7 @@ async def document() -> dict[str, Any]:
         replay_book=nothing,
         schedules=nothing,
         transport=nothing,
+        verifications=nothing,
         stream_source=nothing,
         check_target=nothing,
         cursor_key=b"",

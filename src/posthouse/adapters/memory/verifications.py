@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+import msgspec
+
 from posthouse.adapters.memory.database import MemoryDatabase, VerificationState
 from posthouse.domain.ids import AppId, EndpointId
 from posthouse.domain.verification import Verification, asked, followed
@@ -15,14 +19,14 @@ class MemoryVerifications:
     def __init__(self, database: MemoryDatabase) -> None:
         self._database = database
 
-    async def claim(self, *, limit: int, lease_seconds: float) -> Claims:
+    async def claim(self, *, limit: int, lease_seconds: float, without: Collection[AppId] = ()) -> Claims:
         async with self._database.transaction("claim_verifications") as transaction:
             await transaction.commits()
             now = self._database.clock()
             waking = sorted(
                 (state.wake_at, endpoint_id)
                 for endpoint_id, state in self._database.verifications.items()
-                if state.wake_at is not None
+                if state.wake_at is not None and self._database.endpoints[endpoint_id].app_id not in without
             )
             due = [endpoint_id for wake_at, endpoint_id in waking if wake_at <= now][:limit]
             if not due:
@@ -61,6 +65,7 @@ class MemoryVerifications:
             if state is None:
                 return False
             state.token = token_hash
+            state.verification = msgspec.structs.replace(state.verification, followed=False)
             return True
 
     async def settle(self, claim: Claim, change: Change) -> Verification | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -38,14 +38,14 @@ class PostgresVerifications:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def claim(self, *, limit: int, lease_seconds: float) -> Claims:
+    async def claim(self, *, limit: int, lease_seconds: float, without: Collection[AppId] = ()) -> Claims:
         look = await self._database.fetchrow(SQL.look)
         assert look is not None, "it always answers one row"
         now, next_at = look["now"], look["next_at"]
         if next_at is None or next_at > now:
             return Claims(now, (), next_at)
         async with self._database.transaction() as connection:
-            rows = await connection.fetch(SQL.claim, now, limit, lease_seconds)
+            rows = await connection.fetch(SQL.claim, now, limit, lease_seconds, list(without))
         taken = tuple(
             Claim(
                 AppId(row["app_id"]),

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from pydantic import Field
 
-from posthouse.api.models import connection, flow, rules, speech
+from posthouse.api.models import connection, flow, rules, speech, verification
 from posthouse.api.models.common import Answer, Body, Metadata, Time, Uid, optional_time, time_of
 from posthouse.api.models.connection import ConnectionAnswer, ConnectionFields, connection_fields
 from posthouse.api.models.endpoint_key import GivenKeys
@@ -16,6 +16,13 @@ from posthouse.api.models.redaction import RedactAnswerAnswer, RedactAnswerBody
 from posthouse.api.models.rules import RuleAnswer, RuleFields, rule_fields
 from posthouse.api.models.secret import GivenSecret, public_key, secret_text
 from posthouse.api.models.speech import SpeechAnswer, SpeechFields, speech_fields
+from posthouse.api.models.verification import (
+    HandshakeAnswer,
+    HandshakeFields,
+    VerifiedAnswer,
+    handshake_fields,
+    verification_fields,
+)
 from posthouse.domain.endpoint import EndpointConfig, Secret, Timeouts
 from posthouse.domain.ids import APP, ENDPOINT, format_id
 from posthouse.domain.limits import (
@@ -135,7 +142,7 @@ class BasicFields(Body):
 
 
 class EndpointFields(
-    RuleFields, SpeechFields, ConnectionFields, FlowFields, BasicFields
+    HandshakeFields, RuleFields, SpeechFields, ConnectionFields, FlowFields, BasicFields
 ):  # the fields of the last base come first
     """What an endpoint and a change of one have in common."""
 
@@ -159,6 +166,7 @@ _DOMAIN: Final[dict[str, Any]] = {
     **connection.DOMAIN,
     **speech.DOMAIN,
     **rules.DOMAIN,
+    **verification.DOMAIN,
 }
 
 
@@ -247,7 +255,9 @@ class BasicAnswer(Answer):
     redact_answer: RedactAnswerAnswer | None
 
 
-class EndpointAnswer(RuleAnswer, SpeechAnswer, ConnectionAnswer, FlowAnswer, BasicAnswer):
+class EndpointAnswer(
+    VerifiedAnswer, HandshakeAnswer, RuleAnswer, SpeechAnswer, ConnectionAnswer, FlowAnswer, BasicAnswer
+):
     """An endpoint: a target URL, with all that describes how to speak to it."""
 
     keys: Annotated[list[str], Field(description="The names of its named keys.")]
@@ -285,7 +295,7 @@ class BasicConfigAnswer(Answer):
     redact_answer: RedactAnswerAnswer | None
 
 
-class ConfigAnswer(RuleAnswer, SpeechAnswer, ConnectionAnswer, FlowAnswer, BasicConfigAnswer):
+class ConfigAnswer(HandshakeAnswer, RuleAnswer, SpeechAnswer, ConnectionAnswer, FlowAnswer, BasicConfigAnswer):
     """What requests are made with."""
 
 
@@ -360,6 +370,7 @@ def _fields(endpoint: StoredEndpoint) -> dict[str, Any]:
         "held_until": optional_time(endpoint.health.held_until),
         "circuit": CircuitAnswer.of(endpoint.health),
         **_config_fields(endpoint.config),
+        **verification_fields(endpoint.verification),
         "keys": list(endpoint.keys),
         "revision": endpoint.revision,
         "created_at": time_of(endpoint.created_at),
@@ -387,4 +398,5 @@ def _config_fields(config: EndpointConfig) -> dict[str, Any]:
         **connection_fields(config),
         **speech_fields(config),
         **rule_fields(config),
+        **handshake_fields(config),
     }

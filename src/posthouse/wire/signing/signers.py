@@ -35,8 +35,8 @@ def compile_signers(
 ) -> tuple[Step, ...]:
     """The signers that a configuration asks for. `keys` are the endpoint's, by name, each with its texts, newest first;
     `values` are the names that templates may use (`REQUEST_VALUES` alone where events come in batches); `checked` says that
-    all this was compiled once before, so that private RSA keys are not examined again, which takes long; `wrong` asks for signatures that do
-    not verify.
+    all this was compiled once before, so that private RSA keys are not examined again, which takes long; `wrong` asks
+    for signatures that do not verify.
 
     Raises: Invalid with the path of the field: an unknown name, key or component, a key of the wrong type or size, a place
     that cannot be used or is taken.

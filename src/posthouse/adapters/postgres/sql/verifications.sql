@@ -10,8 +10,9 @@ SELECT extract(epoch FROM clock_timestamp())::float8 AS now,
 -- What nobody else is just taking; theirs until the lease ends.
 UPDATE endpoint_verification v SET turn = v.turn + 1, wake_at = to_timestamp($1) + make_interval(secs => $3)
   FROM (
-    SELECT endpoint_id FROM endpoint_verification WHERE wake_at <= to_timestamp($1) ORDER BY wake_at LIMIT $2
-       FOR NO KEY UPDATE SKIP LOCKED
+    SELECT d.endpoint_id FROM endpoint_verification d JOIN endpoint e ON e.id = d.endpoint_id
+     WHERE d.wake_at <= to_timestamp($1) AND e.app_id <> ALL ($4::uuid[]) ORDER BY d.wake_at LIMIT $2
+       FOR NO KEY UPDATE OF d SKIP LOCKED
   ) due, endpoint e
  WHERE v.endpoint_id = due.endpoint_id AND e.id = v.endpoint_id
 RETURNING v.endpoint_id, e.app_id, v.turn, v.progress
@@ -30,7 +31,8 @@ UPDATE endpoint_verification
  WHERE endpoint_id = $1 RETURNING turn
 
 -- name: expect
-UPDATE endpoint_verification SET token = $3 WHERE endpoint_id = $1 AND turn = $2 RETURNING turn
+-- That an earlier one was brought says nothing of it.
+UPDATE endpoint_verification SET token = $3, progress = progress - 'followed' WHERE endpoint_id = $1 AND turn = $2 RETURNING turn
 
 -- name: taken
 SELECT progress, extract(epoch FROM clock_timestamp())::float8 AS now
