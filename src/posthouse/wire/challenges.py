@@ -34,14 +34,7 @@ ENCRYPTED: Final = "challenge.encrypted"
 KEY: Final = "key"
 CONFIRM_URL: Final = "confirm_url"
 
-_OWN: Final = {
-    CHALLENGE: "",
-    HMAC_SHA256: "the step names no key to make it with",
-    ENCRYPTED: "the endpoint has no encryption of kind envelope, whose ciphertext is a text without associated data of its own",
-    KEY: "the step names no key",
-    CONFIRM_URL: "only a step of kind confirm has one",
-}
-"""All of the names, and why one of them may not be there."""
+_OWN: Final = frozenset({CHALLENGE, HMAC_SHA256, ENCRYPTED, KEY, CONFIRM_URL})
 
 _NUMBER: Final = "{challenge:number}"
 _NAMED: Final = re.compile(r"\{\{|\}\}|\{([a-z0-9_.:-]*)\}")
@@ -129,10 +122,25 @@ class Names:
     def _value(self, name: str, path: str) -> str:
         value = self._values.get(name)
         if value is None:
-            why = _OWN.get(name) or "as a number it stands alone, in a field that is nothing else"
-            raise Invalid(f"there is no {{{name[:NAME_LENGTH_MAX]}}} here: {why}", path=path)
+            raise _missing(name, path)
         self.used.add(name)
         return value
+
+
+def _missing(name: str, path: str) -> Invalid:
+    match name:
+        case "key" | "challenge.hmac-sha256":
+            return Invalid("the step names no key, which this text takes", path=path)
+        case "challenge.encrypted":
+            return Invalid(
+                "{challenge.encrypted} takes an encryption of kind envelope at the endpoint, whose ciphertext is a text, and "
+                "without associated data that differ from request to request",
+                path=path,
+            )
+        case "confirm_url":
+            return Invalid("only a step of kind confirm has a {confirm_url}", path=path)
+        case _:
+            return Invalid("a {challenge:number} stands alone, in a field of JSON that is nothing else", path=path)
 
 
 def names_of(

@@ -217,4 +217,4 @@ def _placed(
             raise Invalid(str(error), path=f"{path}.{error.path}") from None
         if field == "encryption":
             raise Invalid(str(error), path=f"{path}.encrypted") from None
-        raise Invalid(f"{error.path}: {error}" if error.path else str(error), path=path) from None
+        raise Invalid(str(error), path=path) from None

@@ -16,13 +16,6 @@ from posthouse.api.models.redaction import RedactAnswerAnswer, RedactAnswerBody
 from posthouse.api.models.rules import RuleAnswer, RuleFields, rule_fields
 from posthouse.api.models.secret import GivenSecret, public_key, secret_text
 from posthouse.api.models.speech import SpeechAnswer, SpeechFields, speech_fields
-from posthouse.api.models.verification import (
-    HandshakeAnswer,
-    HandshakeFields,
-    VerifiedAnswer,
-    handshake_fields,
-    verification_fields,
-)
 from posthouse.domain.endpoint import EndpointConfig, Secret, Timeouts
 from posthouse.domain.ids import APP, ENDPOINT, format_id
 from posthouse.domain.limits import (
@@ -142,7 +135,7 @@ class BasicFields(Body):
 
 
 class EndpointFields(
-    HandshakeFields, RuleFields, SpeechFields, ConnectionFields, FlowFields, BasicFields
+    verification.HandshakeFields, RuleFields, SpeechFields, ConnectionFields, FlowFields, BasicFields
 ):  # the fields of the last base come first
     """What an endpoint and a change of one have in common."""
 
@@ -256,7 +249,13 @@ class BasicAnswer(Answer):
 
 
 class EndpointAnswer(
-    VerifiedAnswer, HandshakeAnswer, RuleAnswer, SpeechAnswer, ConnectionAnswer, FlowAnswer, BasicAnswer
+    verification.VerifiedAnswer,
+    verification.HandshakeAnswer,
+    RuleAnswer,
+    SpeechAnswer,
+    ConnectionAnswer,
+    FlowAnswer,
+    BasicAnswer,
 ):
     """An endpoint: a target URL, with all that describes how to speak to it."""
 
@@ -295,7 +294,9 @@ class BasicConfigAnswer(Answer):
     redact_answer: RedactAnswerAnswer | None
 
 
-class ConfigAnswer(HandshakeAnswer, RuleAnswer, SpeechAnswer, ConnectionAnswer, FlowAnswer, BasicConfigAnswer):
+class ConfigAnswer(
+    verification.HandshakeAnswer, RuleAnswer, SpeechAnswer, ConnectionAnswer, FlowAnswer, BasicConfigAnswer
+):
     """What requests are made with."""
 
 
@@ -370,7 +371,7 @@ def _fields(endpoint: StoredEndpoint) -> dict[str, Any]:
         "held_until": optional_time(endpoint.health.held_until),
         "circuit": CircuitAnswer.of(endpoint.health),
         **_config_fields(endpoint.config),
-        **verification_fields(endpoint.verification),
+        **verification.verification_fields(endpoint.verification),
         "keys": list(endpoint.keys),
         "revision": endpoint.revision,
         "created_at": time_of(endpoint.created_at),
@@ -398,5 +399,5 @@ def _config_fields(config: EndpointConfig) -> dict[str, Any]:
         **connection_fields(config),
         **speech_fields(config),
         **rule_fields(config),
-        **handshake_fields(config),
+        **verification.handshake_fields(config),
     }
