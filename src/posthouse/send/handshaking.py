@@ -37,6 +37,7 @@ from posthouse.send.tokens import Tokens
 from posthouse.wire.consent import Passed, Waits
 from posthouse.wire.handshake import StepRequest, compile_step, waits
 from posthouse.wire.message import Unsendable
+from posthouse_sdk.errors import SecretError
 
 log = structlog.get_logger()
 
@@ -107,10 +108,18 @@ class Handshakes:
             return None
         except PosthouseError:
             raise
+        except SecretError as error:  # it does not open with our master key
+            log.warning("handshake.failed", endpoint=format_id(ENDPOINT, claim.endpoint_id), error=str(error))
+            return await self._postponed(claim)
         except Exception:
             log.exception("handshake.failed", endpoint=format_id(ENDPOINT, claim.endpoint_id))
-            return await self._queue.settle(claim, lambda old, now: (postponed(old, now=now, seconds=_again()), None))
+            return await self._postponed(claim)
         return await self._settled(claim, endpoint.handshake, allowing, outcome)
+
+    async def _postponed(self, claim: Claim) -> Verification | None:
+        """It is our fault: no try of the target's is spent."""
+        seconds = HANDSHAKE_BACKOFF_SECONDS[1]
+        return await self._queue.settle(claim, lambda old, now: (postponed(old, now=now, seconds=seconds), None))
 
     async def _settled(
         self, claim: Claim, handshake: Handshake, allowing: float | None, outcome: _Outcome
@@ -218,7 +227,3 @@ def _entry(endpoint_id: EndpointId, old: Verification, new: Verification) -> Aud
     if new.sendable:
         return Audit(SYSTEM, "endpoint.verified", thing)
     return Audit(SYSTEM, "endpoint.verification_failed", thing, {"reason": str(new.reason)})
-
-
-def _again() -> float:
-    return HANDSHAKE_BACKOFF_SECONDS[0]

@@ -248,15 +248,7 @@ class BasicAnswer(Answer):
     redact_answer: RedactAnswerAnswer | None
 
 
-class EndpointAnswer(
-    verification.VerifiedAnswer,
-    verification.HandshakeAnswer,
-    RuleAnswer,
-    SpeechAnswer,
-    ConnectionAnswer,
-    FlowAnswer,
-    BasicAnswer,
-):
+class EndpointAnswer(verification.VerifiedAnswer, RuleAnswer, SpeechAnswer, ConnectionAnswer, FlowAnswer, BasicAnswer):
     """An endpoint: a target URL, with all that describes how to speak to it."""
 
     keys: Annotated[list[str], Field(description="The names of its named keys.")]

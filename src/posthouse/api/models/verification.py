@@ -84,8 +84,8 @@ class VerificationAnswer(Answer):
         )
 
 
-class VerifiedAnswer(Answer):
-    """Where an endpoint stands."""
+class VerifiedAnswer(HandshakeAnswer):
+    """The handshake, and where the endpoint stands."""
 
     verification: Annotated[
         VerificationAnswer | None, Field(description="What its handshake came to. null: it has none.")
