@@ -138,7 +138,7 @@ class Kept:
         return claim
 
     async def ask(self, **options: Any) -> Claim | TooOften | None:
-        defaults = {"lease_seconds": 60.0, "asked_max": 3, "asked_seconds": 60.0, "audit": AUDIT}
+        defaults: dict[str, Any] = {"lease_seconds": 60.0, "asked_max": 3, "asked_seconds": 60.0, "audit": AUDIT}
         return await self.queue.ask(self.app_id, self.endpoint_id, **defaults | options)
 
     async def routed(self) -> tuple[int, Endpoint]:

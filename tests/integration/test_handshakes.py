@@ -51,6 +51,7 @@ class Receiver:
         self.port = 0
         self.got: list[Any] = []
         self.asked: list[bytes] = []
+        self.heads: list[bytes] = []
         self.hang = False
 
     @property
@@ -64,6 +65,7 @@ class Receiver:
             told = json.loads(body) if body else {}
             if "data" in told and told["type"] == "order.created":
                 self.got.append(told["data"])
+                self.heads.append(head + b"\r\n")
                 await peer.send(OK)
                 continue
             self.asked.append(request)
@@ -308,7 +310,8 @@ async def test_it_lapses_and_goes_on_once_it_is_verified_again(server: bootstrap
 
 
 async def test_whoever_takes_it_and_dies_is_followed_by_another(database: str) -> None:
-    receiver, settings = Receiver(), {"master_key": base64.b64encode(bytes(32)).decode()}
+    receiver = Receiver()
+    settings: dict[str, Any] = {"master_key": base64.b64encode(bytes(32)).decode()}
     async with receiving(receiver):
         async with serving(database, role="api", **settings) as front:
             await call(front.port, "POST", "/v1/apps", {"uid": "acme"})
@@ -370,7 +373,7 @@ async def test_without_a_public_url_nobody_can_follow_one(database: str) -> None
 
 async def test_consent_and_the_rate_that_it_allows(server: bootstrap.Posthouse) -> None:
     port = server.port
-    allowed = {"WebHook_Allowed_Origin": "events.example.com", "WebHook_Allowed_Rate": "120"}
+    allowed: dict[str, Any] = {"WebHook_Allowed_Origin": "events.example.com", "WebHook_Allowed_Rate": "120"}
     receiver = Receiver(lambda _: reply(status=405))
     async with receiving(receiver):
         await add(port, receiver.url, {"kind": "options", "origin": "events.example.com", "rate": 600})
@@ -382,6 +385,11 @@ async def test_consent_and_the_rate_that_it_allows(server: bootstrap.Posthouse) 
         assert b"WebHook-Request-Rate: 600\r\n" in receiver.asked[-1]
         await publish(port, 1)
         await all_got(receiver, [1])
+        assert b"WebHook-Request-Origin: events.example.com\r\n" in receiver.heads[0]
+        await call(port, "PATCH", ONE, {"format": {"kind": "json", "body": {"type": "{event.type}", "data": "{data}"}}})
+        await publish(port, 2)
+        await all_got(receiver, [1, 2])
+        assert b"WebHook-Request-Origin: events.example.com\r\n" in receiver.heads[1]
 
 
 async def test_consent_may_come_later(server: bootstrap.Posthouse) -> None:

@@ -22,11 +22,11 @@ from posthouse.wire.authentication import Credentials, TokenGrant, with_token
 from posthouse.wire.challenges import Random
 from posthouse.wire.documents import Bytes
 from posthouse.wire.formats.formatter import SMALLEST, compile_format
+from posthouse.wire.headers import REQUEST_ORIGIN
 from posthouse.wire.message import Unsendable
 from posthouse.wire.target import parse_target
 from posthouse.wire.way import compile_way
 
-REQUEST_ORIGIN: Final = "WebHook-Request-Origin"
 REQUEST_CALLBACK: Final = "WebHook-Request-Callback"
 REQUEST_RATE: Final = "WebHook-Request-Rate"
 ALLOWED_ORIGIN: Final = b"webhook-allowed-origin"

@@ -24,6 +24,7 @@ from posthouse.wire.documents import Gzip
 from posthouse.wire.egress import check_usable
 from posthouse.wire.encryption.compiled import compile_encryption
 from posthouse.wire.formats.formatter import SMALLEST, compile_format
+from posthouse.wire.headers import origin_headers
 from posthouse.wire.message import Additions, Lacking, Message, Step, Unsendable
 from posthouse.wire.payload_version import Pins
 from posthouse.wire.signing.signers import compile_signers, header_names
@@ -49,6 +50,7 @@ class SpokenRenderer:
         "_credentials",
         "_egress",
         "_formatter",
+        "_origin",
         "_pins",
         "_random",
         "_secure",
@@ -70,6 +72,7 @@ class SpokenRenderer:
         self.target: Final = parse_target(endpoint.url if url is None else url)
         self._random: Final = random
         self._timeouts: Final = endpoint.timeouts
+        self._origin: Final = origin_headers(endpoint.handshake)
         # What is transformed is so after it is what the pinned version knew of it: with what the transformation adds.
         transformed = endpoint.transform is not None or endpoint.dynamic_url is not None
         self._pins: Final = Pins({} if transformed else endpoint.pinned_schemas)
@@ -175,6 +178,7 @@ class SpokenRenderer:
     def _finished(self, message: Message, token: str | None) -> Request:
         if token is not None:
             with_token(token).apply(message)
+        message.headers += self._origin
         try:
             for _, step in self._steps:
                 step.apply(message)
