@@ -24,7 +24,6 @@ from posthouse.domain.limits import (
 )
 from posthouse.domain.named_keys import NamedKeys
 from posthouse.wire.handshake import compile_step, waits
-from posthouse.wire.headers import fault_of
 from posthouse.wire.message import Unsendable
 from posthouse_sdk.signatures import HMAC_KEY_BYTES
 
@@ -99,7 +98,10 @@ def _check_step(step: Step, path: str) -> None:
             raise Invalid("this is no name of an event type, such as endpoint.verification", path=f"{path}.type")
         return
     origin = step.origin
-    if not 0 < len(origin) <= HANDSHAKE_ORIGIN_LENGTH_MAX or " " in origin or fault_of("Origin", origin) is not None:
+    if (
+        not (0 < len(origin) <= HANDSHAKE_ORIGIN_LENGTH_MAX and origin.isascii() and origin.isprintable())
+        or " " in origin
+    ):
         raise Invalid("an origin is a name such as events.example.com", path=f"{path}.origin")
     if step.rate is not None and not 0 < step.rate <= HANDSHAKE_RATE_MAX:
         raise Invalid(f"a rate is 1 to {HANDSHAKE_RATE_MAX} requests a minute", path=f"{path}.rate")
