@@ -101,6 +101,8 @@ class Handshakes:
         """
         endpoint = await self._endpoint(claim.app_id, claim.endpoint_id)
         if endpoint is None or endpoint.handshake is None:
+            # A server of another release took the handshake away, or it is just being taken away: nobody needs to look again.
+            await self._queue.settle(claim, lambda old, _: (msgspec.structs.replace(old, next_at=None), None))
             return None
         try:
             allowing, outcome = await self._made(claim, endpoint, endpoint.handshake)

@@ -182,6 +182,18 @@ async def test_a_secret_that_does_not_open_costs_nothing_either() -> None:
 
 
 @virtual_time
+async def test_what_has_no_handshake_any_more_is_left_alone() -> None:
+    world = World()
+    one = world.add()
+    state = world.database.endpoints[one]
+    state.config = msgspec.structs.replace(state.config, handshake=None)  # beside the directory
+    (claim,) = (await world.queue.claim(limit=1, lease_seconds=60)).taken
+    assert await world.verifier.handshakes.make(claim) is None
+    assert (await world.queue.claim(limit=1, lease_seconds=60)).next_at is None
+    assert world.transport.sent == []
+
+
+@virtual_time
 async def test_the_store_may_be_away_for_a_while() -> None:
     world, away = World(), True
 
