@@ -63,11 +63,12 @@ class Keys:
     `finish` is what becomes of the bytes of a signature: they stay as they are, unless `wrong` ones are asked for.
     """
 
-    __slots__ = ("_checked", "_texts", "finish")
+    __slots__ = ("_checked", "_texts", "finish", "wrong")
 
     def __init__(self, texts: Mapping[str, Sequence[str]], *, checked: bool, wrong: bool = False) -> None:
         self._texts: Final = texts
         self._checked: Final = checked
+        self.wrong: Final = wrong
         self.finish: Final = _altered if wrong else _kept
 
     def live(self, name: str, encoding: KeyEncoding | None, path: str) -> tuple[KeyText, ...]:
