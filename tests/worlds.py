@@ -188,6 +188,7 @@ _TABLES: Final = (
     "process",
     "secret",
     "endpoint_key",
+    "endpoint_verification",
     "endpoint_revision",
     "endpoint",
     "app_grant",

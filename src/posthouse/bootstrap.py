@@ -30,6 +30,7 @@ from posthouse.adapters.postgres.store import PostgresStore
 from posthouse.adapters.postgres.stream import PostgresStreamSource
 from posthouse.adapters.postgres.upkeep import PostgresUpkeep
 from posthouse.adapters.postgres.usage import PostgresUsage
+from posthouse.adapters.postgres.verifications import PostgresVerifications
 from posthouse.adapters.system.collector import calm_collector as calm_collector
 from posthouse.adapters.system.links import Links
 from posthouse.adapters.system.siblings import Siblings, WorkerPlace
@@ -44,9 +45,9 @@ from posthouse.api.publish import PublishRoutes
 from posthouse.api.server import Server
 from posthouse.config import Settings
 from posthouse.dispatch.engine import Engine
-from posthouse.dispatch.gauges import watch, watch_caches
+from posthouse.dispatch.gauges import watch, watch_caches, watch_handshakes
 from posthouse.dispatch.janitor import Janitor
-from posthouse.domain.errors import Invalid
+from posthouse.dispatch.verifier import Verifier
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.limits import PUBLISH_ANSWER_SECONDS_MAX, PUBLISH_STATEMENT_SECONDS_MAX
 from posthouse.intake.catalogue import CatalogueCache
@@ -58,6 +59,7 @@ from posthouse.lane.budget import Budget
 from posthouse.manage.explain import Explainer
 from posthouse.manage.profiles import Profiles, in_directory, shipped
 from posthouse.manage.schedules import Schedules
+from posthouse.manage.verification import Verifications
 from posthouse.ports.log import EventLog
 from posthouse.ports.store import Store
 from posthouse.ports.transport import Transport
@@ -230,13 +232,10 @@ class Posthouse(Process):
         telemetry.watch("schedule_refusals", lambda: scheduled.refusals)
         telemetry.watch("schedule_skips", lambda: scheduled.skips)
 
-        async def check_target(host: str, port: int) -> str | None:
-            try:
-                await http.addresses.check(host, port)
-            except Invalid as error:
-                return str(error)
-            return None
-
+        verifier = Verifier(PostgresVerifications(managing), store, transport, clock, public_url=settings.public_url)
+        verifier.handshakes.told = operators.endpoint_verification
+        watch_handshakes(telemetry, verifier)
+        self._stack.push_async_callback(verifier.close)
         explainer = Explainer(PostgresRoutingView(managing), expressions)
 
         async def explain(draft: Draft) -> bytes:
@@ -273,7 +272,7 @@ class Posthouse(Process):
             stream_source=PostgresStreamSource(pools.streaming),
             retention_days=days,
             quota_refused=operators.quota_refused,
-            check_target=check_target,
+            check_target=http.addresses.refusal,
             egress=egress,
             cursor_key=sha256(b"cursor" + await directory.installation_id()).digest(),
             metrics=await self._metrics(telemetry),
@@ -284,6 +283,9 @@ class Posthouse(Process):
             body_seconds=settings.body_seconds,
             expressions=expressions,
             profiles=Profiles(shipped(), [] if settings.profiles is None else in_directory(settings.profiles)),
+            verifications=Verifications(directory, verifier.queue, verifier.handshakes),
+            public_url=settings.public_url,
+            unverified=verifier.wake,
         )
         self._end_streams, self._hint_streams = services.streams.lookout.end, services.streams.lookout.hint
         history.tell(services.streams.lookout.restart)
@@ -295,6 +297,7 @@ class Posthouse(Process):
             await engine.start()
             self._delivering = True
             runner.start()
+            verifier.start()
         given = settings.admin_key
         self.first_key = await services.keys.ensure_first_key(None if given is None else given.get_secret_value())
         self._listening = listening

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
@@ -23,12 +23,24 @@ from pydantic_settings import (
 from posthouse.domain import limits
 from posthouse.domain.circuit import CircuitPolicy
 from posthouse.domain.egress import AllowedEgress
-from posthouse.domain.errors import SetupError
+from posthouse.domain.errors import Invalid, SetupError
+from posthouse.wire.target import parse_target
 
 _CIRCUIT = CircuitPolicy()
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def _public_url(url: str) -> str:
+    if url:
+        try:
+            target = parse_target(url)
+        except Invalid as error:
+            raise PydanticCustomError("public_url", "{why}", {"why": str(error)}) from None
+        if "?" in target.path:
+            raise PydanticCustomError("public_url", "the URL has a query, and paths are appended to it")
+    return url.rstrip("/")
 
 
 class Settings(BaseSettings):
@@ -64,6 +76,8 @@ class Settings(BaseSettings):
     master_key_file: Path | None = None
     """A file that holds it; by default `master.key` in the data directory, made if it is not there."""
 
+    public_url: Annotated[str, AfterValidator(_public_url)] = ""
+    """Where this installation is reached from outside, such as `https://hooks.example.com`: for URLs that somebody follows."""
     allow_private_targets: bool = False
     """Deliver to private and loopback addresses too."""
     allow_loopback_targets: bool = False

@@ -26,10 +26,12 @@ from posthouse.adapters.postgres.schedules import PostgresSchedules
 from posthouse.adapters.postgres.store import PostgresStore
 from posthouse.adapters.postgres.stream import PostgresStreamSource
 from posthouse.adapters.postgres.usage import PostgresUsage
+from posthouse.adapters.postgres.verifications import PostgresVerifications
 from posthouse.adapters.system.clock import SystemClock
 from posthouse.adapters.system.keyring import Keyring, Sealer
 from posthouse.adapters.system.telemetry import PrometheusTelemetry
 from posthouse.api.app import Services, build_app
+from posthouse.dispatch.verifier import Verifier
 from posthouse.domain.delivery import Attempt, AttemptOutcome, Cursor, DeliveryClass, JournalBatch, Owed, OwedReason
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.exchange import Timings
@@ -39,6 +41,7 @@ from posthouse.intake.observed import ObservedEvents
 from posthouse.intake.publisher import Publisher
 from posthouse.intake.quotas import QuotaGate
 from posthouse.manage.schedules import Schedules
+from posthouse.manage.verification import Verifications
 from posthouse.ports.log import Appended
 
 OWNER: Final = b"o" * 16
@@ -268,15 +271,18 @@ async def world_over(dsn: str, *, sealed: Sealer | None = None, **services: Any)
         publisher = Publisher(PostgresLog(database, database), clock, telemetry, appended=lambda _: None)
         quotas = QuotaGate(PostgresUsage(database), clock, retention_days=30, refused=lambda _app, _refusal: None)
         door = ObservedEvents(CatalogueCache(directory, clock), quotas, publisher)
+        store = PostgresStore(database, database, seals.open)
+        verifier = Verifier(PostgresVerifications(database), store, FakeTransport(), clock)
         made = Services.over(
             directory,
             PostgresGrants(database),
             PostgresInspector(database),
             clock,
-            store=PostgresStore(database, database, seals.open),
+            store=store,
             replay_book=PostgresJobs(database),
             schedules=Schedules(directory, PostgresSchedules(database), door, clock),
             transport=FakeTransport(),
+            verifications=Verifications(directory, verifier.queue, verifier.handshakes),
             stream_source=PostgresStreamSource(database),
             check_target=check_target,
             cursor_key=await directory.installation_id(),

@@ -17,7 +17,7 @@ ELSEWHERE = {("post", f"{prefix}/events{batch}") for prefix in ("/v1", "/v1/apps
 TABLES = (
     "app", "endpoint", "secret", "event_type", "app_grant", "grant_entry", "api_key", "audit", "delivery", "job", "config_head",
 )  # fmt: skip
-OPEN = {"/healthz", "/readyz", "/metrics"}
+OPEN = {"/healthz", "/readyz", "/metrics", "/v1/confirm/{token}"}
 BODIES: dict[tuple[str, str], Any] = {
     ("patch", "/v1/apps/{app}"): {"name": "mine now"},
     ("put", "/v1/apps/{app}"): {"name": "mine now"},
@@ -103,7 +103,7 @@ async def world(database: str) -> AsyncIterator[World]:
 async def things_of(world: World, uid: str) -> dict[str, str]:
     """An app with one of everything, by the names of path parameters."""
     app = await world.app(uid)
-    endpoint = await world.endpoint(uid, uid="main")
+    endpoint = await world.endpoint(uid, uid="main", handshake={"steps": [{"kind": "request"}]})
     (event,) = await world.publish(app)
     (attempt,) = await world.record([event], endpoint)
     (owed,) = await world.publish(app)
@@ -254,7 +254,7 @@ async def fresh(world: World) -> dict[str, str]:
     (app,) = [app for app in (await world.admin.get("/v1/apps")).json()["data"] if app["uid"] == "mine"]
     for replay in (await world.admin.get("/v1/apps/mine/replays")).json()["data"]:
         await world.admin.post(f"/v1/apps/mine/replays/{replay['id']}/cancel")
-    endpoint = await world.endpoint("mine")
+    endpoint = await world.endpoint("mine", handshake={"steps": [{"kind": "request"}]})
     (event,) = await world.publish(app["id"])
     (attempt,) = await world.record([event], endpoint)
     await world.owe([event], endpoint, due_at=2_000_000_000.0)

@@ -208,6 +208,13 @@ def test_endpoints_are_looked_after(server: Served) -> None:
     revisions = rows(run("endpoints", "revisions", *at, **reach))
     assert [row["revision"] for row in revisions] == [4, 3, 2, 1]
     assert [row["uid"] for row in rows(run("endpoints", "list", "--enabled", "true", **reach))] == ["ledger"]
+    told = run("endpoints", "verify", *at, **reach)
+    assert (told.returncode, "handshake" in told.stderr) == (5, True)
+    consent = {"handshake": {"steps": [{"kind": "options", "origin": "events.example.com"}]}}
+    run("endpoints", "update", *at, "--data", json.dumps(consent), **reach)
+    assert rows(run("endpoints", "verify", *at, **reach))[0]["state"] == "unverified"
+    gone = rows(run("endpoints", "update", *at, "--data", '{"handshake": null}', **reach))
+    assert gone[0]["verification"] is None
 
 
 def test_keys_of_endpoints(server: Served, tmp_path: Path) -> None:

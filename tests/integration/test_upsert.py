@@ -258,7 +258,8 @@ async def test_revisions_are_listed_newest_first(world: World) -> None:
     assert configs[0] == {name: shown[name] for name in configs[0]}
     assert configs[2] == {name: made[name] for name in configs[2]}
     assert set(shown) - set(configs[0]) == OWN | {
-        "metadata", "enabled", "disabled_reason", "disabled_at", "paused", "failing_since", "held_until", "circuit", "keys"
+        "metadata", "enabled", "disabled_reason", "disabled_at", "paused", "failing_since", "held_until", "circuit", "keys",
+        "verification",
     }  # fmt: skip
     assert page["next"] is None
     seen, cursor = [], ""

@@ -20,8 +20,8 @@ from posthouse.domain.event import Event
 from posthouse.domain.ids import ENDPOINT, EVENT, AppId, EndpointId, EventId, format_id
 from posthouse.domain.named_keys import NamedKeys
 from posthouse.domain.profile import Profile
-from posthouse.manage.endpoint_secrets import secret_of
 from posthouse.manage.profiles import fields_of, load
+from posthouse.manage.secret_change import secret_of
 from posthouse.wire.message import Message
 from posthouse.wire.renderer import renderer_of
 

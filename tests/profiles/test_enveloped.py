@@ -6,15 +6,20 @@ comes from is said beside it.
 
 from __future__ import annotations
 
-import asyncio
 import json
-import warnings
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 from tests.judges.enveloped import elements
 from tests.messages import NOW, Received, message, xml
+from tests.profiles.libraries import (
+    DingTalkCrypto,
+    DingTalkInvalidOwner,
+    DingTalkInvalidSignature,
+    EventDispatcherHandler,
+    RawRequest,
+)
 from tests.profiles.speaking import CREATED, DATA, ID, TYPE, encryption_of, read, sent, signed_by
 from wechatpy.crypto import WeChatCrypto
 from wechatpy.enterprise.crypto import WeChatCrypto as WeComCrypto
@@ -24,18 +29,6 @@ from wechatpy.utils import check_signature
 
 from posthouse.wire.documents import JsonText
 from posthouse_sdk import Decryption
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    from dingtalk.core.exceptions import InvalidCorpIdOrSuiteKeyException
-    from dingtalk.core.exceptions import InvalidSignatureException as DingTalkInvalidSignature
-    from dingtalk.crypto import DingTalkCrypto
-    from lark_oapi import EventDispatcherHandler
-    from lark_oapi.core.model import RawRequest
-    from lark_oapi.ws import client as lark_websocket
-
-lark_websocket.loop.close()  # it makes one as it is imported
-asyncio.set_event_loop(None)
 
 KEYS = {"encrypt_key": "test key", "verification_token": "v3rify"}
 AES_KEY = "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C"
@@ -127,7 +120,7 @@ def test_dingtalk() -> None:
     } | json.loads(json.dumps(DATA, default=float))
     with pytest.raises(DingTalkInvalidSignature):
         dingtalk(received, token="123457")
-    with pytest.raises(InvalidCorpIdOrSuiteKeyException):
+    with pytest.raises(DingTalkInvalidOwner):
         dingtalk(received, owner="another")
     received.body = received.body.replace(b'"encrypt":"', b'"encrypt":"A')
     with pytest.raises(DingTalkInvalidSignature):

@@ -30,6 +30,7 @@ from posthouse.api.problems import (
 from posthouse.api.resources import (
     apps,
     audit,
+    confirmations,
     documents,
     endpoint_keys,
     endpoints,
@@ -68,6 +69,7 @@ from posthouse.manage.replays import Replays
 from posthouse.manage.schedules import Schedules
 from posthouse.manage.stream import Streams
 from posthouse.manage.trial import Trials
+from posthouse.manage.verification import Verifications
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Directory
 from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
@@ -104,6 +106,7 @@ class Services:
     profiles: Profiles
     trials: Trials
     previews: Previews
+    verifications: Verifications
     expression_trials: ExpressionTrials
     streams: Streams
     keys: Keys
@@ -131,6 +134,7 @@ class Services:
         replay_book: ReplayBook,
         schedules: Schedules,
         transport: Transport,
+        verifications: Verifications,
         stream_source: StreamSource,
         check_target: CheckTarget,
         cursor_key: bytes,
@@ -146,6 +150,8 @@ class Services:
         egress: AllowedEgress = NOTHING_ALLOWED,
         expressions: Expressions = NO_EXPRESSIONS,
         profiles: Profiles = NO_PROFILES,
+        public_url: str = "",
+        unverified: Callable[[], object] = lambda: None,
     ) -> Services:
         """Every use case over these ports."""
         authenticator = Authenticator(directory, clock)
@@ -161,6 +167,8 @@ class Services:
                 egress=egress,
                 expressions=expressions,
                 profiles=profiles,
+                public_url=public_url,
+                unverified=unverified,
             ),
             profiles=profiles,
             endpoint_secrets=EndpointSecrets(directory, clock),
@@ -170,6 +178,7 @@ class Services:
             schedules=schedules,
             trials=Trials(directory, store, transport, clock, expressions),
             previews=Previews(directory, inspector, store, clock, expressions),
+            verifications=verifications,
             expression_trials=ExpressionTrials(expressions, clock),
             streams=Streams(stream_source, directory, authenticator, clock, retention_days=retention_days),
             keys=Keys(directory, clock, authenticator),
@@ -211,11 +220,13 @@ def build_app(services: Services) -> App:
             services.deliveries,
             services.trials,
             services.previews,
+            services.verifications,
             cursors,
             services.clock,
         )
     )
     app.include_router(endpoint_keys.routes(services.endpoint_keys))
+    app.include_router(confirmations.routes(services.verifications))
     app.include_router(endpoints.platform_routes(services.endpoints, cursors))
     app.include_router(profiles.routes(services.profiles))
     app.include_router(expressions.routes(services.expression_trials))

@@ -29,6 +29,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 PROTECTED: Final = "/v1/"
 WITHOUT_KEY: Final = frozenset({"/v1/asyncapi.json"})
 """What answers a request without a key, too; one with a key must be known."""
+CONFIRMING: Final = "/v1/confirm/"
+"""Below it answers whoever has the rest of the path: nothing else of a request counts, key and body neither."""
 PRINCIPAL: Final = "posthouse.principal"
 BODY_BYTES_MAX: Final = 1024 * 1024
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
@@ -61,10 +63,11 @@ class Gate:
         answering = _Answering(send)
         try:
             headers = _single(scope["headers"])
-            if scope["path"].startswith(PROTECTED):
+            confirming = scope["path"].startswith(CONFIRMING)
+            if scope["path"].startswith(PROTECTED) and not confirming:
                 stranger = scope["path"] in WITHOUT_KEY and b"authorization" not in headers
                 scope[PRINCIPAL] = None if stranger else await self._principal(headers)
-            if scope["method"] in _WITH_BODY:
+            if scope["method"] in _WITH_BODY and not confirming:
                 body = await self._body(headers, receive)
                 check_json(body, headers.get(b"content-type"), headers.get(b"content-encoding"))
                 receive = _replay(body, receive)

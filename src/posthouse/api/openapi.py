@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from posthouse.api.gate import WITHOUT_KEY
+from posthouse.api.gate import CONFIRMING, WITHOUT_KEY
 from posthouse.api.openapi_publish import publish_operations, publish_schemas
 
 DESCRIPTION: Final = """\
@@ -97,6 +97,10 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
         if path == "/readyz":
             answers |= _refer(503)
         return
+    if path.startswith(CONFIRMING):
+        operation["security"] = []
+        answers |= _refer(404, 500, 503)
+        return
     operation["security"] = [{"apiKey": []}, *([{}] if path in WITHOUT_KEY else [])]
     statuses = [401, 500, 503]
     if method == "get":
@@ -117,7 +121,7 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
         ("/v1/schedules", "post"),
     ):
         statuses.append(404)  # the app
-    if path == "/v1/schedules/{schedule}/run":
+    if path == "/v1/schedules/{schedule}/run" or path.endswith("/verify"):
         statuses.append(429)
     if path.startswith("/v1/apps/{app}/endpoints") and operation["operationId"] in _MAKES_ENDPOINTS:
         statuses.append(403)

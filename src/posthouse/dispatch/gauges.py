@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from posthouse.dispatch.engine import Engine
 from posthouse.dispatch.janitor import Janitor
+from posthouse.dispatch.verifier import Verifier
 from posthouse.domain.cache_use import of_function
 from posthouse.domain.occurrences import zone_of
 from posthouse.domain.redaction import pointer_tree
@@ -55,6 +56,13 @@ def watch(telemetry: Telemetry, engine: Engine, publisher: Publisher, janitor: J
         telemetry.watch("callback_failures", lambda: calls.failed)
         telemetry.watch("callbacks_set_aside", lambda: calls.set_aside)
         telemetry.watch("callbacks_left_out", lambda: calls.left_out)
+
+
+def watch_handshakes(telemetry: Telemetry, verifier: Verifier) -> None:
+    """The same for what a verifier makes, and what is made because somebody asks."""
+    telemetry.watch("handshakes_confirmed", lambda: verifier.handshakes.confirmed)
+    telemetry.watch("handshakes_refused", lambda: verifier.handshakes.refused)
+    telemetry.watch("handshakes_running", lambda: verifier.running)
 
 
 def watch_caches(telemetry: Telemetry, engine: Engine, catalogue: CatalogueCache) -> None:

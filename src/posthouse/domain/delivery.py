@@ -31,6 +31,7 @@ class OwedReason(StrEnum):
     WAITED = "waited"  # in its lane for too long
     IN_FLIGHT = "in_flight"  # its request runs, and the cursor has passed it
     PAUSED = "paused"
+    UNVERIFIED = "unverified"  # its endpoint has not passed its handshake
     RESENT = "resent"
     RECOVERED = "recovered"  # its owner died while the request ran
     OUR_FAULT = "our_fault"  # something broke on our side; no attempt was spent

@@ -166,7 +166,24 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     keys: NamedKeys = NO_KEYS  # the live texts of each, newest first; one that does not open is not there
     health: Health = HEALTHY  # as it was stored
     throttle: Throttle | None = None  # as it was stored
+    handshake: Handshake | None = None
+    verified: bool = True  # whether its handshake was passed, if it has one: nothing is sent to it before
+    allowed_per_second: float | None = None  # the rate that it allowed in its handshake
     grants: Shrinkage = NO_SHRINKAGE  # of its app
+
+    @property
+    def taking(self) -> bool:
+        """Whether it is sent to, rather than that what it is owed is kept for it."""
+        return self.enabled and not self.paused and self.verified
+
+    @property
+    def pace(self) -> RateLimit | None:
+        """The lower of the rates that it asks for and that it allowed."""
+        limit, allowed = self.rate_limit, self.allowed_per_second
+        if allowed is None or (limit is not None and limit.per_second <= allowed):
+            return limit
+        burst = RateLimit(allowed).capacity
+        return RateLimit(allowed, burst if limit is None else min(burst, limit.capacity))
 
     @property
     def ordered(self) -> bool:
@@ -250,6 +267,8 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         pinned_schemas: dict[str, str] | None = None,
         health: Health = HEALTHY,
         throttle: Throttle | None = None,
+        verified: bool = True,
+        allowed_per_second: float | None = None,
         grants: Shrinkage = NO_SHRINKAGE,
     ) -> Endpoint:
         """This configuration as the engine sees it."""
@@ -301,6 +320,9 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
             keys=keys,
             health=health,
             throttle=throttle,
+            handshake=self.handshake,
+            verified=verified,
+            allowed_per_second=allowed_per_second,
             grants=grants,
         )
 

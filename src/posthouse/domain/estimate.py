@@ -30,8 +30,8 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     """How fast an endpoint takes what it is owed: its concurrency, its rate limit (requests a second, None: none), and its
     attempts of late with their summed duration.
 
-    `open` is false where nothing is sent: it is paused, disabled or deleted, or its circuit is not closed. `held_until` (unix
-    seconds) is how long the target asked to be left alone.
+    `open` is false where nothing is sent: it is paused, disabled, unverified or deleted, or its circuit is not closed.
+    `held_until` (unix seconds) is how long the target asked to be left alone.
     """
 
     open: bool

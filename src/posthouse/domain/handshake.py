@@ -105,3 +105,8 @@ class Handshake(Configuration, frozen=True, kw_only=True):
     steps: tuple[Step, ...]
     every: float | None = None
     grace: float = 3600.0
+
+    @property
+    def origin(self) -> str:
+        """Who asked for consent, if that was asked for: every request says so from then on."""
+        return next((step.origin for step in self.steps if isinstance(step, OptionsStep)), "")

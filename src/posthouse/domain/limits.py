@@ -348,6 +348,26 @@ QUOTA_APPS_MAX: Final = 50_000  # whose use is in memory
 QUOTA_TOLD_SECONDS: Final = 3_600.0  # between two events that say that a quota of an app was reached
 NEWS_PENDING_MAX: Final = 100  # such events on their way, in one process; what is beyond is not told
 
+# Handshakes
+HANDSHAKE_STEPS_MAX: Final = 5
+HANDSHAKE_DATA_BYTES_MAX: Final = 16 * 1024  # of the event that a step is about
+HANDSHAKE_EXPECTED_MAX: Final = 16  # statuses, headers, or values of JSON that a step expects
+HANDSHAKE_EVERY_SECONDS_MIN: Final = 60.0
+HANDSHAKE_EVERY_SECONDS_MAX: Final = 366 * 86_400.0
+HANDSHAKE_GRACE_SECONDS_MAX: Final = 30 * 86_400.0
+HANDSHAKE_WITHIN_SECONDS_MIN: Final = 60.0  # in which somebody has to follow a URL
+HANDSHAKE_WITHIN_SECONDS_MAX: Final = 30 * 86_400.0
+HANDSHAKE_ORIGIN_LENGTH_MAX: Final = 253
+HANDSHAKE_RATE_MAX: Final = 60_000_000  # requests a minute
+HANDSHAKE_BACKOFF_SECONDS: Final = (5.0, 30.0, 300.0, 3_600.0)  # after tries that came to nothing in a row
+HANDSHAKE_SECONDS_MAX: Final = 60.0  # that a whole one may take, with all URLs
+HANDSHAKE_LEASE_SECONDS: Final = 90.0  # of one whose process may have died
+HANDSHAKE_LOOK_SECONDS: Final = 1.0  # between two looks for those that are due
+HANDSHAKES_AT_ONCE_MAX: Final = 8  # in one process
+HANDSHAKES_PER_APP_MAX: Final = 2  # of those
+HANDSHAKES_ASKED_MAX: Final = 6  # of one endpoint in a minute, over the API
+HANDSHAKES_ASKED_SECONDS: Final = 60.0
+
 TRIALS_AT_ONCE_MAX: Final = 16  # tests of endpoints, in one process
 PREVIEWS_AT_ONCE_MAX: Final = 16  # previews of requests, in one process
 

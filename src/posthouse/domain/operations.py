@@ -198,8 +198,34 @@ class ChainStopped(msgspec.Struct, frozen=True, kw_only=True):
     at: At
 
 
+class EndpointVerified(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint that had not passed its handshake has. What it is owed is sent now."""
+
+    app: AppRef
+    endpoint: EndpointRef
+    at: At
+
+
+class EndpointVerificationFailed(msgspec.Struct, frozen=True, kw_only=True):
+    """The handshake of an endpoint came to nothing for the last time. What it is owed waits until somebody asks for the
+    handshake again, or the endpoint is changed."""
+
+    app: AppRef
+    endpoint: EndpointRef
+    reason: Annotated[
+        str,
+        Meta(
+            description="Why, as the endpoint's `verification` says: `no_answer`, `wrong_status`, …; `lapsed`: it had been "
+            "verified, and was not again in time."
+        ),
+    ]
+    at: At
+
+
 Payload = (
     EndpointDisabled
+    | EndpointVerified
+    | EndpointVerificationFailed
     | EndpointRecovered
     | DeliveryExhausted
     | CircuitOpened
@@ -216,6 +242,8 @@ Payload = (
 TYPES: Final[dict[str, type[Payload]]] = {
     "endpoint.disabled": EndpointDisabled,
     "endpoint.recovered": EndpointRecovered,
+    "endpoint.verified": EndpointVerified,
+    "endpoint.verification_failed": EndpointVerificationFailed,
     "delivery.exhausted": DeliveryExhausted,
     "circuit.opened": CircuitOpened,
     "circuit.closed": CircuitClosed,
@@ -261,6 +289,18 @@ def endpoint_recovered(app_id: AppId, endpoint_id: EndpointId, *, failing_since:
         app_id,
         endpoint_id,
         EndpointRecovered(**_who(app_id, endpoint_id), failing_since=_time(failing_since), at=_time(at)),
+    )
+
+
+def endpoint_verified(app_id: AppId, endpoint_id: EndpointId, *, at: float) -> News:
+    return _news(app_id, endpoint_id, EndpointVerified(**_who(app_id, endpoint_id), at=_time(at)))
+
+
+def endpoint_verification_failed(app_id: AppId, endpoint_id: EndpointId, *, reason: str, at: float) -> News:
+    return _news(
+        app_id,
+        endpoint_id,
+        EndpointVerificationFailed(**_who(app_id, endpoint_id), reason=reason, at=_time(at)),
     )
 
 

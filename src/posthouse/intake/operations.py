@@ -16,6 +16,8 @@ from posthouse.domain.operations import (
     callback_failed,
     chain_stopped,
     draft_of_news,
+    endpoint_verification_failed,
+    endpoint_verified,
     is_told,
     log_rewound,
     quota_reached,
@@ -25,8 +27,10 @@ from posthouse.domain.operations import (
 from posthouse.domain.replay import Replay
 from posthouse.domain.schedule import Schedule, idempotency_key_of
 from posthouse.domain.verdict import Refused
+from posthouse.domain.verification import Verification
 from posthouse.intake.publisher import Publisher
 from posthouse.ports.clock import Clock
+from posthouse.ports.verifications import Claim
 
 log = structlog.get_logger()
 
@@ -130,6 +134,16 @@ class Operators:
             at=self._clock.now() if replay.finished_at is None else replay.finished_at,
         )
         self._tell_soon(news, f"{news.type}/{name}")
+
+    def endpoint_verification(self, claim: Claim, verification: Verification) -> None:
+        """An endpoint is verified now, or its handshake came to nothing for the last time."""
+        if verification.sendable:
+            news = endpoint_verified(claim.app_id, claim.endpoint_id, at=verification.since)
+        else:
+            news = endpoint_verification_failed(
+                claim.app_id, claim.endpoint_id, reason=str(verification.reason), at=verification.since
+            )
+        self._tell_soon(news, f"{news.type}/{format_id(ENDPOINT, claim.endpoint_id)}/{claim.turn}")
 
     def schedule_failing(self, schedule: Schedule, occurrence: float, refusal: Refused) -> None:
         """The event of a schedule was refused, whose last one was not."""

@@ -28,10 +28,10 @@ _ROOM_IN_BATCHES: Final = 2  # rows are paged in for so many requests ahead
 class Lane:
     """What waits is in `queue`, what is under way in `in_flight`; `requests` counts the latter by request.
 
-    A closed lane starts nothing: its endpoint is disabled, paused, or cannot be spoken to. `owed_lines` are the ordered lines
-    that have rows in the store, or are about to: what is fresh joins them there; `all_owed` stands for all of them, until
-    it is known which ones (`learning` then collects those that are added meanwhile). `adrift`: among the requests in flight
-    may be some that began before their partition was lost; `ours`: whether it is ours now (again).
+    A closed lane starts nothing: its endpoint is disabled, paused, unverified, or cannot be spoken to. `owed_lines` are
+    the ordered lines that have rows in the store, or are about to: what is fresh joins them there; `all_owed` stands for all
+    of them, until it is known which ones (`learning` then collects those that are added meanwhile). `adrift`: among the
+    requests in flight may be some that began before their partition was lost; `ours`: whether it is ours now (again).
     """
 
     __slots__ = (
@@ -71,7 +71,7 @@ class Lane:
         self.requests = 0
         self.concurrency = Concurrency(endpoint.concurrency)
         self.throttle: tuple[float, float] | None = None  # a rate, and until when (boot clock)
-        self.bucket = None if endpoint.rate_limit is None else Bucket(endpoint.rate_limit, at=boot)
+        self.bucket = None if (limit := endpoint.pace) is None else Bucket(limit, at=boot)
         self.owed_lines: set[int] = set()
         self.all_owed = all_owed
         self.learning: set[int] | None = None
@@ -85,7 +85,7 @@ class Lane:
 
     def configure(self, endpoint: Endpoint, boot: float) -> None:
         """Go on with another revision of the endpoint."""
-        if endpoint.rate_limit != self.endpoint.rate_limit or self.bucket is None:
+        if endpoint.pace != self.endpoint.pace or self.bucket is None:
             self._pace(endpoint, boot)
         if endpoint.concurrency != self.endpoint.concurrency:
             self.concurrency.configure(endpoint.concurrency)
@@ -104,7 +104,7 @@ class Lane:
 
     def _pace(self, endpoint: Endpoint, boot: float) -> None:
         """Go by the lower of the rates that hold now."""
-        limit = endpoint.rate_limit
+        limit = endpoint.pace
         if self.throttle is not None:
             per_second, until = self.throttle
             if until <= boot:
@@ -121,8 +121,8 @@ class Lane:
 
     def taken(self, boot: float, *, all_owed: bool) -> None:
         """Its partition was lost and is ours again: others may have sent meanwhile, and left rows."""
-        if self.endpoint.rate_limit is not None:
-            self.bucket = Bucket(self.endpoint.rate_limit, at=boot)
+        if (limit := self.endpoint.pace) is not None:
+            self.bucket = Bucket(limit, at=boot)
             if self.throttle is not None:
                 self._pace(self.endpoint, boot)
         self.owed_lines.clear()
@@ -130,14 +130,19 @@ class Lane:
         self.ours = True
 
     def _is_closed(self) -> bool:
-        return self.endpoint.paused or not self.endpoint.enabled or not self.peer.usable
+        return not (self.endpoint.taking and self.peer.usable)
 
     @property
     def closed_reason(self) -> OwedReason:
         """Why what is offered to the closed lane becomes a row."""
-        if self.endpoint.enabled and not self.peer.usable:
+        endpoint = self.endpoint
+        if not endpoint.enabled:
+            return OwedReason.DISABLED
+        if not self.peer.usable:
             return OwedReason.OUR_FAULT
-        return OwedReason.PAUSED if self.endpoint.enabled and self.endpoint.paused else OwedReason.DISABLED
+        if endpoint.paused:
+            return OwedReason.PAUSED
+        return OwedReason.DISABLED if endpoint.verified else OwedReason.UNVERIFIED
 
     @property
     def waited_reason(self) -> OwedReason:

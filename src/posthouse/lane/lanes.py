@@ -142,7 +142,7 @@ class Lanes:
 
         Where rows that wait fill half of their memory, only lanes that could send one at once get any.
         """
-        if endpoint.paused or not endpoint.enabled:
+        if not endpoint.taking:
             return 0
         lane = self.lane(endpoint)
         now = self._clock.now()
@@ -345,7 +345,7 @@ class Lanes:
             lane = self._lanes.get(endpoint.id)
             if lane is not None:
                 self._configure(lane, endpoint)
-            elif endpoint.enabled and not endpoint.paused:
+            elif endpoint.taking:
                 self._drained(endpoint.id)
 
     def _configure(self, lane: Lane, endpoint: Endpoint) -> None:

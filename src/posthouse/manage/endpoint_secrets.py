@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from posthouse.domain.access import Principal
 from posthouse.domain.endpoint import Secret
-from posthouse.domain.errors import Conflict, Invalid
+from posthouse.domain.errors import Invalid
 from posthouse.domain.ids import ENDPOINT, format_id
-from posthouse.domain.limits import OVERLAP_SECONDS_MAX, SECRETS_MAX
+from posthouse.domain.limits import OVERLAP_SECONDS_MAX
 from posthouse.manage.access import audit, endpoint_not_found, find_endpoint
+from posthouse.manage.secret_change import check_rotation, secret_of
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Directory, StoredSecret
-from posthouse_sdk.errors import SecretError
-from posthouse_sdk.signatures import HMAC_KEY_BYTES, VerifyingKey, generate_hmac_key, parse_secret
+from posthouse_sdk.signatures import HMAC_KEY_BYTES, generate_hmac_key
 
 
 class EndpointSecrets:
@@ -50,7 +50,7 @@ class EndpointSecrets:
             owner.id,
             endpoint.id,
             key,
-            check=lambda live: _check_rotation(live, key, overlap=overlap_seconds > 0),
+            check=lambda live: check_rotation(live, key, overlap=overlap_seconds > 0),
             now=now,
             expires_at=expires_at,
             audit=audit(
@@ -69,27 +69,3 @@ def new_secret(random: Callable[[int], bytes]) -> Secret:
     """A new signing secret of the usual kind."""
     key = generate_hmac_key(random(HMAC_KEY_BYTES))
     return Secret(key.version, key.raw)
-
-
-def secret_of(text: str) -> Secret:
-    """The signing secret that `whsec_…` or `whsk_…` stands for. Raises Invalid, which does not repeat it."""
-    try:
-        key = parse_secret(text)
-    except SecretError as error:
-        raise Invalid(str(error), path="secret", code="invalid_secret") from None
-    if isinstance(key, VerifyingKey):
-        raise Invalid(
-            "a whpk_ key only verifies; signing takes whsec_… or whsk_…", path="secret", code="invalid_secret"
-        )
-    return Secret(key.version, key.raw)
-
-
-def _check_rotation(live: Sequence[StoredSecret], new: Secret, *, overlap: bool) -> None:
-    if any(known.secret == new for known in live):
-        raise Invalid("this secret is in use already; a rotation brings another one", path="secret")
-    if overlap and len(live) >= SECRETS_MAX:
-        raise Conflict(
-            f"{len(live)} secrets sign at this moment, which is the most; wait until one expires, or rotate with "
-            "overlap_seconds 0, which ends all others",
-            code="too_many_secrets",
-        )

@@ -33,17 +33,19 @@ from posthouse.manage.access import (
     unsteady,
 )
 from posthouse.manage.endpoint_change import EndpointChange, NewTarget, changed, check_change
-from posthouse.manage.endpoint_secrets import new_secret, secret_of
+from posthouse.manage.endpoint_secrets import new_secret
+from posthouse.manage.handshake_check import check_confirmable
 from posthouse.manage.key_change import keys_given
 from posthouse.manage.pins import check_pinnable
 from posthouse.manage.profile_keys import NO_MADE_KEYS, MadeKeys, made_keys
 from posthouse.manage.profiles import Profiles, blaming
 from posthouse.manage.reaction_check import forward_targets
 from posthouse.manage.rules_check import check_given, written_by
+from posthouse.manage.secret_change import check_same, secret_of
 from posthouse.manage.speaking import check_egress
 from posthouse.manage.transform_check import dynamic_urls
 from posthouse.ports.clock import Clock
-from posthouse.ports.directory import App, ChangeKeys, Directory, EndpointRevision, StoredEndpoint, StoredSecret
+from posthouse.ports.directory import App, ChangeKeys, Directory, EndpointRevision, StoredEndpoint
 from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
 
 CheckTarget = Callable[[str, int], Awaitable[str | None]]
@@ -69,7 +71,9 @@ class Written(msgspec.Struct, frozen=True):
 
 class Endpoints:
     """An administrator, or the app itself, manages its endpoints. `quota_refused` is told where a quota forbids one more.
-    `egress` is what the operator lets endpoints ask for, `profiles` are those that they may name."""
+    `egress` is what the operator lets endpoints ask for, `profiles` are those that they may name; `public_url` is where this
+    installation is reached from outside, empty where that is not known; `unverified` is told that there may be something to
+    verify."""
 
     def __init__(
         self,
@@ -83,6 +87,8 @@ class Endpoints:
         egress: AllowedEgress = NOTHING_ALLOWED,
         expressions: Expressions = NO_EXPRESSIONS,
         profiles: Profiles = NO_PROFILES,
+        public_url: str = "",
+        unverified: Callable[[], object] = lambda: None,
     ) -> None:
         self._directory = directory
         self._clock = clock
@@ -93,6 +99,8 @@ class Endpoints:
         self._quota_refused = quota_refused
         self._egress = egress
         self._expressions = expressions
+        self._public_url = public_url
+        self._unverified = unverified
 
     async def page(
         self, principal: Principal, app: str, *, before: bytes, limit: int, enabled: bool | None = None
@@ -235,12 +243,15 @@ class Endpoints:
                 found.id,
                 replaced,
                 audit(principal, f"{_ENDPOINT}.replaced", format_id(ENDPOINT, found.id), **_named(keys)),
-                check_secrets=None if given is None else lambda kept: _check_same(kept, given),
+                check_secrets=None if given is None else lambda kept: check_same(kept, given),
                 change_keys=change_keys,
             )
         except Moved:
             return None
-        return None if changed is None else Written(changed, None, made)
+        if changed is None:
+            return None
+        self._unverified()
+        return Written(changed, None, made)
 
     async def change(
         self,
@@ -280,12 +291,11 @@ class Endpoints:
                 check(old)
             return self._changed(principal, old, change, now=now)
 
-        return self._there(
-            await self._directory.change_endpoint(
-                owner.id, endpoint.id, after, entry, change_keys=keys_given(None, now=now)
-            ),
-            reference,
+        stored = await self._directory.change_endpoint(
+            owner.id, endpoint.id, after, entry, change_keys=keys_given(None, now=now)
         )
+        self._unverified()
+        return self._there(stored, reference)
 
     async def pause(self, principal: Principal, app: str, reference: str, *, paused: bool) -> StoredEndpoint:
         """Hold deliveries back, or let them go on. Nothing is lost meanwhile. Raises NotFound."""
@@ -331,6 +341,7 @@ class Endpoints:
             raise
         if stored is None:
             raise app_not_found(app)
+        self._unverified()
         return stored
 
     def _changed(
@@ -339,6 +350,7 @@ class Endpoints:
         """Raises Invalid."""
         new = changed(old, self._profiles.expanded(old.config, change), now=now)
         check_egress(old.config, new.config, principal, self._egress)
+        check_confirmable(old.config, new.config, self._public_url)
         return msgspec.structs.replace(new, config=written_by(principal, old.config, new.config))
 
     def _there(self, endpoint: StoredEndpoint | None, reference: str) -> StoredEndpoint:
@@ -384,11 +396,3 @@ def _known(config: EndpointConfig) -> list[str]:
 def _named(keys: Mapping[str, str] | None) -> dict[str, Any]:
     """What the audit tells of keys that were given."""
     return {"keys": sorted(keys)} if keys else {}
-
-
-def _check_same(kept: Sequence[StoredSecret], given: Secret) -> None:
-    if not kept or kept[0].secret != given:
-        raise Conflict(
-            "the endpoint signs with another secret, and a PUT keeps it; change it with POST …/secret/rotate",
-            code="secret_differs",
-        )

@@ -32,6 +32,7 @@ class Reason(StrEnum):
     MATCHED = "matched"
     PLATFORM_ROUTE = "platform_route"
     PAUSED = "paused"
+    UNVERIFIED = "unverified"
     DISABLED = "disabled"
     OTHER_TYPES = "other_types"
     OTHER_CHANNELS = "other_channels"
@@ -45,9 +46,9 @@ class Reason(StrEnum):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """An endpoint that the event would be sent to (a paused one: as soon as it is resumed), at `url`: None where its dynamic
-    URL comes to nothing. `explanation` is there where that is so, where it is its default for filters that have no value, and
-    for a platform route: why it hears of the event."""
+    """An endpoint that the event would be sent to (a paused one: as soon as it is resumed; an unverified one: as soon as it is
+    verified), at `url`: None where its dynamic URL comes to nothing. `explanation` is there where that is so, where it is its
+    default for filters that have no value, and for a platform route: why it hears of the event."""
 
     endpoint: Candidate
     reason: Reason
@@ -237,7 +238,9 @@ def _judge(draft: Draft, candidate: Candidate) -> tuple[Reason, str | None]:
     if not matches_channels(config.channels, draft.channels):
         told = ", ".join(draft.channels) or "none"
         return Reason.OTHER_CHANNELS, f"it listens to the channels {', '.join(config.channels)}; the event has {told}"
-    return (Reason.PAUSED if candidate.paused else Reason.MATCHED), None
+    if candidate.paused:
+        return Reason.PAUSED, None
+    return (Reason.MATCHED if candidate.verified else Reason.UNVERIFIED), None
 
 
 def _event(draft: Draft) -> Event:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from posthouse.domain.endpoint import EndpointConfig
 from posthouse.domain.limits import OVERLAP_SECONDS
 from posthouse.domain.named_keys import KeyVersion, NamedKeys, check_key, check_key_count, put_key, texts_of
+from posthouse.manage.handshake_check import check_handshake
 from posthouse.manage.speaking import check_speakable
 from posthouse.ports.directory import ChangeKeys
 
@@ -18,6 +19,7 @@ def check_keys(config: EndpointConfig, keys: NamedKeys) -> None:
     """
     check_key_count(len(keys))
     check_speakable(config, keys)
+    check_handshake(config, keys)
 
 
 def keys_given(keys: Mapping[str, str] | None, *, now: float) -> ChangeKeys:

@@ -47,6 +47,7 @@ class Heard(StrEnum):
 
     MATCHED = "matched"
     PAUSED = "paused"  # it is kept until it is resumed
+    UNVERIFIED = "unverified"  # it is kept until it is verified
     DISABLED = "disabled"
     OTHER_TYPES = "other_types"
     OTHER_CHANNELS = "other_channels"
@@ -55,7 +56,7 @@ class Heard(StrEnum):
 
     @property
     def matches(self) -> bool:
-        return self in (Heard.MATCHED, Heard.PAUSED)
+        return self in (Heard.MATCHED, Heard.PAUSED, Heard.UNVERIFIED)
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,7 +230,9 @@ class Previews:
                     return Heard.FILTER_FAILED, words
             elif not verdict:
                 return Heard.FILTERED, None
-        return (Heard.PAUSED if endpoint.paused else Heard.MATCHED), words
+        if endpoint.paused:
+            return Heard.PAUSED, words
+        return (Heard.MATCHED if endpoint.verified else Heard.UNVERIFIED), words
 
 
 def _steps(endpoint: Endpoint) -> tuple[Step, ...]:

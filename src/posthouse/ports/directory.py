@@ -18,6 +18,7 @@ from posthouse.domain.endpoint import EndpointConfig, Secret
 from posthouse.domain.ids import AppId, EndpointId
 from posthouse.domain.named_keys import KeyVersion
 from posthouse.domain.quota import UNLIMITED, Quotas
+from posthouse.domain.verification import Verification
 from posthouse.ports.event_types import EventTypeStore
 
 SYSTEM: Final = "system"
@@ -85,6 +86,7 @@ class StoredEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     paused: bool = False
     keys: tuple[str, ...] = ()  # the names of its named keys
     health: Health = HEALTHY
+    verification: Verification | None = None  # None without a handshake
     created_at: float = 0.0
     updated_at: float = 0.0
 

@@ -37,6 +37,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool
     disabled_reason: str | None
     paused: bool
+    verified: bool = True  # whether it has passed its handshake, where it has one
 
 
 class RoutingView(Protocol):

@@ -1,7 +1,7 @@
 """From a finished message to the bytes of a request (RFC 9112): the one place where its head is written.
 
 Names and values are checked here whoever put them there, so nothing can add a line of its own. GET has no body and says
-nothing of one; every other method says how long its body is.
+nothing of one, as OPTIONS, which only handshakes speak; every other method says how long its body is.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from posthouse.wire.message import Message, Unsendable
 from posthouse.wire.query import request_path
 from posthouse.wire.render import DEFAULT_HEADERS
 
-_METHODS: Final = frozenset(Method)
+OPTIONS: Final = "OPTIONS"
+
+_BODILESS: Final = frozenset({Method.GET.value, OPTIONS})
+_METHODS: Final = frozenset({*Method, OPTIONS})
 
 
 def assemble(message: Message, timeouts: Timeouts, egress: Egress | None = None) -> Request:
@@ -40,9 +43,9 @@ def assemble(message: Message, timeouts: Timeouts, egress: Egress | None = None)
     lines.append("Accept-Encoding: identity")
     lines += [f"{name}: {value}" for name, value in own.values()]
     body = message.document.encoded()
-    if message.method == Method.GET:
+    if message.method in _BODILESS:
         if body:
-            raise Unsendable("the request has a body, which GET does not have")
+            raise Unsendable(f"the request has a body, which {message.method} does not have")
     else:
         if message.content_type:
             if not is_content_type(message.content_type):

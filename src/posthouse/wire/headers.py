@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from posthouse.domain.errors import Invalid
+from posthouse.domain.handshake import Handshake
 from posthouse.domain.limits import HEADER_BYTES_MAX, HEADERS_MAX, NAME_LENGTH_MAX
 
 CONTENT_TYPE_LENGTH_MAX: Final = 255
@@ -43,6 +44,7 @@ RESERVED: Final = {
     "accept-encoding": "answers are kept as they come, uncompressed",
 }
 RESERVED_PREFIX: Final = "webhook-"
+REQUEST_ORIGIN: Final = "WebHook-Request-Origin"
 
 
 def check_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
@@ -79,6 +81,15 @@ def check_header(name: str, value: str) -> None:
     """Whether Posthouse may put this line into a request head. Raises: Invalid, whose text tells nothing of the value."""
     _check_name(name)
     _check_value(name, value)
+
+
+def origin_headers(handshake: Handshake | None) -> tuple[tuple[str, str], ...]:
+    """What every request carries of a handshake that asks for consent (HTTP 1.1 Web Hooks for Event Delivery, section 4.1.2).
+    Raises: Invalid."""
+    if handshake is None or not handshake.origin:
+        return ()
+    check_header(REQUEST_ORIGIN, handshake.origin)
+    return ((REQUEST_ORIGIN, handshake.origin),)
 
 
 def is_token(name: str) -> bool:

@@ -18,7 +18,7 @@ from posthouse.wire import cloudevents
 from posthouse.wire.authentication import Credentials, TokenGrant, with_token
 from posthouse.wire.batch import FRAME_BYTES, added_bytes, batch_body
 from posthouse.wire.egress import check_usable
-from posthouse.wire.headers import UNKNOWN_CONTENT, check_headers, is_content_type
+from posthouse.wire.headers import UNKNOWN_CONTENT, check_headers, is_content_type, origin_headers
 from posthouse.wire.standard import envelope
 from posthouse.wire.target import parse_target
 from posthouse.wire.way import compile_way
@@ -58,7 +58,7 @@ class Renderer:
         lines = [f"POST {self.target.path} HTTP/1.1", f"Host: {self.target.authority}"]
         lines += [f"{name}: {value}" for name, value in DEFAULT_HEADERS if name.lower() not in replaced]
         lines.append("Accept-Encoding: identity")
-        lines += [f"{name}: {value}" for name, value in own]
+        lines += [f"{name}: {value}" for name, value in (*own, *origin_headers(endpoint.handshake))]
         if isinstance(auth, Credentials):
             lines += [f"{name}: {value}" for name, value in auth.headers]
         self._prefix: Final = "\r\n".join([*lines, "Content-Type: "]).encode("latin-1")

@@ -24,6 +24,7 @@ from posthouse.wire.documents import Gzip
 from posthouse.wire.egress import check_usable
 from posthouse.wire.encryption.compiled import compile_encryption
 from posthouse.wire.formats.formatter import SMALLEST, compile_format
+from posthouse.wire.headers import origin_headers
 from posthouse.wire.message import Additions, Lacking, Message, Step, Unsendable
 from posthouse.wire.payload_version import Pins
 from posthouse.wire.signing.signers import compile_signers, header_names
@@ -40,7 +41,7 @@ _TOKEN: Final = "token"  # noqa: S105 - of a request made on trial
 
 class SpokenRenderer:
     """As `wire.render.Renderer`, for what that one does not make. `random(n)` gives n random bytes; `checked` says that all
-    this was compiled before.
+    this was compiled before; `wrong_signatures` is for finding out whether a target verifies them.
 
     Raises: Invalid with the path of what is wrong. A request for the smallest event is made on trial, unless it is `checked`.
     """
@@ -49,6 +50,7 @@ class SpokenRenderer:
         "_credentials",
         "_egress",
         "_formatter",
+        "_origin",
         "_pins",
         "_random",
         "_secure",
@@ -58,10 +60,19 @@ class SpokenRenderer:
         "target",
     )
 
-    def __init__(self, endpoint: Endpoint, *, random: Random, url: str | None = None, checked: bool = False) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        random: Random,
+        url: str | None = None,
+        checked: bool = False,
+        wrong_signatures: bool = False,
+    ) -> None:
         self.target: Final = parse_target(endpoint.url if url is None else url)
         self._random: Final = random
         self._timeouts: Final = endpoint.timeouts
+        self._origin: Final = origin_headers(endpoint.handshake)
         # What is transformed is so after it is what the pinned version knew of it: with what the transformation adds.
         transformed = endpoint.transform is not None or endpoint.dynamic_url is not None
         self._pins: Final = Pins({} if transformed else endpoint.pinned_schemas)
@@ -106,7 +117,9 @@ class SpokenRenderer:
         if endpoint.signing is None and not endpoint.secrets:
             signers = ()
         _check_headers(endpoint, header_names(signers))
-        compiled = compile_signers(signers, _with_secrets(endpoint), values=variables, checked=checked)
+        compiled = compile_signers(
+            signers, _with_secrets(endpoint), values=variables, checked=checked, wrong=wrong_signatures
+        )
         self._steps: Final = (*steps, *(("signing", signer) for signer in compiled))
         if not checked:
             self._try_out(batched)
@@ -167,6 +180,7 @@ class SpokenRenderer:
     def _finished(self, message: Message, token: str | None) -> Request:
         if token is not None:
             with_token(token).apply(message)
+        message.headers += self._origin
         try:
             for _, step in self._steps:
                 step.apply(message)

@@ -11,7 +11,7 @@ from tests.asgi import Client
 
 from posthouse.adapters.system.clock import SystemClock
 from posthouse.api.app import Services, build_app
-from posthouse.api.gate import WITHOUT_KEY
+from posthouse.api.gate import CONFIRMING, WITHOUT_KEY
 from posthouse.domain.errors import StoreUnavailable
 
 
@@ -42,6 +42,7 @@ async def document() -> dict[str, Any]:
         replay_book=nothing,
         schedules=nothing,
         transport=nothing,
+        verifications=nothing,
         stream_source=nothing,
         check_target=nothing,
         cursor_key=b"",
@@ -90,7 +91,10 @@ def test_every_operation_has_a_name_a_description_and_its_problems(document: dic
     for method, path, operation in operations(document):
         assert operation["description"], (method, path)
         assert operation["tags"], (method, path)
-        if path.startswith("/v1/"):
+        if path.startswith(CONFIRMING):
+            assert operation["security"] == [], path
+            assert operation["responses"].keys() == {"200", "404", "500", "503"}, path
+        elif path.startswith("/v1/"):
             stranger: list[dict[str, list[str]]] = [{}] if path in WITHOUT_KEY else []
             assert operation["security"] == [{"apiKey": []}, *stranger], (method, path)
             assert {"401", "500", "503"} <= set(operation["responses"]), (method, path)

@@ -28,6 +28,8 @@ from posthouse.domain.operations import (
     draft_of_news,
     endpoint_disabled,
     endpoint_recovered,
+    endpoint_verification_failed,
+    endpoint_verified,
     follow_ups,
     log_rewound,
     quota_reached,
@@ -41,6 +43,8 @@ LAST: Final = attempt(an_event(), HERE, number=3, outcome=AttemptOutcome.GAVE_UP
 ALL: Final[tuple[News, ...]] = (
     endpoint_disabled(APP, HERE, reason="gone", at=EPOCH),
     endpoint_recovered(APP, HERE, failing_since=EPOCH - 60, at=EPOCH),
+    endpoint_verified(APP, HERE, at=EPOCH),
+    endpoint_verification_failed(APP, HERE, reason="wrong_answer", at=EPOCH),
     delivery_exhausted(LAST, "order.created", at=EPOCH),
     circuit_opened(APP, HERE, probe_at=EPOCH + 5, at=EPOCH),
     circuit_closed(APP, HERE, opened_at=EPOCH - 5.25, at=EPOCH),

@@ -77,6 +77,8 @@ async def test_room_is_bounded_and_comes_back_in_pages() -> None:
         (an_endpoint(paused=True), OwedReason.PAUSED),
         (an_endpoint(enabled=False), OwedReason.DISABLED),
         (an_endpoint(enabled=False, paused=True), OwedReason.DISABLED),
+        (an_endpoint(verified=False), OwedReason.UNVERIFIED),
+        (an_endpoint(verified=False, paused=True), OwedReason.PAUSED),
         (an_endpoint(url="gopher://example.com"), OwedReason.OUR_FAULT),
         (an_endpoint(url="gopher://example.com", enabled=False), OwedReason.DISABLED),
     ],

@@ -132,6 +132,7 @@ async def test_what_a_lane_cannot_hold_becomes_a_row() -> None:
     ("fields", "reason"),
     [
         ({"paused": True}, OwedReason.PAUSED),
+        ({"verified": False}, OwedReason.UNVERIFIED),
         ({"enabled": False}, OwedReason.DISABLED),
         ({"url": "http://bad host/"}, OwedReason.OUR_FAULT),
     ],

@@ -101,6 +101,14 @@ class AddressBook:
             raise Invalid(f"the URL cannot be delivered to: {found.detail}", path="url", code="address_refused")
         return ()
 
+    async def refusal(self, host: str, port: int) -> str | None:
+        """Why a host is refused as an endpoint is made; None where it is not, as far as is known. See `check`."""
+        try:
+            await self.check(host, port)
+        except Invalid as error:
+            return str(error)
+        return None
+
     def prefer(self, host: str, address: str) -> None:
         """Try this address of the host first from now on: it answered when others did not."""
         entry = self._entries.get(host)

@@ -23,6 +23,7 @@ from posthouse.domain.operations import OPERATIONS_APP, OPERATIONS_UID
 from posthouse.domain.platform_routes import PLATFORM_APP, PLATFORM_UID
 from posthouse.domain.quota import Quotas
 from posthouse.domain.schedule import Schedule
+from posthouse.domain.verification import Verification, begun, is_anew
 from posthouse.ports.catalogue import EventTypeEntry
 
 OwedKey = tuple[int, EndpointId, EventId]
@@ -112,6 +113,18 @@ class ScheduleState:
     wake_at: float | None
 
 
+@dataclass(slots=True)
+class VerificationState:
+    """A verification; what its fields mean is said in migrations/0022_verification.sql."""
+
+    verification: Verification
+    wake_at: float | None
+    turn: int = 1
+    token: bytes | None = None
+    asked: int = 0
+    asked_at: float = float("-inf")
+
+
 class Transaction:
     """A write. It locks rows, reads, awaits `commits`, and then changes what it changes without waiting.
 
@@ -190,6 +203,7 @@ class MemoryDatabase:
         self.health: dict[EndpointId, Health] = {}
         self.throttles: dict[EndpointId, Throttle] = {}
         self.schedules: dict[ScheduleId, ScheduleState] = {}
+        self.verifications: dict[EndpointId, VerificationState] = {}
         self.rollups: dict[tuple[int, EndpointId, int], Rollup] = {}
 
     async def reached(self, operation: str, step: Step) -> None:
@@ -228,6 +242,9 @@ class MemoryDatabase:
         self.apps[app_id].deleted = True
         self.grants = {g.id: g for g in self.grants.values() if g.app_id != app_id}
         self.schedules = {id: s for id, s in self.schedules.items() if s.schedule.app_id != app_id}
+        for endpoint_id, endpoint in self.endpoints.items():
+            if endpoint.app_id == app_id:
+                self.verifications.pop(endpoint_id, None)
         self.bump_config(app_id)
 
     def put_endpoint(
@@ -241,6 +258,7 @@ class MemoryDatabase:
     ) -> None:
         """Make an endpoint, or change it: another configuration is another revision."""
         endpoint = self.endpoints.get(endpoint_id)
+        self._verify_anew(endpoint_id, EndpointConfig(url="") if endpoint is None else endpoint.config, config)
         if endpoint is None:
             endpoint = self.endpoints[endpoint_id] = EndpointState(endpoint_id, app_id, config)
         elif endpoint.config != config:
@@ -253,6 +271,7 @@ class MemoryDatabase:
     def delete_endpoint(self, endpoint_id: EndpointId) -> None:
         endpoint = self.endpoints[endpoint_id]
         endpoint.deleted = True
+        self.verifications.pop(endpoint_id, None)
         self.bump_config(endpoint.app_id)
 
     def put_secret(self, endpoint_id: EndpointId, secret: Secret, *, expires_at: float | None = None) -> None:
@@ -266,6 +285,20 @@ class MemoryDatabase:
         endpoint = self.endpoints[endpoint_id]
         endpoint.keys.append(KeyVersion(name, len(endpoint.keys) + 1, text, expires_at=expires_at))
         self.bump_config(endpoint.app_id)
+
+    def _verify_anew(self, endpoint_id: EndpointId, old: EndpointConfig, new: EndpointConfig) -> None:
+        """What a change means for the endpoint's verification."""
+        state = self.verifications.get(endpoint_id)
+        if new.handshake is None:
+            self.verifications.pop(endpoint_id, None)
+        elif is_anew(old, new):
+            now = self.clock()
+            if state is None:
+                self.verifications[endpoint_id] = VerificationState(begun(now), now)
+            else:
+                state.verification, state.wake_at = begun(now, state.verification), now
+                state.turn += 1
+                state.token = None
 
     def bump_config(self, app_id: AppId) -> None:
         """Every change to an app or its endpoints moves its partition's counter, and stamps the app with it."""

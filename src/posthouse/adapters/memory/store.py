@@ -313,6 +313,8 @@ class MemoryStore(MemoryOwed, MemoryEffects):
 
     def _endpoint(self, state: EndpointState, now: float, grants: Shrinkage) -> Endpoint:
         valid = [s.secret for s in reversed(state.secrets) if s.expires_at is None or s.expires_at > now]
+        verifying = self._database.verifications.get(state.id)
+        verification = None if verifying is None else verifying.verification
         return state.config.endpoint(
             id=state.id,
             app_id=state.app_id,
@@ -329,6 +331,8 @@ class MemoryStore(MemoryOwed, MemoryEffects):
             },
             health=self._database.health.get(state.id, HEALTHY),
             throttle=self._database.throttles.get(state.id),
+            verified=state.config.handshake is None or (verification is not None and verification.sendable),
+            allowed_per_second=None if verification is None else verification.allowed_per_second,
             grants=grants,
         )
 

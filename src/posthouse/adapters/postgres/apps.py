@@ -12,6 +12,7 @@ import msgspec
 from posthouse.adapters.postgres.changes import write_audit
 from posthouse.adapters.postgres.configuration import Configuration, bump_app, bump_shared, encode, names, one
 from posthouse.adapters.postgres.queries import Queries
+from posthouse.adapters.postgres.verifications import drop
 from posthouse.domain.ids import APP, AppId
 from posthouse.domain.quota import UNLIMITED, Quotas
 from posthouse.ports.directory import App, Audit
@@ -74,6 +75,7 @@ class PostgresApps(Configuration):
             gone = [row["id"] for row in endpoints]
             await connection.execute(SQL.drop_app_secrets, gone)
             await connection.execute(SQL.drop_app_endpoint_keys, gone)
+            await drop(connection, gone)
             await connection.execute(SQL.drop_data_keys, app_id)
             await connection.execute(SQL.revoke_app_keys, app_id)
             await connection.execute(SQL.drop_app_grants, app_id)

@@ -15,6 +15,7 @@ from posthouse.adapters.postgres.database import Connection
 from posthouse.adapters.postgres.queries import Queries
 from posthouse.adapters.postgres.rows import health_of
 from posthouse.adapters.postgres.sealed import FIRST_VERSION, data_key_of, key_kind, newest_data_key, opened_key
+from posthouse.adapters.postgres.verifications import drop, renew, verification_of
 from posthouse.domain.circuit import Health
 from posthouse.domain.endpoint import EndpointConfig, Secret
 from posthouse.domain.errors import Conflict
@@ -33,6 +34,8 @@ from posthouse.ports.directory import (
 from posthouse.ports.sealing import DataKey
 
 SQL = Queries("endpoints.sql")
+
+_NONE: Final = EndpointConfig(url="")
 
 _config: Final = msgspec.json.Decoder(EndpointConfig)
 
@@ -90,6 +93,7 @@ class PostgresEndpoints(Configuration):
             data_key = await newest_data_key(connection, self._sealer, endpoint.app_id)
             await self._add_secret(connection, endpoint.id, secret, FIRST_VERSION, data_key)
             await self._write_keys(connection, endpoint.id, [], change_keys(endpoint.config, []), data_key)
+            await renew(connection, endpoint.id, _NONE, endpoint.config)
             await write_audit(connection, audit)
             return _endpoint(await one(connection, SQL.endpoint, endpoint.app_id, endpoint.id, None))
 
@@ -137,6 +141,7 @@ class PostgresEndpoints(Configuration):
                 await connection.execute(SQL.add_revision, endpoint_id, new.revision, config)
             if new.enabled and not old.enabled:
                 await connection.execute(SQL.forget_health, endpoint_id)
+            await renew(connection, endpoint_id, old.config, new.config)
             await write_audit(connection, audit)
             return _endpoint(await one(connection, SQL.endpoint, app_id, endpoint_id, None))
 
@@ -159,6 +164,7 @@ class PostgresEndpoints(Configuration):
             await connection.execute(SQL.drop_keys, endpoint_id)
             await connection.execute(SQL.forget_health, endpoint_id)
             await bump_app(connection, app_id)
+            await drop(connection, [endpoint_id])
             await write_audit(connection, audit)
         return True
 
@@ -191,7 +197,8 @@ class PostgresEndpoints(Configuration):
         audit: Audit,
     ) -> bool:
         async with self._database.transaction() as connection:
-            if not await connection.fetch(SQL.endpoint_locked, app_id, endpoint_id):
+            row = await connection.fetchrow(SQL.endpoint_locked, app_id, endpoint_id)
+            if row is None:
                 return False
             live = self._open(await connection.fetch(SQL.secrets, endpoint_id, now))
             check(live)
@@ -245,7 +252,8 @@ class PostgresEndpoints(Configuration):
             if row is None:
                 return None
             old = await self._open_keys(connection, endpoint_id)
-            new = change(_endpoint(row).config, old)
+            config = _endpoint(row).config
+            new = change(config, old)
             if set(new) != set(old):
                 await bump_app(connection, app_id)
                 data_key = await newest_data_key(connection, self._sealer, app_id)
@@ -299,6 +307,7 @@ def _endpoint(row: asyncpg.Record) -> StoredEndpoint:
     columns["config"] = _config.decode(row["config"])
     columns["metadata"] = msgspec.json.decode(row["metadata"])
     columns["keys"] = tuple(row["keys"])
+    columns["verification"] = verification_of(row["verification"])
     return StoredEndpoint(**columns, health=health_of(row))
 
 

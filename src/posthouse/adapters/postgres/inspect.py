@@ -23,6 +23,7 @@ from posthouse.domain.exchange import Timings
 from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, id_beside, lower_bound, unix_ms_of
 from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX
 from posthouse.domain.order import UNORDERED, line_of
+from posthouse.domain.verification import lower
 from posthouse.ports.directory import Audit
 from posthouse.ports.inspect import (
     AttemptFacts,
@@ -338,7 +339,9 @@ def _pace(row: asyncpg.Record) -> Pace:
     return Pace(
         open=row["open"],
         concurrency=1 if config.ordering is Ordering.ENDPOINT else config.concurrency,
-        per_second=None if config.rate_limit is None else config.rate_limit.per_second,
+        per_second=lower(
+            None if config.rate_limit is None else config.rate_limit.per_second, row["allowed_per_second"]
+        ),
         held_until=row["held_until"],
         attempts=row["attempts"],
         total_us=row["total_us"],

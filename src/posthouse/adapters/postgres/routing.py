@@ -48,6 +48,7 @@ class PostgresRoutingView:
                 enabled=row["enabled"],
                 disabled_reason=row["disabled_reason"],
                 paused=row["paused"],
+                verified=row["verified"],
             )
             for row in rows
         ]

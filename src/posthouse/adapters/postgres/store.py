@@ -273,6 +273,8 @@ class PostgresStore(PostgresEffects):
             pinned_schemas=pinned_by(config, schemas),
             health=health_of(row),
             throttle=throttle_of(row),
+            verified=config.handshake is None or row["sendable"] is True,
+            allowed_per_second=row["allowed_per_second"],
             grants=grants,
         )
 

@@ -49,6 +49,7 @@ GAUGES: Final = {
     "expression_calls_waiting": "Calls of the limited processes for expressions that none of them has yet.",
     "expressions_resting": "Expressions that had their process killed so often that they are not evaluated for a while.",
     "callbacks_waiting": "Calls of callback handlers that are recorded and not done, of this process's partitions.",
+    "handshakes_running": "Handshakes with endpoints that are being made here, beside those that somebody asked for.",
     "callbacks_running": "Calls of callback handlers under way here.",
 }
 
@@ -68,6 +69,8 @@ COUNTERS: Final = {
     "log_rewinds": "Partitions whose log had lost its end: accepted events are gone.",
     "filter_failures": "Filters that had no value, once for each event and endpoint: `on_filter_error` was taken.",
     "schedule_refusals": "Events of schedules that were refused, each time: the schedule tells why.",
+    "handshakes_confirmed": "Handshakes with endpoints that were passed.",
+    "handshakes_refused": "Handshakes with endpoints that came to nothing, each try: the endpoint says why.",
     "expression_calls": "What was evaluated in the limited processes for expressions, each call with all its expressions.",
     "expression_refusals": "Of these, calls that were refused: too much waited, or they waited too long.",
     "expression_kills": "Of these, calls that took their process with them: by time, memory, or otherwise.",

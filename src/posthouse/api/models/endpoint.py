@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from pydantic import Field
 
-from posthouse.api.models import connection, flow, rules, speech
+from posthouse.api.models import connection, flow, rules, speech, verification
 from posthouse.api.models.common import Answer, Body, Metadata, Time, Uid, optional_time, time_of
 from posthouse.api.models.connection import ConnectionAnswer, ConnectionFields, connection_fields
 from posthouse.api.models.endpoint_key import GivenKeys
@@ -97,7 +97,7 @@ class BasicFields(Body):
 
 
 class EndpointFields(
-    RuleFields, SpeechFields, ConnectionFields, FlowFields, BasicFields
+    verification.HandshakeFields, RuleFields, SpeechFields, ConnectionFields, FlowFields, BasicFields
 ):  # the fields of the last base come first
     """What an endpoint and a change of one have in common."""
 
@@ -121,6 +121,7 @@ _DOMAIN: Final[dict[str, Any]] = {
     **connection.DOMAIN,
     **speech.DOMAIN,
     **rules.DOMAIN,
+    **verification.DOMAIN,
 }
 
 
@@ -194,7 +195,7 @@ class BasicAnswer(Answer):
     redact_answer: RedactAnswerAnswer | None
 
 
-class EndpointAnswer(RuleAnswer, SpeechAnswer, ConnectionAnswer, FlowAnswer, BasicAnswer):
+class EndpointAnswer(verification.VerifiedAnswer, RuleAnswer, SpeechAnswer, ConnectionAnswer, FlowAnswer, BasicAnswer):
     """An endpoint: a target URL, with all that describes how to speak to it."""
 
     keys: Annotated[list[str], Field(description="The names of its named keys.")]
@@ -241,7 +242,9 @@ class BasicConfigAnswer(Answer):
     redact_answer: RedactAnswerAnswer | None
 
 
-class ConfigAnswer(RuleAnswer, SpeechAnswer, ConnectionAnswer, FlowAnswer, BasicConfigAnswer):
+class ConfigAnswer(
+    verification.HandshakeAnswer, RuleAnswer, SpeechAnswer, ConnectionAnswer, FlowAnswer, BasicConfigAnswer
+):
     """What requests are made with."""
 
 
@@ -266,6 +269,7 @@ def _fields(endpoint: StoredEndpoint) -> dict[str, Any]:
         "held_until": optional_time(endpoint.health.held_until),
         "circuit": CircuitAnswer.of(endpoint.health),
         **config_fields(endpoint.config),
+        **verification.verification_fields(endpoint.verification),
         "keys": list(endpoint.keys),
         "revision": endpoint.revision,
         "created_at": time_of(endpoint.created_at),
@@ -290,4 +294,5 @@ def config_fields(config: EndpointConfig) -> dict[str, Any]:
         **connection_fields(config),
         **speech_fields(config),
         **rule_fields(config),
+        **verification.handshake_fields(config),
     }

@@ -13,7 +13,8 @@ from posthouse.manage.explain import Explanation, NotReached, Reached, Reason
 
 
 class ReachedEndpoint(Answer):
-    """An endpoint that would be sent to; one that is paused, as soon as it is resumed."""
+    """An endpoint that would be sent to; one that is paused as soon as it is resumed, and one that is unverified as soon as it
+    is verified."""
 
     endpoint: str
     uid: str | None

@@ -220,8 +220,8 @@ class DeliveryAnswer(Answer):
         float | None,
         Field(
             description="An estimate of the seconds until it is made, from the endpoint's recent attempts, its concurrency and "
-            "what is due before it. null where there is no saying: the endpoint is paused or disabled, the delivery waits for "
-            "another, or too many are ahead of it to be counted."
+            "what is due before it. null where there is no saying: the endpoint is paused, disabled or unverified, the "
+            "delivery waits for another, or too many are ahead of it to be counted."
         ),
     ]
 

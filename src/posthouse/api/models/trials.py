@@ -132,7 +132,9 @@ class PreviewAnswer(Answer):
     type: str
     matches: Annotated[bool, Field(description="Whether the endpoint hears of it.")]
     match_reason: Annotated[
-        Literal["matched", "paused", "disabled", "other_types", "other_channels", "filtered", "filter_failed"],
+        Literal[
+            "matched", "paused", "unverified", "disabled", "other_types", "other_channels", "filtered", "filter_failed"
+        ],
         Field(description="Why, or why not."),
     ]
     filter_error: Annotated[str | None, Field(description="Why its filters have no value.")]

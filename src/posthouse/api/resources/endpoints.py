@@ -22,6 +22,7 @@ from posthouse.api.models.endpoint import (
 from posthouse.api.models.endpoint_history import RevisionAnswer, RevisionPage, StatsAnswer
 from posthouse.api.models.secret import Rotate, Rotated, SecretAnswer
 from posthouse.api.models.trials import PreviewAnswer, PreviewRun, TrialAnswer, TrialRun
+from posthouse.api.models.verification import VerificationAnswer
 from posthouse.api.pages import Cursors, PageQuery
 from posthouse.domain.limits import OVERLAP_SECONDS, STATS_SECONDS
 from posthouse.manage.deliveries import Deliveries
@@ -29,6 +30,7 @@ from posthouse.manage.endpoint_secrets import EndpointSecrets
 from posthouse.manage.endpoints import Endpoints, Written
 from posthouse.manage.preview import Previews
 from posthouse.manage.trial import Trials
+from posthouse.manage.verification import Verifications
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import StoredEndpoint
 
@@ -64,6 +66,7 @@ def routes(
     deliveries: Deliveries,
     trials: Trials,
     previews: Previews,
+    verifications: Verifications,
     cursors: Cursors,
     clock: Clock,
 ) -> APIRouter:
@@ -178,6 +181,11 @@ def routes(
     async def test_endpoint(caller: Caller, app: str, endpoint: str, body: TrialRun) -> TrialAnswer:
         """Send it one signed event now, enabled or not, and see what it answers. Nothing is stored or tried again."""
         return TrialAnswer.of(await trials.run(caller, app, endpoint, type=body.type, data=body.json_data()))
+
+    @router.post("/{endpoint}/verify")
+    async def verify_endpoint(caller: Caller, app: str, endpoint: str) -> VerificationAnswer:
+        """Make its handshake now, from its first step on, and see what it comes to."""
+        return VerificationAnswer.of(await verifications.run(caller, app, endpoint))
 
     @router.post("/{endpoint}/preview")
     async def preview_endpoint(caller: Caller, app: str, endpoint: str, body: PreviewRun) -> PreviewAnswer:

@@ -201,6 +201,12 @@ ENDPOINTS: Final = Resource(
             quiet=True,
         ),
         Verb(
+            "verify",
+            "Make an endpoint's handshake now, and show what it comes to.",
+            f"{ONE_ENDPOINT}/verify",
+            "POST",
+        ),
+        Verb(
             "test",
             "Send an endpoint one signed event now, and show what it answers. Nothing is stored or tried again.",
             f"{ONE_ENDPOINT}/test",

@@ -29,6 +29,7 @@ class CustomSigner:
     __slots__ = (
         "_also",
         "_config",
+        "_finish",
         "_keys",
         "_mac_key",
         "_pairs",
@@ -64,6 +65,7 @@ class CustomSigner:
         told = frozenset().union(self._signature.text.names, *(spot.text.names for spot in also))
         self.signs_url: Final = of_query or any(map(is_of_url, told.union(*(text.names for text in signed))))
         """Whether it tells of the URL, so that nothing may be added to that afterwards."""
+        self._finish: Final = keys.finish
 
     def _keyed(self, keys: Keys, path: str) -> tuple[Keyed, ...]:
         texts = keys.live(self._config.key, self._config.key_encoding, f"{path}.key")
@@ -86,7 +88,7 @@ class CustomSigner:
             if content is None or self._with_key:
                 content = self._content(turn)
             sign = key.sign if self._mac_key is None else mac(self._config.algorithm, self._mac_key.of(turn))
-            turn.signature = encoded(sign(content), self._config.encoding)
+            turn.signature = encoded(self._finish(sign(content)), self._config.encoding)
             text = self._signature.text if not texts or self._repeat is None else self._repeat
             texts.append(text.of(turn))
         self._signature.put(message, "".join(texts))

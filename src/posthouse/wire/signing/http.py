@@ -79,7 +79,7 @@ class _Key(msgspec.Struct, frozen=True, kw_only=True):
 class HttpSigner:
     """Adds `Signature-Input` and `Signature`, or members to them. Raises: Invalid, whose path begins with `path`."""
 
-    __slots__ = ("_components", "_config", "_covered", "_digest", "_end", "_keys")
+    __slots__ = ("_components", "_config", "_covered", "_digest", "_end", "_finish", "_keys")
 
     def __init__(self, config: Configuration, keys: Keys, *, path: str) -> None:
         self._config: Final = config
@@ -91,6 +91,7 @@ class HttpSigner:
         self._covered: Final = f"({' '.join([name for name, _ in self._components])})"
         self._digest: Final = CONTENT_DIGEST in config.components
         self._end: Final = _end(config, path)
+        self._finish: Final = keys.finish
         texts = keys.live(config.key, config.key_encoding, f"{path}.key")
         ids = (config.key_id, *config.older_key_ids)
         self._keys: Final = tuple(
@@ -111,7 +112,8 @@ class HttpSigner:
             parameters = self._covered + self._parameters(message, key)
             content = f'{base}"@signature-params": {parameters}'.encode("ascii")
             _add_member(message, SIGNATURE_INPUT, key.label, parameters)
-            _add_member(message, SIGNATURE, key.label, f":{base64.b64encode(key.sign(content)).decode('ascii')}:")
+            signature = base64.b64encode(self._finish(key.sign(content))).decode("ascii")
+            _add_member(message, SIGNATURE, key.label, f":{signature}:")
 
     def _parameters(self, message: Message, key: _Key) -> str:
         created = int(message.now)

@@ -58,17 +58,31 @@ class KeyText(msgspec.Struct, frozen=True):
 
 
 class Keys:
-    """The keys of an endpoint by name, each with its texts, newest first. `checked` where they were compiled before."""
+    """The keys of an endpoint by name, each with its texts, newest first. `checked` where they were compiled before.
 
-    __slots__ = ("_checked", "_texts")
+    `finish` is what becomes of the bytes of a signature: they stay as they are, unless `wrong` ones are asked for.
+    """
 
-    def __init__(self, texts: Mapping[str, Sequence[str]], *, checked: bool) -> None:
+    __slots__ = ("_checked", "_texts", "finish", "wrong")
+
+    def __init__(self, texts: Mapping[str, Sequence[str]], *, checked: bool, wrong: bool = False) -> None:
         self._texts: Final = texts
         self._checked: Final = checked
+        self.wrong: Final = wrong
+        self.finish: Final = _altered if wrong else _kept
 
     def live(self, name: str, encoding: KeyEncoding | None, path: str) -> tuple[KeyText, ...]:
         """The texts of one of them, at least one. Raises: Invalid where there is none."""
         return tuple(KeyText(text, encoding, path, self._checked) for text in live_texts(self._texts, name, path))
+
+
+def _kept(signature: bytes) -> bytes:
+    return signature
+
+
+def _altered(signature: bytes) -> bytes:
+    """One bit at its end is another one: of DER, and of numbers side by side, the form is kept."""
+    return signature[:-1] + bytes([signature[-1] ^ 1])
 
 
 def shared_secret(key: KeyText, *, bytes_min: int = 1) -> bytes:

@@ -30,11 +30,13 @@ def compile_signers(
     *,
     values: Collection[str] = EVENT_VALUES | REQUEST_VALUES,
     checked: bool = False,
+    wrong: bool = False,
     path: str = "signing",
 ) -> tuple[Step, ...]:
     """The signers that a configuration asks for. `keys` are the endpoint's, by name, each with its texts, newest first;
     `values` are the names that templates may use (`REQUEST_VALUES` alone where events come in batches); `checked` says that
-    all this was compiled once before, so that private RSA keys are not examined again, which takes long.
+    all this was compiled once before, so that private RSA keys are not examined again, which takes long; `wrong` asks
+    for signatures that do not verify.
 
     Raises: Invalid with the path of the field: an unknown name, key or component, a key of the wrong type or size, a place
     that cannot be used or is taken.
@@ -42,7 +44,8 @@ def compile_signers(
     if len(config) > SIGNERS_MAX:
         raise Invalid(f"there are more than {SIGNERS_MAX} signers", path=path)
     known = Known(values)
-    steps = [_signer(signer, Keys(keys, checked=checked), known, f"{path}[{i}]") for i, signer in enumerate(config)]
+    made = Keys(keys, checked=checked, wrong=wrong)
+    steps = [_signer(signer, made, known, f"{path}[{i}]") for i, signer in enumerate(config)]
     _check_places(config, steps, path)
     order = sorted(range(len(steps)), key=lambda i: _rank(config[i]))
     return tuple(steps[i] for i in order)

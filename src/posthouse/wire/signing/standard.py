@@ -5,6 +5,7 @@ Plain endpoints do not come this way: `wire/render.py` signs theirs.
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from typing import Final
 
 from posthouse.domain.errors import Invalid
@@ -22,12 +23,13 @@ HEADERS: Final = ("id", "timestamp", "signature")
 class StandardSigner:
     """Signs with every live key, the newest first. Raises: Invalid, whose path begins with `path`."""
 
-    __slots__ = ("_keys", "_names")
+    __slots__ = ("_finish", "_keys", "_names")
 
     def __init__(self, config: Configuration, keys: Keys, *, path: str) -> None:
         self._names: Final = tuple(config.prefix + name for name in HEADERS)
         if fault := fault_of(self._names[2], ""):
             raise Invalid(fault, path=f"{path}.prefix")
+        self._finish: Final = keys.finish if keys.wrong else None
         self._keys: Final = tuple(_key(text) for text in keys.live(config.key, None, f"{path}.key"))
 
     def apply(self, message: Message) -> None:
@@ -35,9 +37,15 @@ class StandardSigner:
             raise Unsendable("the message has no id that Standard Webhooks could sign")
         timestamp = int(message.now)
         signed, body = signed_prefix(message.id, timestamp), message.document.encoded()
-        signatures = b" ".join([key.sign(signed, body) for key in self._keys]).decode("ascii")
+        signatures = b" ".join([self._finished(key.sign(signed, body)) for key in self._keys]).decode("ascii")
         for name, value in zip(self._names, (message.id, str(timestamp), signatures), strict=True):
             add_header(message, name, value)
+
+    def _finished(self, signature: bytes) -> bytes:
+        if self._finish is None:
+            return signature
+        version, _, text = signature.partition(b",")
+        return b"%b,%b" % (version, b64encode(self._finish(b64decode(text))))
 
 
 def _key(text: KeyText) -> SignerKey:

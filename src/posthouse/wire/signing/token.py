@@ -34,7 +34,7 @@ Claim = SentText | int | bool
 class JwtSigner:
     """Adds a token to each message, signed with the newest key. Raises: Invalid, whose path begins with `path`."""
 
-    __slots__ = ("_claims", "_config", "_header", "_sign", "_spot")
+    __slots__ = ("_claims", "_config", "_finish", "_header", "_sign", "_spot")
 
     def __init__(self, config: Configuration, keys: Keys, *, known: Known, path: str) -> None:
         self._config: Final = config
@@ -50,6 +50,7 @@ class JwtSigner:
         self._header: Final = encoded(_encode(header), Encoding.BASE64URL)
         newest = keys.live(config.key, config.key_encoding, f"{path}.key")[0]
         self._sign: Final = jwt_sign(config.algorithm, newest)
+        self._finish: Final = keys.finish
 
     def apply(self, message: Message) -> None:
         turn = Turn(message, key_id=self._config.key_id)
@@ -62,7 +63,8 @@ class JwtSigner:
         if self._config.lifetime_seconds is not None:
             claims["exp"] = issued + self._config.lifetime_seconds
         content = f"{self._header}.{encoded(_encode(claims), Encoding.BASE64URL)}"
-        turn.signature = f"{content}.{encoded(self._sign(content.encode('ascii')), Encoding.BASE64URL)}"
+        signature = self._finish(self._sign(content.encode("ascii")))
+        turn.signature = f"{content}.{encoded(signature, Encoding.BASE64URL)}"
         self._spot.fill(turn)
 
 

@@ -4,11 +4,12 @@
 SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.disabled_reason, e.paused,
        extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
        h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at, extract(epoch FROM h.probe_at)::float8 AS probe_at,
-       h.trips, extract(epoch FROM h.held_until)::float8 AS held_until,
+       h.trips, extract(epoch FROM h.held_until)::float8 AS held_until, v.progress AS verification,
        extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at,
        ARRAY(SELECT k.name FROM endpoint_key k WHERE k.endpoint_id = e.id AND k.expires_at IS NULL ORDER BY k.name) AS keys
   FROM endpoint e JOIN app a ON a.id = e.app_id
   LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
+  LEFT JOIN endpoint_verification v ON v.endpoint_id = e.id
  WHERE e.app_id = $1 AND e.id < $2 AND e.deleted_at IS NULL AND ($3::boolean IS NULL OR e.enabled = $3)
  ORDER BY e.id DESC LIMIT $4
 
@@ -17,12 +18,13 @@ SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.dis
 SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.disabled_reason, e.paused,
        extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
        h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at, extract(epoch FROM h.probe_at)::float8 AS probe_at,
-       h.trips, extract(epoch FROM h.held_until)::float8 AS held_until,
+       h.trips, extract(epoch FROM h.held_until)::float8 AS held_until, v.progress AS verification,
        extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at,
        ARRAY(SELECT k.name FROM endpoint_key k WHERE k.endpoint_id = e.id AND k.expires_at IS NULL ORDER BY k.name) AS keys
   FROM (SELECT * FROM endpoint WHERE id < $1 AND deleted_at IS NULL ORDER BY id DESC LIMIT $2) e
   JOIN app a ON a.id = e.app_id
   LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
+  LEFT JOIN endpoint_verification v ON v.endpoint_id = e.id
  ORDER BY e.id DESC
 
 -- name: all_endpoints_enabled
@@ -30,34 +32,37 @@ SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.dis
 SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.disabled_reason, e.paused,
        extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
        h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at, extract(epoch FROM h.probe_at)::float8 AS probe_at,
-       h.trips, extract(epoch FROM h.held_until)::float8 AS held_until,
+       h.trips, extract(epoch FROM h.held_until)::float8 AS held_until, v.progress AS verification,
        extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at,
        ARRAY(SELECT k.name FROM endpoint_key k WHERE k.endpoint_id = e.id AND k.expires_at IS NULL ORDER BY k.name) AS keys
   FROM (SELECT * FROM endpoint WHERE enabled = $3 AND id < $1 AND deleted_at IS NULL ORDER BY id DESC LIMIT $2) e
   JOIN app a ON a.id = e.app_id
   LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
+  LEFT JOIN endpoint_verification v ON v.endpoint_id = e.id
  ORDER BY e.id DESC
 
 -- name: endpoint
 SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.disabled_reason, e.paused,
        extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
        h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at, extract(epoch FROM h.probe_at)::float8 AS probe_at,
-       h.trips, extract(epoch FROM h.held_until)::float8 AS held_until,
+       h.trips, extract(epoch FROM h.held_until)::float8 AS held_until, v.progress AS verification,
        extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at,
        ARRAY(SELECT k.name FROM endpoint_key k WHERE k.endpoint_id = e.id AND k.expires_at IS NULL ORDER BY k.name) AS keys
   FROM endpoint e JOIN app a ON a.id = e.app_id
   LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
+  LEFT JOIN endpoint_verification v ON v.endpoint_id = e.id
  WHERE e.app_id = $1 AND (e.id = $2 OR e.uid = $3) AND e.deleted_at IS NULL
 
 -- name: endpoint_locked
 SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.disabled_reason, e.paused,
        extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
        h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at, extract(epoch FROM h.probe_at)::float8 AS probe_at,
-       h.trips, extract(epoch FROM h.held_until)::float8 AS held_until,
+       h.trips, extract(epoch FROM h.held_until)::float8 AS held_until, v.progress AS verification,
        extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at,
        ARRAY(SELECT k.name FROM endpoint_key k WHERE k.endpoint_id = e.id AND k.expires_at IS NULL ORDER BY k.name) AS keys
   FROM endpoint e JOIN app a ON a.id = e.app_id
   LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
+  LEFT JOIN endpoint_verification v ON v.endpoint_id = e.id
  WHERE e.app_id = $1 AND e.id = $2 AND e.deleted_at IS NULL FOR NO KEY UPDATE OF e
 
 -- name: count_endpoints

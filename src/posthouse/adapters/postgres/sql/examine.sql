@@ -43,6 +43,7 @@ SELECT extract(epoch FROM clock_timestamp() - created_at)::float8 AS seconds, pa
 SELECT count(*)::int AS rows, coalesce(max(extract(epoch FROM clock_timestamp() - d.due_at)), 0)::float8 AS seconds
   FROM (SELECT endpoint_id, due_at FROM delivery LIMIT 10000) d
   JOIN endpoint e ON e.id = d.endpoint_id AND e.enabled AND NOT e.paused AND e.deleted_at IS NULL
+   AND NOT EXISTS (SELECT 1 FROM endpoint_verification v WHERE v.endpoint_id = e.id AND NOT v.sendable)
  WHERE d.due_at < clock_timestamp() - make_interval(secs => $1)
 
 -- name: vacuum

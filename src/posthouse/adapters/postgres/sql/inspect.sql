@@ -163,11 +163,12 @@ SELECT d.*, n.app_id, (SELECT v.type FROM event v WHERE v.id = d.event_id LIMIT 
 
 -- name: paces
 -- Each endpoint's last minutes with attempts, at most so many and so old: one walk back along an index.
-SELECT n.id, n.enabled AND NOT n.paused AND coalesce(h.circuit, 'closed') = 'closed' AS open, n.config, r.attempts, r.total_us,
-       extract(epoch FROM h.held_until)::float8 AS held_until
+SELECT n.id, n.enabled AND NOT n.paused AND v.sendable IS NOT FALSE AND coalesce(h.circuit, 'closed') = 'closed' AS open,
+       n.config, v.allowed_per_second, r.attempts, r.total_us, extract(epoch FROM h.held_until)::float8 AS held_until
   FROM endpoint n
   JOIN app a ON a.id = n.app_id
   LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = n.id
+  LEFT JOIN endpoint_verification v ON v.endpoint_id = n.id
  CROSS JOIN LATERAL (
     SELECT coalesce(sum(m.attempts), 0)::bigint AS attempts, coalesce(sum(m.total_us), 0)::bigint AS total_us
       FROM (

@@ -41,8 +41,8 @@ SELECT m.app_id, a.uid, bool_or(m.both) AS ended, bool_or(m.subject) AS subject_
  GROUP BY m.app_id, a.uid ORDER BY m.app_id LIMIT $3
 
 -- name: app_endpoints
-SELECT e.id, e.app_id, e.uid, e.config, e.enabled, e.disabled_reason, e.paused
-  FROM endpoint e WHERE e.app_id = ANY ($1::uuid[]) AND e.deleted_at IS NULL ORDER BY e.app_id, e.id LIMIT $2
+SELECT e.id, e.app_id, e.uid, e.config, e.enabled, e.disabled_reason, e.paused, v.sendable IS NOT FALSE AS verified
+  FROM endpoint e LEFT JOIN endpoint_verification v ON v.endpoint_id = e.id WHERE e.app_id = ANY ($1::uuid[]) AND e.deleted_at IS NULL ORDER BY e.app_id, e.id LIMIT $2
 
 -- name: visibility
 SELECT visibility FROM event_type WHERE name = $1

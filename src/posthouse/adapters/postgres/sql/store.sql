@@ -241,11 +241,12 @@ SELECT a.id AS app_id, a.partition, a.config_version, a.shrunk_version, g.expire
        extract(epoch FROM h.failing_since)::float8 AS failing_since, h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at,
        extract(epoch FROM h.probe_at)::float8 AS probe_at, h.trips, extract(epoch FROM h.held_until)::float8 AS held_until,
        h.throttle_per_second, extract(epoch FROM h.throttle_until)::float8 AS throttle_until,
-       k.secret_kinds, k.secret_versions, k.secrets, k.secret_expiries, k.secret_data_keys,
+       v.sendable, v.allowed_per_second, k.secret_kinds, k.secret_versions, k.secrets, k.secret_expiries, k.secret_data_keys,
        n.key_names, n.key_versions, n.keys, n.key_expiries, n.key_data_keys
   FROM app a
   LEFT JOIN endpoint e ON e.app_id = a.id AND e.deleted_at IS NULL
   LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
+  LEFT JOIN endpoint_verification v ON v.endpoint_id = e.id
  CROSS JOIN LATERAL (
     SELECT (SELECT extract(epoch FROM max(x.expires_at))::float8 FROM app_grant x
              WHERE x.app_id = a.id AND x.expires_at <= clock_timestamp()) AS expired_at,
