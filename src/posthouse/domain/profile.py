@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from posthouse.domain.configuration import Configuration
+from posthouse.domain.encryption import Shape
 from posthouse.domain.errors import Invalid
 
 NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,63}\Z")
@@ -53,7 +54,9 @@ class Reading(Configuration, frozen=True, kw_only=True):
 
     Places are `header:Name`, `query:name`, `json:/pointer`, `xml:/Element`, `form:name`, `body` (all of it, parsed as its kind)
     or empty: there is none. `timestamp` is in unix seconds, milliseconds or RFC 3339, told apart by how it looks. `answer` is
-    the body that confirms; with `encrypt` it is sent back as the platform encrypts and signs.
+    the body that confirms; with `encrypt` it is sent back as the platform encrypts and signs: in the shape `sealed`, which may
+    name `{signature}` (made as the first custom signer makes those of requests), `{timestamp}`, `{timestamp_ms}` and
+    `{nonce}` beside what the encryption has; without one, in that of requests. So are answers of handshakes that are opened.
     """
 
     id: str = ""
@@ -64,6 +67,7 @@ class Reading(Configuration, frozen=True, kw_only=True):
     answer: str = ""
     content_type: str = "text/plain"
     encrypt: bool = False
+    sealed: Shape | None = None
 
 
 class Profile(Configuration, frozen=True, kw_only=True):

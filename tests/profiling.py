@@ -1,0 +1,85 @@
+"""Requests of a profile's endpoint as the server makes them, and as a receiver has them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import h11
+
+from posthouse.domain.endpoint import EndpointConfig
+from posthouse.domain.event import Event
+from posthouse.domain.exchange import Request
+from posthouse.domain.ids import AppId, EndpointId, EventId
+from posthouse.domain.named_keys import NamedKeys
+from posthouse.manage.profiles import fields_of, load, shipped
+from posthouse.wire.renderer import renderer_of
+
+NOW: Final = 1767323050.9
+URL: Final = "https://isv.example/hook?shop=7"
+PAYLOAD: Final = '{"order":"A-1","name":"驿站","total":1.50,"paid":true}'.encode()
+
+
+class Sent(NamedTuple):
+    """A request on its way."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: bytes
+
+
+def event(type: str = "order.created", payload: bytes = PAYLOAD, content_type: str = "application/json") -> Event:
+    return Event(
+        id=EventId(bytes(range(16))),
+        partition=0,
+        seq=1,
+        app_id=AppId(bytes(16)),
+        type=type,
+        payload=payload,
+        content_type=content_type,
+        created_at=1767323045.678,
+        config_version=1,
+    )
+
+
+def sent_by(
+    source: str,
+    keys: Mapping[str, str | Sequence[str]],
+    settings: Mapping[str, str] | None = None,
+    *,
+    of: Event | None = None,
+    now: float = NOW,
+    url: str = URL,
+) -> Sent:
+    """What an endpoint of a profile (the name of one that is shipped, or its TOML) is sent of an event."""
+    profile = load(source) if "\n" in source else next(each for each in shipped() if each.name == source)
+    return sent(fields_of(profile, settings or {}), keys, of=of, now=now, url=url)
+
+
+def sent(
+    fields: Mapping[str, Any],
+    keys: Mapping[str, str | Sequence[str]],
+    *,
+    of: Event | None = None,
+    now: float = NOW,
+    url: str = URL,
+) -> Sent:
+    """The same of an endpoint's fields, in the domain's words."""
+    texts = {name: (text,) if isinstance(text, str) else tuple(text) for name, text in keys.items()}
+    endpoint = EndpointConfig(url=url, **fields).endpoint(
+        id=EndpointId(bytes(16)), app_id=AppId(bytes(16)), partition=0, revision=1, keys=NamedKeys(texts)
+    )
+    renderer = renderer_of(endpoint, random=random.Random(7).randbytes)
+    return read(renderer.render(of or event(), now=now, replay=False), url)
+
+
+def read(request: Request, url: str) -> Sent:
+    connection = h11.Connection(h11.SERVER)
+    connection.receive_data(request.head + request.body)
+    head = connection.next_event()
+    assert isinstance(head, h11.Request)
+    origin = "/".join(url.split("/", 3)[:3])
+    headers = {name.decode(): value.decode("latin-1") for name, value in head.headers.raw_items()}
+    return Sent(head.method.decode(), origin + head.target.decode(), headers, request.body)
