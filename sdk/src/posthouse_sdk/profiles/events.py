@@ -75,9 +75,8 @@ class Events:
         """`told` is what the signatures told. Raises: MalformedBodyError."""
         signed_at = moment_of(told.get("timestamp") or told.get("timestamp_ms") or told.get("time"))
         at = signed_at or datetime.fromtimestamp(now, UTC)
-        fallback = (
-            told.get("message.id") or f"sha256-{hashlib.sha256(body.raw + request.target.query.encode()).hexdigest()}"
-        )
+        content = request.target.query.encode() if request.method == "GET" else body.raw
+        fallback = told.get("message.id") or f"sha256-{hashlib.sha256(content).hexdigest()}"
         if self._standard:
             events = events_of(body.raw, _Headers(request, body.content_type), fallback, int(at.timestamp()))
             if len(events) != 1 or events[0].batched:

@@ -125,8 +125,8 @@ def _read(reader: Reader, given: Mapping[str, str]) -> Profile:
     receive = reader.object("receive") if reader.has("receive") else {}
     read = Profile(
         name=name,
-        title=reader.text("title"),
-        about=reader.text("about"),
+        title=reader.text("title", ""),
+        about=reader.text("about", ""),
         source=reader.text("source", ""),
         keys=keys,
         settings=settings,
