@@ -18,7 +18,16 @@ from posthouse_sdk.encryption.pointers import pointer_of
 from posthouse_sdk.encryption.reading import Reader
 from posthouse_sdk.errors import NoMatchingSignatureError, VerificationError
 from posthouse_sdk.profiles.documents import Unreadable
-from posthouse_sdk.profiles.patterns import Pattern, compile_pattern, fill, flattened, match, names_of, put
+from posthouse_sdk.profiles.patterns import (
+    Pattern,
+    compile_pattern,
+    fill,
+    flattened,
+    is_telling,
+    match,
+    names_of,
+    put,
+)
 from posthouse_sdk.profiles.request import Body, Request
 from posthouse_sdk.profiles.signers import Signer, Surroundings, compile_signers
 from posthouse_sdk.profiles.texts import Text
@@ -62,7 +71,10 @@ class Step:
         self.format: Final = format_of(_own(reader, "format", endpoint.get("format")))
         self._query: Final = _texts(_own(reader, "query", endpoint.get("query", {})), reader.path("query"))
         self._headers: Final = _texts(_own(reader, "headers", endpoint.get("headers", {})), reader.path("headers"))
-        self._has_query: Final = bool(self._query)
+        self.apart: Final = (
+            self.method != endpoint.get("method", "POST") or reader.has("query") or reader.has("headers")
+        )
+        """Whether it is told by what stands outside the body."""
         pattern = compile_pattern(_body(self.format), reader.path("format.body"), reader.any("data", {}))
         if self.format["kind"] == "form":
             pattern = flattened(pattern, self.format.get("nesting", "brackets"))
@@ -109,24 +121,21 @@ class Step:
         return found
 
     @property
-    def apart(self) -> bool:
-        """Whether it is told by what stands outside the body."""
-        return self.method == "GET" or self._has_query
-
-    @property
     def answers_encrypted(self) -> bool:
         return bool(self._expect.get("decrypt"))
 
-    def fits_body(self, body: Body | None, found: list[tuple[str, str]]) -> bool:
-        """Whether the body is that of this step, too."""
-        if self.method != "GET":
+    def fits_body(self, body: Body | None, found: list[tuple[str, str]], told: Mapping[str, str]) -> bool:
+        """Whether the body is that of this step, too; `told` is what the signatures told. What could be any event is none."""
+        typed = self.format["kind"] not in ("xml", "form")
+        if self.method != "GET" and self._body != {}:
             try:
                 value = None if body is None else body.value()
             except Unreadable:
                 return False
-            if not match(self._body, value, found, typed=self.format["kind"] not in ("xml", "form")):
+            if not match(self._body, value, found, typed=typed):
                 return False
-        return all(value == self.type for name, value in found if name == "event.type")
+        types = [value for name, value in [*found, *told.items()] if name == "event.type"]
+        return all(value == self.type for value in types) and (bool(types) or self.apart or is_telling(self._body))
 
     def reply(
         self,

@@ -74,6 +74,23 @@ def names_of(pattern: Pattern) -> set[str]:
             return set()
 
 
+def is_telling(pattern: Pattern) -> bool:
+    """Whether something of it is not in just any body: a text that stands there, or a name that only handshakes have."""
+    match pattern:
+        case Anything():
+            return False
+        case Text() | Number():
+            return not pattern.names or any(
+                name == "key" or name.startswith(("challenge", "confirm_url")) for name in pattern.names
+            )
+        case dict():
+            return any(is_telling(each) for each in pattern.values())
+        case list():
+            return any(is_telling(each) for each in pattern)
+        case _:
+            return True
+
+
 def flattened(pattern: Pattern, nesting: str) -> dict[str, Pattern]:
     """The pattern of a form: its fields by name, as nested ones are named."""
     flat: dict[str, Pattern] = {}

@@ -142,7 +142,7 @@ class ProfileReceiver:
         if found is None:
             return None
         try:
-            _, used = view.verified(self._signers if step.signers is None else step.signers)
+            told, used = view.verified(self._signers if step.signers is None else step.signers)
         except VerificationError as error:
             if step.apart:
                 raise _Unsigned(error) from None
@@ -153,7 +153,7 @@ class ProfileReceiver:
                 body = view.plain(step.format) if step.encrypted else view.sent(step.format)
             except VerificationError:
                 return None
-        if not step.fits_body(body, found):
+        if not step.fits_body(body, found, told.values):
             return None
         return step.reply(found, used, self._answers, self._clock(), self._confirming())
 
