@@ -173,8 +173,8 @@ SHOP: dict[str, tuple[str, Any]] = {
     ),
     "encrypted": (
         'compress = "gzip"\nformat = { kind = "json", body = { id = "{event.id}", type = "{event.type}", '
-        'at = "{event.timestamp_ms:number}", data = "{data}", more = "%s" } }'
-        % ("x" * 3000)
+        'at = "{event.timestamp_ms:number}", data = "{data}", m = "%s", n = "%s", o = "%s" } }'
+        % (("x" * 1000,) * 3)
         + SIGNED
         + ENCRYPTED
         + READ.replace("{kind}", "json:/"),
