@@ -166,5 +166,5 @@ async def test_the_example_of_a_profile_receives(tmp_path: Path) -> None:
         example.process.terminate()
         assert example.process.stdout is not None
         said = (await example.process.stdout.read()).decode()
-        assert said.count("order.created") == 1
+        assert said.count("order.created: ") == 1
         assert "驿站" in said
