@@ -11,6 +11,7 @@ import h11
 import msgspec
 
 from posthouse.domain.endpoint import Timeouts
+from posthouse.domain.exchange import Request
 from posthouse.domain.formats import XmlFormat
 from posthouse.domain.signing import Signer
 from posthouse.wire.assemble import assemble
@@ -75,14 +76,14 @@ def message(
 class Received:
     """What the server at the other end has of a request, read from its bytes by h11."""
 
-    def __init__(self, message: Message) -> None:
-        request = assemble(message, Timeouts())
+    def __init__(self, sent: Message | Request) -> None:
+        request = assemble(sent, Timeouts()) if isinstance(sent, Message) else sent
         connection = h11.Connection(h11.SERVER)
         connection.receive_data(request.head + request.body)
         head, data, end = connection.next_event(), connection.next_event(), connection.next_event()
         assert isinstance(head, h11.Request)
         self.method = head.method.decode()
-        self.url = f"{message.target.scheme}://{message.target.authority}{head.target.decode()}"
+        self.url = f"{request.target.scheme}://{request.target.authority}{head.target.decode()}"
         self.query = dict(parse_qsl(urlsplit(self.url).query, keep_blank_values=True))
         lines = [(name.decode(), value.decode("latin-1")) for name, value in head.headers.raw_items()]
         self.headers = dict(lines)

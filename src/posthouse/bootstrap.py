@@ -56,6 +56,7 @@ from posthouse.intake.publisher import Publisher
 from posthouse.intake.quotas import QuotaGate
 from posthouse.lane.budget import Budget
 from posthouse.manage.explain import Explainer
+from posthouse.manage.profiles import Profiles, in_directory, shipped
 from posthouse.manage.schedules import Schedules
 from posthouse.ports.log import EventLog
 from posthouse.ports.store import Store
@@ -282,6 +283,7 @@ class Posthouse(Process):
             watch_cache=telemetry.watch_cache,
             body_seconds=settings.body_seconds,
             expressions=expressions,
+            profiles=Profiles(shipped(), [] if settings.profiles is None else in_directory(settings.profiles)),
         )
         self._end_streams, self._hint_streams = services.streams.lookout.end, services.streams.lookout.hint
         history.tell(services.streams.lookout.restart)

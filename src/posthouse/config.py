@@ -79,6 +79,8 @@ class Settings(BaseSettings):
     source_addresses: Annotated[tuple[Address, ...], NoDecode] = ()
     """Addresses of this machine that endpoints may ask to be connected from, such as `192.0.2.7,2001:db8::7`."""
 
+    profiles: Path | None = None
+    """A folder with profiles of your own, a TOML file each, beside those that come with Posthouse."""
     auto_create_event_types: bool = False
     """An unknown event type is made as it is first published."""
     payload_bytes_max: Annotated[int, Field(ge=1024, le=16 * 1024 * 1024)] = limits.PAYLOAD_BYTES_MAX

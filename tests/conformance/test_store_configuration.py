@@ -13,7 +13,7 @@ from tests.worlds import World
 from posthouse.domain.delivery import Effect, EffectKind, JournalBatch
 from posthouse.domain.endpoint import AppConfig, Secret, Timeouts
 from posthouse.domain.ids import AppId, AttemptId, EndpointId
-from posthouse.domain.retry import Retry, RetrySettings
+from posthouse.domain.retry import Delays, Retry, RetrySettings
 
 
 async def load(world: World, app_id: AppId) -> AppConfig:
@@ -42,7 +42,7 @@ async def test_an_app_comes_with_its_endpoints_as_configured(world: World) -> No
             events=("order.*", "user_register"),
             channels=("eu",),
             headers={"x-b": "2", "x-aa": "1"},
-            retry=RetrySettings(schedule=(1.0, 2.5), jitter=0.0),
+            retry=RetrySettings(schedule=(1.0, 2.5), jitter=0.0, by_type={"order.*": Delays((7.0,))}),
             timeouts=Timeouts(1.0, 2.0, 3.5),
             concurrency=3,
         ),
@@ -58,7 +58,8 @@ async def test_an_app_comes_with_its_endpoints_as_configured(world: World) -> No
     assert (other.url, other.enabled, other.paused) == ("https://例え.example/hook?q=1", False, True)
     assert (other.events, other.channels, other.concurrency) == (("order.*", "user_register"), ("eu",), 3)
     assert dict(other.headers) == {"x-b": "2", "x-aa": "1"}
-    assert (other.retry, other.timeouts) == (Retry((1.0, 2.5), 0.0), Timeouts(1.0, 2.0, 3.5))
+    by_type = (("order.*", Retry((7.0,), 0.0)),)
+    assert (other.retry, other.timeouts) == (Retry((1.0, 2.5), 0.0, by_type), Timeouts(1.0, 2.0, 3.5))
 
 
 async def test_endpoints_come_in_the_order_of_their_creation(world: World) -> None:

@@ -88,6 +88,7 @@ ENDPOINT_DEFAULTS: dict[str, Any] = {
         "schedule": [5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0],
         "exponential": None,
         "jitter": 0.1,
+        "by_type": {},
     },
     "timeouts": {"connect": 5.0, "first_byte": 10.0, "total": 15.0},
     "concurrency": 16,
@@ -112,7 +113,7 @@ async def test_an_endpoint_needs_no_more_than_a_url(world: World) -> None:
     assert made["public_key"] is None
     Webhook(made["secret"]).sign("evt_1", datetime.now().astimezone(), "{}")
     shown = (await world.admin.get(f"/v1/apps/shop/endpoints/{made['id']}")).json()
-    assert shown == {name: value for name, value in made.items() if name not in ("secret", "public_key")}
+    assert shown == {name: value for name, value in made.items() if name not in ("secret", "public_key", "made_keys")}
 
 
 async def test_an_endpoint_with_everything(world: World) -> None:
@@ -126,7 +127,11 @@ async def test_an_endpoint_with_everything(world: World) -> None:
         "events": ["order.*", "user_register"],
         "channels": ["eu"],
         "headers": {"X-Shop": "42", "Authorization": "Bearer x"},
-        "retry": {"exponential": {"base": 1, "factor": 3, "max": 100, "attempts": 5}, "jitter": 0},
+        "retry": {
+            "exponential": {"base": 1, "factor": 3, "max": 100, "attempts": 5},
+            "jitter": 0,
+            "by_type": {"order.*": {"schedule": [1]}},
+        },
         "timeouts": {"total": 30},
         "concurrency": 2,
         "rate_limit": {"per_second": 2.5},
@@ -145,6 +150,7 @@ async def test_an_endpoint_with_everything(world: World) -> None:
             "schedule": None,
             "exponential": {"base": 1.0, "factor": 3.0, "max": 100.0, "attempts": 5},
             "jitter": 0.0,
+            "by_type": {"order.*": {"schedule": [1.0], "exponential": None}},
         },
         "timeouts": {"connect": 5.0, "first_byte": 10.0, "total": 30.0},
         "rate_limit": {"per_second": 2.5, "burst": 3},

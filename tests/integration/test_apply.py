@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from tests.commands import Served, on_terminal, rows, run, served
 
 from posthouse.cli.client import Client
@@ -370,3 +371,34 @@ def _decoded(line: str) -> dict[str, Any]:
 
     found: dict[str, Any] = json.loads(line)
     return found
+
+
+def test_an_endpoint_of_a_profile_is_declared_by_its_name_and_what_differs(
+    server: Served, client: Client, tmp_path: Path
+) -> None:
+    text = """
+apps:
+  - uid: isv
+    endpoints:
+      - {uid: e, url: "https://93.184.215.14/hook", profile: wecom, profile_settings: {corp_id: ww1}, headers: {X: "1"}}
+"""
+    told = run("apply", "-f", put(tmp_path, text), **server.reach)
+    assert told.returncode == 0, told.stderr
+    assert re.search(r'isv/e \(its profile.s keys, which are not shown again: {"token": "', told.stderr)
+    there = client.get("apps", "isv", "endpoints", "e")
+    assert there["encryption"]["frame"] == {"owner": "ww1"}
+    assert there["headers"] == {"X": "1"}
+    again = run("apply", "-f", put(tmp_path, text), **server.reach)
+    assert "nothing" in again.stderr, again.stderr
+    exported = yaml.safe_load(run("export", **server.reach).stdout)
+    (endpoint,) = exported["apps"][0]["endpoints"]
+    assert endpoint == {
+        "uid": "e",
+        "url": "https://93.184.215.14/hook",
+        "profile": "wecom",
+        "profile_settings": {"corp_id": "ww1"},
+        "headers": {"X": "1"},
+    }
+    wrong = run("apply", "-f", put(tmp_path, text.replace("wecom", "wecon")), **server.reach)
+    assert wrong.returncode != 0
+    assert "there is no profile 'wecon'" in wrong.stderr

@@ -369,6 +369,7 @@ def found(server: Served) -> dict[str, str]:
         "attempt": first("attempts", "list"),
         "replay": first("replays", "list", "--app", "acme"),
         "schedule": "nightly",
+        "profile": "meta",
     }
 
 

@@ -32,7 +32,12 @@ ENDPOINT_FIELDS: Final[dict[str, Any]] = {
     "events": ["order.*"],
     "channels": ["eu"],
     "headers": {"X-A": "b"},
-    "retry": {"schedule": [1.0], "exponential": None, "jitter": 0.5},
+    "retry": {
+        "schedule": [1.0],
+        "exponential": None,
+        "jitter": 0.5,
+        "by_type": {"order.*": {"schedule": [2.0], "exponential": None}},
+    },
     "timeouts": {"connect": 1.0, "first_byte": 2.0, "total": 3.0},
     "concurrency": 7,
 }
@@ -49,7 +54,7 @@ async def endpoint_defaults(world: World) -> dict[str, Any]:
     """What an endpoint is with nothing but a URL."""
     await world.app("plain")
     made = (await world.admin.post("/v1/apps/plain/endpoints", {"url": URL})).json()
-    return {name: made[name] for name in made if name not in OWN | {"secret", "public_key"}}
+    return {name: made[name] for name in made if name not in OWN | {"secret", "public_key", "made_keys"}}
 
 
 async def test_an_app_is_made_and_then_replaced_as_a_whole(world: World) -> None:
@@ -133,7 +138,7 @@ async def test_an_endpoint_is_made_and_then_replaced_as_a_whole(world: World) ->
     same = await world.admin.put(url, {"url": URL} | ENDPOINT_FIELDS)
     assert (same.status, same.json()) == (
         200,
-        {name: value for name, value in endpoint.items() if name not in ("secret", "public_key")},
+        {name: value for name, value in endpoint.items() if name not in ("secret", "public_key", "made_keys")},
     )
     replaced = await world.admin.put(url, {"url": "https://example.org/"})
     assert replaced.status == 200

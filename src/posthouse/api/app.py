@@ -37,6 +37,7 @@ from posthouse.api.resources import (
     expressions,
     grants,
     keys,
+    profiles,
     replays,
     schedules,
     stream,
@@ -56,11 +57,13 @@ from posthouse.manage.authenticator import Authenticator
 from posthouse.manage.catalogue import EventTypes
 from posthouse.manage.deliveries import Deliveries
 from posthouse.manage.endpoint_keys import EndpointKeys
-from posthouse.manage.endpoints import NOTHING_ALLOWED, CheckTarget, Endpoints
+from posthouse.manage.endpoint_secrets import EndpointSecrets
+from posthouse.manage.endpoints import NO_PROFILES, NOTHING_ALLOWED, CheckTarget, Endpoints
 from posthouse.manage.expressions import ExpressionTrials
 from posthouse.manage.grants import GrantBook
 from posthouse.manage.keys import Keys
 from posthouse.manage.preview import Previews
+from posthouse.manage.profiles import Profiles
 from posthouse.manage.replays import Replays
 from posthouse.manage.schedules import Schedules
 from posthouse.manage.stream import Streams
@@ -93,10 +96,12 @@ class Services:
     apps: Apps
     grants: GrantBook
     endpoints: Endpoints
+    endpoint_secrets: EndpointSecrets
     endpoint_keys: EndpointKeys
     deliveries: Deliveries
     replays: Replays
     schedules: Schedules
+    profiles: Profiles
     trials: Trials
     previews: Previews
     expression_trials: ExpressionTrials
@@ -140,6 +145,7 @@ class Services:
         quota_refused: Callable[[AppId, QuotaExceeded], None] = lambda _app, _refusal: None,
         egress: AllowedEgress = NOTHING_ALLOWED,
         expressions: Expressions = NO_EXPRESSIONS,
+        profiles: Profiles = NO_PROFILES,
     ) -> Services:
         """Every use case over these ports."""
         authenticator = Authenticator(directory, clock)
@@ -154,7 +160,10 @@ class Services:
                 quota_refused=quota_refused,
                 egress=egress,
                 expressions=expressions,
+                profiles=profiles,
             ),
+            profiles=profiles,
+            endpoint_secrets=EndpointSecrets(directory, clock),
             endpoint_keys=EndpointKeys(directory, clock),
             deliveries=Deliveries(directory, inspector, clock, expressions),
             replays=Replays(directory, replay_book, inspector, clock),
@@ -197,11 +206,18 @@ def build_app(services: Services) -> App:
     app.include_router(grants.routes(services.grants, cursors))
     app.include_router(
         endpoints.routes(
-            services.endpoints, services.deliveries, services.trials, services.previews, cursors, services.clock
+            services.endpoints,
+            services.endpoint_secrets,
+            services.deliveries,
+            services.trials,
+            services.previews,
+            cursors,
+            services.clock,
         )
     )
     app.include_router(endpoint_keys.routes(services.endpoint_keys))
     app.include_router(endpoints.platform_routes(services.endpoints, cursors))
+    app.include_router(profiles.routes(services.profiles))
     app.include_router(expressions.routes(services.expression_trials))
     app.include_router(traffic.routes(services.deliveries, cursors))
     app.include_router(replays.routes(services.replays, cursors))

@@ -50,12 +50,13 @@ def apply(
     from posthouse.cli.platform.declared import declared
     from posthouse.cli.platform.documents import read
     from posthouse.cli.platform.plan import counted, plan
-    from posthouse.cli.platform.remote import state_for
+    from posthouse.cli.platform.remote import profiles_of, state_for
 
-    files = declared(read(file))
+    documents = read(file)
+    client = Client(url, api_key)
+    files = declared(documents, profiles_of(client))
     if not files.sections:
         note("there is nothing in these files; `posthouse export` shows how they look")
-    client = Client(url, api_key)
     made = plan(files, state_for(client, files, prune=prune), prune=prune)
     if not json_wanted:
         show_plan(made.changes)

@@ -17,9 +17,11 @@ from posthouse.domain.operations import OPERATIONS_NAME, OPERATIONS_UID
 from posthouse.domain.platform_routes import PLATFORM_NAME, PLATFORM_UID
 
 if TYPE_CHECKING:
-    from posthouse.cli.platform.kinds import Kind
+    from posthouse.cli.platform.kinds import Kind, Known
     from posthouse.cli.platform.plan import There
 
+_REQUIRED: Final = ("url", "types", "subjects", "profile", "profile_settings")
+"""What the defaults of the other fields depend on, and what must be there."""
 _RESERVED: Final = {OPERATIONS_UID: OPERATIONS_NAME, PLATFORM_UID: PLATFORM_NAME}
 HEAD = "# Written by `posthouse export`. `posthouse apply -f` makes a server's configuration what this says.\n"
 
@@ -42,11 +44,12 @@ def export(
     output
         A file to write to, instead of standard output.
     """
-    from posthouse.cli.platform.remote import everything
+    from posthouse.cli.platform.remote import everything, profiles_of
 
     client = Client(url, api_key)
     bodies = client.rows("apps") if app is None else [client.get("apps", one) for one in app]
-    text = HEAD + render(everything(client, bodies, event_types=app is None), event_types=app is None)
+    things = everything(client, bodies, event_types=app is None)
+    text = HEAD + render(things, event_types=app is None, known=profiles_of(client))
     if output is None:
         sys.stdout.write(text)
         return
@@ -57,20 +60,21 @@ def export(
     note(f"wrote {output}")
 
 
-def render(things: Iterable[There], *, event_types: bool = True) -> str:
-    """Everything as one YAML document, in an order that does not change."""
-    from posthouse.cli.platform.kinds import APP, EVENT_TYPE
+def render(things: Iterable[There], *, event_types: bool = True, known: Known | None = None) -> str:
+    """Everything as one YAML document, in an order that does not change. `known` are the server's profiles."""
+    from posthouse.cli.platform.kinds import APP, EVENT_TYPE, shipped_profiles
 
+    known = known or shipped_profiles
     types: dict[str, Any] = {}
     apps: dict[str, Any] = {}
     for there in things:
         if there.kind is EVENT_TYPE:
             if not there.body.get("archived"):
-                types[there.reference] = _entry(there)
+                types[there.reference] = _entry(there, known)
         elif there.kind is APP:
-            apps[there.reference] = _entry(there) | {"grants": [], "endpoints": []}
+            apps[there.reference] = _entry(there, known) | {"grants": [], "endpoints": []}
         else:
-            apps[there.app][there.kind.section].append(_entry(there))
+            apps[there.app][there.kind.section].append(_entry(there, known))
     for entry in apps.values():
         for section in ("grants", "endpoints"):
             entry[section].sort(key=lambda one: one.get("uid") or one["id"])
@@ -83,7 +87,7 @@ def render(things: Iterable[There], *, event_types: bool = True) -> str:
     return outlined(whole)
 
 
-def _entry(there: There) -> dict[str, Any]:
+def _entry(there: There, known: Known) -> dict[str, Any]:
     """A thing as a file declares it: what is not the default."""
     from posthouse.cli.platform.kinds import EVENT_TYPE
 
@@ -93,25 +97,25 @@ def _entry(there: There) -> dict[str, Any]:
     given = {name: _plain(body[name]) for name in sorted(kind.fields) if name in body}
     if body.get("disabled_reason") != "by_hand":
         given.pop("enabled", None)  # not disabled, or by the server itself: then not for good
-    required: dict[str, Any] = {name: given[name] for name in ("url", "types", "subjects") if name in given}
-    defaults = kind.view(required)
+    required: dict[str, Any] = {name: given[name] for name in _REQUIRED if given.get(name)}
+    defaults = kind.view(required, known)
     for name, value in (required | given).items():
         if name in required or value != defaults.get(name):
-            entry[name] = _shortest(kind, required, name, value)
+            entry[name] = _shortest(kind, required, name, value, known)
     return entry
 
 
-def _shortest(kind: Kind, required: dict[str, Any], name: str, value: Any) -> Any:
+def _shortest(kind: Kind, required: dict[str, Any], name: str, value: Any, known: Known) -> Any:
     """The value without those of its parts that mean the same when they are left out."""
     from posthouse.cli.platform.kinds import Wrong
 
     if not isinstance(value, dict):
         return value
-    meant = kind.view(required | {name: value})
+    meant = kind.view(required | {name: value}, known)
     for part in list(value):
         less = {key: one for key, one in value.items() if key != part}
         try:
-            if kind.view(required | {name: less}) == meant:
+            if kind.view(required | {name: less}, known) == meant:
                 value = less
         except Wrong:
             continue  # it must be there

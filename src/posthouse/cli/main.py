@@ -47,6 +47,7 @@ COMMANDS: Final = (
     ("apps", "resources:apps", CONFIGURE, "The third parties: who receives events."),
     ("grants", "resources:grants", CONFIGURE, "What an app may hear of: event types and subjects."),
     ("endpoints", "resources:endpoints", CONFIGURE, "Target URLs, and how to speak to them."),
+    ("profiles", "resources:profiles", CONFIGURE, "Presets of how a target is spoken to: github, wecom, …"),
     ("schedules", "resources:schedules", CONFIGURE, "Events that are published at certain times."),
     ("expressions", "resources:expressions", CONFIGURE, "Try a filter, a transformation or a rule."),
     ("keys", "resources:keys", CONFIGURE, "API keys; and sealing anew under another master key."),

@@ -156,6 +156,7 @@ class Engine:
             clock,
             self.journal,
             position=lambda partition: self.tails.position(partition),
+            undecided=lambda endpoint: self.filtering.undecided(endpoint),
             spawn=self._chore,
             start=lambda lane: self.lanes.start(lane),
         )

@@ -143,6 +143,13 @@ class Filtering:
         """Whether events of an app wait."""
         return app_id in self._lines
 
+    def undecided(self, endpoint: Endpoint) -> int | None:
+        """The `seq` from which on it may not be decided yet whether events reach an endpoint. None: all that came by are."""
+        line = self._lines.get(endpoint.app_id)
+        if line is None or not line.turns or not line.is_before(endpoint):
+            return None
+        return line.turns[0].waiting.event.seq
+
     # As an event comes by
 
     def decide(

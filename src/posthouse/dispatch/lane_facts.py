@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 import structlog
 
 from posthouse.domain.delivery import Delivery, Owed
+from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.errors import StoreUnavailable
 from posthouse.domain.limits import LANE_LINES_OWED_MAX
 from posthouse.lane.lane import Lane
@@ -34,8 +35,9 @@ class _Owned(NamedTuple):
 
 
 class LaneFacts:
-    """`spawn` runs a query beside everything else; `position` says up to which `seq` a partition was dispatched; `start` lets a
-    lane go that may do so earlier than it thought."""
+    """`spawn` runs a query beside everything else; `position` says up to which `seq` a partition was dispatched, and
+    `undecided` from which on it is not known yet whether an event reaches an endpoint; `start` lets a lane go that may do so
+    earlier than it thought."""
 
     def __init__(
         self,
@@ -44,6 +46,7 @@ class LaneFacts:
         journal: Journal,
         *,
         position: Callable[[int], int],
+        undecided: Callable[[Endpoint], int | None],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
         start: Callable[[Lane], None],
     ) -> None:
@@ -51,6 +54,7 @@ class LaneFacts:
         self._clock = clock
         self._journal = journal
         self._position = position
+        self._undecided = undecided
         self._spawn = spawn
         self._start = start
         self._owned: dict[int, _Owned] = {}
@@ -98,10 +102,13 @@ class LaneFacts:
             log.warning("requests.not_looked_up", error=str(error))  # rates begin anew
         return {partition for partition, _, _ in rows}
 
-    def in_turn(self, owed: Owed) -> bool:
-        """Whether a row of an ordered line that the store calls due is: all before it were dispatched, and none of them is on
-        its way into the store."""
+    def in_turn(self, owed: Owed, endpoint: Endpoint) -> bool:
+        """Whether a row of an ordered line that the store calls due is: all before it were dispatched, with whom they reach
+        decided, and none of them is on its way into the store."""
         if owed.seq > self._position(owed.partition):
+            return False
+        undecided = self._undecided(endpoint)
+        if undecided is not None and undecided < owed.seq:
             return False
         unwritten = self._journal.unwritten_row((owed.partition, owed.endpoint_id, owed.line))
         return unwritten is None or unwritten >= owed.seq

@@ -19,6 +19,9 @@ class KeyPlace(StrEnum):
 
     HEADER = "header"
     QUERY = "query"
+    FIELD = (
+        "field"  # of the body, before it is encrypted: a top-level one by name, in JSON a deeper one by JSON Pointer
+    )
 
 
 class ClientStyle(StrEnum):
@@ -42,7 +45,7 @@ class BasicAuth(Configuration, tag="basic", tag_field="kind", frozen=True, kw_on
 
 
 class ApiKeyAuth(Configuration, tag="api_key", tag_field="kind", frozen=True, kw_only=True):
-    """The key in a header or a query parameter of this name, after `prefix`."""
+    """The key in a header, a query parameter or a field of the body of this name, after `prefix`."""
 
     key: str
     name: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -36,7 +36,7 @@ def read(value: object, type: Any, path: str) -> Any:
             path
             + (place if place.startswith("[") else f".{place}" if place else "")
             + (f".{field[1]}" if field else "")
-        )
+        ).removeprefix(".")
         text = _PLACE.sub("", message).replace("`", "")
         if _CHOICE.match(text) and (choices := _choices(value, type, place)):
             text += f"; it is one of: {', '.join(choices)}"
@@ -46,6 +46,8 @@ def read(value: object, type: Any, path: str) -> Any:
 def _choices(value: Any, type: Any, place: str) -> list[str]:
     """What may stand at a place of the value where only some words may."""
     found = [inspect.type_info(type)]
+    if not place:
+        return _members(found)
     *way, last = _PART.findall(place) or [""]
     for part in way:
         found = [inner for each in _meant(found, value) for inner in _within(each, part)]
@@ -54,8 +56,12 @@ def _choices(value: Any, type: Any, place: str) -> list[str]:
     words = [str(t.tag) for t in alternatives if isinstance(t, inspect.StructType) and t.tag_field == last]
     if not words:
         inner = _meant([each for one in alternatives for each in _within(one, last)], None)
-        words = [str(member.value) for each in inner if isinstance(each, inspect.EnumType) for member in each.cls]
+        words = _members(inner)
     return list(dict.fromkeys(words))
+
+
+def _members(types: Iterable[inspect.Type]) -> list[str]:
+    return [str(member.value) for each in types if isinstance(each, inspect.EnumType) for member in each.cls]
 
 
 def _at(value: Any, part: str) -> Any:

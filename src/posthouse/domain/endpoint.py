@@ -12,7 +12,7 @@ from enum import StrEnum
 import msgspec
 
 from posthouse.domain.acknowledgement import Ack
-from posthouse.domain.authentication import Auth
+from posthouse.domain.authentication import ApiKeyAuth, Auth, KeyPlace
 from posthouse.domain.circuit import HEALTHY, Health
 from posthouse.domain.egress import Tls
 from posthouse.domain.encryption import DecryptAnswer, Encryption
@@ -147,6 +147,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     ] = {}  # JSON text by event type, of the versions that it pins; as far as there are any
     signing: tuple[Signer, ...] | None = None  # None: Standard Webhooks with the endpoint's own secret
     encryption: Encryption | None = None
+    decrypt_answer: DecryptAnswer = DecryptAnswer.NEVER
     auth: Auth | None = None
     tls: Tls | None = None
     proxy: str = ""  # as the operator named it; empty: none
@@ -185,6 +186,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
             and not self.query
             and self.transform is None
             and self.dynamic_url is None
+            and not (isinstance(self.auth, ApiKeyAuth) and self.auth.place is KeyPlace.FIELD)
             and not any("{" in value or "}" in value for _, value in self.headers)
         )
 
@@ -217,6 +219,7 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     payload_versions: dict[str, int] = {}  # by event type: the version whose fields alone it gets
     signing: tuple[Signer, ...] | None = None  # None: Standard Webhooks with the endpoint's own secret
     encryption: Encryption | None = None
+    decrypt_answer: DecryptAnswer = DecryptAnswer.NEVER
     auth: Auth | None = None
     tls: Tls | None = None
     proxy: str = ""
@@ -230,7 +233,6 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     transform: Transform | None = None
     ack: Ack | None = None  # None: any 2xx confirms
     on_response: tuple[AnyRule, ...] = ()
-    decrypt_answer: DecryptAnswer = DecryptAnswer.NEVER
     handshake: Handshake | None = None
     by_app: tuple[str, ...] = ()  # those of these fields that a key of the app wrote
 
@@ -280,6 +282,7 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
             pinned_schemas=pinned_schemas or {},
             signing=self.signing,
             encryption=self.encryption,
+            decrypt_answer=self.decrypt_answer,
             auth=self.auth,
             tls=self.tls,
             proxy=self.proxy,

@@ -57,6 +57,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     timings: Timings
     address: str = ""  # the pinned address
     truncated: bool = False
+    sealed: bool = False  # it had to be encrypted, and does not open
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header; `name` in lower case."""

@@ -11,6 +11,8 @@ from posthouse.domain.formats import format_of
 from posthouse.domain.transformation import Transform
 
 TYPES: Final[dict[str, Any]] = get_type_hints(EndpointConfig)
+SHORT: Final = frozenset({"format", "transform", "ack"})
+"""Those that may be a text alone."""
 
 
 def read_field(name: str, value: Any) -> Any:

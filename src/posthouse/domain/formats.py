@@ -18,7 +18,8 @@ from posthouse.domain.errors import Invalid
 Body = dict[str, Any] | str
 """The fields of a body, in order: templates, numbers, booleans, null, objects and arrays of these.
 
-A field that is `{data}` and nothing else is the event's payload, as the value that it is; `"*": "{data}"` puts the fields of
+A field that is `{data}` and nothing else is the event's payload, as the value that it is; `{data:text}` is its JSON as one
+text, and `{data:urlencoded}` that text percent-encoded. `"*": "{data}"` puts the fields of
 the payload here, but for those that are named beside it; and a whole body `{data}` is the payload alone. A field that is
 `{timestamp:number}`, or so of another time in seconds or milliseconds, is a number and not a text.
 """
@@ -129,11 +130,12 @@ class FormNesting(StrEnum):
 
 class FormFormat(_Format, frozen=True, tag="form"):
     """`application/x-www-form-urlencoded`; under GET the same pairs in the query. Objects and arrays that are empty have no
-    field, null is an empty text."""
+    field, null is an empty text. Without `blank` fields that would be empty are left out."""
 
     thin: bool = False
     body: Body | None = None
     nesting: FormNesting = FormNesting.BRACKETS
+    blank: bool = True
     charset: Charset = Charset.UTF_8
 
 

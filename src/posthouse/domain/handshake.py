@@ -61,6 +61,7 @@ class _Step(Configuration, frozen=True, kw_only=True, tag_field="kind"):
     query: dict[str, str] | UnsetType = UNSET
     signing: tuple[Signer, ...] | UnsetType = UNSET
     encrypted: bool = True  # as the endpoint's requests are, if they are
+    authenticated: bool = True  # with the endpoint's `auth`, if it has any
     challenge: Challenge = Challenge.HEX
     key: str = ""
     expect: Expect = Expect()

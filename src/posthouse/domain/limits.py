@@ -36,6 +36,7 @@ METADATA_BYTES_MAX: Final = 8 * 1024
 HEADERS_MAX: Final = 32
 HEADER_BYTES_MAX: Final = 4 * 1024
 EVENT_PATTERNS_MAX: Final = 100
+RETRY_TYPES_MAX: Final = 16  # patterns with a schedule of their own, of one endpoint
 GRANT_SUBJECTS_MAX: Final = 1_000
 GRANT_ENTRIES_MAX: Final = 1_000  # pairs of a type and a subject in one grant
 PATTERN_LEVELS_MAX: Final = 8  # words before the * of a pattern in a grant

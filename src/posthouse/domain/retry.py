@@ -14,10 +14,21 @@ ATTEMPTS_MAX: Final = 100
 
 
 class Retry(msgspec.Struct, frozen=True, gc=False):
-    """A retry policy: the delay in seconds before each further attempt, and how far chance may move it."""
+    """A retry policy: the delay in seconds before each further attempt, and how far chance may move it.
+
+    `by_type` are those of events whose type matches a pattern, the nearest pattern first.
+    """
 
     schedule: tuple[float, ...] = DEFAULT_SCHEDULE
     jitter: float = 0.1  # 0.1: up to 10 % earlier or later
+    by_type: tuple[tuple[str, Retry], ...] = ()
+
+    def of(self, event_type: str) -> Retry:
+        """The policy for events of a type: of the first pattern that matches it, else this one."""
+        for pattern, retry in self.by_type:
+            if pattern == event_type or (pattern.endswith("*") and event_type.startswith(pattern[:-1])):
+                return retry
+        return self
 
     def delay(self, number: int, *, draw: float, floor: float | None = None) -> float | None:
         """Seconds until the attempt after attempt `number` (from 1); None when there is none left.
@@ -51,16 +62,34 @@ class Exponential(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=T
         return tuple(delays)
 
 
-class RetrySettings(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
-    """A retry policy as an endpoint is configured with it: a list of delays, or an exponential; neither: the default."""
+class Delays(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
+    """A list of delays, or an exponential; neither: the default."""
 
     schedule: tuple[float, ...] | None = None
     exponential: Exponential | None = None
+
+    def written_out(self) -> tuple[float, ...]:
+        if self.schedule is not None:
+            return self.schedule
+        return DEFAULT_SCHEDULE if self.exponential is None else self.exponential.schedule()
+
+
+class RetrySettings(Delays, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
+    """A retry policy as an endpoint is configured with it. `by_type` are delays by patterns of event types, as those of
+    `events`: an exact name goes before the beginnings that match, of these the longest, and `*` comes last. The order in which
+    they are written says nothing."""
+
     jitter: float = 0.1
+    by_type: dict[str, Delays] = {}
 
     def policy(self) -> Retry:
-        if self.schedule is not None:
-            return Retry(self.schedule, self.jitter)
-        if self.exponential is not None:
-            return Retry(self.exponential.schedule(), self.jitter)
-        return Retry(jitter=self.jitter)
+        by_type = [
+            (pattern, Retry(self.by_type[pattern].written_out(), self.jitter))
+            for pattern in sorted(self.by_type, key=_nearness)
+        ]
+        return Retry(self.written_out(), self.jitter, tuple(by_type))
+
+
+def _nearness(pattern: str) -> tuple[bool, int]:
+    """Sorts exact names before beginnings, and these with the longest first."""
+    return pattern.endswith("*"), -len(pattern)

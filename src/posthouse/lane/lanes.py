@@ -289,14 +289,19 @@ class Lanes:
             self._spill_row(delivery, lane.endpoint, reason)
 
     def _leave(self, lane: Lane, deliveries: Sequence[Delivery], reason: OwedReason) -> None:
-        """These were taken out of the lane's queue. Of a line all but the first wait for it, wherever they are."""
+        """These were taken out of the lane's queue. Of a line all but the first wait for it, wherever they are. Where rows
+        leave there is room for others, or for them again."""
         lines: set[int] = set()
+        rows = False
         for delivery in deliveries:
             if delivery.row:
                 self.paged_bytes -= len(delivery.event.payload)
+                rows = True
             behind = delivery.line and (delivery.line in lines or lane.queue.has(delivery.line))
             lines.add(delivery.line)
             self._spill(lane, delivery, OwedReason.BEHIND if behind else reason)
+        if rows and not lane.closed:
+            self._drained(lane.endpoint.id)
 
     def sweep(self, boot: float) -> None:
         """Spill what has waited for two seconds, and let the cursor pass requests that have run for as long."""

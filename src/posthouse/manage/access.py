@@ -13,7 +13,7 @@ from posthouse.domain.ids import ID_BYTES, KEY, AppId, format_id, parse_id
 from posthouse.domain.limits import METADATA_BYTES_MAX, NAME_LENGTH_MAX
 from posthouse.domain.operations import OPERATIONS_APP, RESERVED
 from posthouse.domain.platform_routes import PLATFORM_APP
-from posthouse.ports.directory import App, Audit, Directory
+from posthouse.ports.directory import App, Audit, Directory, StoredEndpoint
 
 NEWEST: Final = b"\xff" * ID_BYTES
 """Where a list that is newest first begins: above every id."""
@@ -43,6 +43,21 @@ async def find_app(directory: Directory, principal: Principal, reference: str) -
     if app is None or not principal.may_see(app.id):
         raise app_not_found(reference)
     return app
+
+
+def endpoint_not_found(reference: str) -> NotFound:
+    return NotFound(f"there is no endpoint {reference[:80]!r}", code="endpoint_not_found")
+
+
+async def find_endpoint(
+    directory: Directory, principal: Principal, app: str, reference: str
+) -> tuple[App, StoredEndpoint]:
+    """An endpoint and the app whose it is. Raises NotFound where there is none that the principal sees."""
+    owner = await find_app(directory, principal, app)
+    found = await directory.get_endpoint(owner.id, reference)
+    if found is None:
+        raise endpoint_not_found(reference)
+    return owner, found
 
 
 def app_not_found(reference: str) -> NotFound:

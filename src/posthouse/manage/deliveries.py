@@ -28,8 +28,7 @@ from posthouse.domain.ids import (
 from posthouse.domain.limits import OWED_AHEAD_COUNTED_MAX, OWED_COUNTED_MAX, ROUTES_SHOWN_MAX, STATS_SECONDS_MAX
 from posthouse.domain.redaction import REDACTED, is_credential, redacted_payload
 from posthouse.intake.parse import check_type
-from posthouse.manage.access import audit, find_app
-from posthouse.manage.endpoints import endpoint_not_found
+from posthouse.manage.access import audit, endpoint_not_found, find_app
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Audit, Directory
 from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions

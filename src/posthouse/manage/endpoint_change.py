@@ -32,16 +32,14 @@ from posthouse.domain.ids import ENDPOINT
 from posthouse.domain.limits import (
     CHANNELS_MAX,
     CONCURRENCY_MAX,
-    DELAY_SECONDS_MAX,
     EVENT_PATTERNS_MAX,
-    EXPONENTIAL_FACTOR_MAX,
     NAME_LENGTH_MAX,
     TEXT_LENGTH_MAX,
     TIMEOUT_SECONDS_MAX,
 )
 from posthouse.domain.reaction import AnyRule
 from posthouse.domain.redaction import RedactAnswer, check_redact_answer
-from posthouse.domain.retry import ATTEMPTS_MAX, RetrySettings
+from posthouse.domain.retry import RetrySettings
 from posthouse.domain.routing import is_pattern
 from posthouse.domain.signing import Signer
 from posthouse.domain.transformation import DynamicUrl, Transform
@@ -51,13 +49,13 @@ from posthouse.manage.flow_check import (
     check_between,
     check_max_age,
     check_rate,
-    check_schedule,
     check_whole,
     equal_targets,
     fallback_targets,
 )
 from posthouse.manage.pins import check_pins
 from posthouse.manage.reaction_check import forward_targets
+from posthouse.manage.retry_check import check_retry
 from posthouse.manage.transform_check import dynamic_targets
 from posthouse.ports.directory import StoredEndpoint
 from posthouse.wire.headers import check_headers
@@ -101,6 +99,7 @@ class EndpointChange(msgspec.Struct, frozen=True, kw_only=True):
     payload_versions: dict[str, int] | UnsetType | None = UNSET
     signing: tuple[Signer, ...] | UnsetType | None = UNSET
     encryption: Encryption | UnsetType | None = UNSET
+    decrypt_answer: DecryptAnswer | UnsetType | None = UNSET
     auth: Auth | UnsetType | None = UNSET
     tls: Tls | UnsetType | None = UNSET
     proxy: str | UnsetType | None = UNSET
@@ -114,7 +113,6 @@ class EndpointChange(msgspec.Struct, frozen=True, kw_only=True):
     transform: Transform | UnsetType | None = UNSET
     ack: Ack | UnsetType | None = UNSET
     on_response: tuple[AnyRule, ...] | UnsetType | None = UNSET
-    decrypt_answer: DecryptAnswer | UnsetType | None = UNSET
     handshake: Handshake | UnsetType | None = UNSET
 
     def given(self) -> dict[str, Any]:
@@ -153,7 +151,7 @@ def check_change(change: EndpointChange) -> list[NewTarget]:
     if change.headers:
         check_headers(change.headers.items())
     if change.retry:
-        _check_retry(change.retry)
+        check_retry(change.retry)
     if change.timeouts:
         for name in change.timeouts.__struct_fields__:
             check_between(getattr(change.timeouts, name), 0.0, TIMEOUT_SECONDS_MAX, f"timeouts.{name}", "seconds")
@@ -243,19 +241,3 @@ def _check_channels(channels: tuple[str, ...]) -> None:
                 f"a channel has 1 to {NAME_LENGTH_MAX} characters without control characters",
                 path=f"channels[{index}]",
             )
-
-
-def _check_retry(retry: RetrySettings) -> None:
-    if retry.schedule is not None and retry.exponential is not None:
-        raise Invalid("give either a schedule or an exponential, not both", path="retry")
-    if not 0 <= retry.jitter <= 1:
-        raise Invalid("must be from 0 to 1: 0.1 moves a delay by up to a tenth", path="retry.jitter")
-    if retry.schedule is not None:
-        check_schedule(retry.schedule, "retry.schedule")
-    if retry.exponential is not None:
-        curve = retry.exponential
-        check_between(curve.base, 0.0, DELAY_SECONDS_MAX, "retry.exponential.base", "seconds")
-        check_between(curve.max, 0.0, DELAY_SECONDS_MAX, "retry.exponential.max", "seconds")
-        if not 1 <= curve.factor <= EXPONENTIAL_FACTOR_MAX:
-            raise Invalid(f"must be from 1 to {EXPONENTIAL_FACTOR_MAX:g}", path="retry.exponential.factor")
-        check_between(curve.attempts, 0, ATTEMPTS_MAX, "retry.exponential.attempts", "attempts")

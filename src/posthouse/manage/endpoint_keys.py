@@ -11,11 +11,10 @@ from posthouse.domain.errors import Invalid, NotFound
 from posthouse.domain.ids import ENDPOINT, format_id
 from posthouse.domain.limits import OVERLAP_SECONDS_MAX
 from posthouse.domain.named_keys import KeyVersion, check_key, put_key, texts_of
-from posthouse.manage.access import audit, find_app
-from posthouse.manage.endpoints import endpoint_not_found
+from posthouse.manage.access import audit, endpoint_not_found, find_endpoint
 from posthouse.manage.key_change import check_keys
 from posthouse.ports.clock import Clock
-from posthouse.ports.directory import App, Directory, StoredEndpoint
+from posthouse.ports.directory import Directory
 
 _ACTION: Final = "endpoint.key"
 
@@ -29,7 +28,7 @@ class EndpointKeys:
 
     async def listed(self, principal: Principal, app: str, reference: str) -> list[KeyVersion]:
         """The live versions, by name, newest first. Raises NotFound."""
-        owner, endpoint = await self._find(principal, app, reference)
+        owner, endpoint = await find_endpoint(self._directory, principal, app, reference)
         return self._live(await self._directory.endpoint_keys(owner.id, endpoint.id), reference)
 
     async def put(
@@ -37,7 +36,7 @@ class EndpointKeys:
     ) -> list[KeyVersion]:
         """Make this text the newest of its name; the ones before it live until the overlap ends. The live versions of the
         name. Raises Invalid, NotFound, Conflict (too many versions are live)."""
-        owner, endpoint = await self._find(principal, app, reference)
+        owner, endpoint = await find_endpoint(self._directory, principal, app, reference)
         if not 0 <= overlap_seconds <= OVERLAP_SECONDS_MAX:
             raise Invalid(f"must be from 0 to {OVERLAP_SECONDS_MAX} seconds", path="overlap_seconds")
         check_key(name, text, path="value")
@@ -60,7 +59,7 @@ class EndpointKeys:
 
     async def delete(self, principal: Principal, app: str, reference: str, name: str) -> None:
         """Take a key away with all its versions, at once. Raises NotFound, and Invalid where the endpoint needs it."""
-        owner, endpoint = await self._find(principal, app, reference)
+        owner, endpoint = await find_endpoint(self._directory, principal, app, reference)
         now = self._clock.now()
 
         def change(config: EndpointConfig, versions: Sequence[KeyVersion]) -> Sequence[KeyVersion]:
@@ -73,13 +72,6 @@ class EndpointKeys:
         entry = audit(principal, f"{_ACTION}_deleted", format_id(ENDPOINT, endpoint.id), key=name)
         if await self._directory.change_endpoint_keys(owner.id, endpoint.id, change, entry) is None:
             raise endpoint_not_found(reference)
-
-    async def _find(self, principal: Principal, app: str, reference: str) -> tuple[App, StoredEndpoint]:
-        owner = await find_app(self._directory, principal, app)
-        found = await self._directory.get_endpoint(owner.id, reference)
-        if found is None:
-            raise endpoint_not_found(reference)
-        return owner, found
 
     def _live(self, found: list[KeyVersion] | None, reference: str) -> list[KeyVersion]:
         if found is None:

@@ -15,9 +15,10 @@ from posthouse.domain.authentication import OAuth2Auth
 from posthouse.domain.balance import urls_of
 from posthouse.domain.egress import AllowedEgress
 from posthouse.domain.endpoint import EndpointConfig, Secret
-from posthouse.domain.errors import Conflict, Invalid, NotFound, QuotaExceeded
+from posthouse.domain.errors import Conflict, Invalid, QuotaExceeded
 from posthouse.domain.ids import ENDPOINT, AppId, EndpointId, format_id, parse_id
-from posthouse.domain.limits import ENDPOINTS_PER_APP_MAX, OVERLAP_SECONDS_MAX, SECRETS_MAX
+from posthouse.domain.limits import ENDPOINTS_PER_APP_MAX
+from posthouse.domain.profile import Profile
 from posthouse.manage.access import (
     TURNS_MAX,
     UID_TAKEN,
@@ -25,13 +26,18 @@ from posthouse.manage.access import (
     admin_only,
     app_not_found,
     audit,
+    endpoint_not_found,
     find_app,
+    find_endpoint,
     uid_of_path,
     unsteady,
 )
 from posthouse.manage.endpoint_change import EndpointChange, NewTarget, changed, check_change
+from posthouse.manage.endpoint_secrets import new_secret, secret_of
 from posthouse.manage.key_change import keys_given
 from posthouse.manage.pins import check_pinnable
+from posthouse.manage.profile_keys import NO_MADE_KEYS, MadeKeys, made_keys
+from posthouse.manage.profiles import Profiles, blaming
 from posthouse.manage.reaction_check import forward_targets
 from posthouse.manage.rules_check import check_given, written_by
 from posthouse.manage.speaking import check_egress
@@ -39,8 +45,6 @@ from posthouse.manage.transform_check import dynamic_urls
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import App, ChangeKeys, Directory, EndpointRevision, StoredEndpoint, StoredSecret
 from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
-from posthouse_sdk.errors import SecretError
-from posthouse_sdk.signatures import HMAC_KEY_BYTES, VerifyingKey, generate_hmac_key, parse_secret
 
 CheckTarget = Callable[[str, int], Awaitable[str | None]]
 """(host, port) -> why it is refused; None where it may be spoken to, or does not resolve now."""
@@ -50,11 +54,22 @@ EndpointCheck = Callable[[StoredEndpoint | None], None]
 
 _ENDPOINT: Final = "endpoint"
 NOTHING_ALLOWED: Final = AllowedEgress()
+NO_PROFILES: Final = Profiles()
+_BLANK: Final = EndpointConfig(url="")
+
+
+class Written(msgspec.Struct, frozen=True):
+    """An endpoint that was made, with its signing secret, or one that was replaced (and keeps what it has), and the keys that
+    its profile asked for and nobody gave."""
+
+    endpoint: StoredEndpoint
+    secret: Secret | None = None
+    made: MadeKeys = NO_MADE_KEYS
 
 
 class Endpoints:
     """An administrator, or the app itself, manages its endpoints. `quota_refused` is told where a quota forbids one more.
-    `egress` is what the operator lets endpoints ask for."""
+    `egress` is what the operator lets endpoints ask for, `profiles` are those that they may name."""
 
     def __init__(
         self,
@@ -67,9 +82,11 @@ class Endpoints:
         quota_refused: Callable[[AppId, QuotaExceeded], None] = lambda _app, _refusal: None,
         egress: AllowedEgress = NOTHING_ALLOWED,
         expressions: Expressions = NO_EXPRESSIONS,
+        profiles: Profiles = NO_PROFILES,
     ) -> None:
         self._directory = directory
         self._clock = clock
+        self._profiles = profiles
         self._check_target = check_target
         self._random = random
         self._endpoints_max = endpoints_max
@@ -97,11 +114,11 @@ class Endpoints:
         self, principal: Principal, app: str, reference: str, *, before: int, limit: int
     ) -> list[EndpointRevision]:
         """Newest first, from below the revision `before`. Raises NotFound."""
-        owner, endpoint = await self._find(principal, app, reference)
+        owner, endpoint = await find_endpoint(self._directory, principal, app, reference)
         return await self._directory.endpoint_revisions(owner.id, endpoint.id, before=before, limit=limit)
 
     async def get(self, principal: Principal, app: str, reference: str) -> StoredEndpoint:
-        return (await self._find(principal, app, reference))[1]
+        return (await find_endpoint(self._directory, principal, app, reference))[1]
 
     async def create(
         self,
@@ -110,21 +127,26 @@ class Endpoints:
         change: EndpointChange,
         secret: str | None,
         keys: Mapping[str, str] | None = None,
-    ) -> tuple[StoredEndpoint, Secret]:
+    ) -> Written:
         """The endpoint, with these named keys, and its signing secret: the one given, or a new one.
 
         Raises Invalid, NotFound, Conflict, QuotaExceeded.
         """
         owner = await find_app(self._directory, principal, app)
-        targets = check_change(change)
         if change.url is UNSET:
             raise Invalid("this field is missing", path="url")
-        key = self._new_secret() if secret is None else secret_of(secret)
-        change_keys = keys_given(keys, now=self._clock.now())
-        await self._check(targets)
-        await self._check_pins(principal, change)
-        await check_given(principal, change.given(), None, self._expressions)
-        return await self._create(principal, owner, app, change, key, change_keys, _named(keys)), key
+        profile = self._profiles.named(change, _BLANK)
+        with blaming(change, profile):
+            whole = self._profiles.expanded(_BLANK, change)
+            targets = check_change(whole)
+            key = new_secret(self._random) if secret is None else secret_of(secret)
+            made = await self._made(profile, keys or {})
+            change_keys = keys_given({**made.texts, **(keys or {})}, now=self._clock.now())
+            await self._check(targets)
+            await self._check_pins(principal, whole)
+            await check_given(principal, whole.given(), None, self._expressions)
+            stored = await self._create(principal, owner, app, whole, key, change_keys, _named(keys))
+        return Written(stored, key, made)
 
     async def put(
         self,
@@ -136,9 +158,9 @@ class Endpoints:
         keys: Mapping[str, str] | None = None,
         *,
         check: EndpointCheck | None = None,
-    ) -> tuple[StoredEndpoint, Secret | None]:
-        """The endpoint with this uid made, or replaced as a whole: what is not set takes its default. Its signing secret,
-        where it was made.
+    ) -> Written:
+        """The endpoint with this uid made, or replaced as a whole: what is not set takes its default. It has its signing
+        secret where it was made.
 
         One that is replaced keeps its secrets, and the one that signs may be given again; it keeps its named keys, and those
         that are given are rotated where they are others. Of those who put the same new uid at
@@ -151,50 +173,74 @@ class Endpoints:
         if not by_id:
             assert whole.uid is not UNSET
             whole = msgspec.structs.replace(whole, uid=uid_of_path(reference, whole.uid))
-        targets = check_change(whole)
         given = None if secret is None else secret_of(secret)
+        profile = self._profiles.named(whole, _BLANK)
+        with blaming(change, profile):
+            for _ in range(TURNS_MAX):
+                found = await self._directory.get_endpoint(owner.id, reference)
+                if found is None and by_id:
+                    break
+                written = await self._put(
+                    principal, owner, app, reference, found, whole, profile, given, keys or {}, check=check
+                )
+                if written is not None:
+                    return written
+        raise endpoint_not_found(reference) if by_id else unsteady()
+
+    async def _put(
+        self,
+        principal: Principal,
+        owner: App,
+        app: str,
+        reference: str,
+        found: StoredEndpoint | None,
+        whole: EndpointChange,
+        profile: Profile | None,
+        given: Secret | None,
+        keys: Mapping[str, str],
+        *,
+        check: EndpointCheck | None,
+    ) -> Written | None:
+        """Make or replace the endpoint that was `found` a moment ago. None: it was changed by somebody else meanwhile."""
+        known = None if found is None else found.config
+        full = self._profiles.expanded(known or _BLANK, whole)
+        await self._check(check_change(full), known=() if known is None else _known(known))
+        await self._check_pins(principal, full, known=known)
+        await check_given(principal, full.given(), known, self._expressions)
         now = self._clock.now()
-        change_keys = keys_given(keys, now=now)
+        made = await self._made(profile, {*keys, *(() if found is None else found.keys)})
+        change_keys = keys_given({**made.texts, **keys}, now=now)
+        if found is None:
+            if check is not None:
+                check(None)
+            key = given or new_secret(self._random)
+            try:
+                stored = await self._create(principal, owner, app, full, key, change_keys, _named(keys))
+            except Conflict as error:
+                if error.code != UID_TAKEN:
+                    raise
+                return None  # somebody was faster
+            return Written(stored, key, made)
 
         def replaced(old: StoredEndpoint) -> StoredEndpoint:
-            if not by_id and old.uid != reference:
+            if parse_id(ENDPOINT, reference) is None and old.uid != reference:
                 raise Moved
             if check is not None:
                 check(old)
             return self._changed(principal, old, whole, now=now)
 
-        for _ in range(TURNS_MAX):
-            found = await self._directory.get_endpoint(owner.id, reference)
-            if found is None and by_id:
-                break
-            await self._check(targets, known=() if found is None else _known(found.config))
-            await self._check_pins(principal, whole, known=None if found is None else found.config)
-            await check_given(principal, whole.given(), None if found is None else found.config, self._expressions)
-            if found is None:
-                if check is not None:
-                    check(None)
-                key = given or self._new_secret()
-                try:
-                    return await self._create(principal, owner, app, whole, key, change_keys, _named(keys)), key
-                except Conflict as error:
-                    if error.code != UID_TAKEN:
-                        raise
-                    continue  # somebody was faster
-            entry = audit(principal, f"{_ENDPOINT}.replaced", format_id(ENDPOINT, found.id), **_named(keys))
-            try:
-                stored = await self._directory.change_endpoint(
-                    owner.id,
-                    found.id,
-                    replaced,
-                    entry,
-                    check_secrets=None if given is None else lambda kept: _check_same(kept, given),
-                    change_keys=change_keys,
-                )
-            except Moved:
-                continue
-            if stored is not None:
-                return stored, None
-        raise endpoint_not_found(reference) if by_id else unsteady()
+        try:
+            changed = await self._directory.change_endpoint(
+                owner.id,
+                found.id,
+                replaced,
+                audit(principal, f"{_ENDPOINT}.replaced", format_id(ENDPOINT, found.id), **_named(keys)),
+                check_secrets=None if given is None else lambda kept: _check_same(kept, given),
+                change_keys=change_keys,
+            )
+        except Moved:
+            return None
+        return None if changed is None else Written(changed, None, made)
 
     async def change(
         self,
@@ -206,10 +252,24 @@ class Endpoints:
         check: EndpointCheck | None = None,
     ) -> StoredEndpoint:
         """Raises Invalid, NotFound, Conflict (the uid is taken), and what `check` does. Its named keys stay."""
-        owner, endpoint = await self._find(principal, app, reference)
-        await self._check(check_change(change), known=_known(endpoint.config))
-        await self._check_pins(principal, change, known=endpoint.config)
-        await check_given(principal, change.given(), endpoint.config, self._expressions)
+        owner, endpoint = await find_endpoint(self._directory, principal, app, reference)
+        with blaming(change, self._profiles.named(change, endpoint.config) if _names(change) else None):
+            full = self._profiles.expanded(endpoint.config, change)
+            await self._check(check_change(full), known=_known(endpoint.config))
+            await self._check_pins(principal, full, known=endpoint.config)
+            await check_given(principal, full.given(), endpoint.config, self._expressions)
+            return await self._change(principal, owner, endpoint, reference, change, check=check)
+
+    async def _change(
+        self,
+        principal: Principal,
+        owner: App,
+        endpoint: StoredEndpoint,
+        reference: str,
+        change: EndpointChange,
+        *,
+        check: EndpointCheck | None,
+    ) -> StoredEndpoint:
         now = self._clock.now()
         entry = audit(
             principal, f"{_ENDPOINT}.changed", format_id(ENDPOINT, endpoint.id), fields=sorted(change.given())
@@ -229,7 +289,7 @@ class Endpoints:
 
     async def pause(self, principal: Principal, app: str, reference: str, *, paused: bool) -> StoredEndpoint:
         """Hold deliveries back, or let them go on. Nothing is lost meanwhile. Raises NotFound."""
-        owner, endpoint = await self._find(principal, app, reference)
+        owner, endpoint = await find_endpoint(self._directory, principal, app, reference)
         entry = audit(principal, f"{_ENDPOINT}.{'paused' if paused else 'resumed'}", format_id(ENDPOINT, endpoint.id))
         return self._there(
             await self._directory.change_endpoint(
@@ -242,47 +302,10 @@ class Endpoints:
         self, principal: Principal, app: str, reference: str, *, check: EndpointCheck | None = None
     ) -> None:
         """What it is owed is cancelled. Raises NotFound, and what `check` does."""
-        owner, endpoint = await self._find(principal, app, reference)
+        owner, endpoint = await find_endpoint(self._directory, principal, app, reference)
         entry = audit(principal, f"{_ENDPOINT}.deleted", format_id(ENDPOINT, endpoint.id))
         if not await self._directory.delete_endpoint(owner.id, endpoint.id, entry, check=check):
             raise endpoint_not_found(reference)
-
-    async def reveal_secrets(self, principal: Principal, app: str, reference: str) -> list[StoredSecret]:
-        """The secrets that sign now, newest first; that they were looked at is on record. Raises NotFound."""
-        owner, endpoint = await self._find(principal, app, reference)
-        entry = audit(principal, f"{_ENDPOINT}.secret_revealed", format_id(ENDPOINT, endpoint.id))
-        found = await self._directory.secrets(owner.id, endpoint.id, now=self._clock.now(), audit=entry)
-        if found is None:
-            raise endpoint_not_found(reference)
-        return found
-
-    async def rotate_secret(
-        self, principal: Principal, app: str, reference: str, *, secret: str | None, overlap_seconds: int
-    ) -> tuple[Secret, float]:
-        """The new secret, and until when the old ones sign too. Raises Invalid, NotFound, Conflict (too many overlap)."""
-        owner, endpoint = await self._find(principal, app, reference)
-        if not 0 <= overlap_seconds <= OVERLAP_SECONDS_MAX:
-            raise Invalid(f"must be from 0 to {OVERLAP_SECONDS_MAX} seconds", path="overlap_seconds")
-        key = self._new_secret() if secret is None else secret_of(secret)
-        now = self._clock.now()
-        expires_at = now + overlap_seconds
-        rotated = await self._directory.rotate_secret(
-            owner.id,
-            endpoint.id,
-            key,
-            check=lambda live: _check_rotation(live, key, overlap=overlap_seconds > 0),
-            now=now,
-            expires_at=expires_at,
-            audit=audit(
-                principal,
-                f"{_ENDPOINT}.secret_rotated",
-                format_id(ENDPOINT, endpoint.id),
-                overlap_seconds=overlap_seconds,
-            ),
-        )
-        if not rotated:
-            raise endpoint_not_found(reference)
-        return key, expires_at
 
     async def _create(
         self,
@@ -314,13 +337,9 @@ class Endpoints:
         self, principal: Principal, old: StoredEndpoint, change: EndpointChange, *, now: float
     ) -> StoredEndpoint:
         """Raises Invalid."""
-        new = changed(old, change, now=now)
+        new = changed(old, self._profiles.expanded(old.config, change), now=now)
         check_egress(old.config, new.config, principal, self._egress)
         return msgspec.structs.replace(new, config=written_by(principal, old.config, new.config))
-
-    async def _find(self, principal: Principal, app: str, reference: str) -> tuple[App, StoredEndpoint]:
-        owner = await find_app(self._directory, principal, app)
-        return owner, self._there(await self._directory.get_endpoint(owner.id, reference), reference)
 
     def _there(self, endpoint: StoredEndpoint | None, reference: str) -> StoredEndpoint:
         if endpoint is None:
@@ -344,9 +363,15 @@ class Endpoints:
             now = self._clock.now()
             await check_pinnable(self._directory, principal, change.payload_versions, known=before, now=now)
 
-    def _new_secret(self) -> Secret:
-        key = generate_hmac_key(self._random(HMAC_KEY_BYTES))
-        return Secret(key.version, key.raw)
+    async def _made(self, profile: Profile | None, there: Collection[str]) -> MadeKeys:
+        """Raises Invalid."""
+        if profile is None or all(key.name in there for key in profile.keys):
+            return NO_MADE_KEYS
+        return await asyncio.to_thread(made_keys, profile, there, self._random)
+
+
+def _names(change: EndpointChange) -> bool:
+    return change.profile is not UNSET or change.profile_settings is not UNSET
 
 
 def _known(config: EndpointConfig) -> list[str]:
@@ -361,37 +386,9 @@ def _named(keys: Mapping[str, str] | None) -> dict[str, Any]:
     return {"keys": sorted(keys)} if keys else {}
 
 
-def endpoint_not_found(reference: str) -> NotFound:
-    return NotFound(f"there is no endpoint {reference[:80]!r}", code="endpoint_not_found")
-
-
-def secret_of(text: str) -> Secret:
-    """The signing secret that `whsec_…` or `whsk_…` stands for. Raises Invalid, which does not repeat it."""
-    try:
-        key = parse_secret(text)
-    except SecretError as error:
-        raise Invalid(str(error), path="secret", code="invalid_secret") from None
-    if isinstance(key, VerifyingKey):
-        raise Invalid(
-            "a whpk_ key only verifies; signing takes whsec_… or whsk_…", path="secret", code="invalid_secret"
-        )
-    return Secret(key.version, key.raw)
-
-
 def _check_same(kept: Sequence[StoredSecret], given: Secret) -> None:
     if not kept or kept[0].secret != given:
         raise Conflict(
             "the endpoint signs with another secret, and a PUT keeps it; change it with POST …/secret/rotate",
             code="secret_differs",
-        )
-
-
-def _check_rotation(live: Sequence[StoredSecret], new: Secret, *, overlap: bool) -> None:
-    if any(known.secret == new for known in live):
-        raise Invalid("this secret is in use already; a rotation brings another one", path="secret")
-    if overlap and len(live) >= SECRETS_MAX:
-        raise Conflict(
-            f"{len(live)} secrets sign at this moment, which is the most; wait until one expires, or rotate with "
-            "overlap_seconds 0, which ends all others",
-            code="too_many_secrets",
         )

@@ -25,6 +25,7 @@ from posthouse.domain.limits import (
 )
 from posthouse.domain.retry import ATTEMPTS_MAX
 from posthouse.manage.transform_check import check_with_others
+from posthouse.wire.encryption.answers import check_decrypt_answer
 from posthouse.wire.target import parse_target
 
 
@@ -95,6 +96,7 @@ def check_whole(config: EndpointConfig, given: dict[str, Any]) -> None:
             path="balance" if given.get("balance") is not None else "equal_urls",
         )
     check_with_others(config, given)
+    check_decrypt_answer(config, given)
     if config.fallback_urls or config.equal_urls:
         _check_distinct(config, given)
 

@@ -22,9 +22,8 @@ from posthouse.domain.limits import PAYLOAD_BYTES_MAX, PREVIEWS_AT_ONCE_MAX
 from posthouse.domain.matching import has_filters
 from posthouse.domain.routing import matches_channels, matches_type
 from posthouse.intake.parse import EventBody, attributes_json, check
-from posthouse.manage.access import find_app
+from posthouse.manage.access import endpoint_not_found, find_app
 from posthouse.manage.deliveries import RequestView, shown, view_of
-from posthouse.manage.endpoints import endpoint_not_found
 from posthouse.manage.trial import TYPE, sample_of, spoken
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import App, Directory

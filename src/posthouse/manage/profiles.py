@@ -20,7 +20,7 @@ from msgspec import UNSET
 from posthouse.domain.configuration import read
 from posthouse.domain.endpoint import EndpointConfig
 from posthouse.domain.errors import Invalid, NotFound, SetupError
-from posthouse.domain.fields import TYPES, read_field
+from posthouse.domain.fields import SHORT, TYPES, read_field
 from posthouse.domain.limits import PROFILE_BYTES_MAX, PROFILES_MAX
 from posthouse.domain.profile import NAME, Profile, filled
 from posthouse.manage.endpoint_change import EndpointChange, check_change
@@ -105,6 +105,25 @@ def in_directory(directory: Path) -> list[Profile]:
             raise SetupError(f"the profile {file} cannot be used: {where}{error}") from None
         except (OSError, UnicodeDecodeError) as error:
             raise SetupError(f"the profile {file} cannot be read: {error}") from None
+    return found
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a profile's file, as JSON has it."""
+    found = msgspec.json.schema(Profile)
+    fields: dict[str, Any] = {}
+    schemas, parts = msgspec.json.schema_components(
+        [TYPES[name] for name in sorted(PRESET)], ref_template="#/$defs/{name}"
+    )
+    for name, each in zip(sorted(PRESET), schemas, strict=True):
+        short = [{"type": "string"}] if name in SHORT else []
+        fields[name] = {"anyOf": [*short, each]} if short else each
+    found["$defs"] = {**parts, **found["$defs"]}
+    found["$defs"]["Profile"]["properties"]["endpoint"] = {
+        "type": "object",
+        "properties": fields,
+        "additionalProperties": False,
+    }
     return found
 
 

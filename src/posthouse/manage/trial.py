@@ -16,9 +16,8 @@ from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Fault, Result
 from posthouse.domain.ids import ENDPOINT, EventId, format_id
 from posthouse.domain.limits import TRIALS_AT_ONCE_MAX
 from posthouse.intake.parse import check_type
-from posthouse.manage.access import audit, find_app
+from posthouse.manage.access import audit, endpoint_not_found, find_app
 from posthouse.manage.deliveries import RequestView, shown_by, view_of
-from posthouse.manage.endpoints import endpoint_not_found
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Directory
 from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
@@ -28,6 +27,7 @@ from posthouse.send.judge import Judge, Judgement
 from posthouse.send.preparing import Prepared, prepared_alone
 from posthouse.send.tokens import Tokens
 from posthouse.wire.answer import redacted_answer
+from posthouse.wire.encryption.answers import Opener, opener_of
 from posthouse.wire.message import Unsendable
 from posthouse.wire.renderer import AnyRenderer, renderer_of
 from posthouse.wire.transforming import NotEvaluated, NotTransformed
@@ -111,7 +111,7 @@ class Trials:
             shown = spoken_as.shown_as.render(event, now=now, replay=False)
             await self._directory.record(audit(principal, "endpoint.tested", format_id(ENDPOINT, found.id)))
             result = await self._send(spoken_as.renderer, endpoint, event, now)
-            judgement = await self._judge.judge(endpoint, event, result, 1)
+            judgement = await self._judge.judge(endpoint, event, spoken_as.read(result), 1)
         return Trial(
             event_id=event.id,
             type=event.type,
@@ -146,12 +146,17 @@ async def sample_of(directory: Directory, principal: Principal, type: str | None
 
 class Spoken(msgspec.Struct, frozen=True):
     """What is made of an event for an endpoint, and what writes its request. `shown_as` writes it as it may be shown, and `url`
-    is where it goes, likewise; None where nothing could be made of what may be shown."""
+    is where it goes, likewise; None where nothing could be made of what may be shown. `opener` opens what is answered."""
 
     made: Prepared | NotTransformed | None
     renderer: AnyRenderer
     shown_as: AnyRenderer | None
     url: str | None
+    opener: Opener | None
+
+    def read(self, result: Result) -> Result:
+        """What came, as the endpoint's rules see it."""
+        return result if self.opener is None else self.opener(result)
 
 
 async def spoken(expressions: Expressions, endpoint: Endpoint, event: Event, *, masked: Event | None = None) -> Spoken:
@@ -164,6 +169,7 @@ async def spoken(expressions: Expressions, endpoint: Endpoint, event: Event, *, 
         shown = made if masked is None else await prepared_alone(expressions, endpoint, masked)
         renderer = renderer_of(endpoint, random=token_bytes, checked=True)
         shown_as = shown_by(endpoint, url=endpoint.url)
+        opener = opener_of(endpoint)
     except NotEvaluated as error:
         raise Overloaded(f"an expression could not be evaluated: {error}; try again shortly", retry_after=5) from error
     except (Invalid, ValueError) as error:
@@ -171,10 +177,10 @@ async def spoken(expressions: Expressions, endpoint: Endpoint, event: Event, *, 
     if isinstance(made, Prepared):
         renderer = made.by(renderer)
     if isinstance(shown, NotTransformed):
-        return Spoken(made, renderer, None, None)
+        return Spoken(made, renderer, None, None, opener)
     if shown is None:
-        return Spoken(made, renderer, shown_as, endpoint.url)
-    return Spoken(made, renderer, shown.by(shown_as), shown.url or endpoint.url)
+        return Spoken(made, renderer, shown_as, endpoint.url, opener)
+    return Spoken(made, renderer, shown.by(shown_as), shown.url or endpoint.url, opener)
 
 
 def _shown(result: Result, endpoint: Endpoint) -> Result:

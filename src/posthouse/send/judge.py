@@ -37,6 +37,8 @@ _TOLD: Final[dict[type[AnyRule], str]] = {
 }
 _TRUE: Final = Value(True)
 
+NOT_OPENED: Final = "the answer does not open by the endpoint's encryption, as decrypt_answer requires"
+
 
 class Judgement(msgspec.Struct, frozen=True, gc=False):
     """`reason` is `confirmed`, or why the attempt failed; `words` say more, for a person and without anything of the answer.
@@ -94,6 +96,8 @@ class Judge:
     async def judge(self, endpoint: Endpoint, event: Event, result: Result, number: int) -> Judgement:
         """What this means as the answer to attempt `number`. It may take as long as expressions may; nothing depends on whether
         it comes to an end, as nothing is on record before."""
+        if isinstance(result, Answer) and result.sealed:
+            return _not_opened(result)
         if isinstance(result, Failure) or (endpoint.ack is None and not endpoint.on_response):
             return plainly(result)
         outcomes = await self._outcomes(
@@ -116,6 +120,12 @@ class Judge:
             return {}
         outcomes = await self._expressions.evaluate([expression for _, expression in found], facts)
         return {path: outcome for (path, _), outcome in zip(found, outcomes, strict=True)}
+
+
+def _not_opened(answer: Answer) -> Judgement:
+    """Of an answer that had to be encrypted, and does not open: nothing is met that it says."""
+    usual = classify(answer)
+    return Judgement(ACK_FAILED if usual == CONFIRMED else usual, NOT_OPENED)
 
 
 def _acknowledged(endpoint: Endpoint, answer: Answer, outcomes: Mapping[str, Outcome]) -> Judgement:

@@ -16,6 +16,7 @@ from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.errors import Invalid
 from posthouse.domain.event import Event
 from posthouse.domain.limits import FORWARD_URLS_MAX, HELD_TURN_SECONDS
+from posthouse.wire.encryption.answers import Opener, opener_of
 from posthouse.wire.renderer import AnyRenderer, renderer_of
 from posthouse.wire.transforming import Transformation, transformation_of
 
@@ -42,7 +43,8 @@ class Peer:
     how long it asked to be left alone; `calm` says that neither that nor a circuit is in the way of a request.
 
     `usable` is false where none of its URLs can be spoken to: that is for us to mend, so its deliveries wait. `transformation`
-    is what its events go through before they are written; `growth` by how much they were seen to grow in it.
+    is what its events go through before they are written; `growth` by how much they were seen to grow in it. `opener` opens its
+    answers, where they are encrypted.
     """
 
     __slots__ = (
@@ -53,6 +55,7 @@ class Peer:
         "failing_since",
         "growth",
         "held_until",
+        "opener",
         "routes",
         "transformation",
         "usable",
@@ -93,10 +96,12 @@ class Peer:
         self._look()
 
     def _compile(self) -> None:
-        """Raises nothing: without what its events must go through, none of its URLs can be spoken to."""
+        """Raises nothing: without what its events, and its answers, must go through, none of its URLs can be spoken to."""
         self.transformation: Transformation | None = None
+        self.opener: Opener | None = None
         try:
             self.transformation = transformation_of(self.endpoint)
+            self.opener = opener_of(self.endpoint)
         except Invalid as error:
             log.error("endpoint.unusable", endpoint=self.endpoint.id.hex(), error=str(error))
             for route in self.routes:

@@ -31,6 +31,7 @@ class Made(msgspec.Struct, frozen=True, gc=False):
     reason: str  # `confirmed`, or why it failed
     words: str | None = None  # more of that, in words of our own
     reacting: Reacting | None = None  # the response rule that the answer meets, and what it asks for
+    read: Result | None = None  # as rules and handlers see it: opened, where it came encrypted
 
 
 def attempt_of(

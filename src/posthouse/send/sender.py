@@ -179,6 +179,8 @@ class Sender:
         bearer: Bearer | None = None
         judgement: Judgement | None = None
         reacting: Reacting | None = None
+        read: Result | None = None  # what its rules see, where that is not what came
+        opener = peer.opener
         token = circuit.began(started_at)
         try:
             if renderer is None:
@@ -190,9 +192,10 @@ class Sender:
             else:
                 request = rendered(renderer, load, request_id, started_at, bearer, self._clock)
                 result = await self._transport.send(request, may_write=fence)
-                if (endpoint.ack is not None or endpoint.on_response) and index is not ELSEWHERE:
-                    judgement = await self._judge.judge(endpoint, first.event, result, first.number)
-                    reacting = await self.reactions.prepare(judgement, endpoint, first, result)
+                if (endpoint.ack is not None or endpoint.on_response or opener is not None) and index is not ELSEWHERE:
+                    read = result if opener is None else opener(result)
+                    judgement = await self._judge.judge(endpoint, first.event, read, first.number)
+                    reacting = await self.reactions.prepare(judgement, endpoint, first, read)
         except Unsendable as error:
             result = Failure(Fault.UNSENDABLE, str(error), NO_TIMINGS)
             bad = {} if renderer is None else unsendable(renderer, load, started_at)
@@ -204,6 +207,8 @@ class Sender:
             circuit.ended(token, failed=None, now=self._clock.now())
             raise
         now = self._clock.now()
+        if read is None:
+            read = result
         if judgement is None:
             judgement = plainly(result) if index is not ELSEWHERE else elsewhere(result)
             if judgement.rule is not None:
@@ -234,7 +239,7 @@ class Sender:
                 now=now,
             )
         verdict = judgement.reason
-        made = Made(url, result, request_id, started_at, now, before, verdict, judgement.words, reacting)
+        made = Made(url, result, request_id, started_at, now, before, verdict, judgement.words, reacting, read)
         if again:
             for delivery in load:
                 attempt = self._recorded(delivery, endpoint, AttemptOutcome.FAILED, verdict, made)
@@ -250,7 +255,7 @@ class Sender:
             fate = self._settle(peer, first, made, None, turn, late)
             fates: Sequence[Fate] = (fate,)
         else:
-            body = result.body if isinstance(result, Answer) and confirmed else b""
+            body = read.body if isinstance(read, Answer) and confirmed else b""
             results = results_of(200, body, [delivery.event.id for delivery in load])
             behind: set[int] = set()
             fates = []
@@ -324,9 +329,10 @@ class Sender:
         elif refused is None and made.reason == CONFIRMED:
             decision, owed = _CONFIRMED, None
         else:
+            retry = endpoint.retry
             decision = decide(
                 result,
-                endpoint.retry,
+                retry.of(delivery.event.type) if retry.by_type else retry,
                 number=delivery.number,
                 failing_since=made.before.failing_since,
                 now=now,
@@ -344,7 +350,7 @@ class Sender:
             attempt, more = self.reactions.record(made.reacting, attempt, endpoint, delivery.event, now)
             effects += more
         if self.reactions.calls is not None and refused is not BEHIND:
-            effects += self.reactions.calls.caused(attempt, endpoint, delivery.event, result, effects)
+            effects += self.reactions.calls.caused(attempt, endpoint, delivery.event, made.read or result, effects)
         ours = self._journal.record(delivery, attempt, owed, effects=effects, health=health)
         self._tell(attempt, delivery, now)
         if isinstance(decision, Disable):

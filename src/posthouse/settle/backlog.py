@@ -72,7 +72,7 @@ class Backlog:
         memory: Callable[[], int],
         page_in: Callable[[Endpoint, list[Delivery]], None],
         orphaned: Callable[[Owed, Event | None, Endpoint | None], None],
-        in_turn: Callable[[Owed], bool] = lambda owed: True,
+        in_turn: Callable[[Owed, Endpoint], bool] = lambda owed, endpoint: True,
         many: Callable[[int, EndpointId, int], None] = lambda partition, endpoint_id, rows: None,
     ) -> None:
         self._store = store
@@ -344,7 +344,7 @@ class Backlog:
                 self.owe(want.partition, want.endpoint_id, owed.due_at)
                 continue
             whole = (want.partition, want.endpoint_id, owed.line)
-            if owed.line and endpoint is not None and (whole in self._rewritten or not self._in_turn(owed)):
+            if owed.line and endpoint is not None and (whole in self._rewritten or not self._in_turn(owed, endpoint)):
                 stopped.add(owed.line)
                 self.owe(want.partition, want.endpoint_id, self._clock.now() + OUT_OF_TURN_SECONDS)
                 continue

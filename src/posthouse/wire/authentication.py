@@ -25,6 +25,7 @@ from posthouse.wire.egress import compile_egress
 from posthouse.wire.headers import check_headers
 from posthouse.wire.keys import Keys, live_texts
 from posthouse.wire.message import Message
+from posthouse.wire.signing.fields import pointer, put_field
 from posthouse.wire.target import parse_target
 
 AUTHORIZATION: Final = "Authorization"
@@ -36,17 +37,28 @@ _OURS: Final = frozenset({"grant_type", "client_id", "client_secret", "scope", "
 
 
 class Credentials:
-    """What shows who sends: headers and query parameters, the same in every request. A step of making a message, too."""
+    """What shows who sends: headers, query parameters and fields of the body (by the steps that lead there), the same in every
+    request. A step of making a message, too; one with fields comes before the body is encrypted."""
 
-    __slots__ = ("headers", "query")
+    __slots__ = ("fields", "headers", "query")
 
-    def __init__(self, *, headers: Sequence[tuple[str, str]] = (), query: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        headers: Sequence[tuple[str, str]] = (),
+        query: Sequence[tuple[str, str]] = (),
+        fields: Sequence[tuple[tuple[str, ...], str]] = (),
+    ) -> None:
         self.headers: Final = tuple(headers)
         self.query: Final = tuple(query)
+        self.fields: Final = tuple(fields)
 
     def apply(self, message: Message) -> None:
+        """Raises: Unsendable where the body has no place for a field."""
         message.headers += self.headers
         message.query += self.query
+        for steps, value in self.fields:
+            put_field(message.document, steps, value)
 
     def on(self, target: Target) -> Target:
         """The target with these parameters after its own query. Raises: Invalid where its query has one of them already."""
@@ -161,6 +173,9 @@ def _api_key(auth: ApiKeyAuth, keys: Keys) -> Credentials:
         if not value.isprintable():
             raise Invalid("the key holds a line break or another control character", path="auth.key")
         return Credentials(query=[(_plain(auth.name, "auth.name", length_max=NAME_LENGTH_MAX), value)])
+    if auth.place is KeyPlace.FIELD:
+        name = _plain(auth.name, "auth.name", length_max=NAME_LENGTH_MAX)
+        return Credentials(fields=[(pointer(name, "auth.name") or (name,), value)])
     try:
         check_headers([(auth.name, "")])
     except Invalid as error:

@@ -77,7 +77,12 @@ class SpokenRenderer:
             batch=batched,
         )
         variables = REQUEST_VALUES if batched else EVENT_VALUES | REQUEST_VALUES
+        self._egress, auth = compile_way(endpoint, self.target)
+        self.grant: Final = auth if isinstance(auth, TokenGrant) else None
+        self._credentials: Final = auth if isinstance(auth, Credentials) else None
         steps: list[tuple[str, Step]] = []  # each with the field that asks for it
+        if isinstance(auth, Credentials) and auth.fields:
+            steps.append(("auth", auth))
         if endpoint.encryption is not None:
             is_json = isinstance(format, JsonFormat) or (
                 isinstance(format, CloudEventsFormat)
@@ -91,11 +96,8 @@ class SpokenRenderer:
                 variables=variables,
             )
             steps.append(("encryption", encrypt))
-        self._egress, auth = compile_way(endpoint, self.target)
-        self.grant: Final = auth if isinstance(auth, TokenGrant) else None
-        self._credentials: Final = auth if isinstance(auth, Credentials) else None
         self._secure: Final = endpoint.tls is not None
-        if isinstance(auth, Credentials):
+        if isinstance(auth, Credentials) and not auth.fields:
             auth.on(self.target)
             steps.append(("auth", auth))
         if endpoint.compress is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posthouse.domain.retry import DEFAULT_SCHEDULE, Exponential, Retry, RetrySettings
+from posthouse.domain.retry import DEFAULT_SCHEDULE, Delays, Exponential, Retry, RetrySettings
+from posthouse.domain.routing import matches_type
 
 draws = st.floats(0, 1, exclude_max=True)
 
@@ -46,3 +47,54 @@ def test_settings_choose_the_policy() -> None:
     assert RetrySettings().policy() == Retry()
     assert RetrySettings(schedule=(1.0,), jitter=0).policy() == Retry((1.0,), 0)
     assert RetrySettings(exponential=Exponential(attempts=2)).policy() == Retry((5.0,), 0.1)
+
+
+# By event type
+
+words = st.lists(st.sampled_from(["trade", "refund", "closed", "a"]), min_size=1, max_size=4).map(".".join)
+patterns = words | words.map(lambda word: f"{word}.*") | st.just("*")
+
+
+def of_patterns(names: list[str]) -> RetrySettings:
+    """Each has its own number of seconds."""
+    return RetrySettings(schedule=(0.5,), by_type={name: Delays((float(n),)) for n, name in enumerate(names, 1)})
+
+
+@given(st.lists(patterns, unique=True, max_size=16), words)
+def test_the_nearest_pattern_counts(names: list[str], event_type: str) -> None:
+    (seconds,) = of_patterns(names).policy().of(event_type).schedule
+    matching = [name for name in names if matches_type([name], event_type)]
+    if not matching:
+        assert seconds == 0.5
+        return
+    chosen = names[int(seconds) - 1]
+    assert chosen in matching
+    if event_type in matching:
+        assert chosen == event_type
+    else:
+        assert len(chosen) == max(map(len, matching))
+
+
+@given(st.lists(patterns, unique=True, max_size=16).flatmap(st.permutations), words)
+def test_the_order_in_which_they_are_written_says_nothing(names: list[str], event_type: str) -> None:
+    settings = of_patterns(sorted(names))
+    other = RetrySettings(schedule=(0.5,), by_type={name: settings.by_type[name] for name in names})
+    assert settings.policy().of(event_type) == other.policy().of(event_type)
+
+
+@given(st.floats(0, 1), words)
+def test_chance_is_the_endpoints_own(jitter: float, event_type: str) -> None:
+    settings = RetrySettings(jitter=jitter, by_type={event_type: Delays(exponential=Exponential(attempts=3))})
+    assert settings.policy().of(event_type) == Retry((5.0, 10.0), jitter)
+    assert settings.policy().of(f"{event_type}.x").schedule == DEFAULT_SCHEDULE
+
+
+def test_a_beginning_is_one_of_whole_words() -> None:
+    policy = of_patterns(["trade.*"]).policy()
+    assert [policy.of(name).schedule for name in ("trade.paid", "trade", "trader.paid")] == [(1.0,), (0.5,), (0.5,)]
+
+
+def test_where_there_are_none_every_event_has_the_same() -> None:
+    policy = RetrySettings(schedule=(1.0,)).policy()
+    assert policy.by_type == ()
+    assert policy.of("trade.paid") is policy

@@ -12,7 +12,7 @@ from tests.fakes import BOOT, EPOCH, FakeClock, a_delivery, an_endpoint, until, 
 
 from posthouse.domain.circuit import CircuitState, Health
 from posthouse.domain.delivery import Delivery, DeliveryKey, Fate, OwedReason
-from posthouse.domain.endpoint import Endpoint
+from posthouse.domain.endpoint import Endpoint, Ordering
 from posthouse.domain.ids import EndpointId
 from posthouse.domain.limits import CROWD_STARTS_MAX, LANE_FRESH_MAX, LANE_PAGED_MAX, LANES_IDLE_MAX
 from posthouse.lane import lanes as lanes_module
@@ -594,3 +594,20 @@ async def test_a_lane_that_has_just_ended_a_row_does_not_overtake_those_that_wai
         await desk.answer(desk.seqs[-3])
         await asyncio.sleep(1.0)
         assert desk.seqs[-1] == expected, "the one that has waited longest"
+
+
+@virtual_time
+async def test_rows_that_leave_memory_behind_one_that_waited_leave_room_for_others() -> None:
+    """An ordered line of one that is fresh and of rows leaves as a whole: what was asked for meanwhile found no room."""
+    desk = Desk()
+    desk.may_start = False
+    ordered = an_endpoint(ordering=Ordering.ENDPOINT)
+    desk.offer(ordered, 1, line=2)
+    desk.page_in(ordered, 2, 3, line=2)
+    await asyncio.sleep(3)
+    desk.drained.clear()
+    desk.sweep()
+    assert [delivery.event.seq for delivery in desk.released] == [2, 3]
+    assert desk.reasons() == {OwedReason.WAITED: 1}
+    assert desk.drained[ordered.id] > 0
+    assert desk.lanes.room(ordered) > 0

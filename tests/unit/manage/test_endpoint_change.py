@@ -21,7 +21,7 @@ from posthouse.domain.endpoint import (
 )
 from posthouse.domain.errors import Invalid
 from posthouse.domain.ids import ENDPOINT, AppId, EndpointId, format_id
-from posthouse.domain.retry import Exponential, RetrySettings
+from posthouse.domain.retry import Delays, Exponential, RetrySettings
 from posthouse.manage.endpoint_change import BY_HAND, EndpointChange, changed, check_change
 from posthouse.ports.directory import StoredEndpoint
 
@@ -33,6 +33,10 @@ OLD = StoredEndpoint(
     metadata={"a": 1},
     config=EndpointConfig(url="https://example.com/", description="old", events=("order.*",), concurrency=4),
 )
+
+
+def by_type(*patterns: tuple[str, Delays]) -> RetrySettings:
+    return RetrySettings(by_type=dict(patterns))
 
 
 def curve(**fields: Any) -> RetrySettings:
@@ -83,6 +87,13 @@ def curve(**fields: Any) -> RetrySettings:
         ({"retry": curve(factor=101.0)}, "retry.exponential.factor"),
         ({"retry": curve(attempts=0)}, "retry.exponential.attempts"),
         ({"retry": curve(attempts=101)}, "retry.exponential.attempts"),
+        ({"retry": by_type(("trade*", Delays((1.0,))))}, "retry.by_type.trade*"),
+        ({"retry": by_type(("a\n", Delays((1.0,))))}, "retry.by_type.a\\n"),
+        ({"retry": by_type(("trade.*", Delays()))}, "retry.by_type.trade.*"),
+        ({"retry": by_type(("a", Delays((1.0,), Exponential())))}, "retry.by_type.a"),
+        ({"retry": by_type(("*", Delays((1.0, 0.0))))}, "retry.by_type.*.schedule[1]"),
+        ({"retry": by_type(("a", Delays(exponential=Exponential(factor=0.5))))}, "retry.by_type.a.exponential.factor"),
+        ({"retry": by_type(*[(f"a{n}", Delays((1.0,))) for n in range(17)])}, "retry.by_type"),
         ({"timeouts": Timeouts(connect=-1.0)}, "timeouts.connect"),
         ({"timeouts": Timeouts(first_byte=0.0)}, "timeouts.first_byte"),
         ({"timeouts": Timeouts(total=61.0)}, "timeouts.total"),
@@ -138,6 +149,7 @@ def test_what_is_wrong_with_flow_control(change: dict[str, Any], path: str) -> N
         {"events": ("*", "order.*", "user_register"), "channels": ("shop 42",)},
         {"retry": RetrySettings(schedule=(0.001, 604_800.0))},
         {"retry": curve(attempts=1)},
+        {"retry": by_type(*[(f"a{n}.*", Delays((1.0,))) for n in range(15)], ("*", Delays(exponential=Exponential())))},
         {"timeouts": Timeouts(60.0, 60.0, 60.0), "concurrency": 1000},
     ],
 )

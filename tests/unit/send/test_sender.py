@@ -42,7 +42,7 @@ from posthouse.domain.filters import OnFilterError
 from posthouse.domain.grant import Shrinkage
 from posthouse.domain.limits import FAILING_DAYS_MAX, RESPONSE_STORED_BYTES_MAX
 from posthouse.domain.redaction import RedactAnswer
-from posthouse.domain.retry import Retry
+from posthouse.domain.retry import Delays, Retry, RetrySettings
 from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
 from posthouse.send.owing import owed_row
 from posthouse.send.peer import Peer
@@ -108,6 +108,27 @@ def replying(result: Result) -> Callable[[Sent], Awaitable[Result]]:
         return result
 
     return reply
+
+
+@pytest.mark.parametrize(
+    ("event_type", "number", "seconds"),
+    [("order.created", 1, 7.0), ("order.created", 2, None), ("order.paid", 1, 9.0), ("shop.opened", 1, 60.0)],
+)
+def test_the_type_of_an_event_says_when_it_comes_again(event_type: str, number: int, seconds: float | None) -> None:
+    by_type = {"order.*": Delays((9.0, 9.0)), "order.created": Delays((7.0,))}
+    retry = RetrySettings(schedule=(60.0,), jitter=0.0, by_type=by_type).policy()
+
+    @virtual_time
+    async def attempts() -> None:
+        desk = Desk(replying(answer(500)))
+        delivery = desk.dispatched(event=an_event(1, type=event_type), number=number)
+        await desk.sender.attempt(Peer(an_endpoint(retry=retry)), [delivery])
+        await desk.written()
+        (batch,) = desk.store.written
+        assert [row.due_at for row in batch.owed] == ([] if seconds is None else [EPOCH + seconds])
+        assert batch.attempts[0].outcome is (AttemptOutcome.GAVE_UP if seconds is None else AttemptOutcome.FAILED)
+
+    attempts()
 
 
 @virtual_time

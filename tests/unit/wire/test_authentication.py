@@ -10,11 +10,15 @@ from tests.fakes import EPOCH, an_endpoint, an_event
 
 from posthouse.domain.authentication import ApiKeyAuth, Auth, BasicAuth, BearerAuth, ClientStyle, KeyPlace, OAuth2Auth
 from posthouse.domain.egress import Egress, Tls, TlsVersion
+from posthouse.domain.encryption import Derivation, Envelope
+from posthouse.domain.endpoint import Batch, Format
 from posthouse.domain.errors import Invalid
+from posthouse.domain.formats import FormFormat
 from posthouse.domain.named_keys import NamedKeys
 from posthouse.wire.authentication import Credentials, TokenGrant, compile_authentication
 from posthouse.wire.egress import compile_egress
 from posthouse.wire.renderer import renderer_of
+from posthouse_sdk import Decryption
 
 APP = b"a" * 16
 TOKEN_URL = "https://login.example.com/oauth2/token"
@@ -52,6 +56,28 @@ def test_headers(auth: Auth, line: bytes, method: str) -> None:
     assert head.startswith(f"{method} /hook HTTP/1.1\r\n".encode())
     assert head.count(line) == 1
     assert head.count(b"s3cr3t") + head.count(b"Basic") == 1
+
+
+def test_a_key_in_a_field_of_the_body() -> None:
+    def body(name: str, **fields: Any) -> Any:
+        auth = ApiKeyAuth(name=name, key="target", place=KeyPlace.FIELD)
+        endpoint = an_endpoint(auth=auth, keys=NamedKeys({"target": ("s3cr3t",)}), **fields)
+        return renderer_of(endpoint, random=bytes).render(an_event(), now=EPOCH, replay=False).body
+
+    assert msgspec.json.decode(body("token")).items() >= {"type": "order.created", "token": "s3cr3t"}.items()
+    assert msgspec.json.decode(body("/token/of/mine"))["token"] == {"of": {"mine": "s3cr3t"}}
+    assert body("token", format=FormFormat(body={"a": "b"})) == b"a=b&token=s3cr3t"
+    encryption = Envelope(key="target", derive=Derivation.SHA256)
+    sealed = body("token", encryption=encryption)
+    assert b"s3cr3t" not in sealed
+    opened = Decryption(msgspec.to_builtins(encryption), ["s3cr3t"])(sealed, {"Content-Type": "application/json"})
+    assert msgspec.json.decode(opened.body)["token"] == "s3cr3t"
+    with pytest.raises(Invalid, match="the body has no fields") as caught:
+        body("token", batch=Batch())
+    assert caught.value.path == "auth"
+    with pytest.raises(Invalid) as caught:
+        body("//", format=Format.JSON)
+    assert caught.value.path == "auth.name"
 
 
 @pytest.mark.parametrize(

@@ -535,6 +535,17 @@ def test_an_rsa_key_is_tried_when_it_is_written_and_not_again() -> None:
     assert compile_signers(configuration, {"k": [damaged]}, checked=True)
 
 
+def test_two_signers_add_to_the_url_where_neither_signs_it() -> None:
+    query = signed(
+        message(),
+        custom(signature=at("query", "a"), also=[at("query", "t", "{timestamp}")]),
+        custom(parts=["{timestamp}"], signature=at("query", "b")),
+        keys={"k": "secret"},
+    ).query
+    assert list(query) == ["t", "a", "b"]
+    assert query["b"] == hmac.new(b"secret", query["t"].encode(), hashlib.sha256).hexdigest()
+
+
 def test_keys_are_not_shown() -> None:
     (key,) = Keys({"k": ["top secret"]}, checked=False).live("k", KeyEncoding.LITERAL, "signing[0].key")
     assert "top secret" not in repr(key)
@@ -559,7 +570,15 @@ def test_keys_are_not_shown() -> None:
             "two signers write into the body",
         ),
         (
-            [custom(signature=at("query", "a")), custom(also=[at("query", "b", "1")])],
+            [custom(signature=at("query", "a")), custom(parts=["{url}"], also=[at("query", "b", "1")])],
+            "signing[1].also[0].name",
+            "two signers write into the URL",
+        ),
+        (
+            [
+                custom(parts=["{body}{pairs}"], pairs={"of": "query"}, signature=at("query", "a")),
+                custom(also=[at("query", "b", "1")]),
+            ],
             "signing[1].also[0].name",
             "two signers write into the URL",
         ),

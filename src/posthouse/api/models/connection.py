@@ -91,14 +91,21 @@ class BasicBody(Body):
 
 
 class ApiKeyBody(Body):
-    """The key in a header or a query parameter."""
+    """The key in a header, a query parameter or a field of the body."""
 
     model_config = ConfigDict(extra="forbid", strict=True, validate_by_name=True, validate_by_alias=True)
 
     kind: Literal["api_key"]
     key: KeyName
-    name: Annotated[str, _text(NAME_LENGTH_MAX, "Of the header or parameter.", examples=["X-API-Key"])]
-    place: Annotated[Literal["header", "query"], Field(alias="in", description="Default: header.")] = "header"
+    name: Annotated[
+        str,
+        _text(
+            NAME_LENGTH_MAX,
+            "Of the header, parameter or field; a field deep in JSON is a JSON pointer.",
+            examples=["X-API-Key"],
+        ),
+    ]
+    place: Annotated[Literal["header", "query", "field"], Field(alias="in", description="Default: header.")] = "header"
     prefix: Annotated[str, _text(TEXT_LENGTH_MAX, "Before the key, with its space.", examples=["Token "])] = ""
 
     def auth(self) -> Auth:

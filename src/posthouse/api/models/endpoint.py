@@ -13,6 +13,7 @@ from posthouse.api.models.connection import ConnectionAnswer, ConnectionFields, 
 from posthouse.api.models.endpoint_key import GivenKeys
 from posthouse.api.models.flow import CircuitAnswer, FlowAnswer, FlowFields, TargetUrl, flow_fields
 from posthouse.api.models.redaction import RedactAnswerAnswer, RedactAnswerBody
+from posthouse.api.models.retry import RetryAnswer, RetryBody, more_than_zero, retry_fields
 from posthouse.api.models.rules import RuleAnswer, RuleFields, rule_fields
 from posthouse.api.models.secret import GivenSecret, public_key, secret_text
 from posthouse.api.models.speech import SpeechAnswer, SpeechFields, speech_fields
@@ -21,68 +22,17 @@ from posthouse.domain.ids import APP, ENDPOINT, format_id
 from posthouse.domain.limits import (
     CHANNELS_MAX,
     CONCURRENCY_MAX,
-    DELAY_SECONDS_MAX,
     EVENT_PATTERNS_MAX,
-    EXPONENTIAL_FACTOR_MAX,
     LANE_CONCURRENCY,
     TEXT_LENGTH_MAX,
     TIMEOUT_SECONDS_MAX,
 )
-from posthouse.domain.retry import ATTEMPTS_MAX, DEFAULT_SCHEDULE, Exponential, RetrySettings
 from posthouse.manage.endpoint_change import EndpointChange
-from posthouse.ports.directory import EndpointRevision, StoredEndpoint
-from posthouse.ports.inspect import EndpointStats
+from posthouse.ports.directory import StoredEndpoint
 
-
-def _more_than_zero(most: float) -> Any:
-    return Field(json_schema_extra={"exclusiveMinimum": 0, "maximum": most})
-
-
-Delay = Annotated[float, _more_than_zero(DELAY_SECONDS_MAX)]
-Timeout = Annotated[float, _more_than_zero(TIMEOUT_SECONDS_MAX)]
+Timeout = Annotated[float, more_than_zero(TIMEOUT_SECONDS_MAX)]
 
 _TIMEOUTS = Timeouts()
-_EXPONENTIAL = Exponential()
-
-
-class ExponentialBody(Body):
-    """`base`, `base · factor`, … seconds, at most `max`; `attempts` counts the first one too."""
-
-    base: Delay = _EXPONENTIAL.base
-    factor: Annotated[float, Field(json_schema_extra={"minimum": 1, "maximum": EXPONENTIAL_FACTOR_MAX})] = (
-        _EXPONENTIAL.factor
-    )
-    max: Delay = _EXPONENTIAL.max
-    attempts: Annotated[int, Field(json_schema_extra={"minimum": 1, "maximum": ATTEMPTS_MAX})] = _EXPONENTIAL.attempts
-
-
-class RetryBody(Body):
-    """When a failed delivery is tried again: a list of delays in seconds, or an exponential."""
-
-    schedule: Annotated[
-        list[Delay] | None,
-        Field(
-            description="Seconds before each further attempt.",
-            json_schema_extra={"minItems": 1, "maxItems": ATTEMPTS_MAX},
-            examples=[list(DEFAULT_SCHEDULE)],
-        ),
-    ] = None
-    exponential: ExponentialBody | None = None
-    jitter: Annotated[
-        float,
-        Field(
-            description="How far chance may move a delay: 0.1 is up to a tenth earlier or later.",
-            json_schema_extra={"minimum": 0, "maximum": 1},
-        ),
-    ] = 0.1
-
-    def settings(self) -> RetrySettings:
-        curve = self.exponential
-        return RetrySettings(
-            schedule=None if self.schedule is None else tuple(self.schedule),
-            exponential=None if curve is None else Exponential(curve.base, curve.factor, curve.max, curve.attempts),
-            jitter=self.jitter,
-        )
 
 
 class TimeoutsBody(Body):
@@ -98,6 +48,18 @@ class BasicFields(Body):
 
     description: Annotated[str | None, Field(json_schema_extra={"maxLength": TEXT_LENGTH_MAX})] = None
     uid: Uid = None
+    profile: Annotated[
+        str | None,
+        Field(
+            description="A preset of how it is spoken to (GET /v1/profiles): its fields are written into this endpoint where "
+            "they are not given. Default: none.",
+            examples=["github", "wecom"],
+        ),
+    ] = None
+    profile_settings: Annotated[
+        dict[str, str] | None,
+        Field(description="What the profile has to be told.", examples=[{"corp_id": "ww5823bf96d3bd56c7"}]),
+    ] = None
     metadata: Metadata = None
     enabled: Annotated[bool | None, Field(description="false: events pass it by. Default: true.")] = None
     paused: Annotated[bool | None, Field(description="true: deliveries wait, and are kept. Default: false.")] = None
@@ -193,23 +155,6 @@ class EndpointPatch(EndpointFields):
     url: TargetUrl = Field(default_factory=str)  # never read where it was left out; null is refused
 
 
-class ExponentialAnswer(Answer):
-    """`base`, `base · factor`, … seconds, at most `max`; `attempts` counts the first one too."""
-
-    base: float
-    factor: float
-    max: float
-    attempts: int
-
-
-class RetryAnswer(Answer):
-    """Either a schedule or an exponential."""
-
-    schedule: list[float] | None
-    exponential: ExponentialAnswer | None
-    jitter: float
-
-
 class TimeoutsAnswer(Answer):
     """Seconds."""
 
@@ -226,6 +171,8 @@ class BasicAnswer(Answer):
     uid: str | None
     url: str
     description: str
+    profile: Annotated[str | None, Field(description="Whose fields were written into this endpoint.")]
+    profile_settings: dict[str, str]
     metadata: dict[str, Any]
     enabled: bool
     disabled_reason: Annotated[
@@ -265,10 +212,17 @@ class EndpointCreated(EndpointAnswer):
 
     secret: str
     public_key: Annotated[str | None, Field(description="whpk_…, where the secret is whsk_…")]
+    made_keys: Annotated[
+        dict[str, str],
+        Field(
+            description="Keys that its profile asked for and nobody gave, as the target needs them: secrets, and of key pairs "
+            "the public half. They are not shown again."
+        ),
+    ]
 
     @classmethod
-    def with_secret(cls, endpoint: StoredEndpoint, secret: Secret) -> EndpointCreated:
-        return cls(**_fields(endpoint), secret=secret_text(secret), public_key=public_key(secret))
+    def with_secret(cls, endpoint: StoredEndpoint, secret: Secret, made_keys: dict[str, str]) -> EndpointCreated:
+        return cls(**_fields(endpoint), secret=secret_text(secret), public_key=public_key(secret), made_keys=made_keys)
 
 
 class BasicConfigAnswer(Answer):
@@ -276,6 +230,8 @@ class BasicConfigAnswer(Answer):
 
     url: str
     description: str
+    profile: str | None
+    profile_settings: dict[str, str]
     events: list[str]
     channels: list[str]
     headers: dict[str, str]
@@ -289,61 +245,11 @@ class ConfigAnswer(RuleAnswer, SpeechAnswer, ConnectionAnswer, FlowAnswer, Basic
     """What requests are made with."""
 
 
-class RevisionAnswer(Answer):
-    """A revision of an endpoint: what requests were made with from `created_at` on, until the next one."""
-
-    revision: int
-    created_at: Time
-    config: ConfigAnswer
-
-    @classmethod
-    def of(cls, revision: EndpointRevision) -> RevisionAnswer:
-        return cls(
-            revision=revision.revision,
-            created_at=time_of(revision.created_at),
-            config=ConfigAnswer(**_config_fields(revision.config)),
-        )
-
-
-class RevisionPage(Answer):
-    """Revisions, newest first."""
-
-    data: list[RevisionAnswer]
-    next: str | None
-
-
 class EndpointPage(Answer):
     """Endpoints, newest first."""
 
     data: list[EndpointAnswer]
     next: str | None
-
-
-class StatsAnswer(Answer):
-    """What became of an endpoint's attempts in a span of time, and what it is owed now."""
-
-    since: Time
-    until: Time
-    delivered: int
-    failed: Annotated[int, Field(description="Attempts that failed and were, or will be, followed by another one.")]
-    gave_up: Annotated[int, Field(description="Deliveries that were given up.")]
-    mean_duration_ms: Annotated[float | None, Field(description="Of all attempts together.")]
-    owed: Annotated[int, Field(description="Deliveries that wait in the store; counted up to 10000.")]
-    next_due_at: Time | None
-
-    @classmethod
-    def of(cls, stats: EndpointStats, *, since: float, until: float) -> StatsAnswer:
-        attempts = stats.delivered + stats.failed + stats.gave_up
-        return cls(
-            since=time_of(since),
-            until=time_of(until),
-            delivered=stats.delivered,
-            failed=stats.failed,
-            gave_up=stats.gave_up,
-            mean_duration_ms=round(stats.total_us / attempts / 1000, 3) if attempts else None,
-            owed=stats.owed,
-            next_due_at=optional_time(stats.next_due_at),
-        )
 
 
 def _fields(endpoint: StoredEndpoint) -> dict[str, Any]:
@@ -359,7 +265,7 @@ def _fields(endpoint: StoredEndpoint) -> dict[str, Any]:
         "failing_since": optional_time(endpoint.health.failing_since),
         "held_until": optional_time(endpoint.health.held_until),
         "circuit": CircuitAnswer.of(endpoint.health),
-        **_config_fields(endpoint.config),
+        **config_fields(endpoint.config),
         "keys": list(endpoint.keys),
         "revision": endpoint.revision,
         "created_at": time_of(endpoint.created_at),
@@ -367,19 +273,16 @@ def _fields(endpoint: StoredEndpoint) -> dict[str, Any]:
     }
 
 
-def _config_fields(config: EndpointConfig) -> dict[str, Any]:
-    curve = config.retry.exponential
+def config_fields(config: EndpointConfig) -> dict[str, Any]:
     return {
         "url": config.url,
         "description": config.description,
+        "profile": config.profile or None,
+        "profile_settings": config.profile_settings,
         "events": list(config.events),
         "channels": list(config.channels),
         "headers": config.headers,
-        "retry": {
-            "schedule": None if curve is not None else list(config.retry.policy().schedule),
-            "exponential": None if curve is None else msgspec.to_builtins(curve),
-            "jitter": config.retry.jitter,
-        },
+        "retry": retry_fields(config.retry),
         "timeouts": msgspec.to_builtins(config.timeouts),
         "concurrency": config.concurrency,
         "redact_answer": None if config.redact_answer is None else msgspec.to_builtins(config.redact_answer),

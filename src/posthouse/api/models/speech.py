@@ -1,5 +1,5 @@
 """What an endpoint says of how it is spoken to: format, method, query, compression, pinned versions of payloads,
-signatures, encryption."""
+signatures, encryption, and whether answers are encrypted, too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import Field, WithJsonSchema
 
 from posthouse.api.models.common import Answer, Body
 from posthouse.api.models.structs import schema_of
-from posthouse.domain.encryption import Encryption
+from posthouse.domain.encryption import DecryptAnswer, Encryption
 from posthouse.domain.endpoint import EndpointConfig
 from posthouse.domain.fields import read_field
 from posthouse.domain.formats import KINDS, AnyFormat, Compression, Method
@@ -19,6 +19,7 @@ from posthouse.domain.limits import PAYLOAD_VERSIONS_MAX, QUERY_PARAMETERS_MAX, 
 from posthouse.domain.signing import Signer
 
 MethodName = Literal["POST", "GET", "PUT", "PATCH", "DELETE"]
+DecryptAnswerName = Literal["never", "optional", "required"]
 
 _FORMAT: Final = {"anyOf": [{"enum": list(KINDS)}, *schema_of(AnyFormat)["anyOf"]]}
 _SIGNING: Final = {"type": "array", "maxItems": SIGNERS_MAX, "items": schema_of(Signer)}
@@ -79,6 +80,13 @@ class SpeechFields(Body):
             examples=[{"kind": "jwe", "algorithm": "RSA-OAEP-256", "key": "theirs"}],
         ),
     ] = None
+    decrypt_answer: Annotated[
+        DecryptAnswerName | None,
+        Field(
+            description="Whether answers are encrypted as requests are (kind envelope). optional: what does not open is taken "
+            "as it came. required: then it does not confirm. Default: never."
+        ),
+    ] = None
 
 
 DOMAIN: Final[dict[str, Any]] = {
@@ -89,6 +97,7 @@ DOMAIN: Final[dict[str, Any]] = {
     "payload_versions": dict,
     "signing": partial(read_field, "signing"),
     "encryption": partial(read_field, "encryption"),
+    "decrypt_answer": DecryptAnswer,
 }
 """What a given field of these is in the domain's words. Raises Invalid with the path of what is wrong."""
 
@@ -103,6 +112,7 @@ class SpeechAnswer(Answer):
     payload_versions: dict[str, int]
     signing: Annotated[SigningValue | None, Field(description="null: Standard Webhooks with the endpoint's secret.")]
     encryption: EncryptionValue | None
+    decrypt_answer: DecryptAnswerName
 
 
 def speech_fields(config: EndpointConfig) -> dict[str, Any]:
@@ -115,4 +125,5 @@ def speech_fields(config: EndpointConfig) -> dict[str, Any]:
         "payload_versions": config.payload_versions,
         "signing": None if config.signing is None else msgspec.to_builtins(config.signing),
         "encryption": None if config.encryption is None else msgspec.to_builtins(config.encryption),
+        "decrypt_answer": config.decrypt_answer.value,
     }

@@ -18,16 +18,15 @@ from posthouse.api.models.endpoint import (
     EndpointPage,
     EndpointPatch,
     EndpointPut,
-    RevisionAnswer,
-    RevisionPage,
-    StatsAnswer,
 )
+from posthouse.api.models.endpoint_history import RevisionAnswer, RevisionPage, StatsAnswer
 from posthouse.api.models.secret import Rotate, Rotated, SecretAnswer
 from posthouse.api.models.trials import PreviewAnswer, PreviewRun, TrialAnswer, TrialRun
 from posthouse.api.pages import Cursors, PageQuery
 from posthouse.domain.limits import OVERLAP_SECONDS, STATS_SECONDS
 from posthouse.manage.deliveries import Deliveries
-from posthouse.manage.endpoints import Endpoints
+from posthouse.manage.endpoint_secrets import EndpointSecrets
+from posthouse.manage.endpoints import Endpoints, Written
 from posthouse.manage.preview import Previews
 from posthouse.manage.trial import Trials
 from posthouse.ports.clock import Clock
@@ -61,6 +60,7 @@ class StatsQuery(BaseModel):
 
 def routes(
     endpoints: Endpoints,
+    endpoint_secrets: EndpointSecrets,
     deliveries: Deliveries,
     trials: Trials,
     previews: Previews,
@@ -69,12 +69,18 @@ def routes(
 ) -> APIRouter:
     router = APIRouter(prefix="/v1/apps/{app}/endpoints", tags=["endpoints"])
 
+    def created(written: Written) -> EndpointCreated:
+        assert written.secret is not None, "it was made"
+        return EndpointCreated.with_secret(written.endpoint, written.secret, written.made.shown)
+
     @router.post("", status_code=201)
     async def create_endpoint(caller: Caller, app: str, body: EndpointCreate, response: Response) -> EndpointCreated:
         """Make an endpoint. The answer holds its signing secret."""
-        endpoint, secret = await endpoints.create(caller, app, body.change(), body.secret, body.keys)
-        response.headers["ETag"] = etag_of(EndpointAnswer.of(endpoint))  # of what a GET answers: without the secret
-        return EndpointCreated.with_secret(endpoint, secret)
+        made = await endpoints.create(caller, app, body.change(), body.secret, body.keys)
+        response.headers["ETag"] = etag_of(
+            EndpointAnswer.of(made.endpoint)
+        )  # of what a GET answers: without the secret
+        return created(made)
 
     @router.get("")
     async def list_endpoints(caller: Caller, app: str, query: Annotated[EndpointsQuery, Query()]) -> EndpointPage:
@@ -102,14 +108,14 @@ def routes(
     ) -> EndpointAnswer | Response:
         """Make the endpoint with this uid (201), or replace it as a whole: what is left out takes its default, and its
         secrets and keys stay (200)."""
-        stored, secret = await endpoints.put(
+        written = await endpoints.put(
             caller, app, endpoint, body.change(), body.secret, body.keys, check=conditions.on(EndpointAnswer.of)
         )
-        answer = EndpointAnswer.of(stored)
-        if secret is None:
+        answer = EndpointAnswer.of(written.endpoint)
+        if written.secret is None:
             return tagged(response, answer)
         return Response(
-            EndpointCreated.with_secret(stored, secret).model_dump_json(),
+            created(written).model_dump_json(),
             status_code=201,
             headers={"ETag": etag_of(answer)},
             media_type="application/json",
@@ -146,14 +152,14 @@ def routes(
     @router.get("/{endpoint}/secret")
     async def get_secret(caller: Caller, app: str, endpoint: str) -> SecretAnswer:
         """The signing secret. That it was looked at is on record."""
-        return SecretAnswer.of(await endpoints.reveal_secrets(caller, app, endpoint))
+        return SecretAnswer.of(await endpoint_secrets.reveal(caller, app, endpoint))
 
     @router.post("/{endpoint}/secret/rotate")
     async def rotate_secret(caller: Caller, app: str, endpoint: str, body: Rotate | None = None) -> Rotated:
         """A new signing secret. Until the overlap ends, requests carry the signatures of the old ones too."""
         wanted = body or Rotate()
         overlap = OVERLAP_SECONDS if wanted.overlap_seconds is None else wanted.overlap_seconds
-        secret, expires_at = await endpoints.rotate_secret(
+        secret, expires_at = await endpoint_secrets.rotate(
             caller, app, endpoint, secret=wanted.secret, overlap_seconds=overlap
         )
         return Rotated.of(secret, expires_at)

@@ -8,7 +8,18 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from posthouse.cli.platform.documents import Document, Path_, Place, Problem, refuse
-from posthouse.cli.platform.kinds import APP, ENDPOINT_KIND, EVENT_TYPE, GRANT, Fields, Kind, Wrong, check_reference
+from posthouse.cli.platform.kinds import (
+    APP,
+    ENDPOINT_KIND,
+    EVENT_TYPE,
+    GRANT,
+    Fields,
+    Kind,
+    Known,
+    Wrong,
+    check_reference,
+    shipped_profiles,
+)
 
 _TOP: Final = (EVENT_TYPE, APP)
 _WITHIN_APP: Final = (GRANT, ENDPOINT_KIND)
@@ -42,9 +53,9 @@ class Declared:
     sections: set[tuple[str, str]] = field(default_factory=set)
 
 
-def declared(documents: Iterable[Document]) -> Declared:
+def declared(documents: Iterable[Document], known: Known = shipped_profiles) -> Declared:
     """Everything in these documents. Raises Invalid, with the place of each thing that is wrong."""
-    found = _Finder()
+    found = _Finder(known)
     for document in documents:
         found.document(document)
     if found.problems:
@@ -53,7 +64,8 @@ def declared(documents: Iterable[Document]) -> Declared:
 
 
 class _Finder:
-    def __init__(self) -> None:
+    def __init__(self, known: Known) -> None:
+        self._known = known
         self.declared = Declared()
         self.problems: list[Problem] = []
         self._places: dict[tuple[str, str, str], Place] = {}
@@ -147,7 +159,7 @@ class _Finder:
         self, document: Document, kind: Kind, app: str, reference: str, fields: Fields, path: Path_, shown: str
     ) -> None:
         try:
-            view = kind.view(fields)
+            view = kind.view(fields, self._known)
         except Wrong as wrong:
             for inner, told in wrong.problems:
                 self._wrong(document, (*path, *inner), _joined(shown, inner), told)

@@ -28,14 +28,22 @@ from posthouse.intake.parse import check_type
 from posthouse.manage.access import check_uid
 from posthouse.manage.endpoint_change import changed, check_change
 from posthouse.manage.grants import check_grant
+from posthouse.manage.profiles import Profiles, blaming, shipped
 from posthouse.ports.directory import App, StoredEndpoint
 from posthouse.ports.event_types import EventType
 
 Fields = dict[str, Any]
+Known = Callable[[], Profiles]
+"""Which profiles there are, asked where an endpoint names one."""
 KindName = Literal["event type", "app", "grant", "endpoint"]
 
 _NOBODY: Final = bytes(ID_BYTES)
 _IDENTITY: Final = frozenset({"id", "uid", "secret", "keys", "archived"})
+
+
+def shipped_profiles() -> Profiles:
+    """Those that every server has."""
+    return Profiles(shipped())
 
 
 class Wrong(Exception):
@@ -47,15 +55,19 @@ class Wrong(Exception):
 
 
 class Kind(NamedTuple):
-    """One kind of thing. `view` raises Wrong; `fields` are the names that may be declared; `prefix` is that of its ids."""
+    """One kind of thing. `shown` makes its view; `fields` are the names that may be declared; `prefix` is that of its ids."""
 
     name: KindName
     section: str
     prefix: str
     fields: frozenset[str]
-    view: Callable[[Fields], Fields]
+    shown: Callable[[Fields, Known], Fields]
     kept: frozenset[str] = frozenset()
     """Fields that stay as they are on the server where a file does not name them."""
+
+    def view(self, fields: Fields, known: Known = shipped_profiles) -> Fields:
+        """What the server shows of a thing with these fields, every default included. Raises Wrong."""
+        return self.shown(fields, known)
 
     def is_id(self, text: str) -> bool:
         return bool(self.prefix) and parse_id(self.prefix, text) is not None
@@ -78,24 +90,30 @@ def _with_defaults(body: BaseModel, defaults: Fields, names: frozenset[str]) -> 
     return {name: defaults.get(name) if given.get(name) is None else given[name] for name in sorted(names)}
 
 
-def _event_type(fields: Fields) -> Fields:
+def _event_type(fields: Fields, known: Known) -> Fields:
     body = _validated(EventTypeCreate, {"name": "any"} | fields)
     defaults = EventTypeAnswer.of(EventType(name="any")).model_dump(by_alias=True)
     return _with_defaults(body, defaults, EVENT_TYPE.fields)
 
 
-def _app(fields: Fields) -> Fields:
+def _app(fields: Fields, known: Known) -> Fields:
     body = _validated(AppFields, fields)
     return _with_defaults(body, AppAnswer.of(App(id=AppId(_NOBODY))).model_dump(by_alias=True), APP.fields)
 
 
-def _endpoint(fields: Fields) -> Fields:
+def _endpoint(fields: Fields, known: Known) -> Fields:
     body = _validated(EndpointCreate, fields)
     assert isinstance(body, EndpointCreate)
     blank = StoredEndpoint(id=EndpointId(_NOBODY), app_id=AppId(_NOBODY), config=EndpointConfig(url=""))
     try:
         change = body.change()
-        check_change(change)
+        if change.profile or change.profile_settings:
+            profiles = known()
+            with blaming(change, profiles.named(change, blank.config)):
+                change = profiles.expanded(blank.config, change)
+                check_change(change)
+        else:
+            check_change(change)
         made = changed(blank, change, now=0.0)
     except Invalid as error:
         raise Wrong([(steps(error.path), str(error))]) from None
@@ -103,7 +121,7 @@ def _endpoint(fields: Fields) -> Fields:
     return {name: shown[name] for name in sorted(ENDPOINT_KIND.fields)}
 
 
-def _grant(fields: Fields) -> Fields:
+def _grant(fields: Fields, known: Known) -> Fields:
     body = _validated(GrantPut, fields)
     assert isinstance(body, GrantPut)
     given = body.fields()

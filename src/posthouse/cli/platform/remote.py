@@ -5,13 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import msgspec
+
 from posthouse.cli.client import Answer, Client
 from posthouse.cli.platform.declared import Declared
-from posthouse.cli.platform.kinds import APP, ENDPOINT_KIND, EVENT_TYPE, GRANT, Kind
+from posthouse.cli.platform.kinds import APP, ENDPOINT_KIND, EVENT_TYPE, GRANT, Kind, Known, shipped_profiles
 from posthouse.cli.platform.plan import There
 from posthouse.domain.errors import NotFound
+from posthouse.domain.profile import Profile
+from posthouse.manage.profiles import Profiles
 
 State = dict[tuple[str, str, str], There]
+
+
+def profiles_of(client: Client) -> Known:
+    """The profiles that the server has, asked for once."""
+
+    found: list[Profiles] = []
+
+    def known() -> Profiles:
+        if not found:
+            try:
+                found.append(Profiles(msgspec.convert(client.get("profiles")["data"], list[Profile])))
+            except NotFound:
+                found.append(shipped_profiles())  # it is of an earlier release
+        return found[0]
+
+    return known
 
 
 def path_of(kind: Kind, app: str, *reference: str) -> tuple[str, ...]:

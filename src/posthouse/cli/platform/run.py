@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -45,12 +46,16 @@ def run(client: Client, changes: Sequence[Change]) -> Iterator[Result]:
 
 
 def _create(client: Client, change: Change) -> str:
-    """Only where there is none yet: somebody else's is not overwritten."""
+    """Only where there is none yet: somebody else's is not overwritten. Keys that were made for an endpoint's profile are
+    told: nobody is shown them again."""
     assert change.item is not None
     if change.kind is EVENT_TYPE:
         client.ask("POST", ("event-types",), body={"name": change.reference} | change.item.fields)
     else:
-        client.ask("PUT", _path(change), body=change.item.fields, headers={"If-None-Match": "*"})
+        made = client.ask("PUT", _path(change), body=change.item.fields, headers={"If-None-Match": "*"})
+        keys = made.body.get("made_keys") if isinstance(made.body, dict) else None
+        if keys:
+            return f"its profile's keys, which are not shown again: {json.dumps(keys)}"
     return ""
 
 

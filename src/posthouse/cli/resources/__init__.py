@@ -10,6 +10,7 @@ from typing import Final
 from posthouse.cli.resources.configuration import APPS, ENDPOINTS, EVENT_TYPES, GRANTS, KEYS
 from posthouse.cli.resources.endpoint_keys import ENDPOINT_KEYS
 from posthouse.cli.resources.expressions import EXPRESSIONS
+from posthouse.cli.resources.profiles import PROFILES
 from posthouse.cli.resources.schedules import SCHEDULES
 from posthouse.cli.resources.traffic import ATTEMPTS, AUDIT, DELIVERIES, EVENTS, REPLAYS
 from posthouse.cli.verbs import build
@@ -25,6 +26,7 @@ RESOURCES: Final = (
     DELIVERIES,
     REPLAYS,
     SCHEDULES,
+    PROFILES,
     EXPRESSIONS,
     KEYS,
     AUDIT,
@@ -39,6 +41,8 @@ attempts = build(ATTEMPTS)
 deliveries = build(DELIVERIES)
 replays = build(REPLAYS)
 schedules = build(SCHEDULES)
+profiles = build(PROFILES)
+profiles.command("posthouse.cli.profiles:check", name="check", help="Say whether a profile's file can be used.")
 expressions = build(EXPRESSIONS)
 keys = build(KEYS)
 keys.command("posthouse.cli.rekey:rekey", name="rekey", help="Seal everything anew after the master key was changed.")

@@ -107,6 +107,8 @@ GRANTS: Final = Resource(
 ENDPOINT_FIELDS: Final = (
     UID,
     Option("description", "What it is."),
+    Option("profile", "A preset of how it is spoken to, such as github: `posthouse profiles list`."),
+    Option("setting", "NAME=VALUE that its profile has to be told; may be repeated.", "pairs", "profile_settings"),
     Option("event", "An event type it hears, or a beginning: order.*; may be repeated.", "texts", "events"),
     Option("channel", "It hears events that share a channel with it; may be repeated.", "texts", "channels"),
     Option("header", "NAME=VALUE, sent with each request; may be repeated.", "pairs", "headers"),
@@ -162,6 +164,7 @@ ENDPOINTS: Final = Resource(
                 Option("target", "The target URL.", field="url", positional=True),
                 *ENDPOINT_FIELDS,
                 Option("secret", "whsec_… or whsk_…; by default one is made."),
+                Option("keys", 'Named keys: {"token": "…"}, as JSON; @FILE reads a file.', "json"),
             ),
             takes_data=True,
             done="made {id}",

@@ -29,11 +29,12 @@ CONTENT: Final = "application/x-www-form-urlencoded"
 class FormMaker:
     """Raises Unsendable for a payload that is no object where the body is its fields, and for what becomes too large."""
 
-    __slots__ = ("_content_type", "_nesting", "_shape", "charset", "frame")
+    __slots__ = ("_blank", "_content_type", "_nesting", "_shape", "charset", "frame")
 
     def __init__(self, config: FormFormat, *, batch: bool) -> None:
         self._shape: Final = compile_body(config, batch=batch)
         self._nesting: Final = config.nesting
+        self._blank: Final = config.blank
         self.charset: Final = str(config.charset)
         utf_8 = self.charset == "utf-8"
         self._content_type: Final = config.content_type or (CONTENT if utf_8 else f"{CONTENT}; charset={self.charset}")
@@ -49,7 +50,8 @@ class FormMaker:
         value = self._shape.fill(event, values, _SOURCE)
         if not isinstance(value, dict):
             raise no_object()
-        return _Pairs(self._nesting).of(value)
+        pairs = _Pairs(self._nesting).of(value)
+        return pairs if self._blank else [(name, text) for name, text in pairs if text]
 
     def part(self, event: Event, values: Mapping[str, str]) -> bytes:
         raise AssertionError("there are no batches of forms")

@@ -7,19 +7,30 @@ import re
 from binascii import b2a_base64
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, Protocol
+from urllib.parse import quote
 
 import msgspec
 
 from posthouse.domain.errors import Invalid
 from posthouse.domain.event import JSON_CONTENT, Event
 from posthouse.domain.formats import Body, TimeText
-from posthouse.domain.limits import FORMAT_DEPTH_MAX, FORMAT_FIELDS_MAX, NAME_LENGTH_MAX, TEXT_LENGTH_MAX
+from posthouse.domain.limits import (
+    FORMAT_DEPTH_MAX,
+    FORMAT_FIELDS_MAX,
+    MADE_BODY_BYTES_MAX,
+    NAME_LENGTH_MAX,
+    TEXT_LENGTH_MAX,
+)
 from posthouse.wire.cloudevents import sendable
 from posthouse.wire.message import Unsendable
 from posthouse.wire.template import Template
 from posthouse.wire.times import is_number
 
 _DATA: Final = "{data}"
+_DATA_TEXTS: Final[dict[str, Callable[[str], str]]] = {
+    "{data:text}": lambda text: text,
+    "{data:urlencoded}": lambda text: quote(text, safe=""),
+}
 _SPREAD: Final = "*"
 _NUMBER: Final = re.compile(r"(\{[a-z_.]+):number\}")
 _CONTROLS: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what no XML can hold
@@ -175,6 +186,8 @@ class Shape:
     def _text(self, text: str, path: str) -> _Fill:
         if text == _DATA:
             return _data
+        if text in _DATA_TEXTS:
+            return _data_text(_DATA_TEXTS[text])
         if len(text) > TEXT_LENGTH_MAX:
             raise Invalid(f"a field has at most {TEXT_LENGTH_MAX} characters", path=path)
         if _CONTROLS.search(text):
@@ -222,6 +235,18 @@ class Shape:
 
 def base64_of(event: Event) -> str:
     return b2a_base64(event.payload, newline=False).decode("ascii")
+
+
+def _data_text(written: Callable[[str], str]) -> _Fill:
+    def filled(event: Event, _values: Mapping[str, str], _source: Source) -> Any:
+        if event.content_type != JSON_CONTENT:
+            return ABSENT
+        text = written(event.payload.decode("utf-8", "replace"))
+        if len(text) > MADE_BODY_BYTES_MAX:
+            raise Unsendable(f"the payload makes a text of more than {MADE_BODY_BYTES_MAX} characters in this format")
+        return text
+
+    return filled
 
 
 def _data(event: Event, _values: Mapping[str, str], source: Source) -> Any:

@@ -12,13 +12,13 @@ from typing import Final
 from posthouse.domain.errors import Invalid
 from posthouse.domain.limits import SIGNED_PARTS_MAX
 from posthouse.domain.signing import CustomSigner as Configuration
-from posthouse.domain.signing import Order
+from posthouse.domain.signing import Order, PairSource
 from posthouse.wire.message import Message
 from posthouse.wire.signing.algorithms import DIGESTS, Keyed, keyed
 from posthouse.wire.signing.keys import Keys
 from posthouse.wire.signing.pairs import compile_pairs
 from posthouse.wire.signing.places import ORDER, Spot, sent_text
-from posthouse.wire.signing.texts import Known, SentText, SignedText, Turn, bounded, encoded, literal
+from posthouse.wire.signing.texts import Known, SentText, SignedText, Turn, bounded, encoded, is_of_url, literal
 
 _SIGNATURE: Final = "signature"
 
@@ -26,7 +26,18 @@ _SIGNATURE: Final = "signature"
 class CustomSigner:
     """Signs as one configuration says. Raises: Invalid, whose path begins with `path`."""
 
-    __slots__ = ("_also", "_config", "_keys", "_pairs", "_parts", "_repeat", "_separator", "_signature", "_with_key")
+    __slots__ = (
+        "_also",
+        "_config",
+        "_keys",
+        "_pairs",
+        "_parts",
+        "_repeat",
+        "_separator",
+        "_signature",
+        "_with_key",
+        "signs_url",
+    )
 
     def __init__(self, config: Configuration, keys: Keys, *, known: Known, path: str) -> None:
         self._config: Final = config
@@ -46,6 +57,10 @@ class CustomSigner:
             raise Invalid("the value lacks the {signature}", path=f"{path}.signature.value")
         self._repeat: Final = _repeat(config, known, path)
         self._keys: Final = self._keyed(keys, path)
+        of_query = config.pairs is not None and config.pairs.source is PairSource.QUERY
+        told = frozenset().union(self._signature.text.names, *(spot.text.names for spot in also))
+        self.signs_url: Final = of_query or any(map(is_of_url, told.union(*(part.names for part in self._parts))))
+        """Whether it tells of the URL, so that nothing may be added to that afterwards."""
 
     def _keyed(self, keys: Keys, path: str) -> tuple[Keyed, ...]:
         texts = keys.live(self._config.key, self._config.key_encoding, f"{path}.key")

@@ -2,7 +2,7 @@
 
 Whoever changes the body comes first, then who adds to the URL, then those who add headers, and HTTP Message Signatures last:
 so that nothing is changed after it was signed, in whichever order they are written. For the same reason one signer at most
-puts something into the body, and one into the URL.
+puts something into the body; several put something into the URL only where none of them signs it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def compile_signers(
         raise Invalid(f"there are more than {SIGNERS_MAX} signers", path=path)
     known = Known(values)
     steps = [_signer(signer, Keys(keys, checked=checked), known, f"{path}[{i}]") for i, signer in enumerate(config)]
-    _check_places(config, path)
+    _check_places(config, steps, path)
     order = sorted(range(len(steps)), key=lambda i: _rank(config[i]))
     return tuple(steps[i] for i in order)
 
@@ -99,7 +99,11 @@ def _spot(placed: Placed, field: str) -> tuple[Place, str, str]:
     return placed.place, placed.name, f"{field}.name"
 
 
-def _check_places(config: Sequence[Signer], path: str) -> None:
+def _signs_url(step: Step) -> bool:
+    return not isinstance(step, custom.CustomSigner) or step.signs_url
+
+
+def _check_places(config: Sequence[Signer], steps: Sequence[Step], path: str) -> None:
     taken: dict[tuple[Place, str], int] = {}
     writers: dict[Place, int] = {}
     labels: set[str] = set()
@@ -111,7 +115,9 @@ def _check_places(config: Sequence[Signer], path: str) -> None:
             if spot in own or (spot in taken and not shared):
                 raise Invalid(f"the {place} {name} is written twice", path=f"{path}[{i}].{field}")
             own.add(spot)
-            if place in _ALONE and writers.setdefault(place, i) != i:
+            if place in _ALONE and (first := writers.setdefault(place, i)) != i:
+                if place is Place.QUERY and not (_signs_url(steps[first]) or _signs_url(steps[i])):
+                    continue
                 raise Invalid(
                     f"two signers write into {_ALONE[place]}: one of them would sign what the other changes",
                     path=f"{path}[{i}].{field}",

@@ -110,6 +110,11 @@ _DIGEST: Final = re.compile(r"(body|plain|url)\.(md5|sha1|sha256|sha512|sm3)(?:\
 _FIELD: Final = "field."
 
 
+def is_of_url(name: str) -> bool:
+    """Whether what a template names depends on the URL and its query."""
+    return name in ("url", "path") or name.startswith("url.")
+
+
 class Names(Collection[str]):
     """The names that a template may use: some texts, digests and fields."""
 

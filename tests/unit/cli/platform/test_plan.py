@@ -58,7 +58,7 @@ def test_what_is_not_there_is_made_in_the_order_in_which_it_depends() -> None:
 
 def test_what_is_as_declared_is_left_alone() -> None:
     app = there(APP, "", uid="acme", name="Acme")
-    retry = {"schedule": [5.0, 300.0], "exponential": None, "jitter": 0.1}
+    retry: dict[str, Any] = {"schedule": [5.0, 300.0], "exponential": None, "jitter": 0.1, "by_type": {}}
     assert planned(ACME, app, there(ENDPOINT_KIND, "acme", uid="ledger", url=URL, retry=retry)) == []
 
 

@@ -97,6 +97,13 @@ def test_what_was_published_as_json_and_is_none() -> None:
         message("form", of=event(b'{"a":NaN}'))
 
 
+def test_fields_that_would_be_empty_are_left_out_where_that_is_said() -> None:
+    payload = b'{"a":"","b":null,"c":[],"d":{"e":"","f":"x"},"g":0}'
+    for blank, made in ((True, "a=&b=&d[e]=&d[f]=x&g=0"), (False, "d[f]=x&g=0")):
+        described = {"kind": "form", "blank": blank, "body": {"*": "{data}"}}
+        assert "&".join(f"{name}={value}" for name, value in pairs(described, payload)) == made
+
+
 def test_names_that_repeat_until_the_body_is_too_large() -> None:
     payload = b'{"%b":[%b]}' % (b"k" * 10_000, b",".join([b"1"] * 1_000))
     with pytest.raises(Unsendable, match="a body of more than"):

@@ -1,12 +1,15 @@
 """JSON in other shapes than the standard one, and payloads as they were published."""
 
+import json
 from typing import Any
+from urllib.parse import parse_qsl, quote
 
 import pytest
 from tests.unit.wire.formatting import ID, Received, body, formatter, message, request
 from tests.unit.wire.test_render import event
 
 from posthouse.domain.errors import Invalid
+from posthouse.domain.limits import MADE_BODY_BYTES_MAX
 from posthouse.wire.message import Unsendable
 from posthouse.wire.standard import envelope
 
@@ -140,3 +143,17 @@ def test_signatures_go_into_raw_json() -> None:
 
 def test_a_content_type_that_cannot_be_sent() -> None:
     assert Received(request("raw", of=event(b"x", "a\r\nb"))).headers["content-type"] == "application/octet-stream"
+
+
+def test_the_payload_as_a_text() -> None:
+    described = {"msg": "{data:text}", "url": "{data:urlencoded}"}
+    payload = '{"名":"驿站 & a+b","n":1.50}'.encode()
+    for kind in ("json", "form"):
+        body = Received(request({"kind": kind, "body": described}, of=event(payload))).body
+        fields = json.loads(body) if kind == "json" else dict(parse_qsl(body.decode(), strict_parsing=True))
+        assert fields == {"msg": payload.decode(), "url": quote(payload.decode(), safe="")}
+    binary = Received(request({"kind": "json", "body": {"msg": "{data:text}"}}, of=event(b"\0\xff", "image/png")))
+    assert json.loads(binary.body) == {"content_type": "image/png", "msg_base64": "AP8="}
+    large = b'"%b"' % ("驿".encode() * (MADE_BODY_BYTES_MAX // 9 + 1))
+    with pytest.raises(Unsendable, match="a text of more than"):
+        request({"kind": "json", "body": {"url": "{data:urlencoded}"}}, of=event(large))

@@ -1,0 +1,32 @@
+"""/v1/profiles"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from posthouse.api.caller import Caller
+from posthouse.api.models.profiles import ProfileAnswer, ProfileList
+from posthouse.manage.profiles import Profiles, schema
+
+
+def routes(profiles: Profiles) -> APIRouter:
+    router = APIRouter(prefix="/v1/profiles", tags=["profiles"])
+
+    @router.get("")
+    async def list_profiles(caller: Caller) -> ProfileList:
+        """The presets that an endpoint may name: those that come with Posthouse, and the operator's own."""
+        return ProfileList(data=[ProfileAnswer.of(profile) for profile in profiles.all()])
+
+    @router.get("/schema")
+    async def get_profile_schema(caller: Caller) -> dict[str, Any]:
+        """The JSON Schema of a profile's file, for who writes one."""
+        return schema()
+
+    @router.get("/{profile}")
+    async def get_profile(caller: Caller, profile: str) -> ProfileAnswer:
+        """One profile, with every field that it writes."""
+        return ProfileAnswer.of(profiles.get(profile))
+
+    return router
