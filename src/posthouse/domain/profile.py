@@ -53,10 +53,13 @@ class Reading(Configuration, frozen=True, kw_only=True):
     """Where the receiving side finds things, and what it answers.
 
     Places are `header:Name`, `query:name`, `json:/pointer`, `xml:/Element`, `form:name`, `body` (all of it, parsed as its kind)
-    or empty: there is none. `timestamp` is in unix seconds, milliseconds or RFC 3339, told apart by how it looks. `answer` is
-    the body that confirms; with `encrypt` it is sent back as the platform encrypts and signs: in the shape `sealed`, which may
-    name `{signature}` (made as the first custom signer makes those of requests), `{timestamp}`, `{timestamp_ms}` and
-    `{nonce}` beside what the encryption has; without one, in that of requests. So are answers of handshakes that are opened.
+    or empty: there is none. They are in what was encrypted, if it was; `sent:/pointer` is in the body around that. `timestamp`
+    is in unix seconds, milliseconds or RFC 3339, told apart by how it looks.
+
+    `answer` is the body that confirms; with `encrypt` it is sent back as the platform encrypts and signs: in the shape
+    `sealed`, which may name `{signature}` (made as the first custom signer makes those of requests), `{timestamp}`,
+    `{timestamp_ms}` and `{nonce}` beside what the encryption has; without one, in that of requests. So are answers of
+    handshakes that are opened.
     """
 
     id: str = ""

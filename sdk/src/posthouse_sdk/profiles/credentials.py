@@ -1,4 +1,6 @@
-"""What a request shows beside its signatures (`endpoint.auth`): a password, a bearer token, a key in a header or the query."""
+"""What a request shows beside its signatures (`endpoint.auth`): a password, a bearer token, a key in a header, the query or a
+field of the body.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,10 @@ from typing import Final
 
 from posthouse_sdk.encryption.errors import SettingError
 from posthouse_sdk.encryption.reading import Reader
-from posthouse_sdk.errors import MissingHeaderError, NoMatchingSignatureError
-from posthouse_sdk.profiles.request import Told
+from posthouse_sdk.errors import MalformedBodyError, MissingHeaderError, NoMatchingSignatureError
+from posthouse_sdk.profiles.documents import Unreadable, field_at
+from posthouse_sdk.profiles.places import KINDS, PLACES
+from posthouse_sdk.profiles.request import Told, steps_of
 from posthouse_sdk.profiles.signers import Surroundings
 
 
@@ -22,7 +26,7 @@ class Credentials:
             raise SettingError("tokens of an OAuth 2 server are not verified here: ask it", reader.path("kind"))
         self._key: Final = reader.text("key")
         texts = around.texts(self._key, reader.path("key"))
-        self._in_query: Final = kind == "api_key" and reader.one_of("in", ("header", "query"), "header") == "query"
+        self._place: Final = reader.one_of("in", PLACES, "header") if kind == "api_key" else "header"
         self._name: Final = reader.text("name") if kind == "api_key" else "Authorization"
         match kind:
             case "bearer":
@@ -37,13 +41,25 @@ class Credentials:
         reader.check_all_read()
 
     def verify(self, told: Told, used: dict[str, str]) -> None:
-        request = told.request
-        value = request.parameter(self._name) if self._in_query else request.header(self._name)
+        match self._place:
+            case "header":
+                value = told.request.header(self._name)
+            case "query":
+                value = told.request.parameter(self._name)
+            case _:
+                value = self._field(told)
         if value is None:
-            raise MissingHeaderError(self._name, "query parameter" if self._in_query else "header")
+            raise MissingHeaderError(self._name, KINDS[self._place])
         found = value.encode("utf-8", "surrogatepass")
         for text, expected in self._shown.items():
             if hmac.compare_digest(found, expected):
                 used[self._key] = text
                 return
         raise NoMatchingSignatureError(f"{self._name} shows no key that is given here")
+
+    def _field(self, told: Told) -> str | None:
+        """It was put there before the body was encrypted. Raises: DecryptionError, MalformedBodyError."""
+        try:
+            return field_at(told.plain().fields(), steps_of(self._name))
+        except Unreadable as error:
+            raise MalformedBodyError(str(error)) from None

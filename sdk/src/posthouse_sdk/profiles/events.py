@@ -14,33 +14,33 @@ from posthouse_sdk.encryption.pointers import index_of, pointer_of
 from posthouse_sdk.errors import MalformedBodyError, SeveralEventsError
 from posthouse_sdk.profiles.documents import Unreadable, json_of
 from posthouse_sdk.profiles.file import Reading
-from posthouse_sdk.profiles.request import Body, Request
+from posthouse_sdk.profiles.request import Body, Request, Told
 from posthouse_sdk.profiles.signers import moment_of
 from posthouse_sdk.received import REPLAY_HEADER, ReceivedEvent, events_of
 
-PLACES: Final = ("header", "query", "json", "xml", "form")
+PLACES: Final = ("header", "query", "json", "xml", "form", "sent")
 
 
 class Place:
-    """Somewhere in a request: `header:Name`, `query:name`, `json:/pointer`, `xml:/Element`, `form:name`, `body`, or nowhere.
-
-    Raises: SettingError.
+    """Somewhere in a request: `header:Name`, `query:name`, `json:/pointer`, `xml:/Element`, `form:name`, `body`, or nowhere;
+    `sent:/pointer` is in the body as it was sent, where what is told stands beside what is encrypted. Raises: SettingError.
     """
 
     def __init__(self, text: str, path: str) -> None:
         kind, colon, name = text.partition(":")
         if text not in ("", "body") and (kind not in PLACES or not colon or not name):
             raise SettingError(
-                "a place is header:Name, query:name, json:/pointer, xml:/Element, form:name, body, or empty", path
+                "a place is header:Name, query:name, json:/pointer, xml:/Element, form:name, sent:/pointer, body, or empty",
+                path,
             )
         self._kind: Final = kind
         self._name: Final = name
-        self._steps: Final[Sequence[str]] = pointer_of(name, path) if kind in ("json", "xml") and name else ()
+        self._steps: Final[Sequence[str]] = pointer_of(name, path) if kind in ("json", "xml", "sent") and name else ()
 
     def __bool__(self) -> bool:
         return bool(self._kind)
 
-    def value(self, request: Request, body: Body) -> Any:
+    def value(self, request: Request, body: Body, sent: Body) -> Any:
         """What is there; None for nothing. Raises: Unreadable."""
         match self._kind:
             case "header":
@@ -53,6 +53,8 @@ class Place:
                 return _at(json_of(body.raw), self._steps)
             case "xml":
                 return body.element().at(self._steps)
+            case "sent":
+                return _at(sent.value(), self._steps)
             case "body":
                 return dict(request.query) if request.method == "GET" else body.value()
         return None
@@ -71,8 +73,9 @@ class Events:
         self._standard: Final = standard and not told
         self._zone: Final = _zone(format)
 
-    def read(self, request: Request, body: Body, told: Mapping[str, str], now: float) -> ReceivedEvent[Any]:
-        """`told` is what the signatures told. Raises: MalformedBodyError."""
+    def read(self, request: Request, body: Body, verified: Told, now: float) -> ReceivedEvent[Any]:
+        """`verified` is what is known of the request by now. Raises: MalformedBodyError."""
+        told, sent = verified.values, verified.sent
         signed_at = moment_of(told.get("timestamp") or told.get("timestamp_ms") or told.get("time"))
         at = signed_at or datetime.fromtimestamp(now, UTC)
         content = request.target.query.encode() if request.method == "GET" else body.raw
@@ -83,14 +86,14 @@ class Events:
                 raise SeveralEventsError(f"the request brings {len(events)} events in a batch")
             return events[0]
         try:
-            id, type = self._id.value(request, body), self._type.value(request, body)
+            id, type = self._id.value(request, body, sent), self._type.value(request, body, sent)
             return ReceivedEvent(
                 id=fallback if id in (None, "") else _text(id),
                 type=None if type in (None, "") else _text(type),
-                data=self._data.value(request, body),
+                data=self._data.value(request, body, sent),
                 message_id=told.get("message.id") or (fallback if id in (None, "") else _text(id)),
                 signed_at=at,
-                timestamp=moment_of(self._timestamp.value(request, body), self._zone),
+                timestamp=moment_of(self._timestamp.value(request, body, sent), self._zone),
                 content_type=body.content_type,
                 replay=(request.header(REPLAY_HEADER) or "").lower() == "true",
             )

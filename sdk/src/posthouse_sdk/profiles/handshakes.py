@@ -69,22 +69,22 @@ class Step:
         self._sealing: Final = sealing
         self.method: Final = str(_own(reader, "method", endpoint.get("method", "POST")))
         self.format: Final = format_of(_own(reader, "format", endpoint.get("format")))
-        self._query: Final = _texts(_own(reader, "query", endpoint.get("query", {})), reader.path("query"))
-        self._headers: Final = _texts(_own(reader, "headers", endpoint.get("headers", {})), reader.path("headers"))
-        self.apart: Final = (
-            self.method != endpoint.get("method", "POST") or reader.has("query") or reader.has("headers")
-        )
+        self._query: Final = _texts(reader.any("query", {}), reader.path("query"))
+        self._headers: Final = _texts(reader.any("headers", {}), reader.path("headers"))
+        self._beside: Final = _texts({} if self._headers else endpoint.get("headers", {}), "endpoint.headers")
+        self.apart: Final = self.method != endpoint.get("method", "POST") or bool(self._query or self._headers)
         """Whether it is told by what stands outside the body."""
         pattern = compile_pattern(_body(self.format), reader.path("format.body"), reader.any("data", {}))
         if self.format["kind"] == "form":
             pattern = flattened(pattern, self.format.get("nesting", "brackets"))
         self._body: Final[Pattern] = pattern
-        # None: as the endpoint's requests are signed.
+        auth = endpoint.get("auth") if reader.flag("authenticated", True) else None
+        same = not reader.has("signing") and auth == endpoint.get("auth")
+        signing = reader.any("signing", None) if reader.has("signing") else endpoint.get("signing")
         self.signers: Final[list[Signer] | None] = (
-            compile_signers(reader.any("signing", None), endpoint.get("auth"), around, reader.path("signing"))
-            if reader.has("signing")
-            else None
+            None if same else compile_signers(signing, auth, around, reader.path("signing"))
         )
+        """None: as the endpoint's requests are verified."""
         named = reader.text("key", "")
         self.key: Final = named
         self._key_texts: Final[Sequence[str]] = around.texts(named, reader.path("key")) if named else ()
@@ -108,14 +108,17 @@ class Step:
         if request.method != self.method:
             return None
         found: list[tuple[str, str]] = []
-        places: list[tuple[str | None, Text]] = [(request.parameter(name), text) for name, text in self._query]
-        places += [
-            (None if value is None else unquote(value), text)
-            for value, text in ((request.header(name), text) for name, text in self._headers)
-        ]
-        for value, text in places:
+        for name, text in self._query:
+            value = request.parameter(name)
             if value is None or not match(text, value, found, typed=False):
                 return None
+        for name, text in self._headers:
+            value = request.header(name)
+            if value is None or not match(text, unquote(value), found, typed=False):
+                return None
+        for name, text in self._beside:  # whose platform says nothing of them in a handshake
+            if (value := request.header(name)) is not None:
+                match(text, unquote(value), found, typed=False)
         if self.method == "GET" and not match(self._body, dict(request.query), found, typed=False):
             return None
         return found

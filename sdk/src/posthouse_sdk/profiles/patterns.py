@@ -41,6 +41,8 @@ def compile_pattern(value: Any, path: str, data: Any = _DATA, depth: int = 0) ->
     if depth > DEPTH_MAX:
         raise SettingError(f"a body is at most {DEPTH_MAX} levels deep", path)
     match value:
+        case "{data:text}" | "{data:urlencoded}":
+            return Anything()
         case "{data}":
             return Anything() if data == _DATA else compile_pattern(data, path, depth=depth + 1)
         case str() if found := _NUMBER.fullmatch(value):

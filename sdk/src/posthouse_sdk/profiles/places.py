@@ -15,7 +15,8 @@ HEADER: Final = "header"
 QUERY: Final = "query"
 FIELD: Final = "field"
 
-_KINDS: Final = {HEADER: "header", QUERY: "query parameter", FIELD: "field"}
+PLACES: Final = (HEADER, QUERY, FIELD)
+KINDS: Final = {HEADER: "header", QUERY: "query parameter", FIELD: "field"}
 
 
 class Placed:
@@ -24,7 +25,7 @@ class Placed:
     __slots__ = ("name", "place", "text")
 
     def __init__(self, reader: Reader, default: str = "", forms: Mapping[str, str] | None = None) -> None:
-        self.place: Final = reader.one_of("in", (HEADER, QUERY, FIELD))
+        self.place: Final = reader.one_of("in", PLACES)
         self.name: Final = reader.text("name")
         self.text: Final = Text(reader.text("value", "") or default, reader.path("value"), forms)
         reader.check_all_read()
@@ -39,7 +40,7 @@ class Placed:
             case _:
                 value = field_of(told, steps_of(self.name))
         if value is None:
-            raise MissingHeaderError(self.name, _KINDS[self.place])
+            raise MissingHeaderError(self.name, KINDS[self.place])
         return value
 
     def read(self, told: Told) -> dict[str, str]:
@@ -52,4 +53,4 @@ class Placed:
         return found
 
     def malformed(self, why: str) -> MalformedHeaderError:
-        return MalformedHeaderError(self.name, why, _KINDS[self.place])
+        return MalformedHeaderError(self.name, why, KINDS[self.place])

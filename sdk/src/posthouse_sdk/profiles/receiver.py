@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, Final
 from posthouse_sdk.compression import unpacked
 from posthouse_sdk.encryption.errors import SettingError
 from posthouse_sdk.encryption.reading import Reader
-from posthouse_sdk.errors import DecryptionError, NoMatchingSignatureError, ProfileError, VerificationError
+from posthouse_sdk.errors import ProfileError, VerificationError
 from posthouse_sdk.profiles.events import Events
 from posthouse_sdk.profiles.file import Profile, Source, profile
 from posthouse_sdk.profiles.handshakes import OPTIONS, Reply, Step, compile_steps, format_of
 from posthouse_sdk.profiles.places import Placed
 from posthouse_sdk.profiles.request import Body, Request, Target, Told
-from posthouse_sdk.profiles.signers import CustomSigner, Signer, Surroundings, compile_signers, verify
+from posthouse_sdk.profiles.signers import OWN_SECRET, CustomSigner, Signer, Surroundings, compile_signers, verify
 from posthouse_sdk.received import ReceivedEvent
 from posthouse_sdk.webhook import TOLERANCE_SECONDS, UNPACKED_BYTES_MAX
 
@@ -40,7 +40,7 @@ KEYS_MAX: Final = 16
 
 _CONTENT: Final = {
     "json": "application/json", "xml": "application/xml", "form": "application/x-www-form-urlencoded",
-    "cloudevents": "application/cloudevents+json", "raw": "application/octet-stream",
+    "cloudevents": "application/cloudevents+json", "raw": "",
 }  # fmt: skip
 
 
@@ -89,7 +89,8 @@ class ProfileReceiver:
         endpoint, reading = self.profile.endpoint, self.profile.receive
         self._format = format_of(endpoint.get("format"))
         self._charset = str(self._format.get("charset", "utf-8"))
-        about = {key.name: key.about for key in self.profile.keys}
+        about = {OWN_SECRET: "the endpoint's own secret, whsec_… or whpk_…"}
+        about |= {key.name: key.about for key in self.profile.keys}
         around = Surroundings(keys, tolerance, self._clock, _telling(endpoint), self._format["kind"], about)
         self._sealing = _sealing(endpoint, around, _CONTENT.get(self._format["kind"], "application/json"))
         self._signers = compile_signers(endpoint.get("signing"), endpoint.get("auth"), around, "endpoint.signing")
@@ -130,7 +131,7 @@ class ProfileReceiver:
         if refusal is not None:
             raise refusal
         told, _ = view.verified(self._signers)
-        event = self._events.read(request, view.plain(self._format), told.values, self._clock())
+        event = self._events.read(request, view.plain(self._format), told, self._clock())
         return _received(self._confirming(), None, event)
 
     def _reply(self, step: Step, view: _View) -> Reply | None:
@@ -209,7 +210,9 @@ class _View:
         """What the request tells, and which keys fitted. Raises: VerificationError."""
         found = self._verified.get(id(signers))
         if found is None:
-            told = Told(self.request, self._as_signed, self._opened_for_signature)
+            told = Told(
+                self.request, self._as_signed, lambda: self.plain(self._format), encrypted=self._sealing is not None
+            )
             try:
                 found = told, verify(signers, told)
             except VerificationError as error:
@@ -233,14 +236,6 @@ class _View:
     def _as_signed(self) -> Body:
         kind = self._sealing.kind if self._sealing is not None else ""
         return self._body(self._raw(), kind or self._format["kind"], self.request.content_type, self._format)
-
-    def _opened_for_signature(self) -> bytes:
-        if self._sealing is None:
-            return self.request.body
-        try:
-            return self._plain()[0]
-        except DecryptionError:  # before it is verified, nobody is told more
-            raise NoMatchingSignatureError("no signature fits what was sent") from None
 
     def _raw(self) -> bytes:
         if self._unpacked is None:
@@ -283,7 +278,7 @@ def _texts(keys: Keys, profile: Profile) -> dict[str, list[str]]:
     for name, given in texts.items():
         if not 0 < len(given) <= KEYS_MAX or not all(isinstance(each, str) and each for each in given):
             raise ProfileError(f"the key {name} is a text, or 1 to {KEYS_MAX} of them")
-        if profile.keys and name not in {key.name for key in profile.keys}:
+        if profile.keys and name not in {OWN_SECRET, *(key.name for key in profile.keys)}:
             known = ", ".join(key.name for key in profile.keys)
             raise ProfileError(f"the profile {profile.name} has no key {name}; it has: {known}")
     return texts

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from posthouse_sdk.errors import (
+    DecryptionError,
     MalformedBodyError,
     MalformedHeaderError,
     MissingHeaderError,
@@ -144,6 +145,11 @@ class Body:
                 return self.element().value()
             case "json":
                 return documents.json_of(self.raw)
+            case _ if not self.content_type:
+                try:
+                    return documents.json_of(self.raw)
+                except Unreadable:
+                    return self.raw
             case _:
                 return self.raw
 
@@ -155,13 +161,17 @@ class Body:
 
 
 class Told:
-    """What is known of a request while it is verified. `sent` is its body as it was before it was compressed, `plain` before it
-    was encrypted: both are made when they are asked for."""
+    """What is known of a request while it is verified. `sent` makes its body as it was before it was compressed, `plain` as it
+    was before it was encrypted, if it was: both when they are asked for."""
 
-    def __init__(self, request: Request, sent: Callable[[], Body], plain: Callable[[], bytes]) -> None:
+    def __init__(
+        self, request: Request, sent: Callable[[], Body], plain: Callable[[], Body], *, encrypted: bool
+    ) -> None:
         self.request: Final = request
         self.values: Final[dict[str, str]] = {}
+        self.encrypted: Final = encrypted
         self.plain: Final = plain
+        """Raises: DecryptionError, MalformedBodyError."""
         self._make: Final = sent
         self._sent: Body | None = None
 
@@ -213,7 +223,7 @@ class Turn:
             case "body":
                 return self.body()
             case "plain":
-                return self.told.plain()
+                return self._plain() if self.told.encrypted else self.body()
             case "key":
                 assert self.secret is not None, "judged before"
                 return self.secret
@@ -241,6 +251,12 @@ class Turn:
         if name not in self.told.values:
             raise MissingHeaderError(name, "value")
         return self.told.values[name]
+
+    def _plain(self) -> bytes:
+        try:
+            return self.told.plain().raw
+        except DecryptionError:  # before it is verified, nobody is told more
+            raise NoMatchingSignatureError("no signature fits what was sent") from None
 
     def text(self, name: str) -> str:
         value = self.value(name)
@@ -289,7 +305,7 @@ def kind_of(kind: str, content_type: str) -> str:
         return "form"
     if media.endswith(("/xml", "+xml")):
         return "xml"
-    return "json" if kind == "json" or not media or media == JSON or media.endswith("+json") else "raw"
+    return "json" if kind == "json" or media == JSON or media.endswith("+json") else "raw"
 
 
 def digest(name: str, content: bytes) -> bytes:
