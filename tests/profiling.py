@@ -8,15 +8,19 @@ from typing import Any, Final, NamedTuple
 
 import h11
 
-from posthouse.domain.endpoint import EndpointConfig
+from posthouse.domain.endpoint import EndpointConfig, Secret
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import Request
 from posthouse.domain.ids import AppId, EndpointId, EventId
 from posthouse.domain.named_keys import NamedKeys
 from posthouse.manage.profiles import fields_of, load, shipped
 from posthouse.wire.renderer import renderer_of
+from posthouse_sdk import HmacKey
 
 NOW: Final = 1767323050.9
+SECRET_BYTES: Final = bytes(range(32))
+SECRET: Final = HmacKey(SECRET_BYTES).text
+"""The endpoint's own."""
 URL: Final = "https://isv.example/hook?shop=7"
 PAYLOAD: Final = '{"order":"A-1","name":"驿站","total":1.50,"paid":true}'.encode()
 
@@ -69,7 +73,12 @@ def sent(
     """The same of an endpoint's fields, in the domain's words."""
     texts = {name: (text,) if isinstance(text, str) else tuple(text) for name, text in keys.items()}
     endpoint = EndpointConfig(url=url, **fields).endpoint(
-        id=EndpointId(bytes(16)), app_id=AppId(bytes(16)), partition=0, revision=1, keys=NamedKeys(texts)
+        id=EndpointId(bytes(16)),
+        app_id=AppId(bytes(16)),
+        partition=0,
+        revision=1,
+        secrets=(Secret("v1", SECRET_BYTES),),
+        keys=NamedKeys(texts),
     )
     renderer = renderer_of(endpoint, random=random.Random(7).randbytes)
     return read(renderer.render(of or event(), now=now, replay=False), url)

@@ -20,6 +20,9 @@ from posthouse_sdk.profiles.signers import Surroundings
 class Credentials:
     """A key that both sides have, shown in the clear: it is compared in constant time. Raises: SettingError."""
 
+    tells: Final[frozenset[str]] = frozenset()
+    needs: Final[frozenset[str]] = frozenset()
+
     def __init__(self, reader: Reader, around: Surroundings) -> None:
         kind = reader.one_of("kind", ("bearer", "basic", "api_key", "oauth2"))
         if kind == "oauth2":

@@ -5,17 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from posthouse_sdk.encryption.errors import SettingError
 from posthouse_sdk.encryption.pointers import index_of, pointer_of
 from posthouse_sdk.errors import MalformedBodyError, SeveralEventsError
 from posthouse_sdk.profiles.documents import Unreadable, json_of
 from posthouse_sdk.profiles.file import Reading
+from posthouse_sdk.profiles.moments import Moments
 from posthouse_sdk.profiles.request import Body, Request, Told
-from posthouse_sdk.profiles.signers import moment_of
 from posthouse_sdk.received import REPLAY_HEADER, ReceivedEvent, events_of
 
 PLACES: Final = ("header", "query", "json", "xml", "form", "sent")
@@ -71,14 +70,14 @@ class Events:
         told = bool(self._id or self._type or self._timestamp or reading.data != "body")
         standard = format["kind"] == "cloudevents" or (format["kind"] == "json" and format.get("body") is None)
         self._standard: Final = standard and not told
-        self._zone: Final = _zone(format)
+        self._moments: Final = Moments(format.get("time"))
 
     def read(self, request: Request, body: Body, verified: Told, now: float) -> ReceivedEvent[Any]:
         """`verified` is what is known of the request by now. Raises: MalformedBodyError."""
         told, sent = verified.values, verified.sent
-        signed_at = moment_of(told.get("timestamp") or told.get("timestamp_ms") or told.get("time"))
+        signed_at = self._moments.read(told.get("timestamp") or told.get("timestamp_ms") or told.get("time"))
         at = signed_at or datetime.fromtimestamp(now, UTC)
-        content = request.target.query.encode() if request.method == "GET" else body.raw
+        content = request.target.query.encode("utf-8", "surrogatepass") if request.method == "GET" else body.raw
         fallback = told.get("message.id") or f"sha256-{hashlib.sha256(content).hexdigest()}"
         if self._standard:
             events = events_of(body.raw, _Headers(request, body.content_type), fallback, int(at.timestamp()))
@@ -93,7 +92,7 @@ class Events:
                 data=self._data.value(request, body, sent),
                 message_id=told.get("message.id") or (fallback if id in (None, "") else _text(id)),
                 signed_at=at,
-                timestamp=moment_of(self._timestamp.value(request, body, sent), self._zone),
+                timestamp=self._moments.read(self._timestamp.value(request, body, sent)),
                 content_type=body.content_type,
                 replay=(request.header(REPLAY_HEADER) or "").lower() == "true",
             )
@@ -120,12 +119,3 @@ def _at(value: Any, steps: Sequence[str]) -> Any:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _zone(format: Mapping[str, Any]) -> tzinfo:
-    time = format.get("time")
-    name = time.get("zone", "UTC") if isinstance(time, Mapping) else "UTC"
-    try:
-        return UTC if name == "UTC" else ZoneInfo(name)
-    except (ValueError, LookupError, OSError, TypeError):
-        return UTC

@@ -98,7 +98,8 @@ class Step:
             raise SettingError("the texts name a {key}: say which it is", reader.path("key"))
         if ENCRYPTED in names and self._sealing is None:
             raise SettingError("there is no encryption to open {challenge.encrypted} with", reader.path("format"))
-        values = dict.fromkeys((CHALLENGE, ENCRYPTED, HMAC, "key"), "0")
+        known = [CHALLENGE, ENCRYPTED, HMAC] if names & {CHALLENGE, ENCRYPTED} else []
+        values = dict.fromkeys((*known, *(["key"] if self._key_texts else [])), "0")
         for name, value in self._expect.items():
             if name in ("headers", "json", "text") and value is not None:
                 fill(value, values, f"{self._path}.{name}")
@@ -173,9 +174,13 @@ class Step:
             for pointer, value in told.items():
                 steps = pointer_of(pointer, self._path) if pointer else ()
                 root = put(root, steps, fill(value, values, self._path))
-            return json.dumps(root, ensure_ascii=False, separators=(",", ":")).encode(), "application/json"
+            return json.dumps(root, ensure_ascii=False, separators=(",", ":")).encode(
+                "utf-8", "replace"
+            ), "application/json"
         if text is not None:
-            return Text(text, self._path).fill(values.__getitem__).encode(), "text/plain; charset=utf-8"
+            return Text(text, self._path).fill(values.__getitem__).encode(
+                "utf-8", "replace"
+            ), "text/plain; charset=utf-8"
         return None, ""
 
     def _values(self, found: list[tuple[str, str]], used: Mapping[str, str]) -> dict[str, str]:
@@ -186,7 +191,7 @@ class Step:
         key = used.get(self.key, self._key_texts[0] if self._key_texts else "")
         for name, value in found:
             if name == "key":
-                fits = [text for text in self._key_texts if hmac.compare_digest(text.encode(), value.encode())]
+                fits = [text for text in self._key_texts if hmac.compare_digest(_bytes(text), _bytes(value))]
                 if not fits:
                     raise NoMatchingSignatureError(f"the {self.key} of the request is none that is given here")
                 key = fits[0]
@@ -196,8 +201,8 @@ class Step:
                 raise NoMatchingSignatureError("the request tells two challenges")
         values["key"] = key
         if CHALLENGE in values:
-            made = hmac.digest(key.encode(), values[CHALLENGE].encode(), "sha256").hex()
-            if not hmac.compare_digest(values.setdefault(HMAC, made).encode(), made.encode()):
+            made = hmac.digest(_bytes(key), _bytes(values[CHALLENGE]), "sha256").hex()
+            if not hmac.compare_digest(_bytes(values.setdefault(HMAC, made)), _bytes(made)):
                 raise NoMatchingSignatureError("the HMAC of the challenge is of another key")
             if self._sealing is not None and ENCRYPTED not in values and self._names_encrypted():
                 values[ENCRYPTED] = self._sealing.text_sealed(values[CHALLENGE])
@@ -247,6 +252,10 @@ def compile_steps(
             case _:
                 requests.append(Step(reader, endpoint, around, sealing))
     return requests, options
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def format_of(value: Any) -> Mapping[str, Any]:

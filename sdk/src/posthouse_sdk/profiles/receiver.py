@@ -23,6 +23,7 @@ from posthouse_sdk.errors import ProfileError, VerificationError
 from posthouse_sdk.profiles.events import Events
 from posthouse_sdk.profiles.file import Profile, Source, profile
 from posthouse_sdk.profiles.handshakes import OPTIONS, Reply, Step, compile_steps, format_of
+from posthouse_sdk.profiles.moments import Moments
 from posthouse_sdk.profiles.places import Placed
 from posthouse_sdk.profiles.request import Body, Request, Target, Told
 from posthouse_sdk.profiles.signers import OWN_SECRET, CustomSigner, Signer, Surroundings, compile_signers, verify
@@ -91,7 +92,15 @@ class ProfileReceiver:
         self._charset = str(self._format.get("charset", "utf-8"))
         about = {OWN_SECRET: "the endpoint's own secret, whsec_… or whpk_…"}
         about |= {key.name: key.about for key in self.profile.keys}
-        around = Surroundings(keys, tolerance, self._clock, _telling(endpoint), self._format["kind"], about)
+        around = Surroundings(
+            keys,
+            tolerance,
+            self._clock,
+            _telling(endpoint),
+            self._format["kind"],
+            about,
+            Moments(self._format.get("time")),
+        )
         self._sealing = _sealing(endpoint, around, _CONTENT.get(self._format["kind"], "application/json"))
         self._signers = compile_signers(endpoint.get("signing"), endpoint.get("auth"), around, "endpoint.signing")
         self._steps, self._options = compile_steps(endpoint, around, self._sealing)

@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from posthouse_sdk.errors import (
     DecryptionError,
@@ -41,8 +41,12 @@ class Target:
 
     def __init__(self, url: str, told: str | None) -> None:
         """`url` is the request's, or its path and query; `told` where the receiver is, as the sender has it."""
-        here = urlsplit(url)
-        base = urlsplit(told) if told is not None else here
+        path, _, query = url.partition("?")
+        try:
+            here = SplitResult("", "", path, query, "") if url.startswith("/") else urlsplit(url)
+            base = urlsplit(told) if told is not None else here
+        except ValueError:
+            raise MalformedHeaderError("URL", "cannot be read", "request's") from None
         self.scheme: Final = base.scheme.lower()
         self.authority: Final = base.netloc.lower().removesuffix(_PORTS.get(self.scheme, "\0"))
         self.path: Final = base.path or "/"
@@ -244,7 +248,7 @@ class Turn:
                 return self.key_id
         if found := _DIGEST.fullmatch(name):
             content = self.value(found[1])
-            raw = content if isinstance(content, bytes) else content.encode()
+            raw = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
             return encoded(digest(found[2], raw), found[3] or "hex")
         if name.startswith("field."):
             return self._field(name.removeprefix("field."))

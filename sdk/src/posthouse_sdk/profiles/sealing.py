@@ -55,10 +55,10 @@ class Sealing:
                 if name not in ("body", "fields", "headers", "query")
             }
             self._alone = Decryption({**kept, "body": ALONE}, self._texts, content_type="text/plain")
-        return self._alone.decrypted(ciphertext.encode(), {}).body.decode("utf-8", "replace")
+        return self._alone.decrypted(ciphertext.encode("utf-8", "replace"), {}).body.decode("utf-8", "replace")
 
     def text_sealed(self, plain: str, random: Random = token_bytes) -> str:
-        return self._whole.encrypted(plain.encode(), random=random)["ciphertext"]
+        return self._whole.encrypted(plain.encode("utf-8", "replace"), random=random)["ciphertext"]
 
     def answer(self, shape: Mapping[str, Any] | None, signer: CustomSigner | None) -> Answers:
         """What seals answers, in this shape or that of the requests. Raises: SettingError."""

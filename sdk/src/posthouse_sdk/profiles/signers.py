@@ -10,7 +10,6 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from posthouse_sdk.encryption.errors import SettingError
@@ -24,6 +23,7 @@ from posthouse_sdk.errors import (
 )
 from posthouse_sdk.profiles.algorithms import CUSTOM, DIGESTS, keyed
 from posthouse_sdk.profiles.documents import Unreadable
+from posthouse_sdk.profiles.moments import Moments
 from posthouse_sdk.profiles.places import FIELD, QUERY, Placed
 from posthouse_sdk.profiles.request import Told, Turn, decoded, encoded, is_computed
 from posthouse_sdk.profiles.texts import Text
@@ -34,7 +34,7 @@ SIGNED_LENGTH_MAX: Final = 8 * 1024
 TIMES: Final = ("timestamp", "timestamp_ms", "time")
 OWN_SECRET: Final = "secret"  # noqa: S105 - a name
 
-_KEY_ENCODINGS: Final = ("literal", "base64", "hex", "pem", "jwk", None)
+KEY_ENCODINGS: Final = ("literal", "base64", "hex", "pem", "jwk", None)
 _FORMS: Final = {
     "hex": "[0-9a-f]+", "HEX": "[0-9A-F]+", "base64": r"[A-Za-z0-9+/]+={0,2}", "base64url": r"[A-Za-z0-9_\-]+",
 }  # fmt: skip
@@ -54,6 +54,7 @@ class Surroundings:
     telling: Sequence[Placed] = ()
     body_kind: str = "json"
     about: Mapping[str, str] = field(default_factory=dict)
+    moments: Moments = field(default_factory=lambda: Moments(None))
 
     def texts(self, name: str, path: str) -> Sequence[str]:
         """The texts of a key. Raises: SettingError where there is none."""
@@ -75,7 +76,13 @@ class Surroundings:
 
 
 class Signer(Protocol):
-    """One signer of a profile."""
+    """One signer of a profile. `tells` are the names that it tells of a request, `needs` those that it has to be told."""
+
+    @property
+    def tells(self) -> frozenset[str]: ...
+
+    @property
+    def needs(self) -> frozenset[str]: ...
 
     def verify(self, told: Told, used: dict[str, str]) -> None:
         """`used` is told the text of the key that fitted. Raises: VerificationError."""
@@ -84,6 +91,9 @@ class Signer(Protocol):
 
 class StandardSigner:
     """Standard Webhooks, under any prefix. Raises: SettingError."""
+
+    tells: Final = frozenset({"message.id", "timestamp"})
+    needs: Final[frozenset[str]] = frozenset()
 
     def __init__(self, reader: Reader, around: Surroundings) -> None:
         name, prefix = reader.text("key", OWN_SECRET), reader.text("prefix", "webhook-")
@@ -132,13 +142,16 @@ class CustomSigner:
             raise SettingError("what is repeated lacks the {signature}", reader.path("repeat"))
         self._pairs: Final = _pairs(reader, self._signature)
         name = reader.text("key")
-        encoding = reader.one_of("key_encoding", _KEY_ENCODINGS, None)
+        encoding = reader.one_of("key_encoding", KEY_ENCODINGS, None)
         texts = around.texts(name, reader.path("key"))
         self._keys: Final = [keyed(algorithm, text, encoding, reader.path("key")) for text in texts]
         reader.check_all_read()
         self._name: Final = name
         self._names: Final = frozenset().union(*(part.names for part in self._parts))
         self._check(reader, algorithm)
+        told = frozenset().union(self._signature.text.names, *(placed.text.names for placed in self._also))
+        self.tells: Final = frozenset(name for name in told if not is_computed(name))
+        self.needs: Final = frozenset(name for name in self._names if not is_computed(name))
 
     def _check(self, reader: Reader, algorithm: str) -> None:
         path = reader.path("parts")
@@ -195,7 +208,10 @@ class CustomSigner:
                 told.learn(_told(placed.read(told)))
         for name in TIMES:
             if name in told.values:
-                self._around.check_time(seconds_of(told.values[name]))
+                moment = self._around.moments.read(told.values[name])
+                if moment is None:
+                    raise StaleTimestampError("when it was signed cannot be read")
+                self._around.check_time(moment.timestamp())
         signatures = [raw for text in texts if (raw := decoded(text, self._encoding)) is not None]
         if not signatures:
             raise self._signature.malformed(f"holds no signature as {self._encoding}")
@@ -267,27 +283,6 @@ def _told(found: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in found.items() if not is_computed(name)}
 
 
-def seconds_of(text: str) -> float:
-    """A moment by how it looks: unix seconds, milliseconds, or RFC 3339. Raises: StaleTimestampError for none."""
-    moment = moment_of(text)
-    if moment is None:
-        raise StaleTimestampError("when it was signed cannot be read")
-    return moment.timestamp()
-
-
-def moment_of(value: Any, zone: Any = UTC) -> datetime | None:
-    """The same of any value, None for what is no moment; `zone` is for a time without one."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 15:
-        value = int(value)
-    try:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return datetime.fromtimestamp(value / 1_000 if value >= 100_000_000_000 else value, UTC)
-        read = datetime.fromisoformat(value)
-        return read if read.tzinfo else read.replace(tzinfo=zone)
-    except (TypeError, ValueError, OverflowError, OSError):
-        return None
-
-
 def compile_signers(value: Any, auth: Any, around: Surroundings, path: str) -> list[Signer]:
     """The signers that a configuration asks for, and what `auth` has a request show; no signing is Standard Webhooks.
 
@@ -301,6 +296,13 @@ def compile_signers(value: Any, auth: Any, around: Surroundings, path: str) -> l
         from posthouse_sdk.profiles.credentials import Credentials
 
         signers.append(Credentials(Reader(auth, "endpoint.auth"), around))
+    told = frozenset().union(*(signer.tells for signer in signers), *(placed.text.names for placed in around.telling))
+    for index, signer in enumerate(signers):
+        for name in sorted(signer.needs - told):
+            raise SettingError(
+                f"the signature is about {{{name}}}, which no header and no parameter tells: send it along, or sign a field",
+                f"{path}[{index}].parts",
+            )
     return signers
 
 
@@ -315,9 +317,9 @@ def _signer(reader: Reader, around: Surroundings) -> Signer:
 
             return JwtSigner(reader, around)
         case _:
-            raise SettingError(
-                "HTTP message signatures are not verified here: take a library of RFC 9421", reader.path("kind")
-            )
+            from posthouse_sdk.profiles.http_signatures import HttpSigner
+
+            return HttpSigner(reader, around)
 
 
 def verify(signers: Sequence[Signer], told: Told) -> dict[str, str]:

@@ -12,12 +12,10 @@ from posthouse_sdk.errors import NoMatchingSignatureError, StaleTimestampError
 from posthouse_sdk.profiles.algorithms import JWT, keyed
 from posthouse_sdk.profiles.places import FIELD, QUERY, Placed
 from posthouse_sdk.profiles.request import Told, Turn, decoded, is_computed
-from posthouse_sdk.profiles.signers import Surroundings
+from posthouse_sdk.profiles.signers import KEY_ENCODINGS, Surroundings
 from posthouse_sdk.profiles.texts import Text
 
 TOKEN_LENGTH_MAX: Final = 16 * 1024
-
-_ENCODINGS: Final = ("literal", "base64", "hex", "pem", "jwk", None)
 
 
 class JwtSigner:
@@ -25,6 +23,8 @@ class JwtSigner:
 
     Raises: SettingError.
     """
+
+    needs: Final[frozenset[str]] = frozenset()
 
     def __init__(self, reader: Reader, around: Surroundings) -> None:
         self._around: Final = around
@@ -39,8 +39,10 @@ class JwtSigner:
             name: Text(value, f"{reader.path('claims')}.{name}") if isinstance(value, str) else value
             for name, value in claims.items()
         }
+        texts_of = [text for text in (self._token.text, *self._claims.values()) if isinstance(text, Text)]
+        self.tells: Final = frozenset(name for text in texts_of for name in text.names if not is_computed(name))
         self._name: Final = reader.text("key")
-        encoding = reader.one_of("key_encoding", _ENCODINGS, None)
+        encoding = reader.one_of("key_encoding", KEY_ENCODINGS, None)
         texts = around.texts(self._name, reader.path("key"))
         self._keys: Final = [keyed(self._algorithm, text, encoding, reader.path("key")) for text in texts]
         reader.check_all_read()

@@ -472,7 +472,7 @@ def test_an_xml_step_and_an_answer_in_xml() -> None:
         },
     }
     encryption = DINGTALK["encryption"] | {"body": {"kind": "xml", "elements": {"Encrypt": "{ciphertext}"}}}
-    signing = [DINGTALK["signing"][0] | {"parts": ["{key}", "{timestamp}", "{nonce}", "{field.Encrypt}"], "also": []}]
+    signing = [DINGTALK["signing"][0] | {"parts": ["{key}", "{timestamp_ms}", "{nonce}", "{field.Encrypt}"]}]
     handshake = step(
         format={"kind": "xml", "root": "xml", "body": {"InfoType": "verify", "Ticket": "{challenge}"}},
         encrypted=False,
@@ -494,6 +494,7 @@ def test_an_xml_step_and_an_answer_in_xml() -> None:
         (step(format={"kind": "json", "body": {"t": "{key}"}}), "say which it is"),
         (step(key="other"), "takes the key other"),
         (step(expect={"text": "{color}"}), "there is no {color}"),
+        (step(expect={"text": "{challenge}"}), "there is no {challenge}"),
         (step(format={"kind": "form", "body": {"e": "{challenge.encrypted}"}}), "no encryption"),
         (step(kind="dance"), "one of request, confirm"),
         ({"steps": [{"kind": "request"}] * 9}, "at most 8"),
@@ -502,3 +503,13 @@ def test_an_xml_step_and_an_answer_in_xml() -> None:
 def test_what_is_configured_wrongly_is_told_when_a_receiver_is_made(handshake: dict[str, Any], said: str) -> None:
     with pytest.raises(ProfileError, match=said):
         receiver({"handshake": handshake, "signing": []}, {})
+
+
+def test_texts_that_no_charset_can_write_are_answered_all_the_same() -> None:
+    body = {"challenge": "{challenge}", "token": "{key}"}
+    handshake = step(key="hook", format={"kind": "json", "body": body}, expect={"json": {"/c": "{challenge}"}})
+    target = receiver({"format": "raw", "signing": [], "handshake": handshake}, {"hook": "s"})
+    found = target.receive("POST", "/", {}, b'{"challenge":"\\ud800","token":"s"}')
+    assert found.body == b'{"c":"?"}'
+    with pytest.raises(NoMatchingSignatureError):
+        target.receive("POST", "/", {}, b'{"challenge":"c","token":"\\ud800"}')

@@ -12,11 +12,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from tests.profiling import NOW, sent_by
+from tests.profiling import NOW, SECRET, sent_by
 
 from posthouse_sdk import NoMatchingSignatureError, ProfileReceiver, profile_names, profiles
 
-STANDARD = ("cloudevents", "standard")  # signed with the endpoint's own secret, which is no named key
 LETTERS = "abcdefghijklmnopqrstuvwxyz012345"
 TEXTS = {
     "letters": LETTERS,
@@ -48,13 +47,13 @@ def told(name: str) -> dict[str, Any]:
     return tomllib.loads((Path(profiles.__file__).parent / f"{name}.toml").read_text("utf-8"))
 
 
-@pytest.mark.parametrize("name", [name for name in profile_names() if name not in STANDARD])
+@pytest.mark.parametrize("name", profile_names())
 def test_it_is_received(name: str) -> None:
     profile = told(name)
     keys = {key["name"]: pair(key.get("make", "letters")) for key in profile.get("keys", ())}
     settings = {each["name"]: "sample" for each in profile.get("settings", ()) if "default" not in each}
     came = sent_by(name, {key: here for key, (here, _) in keys.items()}, settings)
-    there = {key: text for key, (_, text) in keys.items()}
+    there = {"secret": SECRET} | {key: text for key, (_, text) in keys.items()}
     found = ProfileReceiver(name, there, settings=settings, clock=lambda: NOW).receive(*came)
     assert found.event is not None
     assert (found.handshake, found.event.type) == (None, "order.created")
@@ -63,7 +62,8 @@ def test_it_is_received(name: str) -> None:
     assert found.body or not profile["receive"].get("answer")
     assert 200 <= found.status < 300
     for signer in profile["endpoint"].get("signing", ()):
-        changed = {**there, signer["key"]: there[signer["key"]].replace("a", "b").replace("6", "7")}
-        if changed != there and signer["algorithm"].partition("-")[0] not in ("rsa", "ed25519"):
+        key = signer.get("key", "secret")
+        changed = {**there, key: there[key].replace("a", "b").replace("6", "7")}
+        if changed != there and signer.get("algorithm", "").partition("-")[0] not in ("rsa", "ed25519"):
             with pytest.raises(NoMatchingSignatureError):
                 ProfileReceiver(name, changed, settings=settings, clock=lambda: NOW).receive(*came)

@@ -512,6 +512,38 @@ def test_the_url_is_the_one_that_the_sender_sees() -> None:
     assert told.receive("POST", "http://10.0.0.1:8000/", came.headers, came.body).event is not None
 
 
+def test_a_path_is_never_taken_for_a_host() -> None:
+    case = CASES["square"]
+    there = ProfileReceiver(receiver(case).profile, {"hook": SECRET}, url="https://example.com/webhook")
+    came = received(case)
+    assert there.receive("POST", "//other.example/webhook", came.headers, came.body).event is not None
+    with pytest.raises(MalformedHeaderError, match="URL"):
+        receiver(case).receive("POST", "http://[", came.headers, came.body)
+
+
+@pytest.mark.parametrize(
+    ("form", "zone", "text"),
+    [
+        ("%Y-%m-%d %H:%M:%S", "Asia/Shanghai", "2021-02-25 23:02:10"),
+        ("%d.%m.%Y %H:%M:%S.%L %:z", "UTC", "25.02.2021 16:02:10.250 +01:00"),
+        ("seconds", "UTC", "1614265330"),
+        ("milliseconds", "UTC", "1614265330250"),
+    ],
+)
+def test_times_are_read_as_the_format_writes_them(form: str, zone: str, text: str) -> None:
+    signer = custom("hmac-sha256", "{time}{body}", also=[header("X-Time", "{time}")])
+    made = message(JsonText(BODY), values={"time": text})
+    came = signed(made, signer, keys={"hook": SECRET})
+    format = {"kind": "raw", "time": {"form": form, "zone": zone}}
+    there = Case(signer, format=format)
+    assert receiver(there, tolerance=2).receive(*sent(came)).event is not None
+    with pytest.raises(StaleTimestampError):
+        receiver(there, now=NOW + 5, tolerance=2).receive(*sent(came))
+    came = signed(message(JsonText(BODY), values={"time": "soon"}), signer, keys={"hook": SECRET})
+    with pytest.raises(StaleTimestampError, match="cannot be read"):
+        receiver(there).receive(*sent(came))
+
+
 def test_two_values_of_one_name_are_refused() -> None:
     case = CASES["slack"]
     case = case._replace(signer=case.signer | {"also": [*case.signer["also"], query("t", "{timestamp}")]})
@@ -560,8 +592,8 @@ def test_public_keys_in_all_their_forms() -> None:
         ({"signature": {"in": "header", "name": "X", "value": "x"}}, "lacks the {signature}"),
         ({"key": "other"}, "takes the key other"),
         ({"color": "red"}, "no such field"),
+        ({"parts": ["{body}{event.id}"]}, "which no header and no parameter tells"),
         ({"signature": {"in": "field", "name": "/a/b"}}, "holds its own signature"),
-        ({"kind": "http"}, "RFC 9421"),
     ],
 )
 def test_what_is_configured_wrongly_is_told_when_a_receiver_is_made(changes: dict[str, Any], said: str) -> None:
