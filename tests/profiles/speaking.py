@@ -20,7 +20,7 @@ from posthouse.domain.event import Event
 from posthouse.domain.ids import ENDPOINT, EVENT, AppId, EndpointId, EventId, format_id
 from posthouse.domain.named_keys import NamedKeys
 from posthouse.domain.profile import Profile
-from posthouse.manage.endpoints import secret_of
+from posthouse.manage.endpoint_secrets import secret_of
 from posthouse.manage.profiles import fields_of, load
 from posthouse.wire.message import Message
 from posthouse.wire.renderer import renderer_of

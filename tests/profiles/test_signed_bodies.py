@@ -357,3 +357,45 @@ def test_graph() -> None:
     assert datetime.fromisoformat(one["subscriptionExpirationDateTime"]).year == 2099
     assert not graph_accepts(received.body, "another")
     assert not {name for name in received.headers if "signature" in name.lower()}
+
+
+# WebSub, by a subscriber written from the recommendation (sections 5.3, 7 and 7.1).
+
+
+def websub_accepts(received: Received, secret: str) -> bool:
+    method, _, signature = received.headers["X-Hub-Signature"].partition("=")
+    assert method == "sha256"
+    return hmac.compare_digest(hmac.digest(secret.encode(), received.body, hashlib.sha256).hex(), signature)
+
+
+def test_websub() -> None:
+    settings = {"topic": "https://shop.example/orders?id=42&x=1", "hub": "https://hub.example/"}
+    received = sent("websub", keys={"secret": SECRET}, settings=settings)
+    assert received.headers["Link"] == (
+        '<https://hub.example/>; rel="hub", <https://shop.example/orders?id=42&x=1>; rel="self"'
+    )
+    assert received.body == PAYLOAD
+    assert websub_accepts(received, SECRET)
+    assert not websub_accepts(received, "another")
+    received.body = changed(received.body)
+    assert not websub_accepts(received, SECRET)
+
+
+# REST hooks, by a receiver written from Asana's documentation ("Webhooks": the secret is the key as it was handed over).
+
+
+def rest_hook_accepts(received: Received, secret: str) -> bool:
+    expected = hmac.new(secret.encode(), received.body, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(expected, received.headers["X-Hook-Signature"])
+
+
+def test_rest_hooks() -> None:
+    secret = "b537207f20cbfa02357cf448134da559e8bd39d61597dcd5631b8012eae53e81"
+    received = sent("rest-hooks", keys={"secret": secret})
+    assert read(received.body) == {
+        "events": [{"id": ID, "event": TYPE, "created_at": "2021-02-25T15:02:00.250Z", "data": DATA}]
+    }
+    assert rest_hook_accepts(received, secret)
+    assert not rest_hook_accepts(received, secret[::-1])
+    received.body = changed(received.body)
+    assert not rest_hook_accepts(received, secret)

@@ -154,6 +154,11 @@ class Receiver:
             rest = rest[again.end() :]
         return found
 
+    def mac_key(self, key: bytes) -> bytes:
+        """What an HMAC takes for its key."""
+        template = self.configuration.get("mac_key", "")
+        return self._bytes(template, key) if template else key
+
     def content(self, key: bytes) -> bytes:
         parts = [self._bytes(part, key) for part in self.configuration["parts"]]
         if self.configuration.get("order") == "sorted":
@@ -245,6 +250,7 @@ pair_settings = st.fixed_dictionaries(
         "separator": st.sampled_from(["&", "", "\n"]),
     }
 )
+mac_names = names.filter(lambda name: name not in ("body", "plain", "pairs"))
 places = st.sampled_from(["header", "query", "field"])
 sent = st.sampled_from(["{timestamp}", "{nonce}", "n-{event.type}", "{key_id}", "{time}"])
 
@@ -286,6 +292,11 @@ def configurations(draw: st.DrawFn) -> dict[str, Any]:
         configuration["pairs"] = draw(pair_settings)
     if draw(st.booleans()):
         configuration["repeat"] = ",v1={signature}"
+    if algorithm.startswith("hmac-") and draw(st.booleans()):
+        others = "".join(f"{literal}{{{name}}}" for literal, name in draw(st.lists(st.tuples(literals, mac_names))))
+        configuration["mac_key"] = f"{{nonce}}{others}{{key}}{draw(literals)}"
+        if "pairs" not in configuration and draw(st.booleans()):
+            configuration["parts"] = []
     return configuration
 
 
@@ -329,8 +340,11 @@ def test_what_is_signed_verifies(
     for text, key in zip(signatures, keys, strict=False):
         signature = decoded(configuration["encoding"], text)
         content = receiver.content(key)
-        assert accepts(configuration["algorithm"], key, content, signature)
-        assert not accepts(configuration["algorithm"], key, content + b"x", signature)
+        with_what = receiver.mac_key(key)
+        assert accepts(configuration["algorithm"], with_what, content, signature)
+        assert not accepts(configuration["algorithm"], with_what, content + b"x", signature)
+        if configuration["algorithm"] not in PRIVATE and configuration["algorithm"] not in DIGESTS:
+            assert not accepts(configuration["algorithm"], b"x" + with_what, content, signature)
 
 
 @settings(max_examples=100, deadline=None)

@@ -22,6 +22,7 @@ class Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, *, holds_door: bool = True) -> None:
         """`holds_door`: nobody else accepts on its sockets."""
+        config.ws = "none"  # whatever is installed beside us, a request to upgrade is a request like any other
         super().__init__(config)
         self.server_state = State()
         self._holds_door = holds_door

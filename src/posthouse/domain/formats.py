@@ -21,7 +21,8 @@ Body = dict[str, Any] | str
 A field that is `{data}` and nothing else is the event's payload, as the value that it is; `{data:text}` is its JSON as one
 text, and `{data:urlencoded}` that text percent-encoded. `"*": "{data}"` puts the fields of
 the payload here, but for those that are named beside it; and a whole body `{data}` is the payload alone. A field that is
-`{timestamp:number}`, or so of another time in seconds or milliseconds, is a number and not a text.
+`{timestamp:number}`, or so of another time in seconds or milliseconds, is a number and not a text. `{data:text}` and
+`{data:markdown}` in a text are the payload as people read it.
 """
 
 

@@ -234,6 +234,9 @@ QUERY_PARAMETERS_MAX: Final = 32  # that an endpoint adds
 PAYLOAD_VERSIONS_MAX: Final = 50  # event types of which an endpoint pins a version
 FORMAT_FIELDS_MAX: Final = 100  # of the body that an endpoint describes
 FORMAT_DEPTH_MAX: Final = 8
+READABLE_BYTES_MAX: Final = 2_000  # of a payload as people read it, in one text
+READABLE_VALUES_MAX: Final = 2_000  # that are looked at for it
+READABLE_LINE_LENGTH_MAX: Final = 300  # characters of a name, and of a value
 MADE_BODY_BYTES_MAX: Final = (
     4 * PAYLOAD_BYTES_MAX
 )  # of a body that is made of a payload: XML and forms say more than JSON

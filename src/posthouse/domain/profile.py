@@ -87,7 +87,7 @@ class Profile(Configuration, frozen=True, kw_only=True):
 
 
 _NAMED: Final = re.compile(r"\$\{([^}]*)\}")
-_SETTING: Final = re.compile(r"[\w.:/@+=, ~-]{1,256}\Z")
+_SETTING: Final = re.compile(r"[\w.:/@+=, ~?&%#;!*()-]{1,256}\Z")
 
 
 def filled(profile: Profile, given: Mapping[str, str]) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def filled(profile: Profile, given: Mapping[str, str]) -> dict[str, Any]:
             )
         if not _SETTING.match(value):
             raise Invalid(
-                "a setting has 1 to 256 letters, digits, spaces and . : / @ + = , ~ _ -",
+                "a setting has 1 to 256 letters, digits, spaces and . : / @ + = , ~ _ ? & % # ; ! * ( ) -",
                 path=f"profile_settings.{name}",
             )
     values: dict[str, str] = {}

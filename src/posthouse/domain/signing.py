@@ -126,13 +126,17 @@ class CustomSigner(Configuration, tag="custom", tag_field="kind", frozen=True, k
     `parts` are templates; what they become, in `order`, joined with `separator`, is what is signed. `also` are values
     that go along (a timestamp, a nonce, a serial number); they are there before it is signed. `repeat` is appended to the
     value once for each older key that still lives, and without it the newest key alone signs.
+
+    `mac_key` is a template of what an HMAC takes for its key, where that is not the key alone: it names `{key}`, and what else
+    may be sent. Then `parts` may be empty: what is signed is nothing, and the MAC's key tells of the message.
     """
 
     algorithm: Algorithm
     key: str
     key_encoding: KeyEncoding | None = None  # None: literal, and PEM for a private key
     key_id: str = ""  # `{key_id}`
-    parts: tuple[str, ...]
+    mac_key: str = ""
+    parts: tuple[str, ...] = ()
     order: Order = Order.FIXED
     separator: str = ""
     pairs: Pairs | None = None

@@ -128,3 +128,37 @@ def test_an_answer_that_is_taken_as_it_comes_is_not_copied() -> None:
     assert Peer(encrypted("never")).opener is None
     assert isinstance(answer(), Answer)
     assert not answer().sealed
+
+
+class Called:
+    """What handlers would be told of answers."""
+
+    def __init__(self) -> None:
+        self.results: list[Result] = []
+
+    def caused(self, attempt: object, endpoint: object, event: object, result: Result, others: object) -> tuple[()]:
+        self.results.append(result)
+        return ()
+
+
+@pytest.mark.parametrize(
+    ("decrypt", "body", "seen"),
+    [
+        ("required", dingtalk("success"), b"success"),
+        ("required", b"success", b""),
+        ("optional", b"success", b"success"),
+        ("never", b"success", b"success"),
+    ],
+)
+def test_handlers_see_what_rules_see(decrypt: str, body: bytes, seen: bytes) -> None:
+    @virtual_time
+    async def attempts() -> None:
+        desk = Desk(replying(answer(body=body)))
+        called = Called()
+        desk.sender.reactions.calls = called  # type: ignore[assignment]
+        await desk.sender.attempt(Peer(encrypted(decrypt)), [desk.dispatched()])
+        (result,) = called.results
+        assert isinstance(result, Answer)
+        assert result.body == seen
+
+    attempts()

@@ -337,6 +337,15 @@ P256_JWK = {
     [
         (custom(key="other"), "key", "no key named 'other'"),
         (custom(parts=[]), "parts", "1 to 32 parts"),
+        (custom(mac_key="{key}", parts=[]), "parts", "every signature would be the same"),
+        (custom(mac_key="{key}", parts=["{key}"]), "parts", "every signature would be the same"),
+        (custom(mac_key="{timestamp}"), "mac_key", "without the key"),
+        (custom(mac_key="{key}{body}"), "mac_key", "there is no {body}"),
+        (custom(mac_key="{key}{pairs}"), "mac_key", "there is no {pairs}"),
+        (custom(mac_key="x" * 1025), "mac_key", "more than 1024 characters"),
+        (custom(mac_key="{key}😀", charset="gbk"), "mac_key", "gbk cannot write"),
+        (custom(mac_key="{key}{timestamp}", algorithm="sha256"), "mac_key", "only an HMAC has"),
+        (custom(mac_key="{key}{timestamp}", algorithm="ed25519"), "mac_key", "only an HMAC has"),
         (custom(parts=["{body}"] * (SIGNED_PARTS_MAX + 1)), "parts", "1 to 32 parts"),
         (custom(parts=["{body}\ud800"]), "parts[0]", "utf-8 cannot write"),
         (custom(key_id="\ud800"), "key_id", "utf-8 cannot write"),
@@ -571,6 +580,11 @@ def test_keys_are_not_shown() -> None:
         ),
         (
             [custom(signature=at("query", "a")), custom(parts=["{url}"], also=[at("query", "b", "1")])],
+            "signing[1].also[0].name",
+            "two signers write into the URL",
+        ),
+        (
+            [custom(signature=at("query", "a")), custom(mac_key="{key}{path}", also=[at("query", "b", "1")])],
             "signing[1].also[0].name",
             "two signers write into the URL",
         ),

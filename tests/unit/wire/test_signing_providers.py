@@ -321,6 +321,46 @@ def test_square() -> None:
 # Discord. The vector is from the documentation of Tencent's QQ bots, which sign the same way under the same names.
 
 
+FEISHU_ROBOT = {
+    "kind": "custom",
+    "algorithm": "hmac-sha256",
+    "key": "robot",
+    "mac_key": "{timestamp}\n{key}",
+    "encoding": "base64",
+    "signature": {"in": "field", "name": "sign"},
+    "also": [{"in": "field", "name": "timestamp", "value": "{timestamp}"}],
+}
+DINGTALK_ROBOT = {
+    "kind": "custom",
+    "algorithm": "hmac-sha256",
+    "key": "robot",
+    "parts": ["{timestamp_ms}\n{key}"],
+    "encoding": "base64",
+    "signature": {"in": "query", "name": "sign"},
+    "also": [{"in": "query", "name": "timestamp", "value": "{timestamp_ms}"}],
+}
+
+
+def test_a_robot_of_feishu_signs_nothing_with_a_key_that_is_new_each_second() -> None:
+    """The time is that of Feishu's documentation; two projects test with the signature that its code makes of it."""
+    made = message(JsonText(b'{"msg_type":"text"}'), now=1599360473.0)
+    received = signed(made, FEISHU_ROBOT, keys={"robot": "demo"})
+    assert json.loads(received.body) == {
+        "msg_type": "text",
+        "timestamp": "1599360473",
+        "sign": "l1N0gAcBjdwBvGm1xMjOF0XSyaLRpR7tuO5dHfhAYc8=",
+    }
+
+
+def test_a_robot_of_dingtalk_signs_the_time_and_its_secret() -> None:
+    received = signed(message(b"{}", query=[("access_token", "a")]), DINGTALK_ROBOT, keys={"robot": "SECdemo"})
+    time = received.query["timestamp"]
+    assert time == "1614265330250"
+    mac = hmac.new(b"SECdemo", f"{time}\nSECdemo".encode(), hashlib.sha256).digest()
+    assert base64.b64decode(received.query["sign"]) == mac
+    assert not set("+/ ") & set(received.url.partition("sign=")[2]), "encoded as a URL wants it"
+
+
 def discord_accepts(received: Received, public_key: str) -> bool:
     content = received.headers["X-Signature-Timestamp"].encode() + received.body
     try:

@@ -22,6 +22,7 @@ from posthouse.domain.limits import (
     TEXT_LENGTH_MAX,
 )
 from posthouse.wire.cloudevents import sendable
+from posthouse.wire.formats.readable import Style, escaped, readable
 from posthouse.wire.message import Unsendable
 from posthouse.wire.template import Template
 from posthouse.wire.times import is_number
@@ -143,6 +144,9 @@ _Fill = Callable[[Event, Mapping[str, str], Source], Any]
 class Shape:
     """A compiled body. `whole` says that it is the payload alone; `names` are the names that are written in it.
 
+    A text may name `{data:text}` or `{data:markdown}`, the payload for people to read (`readable.py`); in a text with the
+    latter all that is told of the event is escaped, too.
+
     A field `x` that is `{data}`, of an event that is no JSON (nor else a value to the format), becomes two: `content_type`, and
     `x_base64`.
 
@@ -194,12 +198,28 @@ class Shape:
             raise Invalid("a field holds no control characters, but tabs and line breaks", path=path)
         number = _NUMBER.fullmatch(text)
         if number is None:
-            template = Template(text, known=self._known, path=path)
-            return lambda _event, values, _source: template.fill(values)
+            return self._template(text, path)
         digits = Template(number[1] + "}", known=self._known, path=path)
         if not (digits.names <= _NUMBERS or (digits.names <= {"time", "event.time"} and is_number(self._time))):
             raise Invalid("this is no number, but a text: leave :number out", path=path)
         return lambda _event, values, source: source.number(digits.fill(values))
+
+    def _template(self, text: str, path: str) -> _Fill:
+        template = Template(text, known={*self._known, *Style}, path=path)
+        styles = [style for style in Style if style in template.names]
+        if not styles:
+            return lambda _event, values, _source: template.fill(values)
+        style = styles[0]
+        if len(styles) > 1:
+            raise Invalid("a text is Markdown or is none: name one of data:text and data:markdown", path=path)
+        names = template.names - {style}
+
+        def filled(event: Event, values: Mapping[str, str], _source: Source) -> str:
+            lines = readable(event, parsed(event.payload) if event.content_type == JSON_CONTENT else None, style)
+            told = {name: escaped(values[name]) if style is Style.MARKDOWN else values[name] for name in names}
+            return template.fill(told | {style.value: lines})
+
+        return filled
 
     def _object(self, described: dict[str, Any], path: str, depth: int) -> _Fill:
         fields: list[tuple[str, _Fill | None]] = []

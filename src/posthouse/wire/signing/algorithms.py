@@ -24,7 +24,7 @@ Sign = Callable[[bytes], bytes]
 DIGESTS: Final = {Algorithm.MD5: "md5", Algorithm.SHA1: "sha1", Algorithm.SHA256: "sha256", Algorithm.SM3: "sm3"}
 """The algorithms that have no key of their own: it must be among what is signed."""
 
-_HMACS: Final = {
+HMACS: Final = {
     Algorithm.HMAC_SHA1: "sha1",
     Algorithm.HMAC_SHA256: "sha256",
     Algorithm.HMAC_SHA512: "sha512",
@@ -60,9 +60,9 @@ def keyed(algorithm: Algorithm, key: KeyText) -> Keyed:
     if algorithm in DIGESTS:
         name = DIGESTS[algorithm]
         return Keyed(lambda content: digest(name, content), shared_secret(key))
-    if algorithm in _HMACS:
+    if algorithm in HMACS:
         secret = shared_secret(key)
-        return Keyed(_hmac(_HMACS[algorithm], secret), secret)
+        return Keyed(mac(algorithm, secret), secret)
     match algorithm:
         case Algorithm.RSA_SHA256:
             return Keyed(_rsa(rsa_key(key), padding.PKCS1v15(), _SHA256))
@@ -74,6 +74,11 @@ def keyed(algorithm: Algorithm, key: KeyText) -> Keyed:
             return Keyed(_ecdsa_der(ec_key(key, P256), _SHA256))
         case _:
             return Keyed(ed25519_key(key).sign)
+
+
+def mac(algorithm: Algorithm, secret: bytes) -> Sign:
+    """One of HMACS with a key of its own."""
+    return _hmac(HMACS[algorithm], secret)
 
 
 def jwt_sign(algorithm: JwtAlgorithm, key: KeyText) -> Sign:

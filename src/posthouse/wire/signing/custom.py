@@ -14,7 +14,7 @@ from posthouse.domain.limits import SIGNED_PARTS_MAX
 from posthouse.domain.signing import CustomSigner as Configuration
 from posthouse.domain.signing import Order, PairSource
 from posthouse.wire.message import Message
-from posthouse.wire.signing.algorithms import DIGESTS, Keyed, keyed
+from posthouse.wire.signing.algorithms import DIGESTS, HMACS, Keyed, keyed, mac
 from posthouse.wire.signing.keys import Keys
 from posthouse.wire.signing.pairs import compile_pairs
 from posthouse.wire.signing.places import ORDER, Spot, sent_text
@@ -30,6 +30,7 @@ class CustomSigner:
         "_also",
         "_config",
         "_keys",
+        "_mac_key",
         "_pairs",
         "_parts",
         "_repeat",
@@ -42,7 +43,8 @@ class CustomSigner:
     def __init__(self, config: Configuration, keys: Keys, *, known: Known, path: str) -> None:
         self._config: Final = config
         bounded(config.key_id, f"{path}.key_id")
-        self._parts: Final = _parts(config, known, path)
+        self._mac_key: Final = _mac_key(config, known, f"{path}.mac_key")
+        self._parts: Final = _parts(config, self._mac_key, known, path)
         self._separator: Final = literal(config.separator, config.charset, f"{path}.separator")
         self._with_key: Final = any("key" in part.names for part in self._parts)
         self._pairs: Final = (
@@ -58,8 +60,9 @@ class CustomSigner:
         self._repeat: Final = _repeat(config, known, path)
         self._keys: Final = self._keyed(keys, path)
         of_query = config.pairs is not None and config.pairs.source is PairSource.QUERY
+        signed = (*self._parts, *(() if self._mac_key is None else (self._mac_key,)))
         told = frozenset().union(self._signature.text.names, *(spot.text.names for spot in also))
-        self.signs_url: Final = of_query or any(map(is_of_url, told.union(*(part.names for part in self._parts))))
+        self.signs_url: Final = of_query or any(map(is_of_url, told.union(*(text.names for text in signed))))
         """Whether it tells of the URL, so that nothing may be added to that afterwards."""
 
     def _keyed(self, keys: Keys, path: str) -> tuple[Keyed, ...]:
@@ -82,7 +85,8 @@ class CustomSigner:
             turn.secret = key.secret
             if content is None or self._with_key:
                 content = self._content(turn)
-            turn.signature = encoded(key.sign(content), self._config.encoding)
+            sign = key.sign if self._mac_key is None else mac(self._config.algorithm, self._mac_key.of(turn))
+            turn.signature = encoded(sign(content), self._config.encoding)
             text = self._signature.text if not texts or self._repeat is None else self._repeat
             texts.append(text.of(turn))
         self._signature.put(message, "".join(texts))
@@ -94,16 +98,27 @@ class CustomSigner:
         return self._separator.join(parts)
 
 
-def _parts(config: Configuration, known: Known, path: str) -> tuple[SignedText, ...]:
+def _mac_key(config: Configuration, known: Known, path: str) -> SignedText | None:
+    if not config.mac_key:
+        return None
+    if config.algorithm not in HMACS:
+        raise Invalid(f"{config.algorithm} has no key that could be made of others: only an HMAC has", path=path)
+    text = SignedText(config.mac_key, known=known.mac_key, path=path, charset=config.charset)
+    if "key" not in text.names:
+        raise Invalid("the MAC's key is made without the key: anybody could make it", path=path)
+    return text
+
+
+def _parts(config: Configuration, mac_key: SignedText | None, known: Known, path: str) -> tuple[SignedText, ...]:
     where = f"{path}.parts"
-    if not 0 < len(config.parts) <= SIGNED_PARTS_MAX:
+    if not (mac_key is not None or config.parts) or len(config.parts) > SIGNED_PARTS_MAX:
         raise Invalid(f"there are 1 to {SIGNED_PARTS_MAX} parts to sign", path=where)
     parts = tuple(
         SignedText(text, known=known.signed, path=f"{where}[{i}]", charset=config.charset)
         for i, text in enumerate(config.parts)
     )
-    names = frozenset().union(*(part.names for part in parts))
-    if not names - {"key"}:
+    names: frozenset[str] = frozenset().union(*(part.names for part in parts))
+    if not names.union(mac_key.names if mac_key is not None else ()) - {"key"}:
         raise Invalid("nothing of the message is among the parts: every signature would be the same", path=where)
     if config.algorithm in DIGESTS and "key" not in names:
         raise Invalid(f"{config.algorithm} has no key of its own: {{key}} must be among the parts", path=where)

@@ -146,6 +146,7 @@ class Known:
         self.signature: Final = Names(values, _SENT, _SIGNATURE)
         self.token: Final = Names(values, _SENT, _TOKEN)
         self.signed: Final = Names(values, _SENT, _SIGNED)
+        self.mac_key: Final = Names(values, _SENT, ("key",))
 
 
 class SentText(Template):
