@@ -74,14 +74,17 @@ def keyed(algorithm: str, text: str, encoding: str | None, path: str) -> Keyed:
     try:
         if algorithm in PAIRS:
             return Keyed(text, _pair(algorithm, text, path), None, None)
-        secret = secret_of(text, encoding, path)
-        name = DIGESTS.get(algorithm) or HMACS[algorithm]
-        if name == "sm3":
+        if "sm3" in algorithm:
             digest("sm3", b"")  # whether there is one
-        make = _digested(name) if algorithm in DIGESTS else _hmac(name, secret)
-        return Keyed(text, lambda content, found: hmac.compare_digest(make(content), found), secret, make)
+        return keyed_with(algorithm, secret_of(text, encoding, path), text)
     except ImportError as error:
         raise ProfileError(_NEEDS) from error
+
+
+def keyed_with(algorithm: str, secret: bytes, text: str = "") -> Keyed:
+    """The same with the bytes of a key that both sides have."""
+    make = _digested(DIGESTS[algorithm]) if algorithm in DIGESTS else _hmac(HMACS[algorithm], secret)
+    return Keyed(text, lambda content, found: hmac.compare_digest(make(content), found), secret, make)
 
 
 def secret_of(text: str, encoding: str | None, path: str) -> bytes:

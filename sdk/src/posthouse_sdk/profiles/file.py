@@ -26,7 +26,7 @@ PROFILE_BYTES_MAX: Final = 64 * 1024
 _SUFFIX: Final = ".toml"
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,63}\Z")
 _NAMED: Final = re.compile(r"\$\{([^}]*)\}")
-_SETTING: Final = re.compile(r"[\w.:/@+=, ~-]{1,256}\Z")
+_SETTING: Final = re.compile(r"[\w.:/@+=, ~?&%#;!*()-]{1,256}\Z")
 
 Source = str | PathLike[str] | Mapping[str, Any]
 """The name of a profile that comes with Posthouse, the path of a file (`….toml`), or what such a file holds."""
@@ -158,7 +158,8 @@ def _values(name: str, settings: tuple[Named, ...], given: Mapping[str, str]) ->
             raise SettingError(f"there is no such setting; there are: {', '.join(known) or 'none'}", f"settings.{each}")
         if not isinstance(value, str) or not _SETTING.match(value):
             raise SettingError(
-                "a setting has 1 to 256 letters, digits, spaces and . : / @ + = , ~ _ -", f"settings.{each}"
+                "a setting has 1 to 256 letters, digits, spaces and . : / @ + = , ~ _ ? & % # ; ! * ( ) -",
+                f"settings.{each}",
             )
     values: dict[str, str] = {}
     for each, setting in known.items():

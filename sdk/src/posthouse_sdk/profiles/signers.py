@@ -21,7 +21,7 @@ from posthouse_sdk.errors import (
     SecretError,
     StaleTimestampError,
 )
-from posthouse_sdk.profiles.algorithms import CUSTOM, DIGESTS, keyed
+from posthouse_sdk.profiles.algorithms import CUSTOM, DIGESTS, HMACS, Keyed, keyed, keyed_with
 from posthouse_sdk.profiles.documents import Unreadable
 from posthouse_sdk.profiles.moments import Moments
 from posthouse_sdk.profiles.places import FIELD, QUERY, Placed
@@ -128,6 +128,8 @@ class CustomSigner:
         self._parts: Final = [
             Text(text, f"{reader.path('parts')}[{index}]") for index, text in enumerate(reader.texts("parts"))
         ]
+        mac_key = reader.text("mac_key", "")
+        self._mac_key: Final = Text(mac_key, reader.path("mac_key")) if mac_key else None
         self._separator: Final = reader.text("separator", "").encode(self._charset)
         self._sorted: Final = reader.one_of("order", ("fixed", "sorted"), "fixed") == "sorted"
         self._signature: Final = Placed(reader.object_reader("signature"), "{signature}", forms)
@@ -147,7 +149,9 @@ class CustomSigner:
         self._keys: Final = [keyed(algorithm, text, encoding, reader.path("key")) for text in texts]
         reader.check_all_read()
         self._name: Final = name
-        self._names: Final = frozenset().union(*(part.names for part in self._parts))
+        self._part_names: Final[frozenset[str]] = frozenset().union(*(part.names for part in self._parts))
+        self._names: Final = self._part_names.union(self._mac_key.names if self._mac_key is not None else ())
+        self._algorithm: Final = algorithm
         self._check(reader, algorithm)
         told = frozenset().union(self._signature.text.names, *(placed.text.names for placed in self._also))
         self.tells: Final = frozenset(name for name in told if not is_computed(name))
@@ -157,7 +161,9 @@ class CustomSigner:
         path = reader.path("parts")
         if not self._names - {"key"}:
             raise SettingError("nothing of the message is among the parts: every signature would be the same", path)
-        if algorithm in DIGESTS and "key" not in self._names:
+        if self._mac_key is not None and (algorithm not in HMACS or "key" not in self._mac_key.names):
+            raise SettingError("this makes the key of an HMAC, of the {key} above all", reader.path("mac_key"))
+        if algorithm in DIGESTS and "key" not in self._part_names:
             raise SettingError(f"{algorithm} has no key of its own: {{key}} must be among the parts", path)
         if "key" in self._names and self._keys[0].secret is None:
             raise SettingError("a key pair is never among the parts", path)
@@ -180,10 +186,19 @@ class CustomSigner:
         for key in self._keys:
             turn.secret = key.secret
             content = self.content(turn.value)
-            if any(key.check(content, signature) for signature in signatures):
+            check = key.check if self._mac_key is None else self._made_key(turn.value).check
+            if any(check(content, signature) for signature in signatures):
                 used[self._name] = key.text
                 return
         raise NoMatchingSignatureError(_UNTOLD)
+
+    def _made_key(self, value: Callable[[str], str | bytes]) -> Keyed:
+        """The key of an HMAC that is made for this request. Raises: NoMatchingSignatureError."""
+        assert self._mac_key is not None
+        try:
+            return keyed_with(self._algorithm, self._mac_key.signed(value, self._charset))
+        except UnicodeEncodeError:
+            raise NoMatchingSignatureError(f"the key holds a character that {self._charset} cannot write") from None
 
     def content(self, value: Callable[[str], str | bytes]) -> bytes:
         """What is signed. Raises: NoMatchingSignatureError for what the charset cannot write."""
@@ -239,10 +254,14 @@ class CustomSigner:
     def sign(self, value: Callable[[str], str | bytes]) -> str:
         """A signature of the receiver's own, with its newest key. Raises: SettingError of a key pair."""
         key = self._keys[0]
-        if key.make is None:
+
+        def told(name: str) -> str | bytes:
+            return (key.secret or b"") if name == "key" else value(name)
+
+        make = key.make if self._mac_key is None else self._made_key(told).make
+        if make is None:
             raise SettingError("an answer is signed with a key that both sides have", "receive.sealed")
-        secret = key.secret or b""
-        return encoded(key.make(self.content(lambda name: secret if name == "key" else value(name))), self._encoding)
+        return encoded(make(self.content(told)), self._encoding)
 
 
 class _Pairs:

@@ -56,10 +56,12 @@ def test_it_is_received(name: str) -> None:
     there = {"secret": SECRET} | {key: text for key, (_, text) in keys.items()}
     found = ProfileReceiver(name, there, settings=settings, clock=lambda: NOW).receive(*came)
     assert found.event is not None
-    assert (found.handshake, found.event.type) == (None, "order.created")
-    assert found.event.id == "evt_000g40r40m30e209185gr38e1w"
+    receive = profile["receive"]
+    assert found.handshake is None
+    assert found.event.type == ("order.created" if receive.get("type") else None)
+    assert found.event.id == "evt_000g40r40m30e209185gr38e1w" or not receive.get("id")
     assert "A-1" in str(found.event.data)
-    assert found.body or not profile["receive"].get("answer")
+    assert found.body or not receive.get("answer")
     assert 200 <= found.status < 300
     for signer in profile["endpoint"].get("signing", ()):
         key = signer.get("key", "secret")

@@ -292,6 +292,18 @@ CASES = {
         format={"kind": "form", "body": {"*": "{data}"}},
     ),
     "compressed": Case(custom("hmac-sm3", "{field.encrypt}.{body}"), made=compressed),
+    "a key made of another": Case(
+        custom(
+            "hmac-sha256",
+            mac_key="{timestamp}\n{key}",
+            encoding="base64",
+            signature=field("sign"),
+            also=[field("timestamp", "{timestamp}")],
+        )
+    ),
+    "a key of the day": Case(
+        custom("hmac-sha512", "{body}", mac_key="{key}{time}", also=[header("X-Time", "{time}")]),
+    ),
     "rsa-pss": Case(custom("rsa-pss-sha256", "{body}", encoding="base64"), "rsa", "rsa"),
     "ecdsa": Case(custom("ecdsa-p256-sha256", "{body}", encoding="base64url"), "ec", "ec"),
     "ecdsa in DER": Case(custom("ecdsa-p256-sha256-der", "{body}", encoding="base64"), "ec", "ec"),
@@ -588,6 +600,7 @@ def test_public_keys_in_all_their_forms() -> None:
         ({"algorithm": "crc32"}, "signing\\[0\\].algorithm: one of"),
         ({"parts": ["{key}"]}, "every signature would be the same"),
         ({"algorithm": "md5"}, "has no key of its own"),
+        ({"mac_key": "{timestamp}"}, "makes the key of an HMAC"),
         ({"parts": ["{body"]}, "brace"),
         ({"signature": {"in": "header", "name": "X", "value": "x"}}, "lacks the {signature}"),
         ({"key": "other"}, "takes the key other"),
