@@ -125,7 +125,7 @@ def _signatures(request: Request, label: re.Pattern[str]) -> list[Covered]:
         if not label.fullmatch(name) or name not in signatures:
             continue
         parsed = _INPUT.fullmatch(text)
-        raw = decoded(signatures[name].strip().strip(":"), "base64")
+        raw = _bytes(signatures[name])
         if parsed is None or raw is None:
             raise MalformedHeaderError(SIGNATURE_INPUT, "is not as RFC 9421 has it")
         covered = tuple((_unquoted(each[1]), each[2]) for each in _COVERED.finditer(parsed[1]))
@@ -198,10 +198,16 @@ def _query_parameter(request: Request, more: str) -> str:
 
 def _check_digest(request: Request, algorithm: str) -> None:
     told = _members(request, CONTENT_DIGEST).get(algorithm)
-    raw = None if told is None else decoded(told.removeprefix(":").removesuffix(":"), "base64")
+    raw = None if told is None else _bytes(told)
     made = hashlib.new(_DIGESTS[algorithm], request.body).digest()
     if raw is None or not hmac.compare_digest(raw, made):
         raise NoMatchingSignatureError(f"the body is not what the signed {CONTENT_DIGEST} says")
+
+
+def _bytes(text: str) -> bytes | None:
+    """A byte sequence: `:…:` (RFC 9651, section 3.3.5)."""
+    framed = len(text) > 2 and text[0] == text[-1] == ":"
+    return decoded(text[1:-1], "base64") if framed else None
 
 
 def _unquoted(text: str) -> str:

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from posthouse_sdk.encryption.errors import SettingError
+
 MILLISECONDS_MIN: Final = 100_000_000_000
 """What is larger is milliseconds: of seconds it would be the year 5138."""
 
@@ -14,7 +16,8 @@ _DIGITS_MAX: Final = 15
 
 
 class Moments:
-    """`time` is that of a format: its `form`, and its `zone` for a time that names none."""
+    """`time` is that of a format: its `form`, and its `zone` for a time that names none. Raises: SettingError for a zone that
+    is needed and not known here."""
 
     __slots__ = ("_pattern", "_zone")
 
@@ -22,7 +25,8 @@ class Moments:
         told: Mapping[str, Any] = time if isinstance(time, Mapping) else {}
         form = str(told.get("form", ""))
         self._pattern: Final = form.replace("%:z", "%z").replace("%L", "%f") if "%" in form else ""
-        self._zone: Final = _zone(str(told.get("zone", "UTC")))
+        bare = self._pattern and "%z" not in self._pattern
+        self._zone: Final[tzinfo] = _zone(str(told.get("zone", "UTC"))) if bare else UTC
 
     def read(self, value: Any) -> datetime | None:
         """Unix seconds, milliseconds, RFC 3339, or as the format has it; None for what is no moment."""
@@ -49,4 +53,7 @@ def _zone(name: str) -> tzinfo:
     try:
         return UTC if name == "UTC" else ZoneInfo(name)
     except (ValueError, LookupError, OSError):
-        return UTC
+        raise SettingError(
+            "this time zone is not known here; where the system has none, pip install tzdata",
+            "endpoint.format.time.zone",
+        ) from None

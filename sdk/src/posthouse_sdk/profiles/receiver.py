@@ -68,7 +68,7 @@ class ProfileReceiver:
     def __init__(
         self,
         profile: Source | Profile,
-        keys: Keys,
+        keys: Keys | None = None,
         *,
         settings: Mapping[str, str] | None = None,
         tolerance: float = TOLERANCE_SECONDS,
@@ -81,7 +81,7 @@ class ProfileReceiver:
         self._url: Final = url
         self._unpacked_bytes_max: Final = unpacked_bytes_max
         try:
-            self._compile(_texts(keys, self.profile), tolerance)
+            self._compile(_texts(keys or {}, self.profile), tolerance)
         except SettingError as error:
             where = f"{error.path}: " if error.path else ""
             raise ProfileError(f"the profile {self.profile.name} cannot be used: {where}{error}") from None

@@ -332,6 +332,11 @@ def profile_settings(name: str) -> Any:
         ({"name": "a", "endpoint": {"signing": []}, "receive": {"encrypt": True}}, {}, "no encryption to answer with"),
         ({"name": "a", "endpoint": {"headers": {"X": "${color}"}}}, {}, "has no setting 'color'"),
         ({"name": "a"}, {}, "takes the key secret"),
+        (
+            {"name": "a", "endpoint": {"format": {"kind": "raw", "time": {"form": "%H", "zone": "Moon/Base"}}}},
+            {},
+            "pip install tzdata",
+        ),
         ({}, {}, "name: this is needed"),
     ],
 )
