@@ -2,7 +2,8 @@
 # requires-python = ">=3.11"
 # dependencies = ["posthouse-sdk[fastapi,encryption]", "uvicorn"]
 # ///
-"""A receiver of a platform's events with FastAPI: the profile says how they are verified, opened and answered.
+"""A receiver of a platform's events with FastAPI: the profile says how they are verified, opened and answered; handlers by
+type, each event once.
 
     PROFILE=feishu KEYS='{"encrypt_key": "…", "verification_token": "…"}' uv run examples/receivers/profile_app.py
 
@@ -14,41 +15,38 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
 
-from posthouse_sdk import ProfileReceiver, VerificationError
-from posthouse_sdk.receiving import Claim, MemoryReplayStore
+from posthouse_sdk import ProfileReceiver, ReceivedEvent, VerificationError
+from posthouse_sdk.receiving import MemoryReplayStore, Receiver, ignore
 from posthouse_sdk.receiving.answers import refused
 
-receiver = ProfileReceiver(
+platform = ProfileReceiver(
     os.environ["PROFILE"], json.loads(os.environ["KEYS"]), settings=json.loads(os.environ.get("SETTINGS", "{}"))
 )
-store = MemoryReplayStore()
+receiver = Receiver(None, store=MemoryReplayStore(), fallback=ignore)
+
+
+@receiver.on("order.*")
+def changed(event: ReceivedEvent[Any]) -> None:
+    print(f"{event.type}: {json.dumps(event.data, ensure_ascii=False)}", flush=True)
+
+
 app = FastAPI()
 
 
 @app.api_route("/hook", methods=["POST", "GET", "OPTIONS"])
 async def hook(request: Request) -> Response:
     try:
-        received = receiver.receive(request.method, str(request.url), request.headers, await request.body())
+        received = platform.receive(request.method, str(request.url), request.headers, await request.body())
     except VerificationError as error:
         answer = refused(error)
-        return Response(answer.body, answer.status, dict(answer.headers))
-    event = received.event
-    if event is not None:
-        token = secrets.token_hex(16)
-        match store.claim(event.id, token):
-            case Claim.GRANTED:
-                print(f"{event.type}: {json.dumps(event.data, ensure_ascii=False)}", flush=True)
-                store.confirm(event.id, token)
-            case Claim.HELD:
-                return Response(status_code=409)
-            case Claim.CONFIRMED:
-                pass  # it came again, and is confirmed again
-    return Response(received.body, received.status, dict(received.headers))
+    else:
+        answer = await receiver.arespond(received)
+    return Response(answer.body, answer.status, dict(answer.headers))
 
 
 if __name__ == "__main__":

@@ -417,6 +417,28 @@ def _once(name: str) -> tuple[Received, ProfileReceiver]:
     return received(CASES[name]), receiver(CASES[name])
 
 
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("dingtalk", b"1a3NBxmC", b"1a3NBxmD"),
+        ("wechat", b"P9nAzCzy", b"P9nAzCzz"),
+        ("alipay", b"app_id=2021", b"app_id=2022"),
+        ("alipay", b"body=&", b"body=1&"),
+        ("alipay in GBK", b"app_id=2021&", b"app_id=2021&more=1&"),
+        ("wechat pay 2", b"<body>test</body>", b"<body>tess</body>"),
+        ("wechat pay 2", b"<detail/>", b"<detail>1</detail>"),
+        ("adyen", b"1.1", b"1.2"),
+        ("adyen", b'"pspReference":"79"', b'"pspReference":"78"'),
+        ("a key made of another", b'"timestamp":"1614265330"', b'"timestamp":"1614265331"'),
+    ],
+)
+def test_a_changed_field_is_refused(name: str, old: bytes, new: bytes) -> None:
+    came = received(CASES[name])
+    assert came.body.count(old) == 1, came.body
+    with pytest.raises(NoMatchingSignatureError):
+        receiver(CASES[name]).receive(came.method, came.url, came.headers, came.body.replace(old, new))
+
+
 def _same(one: bytes, other: bytes) -> bool:
     try:
         return bool(json.loads(one) == json.loads(other))
