@@ -18,7 +18,7 @@ from posthouse.domain.errors import Invalid
 Body = dict[str, Any] | str
 """The fields of a body, in order: templates, numbers, booleans, null, objects and arrays of these.
 
-A field that is `{data}` and nothing else is the event's payload, as the value that it is; `{data:text}` is its JSON as one
+A field that is `{data}` and nothing else is the event's payload, as the value that it is; `{data:json}` is its JSON as one
 text, and `{data:urlencoded}` that text percent-encoded. `"*": "{data}"` puts the fields of
 the payload here, but for those that are named beside it; and a whole body `{data}` is the payload alone. A field that is
 `{timestamp:number}`, or so of another time in seconds or milliseconds, is a number and not a text. `{data:text}` and

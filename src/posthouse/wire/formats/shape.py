@@ -29,7 +29,7 @@ from posthouse.wire.times import is_number
 
 _DATA: Final = "{data}"
 _DATA_TEXTS: Final[dict[str, Callable[[str], str]]] = {
-    "{data:text}": lambda text: text,
+    "{data:json}": lambda text: text,
     "{data:urlencoded}": lambda text: quote(text, safe=""),
 }
 _SPREAD: Final = "*"

@@ -146,13 +146,13 @@ def test_a_content_type_that_cannot_be_sent() -> None:
 
 
 def test_the_payload_as_a_text() -> None:
-    described = {"msg": "{data:text}", "url": "{data:urlencoded}"}
+    described = {"msg": "{data:json}", "url": "{data:urlencoded}"}
     payload = '{"名":"驿站 & a+b","n":1.50}'.encode()
     for kind in ("json", "form"):
         body = Received(request({"kind": kind, "body": described}, of=event(payload))).body
         fields = json.loads(body) if kind == "json" else dict(parse_qsl(body.decode(), strict_parsing=True))
         assert fields == {"msg": payload.decode(), "url": quote(payload.decode(), safe="")}
-    binary = Received(request({"kind": "json", "body": {"msg": "{data:text}"}}, of=event(b"\0\xff", "image/png")))
+    binary = Received(request({"kind": "json", "body": {"msg": "{data:json}"}}, of=event(b"\0\xff", "image/png")))
     assert json.loads(binary.body) == {"content_type": "image/png", "msg_base64": "AP8="}
     large = b'"%b"' % ("驿".encode() * (MADE_BODY_BYTES_MAX // 9 + 1))
     with pytest.raises(Unsendable, match="a text of more than"):
