@@ -6,11 +6,19 @@ import json
 import time
 import urllib.error
 import urllib.request
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from tests.commands import run, running
-from tests.profiling import Sent, sent_by
+from tests.profiling import SECRET, Sent, given_to, sent_by
+from tests.serving import call, listed, serving
+
+from posthouse.cli.receiver import Served
+from posthouse.cli.third_party import ThirdParty
+from posthouse_sdk import ProfileReceiver, profile_names
 
 KEYS = {"token": "QDG6eK", "aes_key": "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C"}
 SETTINGS = {"corp_id": "wx5823bf96d3bd56c7"}
@@ -53,3 +61,27 @@ def test_it_says_what_it_needs() -> None:
     assert "there is no profile nobody; there are" in told.stderr
     told = run("listen", "--public-url", "https://a.example")
     assert "belong to --profile" in told.stderr
+
+
+@pytest.mark.timeout(120)
+async def test_a_server_and_a_third_party_of_every_profile_understand_each_other(database: str) -> None:
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in profile_names()}
+    async with serving(database) as server, AsyncExitStack() as stack:
+        await call(server.port, "POST", "/v1/event-types", {"name": "order.paid"})
+        await call(server.port, "POST", "/v1/apps", {"uid": "shop"})
+        for name in rows:
+            here, there, settings = given_to(name)
+            party = ThirdParty(ProfileReceiver(name, there, settings=settings), rows[name].append)
+            served = await stack.enter_async_context(Served(party))
+            endpoint = {"uid": name, "url": f"{served.url}/hook?shop=7", "profile": name, "profile_settings": settings}
+            await call(server.port, "POST", "/v1/apps/shop/endpoints", endpoint | {"keys": here, "secret": SECRET})
+        event = {"type": "order.paid", "data": {"order": "A-1", "name": "驿站"}, "subject": "shop:42"}
+        id = (await call(server.port, "POST", "/v1/apps/shop/events", event))["id"]
+        attempts = await listed(
+            server.port, f"/v1/events/{id}/attempts?limit=100", lambda found: len(found) == len(rows), "all attempts"
+        )
+    told = {attempt["endpoint"]: (attempt["outcome"], attempt["reason"]) for attempt in attempts}
+    assert set(told.values()) == {("delivered", "confirmed")}, rows
+    for name, seen in rows.items():
+        assert seen[-1]["verdict"] == "verified", (name, seen)
+        assert "A-1" in str(seen[-1]["data"])
