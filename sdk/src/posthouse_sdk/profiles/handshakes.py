@@ -98,6 +98,8 @@ class Step:
             raise SettingError("the texts name a {key}: say which it is", reader.path("key"))
         if ENCRYPTED in names and self._sealing is None:
             raise SettingError("there is no encryption to open {challenge.encrypted} with", reader.path("format"))
+        if self.confirms and CONFIRM_URL not in names:
+            raise SettingError("nothing of the request brings the {confirm_url}", reader.path("format"))
         known = [CHALLENGE, ENCRYPTED, HMAC] if names & {CHALLENGE, ENCRYPTED} else []
         values = dict.fromkeys((*known, *(["key"] if self._key_texts else [])), "0")
         for name, value in self._expect.items():

@@ -41,7 +41,7 @@ def compile_pattern(value: Any, path: str, data: Any = _DATA, depth: int = 0) ->
     if depth > DEPTH_MAX:
         raise SettingError(f"a body is at most {DEPTH_MAX} levels deep", path)
     match value:
-        case "{data:text}" | "{data:urlencoded}":
+        case "{data:json}" | "{data:text}" | "{data:markdown}" | "{data:urlencoded}":
             return Anything()
         case "{data}":
             return Anything() if data == _DATA else compile_pattern(data, path, depth=depth + 1)

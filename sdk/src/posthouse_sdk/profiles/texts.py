@@ -10,8 +10,6 @@ from posthouse_sdk.encryption.errors import SettingError
 
 TEXT_LENGTH_MAX: Final = 4_096
 MATCHED_LENGTH_MAX: Final = 16 * 1024
-SEVERAL_LENGTH_MAX: Final = 1_024
-"""How long a text may be in which several names of any form stand: how they share it is tried out."""
 
 _PIECE: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _ANY: Final = ".*?"
@@ -30,7 +28,7 @@ class Text:
     Raises: SettingError for a brace that stands alone.
     """
 
-    __slots__ = ("_free", "_pattern", "_pieces", "names", "text")
+    __slots__ = ("_pattern", "_pieces", "names", "text")
 
     def __init__(self, text: str, path: str, forms: Mapping[str, str] | None = None) -> None:
         if not isinstance(text, str) or len(text) > TEXT_LENGTH_MAX:
@@ -50,29 +48,37 @@ class Text:
         pieces.append((False, text[end:]))
         self._pieces: Final = tuple(piece for piece in pieces if piece[1])
         self.names: Final = tuple(dict.fromkeys(piece for named, piece in self._pieces if named))
-        self._free: Final = sum(name not in {**_FORMS, **(forms or {})} for name in self.names)
         self._pattern: Final = re.compile(self.pattern(forms or {}, groups=True), re.DOTALL)
 
     def pattern(self, forms: Mapping[str, str], *, groups: bool) -> str:
-        """A regular expression of what the template makes; with `groups`, one of each name, in the order of `names`."""
+        """A regular expression of what the template makes; with `groups`, one of each name, in the order of `names`.
+
+        A name that may stand for anything ends where what follows it first stands, but for the last of them: how they share a
+        text is never tried out, for it is strangers who send it.
+        """
         forms = {**_FORMS, **forms}
-        written = ""
+        segments = [""]  # each but the first begins with a name that may stand for anything
         seen: set[str] = set()
         for named, piece in self._pieces:
-            if not named:
-                written += re.escape(piece)
-            elif not groups:
-                written += f"(?:{forms.get(piece, _ANY)})"
-            elif piece in seen:
-                written += f"(?P=g{self.names.index(piece)})"
-            else:
-                seen.add(piece)
-                written += f"(?P<g{self.names.index(piece)}>{forms.get(piece, _ANY)})"
-        return written
+            if named and piece not in forms and piece not in seen:
+                segments.append("")
+            segments[-1] += self._group(piece, forms, seen, groups=groups) if named else re.escape(piece)
+        first, *free = segments
+        return first + "".join([f"(?>{segment})" for segment in free[:-1]]) + "".join(free[-1:])
+
+    def _group(self, name: str, forms: Mapping[str, str], seen: set[str], *, groups: bool) -> str:
+        form = forms.get(name, _ANY)
+        if not groups:
+            return f"(?:{form})"
+        index = self.names.index(name)
+        if name in seen:
+            return f"(?P=g{index})"
+        seen.add(name)
+        return f"(?P<g{index}>{form})"
 
     def match(self, text: str) -> dict[str, str] | None:
         """What its names stand for in this text; None where the template does not make it."""
-        if len(text) > (SEVERAL_LENGTH_MAX if self._free > 1 else MATCHED_LENGTH_MAX):
+        if len(text) > MATCHED_LENGTH_MAX:
             return None
         found = self._pattern.fullmatch(text)
         return None if found is None else {name: found[f"g{index}"] for index, name in enumerate(self.names)}
