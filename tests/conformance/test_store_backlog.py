@@ -196,7 +196,7 @@ async def test_pages_together_are_bounded_by_bytes(world: World) -> None:
     first, _ = await line(world, 1.0, 2.0, 3.0, payload=bytes(100))
     second, _ = await line(world, 1.0, 2.0, payload=bytes(100), partition=2)
     wants = (Want(1, first, 10), Want(2, second, 10), Want(1, new_endpoint(), 10))
-    for bytes_max, expected in ((1, [1, 0]), (100, [1, 0]), (101, [2, 0]), (350, [3, 1]), (10_000, [3, 2])):
+    for bytes_max, expected in ((1, [1, 0]), (100, [1, 0]), (101, [1, 1]), (350, [2, 2]), (10_000, [3, 2])):
         pages = await page(world, *wants, bytes_max=bytes_max)
         assert [len(found.rows) for found in pages[:2]] == expected
         for found, total in zip(pages, (3, 2), strict=False):

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 import structlog
 from tests.simulation.faults import Weather
-from tests.simulation.memory import CRAMPED, CRAMPED_FILTERING, SLOWING, patched
+from tests.simulation.memory import CRAMPED, CRAMPED_FILTERING, PAGED, SLOWING, patched
 from tests.simulation.process import Process
 from tests.simulation.scenes import Scenes
 from tests.simulation.scheduler import SimLoop, elsewhere
@@ -62,6 +62,8 @@ def _run(seed: int, tell: Callable[[str], None] | None) -> Verdict:
     weather = Weather.drawn(draw, random.Random(seed + 4))
     limits = {path: value for path, value in CRAMPED.items() if draw.random() < weather.cramped}
     apart = random.Random(seed + 7)
+    if not PAGED.keys().isdisjoint(limits):
+        limits |= PAGED
     limits |= {path: value for path, value in CRAMPED_FILTERING.items() if apart.random() < weather.cramped}
     alarms: list[str] = []
 

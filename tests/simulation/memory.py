@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 UNWRITTEN: Final = "posthouse.settle.journal.UNWRITTEN_RESULTS_MAX"
 CRAMPED: Final = {
-    "posthouse.dispatch.engine.PAGED_BYTES_MAX": 20,
+    "posthouse.dispatch.engine.PAGED_BYTES_MAX": 60,
     "posthouse.dispatch.tail.OFFERED_EVENTS_MAX": 5,
     "posthouse.lane.lane.LANE_FRESH_MAX": 6,
     "posthouse.lane.lane.LANE_PAGED_MAX": 4,
     "posthouse.lane.lane.LANE_LINES_OWED_MAX": 2,
     "posthouse.lane.registry.LANES_IDLE_MAX": 4,
-    "posthouse.lane.lanes.PAGED_BYTES_MAX": 20,
+    "posthouse.lane.lanes.PAGED_BYTES_MAX": 60,
     "posthouse.settle.backlog.PAGE_ENDPOINTS_MAX": 2,
     "posthouse.settle.journal.JOURNAL_RESULTS_MAX": 10,
     "posthouse.settle.journal.UNWRITTEN_RESULTS_MAX": 20,
@@ -26,6 +26,13 @@ CRAMPED: Final = {
     "posthouse.settle.progress.TRACKED_EVENTS_MAX": 60,
 }
 """Limits so small that each is met all the time."""
+
+PAGED: Final = {
+    "posthouse.dispatch.engine.PAGED_BYTES_MAX": 60,
+    "posthouse.lane.lanes.PAGED_BYTES_MAX": 60,
+}
+"""One limit: where it is drawn for one of them it holds for both, or one lane could take all the memory for rows. A page comes
+every tenth of a second: with room for ten rows all who are owed much would wait for each other."""
 
 CRAMPED_FILTERING: Final = {
     "posthouse.dispatch.filtering.FILTERING_EVENTS_MAX": 4,

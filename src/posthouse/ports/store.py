@@ -148,8 +148,8 @@ class Store(Protocol):
         ...
 
     async def page(self, wants: Sequence[Want], *, now: float, bytes_max: int) -> list[Page]:
-        """Due rows for many endpoints in one call, one page a want, in order. `bytes_max` bounds the payloads in total
-        (at least one row is always returned where any is due)."""
+        """Due rows for many endpoints in one call, one page a want, in order. `bytes_max` bounds the payloads in total: wants
+        take turns, a row each, until it is reached (at least one row is always returned where any is due)."""
         ...
 
     async def apps(self, app_ids: Collection[AppId]) -> list[AppConfig]:

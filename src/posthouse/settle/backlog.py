@@ -288,6 +288,7 @@ class Backlog:
             self._rewritten.clear()
             # Whatever is owed from here on schedules itself anew; what the page says must not override it.
             wants = [want for want in wants if want.endpoint_id in self._lines]  # others were lost meanwhile
+            was_due = {want.endpoint_id: self._lines[want.endpoint_id].due_at for want in wants}
             for want in wants:
                 self._lines[want.endpoint_id].due_at = None
             bytes_max = min(PAGE_BYTES_MAX, max(self._memory(), 1))
@@ -301,6 +302,7 @@ class Backlog:
         for want, page in zip(wants, pages, strict=True):
             if self._epochs.get(want.partition) == epochs.get(want.partition) is not None:
                 self._deliver(want, page, endpoints[want.endpoint_id], epochs[want.partition])
+                self._follow(want, page, was_due[want.endpoint_id])
         return sum(len(page.rows) for page in pages)
 
     async def _wants(
@@ -366,11 +368,19 @@ class Backlog:
                         replayed=owed.reason is OwedReason.REPLAYED,
                     )
                 )
+        if deliveries and endpoint is not None:
+            self._page_in(endpoint, deliveries)
+
+    def _follow(self, want: Want, page: Page, was_due: float | None) -> None:
+        """When the endpoint is asked for again. Those for which a page had no room come before those that got some."""
         if page.next_due is not None:
-            self.owe(want.partition, want.endpoint_id, page.next_due)
+            now = self._clock.now()
+            if page.next_due > now:
+                due_at = page.next_due
+            else:
+                due_at = now if page.rows or was_due is None else min(was_due, page.next_due)
+            self.owe(want.partition, want.endpoint_id, due_at)
         else:
             if not page.rows and (line := self._lines.get(want.endpoint_id)) is not None:
                 line.rows = len(self._held.get(want.endpoint_id, ()))  # the store has no others
             self._tidy(want.endpoint_id)
-        if deliveries and endpoint is not None:
-            self._page_in(endpoint, deliveries)

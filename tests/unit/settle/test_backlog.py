@@ -476,3 +476,31 @@ async def test_who_relies_on_what_memory_speaks_for_waits_for_the_page_under_way
         assert desk.keys == [key], "nothing is paged in meanwhile"
         desk.backlog.still.release()
         await until(lambda: len(desk.keys) == 2)
+
+
+@virtual_time
+async def test_endpoints_take_turns_where_a_page_has_room_for_few() -> None:
+    """A large backlog that fell due first does not keep the others waiting until it is gone."""
+    large, small = an_endpoint(1), an_endpoint(2)
+    async with running(large, small) as desk:
+        desk.memory = 2 * KB
+        for seq in range(1, 9):
+            desk.row(large, seq, due_in=-9, payload_bytes=KB, told=False)
+        for seq in (11, 12):
+            desk.row(small, seq, due_in=-1, payload_bytes=KB, told=False)
+        await desk.backlog.take([0])
+        await until(lambda: len(desk.paged) >= 4)
+        assert [delivery.endpoint_id for delivery in desk.paged[:4]].count(small.id) == 2
+
+
+@virtual_time
+async def test_who_got_nothing_of_a_page_comes_before_those_who_did() -> None:
+    endpoints = [an_endpoint(number) for number in range(1, 6)]
+    async with running(*endpoints) as desk:
+        desk.memory = 1
+        for number, endpoint in enumerate(endpoints):
+            for seq in range(1, 4):
+                desk.row(endpoint, 10 * number + seq, due_in=number - 9, payload_bytes=KB, told=False)
+        await desk.backlog.take([0])
+        await until(lambda: len(desk.paged) >= 5)
+        assert {delivery.endpoint_id for delivery in desk.paged[:5]} == set(desk.endpoints)

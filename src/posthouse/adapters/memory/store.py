@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from itertools import zip_longest
 
 import msgspec
 
@@ -245,7 +246,7 @@ class MemoryStore(MemoryOwed, MemoryEffects):
 
     async def page(self, wants: Sequence[Want], *, now: float, bytes_max: int) -> list[Page]:
         await self._database.reading("page")
-        pages = []
+        found: list[tuple[list[Owed], list[Owed]]] = []  # of each want: all rows, and those that it would get
         for want in wants:
             rows = [
                 row
@@ -256,16 +257,19 @@ class MemoryStore(MemoryOwed, MemoryEffects):
             rows.sort(key=lambda row: row.due_at)
             until = math.inf if want.every else now
             due = [row for row in rows if row.due_at <= until][: want.limit]
-            taken: list[tuple[Owed, Event | None]] = []
-            for row in due if want.every else self._runs(due, want.limit):
-                if bytes_max <= 0:
-                    break
-                event = self._event_of(row)
-                taken.append((row, None if event is None else msgspec.structs.replace(event, audience=())))
-                bytes_max -= row.payload_bytes
-            ids = {row.event_id for row, _ in taken}
+            found.append((rows, due if want.every else self._runs(due, want.limit)))
+        taken: list[list[tuple[Owed, Event | None]]] = [[] for _ in wants]
+        for turn in zip_longest(*(due for _, due in found)):
+            for mine, row in zip(taken, turn, strict=True):
+                if row is not None and bytes_max > 0:
+                    event = self._event_of(row)
+                    mine.append((row, None if event is None else msgspec.structs.replace(event, audience=())))
+                    bytes_max -= row.payload_bytes
+        pages = []
+        for (rows, _), mine in zip(found, taken, strict=True):
+            ids = {row.event_id for row, _ in mine}
             rest = [row.due_at for row in rows if row.event_id not in ids]
-            pages.append(Page(tuple(taken), min(rest, default=None)))
+            pages.append(Page(tuple(mine), min(rest, default=None)))
         return pages
 
     def _runs(self, due: Sequence[Owed], limit: int) -> list[Owed]:

@@ -210,13 +210,12 @@ class PostgresStore(PostgresEffects):
         found: dict[int, list[asyncpg.Record]] = {}
         for row in rows:
             found.setdefault(row["ord"], []).append(row)
-        # Where the payloads reached the bound, the wants from the last one on may have been cut short.
-        last = max(found, default=0)
+        # Where the payloads reached the bound, any want may have been cut short.
         cut = sum(row["payload_bytes"] for row in rows) >= bytes_max
         pages = []
         for ord_, want in enumerate(wants, 1):
             mine = found.get(ord_, [])
-            more = len(mine) >= want.limit or (cut and ord_ >= last)
+            more = cut or len(mine) >= want.limit
             pages.append(
                 Page(
                     tuple((owed_of(row), event_of(row) if row["id"] is not None else None) for row in mine),

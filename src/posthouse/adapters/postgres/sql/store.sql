@@ -135,7 +135,7 @@ SELECT p.id, s.endpoint_id, extract(epoch FROM s.due_at)::float8 AS due_at
 
 -- name: page
 -- Due rows of many endpoints at once, with their events; with the one of an ordered line that is due the whole line from its
--- first row on, as far as its share of the room goes. Payload sizes are summed before a payload is fetched.
+-- first row on, as far as its share of the room goes. Endpoints take turns, a row each, until the bytes are reached: payload sizes are summed before one is fetched.
 WITH want AS (
     SELECT w.*, coalesce((SELECT array_agg(h.event_id) FROM unnest($6::int[], $7::uuid[]) h (ord, event_id) WHERE h.ord = w.ord),
                          '{}') AS held
@@ -160,8 +160,10 @@ WITH want AS (
          ORDER BY f.seq LIMIT h.n / h.firsts
       ) f
      WHERE h.leads
+), turns AS (
+    SELECT *, row_number() OVER (PARTITION BY ord ORDER BY place, due_at, event_id) AS turn FROM run
 ), sized AS (
-    SELECT *, sum(payload_bytes) OVER (ORDER BY ord, place, due_at, event_id) - payload_bytes AS before FROM run
+    SELECT *, sum(payload_bytes) OVER (ORDER BY turn, ord) - payload_bytes AS before FROM turns
 )
 SELECT s.ord::int AS ord, s.partition, s.endpoint_id, s.event_id, s.seq, s.kind, s.number,
        extract(epoch FROM s.due_at)::float8 AS due_at, s.reason, s.sender, s.key_hash, s.place,
@@ -175,7 +177,7 @@ SELECT s.ord::int AS ord, s.partition, s.endpoint_id, s.event_id, s.seq, s.kind,
     SELECT * FROM event e WHERE s.before < $5 AND e.id = s.event_id AND e.partition = s.partition OFFSET 0
   ) e ON true
  WHERE s.before < $5
- ORDER BY s.ord, s.place, s.due_at, s.event_id
+ ORDER BY s.ord, s.turn
 
 -- name: next_due
 -- When each endpoint's next row after now is due; infinity where all that are left wait for others.
