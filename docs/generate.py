@@ -1,4 +1,5 @@
-"""The reference, generated from the code in both languages: settings, HTTP API, command line, errors, metrics, limits.
+"""The reference, generated from the code in both languages: settings, HTTP API, command line, errors, metrics, limits and
+profiles.
 
     python -m docs.generate            writes docs/{en,zh}/reference/*.md
     python -m docs.generate --check    says which of them are not up to date; exit code 1 if any is
@@ -18,6 +19,7 @@ from typing import Any, Final
 
 import yaml
 from docs.http_page import http_page
+from docs.profiles_page import profiles_page
 from docs.text import LANGUAGES, Texts, table
 from prometheus_client import Metric
 
@@ -62,6 +64,7 @@ def pages(language: str) -> dict[str, str]:
         "errors.md": errors_page(texts),
         "metrics.md": metrics_page(texts),
         "limits.md": limits_page(texts),
+        "profiles.md": profiles_page(texts),
     }
     return {name: f"<!-- {texts['generated']} -->\n\n{text.rstrip()}\n" for name, text in made.items()}
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from tests.messages import NOW, Received, signed
 
-from posthouse.domain.endpoint import EndpointConfig
+from posthouse.domain.endpoint import Endpoint, EndpointConfig
 from posthouse.domain.event import Event
 from posthouse.domain.ids import ENDPOINT, EVENT, AppId, EndpointId, EventId, format_id
 from posthouse.domain.named_keys import NamedKeys
@@ -51,6 +51,18 @@ def config_of(profile: Profile, settings: dict[str, str] | None = None, **fields
     return config
 
 
+def endpoint_of(config: EndpointConfig, keys: Mapping[str, str | tuple[str, ...]], secret: str = "") -> Endpoint:
+    """The endpoint with its keys, each a text or several, newest first, and with a signing secret of its own."""
+    return config.endpoint(
+        id=EndpointId(bytes(16)),
+        app_id=AppId(bytes(16)),
+        partition=0,
+        revision=1,
+        secrets=(secret_of(secret),) if secret else (),
+        keys=NamedKeys({name: (text,) if isinstance(text, str) else text for name, text in keys.items()}),
+    )
+
+
 def sent(
     profile: Profile | str,
     *,
@@ -64,14 +76,7 @@ def sent(
 ) -> Received:
     """The request that brings an event under this profile, with these keys."""
     found = shipped(profile) if isinstance(profile, str) else profile
-    endpoint = config_of(found, settings, **fields).endpoint(
-        id=EndpointId(bytes(16)),
-        app_id=AppId(bytes(16)),
-        partition=0,
-        revision=1,
-        secrets=(secret_of(secret),) if secret else (),
-        keys=NamedKeys({name: (text,) if isinstance(text, str) else text for name, text in (keys or {}).items()}),
-    )
+    endpoint = endpoint_of(config_of(found, settings, **fields), keys or {}, secret)
     event = Event(
         id=EventId(EVENT_BYTES),
         partition=0,

@@ -6,6 +6,7 @@ comes from is said beside it.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import warnings
 from typing import Any
@@ -31,6 +32,10 @@ with warnings.catch_warnings():
     from dingtalk.crypto import DingTalkCrypto
     from lark_oapi import EventDispatcherHandler
     from lark_oapi.core.model import RawRequest
+    from lark_oapi.ws import client as lark_websocket
+
+lark_websocket.loop.close()  # it makes one as it is imported
+asyncio.set_event_loop(None)
 
 KEYS = {"encrypt_key": "test key", "verification_token": "v3rify"}
 AES_KEY = "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C"

@@ -11,21 +11,23 @@ from posthouse.domain.errors import Invalid
 def check(file: Path, /) -> None:
     """Say whether a profile's file can be used, and where it is wrong. No server is asked.
 
-    What only an endpoint's keys can tell (whether a key fits its algorithm) is said where an endpoint names it.
+    A request is made on trial, with keys made as the profile makes them. Where a key has to be given, what only that key can
+    tell is said where an endpoint names the profile.
 
     Parameters
     ----------
     file
         The TOML file.
     """
-    from posthouse.manage.profiles import Profiles, load, shipped
+    from posthouse.manage.profile_check import check_profile
+    from posthouse.manage.profiles import Profiles, shipped
 
     try:
         text = file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise Invalid(f"{file} cannot be read: {error}") from None
     try:
-        profile = load(text, name=file.stem)
+        profile = check_profile(text, name=file.stem)
     except Invalid as error:
         where = f"{error.path}: " if error.path else ""
         raise Invalid(f"{file}: {where}{error}") from None

@@ -38,7 +38,8 @@ class Expect(Configuration, frozen=True, kw_only=True):
 
     `status` are numbers or classes (`2xx`); left out, it is 2xx. `headers` are there with these values. `json` are values of
     the body at JSON pointers (RFC 6901); a text that is `{challenge:number}` is the challenge as a number. `text` is the
-    whole body, but for white space around it. With `decrypt` the body is opened first, as the endpoint's `encryption` says.
+    whole body, but for white space around it. With `decrypt` the body is opened first, as the endpoint's `encryption` says. Of
+    `any`, where there are some, one must be right, too.
     """
 
     status: tuple[int | str, ...] = ()
@@ -46,6 +47,7 @@ class Expect(Configuration, frozen=True, kw_only=True):
     json: dict[str, Any] = msgspec.field(default_factory=dict)
     text: str | None = None
     decrypt: bool = False
+    any: tuple[Expect, ...] = ()
 
 
 class _Step(Configuration, frozen=True, kw_only=True, tag_field="kind"):

@@ -33,7 +33,7 @@ PRESET: Final = frozenset(TYPES) - {
 """The fields that a profile may preset: those that say how a target is spoken to, and not which one or of what."""
 
 _SUFFIX: Final = ".toml"
-_SAMPLE: Final = "sample"
+SAMPLE: Final = "sample"
 
 
 def load(text: str, *, name: str | None = None) -> Profile:
@@ -58,8 +58,8 @@ def load(text: str, *, name: str | None = None) -> Profile:
     ):
         if len(set(names)) < len(names):
             raise Invalid("each name is there once", path=path)
-    samples = {setting.name: _SAMPLE for setting in profile.settings if setting.default is None}
-    with _within("endpoint"):
+    samples = {setting.name: SAMPLE for setting in profile.settings if setting.default is None}
+    with within("endpoint"):
         fields = fields_of(profile, samples)
         check_change(EndpointChange(**fields))
         blank = EndpointConfig(url="")
@@ -217,7 +217,8 @@ def blaming(change: EndpointChange, profile: Profile | None) -> Iterator[None]:
 
 
 @contextmanager
-def _within(path: str) -> Iterator[None]:
+def within(path: str) -> Iterator[None]:
+    """What goes wrong inside is said with this before its path."""
     try:
         yield
     except Invalid as error:

@@ -378,7 +378,7 @@ class Backlog:
             if page.next_due > now:
                 due_at = page.next_due
             else:
-                due_at = now if page.rows or was_due is None else min(was_due, page.next_due)
+                due_at = now if page.rows or was_due is None else was_due
             self.owe(want.partition, want.endpoint_id, due_at)
         else:
             if not page.rows and (line := self._lines.get(want.endpoint_id)) is not None:

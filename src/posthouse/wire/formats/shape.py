@@ -148,7 +148,7 @@ class Shape:
     latter all that is told of the event is escaped, too.
 
     A field `x` that is `{data}`, of an event that is no JSON (nor else a value to the format), becomes two: `content_type`, and
-    `x_base64`.
+    `x_base64`. In an array it is that text alone.
 
     Raises: Invalid with the path of what is wrong, from `path` on.
     """
@@ -176,7 +176,9 @@ class Shape:
                 return self._object(value, path, depth)
             case list() | tuple():
                 items = [self._compiled(each, f"{path}[{place}]", depth + 1) for place, each in enumerate(value)]
-                return lambda event, values, source: [item(event, values, source) for item in items]
+                return lambda event, values, source: [
+                    base64_of(event) if (made := item(event, values, source)) is ABSENT else made for item in items
+                ]
             case str():
                 return self._text(value, path)
             case None | bool():

@@ -157,3 +157,14 @@ def test_the_payload_as_a_text() -> None:
     large = b'"%b"' % ("驿".encode() * (MADE_BODY_BYTES_MAX // 9 + 1))
     with pytest.raises(Unsendable, match="a text of more than"):
         request({"kind": "json", "body": {"url": "{data:urlencoded}"}}, of=event(large))
+
+
+def test_what_is_no_json_in_an_array() -> None:
+    described = {"list": ["{data}", "{event.type}"]}
+    image = event(b"\0\xff", "image/png")
+    assert body({"kind": "json", "body": described}, image.payload, image.content_type) == (
+        b'{"list":["AP8=","order.created"]}'
+    )
+    assert Received(request({"kind": "form", "body": described}, of=image)).body == (
+        b"list%5B0%5D=AP8%3D&list%5B1%5D=order.created"
+    )
