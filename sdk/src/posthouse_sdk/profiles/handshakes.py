@@ -88,7 +88,7 @@ class Step:
         named = reader.text("key", "")
         self.key: Final = named
         self._key_texts: Final[Sequence[str]] = around.texts(named, reader.path("key")) if named else ()
-        self._expect: Final = reader.object("expect") if reader.has("expect") else {}
+        self._expect: Final = _chosen(reader.object("expect") if reader.has("expect") else {}, reader.path("expect"))
         self._path: Final = reader.path("expect")
         self._check(reader)
 
@@ -290,6 +290,21 @@ def _texts(value: Any, path: str) -> list[tuple[str, Text]]:
     if not isinstance(value, Mapping):
         raise SettingError("this is an object of texts", path)
     return [(name, Text(text, f"{path}.{name}")) for name, text in value.items()]
+
+
+def _chosen(expect: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """What is answered where several answers are right: the first of `any`, with what is expected beside it."""
+    chosen = {name: value for name, value in expect.items() if name != "any"}
+    if not expect.get("any"):
+        return chosen
+    among = expect["any"]
+    if not isinstance(among, list | tuple) or not isinstance(among[0], Mapping):
+        raise SettingError("this is a list of tables", f"{path}.any")
+    first = _chosen(among[0], f"{path}.any[0]")
+    for name in ("headers", "json"):
+        if name in first and name in chosen:
+            chosen[name] = {**first[name], **chosen[name]}
+    return first | chosen
 
 
 def _status(expect: Mapping[str, Any], default: int) -> int:

@@ -253,6 +253,16 @@ SLACK_SIGNER = signer(
 )
 
 
+def test_slack_as_it_is_shipped() -> None:
+    sent = b'{"challenge":"c","type":"url_verification"}'
+    headers = slack_signed(sent)
+    headers = {"X-Slack-Signature": headers["X-Signature"], "X-Slack-Request-Timestamp": headers["X-Time"]}
+    found = ProfileReceiver("slack", {"signing_secret": "secret"}, clock=lambda: NOW).receive(
+        "POST", "/", headers, sent
+    )
+    assert json.loads(found.body) == {"challenge": "c"}
+
+
 def test_slack() -> None:
     body = {"type": "url_verification", "challenge": "{challenge}", "token": "{nonce}"}
     slack = receiver(
@@ -443,6 +453,18 @@ def test_a_step_like_an_event_is_told_by_its_type() -> None:
     )
     assert found.event is not None
     assert (found.event.type, found.event.data) == ("push", body["data"])
+
+
+def test_of_several_right_answers_the_first_is_given() -> None:
+    among = [{"json": {"/challenge": "{challenge}"}, "headers": {"X-A": "1"}, "status": [202]}, {"text": "{challenge}"}]
+    expect = {"any": among, "headers": {"X-B": "2"}, "json": {"/ok": True}}
+    handshake = step(format={"kind": "json", "body": {"challenge": "{challenge}"}}, expect=expect)
+    target = receiver({"format": "raw", "signing": [], "handshake": handshake}, {})
+    found = target.receive("POST", "/", {}, b'{"challenge":"c"}')
+    assert (found.status, json.loads(found.body)) == (202, {"challenge": "c", "ok": True})
+    assert found.headers == {"Content-Type": "application/json", "X-A": "1", "X-B": "2"}
+    with pytest.raises(ProfileError, match="list of tables"):
+        receiver({"signing": [], "handshake": step(expect={"any": ["a"]})}, {})
 
 
 def test_a_ping_is_told_by_the_header_that_names_the_type() -> None:
