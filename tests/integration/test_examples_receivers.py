@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.profiling import Sent, sent_by
 from tests.serving import PATIENCE_SECONDS, call, listed, serving
 
 from posthouse_sdk.testing import OTHER_SECRET, SECRET, signed_request
 
 RECEIVERS = Path(__file__).parents[2] / "examples" / "receivers"
-EXAMPLES = sorted(path.stem for path in RECEIVERS.glob("*.py"))
+PROFILE = "profile_app"  # of a platform, with its own signatures
+EXAMPLES = sorted(path.stem for path in RECEIVERS.glob("*.py") if path.stem != PROFILE)
+KEYS = {"token": "QDG6eK", "aes_key": "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C"}
+SETTINGS = {"corp_id": "wx5823bf96d3bd56c7"}
 
 
 class Example:
@@ -63,6 +69,9 @@ async def running(names: list[str], folder: Path) -> AsyncIterator[dict[str, Exa
                 "PORT": str(port),
                 "DATABASE": str(folder / f"{name}.db"),
                 "PYTHONUNBUFFERED": "1",
+                "PROFILE": "wecom",
+                "KEYS": json.dumps(KEYS),
+                "SETTINGS": json.dumps(SETTINGS),
             }
             process = await asyncio.create_subprocess_exec(
                 sys.executable, str(RECEIVERS / f"{name}.py"), env=environment, cwd=folder,
@@ -133,3 +142,29 @@ async def test_each_example_receives(database: str, tmp_path: Path) -> None:
             assert await answers(example, secret=OTHER_SECRET) == 401
             assert await answers(example, flaw="missing_header") == 400
             assert not any("forged" in line for line in example.said)
+
+
+async def answered(example: Example, sent: Sent) -> tuple[int, bytes]:
+    """The status and the body that it answers to a request of a platform."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", example.port)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in sent.headers.items())
+    target = sent.url.removeprefix("https://isv.example")
+    writer.write(f"{sent.method} {target} HTTP/1.1\r\nConnection: close\r\n{lines}\r\n".encode() + sent.body)
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    return int(head.split()[1]), body
+
+
+async def test_the_example_of_a_profile_receives(tmp_path: Path) -> None:
+    async with running([PROFILE], tmp_path) as examples:
+        example = examples[PROFILE]
+        sent = sent_by("wecom", KEYS, SETTINGS, now=time.time())
+        assert await answered(example, sent) == (200, b"success")
+        assert await answered(example, sent) == (200, b"success")
+        status, why = await answered(example, sent._replace(url=sent.url.replace("nonce=", "nonce=0")))
+        assert (status, b"no signature" in why) == (401, True)
+        example.process.terminate()
+        assert example.process.stdout is not None
+        said = (await example.process.stdout.read()).decode()
+        assert said.count("order.created: ") == 1
+        assert "驿站" in said

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         MissingHeaderError,
         NoMatchingSignatureError,
         ParsedBodyError,
+        ProfileError,
         ReceiverError,
         ReplayStoreError,
         ReserialisedBodyError,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         VerificationError,
         WrongSecretKindError,
     )
+    from posthouse_sdk.profiles import Profile, ProfileReceiver, Received, profile, profile_names, unwrap
     from posthouse_sdk.publishing.async_client import AsyncPosthouse
     from posthouse_sdk.publishing.background import Failure, Handle, Stats
     from posthouse_sdk.publishing.client import Posthouse
@@ -80,9 +82,10 @@ _MODULES: Final = {
     "errors": (
         "BodyNotJsonError", "BodyTooLargeError", "ClaimLostError", "DecryptionError", "FutureTimestampError",
         "MalformedBodyError", "MalformedHeaderError", "MissingHeaderError", "NoMatchingSignatureError", "ParsedBodyError",
-        "ReceiverError", "ReplayStoreError", "ReserialisedBodyError", "SecretError", "SeveralEventsError",
+        "ProfileError", "ReceiverError", "ReplayStoreError", "ReserialisedBodyError", "SecretError", "SeveralEventsError",
         "StaleTimestampError", "UnknownEncodingError", "VerificationError", "WrongSecretKindError",
     ),
+    "profiles": ("Profile", "ProfileReceiver", "Received", "profile", "profile_names", "unwrap"),
     "received": ("ReceivedEvent",),
     "receiving": ("Gate", "Receiver", "RetryLater"),
     "publishing.async_client": ("AsyncPosthouse",),
@@ -134,8 +137,12 @@ __all__ = [
     "ParsedBodyError",
     "Posthouse",
     "PosthouseError",
+    "Profile",
+    "ProfileError",
+    "ProfileReceiver",
     "PublishError",
     "Receipt",
+    "Received",
     "ReceivedEvent",
     "Receiver",
     "ReceiverError",
@@ -161,8 +168,11 @@ __all__ = [
     "generate_hmac_key",
     "generate_signing_key",
     "parse_secret",
+    "profile",
+    "profile_names",
     "sign",
     "signing_key",
+    "unwrap",
 ]
 
 

@@ -19,6 +19,7 @@ Every text is fit for a log: none holds a secret or a part of one.
         └── BodyTooLargeError       it was compressed, and becomes larger than is taken
     SecretError                     (a ValueError) a secret or key that cannot be used
     ReceiverError                   a receiver that is put together wrongly; what to do is in the text
+    └── ProfileError                a profile, or a key or setting of one, that cannot be used
     ReplayStoreError                the store of what was received cannot do its work
     └── ClaimLostError              the claim ran out before the work was done, and somebody else took the event
 """
@@ -31,18 +32,18 @@ class VerificationError(Exception):
 
 
 class MissingHeaderError(VerificationError):
-    """A webhook header is missing; `header` is its name."""
+    """A webhook header is missing; `header` is its name. Of some platforms it is a parameter or a field: that says `kind`."""
 
-    def __init__(self, header: str) -> None:
-        super().__init__(f"the header {header} is missing")
+    def __init__(self, header: str, kind: str = "header") -> None:
+        super().__init__(f"the {kind} {header} is missing")
         self.header = header
 
 
 class MalformedHeaderError(VerificationError):
-    """A webhook header cannot be read; `header` is its name."""
+    """A webhook header cannot be read; `header` is its name, `kind` as of a MissingHeaderError."""
 
-    def __init__(self, header: str, why: str) -> None:
-        super().__init__(f"the header {header} {why}")
+    def __init__(self, header: str, why: str, kind: str = "header") -> None:
+        super().__init__(f"the {kind} {header} {why}")
         self.header = header
 
 
@@ -100,6 +101,10 @@ class SecretError(ValueError):
 
 class ReceiverError(Exception):
     """A receiver is put together wrongly."""
+
+
+class ProfileError(ReceiverError):
+    """A profile cannot be used: there is no such one, it says what is not known here, or lacks a key or setting."""
 
 
 class ReplayStoreError(Exception):

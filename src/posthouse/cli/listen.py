@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -13,7 +14,7 @@ from posthouse.cli.output import note, printable
 from posthouse.domain.errors import Invalid
 
 if TYPE_CHECKING:
-    from posthouse.cli.receiver import Arrival, Receiver
+    from posthouse.cli.receiver import Arrival
 
 
 def listen(
@@ -21,7 +22,13 @@ def listen(
     port: int = 9000,
     host: str = "127.0.0.1",
     secret: Annotated[list[str] | None, Parameter(negative="")] = None,
-    status: int = 200,
+    status: int | None = None,
+    profile: str | None = None,
+    setting: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
+    named_key: Annotated[list[str] | None, Parameter(negative="")] = None,
+    keys_file: Path | None = None,
+    public_url: str | None = None,
+    confirm: Annotated[bool, Parameter(negative="")] = False,
     forward_to: str | None = None,
     app: str | None = None,
     types: str | None = None,
@@ -31,6 +38,9 @@ def listen(
     json_output: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> None:
     """Listen as a third party would, and print each request that arrives.
+
+    With --profile it plays a third party of that platform: it verifies and opens what an endpoint with the profile is
+    sent, and answers handshakes and events as the platform's receivers do.
 
     With --forward-to no port is opened: events come from the server's live stream, and each is sent on to a URL of this
     machine, signed as a webhook.
@@ -45,7 +55,20 @@ def listen(
         The endpoint's secret (whsec_… or whpk_…), to verify with; may be given several times. With --forward-to: to sign
         with; without one, one is made and shown.
     status
-        The status to answer with.
+        The status to answer events with (default: 200; with --profile, what it confirms with).
+    profile
+        The name of a profile (feishu, meta, wecom, …), or the path of a file: ./shop.toml.
+    setting
+        With --profile: one of its settings, as NAME=TEXT; may be given several times.
+    named_key
+        With --profile: one of the endpoint's keys, as NAME=TEXT, or NAME=@FILE to keep it out of the list of processes; several
+        of one name are in force together. Else it is looked for in the environment: POSTHOUSE_LISTEN_KEY_NAME.
+    keys_file
+        With --profile: a JSON file with the keys, {"name": "text", …}.
+    public_url
+        With --profile: the URL that the sender sends to, where it is another than this machine's and is signed.
+    confirm
+        With --profile: go to the URL that a request for confirmation brings.
     forward_to
         Send each event of the live stream on to this URL, such as http://127.0.0.1:3000/hooks.
     app
@@ -62,22 +85,43 @@ def listen(
         A line of JSON a request, even on a terminal.
     """
     as_json = json_output or not sys.stdout.isatty()
+    if profile is not None and forward_to is not None:
+        raise Invalid("--profile receives, and --forward-to sends on: one of them")
+    if profile is None and (setting or named_key or keys_file is not None or public_url is not None or confirm):
+        raise Invalid("--set, --named-key, --keys-file, --public-url and --confirm belong to --profile")
     if forward_to is not None:
         _forward(forward_to, secret, {"app": app, "types": types}, retry, url, api_key, as_json=as_json)
         return
     if app is not None or types is not None or retry or url is not None or api_key is not None:
         raise Invalid("--app, --types, --retry, --url and --key belong to --forward-to")
 
-    import asyncio
+    if profile is not None:
+        from posthouse.cli.third_party import ThirdParty, line, third_party
+
+        receiver = third_party(
+            profile,
+            settings=setting or (),
+            keys=named_key or (),
+            keys_file=keys_file,
+            secrets=secret or (),
+            public_url=public_url,
+        )
+
+        def tell(row: dict[str, Any]) -> None:
+            print(json.dumps(row, ensure_ascii=False, default=str) if as_json else line(row), flush=True)
+
+        _run(ThirdParty(receiver, tell, status=status, confirm=confirm), host, port)
+        return
 
     from posthouse.cli.receiver import Receiver
 
     def answer(arrival: Arrival) -> int:
         print(_line(arrival) if as_json else _told(arrival), flush=True)
-        return status
+        return 200 if status is None else status
 
-    with suppress(KeyboardInterrupt):
-        asyncio.run(_listen(Receiver(answer, secret), host, port))
+    if not secret:
+        note("signatures are not verified: give the endpoint's secret with --secret")
+    _run(Receiver(answer, secret), host, port)
 
 
 def _forward(
@@ -123,15 +167,20 @@ def _forward(
         note(f"\nrelayed: {relay.delivered} delivered, {relay.failed} not")
 
 
-async def _listen(receiver: Receiver, host: str, port: int) -> None:
+def _run(target: Any, host: str, port: int) -> None:
+    import asyncio
+
+    with suppress(KeyboardInterrupt):
+        asyncio.run(_listen(target, host, port))
+
+
+async def _listen(target: Any, host: str, port: int) -> None:
     import asyncio
 
     from posthouse.cli.receiver import Served
 
-    async with Served(receiver, host=host, port=port) as served:
+    async with Served(target, host=host, port=port) as served:
         note(f"listening on {served.url}/; give this URL to an endpoint. Ctrl-C stops it")
-        if not receiver.secrets:
-            note("signatures are not verified: give the endpoint's secret with --secret")
         await asyncio.Event().wait()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import uvicorn
@@ -51,22 +51,13 @@ class Receiver:
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return
-        chunks: list[bytes] = []
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            chunks.append(message.get("body", b""))
-            more = message.get("more_body", False)
-            if sum(map(len, chunks)) > BODY_BYTES_MAX:
-                await _respond(send, 413)
-                return
-        body = b"".join(chunks)
+        body = await body_of(receive, send)
+        if body is None:
+            return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         verdict, body = self._judged(body, headers)
         arrival = Arrival(scope["method"], scope["path"], headers, body, verdict)
-        await _respond(send, self._answer(arrival))
+        await respond(send, self._answer(arrival))
 
     def _judged(self, body: bytes, headers: dict[str, str]) -> tuple[str, bytes]:
         if not self.secrets:
@@ -78,9 +69,28 @@ class Receiver:
             return str(error), body
 
 
-async def _respond(send: Any, status: int) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
-    await send({"type": "http.response.body", "body": b""})
+async def body_of(receive: Any, send: Any) -> bytes | None:
+    """The body of a request; None where there is nobody to answer any more."""
+    chunks: list[bytes] = []
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        chunks.append(message.get("body", b""))
+        more = message.get("more_body", False)
+        if sum(map(len, chunks)) > BODY_BYTES_MAX:
+            await respond(send, 413)
+            return None
+    return b"".join(chunks)
+
+
+async def respond(send: Any, status: int, headers: Mapping[str, str] | None = None, body: bytes = b"") -> None:
+    lines = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in (headers or {}).items()]
+    if status != 204:
+        lines.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": lines})
+    await send({"type": "http.response.body", "body": b"" if status == 204 else body})
 
 
 class Served:

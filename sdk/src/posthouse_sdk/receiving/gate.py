@@ -53,14 +53,15 @@ class Gate:
     share a store: an event that goes to two of them has the same id at both. `duplicate_status` answers a request whose event
     is confirmed already: a 2xx, so that the sender is done with it, or 409. `body_bytes_max` is what the integrations take,
     and what a compressed body may become.
-    `decrypt` opens encrypted bodies, once they are verified: a `Decryption`.
+    `decrypt` opens encrypted bodies, once they are verified: a `Decryption`. Without `secrets` it lets in what a
+    `ProfileReceiver` verified, and nothing else.
 
     Raises: SecretError for a secret that cannot be used, ReceiverError for anything else that will not do.
     """
 
     def __init__(
         self,
-        secrets: str | Iterable[str],
+        secrets: str | Iterable[str] | None,
         *,
         store: AnyReplayStore | None = None,
         scope: str = "",
@@ -77,8 +78,10 @@ class Gate:
             )
         if scope and not (is_message_id(scope) and len(scope) <= SCOPE_LENGTH_MAX):
             raise ReceiverError(f"a scope is up to {SCOPE_LENGTH_MAX} visible ASCII characters without a full stop")
-        self.webhook: Final = Webhook(
-            secrets, tolerance=tolerance, clock=clock, decrypt=decrypt, unpacked_bytes_max=body_bytes_max
+        self._webhook: Final = (
+            None
+            if secrets is None
+            else Webhook(secrets, tolerance=tolerance, clock=clock, decrypt=decrypt, unpacked_bytes_max=body_bytes_max)
         )
         self.body_bytes_max: Final = body_bytes_max
         self._store: Final[Any] = store
@@ -116,6 +119,13 @@ class Gate:
             raise ReceiverError(
                 f"a {type(self._store).__name__} is asynchronous and this program is not: take the blocking store of its kind"
             )
+
+    @property
+    def webhook(self) -> Webhook:
+        """Raises: ReceiverError where there are no secrets."""
+        if self._webhook is None:
+            raise ReceiverError("there is no secret here: only events that a ProfileReceiver verified come in")
+        return self._webhook
 
     def read(self, body: bytes | str, headers: Headers) -> list[ReceivedEvent[Any]] | Answer:
         """The verified events of a request, or the refusal."""

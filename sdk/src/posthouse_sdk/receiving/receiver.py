@@ -19,7 +19,7 @@ import inspect
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 
 from posthouse_sdk.errors import ReceiverError
 from posthouse_sdk.received import ReceivedEvent
@@ -28,6 +28,9 @@ from posthouse_sdk.receiving.gate import Gate, GateOptions
 from posthouse_sdk.receiving.payloads import Decode, decoder_of, event_type_of
 from posthouse_sdk.receiving.steps import Call, Course, arun, run
 from posthouse_sdk.webhook import Headers
+
+if TYPE_CHECKING:
+    from posthouse_sdk.profiles import Received
 
 Handler = Callable[[ReceivedEvent[Any]], Any]
 """Takes the event; what it returns, or what is awaited of it, is nobody's business. What it raises brings the event back."""
@@ -63,7 +66,7 @@ class Receiver(Gate):
     """
 
     def __init__(
-        self, secrets: str | Iterable[str], *, fallback: Handler | None = None, **options: Unpack[GateOptions]
+        self, secrets: str | Iterable[str] | None, *, fallback: Handler | None = None, **options: Unpack[GateOptions]
     ) -> None:
         super().__init__(secrets, **options)
         self._exact: Final[dict[str, _Entry]] = {}
@@ -130,6 +133,28 @@ class Receiver(Gate):
         """The same on an event loop."""
         self.check()
         return await arun(self._course(body, headers))
+
+    def respond(self, received: Received) -> Answer:
+        """Hand the event of a request that a `ProfileReceiver` verified to its handler, and say what to answer: what the
+        profile confirms with, once it is handled. A handshake is answered as it is.
+
+        Raises: as `handle`.
+        """
+        self.check()
+        self.check_blocking()
+        return run(self._responding(received))
+
+    async def arespond(self, received: Received) -> Answer:
+        """The same on an event loop."""
+        self.check()
+        return await arun(self._responding(received))
+
+    def _responding(self, received: Received) -> Course[Answer]:
+        confirming = Answer(received.status, received.body, tuple(received.headers.items()))
+        if received.event is None:
+            return confirming
+        outcome = yield from self._handling(received.event)
+        return confirming if outcome.confirmed else of_one(outcome)
 
     def _course(self, body: bytes | str, headers: Headers) -> Course[Answer]:
         events = self.read(body, headers)
