@@ -130,7 +130,11 @@ def third_party(
         texts = _keys(played, keys, keys_file, secrets)
         receiver = ProfileReceiver(played, texts, url=public_url)
     except ProfileError as error:
-        raise Invalid(f"--profile: {error}") from None
+        told = Invalid(f"--profile: {error}")
+        told.add_note(
+            "settings are given as --set NAME=TEXT; `posthouse profiles show NAME` lists a profile's settings and keys"
+        )
+        raise told from None
     except ReceiverError as error:
         raise Invalid(str(error)) from None
     note(f"this plays {played.title or played.name}: {played.about}")
