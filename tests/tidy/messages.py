@@ -35,6 +35,7 @@ BOOTSTRAP: Final = PACKAGE / "bootstrap.py"
 ELSEWHERE: Final = (PACKAGE / "cli", PACKAGE / "config.py", BOOTSTRAP)
 CEL: Final = PACKAGE / "adapters" / "cel"
 SECRETS: Final = ROOT / "sdk" / "src" / "posthouse_sdk" / "signatures.py"
+FILLING: Final = ROOT / "sdk" / "src" / "posthouse_sdk" / "profiles" / "filling.py"
 ENCRYPTION: Final = ROOT / "sdk" / "src" / "posthouse_sdk" / "encryption"
 
 DEPTH_MAX: Final = 4
@@ -177,6 +178,7 @@ def answers() -> set[Text]:
     return {
         *Messages(paths).all(answered_errors()),
         *Messages([SECRETS]).all({"SecretError"}),
+        *Messages([FILLING]).all({"SettingError"}),
         *Messages([*modules(ENCRYPTION), *modules(PACKAGE / "wire" / "encryption")]).all({"SettingError"}),
         *Messages([*modules(CEL)]).all({"NotOne", "Refused"}),
         *Messages([CEL / "program.py"]).returned("_in_words"),

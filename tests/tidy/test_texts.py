@@ -41,6 +41,7 @@ OPAQUE: Final = {
     "src/posthouse/wire/times.py:compile_time": "domain/occurrences.py, which raises it first",
     "src/posthouse/wire/formats/formatter.py:try_out": "what cannot be sent even on trial; there is nothing else today",
     "src/posthouse/manage/endpoints.py:_check": "adapters/http/addresses.py, which raises it first",
+    "src/posthouse/domain/profile.py:filled": "the SDK's SettingError",
     "src/posthouse/manage/profiles.py:within": "what it was raised with",
     "src/posthouse/manage/secret_change.py:secret_of": "the SDK's SecretError",
     "src/posthouse/manage/speaking.py:check_speakable": "wire/headers.py or wire/formats, which raise it first",

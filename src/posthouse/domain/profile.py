@@ -18,6 +18,9 @@ import msgspec
 from posthouse.domain.configuration import Configuration
 from posthouse.domain.encryption import Shape
 from posthouse.domain.errors import Invalid
+from posthouse_sdk.encryption.errors import SettingError
+from posthouse_sdk.profiles.filling import filled as filled_in
+from posthouse_sdk.profiles.filling import settings_values
 
 NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,63}\Z")
 
@@ -86,45 +89,11 @@ class Profile(Configuration, frozen=True, kw_only=True):
     receive: Reading = Reading()
 
 
-_NAMED: Final = re.compile(r"\$\{([^}]*)\}")
-_SETTING: Final = re.compile(r"[\w.:/@+=, ~?&%#;!*()-]{1,256}\Z")
-
-
 def filled(profile: Profile, given: Mapping[str, str]) -> dict[str, Any]:
     """The fields of an endpoint under this profile with these settings. Raises: Invalid with the path of what is wrong."""
-    known = {setting.name: setting for setting in profile.settings}
-    for name, value in given.items():
-        if name not in known:
-            raise Invalid(
-                f"the profile {profile.name} has no such setting; it has: {', '.join(known) or 'none'}",
-                path=f"profile_settings.{name[:64]}",
-            )
-        if not _SETTING.match(value):
-            raise Invalid(
-                "a setting has 1 to 256 letters, digits, spaces and . : / @ + = , ~ _ ? & % # ; ! * ( ) -",
-                path=f"profile_settings.{name}",
-            )
-    values: dict[str, str] = {}
-    for name, setting in known.items():
-        text = given.get(name, setting.default)
-        if text is None:
-            raise Invalid(f"the profile {profile.name} needs this: {setting.about}", path=f"profile_settings.{name}")
-        values[name] = text
-    return {name: _filled(value, values, name) for name, value in profile.endpoint.items()}
-
-
-def _filled(value: Any, values: Mapping[str, str], path: str) -> Any:
-    if isinstance(value, dict):
-        return {name: _filled(inner, values, f"{path}.{name}") for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_filled(inner, values, f"{path}[{index}]") for index, inner in enumerate(value)]
-    if not isinstance(value, str):
-        return value
-
-    def named(found: re.Match[str]) -> str:
-        try:
-            return values[found[1]]
-        except KeyError:
-            raise Invalid(f"the profile has no setting {found[1][:64]!r}", path=path) from None
-
-    return _NAMED.sub(named, value)
+    known = {setting.name: (setting.about, setting.default) for setting in profile.settings}
+    try:
+        values = settings_values(profile.name, known, given, "profile_settings")
+        return {name: filled_in(value, values, name) for name, value in profile.endpoint.items()}
+    except SettingError as error:
+        raise Invalid(str(error), path=error.path) from None

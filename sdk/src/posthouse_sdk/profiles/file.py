@@ -20,13 +20,12 @@ from typing import Any, Final
 from posthouse_sdk.encryption.errors import SettingError
 from posthouse_sdk.encryption.reading import Reader
 from posthouse_sdk.errors import ProfileError
+from posthouse_sdk.profiles.filling import filled, settings_values
 
 PROFILE_BYTES_MAX: Final = 64 * 1024
 
 _SUFFIX: Final = ".toml"
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,63}\Z")
-_NAMED: Final = re.compile(r"\$\{([^}]*)\}")
-_SETTING: Final = re.compile(r"[\w.:/@+=, ~?&%#;!*()-]{1,256}\Z")
 
 Source = str | PathLike[str] | Mapping[str, Any]
 """The name of a profile that comes with Posthouse, the path of a file (`….toml`), or what such a file holds."""
@@ -120,7 +119,7 @@ def _document(source: Source) -> tuple[Mapping[str, Any], str]:
 def _read(reader: Reader, given: Mapping[str, str]) -> Profile:
     name = reader.text("name")
     keys, settings = _named(reader, "keys"), _named(reader, "settings")
-    values = _values(name, settings, given)
+    values = settings_values(name, {each.name: (each.about, each.default) for each in settings}, given, "settings")
     endpoint = reader.object("endpoint") if reader.has("endpoint") else {}
     receive = reader.object("receive") if reader.has("receive") else {}
     read = Profile(
@@ -130,8 +129,8 @@ def _read(reader: Reader, given: Mapping[str, str]) -> Profile:
         source=reader.text("source", ""),
         keys=keys,
         settings=settings,
-        endpoint={key: _filled(value, values, f"endpoint.{key}") for key, value in endpoint.items()},
-        receive=_reading(Reader(_filled(receive, values, "receive"), "receive")),
+        endpoint={key: filled(value, values, f"endpoint.{key}") for key, value in endpoint.items()},
+        receive=_reading(Reader(filled(receive, values, "receive"), "receive")),
     )
     for known in ("keys", "settings", "endpoint", "receive"):
         reader.any(known, None)
@@ -149,42 +148,6 @@ def _named(reader: Reader, name: str) -> tuple[Named, ...]:
         default = inner.text("default", "") if inner.has("default") else None
         found.append(Named(inner.text("name"), inner.text("about", ""), default))
     return tuple(found)
-
-
-def _values(name: str, settings: tuple[Named, ...], given: Mapping[str, str]) -> dict[str, str]:
-    known = {setting.name: setting for setting in settings}
-    for each, value in given.items():
-        if each not in known:
-            raise SettingError(f"there is no such setting; there are: {', '.join(known) or 'none'}", f"settings.{each}")
-        if not isinstance(value, str) or not _SETTING.match(value):
-            raise SettingError(
-                "a setting has 1 to 256 letters, digits, spaces and . : / @ + = , ~ _ ? & % # ; ! * ( ) -",
-                f"settings.{each}",
-            )
-    values: dict[str, str] = {}
-    for each, setting in known.items():
-        text = given.get(each, setting.default)
-        if text is None:
-            raise SettingError(f"the profile {name} needs this: {setting.about}", f"settings.{each}")
-        values[each] = text
-    return values
-
-
-def _filled(value: Any, values: Mapping[str, str], path: str) -> Any:
-    """The value with `${setting}` in its texts replaced, as the server does it."""
-    if isinstance(value, Mapping):
-        return {name: _filled(inner, values, f"{path}.{name}") for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_filled(inner, values, f"{path}[{index}]") for index, inner in enumerate(value)]
-    if not isinstance(value, str):
-        return value
-
-    def named(found: re.Match[str]) -> str:
-        if found[1] not in values:
-            raise SettingError(f"the profile has no setting {found[1][:64]!r}", path)
-        return values[found[1]]
-
-    return _NAMED.sub(named, value)
 
 
 def _reading(reader: Reader) -> Reading:

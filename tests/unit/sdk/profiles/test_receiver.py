@@ -325,7 +325,7 @@ def profile_settings(name: str) -> Any:
         ("nobody", {}, "there is no profile nobody; there are .*feishu"),
         ("./nobody.toml", {}, "cannot be read: No such file"),
         ("wecom", {}, "settings.corp_id: the profile wecom needs this: The corp id"),
-        ("wecom", {"corp_id": "a", "color": "red"}, "no such setting; there are: corp_id"),
+        ("wecom", {"corp_id": "a", "color": "red"}, "no such setting; it has: corp_id"),
         ("wecom", {"corp_id": "<a>"}, "1 to 256 letters"),
         ({"name": "a", "colour": 1}, {}, "colour: there is no such field"),
         ({"name": "a", "endpoint": {"signing": []}, "receive": {"id": "cookie:a"}}, {}, "receive.id: a place is"),
