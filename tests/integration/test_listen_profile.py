@@ -80,8 +80,15 @@ async def test_a_server_and_a_third_party_of_every_profile_understand_each_other
         attempts = await listed(
             server.port, f"/v1/events/{id}/attempts?limit=100", lambda found: len(found) == len(rows), "all attempts"
         )
+        made = {name: await call(server.port, "GET", f"/v1/apps/shop/endpoints/{name}") for name in rows}
     told = {attempt["endpoint"]: (attempt["outcome"], attempt["reason"]) for attempt in attempts}
     assert set(told.values()) == {("delivered", "confirmed")}, rows
     for name, seen in rows.items():
+        answered = [row["handshake"] for row in seen if row.get("handshake")]
+        if made[name]["handshake"] is None:
+            assert not answered
+        else:
+            assert made[name]["verification"]["state"] == "verified"
+            assert answered, name
         assert seen[-1]["verdict"] == "verified", (name, seen)
         assert "A-1" in str(seen[-1]["data"])
