@@ -10,6 +10,7 @@ from tests.asgi import Client, Reply
 from tests.integration.api_world import World, ago, raw, world_over
 
 from posthouse.domain.ids import ATTEMPT, EVENT, format_id
+from posthouse.manage.profiles import Profiles, shipped
 
 METHODS = ("get", "post", "put", "patch", "delete")
 # Publishing stands in front of this application: see test_tenancy_served.py.
@@ -96,7 +97,7 @@ EVERYBODYS = {
 
 @pytest.fixture
 async def world(database: str) -> AsyncIterator[World]:
-    async with world_over(database) as made:
+    async with world_over(database, profiles=Profiles(shipped())) as made:
         yield made
 
 
@@ -112,6 +113,7 @@ async def things_of(world: World, uid: str) -> dict[str, str]:
     await world.admin.put(f"/v1/apps/{uid}/endpoints/main/keys/key_of_{uid}", {"value": "a text"})
     return {
         "key": f"key_of_{uid}",
+        "profile": "github",
         "schedule": await a_schedule(world, uid),
         "grant": granted.json()["id"],
         "uid": "all",
@@ -190,7 +192,7 @@ async def test_of_another_app_every_route_knows_nothing(world: World) -> None:
             reply = await call(client, method, path, theirs | {"app": app})
             if (method, path) in FORBIDDEN:
                 assert (reply.status, reply.code) == (403, "forbidden"), (method, path)
-            elif path.startswith(("/v1/event-types", "/v1/asyncapi.json")):
+            elif path.startswith(("/v1/event-types", "/v1/asyncapi.json", "/v1/profiles")):
                 assert reply.status == 200, (method, path)
             elif path in EVERYBODYS:
                 assert reply.status == (404 if "{" in path else 200), (method, path)
@@ -262,6 +264,7 @@ async def fresh(world: World) -> dict[str, str]:
     await world.admin.put(f"/v1/apps/mine/endpoints/{endpoint}/keys/key_of_mine", {"value": "a text"})
     return {
         "key": "key_of_mine",
+        "profile": "github",
         "schedule": await a_schedule(world, "mine"),
         "grant": granted.json()["id"],
         "uid": "all",

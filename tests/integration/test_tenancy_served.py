@@ -19,7 +19,7 @@ PUBLISHING: dict[tuple[str, str], Any] = {
     ("post", "/v1/apps/{app}/events/batch"): [EVENT],
 }
 # Whoever has a key may read what is public of it, and ask what an expression comes to.
-CATALOGUE = ("/v1/event-types", "/v1/asyncapi.json", "/v1/expressions/check")
+CATALOGUE = ("/v1/event-types", "/v1/asyncapi.json", "/v1/expressions/check", "/v1/profiles")
 UNENDING = {"/v1/stream"}  # see test_stream.py
 
 
@@ -48,6 +48,7 @@ async def everything_of(port: int, uid: str) -> dict[str, str]:
         "since": asked["since"],
         "replay": replay["id"],
         "schedule": schedule["id"],
+        "profile": "github",
     }
 
 
