@@ -240,6 +240,22 @@ async def test_other_changes_leave_it(kept: Kept, what: str) -> None:
     assert (await kept.claim()).next_at is None
 
 
+@pytest.mark.parametrize("what", ["headers", "key", "secret"])
+async def test_one_that_failed_is_due_with_any_change(kept: Kept, what: str) -> None:
+    await kept.make()
+    failed: Change = lambda old, now: (msgspec.structs.replace(old, state=State.FAILED, next_at=None), None)  # noqa: E731
+    assert await kept.queue.settle(await kept.taken(), failed) is not None
+    assert (await kept.claim()).next_at is None
+    match what:
+        case "headers":
+            await kept.change(headers={"X-Shop": "1"})
+        case "key":
+            await kept.put_key("shown", "text")
+        case _:
+            await kept.rotate()
+    assert (await kept.taken()).verification.state is State.UNVERIFIED
+
+
 async def test_one_gets_it_until_the_lease_ends(kept: Kept) -> None:
     await kept.make()
     found = await asyncio.gather(*(kept.claim(lease_seconds=60.0) for _ in range(4)))

@@ -20,7 +20,7 @@ from tests.targets import OK, Peer, target
 from posthouse import bootstrap
 from posthouse.adapters.postgres.database import Database
 from posthouse.adapters.postgres.verifications import PostgresVerifications
-from posthouse.domain.limits import HANDSHAKES_ASKED_MAX
+from posthouse.domain.limits import HANDSHAKES_ASKED_MAX, HANDSHAKES_PER_APP_MAX
 from posthouse_sdk import Webhook
 
 ENDPOINTS: Final = "/v1/apps/acme/endpoints"
@@ -473,6 +473,29 @@ async def test_whoever_asks_too_often_is_told_when(server: bootstrap.Posthouse) 
         assert (refused.status, refused.body["code"]) == (429, "asked_too_often")
         assert 1 <= int(refused.headers["retry-after"]) <= 60
         assert (await ask(port, "POST", f"{ENDPOINTS}/none/verify")).status == 404
+
+
+async def test_an_app_whose_targets_are_slow_leaves_turns_to_others(server: bootstrap.Posthouse) -> None:
+    port, slow, right_one = server.port, Receiver(), Receiver()
+    slow.hang = True
+    async with receiving(slow, right_one):
+        await call(port, "POST", "/v1/apps", {"uid": "other"})
+        fields = {"url": right_one.url, "uid": "main", "handshake": {"steps": [ECHO]}}
+        await call(port, "POST", "/v1/apps/other/endpoints", fields)
+        for number in range(HANDSHAKES_PER_APP_MAX + 1):
+            await add(port, slow.url, uid=f"e{number}", timeouts={"total": 10})
+        asking = [
+            asyncio.create_task(ask(port, "POST", f"{ENDPOINTS}/e{number}/verify"))
+            for number in range(HANDSHAKES_PER_APP_MAX + 1)
+        ]
+        (first,), _ = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+        refused = first.result()
+        assert (refused.status, refused.body["code"]) == (429, "asked_too_often")
+        told = await call(port, "POST", "/v1/apps/other/endpoints/main/verify")
+        assert told["state"] == "verified"
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,8 @@ async def test_a_put_keeps_the_keys_and_brings_the_profiles_values_back(world: W
     again = await world.admin.put(f"{AT}/main", WHOLE)
     assert (again.status, again.json()["headers"]) == (200, {"X-Shop": "42"})
     assert await keys_of(world) == keys
+    lacking = await world.admin.put(f"{AT}/main", {"url": URL, "profile": "makes"})
+    assert (lacking.status, lacking.json()["path"]) == (422, "keys.letters"), "nobody would be shown what was made"
     plain = await world.admin.put(f"{AT}/main", {"url": URL})
     assert (plain.json()["profile"], plain.json()["signing"], plain.json()["ack"]) == (None, None, None)
 

@@ -90,6 +90,6 @@ class RetrySettings(Delays, frozen=True, gc=False, forbid_unknown_fields=True, o
         return Retry(self.written_out(), self.jitter, tuple(by_type))
 
 
-def _nearness(pattern: str) -> tuple[bool, int]:
-    """Sorts exact names before beginnings, and these with the longest first."""
-    return pattern.endswith("*"), -len(pattern)
+def _nearness(pattern: str) -> tuple[bool, int, str]:
+    """Sorts exact names before beginnings, and these with the longest first; the same ones always in the same order."""
+    return pattern.endswith("*"), -len(pattern), pattern

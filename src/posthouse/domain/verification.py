@@ -208,3 +208,15 @@ def is_anew(old: EndpointConfig, new: EndpointConfig) -> bool:
     not hold back what it is owed.
     """
     return new.handshake is not None and (urls_of(old), old.handshake) != (urls_of(new), new.handshake)
+
+
+def after_change(
+    verification: Verification | None, old: EndpointConfig, new: EndpointConfig, *, keys: bool, now: float
+) -> Verification | None:
+    """What a change of an endpoint, perhaps of its keys, makes of its verification; None where that stays as it is. One that
+    is not verified is due with any change: that may be what was wrong."""
+    if is_anew(old, new):
+        return begun(now, verification)
+    if verification is None or verification.sendable or new.handshake is None or not (keys or old != new):
+        return None
+    return begun(now, verification)

@@ -37,7 +37,7 @@ from posthouse.manage.endpoint_secrets import new_secret
 from posthouse.manage.handshake_check import check_confirmable
 from posthouse.manage.key_change import keys_given
 from posthouse.manage.pins import check_pinnable
-from posthouse.manage.profile_keys import NO_MADE_KEYS, MadeKeys, made_keys
+from posthouse.manage.profile_keys import NO_MADE_KEYS, MadeKeys, check_keys_there, made_keys
 from posthouse.manage.profiles import Profiles, blaming
 from posthouse.manage.reaction_check import forward_targets
 from posthouse.manage.rules_check import check_given, written_by
@@ -61,8 +61,8 @@ _BLANK: Final = EndpointConfig(url="")
 
 
 class Written(msgspec.Struct, frozen=True):
-    """An endpoint that was made, with its signing secret, or one that was replaced (and keeps what it has), and the keys that
-    its profile asked for and nobody gave."""
+    """An endpoint that was made, with its signing secret and the keys that its profile asked for and nobody gave; or one that
+    was replaced, and keeps what it has."""
 
     endpoint: StoredEndpoint
     secret: Secret | None = None
@@ -216,11 +216,11 @@ class Endpoints:
         await self._check_pins(principal, full, known=known)
         await check_given(principal, full.given(), known, self._expressions)
         now = self._clock.now()
-        made = await self._made(profile, {*keys, *(() if found is None else found.keys)})
-        change_keys = keys_given({**made.texts, **keys}, now=now)
         if found is None:
             if check is not None:
                 check(None)
+            made = await self._made(profile, keys)
+            change_keys = keys_given({**made.texts, **keys}, now=now)
             key = given or new_secret(self._random)
             try:
                 stored = await self._create(principal, owner, app, full, key, change_keys, _named(keys))
@@ -229,6 +229,9 @@ class Endpoints:
                     raise
                 return None  # somebody was faster
             return Written(stored, key, made)
+
+        if profile is not None:
+            check_keys_there(profile, {*keys, *found.keys})
 
         def replaced(old: StoredEndpoint) -> StoredEndpoint:
             if parse_id(ENDPOINT, reference) is None and old.uid != reference:
@@ -244,14 +247,14 @@ class Endpoints:
                 replaced,
                 audit(principal, f"{_ENDPOINT}.replaced", format_id(ENDPOINT, found.id), **_named(keys)),
                 check_secrets=None if given is None else lambda kept: check_same(kept, given),
-                change_keys=change_keys,
+                change_keys=keys_given(keys, now=now),
             )
         except Moved:
             return None
         if changed is None:
             return None
         self._unverified()
-        return Written(changed, None, made)
+        return Written(changed)
 
     async def change(
         self,

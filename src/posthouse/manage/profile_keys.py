@@ -49,6 +49,16 @@ def made_keys(profile: Profile, there: Collection[str], random: Callable[[int], 
     return MadeKeys(texts, shown)
 
 
+def check_keys_there(profile: Profile, there: Collection[str]) -> None:
+    """Of an endpoint that is there none are made: nobody would be shown them. Raises: Invalid for the first that is missing."""
+    for key in profile.keys:
+        if key.name not in there:
+            raise Invalid(
+                f"the profile {profile.name} needs this key, and keys are made with a new endpoint alone: {key.about}",
+                path=f"keys.{key.name}",
+            )
+
+
 def _made(how: Made, random: Callable[[int], bytes]) -> tuple[str, str]:
     match how:
         case Made.LETTERS:

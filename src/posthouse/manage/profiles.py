@@ -163,13 +163,15 @@ class Profiles:
     def expanded(self, old: EndpointConfig, change: EndpointChange) -> EndpointChange:
         """The change with what its profile, or that of the endpoint, makes of it.
 
-        A field that is null takes the profile's value. One that is not given does so where it is as the profile before, or
-        none, had made it; else it was set by somebody, and stays. Raises: Invalid.
+        A field that is null takes the profile's value. Where a profile or its settings are given, so does one that is not
+        given, if it is as the profile before, or none, had made it; else it was set by somebody, and stays. Raises: Invalid.
         """
-        named = change.profile is not UNSET or change.profile_settings is not UNSET
-        if not named and (not old.profile or old.profile not in self._profiles):
-            return change
         given = change.given()
+        if change.profile is UNSET and change.profile_settings is UNSET:
+            # An endpoint goes on whatever became of its profile: that is asked for its values alone.
+            nulls = [name for name, value in given.items() if value is None]
+            before = self._before(old) if nulls else {}
+            return EndpointChange(**given | {name: before[name] for name in nulls if name in before})
         profile = self.named(change, old)
         if change.profile_settings is not UNSET:
             settings = change.profile_settings or {}

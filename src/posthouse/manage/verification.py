@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 from posthouse.domain.access import Principal
 from posthouse.domain.errors import Conflict, NotFound, Overloaded, QuotaExceeded
-from posthouse.domain.ids import ENDPOINT, format_id
+from posthouse.domain.ids import ENDPOINT, AppId, format_id
 from posthouse.domain.limits import (
     HANDSHAKE_LEASE_SECONDS,
     HANDSHAKES_ASKED_MAX,
     HANDSHAKES_ASKED_SECONDS,
+    HANDSHAKES_PER_APP_MAX,
     TRIALS_AT_ONCE_MAX,
 )
 from posthouse.domain.verification import Verification
@@ -42,6 +46,7 @@ class Verifications:
         self._handshakes = handshakes
         self._at_once = at_once
         self._turns = asyncio.Semaphore(at_once)
+        self._apps: Counter[AppId] = Counter()
 
     async def run(self, principal: Principal, app: str, reference: str) -> Verification:
         """Make the handshake now, from its first step on, and tell what it came to.
@@ -54,7 +59,14 @@ class Verifications:
             raise endpoint_not_found(reference)
         if self._turns.locked():
             raise Overloaded(f"{self._at_once} handshakes are made already; try again shortly", retry_after=2)
-        async with self._turns:
+        if self._apps[owner.id] >= HANDSHAKES_PER_APP_MAX:
+            raise QuotaExceeded(
+                f"{HANDSHAKES_PER_APP_MAX} handshakes of this app are made already; try again shortly",
+                code="asked_too_often",
+                limit=HANDSHAKES_PER_APP_MAX,
+                retry_after=2,
+            )
+        async with self._turns, self._one_of(owner.id):
             claim = await self._queue.ask(
                 owner.id,
                 endpoint.id,
@@ -82,6 +94,17 @@ class Verifications:
         if made is None:
             raise endpoint_not_found(reference)
         return made
+
+    @asynccontextmanager
+    async def _one_of(self, app_id: AppId) -> AsyncIterator[None]:
+        """An app whose targets are slow has a few of the turns and never all."""
+        self._apps[app_id] += 1
+        try:
+            yield
+        finally:
+            self._apps[app_id] -= 1
+            if not self._apps[app_id]:
+                del self._apps[app_id]
 
     async def confirm(self, token: str, *, rate: str | None) -> None:
         """Somebody follows a URL that a step brought; `rate` is the header `WebHook-Allowed-Rate` of the request. Raises

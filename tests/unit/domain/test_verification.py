@@ -19,6 +19,7 @@ from posthouse.domain.verification import (
     Reason,
     State,
     Verification,
+    after_change,
     asked,
     awaited,
     begun,
@@ -134,6 +135,20 @@ def test_our_own_faults_spend_nothing() -> None:
 def test_what_has_to_be_verified_anew(change: dict[str, Any], anew: bool) -> None:
     old = EndpointConfig(url="https://example.com/1", handshake=ONCE, signing=(StandardSigner(),))
     assert is_anew(old, msgspec.structs.replace(old, **change)) is anew
+
+
+def test_one_that_is_not_verified_is_due_with_whatever_changes() -> None:
+    """What was wrong may just have been put right."""
+    old = EndpointConfig(url="https://example.com/1", handshake=ONCE)
+    new = msgspec.structs.replace(old, headers={"X-Shop": "1"})
+    failed = msgspec.structs.replace(begun(1.0), state=State.FAILED, reason=Reason.UNUSABLE, next_at=None, tries=5)
+    again = after_change(failed, old, new, keys=False, now=9.0)
+    assert again == Verification(state=State.UNVERIFIED, since=9.0, next_at=9.0)
+    assert after_change(failed, old, old, keys=True, now=9.0) == again
+    assert after_change(failed, old, old, keys=False, now=9.0) is None
+    verified = msgspec.structs.replace(begun(1.0), state=State.VERIFIED)
+    assert after_change(verified, old, new, keys=True, now=9.0) is None
+    assert after_change(None, EndpointConfig(url="https://e.com"), old, keys=False, now=9.0) == begun(9.0)
 
 
 def test_without_a_handshake_there_is_nothing_to_verify() -> None:

@@ -213,6 +213,19 @@ def test_another_change_leaves_all_as_it_is() -> None:
     assert after(config, description="x") == replace(config, description="x")
 
 
+def test_one_that_has_become_another_leaves_the_endpoint_as_it_is() -> None:
+    """After an upgrade of Posthouse, or of an operator's file."""
+    config = after(BLANK, profile="acme", profile_settings=SHOP)
+    needs_more = ACME + '[[settings]]\nname = "planet"\nabout = "Where."\n'
+    newer = Profiles(
+        [load(needs_more.replace('method = "PUT"', 'method = "PATCH"').replace("[endpoint]", "[endpoint]"))]
+    )
+    assert after(config, newer, description="x", url="https://example.com/2") == replace(
+        config, description="x", url="https://example.com/2"
+    )
+    assert after(config, newer, method=None).method is Method.POST, "its value is not known with these settings"
+
+
 def test_one_that_is_not_there_any_more_leaves_what_it_wrote() -> None:
     config = after(BLANK, profile="acme", profile_settings=SHOP)
     none = Profiles([load(OTHER)])

@@ -23,7 +23,7 @@ from posthouse.domain.operations import OPERATIONS_APP, OPERATIONS_UID
 from posthouse.domain.platform_routes import PLATFORM_APP, PLATFORM_UID
 from posthouse.domain.quota import Quotas
 from posthouse.domain.schedule import Schedule
-from posthouse.domain.verification import Verification, begun, is_anew
+from posthouse.domain.verification import Verification, after_change
 from posthouse.ports.catalogue import EventTypeEntry
 
 OwedKey = tuple[int, EndpointId, EventId]
@@ -277,26 +277,33 @@ class MemoryDatabase:
     def put_secret(self, endpoint_id: EndpointId, secret: Secret, *, expires_at: float | None = None) -> None:
         """Give an endpoint one more secret, the newest."""
         endpoint = self.endpoints[endpoint_id]
+        if endpoint.secrets:
+            self._verify_anew(endpoint_id, endpoint.config, endpoint.config, keys=True)
         endpoint.secrets.append(SecretState(secret, expires_at))
         self.bump_config(endpoint.app_id)
 
     def put_key(self, endpoint_id: EndpointId, name: str, text: str, *, expires_at: float | None = None) -> None:
         """Give an endpoint one more version of a named key, the newest."""
         endpoint = self.endpoints[endpoint_id]
+        self._verify_anew(endpoint_id, endpoint.config, endpoint.config, keys=True)
         endpoint.keys.append(KeyVersion(name, len(endpoint.keys) + 1, text, expires_at=expires_at))
         self.bump_config(endpoint.app_id)
 
-    def _verify_anew(self, endpoint_id: EndpointId, old: EndpointConfig, new: EndpointConfig) -> None:
+    def _verify_anew(
+        self, endpoint_id: EndpointId, old: EndpointConfig, new: EndpointConfig, *, keys: bool = False
+    ) -> None:
         """What a change means for the endpoint's verification."""
         state = self.verifications.get(endpoint_id)
         if new.handshake is None:
             self.verifications.pop(endpoint_id, None)
-        elif is_anew(old, new):
-            now = self.clock()
+            return
+        now = self.clock()
+        fresh = after_change(None if state is None else state.verification, old, new, keys=keys, now=now)
+        if fresh is not None:
             if state is None:
-                self.verifications[endpoint_id] = VerificationState(begun(now), now)
+                self.verifications[endpoint_id] = VerificationState(fresh, now)
             else:
-                state.verification, state.wake_at = begun(now, state.verification), now
+                state.verification, state.wake_at = fresh, now
                 state.turn += 1
                 state.token = None
 

@@ -141,7 +141,7 @@ class PostgresEndpoints(Configuration):
                 await connection.execute(SQL.add_revision, endpoint_id, new.revision, config)
             if new.enabled and not old.enabled:
                 await connection.execute(SQL.forget_health, endpoint_id)
-            await renew(connection, endpoint_id, old.config, new.config)
+            await renew(connection, endpoint_id, old.config, new.config, keys=set(new_keys) != set(keys))
             await write_audit(connection, audit)
             return _endpoint(await one(connection, SQL.endpoint, app_id, endpoint_id, None))
 
@@ -208,6 +208,8 @@ class PostgresEndpoints(Configuration):
             await connection.execute(SQL.expire_secrets, endpoint_id, expires_at)
             await connection.execute(SQL.drop_expired_secrets, endpoint_id, now)
             await self._add_secret(connection, endpoint_id, secret, newest + 1, data_key)
+            config = _endpoint(row).config
+            await renew(connection, endpoint_id, config, config, keys=True)
             await write_audit(connection, audit)
         return True
 
@@ -258,6 +260,7 @@ class PostgresEndpoints(Configuration):
                 await bump_app(connection, app_id)
                 data_key = await newest_data_key(connection, self._sealer, app_id)
                 await self._write_keys(connection, endpoint_id, old, new, data_key)
+                await renew(connection, endpoint_id, config, config, keys=True)
                 await write_audit(connection, audit)
             return [KeyVersion(**row) for row in await connection.fetch(SQL.keys, endpoint_id)]
 

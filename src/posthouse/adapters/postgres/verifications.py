@@ -13,7 +13,7 @@ from posthouse.adapters.postgres.database import Connection, Database
 from posthouse.adapters.postgres.queries import Queries
 from posthouse.domain.endpoint import EndpointConfig
 from posthouse.domain.ids import AppId, EndpointId
-from posthouse.domain.verification import Verification, asked, begun, followed, is_anew
+from posthouse.domain.verification import Verification, after_change, asked, followed
 from posthouse.ports.directory import Audit
 from posthouse.ports.verifications import Change, Claim, Claims, TooOften
 
@@ -123,15 +123,18 @@ class PostgresVerifications:
         return True
 
 
-async def renew(connection: Connection, endpoint_id: EndpointId, old: EndpointConfig, new: EndpointConfig) -> None:
-    """What a change of an endpoint means for its verification. The app is locked."""
+async def renew(
+    connection: Connection, endpoint_id: EndpointId, old: EndpointConfig, new: EndpointConfig, *, keys: bool = False
+) -> None:
+    """What a change of an endpoint, perhaps of its keys, means for its verification. The app is locked."""
     if new.handshake is None:
         if old.handshake is not None:
             await drop(connection, [endpoint_id])
-    elif is_anew(old, new):
-        row = await connection.fetchrow(SQL.progress, endpoint_id)
-        now = await connection.fetchval(SQL.now)
-        fresh = begun(now, None if row is None else _verification.decode(row["progress"]))
+        return
+    row = await connection.fetchrow(SQL.progress, endpoint_id)
+    now = await connection.fetchval(SQL.now)
+    fresh = after_change(None if row is None else _verification.decode(row["progress"]), old, new, keys=keys, now=now)
+    if fresh is not None:
         await connection.execute(SQL.begin, endpoint_id, _json(fresh), now)
 
 
