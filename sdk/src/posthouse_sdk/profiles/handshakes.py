@@ -47,7 +47,7 @@ HMAC: Final = "challenge.hmac-sha256"
 CONFIRM_URL: Final = "confirm_url"
 OPTIONS: Final = "options"
 
-_LETTERS: Final = re.compile(r"[A-Za-z0-9\-._~+/]{1,126}={0,2}")
+_LETTERS: Final = re.compile(r"(?=.{1,128}\Z)[A-Za-z0-9\-._~+/]+={0,2}")
 _CHALLENGES: Final = {"hex": _LETTERS, "letters": _LETTERS, "uuid": _LETTERS, "digits": re.compile("[0-9]{1,20}")}
 _KINDS: Final = ("request", "confirm", "refusal", OPTIONS)
 _CAPTURED: Final = frozenset({CHALLENGE, ENCRYPTED, HMAC, CONFIRM_URL, "key"})

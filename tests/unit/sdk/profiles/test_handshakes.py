@@ -576,7 +576,21 @@ def test_an_event_sent_as_a_challenge_is_not_opened() -> None:
                     "a-b_c.d~e+f/g==",
                     "x" * 126,
                 ),
-                ('{"a":1}', "[1]", "<a/>", "a=1", "a=1&b=2", "a b", "a\n", "\u9a7f", "x" * 129, '"a"', "", "==="),
+                (
+                    '{"a":1}',
+                    "[1]",
+                    "<a/>",
+                    "a=1",
+                    "a=1&b=2",
+                    "a b",
+                    "a\n",
+                    "\u9a7f",
+                    "x" * 129,
+                    f"{'x' * 127}==",
+                    '"a"',
+                    "",
+                    "===",
+                ),
             )
             for each in ("hex", "letters", "uuid")
         ),
