@@ -63,6 +63,6 @@ class Credentials:
     def _field(self, told: Told) -> str | None:
         """It was put there before the body was encrypted. Raises: DecryptionError, MalformedBodyError."""
         try:
-            return field_at(told.plain().fields(), steps_of(self._name))
+            return field_at(told.pairs() if told.request.in_query else told.plain().pairs(), steps_of(self._name))
         except Unreadable as error:
             raise MalformedBodyError(str(error)) from None

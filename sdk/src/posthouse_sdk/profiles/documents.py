@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote_plus
 from xml.parsers import expat
@@ -30,6 +30,10 @@ _CHARSETS: Final = {
 
 class Unreadable(Exception):
     """The body is not what it should be; the text says so."""
+
+
+class Ambiguous(Unreadable):
+    """A name is there twice: whoever signed it and whoever reads it might not mean the same one."""
 
 
 class Member(NamedTuple):
@@ -107,26 +111,50 @@ def _after(text: str, place: int, mark: str) -> int:
     return _SPACE.match(text, place + 1).end()  # type: ignore[union-attr]
 
 
-def json_fields(text: str) -> dict[str, str]:
+def json_fields(text: str) -> list[tuple[str, str]]:
     """The top-level fields as texts, all that is no text as it is written. Raises: Unreadable."""
-    return {
-        member.name: json.loads(member.text) if member.text.startswith('"') else member.text for member in members(text)
-    }
+    return [
+        (member.name, json.loads(member.text) if member.text.startswith('"') else member.text)
+        for member in members(text)
+    ]
 
 
-def field_at(fields: dict[str, str], steps: Sequence[str]) -> str | None:
-    """What the steps of a pointer lead to, from top-level fields on, as text; None for nothing."""
+def the_one(fields: Iterable[tuple[str, str]], name: str) -> str | None:
+    """The field of this name; None for nothing. Raises: Ambiguous where there are two."""
+    found = [text for each, text in fields if each == name]
+    if len(found) > 1:
+        raise Ambiguous(f"{name[:64]} is there twice")
+    return found[0] if found else None
+
+
+def check_single(fields: Iterable[tuple[str, str]]) -> None:
+    """Raises: Ambiguous where two fields have the same name."""
+    seen: set[str] = set()
+    for name, _ in fields:
+        if name in seen:
+            raise Ambiguous(f"{name[:64]} is there twice")
+        seen.add(name)
+
+
+def field_at(fields: Iterable[tuple[str, str]], steps: Sequence[str]) -> str | None:
+    """What the steps of a pointer lead to, from top-level fields on, as text; None for nothing. Raises: Ambiguous."""
     top, *rest = steps
-    if top not in fields or not rest:
-        return fields.get(top)
-    text = fields[top]
+    text = the_one(fields, top)
+    if not rest:
+        return text
     try:
         for step in rest:
+            if text is None:
+                return None
             if text.lstrip().startswith("["):
                 text = dict(enumerate(_items(text)))[int(step)]
             else:
-                text = {member.name: member.text for member in members(text)}[step]
+                text = the_one([(member.name, member.text) for member in members(text)], step)
+    except Ambiguous:
+        raise
     except (Unreadable, LookupError, ValueError, RecursionError):
+        return None
+    if text is None:
         return None
     if text.startswith('"'):
         told: str = json.loads(text)
@@ -231,16 +259,20 @@ def xml_of(body: bytes, content_type: str) -> Element:
     return builder.root
 
 
-def xml_fields(root: Element) -> dict[str, str]:
-    """The root's own elements as texts; objects and arrays as JSON."""
-    value = {**{each.name: each.text for each in root.inside if not each.inside}}
+def xml_fields(root: Element) -> list[tuple[str, str]]:
+    """The root's own elements as texts; objects and arrays, of which elements of one name are one, as JSON."""
     whole = root.value()
-    if isinstance(whole, dict):
-        for name in {each.name for each in root.inside}:
-            inner = whole.get(name)
-            if isinstance(inner, dict | list):
-                value[name] = json.dumps(inner, ensure_ascii=False, separators=(",", ":"))
-    return value
+    inside = whole if isinstance(whole, dict) else {}
+    fields: list[tuple[str, str]] = []
+    told: set[str] = set()
+    for each in root.inside:
+        inner = inside.get(each.name)
+        if not isinstance(inner, dict | list):
+            fields += [] if each.inside else [(each.name, each.text)]
+        elif each.name not in told:
+            told.add(each.name)
+            fields.append((each.name, json.dumps(inner, ensure_ascii=False, separators=(",", ":"))))
+    return fields
 
 
 class _Builder:

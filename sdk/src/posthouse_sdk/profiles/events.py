@@ -11,7 +11,7 @@ from typing import Any, Final
 from posthouse_sdk.encryption.errors import SettingError
 from posthouse_sdk.encryption.pointers import index_of, pointer_of
 from posthouse_sdk.errors import MalformedBodyError, SeveralEventsError
-from posthouse_sdk.profiles.documents import Unreadable, json_of
+from posthouse_sdk.profiles.documents import Unreadable, json_of, the_one
 from posthouse_sdk.profiles.file import Reading
 from posthouse_sdk.profiles.moments import Moments
 from posthouse_sdk.profiles.request import Body, Request, Told
@@ -39,6 +39,11 @@ class Place:
     def __bool__(self) -> bool:
         return bool(self._kind)
 
+    @property
+    def in_body(self) -> bool:
+        """Whether it is in a body, and nowhere where there is none."""
+        return self._kind in ("json", "xml", "sent")
+
     def value(self, request: Request, body: Body, sent: Body) -> Any:
         """What is there; None for nothing. Raises: Unreadable."""
         match self._kind:
@@ -47,7 +52,7 @@ class Place:
             case "query":
                 return request.parameter(self._name)
             case "form":
-                return request.parameter(self._name) if request.method == "GET" else body.fields().get(self._name)
+                return request.parameter(self._name) if request.in_query else the_one(body.pairs(), self._name)
             case "json":
                 return _at(json_of(body.raw), self._steps)
             case "xml":
@@ -55,18 +60,26 @@ class Place:
             case "sent":
                 return _at(sent.value(), self._steps)
             case "body":
-                return dict(request.query) if request.method == "GET" else body.value()
+                return dict(request.query) if request.in_query else body.value()
         return None
 
 
 class Events:
-    """Reads events. A body that the profile says nothing of is the standard envelope, or a CloudEvent. Raises: SettingError."""
+    """Reads events, which come with this method. A body that the profile says nothing of is the standard envelope, or a
+    CloudEvent. Raises: SettingError."""
 
-    def __init__(self, reading: Reading, format: Mapping[str, Any]) -> None:
+    def __init__(self, reading: Reading, format: Mapping[str, Any], method: str = "POST") -> None:
         self._id: Final = Place(reading.id, "receive.id")
         self._type: Final = Place(reading.type, "receive.type")
         self._timestamp: Final = Place(reading.timestamp, "receive.timestamp")
         self._data: Final = Place(reading.data, "receive.data")
+        places = {"id": self._id, "type": self._type, "timestamp": self._timestamp, "data": self._data}
+        if method == "GET":
+            if format["kind"] != "form":
+                raise SettingError("a GET carries its data in the query: it needs the format form", "endpoint.method")
+            for name, place in places.items():
+                if place.in_body:
+                    raise SettingError("a GET has no body: take query:name or form:name", f"receive.{name}")
         told = bool(self._id or self._type or self._timestamp or reading.data != "body")
         standard = format["kind"] == "cloudevents" or (format["kind"] == "json" and format.get("body") is None)
         self._standard: Final = standard and not told
@@ -77,7 +90,7 @@ class Events:
         told, sent = verified.values, verified.sent
         signed_at = self._moments.read(told.get("timestamp") or told.get("timestamp_ms") or told.get("time"))
         at = signed_at or datetime.fromtimestamp(now, UTC)
-        content = request.target.query.encode("utf-8", "surrogatepass") if request.method == "GET" else body.raw
+        content = request.target.query.encode("utf-8", "surrogatepass") if request.in_query else body.raw
         fallback = told.get("message.id") or f"sha256-{hashlib.sha256(content).hexdigest()}"
         if self._standard:
             events = events_of(body.raw, _Headers(request, body.content_type), fallback, int(at.timestamp()))

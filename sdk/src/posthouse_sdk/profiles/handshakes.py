@@ -2,12 +2,17 @@
 
 A request is a step's where its method fits, and the texts of the step's body, query and headers match what came. What its names
 stand for is captured, a `{key}` compared; what the step expects is what is answered.
+
+A challenge that is captured, or opened, is answered only where it looks like one, for it comes back in the clear to whoever
+asks: 1 to 20 digits where the step's `challenge` is digits, else 1 to 128 letters, digits and `-._~+/`, of which up to two may
+be `=` at the end. Platforms make theirs in lengths of their own, so no more is asked of it; no JSON object, XML or form is one.
 """
 
 from __future__ import annotations
 
 import hmac
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -42,6 +47,8 @@ HMAC: Final = "challenge.hmac-sha256"
 CONFIRM_URL: Final = "confirm_url"
 OPTIONS: Final = "options"
 
+_LETTERS: Final = re.compile(r"(?=.{1,128}\Z)[A-Za-z0-9\-._~+/]+={0,2}")
+_CHALLENGES: Final = {"hex": _LETTERS, "letters": _LETTERS, "uuid": _LETTERS, "digits": re.compile("[0-9]{1,20}")}
 _KINDS: Final = ("request", "confirm", "refusal", OPTIONS)
 _CAPTURED: Final = frozenset({CHALLENGE, ENCRYPTED, HMAC, CONFIRM_URL, "key"})
 _STANDARD: Final = {"type": "{event.type}", "timestamp": "{event.time}", "data": "{data}"}
@@ -67,12 +74,13 @@ class Step:
         self.confirms: Final = reader.any("kind", "request") == "confirm"
         self.encrypted: Final = sealing is not None and reader.flag("encrypted", True)
         self._sealing: Final = sealing
-        self.method: Final = str(_own(reader, "method", endpoint.get("method", "POST")))
+        self.method: Final = str(_own(reader, "method", method_of(endpoint))).upper()
+        self._challenge: Final = _CHALLENGES[reader.one_of("challenge", tuple(_CHALLENGES), "hex")]
         self.format: Final = format_of(_own(reader, "format", endpoint.get("format")))
         self._query: Final = _texts(reader.any("query", {}), reader.path("query"))
         self._headers: Final = _texts(reader.any("headers", {}), reader.path("headers"))
         self._beside: Final = _texts({} if self._headers else endpoint.get("headers", {}), "endpoint.headers")
-        self.apart: Final = self.method != endpoint.get("method", "POST") or bool(self._query or self._headers)
+        self.apart: Final = self.method != method_of(endpoint) or bool(self._query or self._headers)
         """Whether it is told by what stands outside the body."""
         pattern = compile_pattern(_body(self.format), reader.path("format.body"), reader.any("data", {}))
         if self.format["kind"] == "form":
@@ -122,7 +130,7 @@ class Step:
         for name, text in self._beside:  # whose platform says nothing of them in a handshake
             if (value := request.header(name)) is not None:
                 match(text, unquote(value), found, typed=False)
-        if self.method == "GET" and not match(self._body, dict(request.query), found, typed=False):
+        if request.in_query and not match(self._body, dict(request.query), found, typed=False):
             return None
         return found
 
@@ -153,7 +161,7 @@ class Step:
     ) -> Reply:
         """The answer, once the request is verified; `used` is which keys fitted, `confirming` the answer to an event.
 
-        Raises: NoMatchingSignatureError for a wrong key, DecryptionError.
+        Raises: NoMatchingSignatureError for a wrong key, DecryptionError, VerificationError for what is no challenge.
         """
         values = self._values(found, used)
         if self.confirms:
@@ -203,15 +211,18 @@ class Step:
                 raise NoMatchingSignatureError("the request tells two challenges")
         values["key"] = key
         if CHALLENGE in values:
+            if self._answers(CHALLENGE) and not self._challenge.fullmatch(values[CHALLENGE]):
+                raise VerificationError("what the request asks to be answered does not look like a challenge")
             made = hmac.digest(_bytes(key), _bytes(values[CHALLENGE]), "sha256").hex()
             if not hmac.compare_digest(_bytes(values.setdefault(HMAC, made)), _bytes(made)):
                 raise NoMatchingSignatureError("the HMAC of the challenge is of another key")
-            if self._sealing is not None and ENCRYPTED not in values and self._names_encrypted():
+            if self._sealing is not None and ENCRYPTED not in values and self._answers(ENCRYPTED):
                 values[ENCRYPTED] = self._sealing.text_sealed(values[CHALLENGE])
         return values
 
-    def _names_encrypted(self) -> bool:
-        return f"{{{ENCRYPTED}}}" in json.dumps([self._expect.get("json"), self._expect.get("text")])
+    def _answers(self, name: str) -> bool:
+        """Whether what is answered holds this, or what is made of it."""
+        return f"{{{name}" in json.dumps([self._expect.get(each) for each in ("headers", "json", "text")])
 
 
 class OptionsStep:
@@ -258,6 +269,11 @@ def compile_steps(
 
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
+
+
+def method_of(endpoint: Mapping[str, Any]) -> str:
+    """What its events come with."""
+    return str(endpoint.get("method", "POST")).upper()
 
 
 def format_of(value: Any) -> Mapping[str, Any]:

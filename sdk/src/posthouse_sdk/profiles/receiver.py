@@ -22,7 +22,7 @@ from posthouse_sdk.encryption.reading import Reader
 from posthouse_sdk.errors import ProfileError, VerificationError
 from posthouse_sdk.profiles.events import Events
 from posthouse_sdk.profiles.file import Profile, Source, profile
-from posthouse_sdk.profiles.handshakes import OPTIONS, Reply, Step, compile_steps, format_of
+from posthouse_sdk.profiles.handshakes import OPTIONS, Reply, Step, compile_steps, format_of, method_of
 from posthouse_sdk.profiles.moments import Moments
 from posthouse_sdk.profiles.places import Placed
 from posthouse_sdk.profiles.request import Body, Request, Target, Told
@@ -88,6 +88,7 @@ class ProfileReceiver:
 
     def _compile(self, keys: Mapping[str, list[str]], tolerance: float) -> None:
         endpoint, reading = self.profile.endpoint, self.profile.receive
+        self._method = method_of(endpoint)
         self._format = format_of(endpoint.get("format"))
         self._charset = str(self._format.get("charset", "utf-8"))
         about = {OWN_SECRET: "the endpoint's own secret, whsec_… or whpk_…"}
@@ -104,7 +105,7 @@ class ProfileReceiver:
         self._sealing = _sealing(endpoint, around, _CONTENT.get(self._format["kind"], "application/json"))
         self._signers = compile_signers(endpoint.get("signing"), endpoint.get("auth"), around, "endpoint.signing")
         self._steps, self._options = compile_steps(endpoint, around, self._sealing)
-        self._events = Events(reading, self._format)
+        self._events = Events(reading, self._format, self._method)
         self._answers = self._compile_answers()
         if reading.encrypt and self._answers is None:
             raise SettingError("there is no encryption to answer with", "receive.encrypt")
@@ -139,6 +140,10 @@ class ProfileReceiver:
                 return _received(reply, step.type)
         if refusal is not None:
             raise refusal
+        if request.method != self._method:
+            raise VerificationError(
+                f"the request came with the method {request.method[:16]}; the profile's events come with {self._method}"
+            )
         told, _ = view.verified(self._signers)
         event = self._events.read(request, view.plain(self._format), told, self._clock())
         return _received(self._confirming(), None, event)
@@ -158,7 +163,7 @@ class ProfileReceiver:
                 raise _Unsigned(error) from None
             return None  # it is an event's to say what is wrong with it
         body: Body | None = None
-        if view.request.method != "GET":
+        if not view.request.in_query:
             try:
                 body = view.plain(step.format) if step.encrypted else view.sent(step.format)
             except VerificationError:

@@ -18,9 +18,10 @@ from posthouse_sdk.errors import (
     NoMatchingSignatureError,
     ParsedBodyError,
     ProfileError,
+    VerificationError,
 )
 from posthouse_sdk.profiles import documents
-from posthouse_sdk.profiles.documents import Element, Unreadable
+from posthouse_sdk.profiles.documents import Ambiguous, Element, Unreadable
 from posthouse_sdk.webhook import RAW_BYTES
 
 if TYPE_CHECKING:
@@ -84,6 +85,10 @@ class Request:
             self._pairs: Final = documents.form_of(target.query, charset)
         except Unreadable as error:
             raise MalformedHeaderError("query", str(error), "URL's") from None
+        self.in_query: Final = self.method == "GET"
+        """Whether all that it says is in the query, what signatures name and what is read alike: GET has no body."""
+        if self.in_query and self.body:
+            raise VerificationError("a GET says all in its query, and this one brings a body")
 
     def header(self, name: str) -> str | None:
         """Raises: MalformedHeaderError where it came twice with different values."""
@@ -101,8 +106,11 @@ class Request:
         return list(self._pairs)
 
     def parameter(self, name: str) -> str | None:
-        """The last one of the name: the sender adds its own at the end."""
-        return dict(self._pairs).get(name)
+        """Raises: MalformedHeaderError where it came twice."""
+        try:
+            return documents.the_one(self._pairs, name)
+        except Ambiguous:
+            raise MalformedHeaderError(name[:64], "came twice", "query parameter") from None
 
 
 class Body:
@@ -113,26 +121,20 @@ class Body:
         self.kind: Final = kind_of(kind, content_type)
         self.content_type: Final = content_type
         self.charset: Final = charset
-        self._fields: dict[str, str] | None = None
+        self._pairs: list[tuple[str, str]] | None = None
         self._element: Element | None = None
 
     def pairs(self) -> list[tuple[str, str]]:
-        """The top-level fields as texts. Raises: Unreadable."""
-        if self.kind == "form":
-            return documents.form_of(documents.text_of(self.raw, "ascii"), self.charset)
-        return list(self.fields().items())
-
-    def fields(self) -> dict[str, str]:
-        """Raises: Unreadable."""
-        if self._fields is None:
+        """The top-level fields as texts, those that came twice twice. Raises: Unreadable."""
+        if self._pairs is None:
             match self.kind:
                 case "form":
-                    self._fields = dict(self.pairs())
+                    self._pairs = documents.form_of(documents.text_of(self.raw, "ascii"), self.charset)
                 case "xml":
-                    self._fields = documents.xml_fields(self.element())
+                    self._pairs = documents.xml_fields(self.element())
                 case _:
-                    self._fields = documents.json_fields(documents.text_of(self.raw))
-        return self._fields
+                    self._pairs = documents.json_fields(documents.text_of(self.raw))
+        return self._pairs
 
     def element(self) -> Element:
         """The root of XML. Raises: Unreadable."""
@@ -185,6 +187,10 @@ class Told:
         if self._sent is None:
             self._sent = self._make()
         return self._sent
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """The fields that it was sent with: of the body, under GET of the query. Raises: Unreadable, MalformedBodyError."""
+        return self.request.query if self.request.in_query else self.sent.pairs()
 
     def learn(self, found: Mapping[str, str]) -> None:
         """Values that the request tells. Raises: NoMatchingSignatureError where it told another before."""
@@ -275,12 +281,11 @@ class Turn:
 
 
 def field_of(told: Told, steps: Iterable[str]) -> str | None:
-    """A field of what was sent: of the body, under GET of the query. Raises: MalformedBodyError."""
+    """A field of what was sent. Raises: MalformedBodyError, also where it is there twice."""
     try:
-        fields = dict(told.request.query) if told.request.method == "GET" else told.sent.fields()
+        return documents.field_at(told.pairs(), list(steps))
     except Unreadable as error:
         raise MalformedBodyError(f"the signature is about fields of the body, and {error}") from None
-    return documents.field_at(fields, list(steps))
 
 
 def is_computed(name: str) -> bool:

@@ -22,7 +22,7 @@ from posthouse_sdk.errors import (
     StaleTimestampError,
 )
 from posthouse_sdk.profiles.algorithms import CUSTOM, DIGESTS, HMACS, Keyed, keyed, keyed_with
-from posthouse_sdk.profiles.documents import Unreadable
+from posthouse_sdk.profiles.documents import Unreadable, check_single
 from posthouse_sdk.profiles.moments import Moments
 from posthouse_sdk.profiles.places import FIELD, QUERY, Placed
 from posthouse_sdk.profiles.request import Told, Turn, decoded, encoded, is_computed
@@ -278,12 +278,12 @@ class _Pairs:
         reader.check_all_read()
 
     def written(self, turn: Turn) -> str:
-        request = turn.told.request
         try:
-            pairs = turn.told.sent.pairs() if self._of_body and request.method != "GET" else request.query
+            pairs = turn.told.pairs() if self._of_body else turn.told.request.query
+            counted = sorted((name, value) for name, value in pairs if name not in self._excluded)
+            check_single(counted)
         except Unreadable as error:
-            raise NoMatchingSignatureError(f"the signature is about fields of the body, and {error}") from None
-        counted = sorted((name, value) for name, value in pairs if name not in self._excluded)
+            raise NoMatchingSignatureError(f"the signature is about fields of the request, and {error}") from None
         return self._separator.join(
             [
                 self._pair.fill({"name": name, "value": value}.__getitem__)

@@ -343,13 +343,14 @@ def test_graph_wants_the_token_of_the_query() -> None:
             "format": "raw",
             "signing": [],
             "handshake": step(
-                query={"validationToken": "{challenge}"}, expect={"status": [200], "text": "{challenge}"}
+                query={"validationToken": "Validation: {challenge}"},
+                expect={"status": [200], "text": "Validation: {challenge}"},
             ),
         },
         {},
     )
-    found = graph.receive("POST", "/hook?validationToken=Validation%3a+Testing+client", {}, b"")
-    assert (found.status, found.body) == (200, b"Validation: Testing client")
+    found = graph.receive("POST", "/hook?validationToken=Validation%3a+522a8e7e-096a", {}, b"")
+    assert (found.status, found.body) == (200, b"Validation: 522a8e7e-096a")
     assert found.headers == {"Content-Type": "text/plain; charset=utf-8"}
     found = graph.receive("POST", "/hook", {"Content-Type": "application/json"}, b'{"value":[]}')
     assert found.event is not None
@@ -503,11 +504,11 @@ def test_an_xml_step_and_an_answer_in_xml() -> None:
     )
     endpoint = {"format": "xml", "encryption": encryption, "signing": signing, "handshake": handshake}
     target = receiver(endpoint, DINGTALK_KEYS, sealed=sealed)
-    sent = "<xml><InfoType><![CDATA[verify]]></InfoType><Ticket>驿站</Ticket></xml>".encode()
+    sent = "<xml><InfoType><![CDATA[verify]]></InfoType><Ticket>ticket-1</Ticket></xml>"
     found = target.receive("POST", "/", {"Content-Type": "text/xml"}, sent)
     assert found.headers == {"Content-Type": "text/xml; charset=utf-8"}
     opens = Decryption(encryption, DINGTALK_KEYS["aes_key"], content_type="text/plain")
-    assert opens(found.body, {}).body.decode() == "驿站"
+    assert opens(found.body, {}).body.decode() == "ticket-1"
 
 
 @pytest.mark.parametrize(
@@ -527,11 +528,102 @@ def test_what_is_configured_wrongly_is_told_when_a_receiver_is_made(handshake: d
         receiver({"handshake": handshake, "signing": []}, {})
 
 
-def test_texts_that_no_charset_can_write_are_answered_all_the_same() -> None:
+def test_texts_that_no_charset_can_write_are_refused_with_a_cause() -> None:
     body = {"challenge": "{challenge}", "token": "{key}"}
     handshake = step(key="hook", format={"kind": "json", "body": body}, expect={"json": {"/c": "{challenge}"}})
     target = receiver({"format": "raw", "signing": [], "handshake": handshake}, {"hook": "s"})
-    found = target.receive("POST", "/", {}, b'{"challenge":"\\ud800","token":"s"}')
-    assert found.body == b'{"c":"?"}'
+    with pytest.raises(VerificationError, match="look like a challenge"):
+        target.receive("POST", "/", {}, b'{"challenge":"\\ud800","token":"s"}')
     with pytest.raises(NoMatchingSignatureError):
         target.receive("POST", "/", {}, b'{"challenge":"c","token":"\\ud800"}')
+
+
+# What a challenge looks like: an event that was captured is not opened for whoever sends it as one.
+
+
+def test_an_event_sent_as_a_challenge_is_not_opened() -> None:
+    wecom = ProfileReceiver("wecom", {"token": "t", "aes_key": AES_KEY}, settings={"corp_id": "c"}, clock=lambda: NOW)
+    encryption = wecom.profile.endpoint["encryption"]
+
+    def query(plain: bytes) -> tuple[str, dict[str, str]]:
+        ciphertext = Decryption(encryption, AES_KEY, content_type="text/xml").encrypted(plain)["ciphertext"]
+        stamp = str(int(NOW))
+        signature = hashlib.sha1("".join(sorted(["t", stamp, "n", ciphertext])).encode()).hexdigest()
+        return ciphertext, {"msg_signature": signature, "timestamp": stamp, "nonce": "n"}
+
+    ciphertext, signed = query(b"<xml><MsgType>event</MsgType><Event>pay</Event><EventId>1</EventId></xml>")
+    body = f"<xml><ToUserName>c</ToUserName><AgentID>1000002</AgentID><Encrypt>{ciphertext}</Encrypt></xml>"
+    assert wecom.receive("POST", f"/?{urlencode(signed)}", {"Content-Type": "text/xml"}, body).event is not None
+    with pytest.raises(VerificationError, match="does not look like a challenge") as refused:
+        wecom.receive("GET", f"/?{urlencode(signed | {'echostr': ciphertext})}", {}, b"")
+    assert "pay" not in str(refused.value)
+    ciphertext, signed = query(b"1616140317555161061")
+    assert wecom.receive("GET", f"/?{urlencode(signed | {'echostr': ciphertext})}", {}, b"").body == (
+        b"1616140317555161061"
+    )
+
+
+@pytest.mark.parametrize(
+    ("challenge", "fits", "others"),
+    [
+        ("digits", ("1", "01", "1616140317555161061", "9" * 20), ("9" * 21, "1.5", "-1", "\u0661", "1\n", "")),
+        *(
+            (
+                each,
+                (
+                    "3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P",
+                    "ajls384kdjx98XX",
+                    "a-b_c.d~e+f/g==",
+                    "x" * 126,
+                ),
+                (
+                    '{"a":1}',
+                    "[1]",
+                    "<a/>",
+                    "a=1",
+                    "a=1&b=2",
+                    "a b",
+                    "a\n",
+                    "\u9a7f",
+                    "x" * 129,
+                    f"{'x' * 127}==",
+                    '"a"',
+                    "",
+                    "===",
+                ),
+            )
+            for each in ("hex", "letters", "uuid")
+        ),
+    ],
+)
+def test_what_a_challenge_looks_like(challenge: str, fits: tuple[str, ...], others: tuple[str, ...]) -> None:
+    format = {"kind": "json", "body": {"type": "hello", "challenge": "{challenge}"}}
+    for expect in (
+        {"text": "{challenge}"},
+        {"json": {"/c": "{challenge:number}"}},
+        {"headers": {"X-Hello": "{challenge}"}},
+        {"json": {"/c": "{challenge.hmac-sha256}"}},
+    ):
+        handshake = step(challenge=challenge, format=format, key="hook", expect=expect)
+        target = receiver({"signing": [], "handshake": handshake}, {"hook": "s"})
+
+        def received(text: str, target: ProfileReceiver = target) -> str | None:
+            body = json.dumps({"type": "hello", "challenge": text})
+            return target.receive("POST", "/", {"Content-Type": "application/json"}, body).handshake
+
+        for text in fits:
+            assert received(text) == "endpoint.verification", text
+        for text in others:
+            with pytest.raises(VerificationError, match="does not look like a challenge"):
+                received(text)
+
+
+def test_a_step_is_taken_with_its_own_method_alone() -> None:
+    format = {"kind": "form", "body": {"hello": "{challenge}"}}
+    handshake = step(method="put", format=format, expect={"text": "{challenge}"})
+    target = receiver({"format": "raw", "signing": [], "handshake": handshake}, {})
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert target.receive("PUT", "/", headers, b"hello=1").body == b"1"
+    assert target.receive("POST", "/", headers, b"hello=1").handshake is None
+    with pytest.raises(VerificationError, match="the method PATCH; the profile's events come with POST"):
+        target.receive("PATCH", "/", headers, b"hello=1")

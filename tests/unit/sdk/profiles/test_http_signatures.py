@@ -75,7 +75,6 @@ def test_what_the_server_signs_is_taken(algorithm: str) -> None:
     there = receiver(configuration, text(algorithm))
     assert taken(there, request)
     for changes in (
-        {"method": "PUT"},
         {"url": request.url.replace("hook", "hooks")},
         {"url": request.url.replace("a=1", "a=2")},
         {"body": request.body + b" "},
@@ -83,6 +82,10 @@ def test_what_the_server_signs_is_taken(algorithm: str) -> None:
     ):
         with pytest.raises(NoMatchingSignatureError):
             taken(there, request, **changes)
+    endpoint = {"format": "raw", "signing": [configuration], "method": "PUT"}
+    other = ProfileReceiver({"name": "http", "endpoint": endpoint}, {"k": text(algorithm)}, clock=lambda: NOW)
+    with pytest.raises(NoMatchingSignatureError):
+        taken(other, request, method="PUT")
     for name in ("Signature", "Signature-Input", "Content-Digest", "X-Shop"):
         with pytest.raises(MissingHeaderError):
             taken(there, request, headers={each: value for each, value in request.headers.items() if each != name})
