@@ -351,6 +351,8 @@ NEWS_PENDING_MAX: Final = 100  # such events on their way, in one process; what 
 # Handshakes
 HANDSHAKE_STEPS_MAX: Final = 5
 HANDSHAKE_DATA_BYTES_MAX: Final = 16 * 1024  # of the event that a step is about
+HANDSHAKE_VALUES_MAX: Final = 2_000  # of JSON in the data, the body and the expected answer of a step
+HANDSHAKE_FILLED_LENGTH_MAX: Final = 64 * 1024  # characters that are filled in for the names in all texts of a step
 HANDSHAKE_EXPECTED_MAX: Final = 16  # statuses, headers, or values of JSON that a step expects
 HANDSHAKE_EVERY_SECONDS_MIN: Final = 60.0
 HANDSHAKE_EVERY_SECONDS_MAX: Final = 366 * 86_400.0
