@@ -21,6 +21,7 @@ from posthouse import bootstrap
 from posthouse.adapters.postgres.database import Database
 from posthouse.adapters.postgres.verifications import PostgresVerifications
 from posthouse.domain.limits import HANDSHAKES_ASKED_MAX, HANDSHAKES_PER_APP_MAX
+from posthouse.send import handshaking
 from posthouse_sdk import Webhook
 
 ENDPOINTS: Final = "/v1/apps/acme/endpoints"
@@ -330,6 +331,27 @@ async def test_whoever_takes_it_and_dies_is_followed_by_another(database: str) -
             await dead.close()
 
 
+async def test_a_long_one_is_answered_as_it_is_so_far_and_goes_on(
+    server: bootstrap.Posthouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, receiver, other = server.port, Receiver(lambda _: reply({"challenge": "no"})), Receiver()
+    async with receiving(receiver, other):
+        await add(port, receiver.url, ECHO, ECHO, ECHO, fallback_urls=[other.url])
+        await until(port, was_tried)
+        receiver.asked.clear()
+        receiver.answer = right
+        # So that each claim makes one step.
+        monkeypatch.setattr(handshaking, "HANDSHAKE_BEGIN_SECONDS_MAX", 0.0)
+        told = await call(port, "POST", f"{ONE}/verify")
+        assert (told["state"], told["tries"]) == ("unverified", 0)
+        assert told["next_at"] is not None
+        done = await until(port, is_verified)
+        assert (done["tries"], done["reason"], done["next_at"]) == (0, None, None)
+        assert (len(receiver.asked), len(other.asked)) == (3, 3), "each step once with each URL"
+        seen = await actions(port)
+        assert seen.count("endpoint.verified") == 1
+
+
 async def test_somebody_follows_the_url(server: bootstrap.Posthouse) -> None:
     port, urls = server.port, []
 
@@ -515,8 +537,14 @@ async def test_an_app_whose_targets_are_slow_leaves_turns_to_others(server: boot
         ({"steps": [ECHO | {"key": "nobody"}]}, "handshake.steps[0].key"),
         ({"steps": [ECHO | {"kind": "other"}]}, "handshake.steps[0].kind"),
         ({"steps": [ECHO | {"more": 1}]}, "handshake.steps[0].more"),
+        (
+            {"steps": [{"kind": "request", "key": "long", "expect": {"json": {"/a": ["{key}" * 200] * 100}}}]},
+            "handshake.steps[0].expect.json./a[0]",
+        ),
+        ({"steps": [{"kind": "request", "data": [0] * 3_000}]}, "handshake.steps[0].data[1999]"),
     ],
 )
 async def test_what_is_wrong_with_it_is_told(server: bootstrap.Posthouse, handshake: Any, path: str) -> None:
-    refused = await ask(server.port, "POST", ENDPOINTS, {"url": "http://127.0.0.1:9/", "handshake": handshake})
+    body = {"url": "http://127.0.0.1:9/", "keys": {"long": "k" * 4_000}, "handshake": handshake}
+    refused = await ask(server.port, "POST", ENDPOINTS, body)
     assert (refused.status, refused.body.get("path")) == (422, path), refused.body

@@ -99,10 +99,11 @@ class Verifier:
             self._apps[claim.app_id] += 1
             task = asyncio.get_running_loop().create_task(self._make(claim))
             self._running.add(task)
-            task.add_done_callback(self._running.discard)
         return bool(claims.taken)
 
     async def _make(self, claim: Claim) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "it runs in one of its own"
         try:
             await self.handshakes.make(claim)
         except PosthouseError as error:
@@ -113,4 +114,5 @@ class Verifier:
             self._apps[claim.app_id] -= 1
             if not self._apps[claim.app_id]:
                 del self._apps[claim.app_id]
+            self._running.discard(task)  # before anybody looks whether there is a place
             self._woken.set()

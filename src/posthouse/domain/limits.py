@@ -351,6 +351,8 @@ NEWS_PENDING_MAX: Final = 100  # such events on their way, in one process; what 
 # Handshakes
 HANDSHAKE_STEPS_MAX: Final = 5
 HANDSHAKE_DATA_BYTES_MAX: Final = 16 * 1024  # of the event that a step is about
+HANDSHAKE_VALUES_MAX: Final = 2_000  # of JSON in the data, the body and the expected answer of a step
+HANDSHAKE_FILLED_LENGTH_MAX: Final = 64 * 1024  # characters that are filled in for the names in all texts of a step
 HANDSHAKE_EXPECTED_MAX: Final = 16  # statuses, headers, or values of JSON that a step expects
 HANDSHAKE_EVERY_SECONDS_MIN: Final = 60.0
 HANDSHAKE_EVERY_SECONDS_MAX: Final = 366 * 86_400.0
@@ -360,7 +362,10 @@ HANDSHAKE_WITHIN_SECONDS_MAX: Final = 30 * 86_400.0
 HANDSHAKE_ORIGIN_LENGTH_MAX: Final = 253
 HANDSHAKE_RATE_MAX: Final = 60_000_000  # requests a minute
 HANDSHAKE_BACKOFF_SECONDS: Final = (5.0, 30.0, 300.0, 3_600.0)  # after tries that came to nothing in a row
-HANDSHAKE_SECONDS_MAX: Final = 60.0  # that a whole one may take, with all URLs
+HANDSHAKE_STEP_SECONDS_MAX: Final = 60.0  # that one step may take with one URL
+HANDSHAKE_BEGIN_SECONDS_MAX: Final = (
+    20.0  # in which who took one begins steps of it, the last of which ends before the lease
+)
 HANDSHAKE_LEASE_SECONDS: Final = 90.0  # of one whose process may have died
 HANDSHAKE_LOOK_SECONDS: Final = 1.0  # between two looks for those that are due
 HANDSHAKES_AT_ONCE_MAX: Final = 8  # in one process

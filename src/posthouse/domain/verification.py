@@ -151,6 +151,13 @@ def postponed(old: Verification, *, now: float, seconds: float) -> Verification:
     return msgspec.structs.replace(old, next_at=now + seconds)
 
 
+def reached(old: Verification, place: int, *, allowing: float | None, now: float) -> Verification:
+    """All before a place was passed, and whoever made it stops there: it goes on from there at once, and no try is spent."""
+    return msgspec.structs.replace(
+        old, place=place, followed=False, allowing=lower(old.allowing, allowing), next_at=now
+    )
+
+
 def awaited(old: Verification, handshake: Handshake, place: int, *, within: float, now: float) -> Verification:
     """The request at a place brought a URL, which somebody has to follow."""
     waiting = msgspec.structs.replace(old, place=place, waits_until=now + within)

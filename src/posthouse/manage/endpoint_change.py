@@ -119,6 +119,11 @@ class EndpointChange(msgspec.Struct, frozen=True, kw_only=True):
         """What is set."""
         return {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not UNSET}
 
+    @property
+    def names_profile(self) -> bool:
+        """Whether a profile, or its settings, are set."""
+        return self.profile is not UNSET or self.profile_settings is not UNSET
+
     def whole(self) -> EndpointChange:
         """The change that replaces an endpoint: what is not set takes its default. Raises Invalid without a URL."""
         if self.url is UNSET:

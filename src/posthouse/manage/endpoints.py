@@ -220,7 +220,7 @@ class Endpoints:
             if check is not None:
                 check(None)
             made = await self._made(profile, keys)
-            change_keys = keys_given({**made.texts, **keys}, now=now)
+            change_keys = keys_given(made.texts | dict(keys), now=now)
             key = given or new_secret(self._random)
             try:
                 stored = await self._create(principal, owner, app, full, key, change_keys, _named(keys))
@@ -267,7 +267,7 @@ class Endpoints:
     ) -> StoredEndpoint:
         """Raises Invalid, NotFound, Conflict (the uid is taken), and what `check` does. Its named keys stay."""
         owner, endpoint = await find_endpoint(self._directory, principal, app, reference)
-        with blaming(change, self._profiles.named(change, endpoint.config) if _names(change) else None):
+        with blaming(change, self._profiles.named(change, endpoint.config) if change.names_profile else None):
             full = self._profiles.expanded(endpoint.config, change)
             await self._check(check_change(full), known=_known(endpoint.config))
             await self._check_pins(principal, full, known=endpoint.config)
@@ -383,10 +383,6 @@ class Endpoints:
         if profile is None or all(key.name in there for key in profile.keys):
             return NO_MADE_KEYS
         return await asyncio.to_thread(made_keys, profile, there, self._random)
-
-
-def _names(change: EndpointChange) -> bool:
-    return change.profile is not UNSET or change.profile_settings is not UNSET
 
 
 def _known(config: EndpointConfig) -> list[str]:

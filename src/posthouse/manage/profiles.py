@@ -167,7 +167,7 @@ class Profiles:
         given, if it is as the profile before, or none, had made it; else it was set by somebody, and stays. Raises: Invalid.
         """
         given = change.given()
-        if change.profile is UNSET and change.profile_settings is UNSET:
+        if not change.names_profile:
             # An endpoint goes on whatever became of its profile: that is asked for its values alone.
             nulls = [name for name, value in given.items() if value is None]
             before = self._before(old) if nulls else {}

@@ -17,7 +17,11 @@ from posthouse.domain.errors import Invalid, PosthouseError
 from posthouse.domain.exchange import Failure
 from posthouse.domain.handshake import Handshake
 from posthouse.domain.ids import ENDPOINT, AppId, EndpointId, EventId, format_id
-from posthouse.domain.limits import HANDSHAKE_BACKOFF_SECONDS, HANDSHAKE_SECONDS_MAX
+from posthouse.domain.limits import (
+    HANDSHAKE_BACKOFF_SECONDS,
+    HANDSHAKE_BEGIN_SECONDS_MAX,
+    HANDSHAKE_STEP_SECONDS_MAX,
+)
 from posthouse.domain.verification import (
     Reason,
     State,
@@ -26,6 +30,7 @@ from posthouse.domain.verification import (
     confirmed,
     lower,
     postponed,
+    reached,
     refused,
 )
 from posthouse.ports.clock import Clock
@@ -57,11 +62,17 @@ class _Waiting(msgspec.Struct, frozen=True):
     within: float
 
 
+class _Reached(msgspec.Struct, frozen=True):
+    """It is passed up to a place, from which the next claim goes on."""
+
+    place: int
+
+
 class _Lost(Exception):
     """The claim is no longer good."""
 
 
-_Outcome = Passed | _Waiting | Reason
+_Outcome = Passed | _Waiting | _Reached | Reason
 
 
 class Handshakes:
@@ -80,7 +91,6 @@ class Handshakes:
         *,
         public_url: str = "",
         random: Callable[[int], bytes] = token_bytes,
-        seconds_max: float = HANDSHAKE_SECONDS_MAX,
     ) -> None:
         self._queue = queue
         self._store = store
@@ -89,23 +99,24 @@ class Handshakes:
         self.public_url = public_url.rstrip("/")
         self._random = random
         self.told: Callable[[Claim, Verification], object] = lambda _claim, _verification: None
-        self._seconds_max = seconds_max
         self._tokens = Tokens(transport, clock)
         self.confirmed = 0
         self.refused = 0
 
     async def make(self, claim: Claim) -> Verification | None:
-        """Make the rest of what was taken, and put on record what it came to; None where somebody else has it by now.
+        """Make the rest of what was taken, and put on record what it came to; None where somebody else has it by now. A step
+        that might not end before the claim's lease does is left to who takes it next, at once.
 
         Raises what the store does. What goes wrong on our side costs the target nothing: it is made again.
         """
+        ends_at = asyncio.get_running_loop().time() + HANDSHAKE_BEGIN_SECONDS_MAX
         endpoint = await self._endpoint(claim.app_id, claim.endpoint_id)
         if endpoint is None or endpoint.handshake is None:
             # A server of another release took the handshake away, or it is just being taken away: nobody needs to look again.
             await self._queue.settle(claim, lambda old, _: (msgspec.structs.replace(old, next_at=None), None))
             return None
         try:
-            allowing, outcome = await self._made(claim, endpoint, endpoint.handshake)
+            allowing, outcome = await self._made(claim, endpoint, endpoint.handshake, ends_at)
         except _Lost:
             return None
         except PosthouseError:
@@ -137,6 +148,8 @@ class Handshakes:
                     new = refused(old, handshake, outcome, now=now)
                 case _Waiting(place=place, within=within):
                     new = awaited(rated, handshake, place, within=within, now=now)
+                case _Reached(place=place):
+                    new = reached(old, place, allowing=allowing, now=now)
                 case Passed():
                     new = confirmed(rated, handshake, now=now)
             return new, _entry(claim.endpoint_id, old, new)
@@ -150,26 +163,32 @@ class Handshakes:
                 self.told(claim, new)
         return new
 
-    async def _made(self, claim: Claim, endpoint: Endpoint, handshake: Handshake) -> tuple[float | None, _Outcome]:
-        """The lowest rate that was allowed, and what it came to. Raises _Lost."""
+    async def _made(
+        self, claim: Claim, endpoint: Endpoint, handshake: Handshake, ends_at: float
+    ) -> tuple[float | None, _Outcome]:
+        """The lowest rate that was allowed, and what it came to. From `ends_at` on, in the event loop's time, no step begins
+        but the first. Raises _Lost."""
         if claim.verification.waits_until is not None:
             return None, Reason.NOT_CONFIRMED
         allowing: float | None = None
         urls, steps = urls_of(endpoint), handshake.steps
-        try:
-            async with asyncio.timeout(self._seconds_max):
-                for place in range(claim.verification.place, len(urls) * len(steps)):
-                    url, step = urls[place // len(steps)], place % len(steps)
+        first, loop = claim.verification.place, asyncio.get_running_loop()
+        for place in range(first, len(urls) * len(steps)):
+            if place > first and loop.time() >= ends_at:
+                return allowing, _Reached(place)
+            url, step = urls[place // len(steps)], place % len(steps)
+            try:
+                async with asyncio.timeout(HANDSHAKE_STEP_SECONDS_MAX):
                     verdict = await self._step(claim, endpoint, url, handshake, step)
-                    match verdict:
-                        case Reason():
-                            return None, verdict
-                        case Waits(within=within):
-                            return allowing, _Waiting(place, within)
-                        case Passed(allowed_per_second=rate):
-                            allowing = lower(allowing, rate)
-        except TimeoutError:
-            return None, Reason.NO_ANSWER
+            except TimeoutError:
+                return None, Reason.NO_ANSWER
+            match verdict:
+                case Reason():
+                    return None, verdict
+                case Waits(within=within):
+                    return allowing, _Waiting(place, within)
+                case Passed(allowed_per_second=rate):
+                    allowing = lower(allowing, rate)
         return allowing, Passed()
 
     async def _step(

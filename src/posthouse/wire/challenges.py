@@ -18,7 +18,13 @@ import msgspec
 from posthouse.domain.encryption import Encryption, Envelope, TextForm
 from posthouse.domain.errors import Invalid
 from posthouse.domain.handshake import Challenge
-from posthouse.domain.limits import FORMAT_DEPTH_MAX, NAME_LENGTH_MAX, TEXT_LENGTH_MAX
+from posthouse.domain.limits import (
+    FORMAT_DEPTH_MAX,
+    HANDSHAKE_FILLED_LENGTH_MAX,
+    HANDSHAKE_VALUES_MAX,
+    NAME_LENGTH_MAX,
+    TEXT_LENGTH_MAX,
+)
 from posthouse.wire.template import Template
 from posthouse_sdk.encryption import sealing
 from posthouse_sdk.encryption.errors import SettingError
@@ -60,13 +66,16 @@ def new_challenge(kind: Challenge, random: Random) -> str:
 class Names:
     """The names of one step, with their values. `used` are those that its texts have named so far.
 
-    Its methods raise: Invalid, with `path`, for a name that there is not, and for a brace that stands alone.
+    Its methods raise: Invalid, with `path`, for a name that there is not, for a brace that stands alone, and where all that
+    they were given together has too many values, or would be too much once it is filled in: that is never built.
     """
 
-    __slots__ = ("_values", "used")
+    __slots__ = ("_left", "_room", "_values", "used")
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self._values: Final = dict(values)
+        self._left = HANDSHAKE_VALUES_MAX
+        self._room = HANDSHAKE_FILLED_LENGTH_MAX
         self.used: Final[set[str]] = set()
 
     def __repr__(self) -> str:
@@ -88,7 +97,7 @@ class Names:
         if len(text) > TEXT_LENGTH_MAX:
             raise Invalid(f"a text has at most {TEXT_LENGTH_MAX} characters", path=path)
         template = Template(text, known=_OWN, path=path)
-        return template.fill({name: self._value(name, path) for name in template.names})
+        return template.fill({name: self._value(name, path, template.times(name)) for name in template.names})
 
     def body(self, value: Any, path: str) -> Any:
         """The fields of a body, with the values in them."""
@@ -99,6 +108,11 @@ class Names:
         return self._each(value, path, self.of, 0)
 
     def _each(self, value: Any, path: str, text: Callable[[str, str], str], depth: int) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise Invalid(
+                f"a step has at most {HANDSHAKE_VALUES_MAX} values in its data, its body and what it expects", path=path
+            )
         if depth > FORMAT_DEPTH_MAX:
             raise Invalid(f"it is described at most {FORMAT_DEPTH_MAX} levels deep", path=path)
         match value:
@@ -119,10 +133,18 @@ class Names:
             case _:
                 return value
 
-    def _value(self, name: str, path: str) -> str:
+    def _value(self, name: str, path: str, times: int = 1) -> str:
+        """For so many places."""
         value = self._values.get(name)
         if value is None:
             raise _missing(name, path)
+        self._room -= times * len(value)
+        if self._room < 0:
+            raise Invalid(
+                f"what the texts of a step name has at most {HANDSHAKE_FILLED_LENGTH_MAX} characters once all of it is "
+                "filled in: name long values less often",
+                path=path,
+            )
         self.used.add(name)
         return value
 

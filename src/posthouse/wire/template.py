@@ -71,6 +71,10 @@ class Template:
         """The text with every name replaced by its value."""
         return "".join([values[part] if named else part for named, part in self._parts])
 
+    def times(self, name: str) -> int:
+        """How often it names this."""
+        return self._parts.count((True, name))
+
     def sample(self, value: str = "") -> str:
         """The text with the same in the place of every value."""
         return "".join([value if named else part for named, part in self._parts])

@@ -15,13 +15,24 @@ from posthouse.adapters.memory import MemoryDatabase, MemoryStore
 from posthouse.adapters.memory.database import Step
 from posthouse.adapters.memory.verifications import MemoryVerifications
 from posthouse.dispatch.verifier import Verifier
-from posthouse.domain.endpoint import EndpointConfig, RateLimit, Secret
+from posthouse.domain.endpoint import EndpointConfig, EqualUrl, RateLimit, Secret
 from posthouse.domain.errors import StoreUnavailable
 from posthouse.domain.exchange import Request, Result
 from posthouse.domain.formats import JsonFormat
 from posthouse.domain.handshake import Expect, Handshake, OptionsStep, RequestStep
 from posthouse.domain.ids import AppId, EndpointId, uuid7
-from posthouse.domain.limits import HANDSHAKE_BACKOFF_SECONDS, HANDSHAKES_AT_ONCE_MAX, HANDSHAKES_PER_APP_MAX
+from posthouse.domain.limits import (
+    EQUAL_URLS_MAX,
+    FALLBACK_URLS_MAX,
+    HANDSHAKE_BACKOFF_SECONDS,
+    HANDSHAKE_BEGIN_SECONDS_MAX,
+    HANDSHAKE_FILLED_LENGTH_MAX,
+    HANDSHAKE_LEASE_SECONDS,
+    HANDSHAKE_STEP_SECONDS_MAX,
+    HANDSHAKE_STEPS_MAX,
+    HANDSHAKES_AT_ONCE_MAX,
+    HANDSHAKES_PER_APP_MAX,
+)
 from posthouse.domain.verification import Reason, State, Verification
 from posthouse.ports.verifications import Claim
 
@@ -148,6 +159,97 @@ async def test_a_target_that_drips_is_given_up() -> None:
     await until(lambda: world.of(one).tries == 1, seconds=200)
     assert world.of(one).reason is Reason.NO_ANSWER
     await world.verifier.close()
+
+
+@virtual_time
+async def test_whoever_waits_has_the_place_that_becomes_free_at_once() -> None:
+    world = World()
+    world.verifier = Verifier(world.queue, world.store, world.transport, world.clock, at_once=1)
+
+    async def slowly(request: Request) -> Result:
+        await asyncio.sleep(0.01)
+        return answer(body=request.body)
+
+    world.transport.reply = slowly
+    began = asyncio.get_running_loop().time()
+    many = [world.add(app=app) for app in range(1, 7)]
+    world.verifier.start()
+    await until(lambda: all(world.of(each).sendable for each in many))
+    assert asyncio.get_running_loop().time() - began < 0.5
+    assert world.transport.most == 1
+    await world.verifier.close()
+    assert world.verifier.running == 0
+
+
+def long_one(world: World, steps: int, urls: int) -> EndpointId:
+    """An endpoint with so many places, whose targets take 2.5 seconds for each."""
+
+    async def slowly(request: Request) -> Result:
+        await asyncio.sleep(2.5)
+        return answer(body=request.body)
+
+    world.transport.reply = slowly
+    one = world.add(handshake=Handshake(steps=(ECHO,) * steps))
+    state = world.database.endpoints[one]
+    others = [f"https://example.com/{n}" for n in range(urls - 1)]
+    config = msgspec.structs.replace(
+        state.config,
+        equal_urls=tuple([EqualUrl(url) for url in others[:EQUAL_URLS_MAX]]),
+        fallback_urls=tuple(others[EQUAL_URLS_MAX:]),
+    )
+    world.database.put_endpoint(one, state.app_id, config)
+    return one
+
+
+@virtual_time
+async def test_a_long_one_goes_on_from_where_it_was_until_it_ends() -> None:
+    assert HANDSHAKE_BEGIN_SECONDS_MAX + HANDSHAKE_STEP_SECONDS_MAX < HANDSHAKE_LEASE_SECONDS
+    world = World()
+    urls = 1 + EQUAL_URLS_MAX + FALLBACK_URLS_MAX
+    one = long_one(world, HANDSHAKE_STEPS_MAX, urls)
+    world.verifier.start()
+    await until(lambda: world.of(one).sendable or world.of(one).tries > 0, seconds=600)
+    assert (world.of(one).state, world.of(one).tries) == (State.VERIFIED, 0)
+    asked = [request.target.path for request in world.transport.sent]
+    assert len(asked) == HANDSHAKE_STEPS_MAX * urls, "each place once"
+    assert world.database.verifications[one].turn > 1
+    assert world.told == [(one, world.of(one))]
+    await world.verifier.close()
+
+
+@virtual_time
+async def test_whoever_makes_it_tells_what_it_is_so_far() -> None:
+    world = World()
+    one = long_one(world, HANDSHAKE_STEPS_MAX, 4)
+    (claim,) = (await world.queue.claim(limit=1, lease_seconds=HANDSHAKE_LEASE_SECONDS)).taken
+    so_far = await world.verifier.handshakes.make(claim)
+    assert so_far is not None
+    assert so_far == world.of(one)
+    assert (so_far.state, so_far.reason, so_far.tries, so_far.place) == (State.UNVERIFIED, None, 0, 8)
+    assert so_far.next_at == world.clock.now()
+    assert world.told == []
+    assert (world.verifier.handshakes.confirmed, world.verifier.handshakes.refused) == (0, 0)
+    (again,) = (await world.queue.claim(limit=1, lease_seconds=HANDSHAKE_LEASE_SECONDS)).taken
+    assert (again.verification.place, again.turn) == (8, claim.turn + 1)
+    world.transport.reply = echo
+    made = await world.verifier.handshakes.make(again)
+    assert made is not None
+    assert made.sendable
+    assert len(world.transport.sent) == 4 * HANDSHAKE_STEPS_MAX
+
+
+@virtual_time
+async def test_what_a_new_key_makes_too_large_is_not_made() -> None:
+    world = World()
+    text = "{key}" * 100
+    step = RequestStep(key="shown", expect=Expect(json={"/a": [text]}))
+    one = world.add(handshake=Handshake(steps=(step,)))
+    world.database.put_key(one, "shown", "k" * (HANDSHAKE_FILLED_LENGTH_MAX // 100 + 1))
+    (claim,) = (await world.queue.claim(limit=1, lease_seconds=60)).taken
+    made = await world.verifier.handshakes.make(claim)
+    assert made is not None
+    assert made.reason is Reason.UNUSABLE
+    assert world.transport.sent == []
 
 
 @virtual_time

@@ -28,6 +28,7 @@ from posthouse.domain.verification import (
     is_anew,
     lower,
     postponed,
+    reached,
     refused,
 )
 
@@ -115,6 +116,26 @@ def test_waiting_until_somebody_follows() -> None:
 def test_our_own_faults_spend_nothing() -> None:
     it = postponed(begun(1.0), now=5.0, seconds=7.0)
     assert (it.state, it.tries, it.next_at) == (State.UNVERIFIED, 0, 12.0)
+
+
+@pytest.mark.parametrize(
+    "old",
+    [
+        begun(1.0),
+        refused(begun(1.0), ONCE, Reason.NO_ANSWER, now=2.0),
+        verified(DAILY),
+        asked(verified(ONCE), now=200.0),
+        msgspec.structs.replace(begun(1.0), state=State.FAILED, tries=5),
+    ],
+)
+def test_what_is_left_of_a_long_one_is_due_at_once_and_spends_nothing(old: Verification) -> None:
+    early = msgspec.structs.replace(old, followed=True, allowing=2.0)
+    it = reached(early, 7, allowing=3.0, now=300.0)
+    assert (it.place, it.next_at, it.waits_until, it.followed, it.allowing) == (7, 300.0, None, False, 2.0)
+    assert reached(it, 9, allowing=1.0, now=320.0).allowing == 1.0
+    assert (it.state, it.since, it.tries, it.reason) == (old.state, old.since, old.tries, old.reason)
+    done = confirmed(it, ONCE, now=400.0)
+    assert (done.sendable, done.place, done.allowed_per_second) == (True, 0, 2.0)
 
 
 @pytest.mark.parametrize(

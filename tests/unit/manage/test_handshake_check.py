@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any, Final
 
 import msgspec
@@ -11,6 +12,7 @@ from posthouse.domain.configuration import read
 from posthouse.domain.endpoint import EndpointConfig
 from posthouse.domain.errors import Invalid
 from posthouse.domain.handshake import Handshake
+from posthouse.domain.limits import HANDSHAKE_FILLED_LENGTH_MAX, HANDSHAKE_STEPS_MAX, HANDSHAKE_VALUES_MAX
 from posthouse.domain.named_keys import NO_KEYS, NamedKeys
 from posthouse.manage.handshake_check import check_confirmable, check_handshake
 from posthouse.manage.key_change import check_keys
@@ -68,6 +70,58 @@ def test_what_cannot(config: EndpointConfig, path: str) -> None:
     with pytest.raises(Invalid) as refused:
         check_handshake(config, NO_KEYS)
     assert refused.value.path == path
+
+
+LONG: Final = "{key}" * 200
+JSON: Final = {"kind": "json"}
+
+
+@pytest.mark.parametrize(
+    ("step", "path"),
+    [
+        ({"data": [LONG] * 100}, "data[0]"),
+        ({"data": {"a": ["{key}", "{key}", "{key}", "{key}", "{key}"]}}, "data.a[4]"),
+        ({"headers": {"X-A": LONG}}, "headers.X-A"),
+        ({"query": {"a": "{key}" * 100_000}}, "query.a"),
+        ({"format": JSON | {"body": {"a": LONG}}}, "format.body.a"),
+        ({"expect": {"json": {"/x": [LONG] * 100}}}, "expect.json./x[0]"),
+        ({"expect": {"text": LONG}}, "expect.text"),
+        ({"expect": {"headers": {"X-A": LONG}}}, "expect.headers.X-A"),
+        ({"expect": {"any": [{"text": "{key}{key}"}] * 3}}, "expect.any[2].text"),
+        ({"data": "{key}", "expect": {"text": "{key}{key}{key}{key}"}}, "expect.text"),
+    ],
+)
+def test_what_is_filled_in_is_counted_before_it_is_built(step: dict[str, Any], path: str) -> None:
+    config = config_of(STEP | {"key": "shown"} | step)
+    tracemalloc.start()
+    try:
+        with pytest.raises(Invalid) as refused:
+            check_handshake(config, NamedKeys({"shown": ("k" * (HANDSHAKE_FILLED_LENGTH_MAX // 4 - 100),)}))
+        assert tracemalloc.get_traced_memory()[1] < 4 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+    assert refused.value.path == f"handshake.steps[0].{path}"
+    assert "kk" not in str(refused.value)
+
+
+def test_what_is_filled_in_is_counted_for_each_step() -> None:
+    keys = NamedKeys({"shown": ("k" * 16_000,)})
+    step = STEP | {"key": "shown", "expect": {"json": {"/a": ["{key}", "{key}"]}, "text": "{key}{key}"}}
+    check_handshake(config_of(*[step] * HANDSHAKE_STEPS_MAX), keys)
+
+
+@pytest.mark.parametrize(
+    ("step", "path"),
+    [
+        ({"data": [1] * HANDSHAKE_VALUES_MAX}, f"data[{HANDSHAKE_VALUES_MAX - 1}]"),
+        ({"format": JSON | {"body": {"a": [[""] * 100_000]}}}, f"format.body.a[0][{HANDSHAKE_VALUES_MAX - 4}]"),
+        ({"expect": {"json": {"/a": [0] * 1_500, "/b": [0] * 1_500}}}, "expect.json./b[497]"),
+    ],
+)
+def test_the_values_of_a_step_are_counted(step: dict[str, Any], path: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        check_handshake(config_of(STEP | step), NO_KEYS)
+    assert refused.value.path == f"handshake.steps[0].{path}"
 
 
 def test_each_url_counts() -> None:

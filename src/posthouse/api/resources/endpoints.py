@@ -184,7 +184,8 @@ def routes(
 
     @router.post("/{endpoint}/verify")
     async def verify_endpoint(caller: Caller, app: str, endpoint: str) -> VerificationAnswer:
-        """Make its handshake now, from its first step on, and see what it comes to."""
+        """Make its handshake now, from its first step on, and see what it comes to. One that takes long is answered as it is so
+        far, and goes on by itself."""
         return VerificationAnswer.of(await verifications.run(caller, app, endpoint))
 
     @router.post("/{endpoint}/preview")
