@@ -7,13 +7,15 @@ SELECT extract(epoch FROM clock_timestamp())::float8 AS now,
          ORDER BY wake_at LIMIT 1) AS next_at
 
 -- name: claim
--- What nobody else is just taking; theirs until the lease ends.
-UPDATE endpoint_verification v SET turn = v.turn + 1, wake_at = to_timestamp($1) + make_interval(secs => $3)
-  FROM (
+-- What nobody else is just taking; theirs until the lease ends. Chosen once: in a nested loop a subquery would be asked for
+-- each row, skip what it has just locked, and so give more than the limit.
+WITH due AS MATERIALIZED (
     SELECT d.endpoint_id FROM endpoint_verification d JOIN endpoint e ON e.id = d.endpoint_id
      WHERE d.wake_at <= to_timestamp($1) AND e.app_id <> ALL ($4::uuid[]) ORDER BY d.wake_at LIMIT $2
        FOR NO KEY UPDATE OF d SKIP LOCKED
-  ) due, endpoint e
+)
+UPDATE endpoint_verification v SET turn = v.turn + 1, wake_at = to_timestamp($1) + make_interval(secs => $3)
+  FROM due, endpoint e
  WHERE v.endpoint_id = due.endpoint_id AND e.id = v.endpoint_id
 RETURNING v.endpoint_id, e.app_id, v.turn, v.progress
 
