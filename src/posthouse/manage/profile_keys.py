@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import string
 from collections.abc import Callable, Collection
 from typing import Final
 
@@ -14,9 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from posthouse.domain.errors import Invalid
 from posthouse.domain.profile import Made, Profile
+from posthouse.wire.challenges import new_letters
 
 KEY_BYTES: Final = 32
-LETTERS: Final = string.ascii_letters + string.digits
 _RSA_BITS: Final = 2048
 
 
@@ -62,8 +61,7 @@ def check_keys_there(profile: Profile, there: Collection[str]) -> None:
 def _made(how: Made, random: Callable[[int], bytes]) -> tuple[str, str]:
     match how:
         case Made.LETTERS:
-            # 62 of 256: a remainder of 8 would make the first ones likelier, so that is left out.
-            text = "".join(_letter(random) for _ in range(KEY_BYTES))
+            text = new_letters(random)
         case Made.HEX:
             text = random(KEY_BYTES).hex()
         case Made.BASE64:
@@ -81,10 +79,3 @@ def _made(how: Made, random: Callable[[int], bytes]) -> tuple[str, str]:
                 key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii"),
             )
     return text, text
-
-
-def _letter(random: Callable[[int], bytes]) -> str:
-    while True:
-        number = random(1)[0]
-        if number < len(LETTERS) * 4:
-            return LETTERS[number % len(LETTERS)]

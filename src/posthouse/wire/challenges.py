@@ -55,12 +55,17 @@ def new_challenge(kind: Challenge, random: Random) -> str:
         case Challenge.HEX:
             return random(_LENGTH // 2).hex()
         case Challenge.LETTERS:
-            number = int.from_bytes(random(_LENGTH), "big")  # of so many more than it takes that none is likelier
-            return "".join([_LETTERS[number // len(_LETTERS) ** place % len(_LETTERS)] for place in range(_LENGTH)])
+            return new_letters(random)
         case Challenge.DIGITS:
             return str(_SMALLEST + int.from_bytes(random(16), "big") % (9 * _SMALLEST))
         case Challenge.UUID:
             return str(UUID(bytes=random(16), version=4))
+
+
+def new_letters(random: Random) -> str:
+    """32 letters and digits, each as likely as any other."""
+    number = int.from_bytes(random(_LENGTH), "big")  # of so many more than it takes that none is likelier
+    return "".join([_LETTERS[number // len(_LETTERS) ** place % len(_LETTERS)] for place in range(_LENGTH)])
 
 
 class Names:
