@@ -54,10 +54,15 @@ async def find_endpoint(
 ) -> tuple[App, StoredEndpoint]:
     """An endpoint and the app whose it is. Raises NotFound where there is none that the principal sees."""
     owner = await find_app(directory, principal, app)
-    found = await directory.get_endpoint(owner.id, reference)
+    return owner, await endpoint_of(directory, owner.id, reference)
+
+
+async def endpoint_of(directory: Directory, app_id: AppId, reference: str) -> StoredEndpoint:
+    """An endpoint of an app that the principal sees. Raises NotFound."""
+    found = await directory.get_endpoint(app_id, reference)
     if found is None:
         raise endpoint_not_found(reference)
-    return owner, found
+    return found
 
 
 def app_not_found(reference: str) -> NotFound:

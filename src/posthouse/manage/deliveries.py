@@ -28,7 +28,7 @@ from posthouse.domain.ids import (
 from posthouse.domain.limits import OWED_AHEAD_COUNTED_MAX, OWED_COUNTED_MAX, ROUTES_SHOWN_MAX, STATS_SECONDS_MAX
 from posthouse.domain.redaction import REDACTED, is_credential, redacted_payload
 from posthouse.intake.parse import check_type
-from posthouse.manage.access import audit, endpoint_not_found, find_app
+from posthouse.manage.access import audit, endpoint_of, find_app
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Audit, Directory
 from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
@@ -163,9 +163,7 @@ class Deliveries:
         if not 0 <= until - since <= STATS_SECONDS_MAX:
             raise Invalid(f"must be before until, by at most {STATS_SECONDS_MAX / 86_400:g} days", path="?since")
         where = await self._of(principal, app)
-        found = await self._directory.get_endpoint(where.app_id, endpoint)
-        if found is None:
-            raise endpoint_not_found(endpoint)
+        found = await endpoint_of(self._directory, where.app_id, endpoint)
         return await self._inspector.stats(where, found.id, since=since, until=until, owed_max=OWED_COUNTED_MAX)
 
     async def resend(self, principal: Principal, app: str, *, event: str, endpoint: str) -> OwedFacts:
@@ -188,9 +186,7 @@ class Deliveries:
         """The delivery that is to be changed, and how that goes on record. Raises NotFound."""
         where = await self._of(principal, app)
         event_id = _event_id(event)
-        found = await self._directory.get_endpoint(where.app_id, endpoint)
-        if found is None:
-            raise endpoint_not_found(endpoint)
+        found = await endpoint_of(self._directory, where.app_id, endpoint)
         entry = audit(
             principal,
             f"delivery.{what}",
@@ -245,10 +241,7 @@ class Deliveries:
         raw = parse_id(ENDPOINT, reference)
         if raw is not None:
             return EndpointId(raw)
-        found = await self._directory.get_endpoint(where.app_id, reference)
-        if found is None:
-            raise endpoint_not_found(reference)
-        return found.id
+        return (await endpoint_of(self._directory, where.app_id, reference)).id
 
 
 def shown(event: Event, pointers: Sequence[str]) -> Event:

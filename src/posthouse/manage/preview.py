@@ -22,7 +22,7 @@ from posthouse.domain.limits import PAYLOAD_BYTES_MAX, PREVIEWS_AT_ONCE_MAX
 from posthouse.domain.matching import has_filters
 from posthouse.domain.routing import matches_channels, matches_type
 from posthouse.intake.parse import EventBody, attributes_json, check
-from posthouse.manage.access import endpoint_not_found, find_app
+from posthouse.manage.access import endpoint_not_found, endpoint_of, find_app
 from posthouse.manage.deliveries import RequestView, shown, view_of
 from posthouse.manage.trial import TYPE, sample_of, spoken
 from posthouse.ports.clock import Clock
@@ -159,9 +159,7 @@ class Previews:
         return await self._made(owner, reference, event, ())
 
     async def _made(self, owner: App, reference: str, event: Event, rules: Sequence[str]) -> Preview:
-        found = await self._directory.get_endpoint(owner.id, reference)
-        if found is None:
-            raise endpoint_not_found(reference)
+        found = await endpoint_of(self._directory, owner.id, reference)
         if self._turns.locked():
             raise Overloaded(f"{PREVIEWS_AT_ONCE_MAX} previews are made already; try again shortly", retry_after=2)
         async with self._turns:

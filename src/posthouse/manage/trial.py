@@ -16,7 +16,7 @@ from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Fault, Result
 from posthouse.domain.ids import ENDPOINT, EventId, format_id
 from posthouse.domain.limits import TRIALS_AT_ONCE_MAX
 from posthouse.intake.parse import check_type
-from posthouse.manage.access import audit, endpoint_not_found, find_app
+from posthouse.manage.access import audit, endpoint_not_found, find_endpoint
 from posthouse.manage.deliveries import RequestView, shown_by, view_of
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Directory
@@ -76,10 +76,7 @@ class Trials:
         Raises Invalid, NotFound, Overloaded, Conflict (the endpoint cannot be spoken to as it is stored, or the event cannot be
         made into what it should get).
         """
-        owner = await find_app(self._directory, principal, app)
-        found = await self._directory.get_endpoint(owner.id, reference)
-        if found is None:
-            raise endpoint_not_found(reference)
+        owner, found = await find_endpoint(self._directory, principal, app, reference)
         if type is not None:
             check_type(type, path="type")
         if self._turns.locked():

@@ -21,7 +21,7 @@ from posthouse.domain.limits import (
     TRIALS_AT_ONCE_MAX,
 )
 from posthouse.domain.verification import Verification
-from posthouse.manage.access import audit, endpoint_not_found, find_app
+from posthouse.manage.access import audit, endpoint_not_found, endpoint_of, find_endpoint
 from posthouse.ports.directory import Directory
 from posthouse.ports.verifications import TooOften, VerificationQueue
 from posthouse.send.handshaking import Handshakes, token_hash
@@ -53,10 +53,7 @@ class Verifications:
 
         Raises NotFound, Overloaded, Conflict (it has none), QuotaExceeded (it was asked for too often).
         """
-        owner = await find_app(self._directory, principal, app)
-        endpoint = await self._directory.get_endpoint(owner.id, reference)
-        if endpoint is None:
-            raise endpoint_not_found(reference)
+        owner, endpoint = await find_endpoint(self._directory, principal, app, reference)
         if self._turns.locked():
             raise Overloaded(f"{self._at_once} handshakes are made already; try again shortly", retry_after=2)
         if self._apps[owner.id] >= HANDSHAKES_PER_APP_MAX:
@@ -89,8 +86,7 @@ class Verifications:
                 )
             made = await self._handshakes.make(claim)
         if made is None:  # the endpoint was changed meanwhile: it is as it is now
-            found = await self._directory.get_endpoint(owner.id, reference)
-            made = None if found is None else found.verification
+            made = (await endpoint_of(self._directory, owner.id, reference)).verification
         if made is None:
             raise endpoint_not_found(reference)
         return made
