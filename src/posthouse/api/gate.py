@@ -16,6 +16,7 @@ from posthouse.api.problems import problem_bytes
 from posthouse.api.texts.accepted import Language, language_of
 from posthouse.domain.access import Principal
 from posthouse.domain.errors import Invalid, PosthouseError, TooLarge, Unauthorised
+from posthouse.domain.handshake import CONFIRM_PATH
 from posthouse.domain.limits import BODY_READ_SECONDS
 
 log = structlog.get_logger()
@@ -29,8 +30,6 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 PROTECTED: Final = "/v1/"
 WITHOUT_KEY: Final = frozenset({"/v1/asyncapi.json"})
 """What answers a request without a key, too; one with a key must be known."""
-CONFIRMING: Final = "/v1/confirm/"
-"""Below it answers whoever has the rest of the path: nothing else of a request counts, key and body neither."""
 PRINCIPAL: Final = "posthouse.principal"
 BODY_BYTES_MAX: Final = 1024 * 1024
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
@@ -63,7 +62,7 @@ class Gate:
         answering = _Answering(send)
         try:
             headers = _single(scope["headers"])
-            confirming = scope["path"].startswith(CONFIRMING)
+            confirming = scope["path"].startswith(CONFIRM_PATH)  # nothing else of it counts, key and body neither
             if scope["path"].startswith(PROTECTED) and not confirming:
                 stranger = scope["path"] in WITHOUT_KEY and b"authorization" not in headers
                 scope[PRINCIPAL] = None if stranger else await self._principal(headers)

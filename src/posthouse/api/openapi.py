@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from posthouse.api.gate import CONFIRMING, WITHOUT_KEY
+from posthouse.api.gate import WITHOUT_KEY
 from posthouse.api.openapi_publish import publish_operations, publish_schemas
+from posthouse.domain.handshake import CONFIRM_PATH
 
 DESCRIPTION: Final = """\
 Posthouse delivers events to the webhooks of an open platform's apps. Send an API key as `Authorization: Bearer <key>`.
@@ -97,7 +98,7 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
         if path == "/readyz":
             answers |= _refer(503)
         return
-    if path.startswith(CONFIRMING):
+    if path.startswith(CONFIRM_PATH):
         operation["security"] = []
         answers |= _refer(404, 500, 503)
         return

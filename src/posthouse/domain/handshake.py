@@ -14,7 +14,7 @@ Texts of a step may name, beside what those of its request name anyway (`wire/te
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -22,6 +22,9 @@ from msgspec import UNSET, UnsetType
 from posthouse.domain.configuration import Configuration
 from posthouse.domain.formats import AnyFormat, Method
 from posthouse.domain.signing import Signer
+
+CONFIRM_PATH: Final = "/v1/confirm/"
+"""Below it answers whoever has the rest of the path, a token, which ends each `{confirm_url}`."""
 
 
 class Challenge(StrEnum):

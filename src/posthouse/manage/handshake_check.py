@@ -10,7 +10,7 @@ from posthouse.domain.balance import urls_of
 from posthouse.domain.endpoint import EndpointConfig, Secret
 from posthouse.domain.errors import Invalid
 from posthouse.domain.event import is_type_name
-from posthouse.domain.handshake import ConfirmStep, Handshake, OptionsStep, Step
+from posthouse.domain.handshake import CONFIRM_PATH, ConfirmStep, Handshake, OptionsStep, Step
 from posthouse.domain.ids import ID_BYTES, AppId, EndpointId, EventId
 from posthouse.domain.limits import (
     HANDSHAKE_EVERY_SECONDS_MAX,
@@ -32,7 +32,7 @@ PATH: Final = "handshake"
 _NOBODY: Final = bytes(ID_BYTES)
 _SECRET: Final = Secret("v1", bytes(HMAC_KEY_BYTES))  # whatever the endpoint's own is, it can sign
 _TOKEN: Final = "token"  # noqa: S105 - of a request made on trial
-_CONFIRM_URL: Final = "https://posthouse.example.com/v1/confirm/" + 43 * "A"
+_CONFIRM_URL: Final = f"https://posthouse.example.com{CONFIRM_PATH}{43 * 'A'}"
 
 
 def check_handshake(config: EndpointConfig, keys: NamedKeys) -> None:

@@ -15,7 +15,7 @@ from posthouse.domain.balance import urls_of
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.errors import Invalid, PosthouseError
 from posthouse.domain.exchange import Failure
-from posthouse.domain.handshake import Handshake
+from posthouse.domain.handshake import CONFIRM_PATH, Handshake
 from posthouse.domain.ids import ENDPOINT, AppId, EndpointId, EventId, format_id
 from posthouse.domain.limits import (
     HANDSHAKE_BACKOFF_SECONDS,
@@ -46,7 +46,6 @@ from posthouse_sdk.errors import SecretError
 
 log = structlog.get_logger()
 
-CONFIRM_PATH: Final = "/v1/confirm/"
 TOKEN_BYTES: Final = 32
 
 

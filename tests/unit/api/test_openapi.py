@@ -11,8 +11,9 @@ from tests.asgi import Client
 
 from posthouse.adapters.system.clock import SystemClock
 from posthouse.api.app import Services, build_app
-from posthouse.api.gate import CONFIRMING, WITHOUT_KEY
+from posthouse.api.gate import WITHOUT_KEY
 from posthouse.domain.errors import StoreUnavailable
+from posthouse.domain.handshake import CONFIRM_PATH
 
 
 class NoDatabase:
@@ -91,7 +92,7 @@ def test_every_operation_has_a_name_a_description_and_its_problems(document: dic
     for method, path, operation in operations(document):
         assert operation["description"], (method, path)
         assert operation["tags"], (method, path)
-        if path.startswith(CONFIRMING):
+        if path.startswith(CONFIRM_PATH):
             assert operation["security"] == [], path
             assert operation["responses"].keys() == {"200", "404", "500", "503"}, path
         elif path.startswith("/v1/"):

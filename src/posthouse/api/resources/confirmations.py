@@ -7,9 +7,10 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Header
 
 from posthouse.api.models.verification import ConfirmedAnswer
+from posthouse.domain.handshake import CONFIRM_PATH
 from posthouse.manage.verification import Verifications
 
-PATH: Final = "/v1/confirm/{token}"
+PATH: Final = CONFIRM_PATH + "{token}"
 
 AllowedRate = Annotated[
     str | None,
