@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -325,6 +326,10 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
             allowed_per_second=allowed_per_second,
             grants=grants,
         )
+
+
+BLANK: Final = EndpointConfig(url="")
+"""What each field is of which nobody says anything."""
 
 
 class AppConfig(msgspec.Struct, frozen=True, kw_only=True):

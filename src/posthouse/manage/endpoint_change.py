@@ -13,9 +13,9 @@ from posthouse.domain.authentication import Auth, OAuth2Auth
 from posthouse.domain.egress import Tls
 from posthouse.domain.encryption import DecryptAnswer, Encryption
 from posthouse.domain.endpoint import (
+    BLANK,
     Balance,
     Batch,
-    EndpointConfig,
     EqualUrl,
     Format,
     OnExhausted,
@@ -194,11 +194,10 @@ def changed(old: StoredEndpoint, change: EndpointChange, *, now: float) -> Store
     Raises Invalid where the fields together are wrong, whether they were there before or come with the change.
     """
     given = change.given()
-    defaults = EndpointConfig(url="")
     config = msgspec.structs.replace(
         old.config,
         **{
-            name: getattr(defaults, name) if given[name] is None else given[name]
+            name: getattr(BLANK, name) if given[name] is None else given[name]
             for name in old.config.__struct_fields__
             if name in given
         },

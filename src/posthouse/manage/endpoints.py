@@ -14,7 +14,7 @@ from posthouse.domain.access import Principal
 from posthouse.domain.authentication import OAuth2Auth
 from posthouse.domain.balance import urls_of
 from posthouse.domain.egress import AllowedEgress
-from posthouse.domain.endpoint import EndpointConfig, Secret
+from posthouse.domain.endpoint import BLANK, EndpointConfig, Secret
 from posthouse.domain.errors import Conflict, Invalid, QuotaExceeded
 from posthouse.domain.ids import ENDPOINT, AppId, EndpointId, format_id, parse_id
 from posthouse.domain.limits import ENDPOINTS_PER_APP_MAX
@@ -57,7 +57,6 @@ EndpointCheck = Callable[[StoredEndpoint | None], None]
 _ENDPOINT: Final = "endpoint"
 NOTHING_ALLOWED: Final = AllowedEgress()
 NO_PROFILES: Final = Profiles()
-_BLANK: Final = EndpointConfig(url="")
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -143,9 +142,9 @@ class Endpoints:
         owner = await find_app(self._directory, principal, app)
         if change.url is UNSET:
             raise Invalid("this field is missing", path="url")
-        profile = self._profiles.named(change, _BLANK)
+        profile = self._profiles.named(change, BLANK)
         with blaming(change, profile):
-            whole = self._profiles.expanded(_BLANK, change)
+            whole = self._profiles.expanded(BLANK, change)
             targets = check_change(whole)
             key = new_secret(self._random) if secret is None else secret_of(secret)
             made = await self._made(profile, keys or {})
@@ -182,7 +181,7 @@ class Endpoints:
             assert whole.uid is not UNSET
             whole = msgspec.structs.replace(whole, uid=uid_of_path(reference, whole.uid))
         given = None if secret is None else secret_of(secret)
-        profile = self._profiles.named(whole, _BLANK)
+        profile = self._profiles.named(whole, BLANK)
         with blaming(change, profile):
             for _ in range(TURNS_MAX):
                 found = await self._directory.get_endpoint(owner.id, reference)
@@ -211,7 +210,7 @@ class Endpoints:
     ) -> Written | None:
         """Make or replace the endpoint that was `found` a moment ago. None: it was changed by somebody else meanwhile."""
         known = None if found is None else found.config
-        full = self._profiles.expanded(known or _BLANK, whole)
+        full = self._profiles.expanded(known or BLANK, whole)
         await self._check(check_change(full), known=() if known is None else _known(known))
         await self._check_pins(principal, full, known=known)
         await check_given(principal, full.given(), known, self._expressions)
@@ -331,7 +330,7 @@ class Endpoints:
         detail: dict[str, Any],
     ) -> StoredEndpoint:
         endpoint_id = EndpointId(self._clock.new_id())
-        blank = StoredEndpoint(id=endpoint_id, app_id=owner.id, config=EndpointConfig(url=""))
+        blank = StoredEndpoint(id=endpoint_id, app_id=owner.id, config=BLANK)
         new = self._changed(principal, blank, change, now=self._clock.now())
         endpoint = msgspec.structs.replace(new, revision=1)
         entry = audit(principal, f"{_ENDPOINT}.created", format_id(ENDPOINT, endpoint_id), **detail)

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import UNSET
 
 from posthouse.domain.configuration import read
-from posthouse.domain.endpoint import EndpointConfig
+from posthouse.domain.endpoint import BLANK, EndpointConfig
 from posthouse.domain.errors import Invalid, NotFound, SetupError
 from posthouse.domain.fields import SHORT, TYPES, read_field
 from posthouse.domain.limits import PROFILE_BYTES_MAX, PROFILES_MAX
@@ -62,8 +62,7 @@ def load(text: str, *, name: str | None = None) -> Profile:
     with within("endpoint"):
         fields = fields_of(profile, samples)
         check_change(EndpointChange(**fields))
-        blank = EndpointConfig(url="")
-        check_rules(blank, msgspec.structs.replace(blank, **fields))
+        check_rules(BLANK, msgspec.structs.replace(BLANK, **fields))
     return profile
 
 
@@ -182,14 +181,13 @@ class Profiles:
             raise Invalid("these are settings of a profile, and there is none", path="profile_settings")
         now = {} if profile is None else fields_of(profile, settings)
         before = self._before(old)
-        defaults = EndpointConfig(url="")
         for name in now.keys() | before.keys():
             if name in given:
                 if given[name] is None and name in now:
                     given[name] = now[name]
                 continue
             current = getattr(old, name)
-            if current == before.get(name, getattr(defaults, name)) and now.get(name) != before.get(name):
+            if current == before.get(name, getattr(BLANK, name)) and now.get(name) != before.get(name):
                 given[name] = now.get(name)
         return EndpointChange(**given)
 

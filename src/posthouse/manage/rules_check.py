@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from posthouse.domain.access import Principal
-from posthouse.domain.endpoint import EndpointConfig
+from posthouse.domain.endpoint import BLANK, EndpointConfig
 from posthouse.domain.matching import check_filters
 from posthouse.domain.rules import RULE_FIELDS, expressions_in, field_of
 from posthouse.manage.reaction_check import check_reactions
@@ -40,7 +40,7 @@ async def check_given(
     rules = {name: given[name] for name in RULE_FIELDS if given.get(name) is not None}
     if not rules:
         return
-    old = known or EndpointConfig(url="")
+    old = known or BLANK
     new = written_by(principal, old, msgspec.structs.replace(old, **rules))
     check_rules(old, new)
     fields = _changed(old, new)

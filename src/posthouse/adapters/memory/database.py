@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from posthouse.domain.circuit import Health
 from posthouse.domain.delivery import Attempt, AttemptOutcome, Effect, Owed, Rollup
-from posthouse.domain.endpoint import EndpointConfig, Secret, Throttle
+from posthouse.domain.endpoint import BLANK, EndpointConfig, Secret, Throttle
 from posthouse.domain.errors import StoreRejected
 from posthouse.domain.event import Event
 from posthouse.domain.grant import Grant
@@ -258,7 +258,7 @@ class MemoryDatabase:
     ) -> None:
         """Make an endpoint, or change it: another configuration is another revision."""
         endpoint = self.endpoints.get(endpoint_id)
-        self._verify_anew(endpoint_id, EndpointConfig(url="") if endpoint is None else endpoint.config, config)
+        self._verify_anew(endpoint_id, BLANK if endpoint is None else endpoint.config, config)
         if endpoint is None:
             endpoint = self.endpoints[endpoint_id] = EndpointState(endpoint_id, app_id, config)
         elif endpoint.config != config:

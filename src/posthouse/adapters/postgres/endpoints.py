@@ -17,7 +17,7 @@ from posthouse.adapters.postgres.rows import health_of
 from posthouse.adapters.postgres.sealed import FIRST_VERSION, data_key_of, key_kind, newest_data_key, opened_key
 from posthouse.adapters.postgres.verifications import drop, renew, verification_of
 from posthouse.domain.circuit import Health
-from posthouse.domain.endpoint import EndpointConfig, Secret
+from posthouse.domain.endpoint import BLANK, EndpointConfig, Secret
 from posthouse.domain.errors import Conflict
 from posthouse.domain.ids import ENDPOINT, AppId, EndpointId
 from posthouse.domain.named_keys import KeyVersion
@@ -34,8 +34,6 @@ from posthouse.ports.directory import (
 from posthouse.ports.sealing import DataKey
 
 SQL = Queries("endpoints.sql")
-
-_NONE: Final = EndpointConfig(url="")
 
 _config: Final = msgspec.json.Decoder(EndpointConfig)
 
@@ -93,7 +91,7 @@ class PostgresEndpoints(Configuration):
             data_key = await newest_data_key(connection, self._sealer, endpoint.app_id)
             await self._add_secret(connection, endpoint.id, secret, FIRST_VERSION, data_key)
             await self._write_keys(connection, endpoint.id, [], change_keys(endpoint.config, []), data_key)
-            await renew(connection, endpoint.id, _NONE, endpoint.config)
+            await renew(connection, endpoint.id, BLANK, endpoint.config)
             await write_audit(connection, audit)
             return _endpoint(await one(connection, SQL.endpoint, endpoint.app_id, endpoint.id, None))
 

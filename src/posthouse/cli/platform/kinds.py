@@ -19,7 +19,7 @@ from posthouse.api.models.event_types import EventTypeAnswer, EventTypeCreate
 from posthouse.api.models.grant import GrantPut
 from posthouse.api.problems import fields_of
 from posthouse.cli.platform.documents import Path_, steps
-from posthouse.domain.endpoint import EndpointConfig
+from posthouse.domain.endpoint import BLANK
 from posthouse.domain.errors import Invalid
 from posthouse.domain.ids import APP as APP_PREFIX
 from posthouse.domain.ids import ENDPOINT, ID_BYTES, AppId, EndpointId, parse_id
@@ -104,7 +104,7 @@ def _app(fields: Fields, known: Known) -> Fields:
 def _endpoint(fields: Fields, known: Known) -> Fields:
     body = _validated(EndpointCreate, fields)
     assert isinstance(body, EndpointCreate)
-    blank = StoredEndpoint(id=EndpointId(_NOBODY), app_id=AppId(_NOBODY), config=EndpointConfig(url=""))
+    blank = StoredEndpoint(id=EndpointId(_NOBODY), app_id=AppId(_NOBODY), config=BLANK)
     try:
         change = body.change()
         if change.profile or change.profile_settings:
