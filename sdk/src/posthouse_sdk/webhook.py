@@ -100,7 +100,7 @@ class Webhook:
         """
         from posthouse_sdk.received import events_of
 
-        raw = _raw(body)
+        raw = raw_of(body)
         message_id, timestamp = self._verified(raw, headers)
         raw = self._unpacked(raw, headers)
         if self._decrypt is not None:
@@ -117,7 +117,7 @@ class Webhook:
 
         Raises: a subclass of VerificationError that names the cause.
         """
-        raw = _raw(body)
+        raw = raw_of(body)
         self.check(raw, headers)
         raw = self._unpacked(raw, headers)
         if self._decrypt is not None:
@@ -132,7 +132,7 @@ class Webhook:
 
         Raises: a subclass of VerificationError that names the cause.
         """
-        self._verified(_raw(body), headers)
+        self._verified(raw_of(body), headers)
 
     def _verified(self, raw: bytes, headers: Headers) -> tuple[str, int]:
         """The id and the time (unix seconds) that are signed with the body."""
@@ -143,7 +143,7 @@ class Webhook:
         if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= TIMESTAMP_DIGITS_MAX):
             raise MalformedHeaderError(TIMESTAMP_HEADER, "is not a whole number of seconds since 1970")
         signatures = _split(found[SIGNATURE_HEADER])
-        self._check_time(int(timestamp))
+        check_age(int(timestamp), now=self._clock(), tolerance=self._tolerance)
         prefix = f"{message_id}.{timestamp}.".encode("ascii")
         for key in self._keys:
             if key.verifies(prefix, raw, signatures[key.version]):
@@ -170,20 +170,23 @@ class Webhook:
         return {
             ID_HEADER: message_id,
             TIMESTAMP_HEADER: str(int(timestamp)),
-            SIGNATURE_HEADER: sign(message_id, timestamp, _raw(body), signers),
+            SIGNATURE_HEADER: sign(message_id, timestamp, raw_of(body), signers),
         }
 
-    def _check_time(self, timestamp: int) -> None:
-        age = self._clock() - timestamp
-        if age > self._tolerance:
-            raise StaleTimestampError(f"signed {age:.0f} s ago; at most {self._tolerance:g} s are tolerated")
-        if age < -self._tolerance:
-            raise FutureTimestampError(
-                f"signed {-age:.0f} s in the future; at most {self._tolerance:g} s are tolerated. Is the clock right?"
-            )
+
+def check_age(signed_at: float, *, now: float, tolerance: float) -> None:
+    """All in (unix) seconds. Raises: StaleTimestampError, FutureTimestampError."""
+    age = now - signed_at
+    if age > tolerance:
+        raise StaleTimestampError(f"signed {age:.0f} s ago; at most {tolerance:g} s are tolerated")
+    if age < -tolerance:
+        raise FutureTimestampError(
+            f"signed {-age:.0f} s in the future; at most {tolerance:g} s are tolerated. Is the clock right?"
+        )
 
 
-def _raw(body: bytes | str) -> bytes:
+def raw_of(body: bytes | str) -> bytes:
+    """The bytes that came. Raises: ParsedBodyError for what is neither bytes nor text."""
     if isinstance(body, str):
         return body.encode("utf-8", "surrogatepass")
     if isinstance(body, bytes | bytearray | memoryview):

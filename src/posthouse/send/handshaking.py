@@ -37,7 +37,7 @@ from posthouse.ports.clock import Clock
 from posthouse.ports.directory import SYSTEM, Audit
 from posthouse.ports.store import Store
 from posthouse.ports.transport import Transport
-from posthouse.ports.verifications import Change, Claim, VerificationQueue
+from posthouse.ports.verifications import Claim, VerificationQueue
 from posthouse.send.tokens import Tokens
 from posthouse.wire.consent import Passed, Waits
 from posthouse.wire.handshake import StepRequest, compile_step, waits
@@ -153,8 +153,7 @@ class Handshakes:
                     new = confirmed(rated, handshake, now=now)
             return new, _entry(claim.endpoint_id, old, new)
 
-        checked: Change = change
-        new = await self._queue.settle(claim, checked)
+        new = await self._queue.settle(claim, change)
         if new is not None:
             self.confirmed += isinstance(outcome, Passed)
             self.refused += isinstance(outcome, Reason)

@@ -13,11 +13,13 @@ import hmac
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
+from posthouse_sdk.digests import digest, mac
 from posthouse_sdk.encryption.errors import SettingError
 from posthouse_sdk.errors import ProfileError
-from posthouse_sdk.profiles.request import decoded, digest
+from posthouse_sdk.profiles.request import decoded
 
 DIGESTS: Final = {"md5": "md5", "sha1": "sha1", "sha256": "sha256", "sm3": "sm3"}
 HMACS: Final = {
@@ -83,7 +85,7 @@ def keyed(algorithm: str, text: str, encoding: str | None, path: str) -> Keyed:
 
 def keyed_with(algorithm: str, secret: bytes, text: str = "") -> Keyed:
     """The same with the bytes of a key that both sides have."""
-    make = _digested(DIGESTS[algorithm]) if algorithm in DIGESTS else _hmac(HMACS[algorithm], secret)
+    make = partial(digest, DIGESTS[algorithm]) if algorithm in DIGESTS else mac(HMACS[algorithm], secret)
     return Keyed(text, lambda content, found: hmac.compare_digest(make(content), found), secret, make)
 
 
@@ -104,24 +106,6 @@ def secret_of(text: str, encoding: str | None, path: str) -> bytes:
     if not raw:
         raise SettingError(f"the key is not {encoding or 'there'}", path)
     return raw
-
-
-def _digested(name: str) -> Callable[[bytes], bytes]:
-    return lambda content: digest(name, content)
-
-
-def _hmac(name: str, secret: bytes) -> Callable[[bytes], bytes]:
-    if name != "sm3":
-        return lambda content: hmac.digest(secret, content, name)
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.hmac import HMAC
-
-    def made(content: bytes) -> bytes:
-        state = HMAC(secret, hashes.SM3())
-        state.update(content)
-        return state.finalize()
-
-    return made
 
 
 def _pair(algorithm: str, text: str, path: str) -> Check:

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import SplitResult, urlsplit
 
+from posthouse_sdk.digests import digest
 from posthouse_sdk.errors import (
     DecryptionError,
     MalformedBodyError,
     MalformedHeaderError,
     MissingHeaderError,
     NoMatchingSignatureError,
-    ParsedBodyError,
     ProfileError,
     VerificationError,
 )
 from posthouse_sdk.profiles import documents
 from posthouse_sdk.profiles.documents import Ambiguous, Element, Unreadable
-from posthouse_sdk.webhook import RAW_BYTES
+from posthouse_sdk.webhook import raw_of
 
 if TYPE_CHECKING:
     from posthouse_sdk.webhook import Headers
@@ -70,7 +69,7 @@ class Request:
         self.method: Final = method.upper()
         self.target: Final = target
         self.charset: Final = charset
-        self.body: Final = _raw(body)
+        self.body: Final = raw_of(body)
         """As it came."""
         self.headers: Final = headers
         self._headers: Final[dict[str, str]] = {}
@@ -317,18 +316,6 @@ def kind_of(kind: str, content_type: str) -> str:
     return "json" if kind == "json" or media == JSON or media.endswith("+json") else "raw"
 
 
-def digest(name: str, content: bytes) -> bytes:
-    """MD5, SHA-1, SHA-256, SHA-512 or SM3, which not every Python has: else it is cryptography's."""
-    try:
-        return hashlib.new(name, content, usedforsecurity=False).digest()
-    except ValueError:
-        from cryptography.hazmat.primitives import hashes
-
-        state = hashes.Hash(hashes.SM3())
-        state.update(content)
-        return state.finalize()
-
-
 def encoded(raw: bytes, encoding: str) -> str:
     match encoding:
         case "hex":
@@ -352,11 +339,3 @@ def decoded(text: str, encoding: str) -> bytes | None:
     except ValueError:
         return None
     return raw if encoded(raw, encoding) == text else None
-
-
-def _raw(body: bytes | str) -> bytes:
-    if isinstance(body, str):
-        return body.encode("utf-8", "surrogatepass")
-    if isinstance(body, bytes | bytearray | memoryview):
-        return bytes(body)
-    raise ParsedBodyError(f"the body is a {type(body).__name__}: {RAW_BYTES}, before any parsing")

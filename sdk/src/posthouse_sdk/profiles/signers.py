@@ -15,7 +15,6 @@ from typing import Any, Final, Protocol
 from posthouse_sdk.encryption.errors import SettingError
 from posthouse_sdk.encryption.reading import Reader
 from posthouse_sdk.errors import (
-    FutureTimestampError,
     MissingHeaderError,
     NoMatchingSignatureError,
     SecretError,
@@ -27,7 +26,7 @@ from posthouse_sdk.profiles.moments import Moments
 from posthouse_sdk.profiles.places import FIELD, QUERY, Placed
 from posthouse_sdk.profiles.request import Told, Turn, decoded, encoded, is_computed
 from posthouse_sdk.profiles.texts import Text
-from posthouse_sdk.webhook import TOLERANCE_SECONDS, Webhook
+from posthouse_sdk.webhook import TOLERANCE_SECONDS, Webhook, check_age
 
 SIGNATURES_MAX: Final = 32
 SIGNED_LENGTH_MAX: Final = 8 * 1024
@@ -66,13 +65,7 @@ class Surroundings:
 
     def check_time(self, unix_seconds: float) -> None:
         """Raises: StaleTimestampError, FutureTimestampError."""
-        age = self.clock() - unix_seconds
-        if age > self.tolerance:
-            raise StaleTimestampError(f"signed {age:.0f} s ago; at most {self.tolerance:g} s are tolerated")
-        if age < -self.tolerance:
-            raise FutureTimestampError(
-                f"signed {-age:.0f} s in the future; at most {self.tolerance:g} s are tolerated. Is the clock right?"
-            )
+        check_age(unix_seconds, now=self.clock(), tolerance=self.tolerance)
 
 
 class Signer(Protocol):

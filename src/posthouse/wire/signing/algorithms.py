@@ -1,23 +1,22 @@
 """Bytes in, signature out: the algorithms, with the key of each made ready once.
 
 ECDSA is deterministic (RFC 6979). RSA-PSS salts are OpenSSL's own random bytes: the one thing here that `Message.random`
-does not decide. SM3 is `cryptography`'s, since not every Python has it in `hashlib`.
+does not decide.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.hazmat.primitives.hmac import HMAC
 
 from posthouse.domain.signing import Algorithm, HttpAlgorithm, JwtAlgorithm
 from posthouse.wire.signing.keys import P256, P384, KeyText, ec_key, ed25519_key, rsa_key, shared_secret
+from posthouse_sdk.digests import digest, mac
 
 Sign = Callable[[bytes], bytes]
 
@@ -36,15 +35,6 @@ _PSS_SHA256: Final = padding.PSS(padding.MGF1(_SHA256), hashes.SHA256.digest_siz
 _PSS_SHA512: Final = padding.PSS(padding.MGF1(hashes.SHA512()), hashes.SHA512.digest_size)
 
 
-def digest(name: str, content: bytes) -> bytes:
-    """MD5, SHA-1, SHA-256, SHA-512 or SM3 of some bytes."""
-    if name == "sm3":
-        state = hashes.Hash(hashes.SM3())
-        state.update(content)
-        return state.finalize()
-    return hashlib.new(name, content, usedforsecurity=False).digest()
-
-
 class Keyed:
     """An algorithm with its key. `secret` is the key as `{key}` writes it, None of a private key."""
 
@@ -58,11 +48,10 @@ class Keyed:
 def keyed(algorithm: Algorithm, key: KeyText) -> Keyed:
     """A custom signature's algorithm with its key. Raises: Invalid for a key of another type or size."""
     if algorithm in DIGESTS:
-        name = DIGESTS[algorithm]
-        return Keyed(lambda content: digest(name, content), shared_secret(key))
+        return Keyed(partial(digest, DIGESTS[algorithm]), shared_secret(key))
     if algorithm in HMACS:
         secret = shared_secret(key)
-        return Keyed(mac(algorithm, secret), secret)
+        return Keyed(mac(HMACS[algorithm], secret), secret)
     match algorithm:
         case Algorithm.RSA_SHA256:
             return Keyed(_rsa(rsa_key(key), padding.PKCS1v15(), _SHA256))
@@ -76,16 +65,11 @@ def keyed(algorithm: Algorithm, key: KeyText) -> Keyed:
             return Keyed(ed25519_key(key).sign)
 
 
-def mac(algorithm: Algorithm, secret: bytes) -> Sign:
-    """One of HMACS with a key of its own."""
-    return _hmac(HMACS[algorithm], secret)
-
-
 def jwt_sign(algorithm: JwtAlgorithm, key: KeyText) -> Sign:
     """As `keyed`, of JOSE (RFC 7518 and RFC 8037). Raises: Invalid."""
     match algorithm:
         case JwtAlgorithm.HS256:
-            return _hmac("sha256", shared_secret(key, bytes_min=_HS256_BYTES_MIN))
+            return mac("sha256", shared_secret(key, bytes_min=_HS256_BYTES_MIN))
         case JwtAlgorithm.RS256:
             return _rsa(rsa_key(key), padding.PKCS1v15(), _SHA256)
         case JwtAlgorithm.ES256:
@@ -102,25 +86,13 @@ def http_sign(algorithm: HttpAlgorithm, key: KeyText) -> Sign:
         case HttpAlgorithm.RSA_V1_5_SHA256:
             return _rsa(rsa_key(key), padding.PKCS1v15(), _SHA256)
         case HttpAlgorithm.HMAC_SHA256:
-            return _hmac("sha256", shared_secret(key))
+            return mac("sha256", shared_secret(key))
         case HttpAlgorithm.ECDSA_P256_SHA256:
             return _ecdsa(ec_key(key, P256), _SHA256)
         case HttpAlgorithm.ECDSA_P384_SHA384:
             return _ecdsa(ec_key(key, P384), hashes.SHA384())
         case HttpAlgorithm.ED25519:
             return ed25519_key(key).sign
-
-
-def _hmac(name: str, secret: bytes) -> Sign:
-    if name != "sm3":
-        return lambda content: hmac.digest(secret, content, name)
-
-    def sign(content: bytes) -> bytes:
-        state = HMAC(secret, hashes.SM3())
-        state.update(content)
-        return state.finalize()
-
-    return sign
 
 
 def _rsa(key: rsa.RSAPrivateKey, pad: padding.PKCS1v15 | padding.PSS, algorithm: hashes.HashAlgorithm) -> Sign:

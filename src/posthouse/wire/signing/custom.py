@@ -14,11 +14,12 @@ from posthouse.domain.limits import SIGNED_PARTS_MAX
 from posthouse.domain.signing import CustomSigner as Configuration
 from posthouse.domain.signing import Order, PairSource
 from posthouse.wire.message import Message
-from posthouse.wire.signing.algorithms import DIGESTS, HMACS, Keyed, keyed, mac
+from posthouse.wire.signing.algorithms import DIGESTS, HMACS, Keyed, keyed
 from posthouse.wire.signing.keys import Keys
 from posthouse.wire.signing.pairs import compile_pairs
 from posthouse.wire.signing.places import ORDER, Spot, sent_text
 from posthouse.wire.signing.texts import Known, SentText, SignedText, Turn, bounded, encoded, is_of_url, literal
+from posthouse_sdk.digests import mac
 
 _SIGNATURE: Final = "signature"
 
@@ -87,7 +88,7 @@ class CustomSigner:
             turn.secret = key.secret
             if content is None or self._with_key:
                 content = self._content(turn)
-            sign = key.sign if self._mac_key is None else mac(self._config.algorithm, self._mac_key.of(turn))
+            sign = key.sign if self._mac_key is None else mac(HMACS[self._config.algorithm], self._mac_key.of(turn))
             turn.signature = encoded(self._finish(sign(content)), self._config.encoding)
             text = self._signature.text if not texts or self._repeat is None else self._repeat
             texts.append(text.of(turn))

@@ -26,9 +26,9 @@ from posthouse.domain.signing import Encoding
 from posthouse.wire.headers import percent_encoded
 from posthouse.wire.message import Lacking, Message, Unsendable
 from posthouse.wire.query import request_path, request_url
-from posthouse.wire.signing.algorithms import digest
 from posthouse.wire.signing.fields import pairs_of, pointer, text_at
 from posthouse.wire.template import Template
+from posthouse_sdk.digests import digest
 
 
 class Turn:
