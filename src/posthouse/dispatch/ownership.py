@@ -19,7 +19,7 @@ import structlog
 from posthouse.domain.errors import StoreUnavailable
 from posthouse.domain.limits import HAND_OVER_PARTITIONS_MAX, HAND_OVER_SECONDS_MAX, LEASE_MARGIN_SECONDS, LEASE_SECONDS
 from posthouse.domain.share import share_of
-from posthouse.ports.clock import Clock
+from posthouse.ports.clock import Clock, set_or_over
 from posthouse.ports.store import Claim, Store
 
 log = structlog.get_logger()
@@ -115,18 +115,11 @@ class Ownership:
             except StoreUnavailable as error:
                 log.warning("ownership.store_unavailable", error=str(error))
             if not more:
-                await self._pause()
+                await set_or_over(self._woken, ROUND_SECONDS)
 
     def wake(self) -> None:
         """A process has joined or left, or partitions were released: look at once."""
         self._woken.set()
-
-    async def _pause(self) -> None:
-        try:
-            async with asyncio.timeout(ROUND_SECONDS):
-                await self._woken.wait()
-        except TimeoutError:
-            pass
 
     async def renew(self) -> None:
         """Extend our leases; what others took meanwhile is lost."""

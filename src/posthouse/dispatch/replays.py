@@ -11,7 +11,7 @@ import structlog
 from posthouse.domain.errors import PosthouseError, StoreUnavailable
 from posthouse.domain.limits import REPLAY_OUTSTANDING_ROWS_MAX, REPLAY_STEP_EVENTS_MAX, REPLAYS_READ_MAX
 from posthouse.domain.replay import ENDPOINT_DISABLED, ENDPOINT_GONE, Replay, ReplayState, Turn, is_wanted
-from posthouse.ports.clock import Clock
+from posthouse.ports.clock import Clock, set_or_over
 from posthouse.ports.jobs import Hold, Jobs, Work
 
 log = structlog.get_logger()
@@ -65,7 +65,7 @@ class Replays:
             if seconds == STEP_SECONDS:
                 await self._clock.sleep(seconds)
             else:
-                await self._wait(seconds)
+                await set_or_over(self._woken, seconds)
 
     async def round(self) -> float:
         """One step of each replay, of at most so many at once; how long to wait for the next. Raises StoreUnavailable."""
@@ -87,13 +87,6 @@ class Replays:
         if moved or self._after != _NONE or begun_after != _NONE:
             return STEP_SECONDS
         return WAIT_SECONDS if found else IDLE_SECONDS
-
-    async def _wait(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._woken.wait()
-        except TimeoutError:
-            pass
 
     async def _step(self, work: Work, epoch: int) -> bool:
         """Whether there is more to be done at once."""

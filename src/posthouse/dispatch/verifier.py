@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import suppress
 
 import structlog
 
@@ -16,7 +15,7 @@ from posthouse.domain.limits import (
     HANDSHAKES_AT_ONCE_MAX,
     HANDSHAKES_PER_APP_MAX,
 )
-from posthouse.ports.clock import Clock
+from posthouse.ports.clock import Clock, set_or_over
 from posthouse.ports.store import Store
 from posthouse.ports.transport import Transport
 from posthouse.ports.verifications import Claim, VerificationQueue
@@ -85,9 +84,7 @@ class Verifier:
             except Exception:
                 log.exception("handshakes.not_taken")
             if not self._closing:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(HANDSHAKE_LOOK_SECONDS):
-                        await self._woken.wait()
+                await set_or_over(self._woken, HANDSHAKE_LOOK_SECONDS)
 
     async def _took_one(self) -> bool:
         """Take the one that is due for longest, of an app that has a place left; whether there was one."""

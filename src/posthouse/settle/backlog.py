@@ -19,7 +19,7 @@ from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.errors import PosthouseError
 from posthouse.domain.event import Event
 from posthouse.domain.ids import AppId, EndpointId, EventId
-from posthouse.ports.clock import Clock
+from posthouse.ports.clock import Clock, set_or_over
 from posthouse.ports.store import Page, Store, Want
 
 log = structlog.get_logger()
@@ -257,11 +257,7 @@ class Backlog:
         if self._heap and not self._full:
             delay = min(delay, self._heap[0][0] - self._clock.now())
         if delay > 0:
-            try:
-                async with asyncio.timeout(delay):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
+            await set_or_over(self._wake, delay)
 
     def _pop_due(self) -> dict[EndpointId, int]:
         """Endpoints with something due, earliest first, and their partitions."""

@@ -34,7 +34,7 @@ from posthouse.domain.limits import (
     LEASE_SECONDS,
     UNWRITTEN_RESULTS_MAX,
 )
-from posthouse.ports.clock import Clock
+from posthouse.ports.clock import Clock, set_or_over
 from posthouse.ports.store import Journalled, Store
 from posthouse.ports.telemetry import Telemetry
 from posthouse.settle.batches import halves, reduced
@@ -292,9 +292,9 @@ class Journal:
             if delay is not None and delay <= 0:
                 return
             self._wake.clear()
-            await self._wait(self._wake, delay)
+            await set_or_over(self._wake, delay)
         if len(self._buffer) < JOURNAL_RESULTS_MAX // 2:
-            await self._wait(self._urgent, JOURNAL_LINGER_SECONDS)
+            await set_or_over(self._urgent, JOURNAL_LINGER_SECONDS)
 
     def _due(self) -> float | None:
         """When cursors or counters alone are worth a commit (boot clock); None where none has moved."""
@@ -302,13 +302,6 @@ class Journal:
         if len(self._rollups):
             due.append(self._rollups_due)
         return min(due, default=None)
-
-    async def _wait(self, event: asyncio.Event, seconds: float | None) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await event.wait()
-        except TimeoutError:
-            pass
 
     def _build(self) -> tuple[JournalBatch | None, Released]:
         now = self._clock.boot()

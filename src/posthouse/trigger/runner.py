@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 
 import structlog
 
 from posthouse.domain.errors import PosthouseError
 from posthouse.domain.limits import TRIGGER_AGAIN_SECONDS, TRIGGER_LOOK_SECONDS, TRIGGER_READ_EVENTS_MAX
 from posthouse.intake.observed import ObservedEvents
-from posthouse.ports.clock import Clock
+from posthouse.ports.clock import Clock, set_or_over
 from posthouse.ports.triggers import Source
 
 log = structlog.get_logger()
@@ -56,9 +55,7 @@ class Runner:
                 log.exception("trigger.failed", kind=self._source.kind)
                 seconds = TRIGGER_AGAIN_SECONDS
             if seconds > 0 and not self._closing:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(min(seconds, TRIGGER_LOOK_SECONDS)):
-                        await self._woken.wait()
+                await set_or_over(self._woken, min(seconds, TRIGGER_LOOK_SECONDS))
 
     async def round(self) -> float:
         """One reading, published and acknowledged; after how many seconds the next one is due. Raises what the source does."""
