@@ -14,11 +14,11 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gidgethub.sansio import Event as GithubEvent
-from slack_sdk.signature import Clock, SignatureVerifier
 from tests.fakes import answer
 from tests.messages import NOW, Received
 from tests.profiles.libraries import DingTalkCrypto, EventDispatcherHandler, RawRequest
 from tests.profiles.speaking import config_of, endpoint_of, shipped
+from tests.published import slack_verifier
 from wechatpy.enterprise.crypto import WeChatCrypto as WeComCrypto
 from wechatpy.utils import check_signature
 
@@ -47,11 +47,6 @@ KEYS = {
 SETTINGS = {"dingtalk": {"owner_key": "suite4"}, "wechat": {"app_id": "wx1"}, "wecom": {"corp_id": "ww1"}}
 
 
-class SignedThen(Clock):
-    def now(self) -> float:
-        return NOW
-
-
 def said(value: object, status: int = 200) -> Answer:
     """An answer in JSON."""
     return answer(status, (b"content-type", b"application/json"), body=json.dumps(value).encode())
@@ -68,7 +63,7 @@ def github(asked: Received) -> Answer:
 
 
 def slack(asked: Received) -> Answer:
-    assert SignatureVerifier("s3cr3t", SignedThen()).is_valid_request(asked.body, asked.headers)
+    assert slack_verifier("s3cr3t").is_valid_request(asked.body, asked.headers)
     told = json.loads(asked.body)
     assert told["type"] == "url_verification"
     return said({"challenge": told["challenge"]})

@@ -36,6 +36,7 @@ from tests.profiles.speaking import (
     sent,
     signed_by,
 )
+from tests.published import ADYEN_KEY, RFC_7515_A2_INPUT, RFC_7515_A2_N, RFC_7515_A2_SIGNATURE
 from wechatpayv3.utils import aes_decrypt, rsa_verify
 
 from posthouse.wire.documents import JsonText
@@ -46,7 +47,6 @@ APIV3_KEY = "0123456789abcdef0123456789ABCDEF"
 
 # Adyen, by Adyen. The vector is its own ("Verify HMAC signatures").
 
-ADYEN_KEY = "44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056"
 ADYEN_NOTIFICATION = {
     "live": "false",
     "notificationItems": [
@@ -114,23 +114,6 @@ def test_adyen_signs_what_is_not_there_as_nothing() -> None:
 
 
 # Alipay, by alipay-sdk-python. The vector that it is tried with is RFC 7515's, appendix A.2: RSA with SHA-256.
-
-RFC_7515_A2_N = (
-    "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCg"
-    "NMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665"
-    "xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuX"
-    "poQ"
-)
-RFC_7515_A2_INPUT = (
-    b"eyJhbGciOiJSUzI1NiJ9"
-    b".eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
-)
-RFC_7515_A2_SIGNATURE = (
-    "cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1"
-    "dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDw"
-    "usC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77"
-    "Rw"
-)
 
 
 def bare(pem: str) -> str:

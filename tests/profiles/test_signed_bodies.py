@@ -17,15 +17,14 @@ from urllib.parse import parse_qsl
 import pytest
 import stripe
 from cloudevents.v1.http import from_http
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gidgethub import ValidationFailure
 from gidgethub.sansio import Event as GithubEvent
-from slack_sdk.signature import Clock, SignatureVerifier
 from standardwebhooks import Webhook as StandardWebhook
 from standardwebhooks import WebhookVerificationError
 from tests.messages import NOW, Received, message
 from tests.profiles.speaking import CREATED, DATA, ENDPOINT_ID, ID, PAYLOAD, TYPE, URL, read, sent, signed_by
+from tests.published import SLACK_BODY, SLACK_SECRET, discord_accepts, slack_verifier
 from twilio.request_validator import RequestValidator
 
 from posthouse.wire.documents import Form
@@ -141,19 +140,6 @@ def test_stripe() -> None:
 
 # Slack, by slack_sdk. The vector is Slack's own ("Verifying requests from Slack").
 
-SLACK_SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
-SLACK_BODY = (
-    b"token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V"
-    b"&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text="
-    b"&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN"
-    b"&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c"
-)
-
-
-class SignedThen(Clock):
-    def now(self) -> float:
-        return NOW
-
 
 def test_slack() -> None:
     received = signed_by("slack", message(SLACK_BODY, now=1531420618), signing_secret=SLACK_SECRET)
@@ -161,10 +147,10 @@ def test_slack() -> None:
         "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503"
     )
     received = sent("slack", keys={"signing_secret": SLACK_SECRET}, settings={"team_id": "T1", "app_id": "A1"})
-    verifier = SignatureVerifier(SLACK_SECRET, SignedThen())
+    verifier = slack_verifier(SLACK_SECRET)
     assert verifier.is_valid_request(received.body, received.headers)
     assert not verifier.is_valid_request(changed(received.body).decode(errors="replace"), received.headers)
-    assert not SignatureVerifier("another", SignedThen()).is_valid_request(received.body, received.headers)
+    assert not slack_verifier("another").is_valid_request(received.body, received.headers)
     assert read(received.body) == {
         "team_id": "T1",
         "api_app_id": "A1",
@@ -183,10 +169,10 @@ def test_zoom() -> None:
     assert received.headers["x-zm-signature"] == "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503"
     received = sent("zoom", keys={"secret_token": "token"}, settings={"account_id": "acc"})
     stamp, signature = received.headers["x-zm-request-timestamp"], received.headers["x-zm-signature"]
-    verifier = SignatureVerifier("token", SignedThen())
+    verifier = slack_verifier("token")
     assert verifier.is_valid(received.body, stamp, signature)
     assert not verifier.is_valid(changed(received.body).decode(errors="replace"), stamp, signature)
-    assert not SignatureVerifier("another", SignedThen()).is_valid(received.body, stamp, signature)
+    assert not slack_verifier("another").is_valid(received.body, stamp, signature)
     assert read(received.body) == {
         "event": TYPE,
         "event_ts": int(CREATED * 1000),
@@ -299,17 +285,6 @@ def test_meta() -> None:
 
 
 # Discord. The vector is from the documentation of Tencent's QQ bots, which sign the same way under the same names.
-
-
-def discord_accepts(received: Received, public_key: str) -> bool:
-    content = received.headers["X-Signature-Timestamp"].encode() + received.body
-    try:
-        Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key)).verify(
-            bytes.fromhex(received.headers["X-Signature-Ed25519"]), content
-        )
-    except InvalidSignature:
-        return False
-    return True
 
 
 def test_discord() -> None:

@@ -20,13 +20,21 @@ import stripe
 from Adyen.util import is_valid_hmac_notification, is_valid_hmac_payload
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from gidgethub import ValidationFailure
 from gidgethub.sansio import validate_event
-from slack_sdk.signature import Clock, SignatureVerifier
 from tests.messages import NONCE, NOW, Received, message, signed, xml
+from tests.published import (
+    ADYEN_KEY,
+    RFC_7515_A2_INPUT,
+    RFC_7515_A2_N,
+    RFC_7515_A2_SIGNATURE,
+    SLACK_BODY,
+    SLACK_SECRET,
+    discord_accepts,
+    slack_verifier,
+)
 from wechatpayv3.utils import rsa_verify
 
 from posthouse.wire.documents import Bytes, Form, JsonText
@@ -262,19 +270,6 @@ def test_stripe_with_an_old_and_a_new_secret() -> None:
 
 # Slack and Zoom, by slack_sdk. The vector is Slack's own ("Verifying requests from Slack").
 
-SLACK_SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
-SLACK_BODY = (
-    b"token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V"
-    b"&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text="
-    b"&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN"
-    b"&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c"
-)
-
-
-class SignedThen(Clock):
-    def now(self) -> float:
-        return NOW
-
 
 def test_slack() -> None:
     received = signed(message(SLACK_BODY, now=1531420618), SLACK, keys={"hook": SLACK_SECRET})
@@ -282,7 +277,7 @@ def test_slack() -> None:
         "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503"
     )
     received = signed(message(BODY), SLACK, keys={"hook": SLACK_SECRET})
-    verifier = SignatureVerifier(SLACK_SECRET, SignedThen())
+    verifier = slack_verifier(SLACK_SECRET)
     assert verifier.is_valid_request(BODY, received.headers)
     assert not verifier.is_valid_request(BODY + b" ", received.headers)
 
@@ -290,7 +285,7 @@ def test_slack() -> None:
 def test_zoom_signs_as_slack_does_under_names_of_its_own() -> None:
     received = signed(message(BODY), ZOOM, keys={"hook": SLACK_SECRET})
     stamp, signature = received.headers["x-zm-request-timestamp"], received.headers["x-zm-signature"]
-    assert SignatureVerifier(SLACK_SECRET, SignedThen()).is_valid(BODY, stamp, signature)
+    assert slack_verifier(SLACK_SECRET).is_valid(BODY, stamp, signature)
 
 
 # Shopify. The vector is a test of SQLPage's (tests/sql_test_files/…hmac_shopify).
@@ -361,17 +356,6 @@ def test_a_robot_of_dingtalk_signs_the_time_and_its_secret() -> None:
     assert not set("+/ ") & set(received.url.partition("sign=")[2]), "encoded as a URL wants it"
 
 
-def discord_accepts(received: Received, public_key: str) -> bool:
-    content = received.headers["X-Signature-Timestamp"].encode() + received.body
-    try:
-        Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key)).verify(
-            bytes.fromhex(received.headers["X-Signature-Ed25519"]), content
-        )
-    except InvalidSignature:
-        return False
-    return True
-
-
 def test_discord() -> None:
     seed = b"naOC0ocQE3shWLAfffVLB1rhYPG7naOC".hex()
     public = "d7c362fe78aef81ff23287b493628b5db02a3c4fe30b215e4d19609b5d76673a"
@@ -440,23 +424,6 @@ def test_wechat() -> None:
 
 
 # Alipay and WeChat Pay v3: RSA with SHA-256. The vector that the verifier is checked with is RFC 7515's, appendix A.2.
-
-RFC_7515_A2_N = (
-    "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCg"
-    "NMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665"
-    "xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuX"
-    "poQ"
-)
-RFC_7515_A2_INPUT = (
-    b"eyJhbGciOiJSUzI1NiJ9"
-    b".eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
-)
-RFC_7515_A2_SIGNATURE = (
-    "cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1"
-    "dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDw"
-    "usC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77"
-    "Rw"
-)
 
 
 def rsa2_accepts(content: bytes, signature: bytes, public: rsa.RSAPublicKey) -> bool:
@@ -556,8 +523,6 @@ def test_youzan() -> None:
 
 
 # Adyen, by its library. The vector is its own ("Verify HMAC signatures").
-
-ADYEN_KEY = "44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056"
 
 
 def adyen_notification(**fields: Any) -> bytes:
