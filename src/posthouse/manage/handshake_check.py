@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
-
 from posthouse.domain.balance import urls_of
-from posthouse.domain.endpoint import EndpointConfig, Secret
+from posthouse.domain.endpoint import EndpointConfig
 from posthouse.domain.errors import Invalid
 from posthouse.domain.event import is_type_name
 from posthouse.domain.handshake import CONFIRM_PATH, ConfirmStep, Handshake, OptionsStep, Step
-from posthouse.domain.ids import ID_BYTES, AppId, EndpointId, EventId
+from posthouse.domain.ids import ID_BYTES, EventId
 from posthouse.domain.limits import (
     HANDSHAKE_EVERY_SECONDS_MAX,
     HANDSHAKE_EVERY_SECONDS_MIN,
@@ -23,14 +21,12 @@ from posthouse.domain.limits import (
     HANDSHAKE_WITHIN_SECONDS_MIN,
 )
 from posthouse.domain.named_keys import NamedKeys
+from posthouse.manage.speaking import on_trial
 from posthouse.wire.handshake import compile_step, waits
 from posthouse.wire.message import Unsendable
-from posthouse_sdk.signatures import HMAC_KEY_BYTES
 
 PATH: Final = "handshake"
 
-_NOBODY: Final = bytes(ID_BYTES)
-_SECRET: Final = Secret("v1", bytes(HMAC_KEY_BYTES))  # whatever the endpoint's own is, it can sign
 _TOKEN: Final = "token"  # noqa: S105 - of a request made on trial
 _CONFIRM_URL: Final = f"https://posthouse.example.com{CONFIRM_PATH}{43 * 'A'}"
 
@@ -43,14 +39,7 @@ def check_handshake(config: EndpointConfig, keys: NamedKeys) -> None:
     _check_times(handshake)
     if not 0 < len(handshake.steps) <= HANDSHAKE_STEPS_MAX:
         raise Invalid(f"a handshake has 1 to {HANDSHAKE_STEPS_MAX} steps", path=f"{PATH}.steps")
-    endpoint = msgspec.structs.replace(config, payload_versions={}).endpoint(
-        id=EndpointId(_NOBODY),
-        app_id=AppId(_NOBODY),
-        partition=0,
-        revision=0,
-        secrets=(_SECRET,),
-        keys=keys,
-    )
+    endpoint = on_trial(config, keys)
     for place, step in enumerate(handshake.steps):
         path = f"{PATH}.steps[{place}]"
         _check_step(step, path)
@@ -61,7 +50,7 @@ def check_handshake(config: EndpointConfig, keys: NamedKeys) -> None:
                 url=url,
                 now=0.0,
                 random=bytes,
-                event_id=EventId(_NOBODY),
+                event_id=EventId(bytes(ID_BYTES)),
                 confirm_url=_CONFIRM_URL,
                 path=path,
             )

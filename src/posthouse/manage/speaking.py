@@ -7,7 +7,7 @@ from typing import Final
 from posthouse.domain.access import Principal
 from posthouse.domain.balance import urls_of
 from posthouse.domain.egress import AllowedEgress
-from posthouse.domain.endpoint import EndpointConfig, Secret
+from posthouse.domain.endpoint import Endpoint, EndpointConfig, Secret
 from posthouse.domain.errors import Invalid
 from posthouse.domain.ids import ID_BYTES, AppId, EndpointId
 from posthouse.domain.named_keys import NamedKeys
@@ -26,16 +26,7 @@ def check_speakable(config: EndpointConfig, keys: NamedKeys) -> None:
 
     Raises Invalid with the path of the field that is wrong.
     """
-    spoken = with_samples(config)
-    endpoint = spoken.endpoint(
-        id=EndpointId(_NOBODY),
-        app_id=AppId(_NOBODY),
-        partition=0,
-        revision=0,
-        secrets=(_SECRET,),
-        keys=keys,
-        pinned_schemas=dict.fromkeys(config.payload_versions, _ANY),
-    )
+    endpoint = on_trial(with_samples(config), keys)
     added = () if config.transform is None else (*config.transform.headers, *config.transform.query)
     for url in _urls(config):
         try:
@@ -45,6 +36,19 @@ def check_speakable(config: EndpointConfig, keys: NamedKeys) -> None:
             if field in ("headers", "query") and name in added:
                 raise Invalid(str(error), path=f"transform.{error.path}", code=error.code) from None
             raise
+
+
+def on_trial(config: EndpointConfig, keys: NamedKeys) -> Endpoint:
+    """An endpoint so configured, of nobody: for requests that are made ready and thrown away."""
+    return config.endpoint(
+        id=EndpointId(_NOBODY),
+        app_id=AppId(_NOBODY),
+        partition=0,
+        revision=0,
+        secrets=(_SECRET,),
+        keys=keys,
+        pinned_schemas=dict.fromkeys(config.payload_versions, _ANY),
+    )
 
 
 def _urls(config: EndpointConfig) -> list[str]:
