@@ -224,6 +224,13 @@ def test_a_good_one() -> None:
         ("[endpoint]", "[endpoint]\nack = { status = [900] }", "endpoint.ack.status[0]", "200 to 599"),
         ("[endpoint]", '[endpoint]\nformat = { kind = "xml", root = "a b" }', "endpoint.format.root", "name"),
         ("[endpoint]", '[endpoint]\nmethod = "GET"', "endpoint.method", "needs the format form"),
+        ("[endpoint]", '[endpoint]\ndecrypt_answer = "required"', "endpoint.decrypt_answer", "and there is none"),
+        (
+            "[endpoint]",
+            '[endpoint]\nhandshake = { steps = [{ kind = "request", expect = { text = "{nobody}" } }] }',
+            "endpoint.handshake.steps[0].expect.text",
+            "there is no {nobody}",
+        ),
         ("json:/id", "jsn:/id", "receive.id", "a place is header:Name"),
     ],
 )

@@ -8,20 +8,17 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from posthouse.domain.endpoint import EndpointConfig, Secret
+from posthouse.domain.endpoint import EndpointConfig
 from posthouse.domain.errors import Invalid
-from posthouse.domain.ids import AppId, EndpointId
 from posthouse.domain.named_keys import NamedKeys
 from posthouse.domain.profile import Profile
+from posthouse.manage.key_change import check_keys
 from posthouse.manage.profile_keys import made_keys
 from posthouse.manage.profiles import SAMPLE, fields_of, load, within
-from posthouse.wire.encryption.answers import opener_of
-from posthouse.wire.renderer import renderer_of
-from posthouse_sdk.signatures import HMAC_KEY_BYTES
+from posthouse.wire.encryption.answers import check_decrypt_answer
 
 _PLACE: Final = re.compile(r"body|(?:header|query|form):[^\s:]+|(?:json|xml|sent):/\S*|")
 _SETTING: Final = re.compile(r"\$\{([^}]*)\}")
-_SECRET: Final = Secret("v1", bytes(HMAC_KEY_BYTES))
 _URL: Final = "https://example.com/"
 # Fields of fields that name keys, and those in which `key` is a word of the target's.
 _KEYS: Final = frozenset({"key", "client_key"})
@@ -71,16 +68,9 @@ def _check_keys(profile: Profile) -> None:
 def _try_out(profile: Profile) -> None:
     keys = made_keys(profile, (), os.urandom).texts
     fields = fields_of(profile, {each.name: SAMPLE for each in profile.settings if each.default is None})
-    endpoint = EndpointConfig(url=_URL, **fields).endpoint(
-        id=EndpointId(bytes(16)),
-        app_id=AppId(bytes(16)),
-        partition=0,
-        revision=0,
-        secrets=(_SECRET,),
-        keys=NamedKeys({name: (text,) for name, text in keys.items()}),
-    )
-    renderer_of(endpoint, random=os.urandom)
-    opener_of(endpoint)
+    config = EndpointConfig(url=_URL, **fields)
+    check_decrypt_answer(config, fields)
+    check_keys(config, NamedKeys({name: (text,) for name, text in keys.items()}))
 
 
 def _texts(value: Any) -> Iterator[str]:
