@@ -15,6 +15,8 @@ PosthouseError
 │   └── InDoubt       the connection died inside a commit: it may have happened
 ├── StoreRejected     the database refused these data (SQLSTATE class 22 or 23)
 │   └── KeyReused     an idempotency key of a batch was used for another event: nothing of the batch was appended
+├── SourceUnavailable  what a trigger watches does not answer: tried again soon    (503, exit 7)
+├── SourceRefused     what a trigger watches refuses us; the text says what to do  (422, exit 1)
 ├── NotOwner          a request was not begun: its partition may be another process's by now; never a target's fault
 ├── LogRewound        the log is not the one that was read (a failover lost its end)
 └── SetupError        the installation cannot start as it is; the text says what to do (exit 1)
@@ -134,6 +136,22 @@ class StoreRejected(PosthouseError):
 
 class KeyReused(StoreRejected):
     """Of events that are appended together or not at all, one has an idempotency key that was used otherwise."""
+
+
+class SourceUnavailable(PosthouseError):
+    """The database, or whatever else a trigger watches, did not answer."""
+
+    code = "source_unavailable"
+    retry_after = 5
+
+
+class SourceRefused(PosthouseError):
+    """It answered, and somebody has to do something before it goes on: grant a right, free a slot, make a table. `code` tells
+    such cases apart."""
+
+    def __init__(self, message: str, *, code: str = "source_refused") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class NotOwner(PosthouseError):

@@ -15,6 +15,7 @@ AttemptId = NewType("AttemptId", bytes)
 GrantId = NewType("GrantId", bytes)
 JobId = NewType("JobId", bytes)
 ScheduleId = NewType("ScheduleId", bytes)
+TriggerId = NewType("TriggerId", bytes)
 
 APP: Final = "app"
 ATTEMPT: Final = "att"
@@ -27,6 +28,7 @@ PROCESS: Final = "proc"
 REPLAY: Final = "rpl"
 REQUEST: Final = "req"
 SCHEDULE: Final = "sch"
+TRIGGER: Final = "trg"
 
 ID_BYTES: Final = 16
 TEXT_LENGTH: Final = 26

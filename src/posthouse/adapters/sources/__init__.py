@@ -1,0 +1,1 @@
+"""Sources that come with Posthouse, each a kind of trigger."""
