@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -29,15 +29,66 @@ def mariadb_program() -> str | None:
 
 
 class MariaDb:
-    """A server that runs."""
+    """A server in a folder of its own."""
 
-    def __init__(self, socket: Path) -> None:
-        self.socket = socket
+    def __init__(self, folder: Path, *options: str) -> None:
+        self._folder = folder
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        self.socket = folder / "socket"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        program = mariadb_program()
+        assert program is not None
+        user = ["--user=root"] if os.geteuid() == 0 else []
+        (self._folder / "data").mkdir(exist_ok=True)
+        log_file = self._folder / "log"
+        with log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    program,
+                    "--no-defaults",
+                    f"--datadir={self._folder / 'data'}",
+                    f"--socket={self.socket}",
+                    f"--pid-file={self._folder / 'pid'}",
+                    "--skip-networking",
+                    "--innodb-buffer-pool-size=32M",
+                    "--innodb-log-file-size=8M",
+                    *self._options,
+                    *user,
+                ],
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            # Not by the driver: it leaves a socket open that could not connect.
+            with socket.socket(socket.AF_UNIX) as probe:
+                if probe.connect_ex(str(self.socket)) == 0:
+                    return
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(log_file.read_text("utf-8", "replace")[-2000:])
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
 
     def connect(self, database: str | None = None, **options: Any) -> Any:
         import pymysql
 
-        return pymysql.connect(unix_socket=str(self.socket), user="root", database=database, **options)
+        return pymysql.connect(**{"unix_socket": str(self.socket), "user": "root", "database": database, **options})
 
     def fresh_database(self) -> str:
         """The DSN of a new database."""
@@ -51,60 +102,32 @@ class MariaDb:
             cursor.execute(f"DROP DATABASE {dsn.partition('?')[0].rpartition('/')[2]}")
 
 
+# Without tables of users, which take seconds to make; and nothing is synced to disk.
+QUICK: Final = ("--skip-grant-tables", "--innodb-flush-log-at-trx-commit=0")
+
+
 @contextmanager
-def mariadb_server() -> Iterator[MariaDb]:
-    """Start a server, and end it."""
-    program = mariadb_program()
-    assert program is not None
+def mariadb_server(*options: str, fill: Callable[[Path], None] | None = None) -> Iterator[MariaDb]:
+    """Start a server, and end it. `fill` puts something into its folder before."""
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/tmp"))
-    user = ["--user=root"] if os.geteuid() == 0 else []
-    data, path = folder / "data", folder / "socket"
-    process: subprocess.Popen[bytes] | None = None
+    server = MariaDb(folder, *(options or QUICK))
     try:
-        data.mkdir()
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [
-                    program,
-                    "--no-defaults",
-                    "--skip-grant-tables",  # and so no tables of users to be made first, which takes seconds
-                    f"--datadir={data}",
-                    f"--socket={path}",
-                    f"--pid-file={folder / 'pid'}",
-                    "--skip-networking",
-                    "--innodb-flush-log-at-trx-commit=0",
-                    "--innodb-buffer-pool-size=32M",
-                    "--innodb-log-file-size=8M",
-                    *user,
-                ],
-                stdout=log,
-                stderr=log,
-            )
-        server = MariaDb(path)
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            # Not by the driver: it leaves a socket open that could not connect.
-            with socket.socket(socket.AF_UNIX) as probe:
-                if probe.connect_ex(str(path)) == 0:
-                    break
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError((folder / "log").read_text("utf-8", "replace")[-2000:])
-            time.sleep(0.05)
+        if fill is not None:
+            fill(folder)
+        server.start()
         yield server
     finally:
-        if process is not None:
-            process.terminate()
-            try:
-                process.wait(PATIENCE_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def needs_mariadb() -> None:
+    if mariadb_program() is None:
+        pytest.skip("MariaDB is not installed; `make test-databases` installs it where that is permitted")
 
 
 @pytest.fixture(scope="session")
 def mariadb() -> Iterator[MariaDb]:
-    if mariadb_program() is None:
-        pytest.skip("MariaDB is not installed; `make test-databases` installs it where that is permitted")
+    needs_mariadb()
     with mariadb_server() as server:
         yield server
