@@ -65,7 +65,7 @@ from posthouse.ports.store import Store
 from posthouse.ports.transport import Transport
 from posthouse.process import LISTEN_BACKLOG, Process, anchor
 from posthouse.trigger.runner import Runner
-from posthouse.trigger.schedules import ScheduleSource
+from posthouse.trigger.schedules import ScheduledEvents
 
 log = structlog.get_logger()
 
@@ -226,8 +226,10 @@ class Posthouse(Process):
         telemetry.watch("database_replacements", lambda: history.replacements)
 
         door = ObservedEvents(catalogue, quotas, publisher)
-        scheduled = ScheduleSource(PostgresSchedules(reading), clock, telemetry, failing=operators.schedule_failing)
-        runner = Runner(scheduled, door, clock)
+        scheduled = ScheduledEvents(
+            PostgresSchedules(reading), door, clock, telemetry, failing=operators.schedule_failing
+        )
+        runner = Runner(scheduled, clock)
         self._stack.push_async_callback(runner.close)
         telemetry.watch("schedule_refusals", lambda: scheduled.refusals)
         telemetry.watch("schedule_skips", lambda: scheduled.skips)

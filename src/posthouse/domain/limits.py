@@ -135,9 +135,23 @@ SCHEDULE_PREVIEW_SECONDS_MAX: Final = 1.0
 CRON_LENGTH_MAX: Final = 256
 TIMEZONE_LENGTH_MAX: Final = 64
 
+SCHEDULE_FIRED_AT_ONCE_MAX: Final = 50
+
 # Triggers
-TRIGGER_READ_EVENTS_MAX: Final = 50  # at once, of one source
-TRIGGER_LOOK_SECONDS: Final = 1.0  # between two looks, where a source says nothing else
+TRIGGERS_MAX: Final = 1_000
+TRIGGER_READ_EVENTS_MAX: Final = 1_000  # at once, of one source, more or less
+TRIGGER_LOOK_SECONDS: Final = 1.0  # between two looks, where nothing else says when
+TRIGGER_LEASE_SECONDS: Final = 10.0  # of a trigger whose process may have died
+TRIGGER_LEASE_MARGIN_SECONDS: Final = 2.0  # before its end, by which nothing more is published
+TRIGGER_LAG_SECONDS: Final = 5.0  # between two questions how far behind a source is
+TRIGGER_TOLD_SECONDS: Final = 2.0  # between two times that it is put on record how a trigger is, where nothing happens
+TRIGGER_BACKOFF_SECONDS: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # after failures in a row
+TRIGGER_SET_ASIDE_MAX: Final = 10_000  # of one trigger; then it stops until somebody looks
+TRIGGER_SETTINGS_BYTES_MAX: Final = 64 * 1024
+TRIGGER_TEMPLATE_LENGTH_MAX: Final = 512
+TRIGGER_POSITION_LENGTH_MAX: Final = 4_000
+TRIGGER_KEY_LENGTH_MAX: Final = 128
+TRIGGER_QUIET_SECONDS_MAX: Final = 15.0  # until nobody works any more on a trigger that is changed
 TRIGGER_AGAIN_SECONDS: Final = 1.0  # until what failed by our own fault is tried again
 
 # Ownership
