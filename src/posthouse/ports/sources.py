@@ -108,8 +108,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     remarks: tuple[str, ...] = ()
 
 
-class SourceKind(Protocol):
-    """A kind of source."""
+class TriggerKind(Protocol):
+    """A kind of trigger: what is watched, and how that is made ready."""
 
     @property
     def name(self) -> str:
@@ -155,6 +155,10 @@ class SourceKind(Protocol):
         Raises Invalid where that cannot be done, and says what can be; SourceRefused, SourceUnavailable.
         """
         ...
+
+
+class SourceKind(TriggerKind, Protocol):
+    """A kind that is read, by whoever works on the trigger."""
 
     def source(self, spec: Spec) -> Source:
         """A source for a trigger; nothing is connected before it is opened."""
