@@ -31,6 +31,7 @@ from posthouse.adapters.postgres.stream import PostgresStreamSource
 from posthouse.adapters.postgres.upkeep import PostgresUpkeep
 from posthouse.adapters.postgres.usage import PostgresUsage
 from posthouse.adapters.postgres.verifications import PostgresVerifications
+from posthouse.adapters.sources.loading import load_kinds
 from posthouse.adapters.system.collector import calm_collector as calm_collector
 from posthouse.adapters.system.links import Links
 from posthouse.adapters.system.siblings import Siblings, WorkerPlace
@@ -61,11 +62,13 @@ from posthouse.manage.profiles import Profiles, in_directory, shipped
 from posthouse.manage.schedules import Schedules
 from posthouse.manage.verification import Verifications
 from posthouse.ports.log import EventLog
+from posthouse.ports.sources import TriggerKind
 from posthouse.ports.store import Store
 from posthouse.ports.transport import Transport
 from posthouse.process import LISTEN_BACKLOG, Process, anchor
 from posthouse.trigger.runner import Runner
 from posthouse.trigger.schedules import ScheduledEvents
+from posthouse.watching import Watching
 
 log = structlog.get_logger()
 
@@ -100,6 +103,9 @@ class Posthouse(Process):
 
     def wrap_transport(self, transport: Transport) -> Transport:
         return transport
+
+    def wrap_kinds(self, kinds: dict[str, TriggerKind]) -> dict[str, TriggerKind]:
+        return kinds
 
     async def open(self) -> None:
         """Everything up to, but not including, answering requests; deliveries begin."""
@@ -234,6 +240,22 @@ class Posthouse(Process):
         telemetry.watch("schedule_refusals", lambda: scheduled.refusals)
         telemetry.watch("schedule_skips", lambda: scheduled.skips)
 
+        watching = Watching.over(
+            reading,
+            managing,
+            sealer,
+            self.wrap_kinds(load_kinds(())),
+            door=door,
+            catalogue=catalogue,
+            directory=directory,
+            expressions=expressions,
+            clock=clock,
+            owner=owner,
+            payload_bytes_max=settings.payload_bytes_max,
+        )
+        self._stack.push_async_callback(watching.works.close)
+        telemetry.watch_triggers(watching.works.facts)
+
         verifier = Verifier(PostgresVerifications(managing), store, transport, clock, public_url=settings.public_url)
         verifier.handshakes.told = operators.endpoint_verification
         watch_handshakes(telemetry, verifier)
@@ -270,6 +292,8 @@ class Posthouse(Process):
             store=store,
             replay_book=PostgresJobs(managing),
             schedules=Schedules(directory, PostgresSchedules(managing), door, clock, woken=runner.wake),
+            triggers=watching.triggers,
+            refusals=watching.refusals,
             transport=transport,
             stream_source=PostgresStreamSource(pools.streaming),
             retention_days=days,
@@ -299,6 +323,7 @@ class Posthouse(Process):
             await engine.start()
             self._delivering = True
             runner.start()
+            watching.works.start()
             verifier.start()
         given = settings.admin_key
         self.first_key = await services.keys.ensure_first_key(None if given is None else given.get_secret_value())

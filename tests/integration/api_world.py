@@ -42,7 +42,10 @@ from posthouse.intake.publisher import Publisher
 from posthouse.intake.quotas import QuotaGate
 from posthouse.manage.schedules import Schedules
 from posthouse.manage.verification import Verifications
+from posthouse.ports.expressions import NO_EXPRESSIONS
 from posthouse.ports.log import Appended
+from posthouse.ports.sources import TriggerKind
+from posthouse.watching import Watching
 
 OWNER: Final = b"o" * 16
 PARTITIONS: Final = 4
@@ -256,7 +259,9 @@ async def metrics() -> tuple[bytes, str]:
 
 
 @asynccontextmanager
-async def world_over(dsn: str, *, sealed: Sealer | None = None, **services: Any) -> AsyncIterator[World]:
+async def world_over(
+    dsn: str, *, sealed: Sealer | None = None, kinds: dict[str, TriggerKind] | None = None, **services: Any
+) -> AsyncIterator[World]:
     """A world over a migrated database."""
     seals = sealed or sealer()
     database = Database(dsn, size=6, settings={"plan_cache_mode": "force_custom_plan"})
@@ -270,7 +275,21 @@ async def world_over(dsn: str, *, sealed: Sealer | None = None, **services: Any)
         telemetry = PrometheusTelemetry()
         publisher = Publisher(PostgresLog(database, database), clock, telemetry, appended=lambda _: None)
         quotas = QuotaGate(PostgresUsage(database), clock, retention_days=30, refused=lambda _app, _refusal: None)
-        door = ObservedEvents(CatalogueCache(directory, clock), quotas, publisher)
+        catalogue = CatalogueCache(directory, clock)
+        door = ObservedEvents(catalogue, quotas, publisher)
+        watching = Watching.over(
+            database,
+            database,
+            seals,
+            kinds or {},
+            door=door,
+            catalogue=catalogue,
+            directory=directory,
+            expressions=NO_EXPRESSIONS,
+            clock=clock,
+            owner=OWNER,
+            payload_bytes_max=2**20,
+        )
         store = PostgresStore(database, database, seals.open)
         verifier = Verifier(PostgresVerifications(database), store, FakeTransport(), clock)
         made = Services.over(
@@ -281,6 +300,8 @@ async def world_over(dsn: str, *, sealed: Sealer | None = None, **services: Any)
             store=store,
             replay_book=PostgresJobs(database),
             schedules=Schedules(directory, PostgresSchedules(database), door, clock),
+            triggers=watching.triggers,
+            refusals=watching.refusals,
             transport=FakeTransport(),
             verifications=Verifications(directory, verifier.queue, verifier.handshakes),
             stream_source=PostgresStreamSource(database),

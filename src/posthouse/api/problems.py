@@ -26,6 +26,8 @@ from posthouse.domain.errors import (
     PosthouseError,
     PreconditionFailed,
     QuotaExceeded,
+    SourceRefused,
+    SourceUnavailable,
     StoreRejected,
     StoreUnavailable,
     TooLarge,
@@ -58,6 +60,8 @@ _STATUS: Final[Sequence[tuple[type[PosthouseError], int]]] = (
     (StoreRejected, 422),
     (Overloaded, 503),
     (StoreUnavailable, 503),
+    (SourceRefused, 422),
+    (SourceUnavailable, 503),
 )
 
 
@@ -101,7 +105,10 @@ def problem_bytes(error: BaseException, language: Language = ENGLISH) -> tuple[i
     if isinstance(error, InvalidFields) and len(error.fields) > 1:
         told = error.fields[:ERRORS_TOLD_MAX]
         extra["errors"] = [{"path": shown(path), "detail": said(message, language)} for path, message in told]
-    if isinstance(error, Overloaded | StoreUnavailable | QuotaExceeded) and error.retry_after is not None:
+    if (
+        isinstance(error, Overloaded | StoreUnavailable | SourceUnavailable | QuotaExceeded)
+        and error.retry_after is not None
+    ):
         headers.append((b"retry-after", b"%d" % error.retry_after))
     return status, headers, problem_body(status, code, detail, language, **extra)
 

@@ -84,3 +84,11 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     def reference(self) -> str:
         """Its uid; its id where it has none."""
         return self.uid or format_id(TRIGGER, self.id)
+
+
+class TriggerFacts(msgspec.Struct, frozen=True):
+    """How a trigger goes, for whoever measures."""
+
+    reference: str
+    kind: str
+    standing: Standing

@@ -64,8 +64,8 @@ class Refusals:
         return await self._book.refusals(found.id, after=after, limit=limit)
 
     async def retry(self, principal: Principal, trigger: str, ids: Sequence[str] | None) -> Retried:
-        """Publish these (None: all) as the trigger now is; what is refused again stays, with the reason of now. Raises NotFound,
-        Invalid, Forbidden."""
+        """Publish these (None: all) as the trigger now is; what is refused again stays, with the reason of now. Raises
+        NotFound, Invalid, Forbidden."""
         found = await self._triggers.get(principal, trigger)
         mapping = Mapping(
             found, self._expressions, self._clock, self._find_app, payload_bytes_max=self._payload_bytes_max

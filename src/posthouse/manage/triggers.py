@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from posthouse.domain.access import Principal
 from posthouse.domain.errors import Conflict, Invalid, NotFound, PosthouseError
-from posthouse.domain.ids import TRIGGER, AppId, TriggerId, format_id, parse_id
+from posthouse.domain.ids import TRIGGER, TriggerId, format_id, parse_id
 from posthouse.domain.limits import (
-    NAME_LENGTH_MAX,
     TRIGGER_QUIET_SECONDS_MAX,
-    TRIGGER_SETTINGS_BYTES_MAX,
     TRIGGERS_MAX,
 )
-from posthouse.domain.seen import Template
-from posthouse.domain.trigger import Standing, Trigger, TriggerConfig
-from posthouse.intake.catalogue import CatalogueCache
-from posthouse.intake.parse import check_type
+from posthouse.domain.trigger import Standing, Trigger
 from posthouse.manage.access import (
     UID_TAKEN,
     admin_only,
     audit,
-    check_uid,
-    find_app,
-    not_reserved,
     uid_of_path,
     unsteady,
 )
+from posthouse.manage.trigger_change import BLANK, TriggerChange, TriggerChecks, of_settings
 from posthouse.ports.clock import Clock
-from posthouse.ports.directory import Audit, Directory
-from posthouse.ports.expressions import Expressions
+from posthouse.ports.directory import Audit
 from posthouse.ports.sources import Plan, Spec, TriggerKind
 from posthouse.ports.triggers import TriggerBook
-from posthouse.trigger.mapping import check_templates, expressions_of
 from posthouse.trigger.specs import spec_of
 
 TriggerCheck = Callable[[Trigger | None], None]
@@ -46,48 +36,6 @@ TriggerCheck = Callable[[Trigger | None], None]
 QUIET_LOOK_SECONDS: Final = 0.05
 
 _TRIGGER: Final = "trigger"
-_CONFIG: Final = frozenset({"kind", "type", "subject", "key", "when", "map"})
-
-
-class TriggerChange(msgspec.Struct, frozen=True, kw_only=True):
-    """New values of a trigger's fields; what is not set stays as it is. `app` is an id or uid. Of `settings`, those that are
-    given take the place of those that were there; null brings a default back."""
-
-    uid: str | UnsetType | None = UNSET
-    name: str | UnsetType = UNSET
-    kind: str | UnsetType = UNSET
-    type: str | UnsetType = UNSET
-    subject: str | UnsetType | None = UNSET
-    key: str | UnsetType | None = UNSET
-    app: str | UnsetType | None = UNSET
-    when: str | UnsetType | None = UNSET
-    map: str | UnsetType | None = UNSET
-    enabled: bool | UnsetType = UNSET
-    settings: dict[str, Any] | UnsetType = UNSET
-
-    def given(self) -> dict[str, Any]:
-        return {field: value for field in self.__struct_fields__ if (value := getattr(self, field)) is not UNSET}
-
-    def whole(self) -> TriggerChange:
-        """With the default of whatever is not set. Raises Invalid where a field has none."""
-        for field in ("kind", "type"):
-            if getattr(self, field) is UNSET:
-                raise Invalid("this field is missing", path=field)
-        return TriggerChange(**(_DEFAULTS | self.given()))
-
-
-_DEFAULTS: Final[dict[str, Any]] = {
-    "uid": None,
-    "name": "",
-    "subject": None,
-    "key": None,
-    "app": None,
-    "when": None,
-    "map": None,
-    "enabled": True,
-    "settings": {},
-}
-_BLANK: Final = Trigger(id=TriggerId(bytes(16)), config=TriggerConfig(kind="", type=""))
 
 
 class Triggers:
@@ -100,11 +48,8 @@ class Triggers:
 
     def __init__(
         self,
-        directory: Directory,
         book: TriggerBook,
-        kinds: Mapping[str, TriggerKind],
-        catalogue: CatalogueCache,
-        expressions: Expressions,
+        checks: TriggerChecks,
         clock: Clock,
         *,
         woken: Callable[[], None] = lambda: None,
@@ -112,11 +57,8 @@ class Triggers:
         quiet_seconds: float = TRIGGER_QUIET_SECONDS_MAX,
     ) -> None:
         """`woken` is called when there may be something to do for those who work on triggers."""
-        self._directory = directory
         self._book = book
-        self._kinds = kinds
-        self._catalogue = catalogue
-        self._expressions = expressions
+        self._checks = checks
         self._clock = clock
         self._woken = woken
         self._triggers_max = triggers_max
@@ -125,11 +67,11 @@ class Triggers:
     def kinds(self, principal: Principal) -> list[TriggerKind]:
         """The kinds that there are here, by name. Raises Forbidden."""
         admin_only(principal)
-        return [self._kinds[name] for name in sorted(self._kinds)]
+        return [self._checks.kinds[name] for name in sorted(self._checks.kinds)]
 
     def shown(self, trigger: Trigger) -> dict[str, Any]:
         """The settings of a trigger as they may be shown; of a kind that is not there, none."""
-        kind = self._kinds.get(trigger.config.kind)
+        kind = self._checks.kinds.get(trigger.config.kind)
         return {} if kind is None else kind.shown(msgspec.json.decode(trigger.config.settings))
 
     async def page(self, principal: Principal, *, before: bytes, limit: int) -> list[Trigger]:
@@ -148,27 +90,27 @@ class Triggers:
     async def plan(self, principal: Principal, change: TriggerChange) -> Plan:
         """What making such a trigger would do where it watches; its id would be another one. Raises what `create` does."""
         admin_only(principal)
-        made = await self._changed(principal, _BLANK, change.whole())
-        with _of_settings():
-            return await self._kind(made).plan(
+        made = await self._checks.changed(principal, BLANK, change.whole())
+        with of_settings():
+            return await self._checks.kind(made).plan(
                 spec_of(msgspec.structs.replace(made, id=TriggerId(self._clock.new_id())))
             )
 
     async def plan_of(self, principal: Principal, reference: str) -> Plan:
         """The same of a trigger that there is. Raises NotFound, SourceRefused, SourceUnavailable, Invalid."""
         found = await self.get(principal, reference)
-        with _of_settings():
-            return await self._kind(found).plan(spec_of(found))
+        with of_settings():
+            return await self._checks.kind(found).plan(spec_of(found))
 
     async def create(self, principal: Principal, change: TriggerChange) -> Trigger:
         """Raises Invalid, NotFound (its type, its app), Conflict (codes `uid_taken`, `too_many_triggers`), Forbidden, and
         SourceRefused and SourceUnavailable, where what is to be watched cannot be made ready: then there is no trigger."""
         admin_only(principal)
         change = change.whole()
-        made = await self._changed(principal, _BLANK, change)
+        made = await self._checks.changed(principal, BLANK, change)
         made = msgspec.structs.replace(made, id=TriggerId(self._clock.new_id()))
-        kind, spec = self._kind(made), spec_of(made)
-        with _of_settings():
+        kind, spec = self._checks.kind(made), spec_of(made)
+        with of_settings():
             await kind.plan(spec)  # what is wrong there is said before anything is stored
         entry = audit(
             principal, f"{_TRIGGER}.created", format_id(TRIGGER, made.id), kind=made.config.kind, type=made.config.type
@@ -179,7 +121,7 @@ class Triggers:
         if stored is None:
             raise NotFound(f"there is no app {change.app!r}", code="app_not_found", path="app")
         try:
-            with _of_settings():
+            with of_settings():
                 await kind.install(spec)
         except PosthouseError as error:
             await self._take_back(kind, spec, stored, error)
@@ -233,8 +175,8 @@ class Triggers:
         """Let it go on, from where it was; what is missing where it watches is made anew. Raises NotFound, Invalid,
         SourceRefused, SourceUnavailable."""
         found = await self.get(principal, reference)
-        with _of_settings():
-            await self._kind(found).install(spec_of(found))
+        with of_settings():
+            await self._checks.kind(found).install(spec_of(found))
         entry = audit(principal, f"{_TRIGGER}.resumed", format_id(TRIGGER, found.id))
         return await self._store(found, lambda old: _afresh(msgspec.structs.replace(old, enabled=True)), entry)
 
@@ -245,7 +187,7 @@ class Triggers:
         spec = msgspec.structs.replace(spec_of(found), generation=found.generation + 1)
 
         async def rewound() -> Callable[[Trigger], Trigger]:
-            position = await self._kind(found).rewind(spec, to)
+            position = await self._checks.kind(found).rewind(spec, to)
             return lambda old: _afresh(msgspec.structs.replace(old, generation=spec.generation, position=position))
 
         return await self._while_quiet(found, rewound, audit(principal, f"{_TRIGGER}.rewound", spec.id, to=to))
@@ -262,7 +204,7 @@ class Triggers:
 
         async def removed() -> Callable[[Trigger], Trigger]:
             try:
-                await self._kind(found).remove(spec_of(found))
+                await self._checks.kind(found).remove(spec_of(found))
             except PosthouseError:
                 if not force:
                     raise
@@ -283,7 +225,7 @@ class Triggers:
         action: str,
         check: TriggerCheck | None,
     ) -> Trigger:
-        made = await self._changed(principal, base, change)
+        made = await self._checks.changed(principal, base, change)
         if made.config.kind != found.config.kind:
             raise Invalid(f"a trigger stays of its kind, {found.config.kind!r}; make another one", path="kind")
         entry = audit(principal, action, format_id(TRIGGER, found.id), fields=sorted(change.given()))
@@ -303,8 +245,8 @@ class Triggers:
             check(found)
 
         async def installed() -> Callable[[Trigger], Trigger]:
-            with _of_settings():
-                await self._kind(made).install(spec_of(made), before=spec_of(found))
+            with of_settings():
+                await self._checks.kind(made).install(spec_of(made), before=spec_of(found))
             return after
 
         return await self._while_quiet(found, installed, entry, enabled=made.enabled)
@@ -362,78 +304,9 @@ class Triggers:
             error.add_note(f"what was made of it could not be removed: {other}")
         await self._book.delete(stored.id, None)
 
-    async def _changed(self, principal: Principal, old: Trigger, change: TriggerChange) -> Trigger:
-        """The trigger with these fields, if that is a good one. Raises Invalid, NotFound, Forbidden."""
-        app_id: AppId | None = old.app_id
-        if change.app is not UNSET:
-            app_id = None
-            if change.app is not None:
-                try:
-                    app_id = (await find_app(self._directory, principal, change.app)).id
-                except NotFound as error:
-                    error.path = "app"
-                    raise
-                not_reserved(app_id)
-        given = change.given()
-        made = msgspec.structs.replace(
-            old,
-            app_id=app_id,
-            config=msgspec.structs.replace(old.config, **{name: given[name] for name in _CONFIG if name in given}),
-            **{name: given[name] for name in ("uid", "name", "enabled") if name in given},
-        )
-        check_uid(made.uid, prefix=TRIGGER)
-        if len(made.name) > NAME_LENGTH_MAX:
-            raise Invalid(f"must have at most {NAME_LENGTH_MAX} characters", path="name")
-        check_templates(made)
-        for name, expression in expressions_of(made):
-            self._expressions.check(expression, path=name)
-        if not Template(made.config.type).varies:
-            check_type(made.config.type, path="type")
-            try:
-                await self._catalogue.check(made.config.type, None, path="data")
-            except NotFound as error:
-                error.path = "type"
-                raise
-        return msgspec.structs.replace(
-            made, config=msgspec.structs.replace(made.config, settings=self._settings(made, old, change))
-        )
-
-    def _settings(self, made: Trigger, old: Trigger, change: TriggerChange) -> str:
-        """The settings, checked by their kind. Raises Invalid with their path."""
-        kind = self._kind(made)
-        settings: dict[str, Any] = msgspec.json.decode(old.config.settings)
-        if change.settings is not UNSET:
-            settings |= change.settings
-        elif old.config.kind == made.config.kind:
-            return old.config.settings
-        settings = {name: value for name, value in settings.items() if value is not None}
-        with _of_settings():
-            checked = kind.check(settings)
-        text = msgspec.json.encode(checked, order="sorted").decode()
-        if len(text.encode()) > TRIGGER_SETTINGS_BYTES_MAX:
-            raise Invalid(f"settings have at most {TRIGGER_SETTINGS_BYTES_MAX} bytes as JSON", path="settings")
-        return text
-
-    def _kind(self, trigger: Trigger) -> TriggerKind:
-        kind = self._kinds.get(trigger.config.kind)
-        if kind is None:
-            known = ", ".join(sorted(self._kinds))
-            raise Invalid(f"there is no kind {trigger.config.kind[:80]!r} here; there are {known}", path="kind")
-        return kind
-
 
 def trigger_not_found(reference: str) -> NotFound:
     return NotFound(f"there is no trigger {reference[:80]!r}", code="trigger_not_found")
-
-
-@contextmanager
-def _of_settings() -> Iterator[None]:
-    """What a kind finds wrong is wrong with the settings."""
-    try:
-        yield
-    except Invalid as error:
-        error.path = f"settings.{error.path}" if error.path else "settings"
-        raise
 
 
 def _afresh(trigger: Trigger) -> Trigger:

@@ -5,18 +5,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, cast
 
 import structlog
 
 from posthouse.domain.errors import PosthouseError
 from posthouse.domain.ids import AppId, TriggerId
 from posthouse.domain.limits import TRIGGER_LEASE_MARGIN_SECONDS, TRIGGER_LEASE_SECONDS, TRIGGER_LOOK_SECONDS
+from posthouse.domain.trigger import TriggerFacts
 from posthouse.intake.catalogue import CatalogueCache
 from posthouse.intake.observed import ObservedEvents
 from posthouse.ports.clock import Clock, set_or_over
 from posthouse.ports.expressions import Expressions
-from posthouse.ports.sources import SourceKind
+from posthouse.ports.sources import SourceKind, TriggerKind
 from posthouse.ports.triggers import Taken, TriggerQueue
 from posthouse.trigger.mapping import Mapping as DraftMapping
 from posthouse.trigger.specs import spec_of
@@ -25,6 +26,11 @@ from posthouse.trigger.work import Work
 log = structlog.get_logger()
 
 END_SECONDS_MAX: Final = 10.0
+
+
+def readable_kinds(kinds: Mapping[str, TriggerKind]) -> dict[str, SourceKind]:
+    """Those of these that are read by whoever works on a trigger."""
+    return {name: cast("SourceKind", kind) for name, kind in kinds.items() if hasattr(kind, "source")}
 
 
 class Works:
@@ -58,10 +64,12 @@ class Works:
         self._closing = False
         self._task: asyncio.Task[None] | None = None
 
-    @property
-    def working_on(self) -> Iterable[Work]:
-        """What is worked on here, for those who measure."""
-        return [work for work, _ in self._held.values()]
+    def facts(self) -> Iterable[TriggerFacts]:
+        """How those go that are worked on here, for whoever measures."""
+        return [
+            TriggerFacts(work.trigger.reference, work.trigger.config.kind, work.standing)
+            for work, _ in self._held.values()
+        ]
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run())

@@ -22,6 +22,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from posthouse import __version__
 from posthouse.domain.cache_use import CacheFacts
 from posthouse.domain.errors import SetupError
+from posthouse.domain.trigger import Standing, TriggerFacts
 
 V = TypeVar("V")
 
@@ -101,6 +102,45 @@ CACHES: Final = frozenset(
 )
 """What is told of each of them stands in one table: docs/internals/architecture.md, "Caches"."""
 
+TRIGGERS: Final[Mapping[str, tuple[Any, str, Callable[[Standing], float | None]]]] = {
+    "healthy": (
+        GaugeMetricFamily,
+        "Whether a trigger that is worked on here goes: 0 where its source fails, or too much was set aside.",
+        lambda standing: float(standing.error is None),
+    ),
+    "published": (
+        CounterMetricFamily,
+        "Events that a trigger published, since it was made.",
+        lambda standing: standing.published,
+    ),
+    "left_out": (
+        CounterMetricFamily,
+        "What a trigger saw and its `when` or `map` did not want, since it was made.",
+        lambda standing: standing.left_out,
+    ),
+    "set_aside": (
+        GaugeMetricFamily,
+        "What a trigger saw and could be no event: it waits for somebody to look.",
+        lambda standing: standing.set_aside,
+    ),
+    "lag_seconds": (
+        GaugeMetricFamily,
+        "Age of the oldest that a trigger's source has and that is not published; 0 where there is none.",
+        lambda standing: standing.lag_seconds,
+    ),
+    "pending": (
+        GaugeMetricFamily,
+        "What a trigger's source has and that is not published, where it can be counted.",
+        lambda standing: standing.pending,
+    ),
+    "retained_bytes": (
+        GaugeMetricFamily,
+        "What a trigger's source keeps because it is not published: the WAL of a replication slot.",
+        lambda standing: standing.retained_bytes,
+    ),
+}
+"""Series of each trigger that this process works on: there are 1,000 triggers at most."""
+
 _BATCH_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _REQUEST_SECONDS: Final = (
     0.001,
@@ -163,6 +203,7 @@ class PrometheusTelemetry:
         self._journal_seconds = Histogram(_BATCH_SECONDS)
         self._schedule_late = Histogram(_DELIVERY_SECONDS)
         self._journal_results = Histogram(_BATCH_SIZES)
+        self._triggers: Callable[[], Iterable[TriggerFacts]] = tuple
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -205,6 +246,9 @@ class PrometheusTelemetry:
             raise ValueError(f"there is no cache named {name!r}; describe it in CACHES")
         self._caches[name] = read
 
+    def watch_triggers(self, read: Callable[[], Iterable[TriggerFacts]]) -> None:
+        self._triggers = read
+
     def render(self) -> tuple[bytes, str]:
         """Everything in Prometheus's text format, and its content type."""
         return generate_latest(self._registry), CONTENT_TYPE_LATEST
@@ -237,7 +281,21 @@ class PrometheusTelemetry:
                 yield CounterMetricFamily(f"posthouse_{name}", COUNTERS[name], value=value)
             elif value is not None:
                 yield GaugeMetricFamily(f"posthouse_{name}", GAUGES[name], value=value)
+        yield from self._trigger_families()
         yield from self._cache_families()
+
+    def _trigger_families(self) -> Iterable[Metric]:
+        labels = ["trigger", "kind"]
+        series = [
+            (family(f"posthouse_trigger_{name}", documentation, labels=labels), value)
+            for name, (family, documentation, value) in TRIGGERS.items()
+        ]
+        for facts in _read(self._triggers) or ():
+            for family, value in series:
+                if (read := value(facts.standing)) is not None:
+                    family.add_metric([facts.reference, facts.kind], read)
+        for family, _ in series:
+            yield family
 
     def _cache_families(self) -> Iterable[Metric]:
         entries = GaugeMetricFamily("posthouse_cache_entries", "Entries that a cache holds now.", labels=["cache"])
