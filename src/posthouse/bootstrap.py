@@ -9,7 +9,6 @@ from hashlib import sha256
 from typing import Any
 
 import structlog
-import uvicorn
 
 from posthouse.adapters.cel.expressions import CelExpressions, CelLimits
 from posthouse.adapters.http.guard import GuardPolicy
@@ -24,7 +23,6 @@ from posthouse.adapters.postgres.jobs import PostgresJobs
 from posthouse.adapters.postgres.log import PostgresLog
 from posthouse.adapters.postgres.pools import Pools
 from posthouse.adapters.postgres.routing import PostgresRoutingView
-from posthouse.adapters.postgres.schedules import PostgresSchedules
 from posthouse.adapters.postgres.session import ProcessSession
 from posthouse.adapters.postgres.store import PostgresStore
 from posthouse.adapters.postgres.stream import PostgresStreamSource
@@ -43,7 +41,7 @@ from posthouse.api.models.routing import explanation_body
 from posthouse.api.only_system import only_system
 from posthouse.api.outbox import OwnOutbox
 from posthouse.api.publish import PublishRoutes
-from posthouse.api.server import Server
+from posthouse.api.server import Server, configured
 from posthouse.config import Settings
 from posthouse.dispatch.engine import Engine
 from posthouse.dispatch.gauges import watch, watch_caches, watch_handshakes
@@ -59,15 +57,12 @@ from posthouse.intake.quotas import QuotaGate
 from posthouse.lane.budget import Budget
 from posthouse.manage.explain import Explainer
 from posthouse.manage.profiles import Profiles, in_directory, shipped
-from posthouse.manage.schedules import Schedules
 from posthouse.manage.verification import Verifications
 from posthouse.ports.log import EventLog
 from posthouse.ports.sources import TriggerKind
 from posthouse.ports.store import Store
 from posthouse.ports.transport import Transport
 from posthouse.process import LISTEN_BACKLOG, Process, anchor
-from posthouse.trigger.runner import Runner
-from posthouse.trigger.schedules import ScheduledEvents
 from posthouse.watching import Watching
 
 log = structlog.get_logger()
@@ -231,21 +226,14 @@ class Posthouse(Process):
         telemetry.watch_cache("data_keys", lambda: sealer.cached)
         telemetry.watch("database_replacements", lambda: history.replacements)
 
-        door = ObservedEvents(catalogue, quotas, publisher)
-        scheduled = ScheduledEvents(
-            PostgresSchedules(reading), door, clock, telemetry, failing=operators.schedule_failing
-        )
-        runner = Runner(scheduled, clock)
-        self._stack.push_async_callback(runner.close)
-        telemetry.watch("schedule_refusals", lambda: scheduled.refusals)
-        telemetry.watch("schedule_skips", lambda: scheduled.skips)
-
         watching = Watching.over(
             reading,
             managing,
             sealer,
             self.wrap_kinds(load_kinds(())),
-            door=door,
+            telemetry,
+            operators,
+            door=ObservedEvents(catalogue, quotas, publisher),
             catalogue=catalogue,
             directory=directory,
             expressions=expressions,
@@ -253,8 +241,7 @@ class Posthouse(Process):
             owner=owner,
             payload_bytes_max=settings.payload_bytes_max,
         )
-        self._stack.push_async_callback(watching.works.close)
-        telemetry.watch_triggers(watching.works.facts)
+        self._stack.push_async_callback(watching.close)
 
         verifier = Verifier(PostgresVerifications(managing), store, transport, clock, public_url=settings.public_url)
         verifier.handshakes.told = operators.endpoint_verification
@@ -291,7 +278,7 @@ class Posthouse(Process):
             clock,
             store=store,
             replay_book=PostgresJobs(managing),
-            schedules=Schedules(directory, PostgresSchedules(managing), door, clock, woken=runner.wake),
+            schedules=watching.schedules,
             triggers=watching.triggers,
             refusals=watching.refusals,
             transport=transport,
@@ -322,8 +309,7 @@ class Posthouse(Process):
             # Last of all: others hand over at once, and what they gave away shall not wait for the rest of our start.
             await engine.start()
             self._delivering = True
-            runner.start()
-            watching.works.start()
+            watching.start()
             verifier.start()
         given = settings.admin_key
         self.first_key = await services.keys.ensure_first_key(None if given is None else given.get_secret_value())
@@ -369,8 +355,7 @@ class Posthouse(Process):
         return [] if lost is None else [("log_rewound", lost)]
 
     def _what_was_lost(self) -> str | None:
-        rewinds = self._engine.tails.rewinds
-        if not rewinds:
+        if not (rewinds := self._engine.tails.rewinds):
             return None
         return f"the log of {rewinds} partitions had lost its end: events that were accepted are gone"
 
@@ -379,20 +364,7 @@ class Posthouse(Process):
     async def serve(self) -> None:
         """Answer requests until `stop`; then let those under way finish. Raises what a dead part of the engine raised."""
         server = self._server = Server(
-            uvicorn.Config(
-                self._app,
-                http=expressing(self._express),
-                lifespan="off",
-                log_config=None,
-                log_level="warning",
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                date_header=False,
-                timeout_keep_alive=75,
-                timeout_graceful_shutdown=10,
-                backlog=LISTEN_BACKLOG,
-            ),
+            configured(self._app, http=expressing(self._express), backlog=LISTEN_BACKLOG),
             holds_door=self._worker is None,
         )
         self._engine.failed.add_done_callback(lambda _: self.stop())

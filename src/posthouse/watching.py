@@ -1,14 +1,18 @@
-"""The triggers of a process, over PostgreSQL: those who work on them, and those who manage them."""
+"""The triggers of a process, schedules among them, over PostgreSQL: those who work on them, and those who manage them."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import NamedTuple
 
 from posthouse.adapters.postgres.database import Database
+from posthouse.adapters.postgres.schedules import PostgresSchedules
 from posthouse.adapters.postgres.triggers import PostgresTriggers
 from posthouse.intake.catalogue import CatalogueCache
 from posthouse.intake.observed import ObservedEvents
+from posthouse.intake.operations import Operators
 from posthouse.manage.refusals import Refusals
+from posthouse.manage.schedules import Schedules
 from posthouse.manage.trigger_change import TriggerChecks
 from posthouse.manage.triggers import Triggers
 from posthouse.ports.clock import Clock
@@ -16,13 +20,18 @@ from posthouse.ports.directory import Directory
 from posthouse.ports.expressions import Expressions
 from posthouse.ports.sealing import Sealer
 from posthouse.ports.sources import TriggerKind
+from posthouse.ports.telemetry import Telemetry
+from posthouse.trigger.runner import Runner
+from posthouse.trigger.schedules import ScheduledEvents
 from posthouse.trigger.works import Works, readable_kinds
 
 
 class Watching(NamedTuple):
-    """`works` has to be started where this process may deliver, and closed."""
+    """To be started where this process may deliver, and closed."""
 
+    runner: Runner
     works: Works
+    schedules: Schedules
     triggers: Triggers
     refusals: Refusals
 
@@ -33,6 +42,8 @@ class Watching(NamedTuple):
         managing: Database,
         sealer: Sealer,
         kinds: dict[str, TriggerKind],
+        telemetry: Telemetry,
+        operators: Operators,
         *,
         door: ObservedEvents,
         catalogue: CatalogueCache,
@@ -42,6 +53,13 @@ class Watching(NamedTuple):
         owner: bytes,
         payload_bytes_max: int,
     ) -> Watching:
+        """`kinds` are of this process; what is worked on is found by `working`, and managed by `managing`."""
+        scheduled = ScheduledEvents(
+            PostgresSchedules(working), door, clock, telemetry, failing=operators.schedule_failing
+        )
+        telemetry.watch("schedule_refusals", lambda: scheduled.refusals)
+        telemetry.watch("schedule_skips", lambda: scheduled.skips)
+        runner = Runner(scheduled, clock)
         works = Works(
             PostgresTriggers(working, sealer),
             readable_kinds(kinds),
@@ -52,7 +70,21 @@ class Watching(NamedTuple):
             owner=owner,
             payload_bytes_max=payload_bytes_max,
         )
+        telemetry.watch_triggers(works.facts)
         book = PostgresTriggers(managing, sealer)
         triggers = Triggers(book, TriggerChecks(directory, kinds, catalogue, expressions), clock, woken=works.wake)
-        refusals = Refusals(triggers, book, door, catalogue, expressions, clock, payload_bytes_max=payload_bytes_max)
-        return cls(works, triggers, refusals)
+        return cls(
+            runner,
+            works,
+            Schedules(directory, PostgresSchedules(managing), door, clock, woken=runner.wake),
+            triggers,
+            Refusals(triggers, book, door, catalogue, expressions, clock, payload_bytes_max=payload_bytes_max),
+        )
+
+    def start(self) -> None:
+        self.runner.start()
+        self.works.start()
+
+    async def close(self) -> None:
+        """End what is under way, and let others have it."""
+        await asyncio.gather(self.runner.close(), self.works.close())

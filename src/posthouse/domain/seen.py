@@ -68,7 +68,7 @@ def readable(seen: bytes) -> Any:
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split("."))
     if not all(names):
-        raise Invalid(f"{{{text[:80]}}} names nothing; write names joined by dots, such as {{new.status}}")
+        raise Invalid(f"{text[:80]!r} names nothing; write names joined by dots in the braces, such as new.status")
     return names
 
 
