@@ -95,4 +95,4 @@ def _text(seen: Any, names: tuple[str, ...]) -> str | None:
         case int():
             return str(found)
         case _:
-            raise Missing(f"{{{'.'.join(names)}}} is a {'list' if isinstance(found, list) else 'object'}")
+            raise Missing(f"{{{'.'.join(names)}}} is {'a list' if isinstance(found, list) else 'an object'}")

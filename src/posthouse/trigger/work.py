@@ -123,31 +123,32 @@ class Work:
         """Bring all of them into the log, or set them aside. Raises Postponement where that cannot be done now: then all of the
         reading is read again, and what was published of it collapses."""
         drafts: list[Draft] = []
-        drafted: list[Observation] = []
-        refusals: list[Refusal] = []
+        drafted: list[int] = []
+        refused: dict[int, Refused] = {}
         left_out = 0
-        for observation in observations:
+        for index, observation in enumerate(observations):
             match await self._mapping.draft_of(observation):
                 case Draft() as draft:
                     drafts.append(draft)
-                    drafted.append(observation)
+                    drafted.append(index)
                 case LeftOut():
                     left_out += 1
-                case Refused(code=code, reason=reason):
-                    refusals.append(self._refusal(observation, code, reason))
+                case Refused() as refusal:
+                    refused[index] = refusal
                 case Postponed(reason=reason):
                     raise Postponement(reason)
         self._check_lease()
         published = repeated = 0
-        for observation, verdict in zip(drafted, await self._door.in_order(drafts) if drafts else (), strict=True):
+        for index, verdict in zip(drafted, await self._door.in_order(drafts) if drafts else (), strict=True):
             match verdict:
                 case Published(repeated=again):
                     published += 1
                     repeated += again
-                case Refused(code=code, reason=reason):
-                    refusals.append(self._refusal(observation, code, reason))
+                case Refused() as refusal:
+                    refused[index] = refusal
                 case Postponed(reason=reason):
                     raise Postponement(reason)
+        refusals = [self._refusal(observations[index], refused[index]) for index in sorted(refused)]
         if refusals:
             first = refusals[0]
             log.warning(
@@ -166,9 +167,12 @@ class Work:
         )
         self._refusals = refusals
 
-    def _refusal(self, observation: Observation, code: str, reason: str) -> Refusal:
+    def _refusal(self, observation: Observation, why: Refused) -> Refusal:
         return Refusal(
-            id=RefusalId(self._clock.new_id()), observation=observation, code=code, reason=reason[:ERROR_LENGTH_MAX]
+            id=RefusalId(self._clock.new_id()),
+            observation=observation,
+            code=why.code,
+            reason=why.reason[:ERROR_LENGTH_MAX],
         )
 
     async def _record(self, standing: Standing, *, position: str | None = None) -> None:
