@@ -4,7 +4,7 @@ SourceRefused."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, LiteralString, NamedTuple
 
@@ -17,15 +17,20 @@ from posthouse.adapters.sources.changes.stream import connect
 
 QUESTION_SECONDS_MAX: Final = 30.0
 
-_PRIMARY_KEYS: Final = """
-SELECT n.nspname, c.relname, array_agg(a.attname::text ORDER BY k.place)
-  FROM unnest(%s::text[], %s::text[]) w (schema, name)
-  JOIN pg_namespace n ON n.nspname = w.schema
-  JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
-  JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
- CROSS JOIN unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, place)
-  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
- GROUP BY 1, 2"""
+_KEYS: Final = """
+SELECT c.relkind = 'p',
+       ARRAY(SELECT a.attname::text
+               FROM pg_index i CROSS JOIN unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, place)
+               JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
+              WHERE i.indrelid = c.oid AND i.indisprimary ORDER BY k.place),
+       ARRAY(SELECT a.attname::text
+               FROM pg_index i CROSS JOIN unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, place)
+               JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
+              WHERE i.indrelid = c.oid AND i.indisreplident AND c.relreplident = 'i' ORDER BY k.place)
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE """
+_BY_NAME: Final = sql.SQL(_KEYS + "n.nspname = %s AND c.relname = %s").format()
+_BY_NUMBER: Final = sql.SQL(_KEYS + "c.oid = %s").format()
 _COLUMNS: Final = """
 SELECT a.attname, a.attgenerated <> '', a.attlen < 0 AND a.attstorage <> 'p', a.attnotnull
   FROM pg_attribute a
@@ -36,7 +41,7 @@ SELECT a.attname, a.attgenerated <> '', a.attlen < 0 AND a.attstorage <> 'p', a.
 _SLOT: Final = """
 SELECT s.plugin, s.slot_type, s.database, s.active_pid, s.wal_status,
        s.confirmed_flush_lsn::text, pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint,
-       extract(epoch FROM clock_timestamp())::float8,
+       extract(epoch FROM clock_timestamp())::float8, pg_current_wal_flush_lsn()::text,
        p.application_name, p.client_addr::text
   FROM (SELECT %s::text AS name) w
   LEFT JOIN pg_replication_slots s ON s.slot_name = w.name
@@ -48,6 +53,14 @@ SELECT p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate, p.pubviaroot, p.pub
 _PUBLISHED: Final = "SELECT schemaname, tablename FROM pg_publication_tables WHERE pubname = %s"
 
 
+class Keys(NamedTuple):
+    """`primary` are the columns of the primary key, in its order; `identity` those that identify a row in the stream."""
+
+    partitioned: bool
+    primary: list[str]
+    identity: list[str]
+
+
 class Column(NamedTuple):
     name: str
     generated: bool
@@ -56,7 +69,8 @@ class Column(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """A replication slot; `plugin` None is a slot that is not there. `now` is the database's clock, in unix seconds."""
+    """A replication slot; `plugin` None is a slot that is not there. `now` is the database's clock, in unix
+    seconds, and `end` where its log ends."""
 
     plugin: str | None
     kind: str | None
@@ -66,6 +80,7 @@ class Slot(NamedTuple):
     flushed: str | None
     retained_bytes: int | None
     now: float
+    end: str
     application: str | None
     address: str | None
 
@@ -121,11 +136,13 @@ class Catalog:
                 cursor = await self.connection.execute(question, parameters or None)
                 return await cursor.fetchall() if cursor.description is not None else []
 
-    async def primary_keys(self, tables: Iterable[TableName]) -> Mapping[str, list[str]]:
-        """The columns of the primary keys of those that have one, by `schema.table`."""
-        names = list(tables)
-        found = await self.ask(_PRIMARY_KEYS, ([n.schema for n in names], [n.name for n in names]))
-        return {f"{schema}.{name}": columns for schema, name, columns in found}
+    async def keys(self, table: TableName | int) -> Keys | None:
+        """The keys of a table, by its name or its number (oid); None where it is not there (any more)."""
+        if isinstance(table, TableName):
+            found = await self.ask(_BY_NAME, (table.schema, table.name))
+        else:
+            found = await self.ask(_BY_NUMBER, (table,))
+        return Keys(found[0][0], found[0][1], found[0][2] or found[0][1]) if found else None
 
     async def columns(self, table: TableName) -> list[Column]:
         return [Column(*row) for row in await self.ask(_COLUMNS, (table.schema, table.name))]

@@ -48,8 +48,8 @@ class View:
 
 
 class Chunk:
-    """Rows of one table, by their keys. `mark` is what was written into the log after they were read; `progress` is how far the
-    snapshot is once they are published, None where that was the last of it."""
+    """Rows of one table, by their keys. `mark` is what was written into the log after they were read; `progress` is how far
+    the snapshot is once they are published, None where that was the last of it. A `void` one is to be read again."""
 
     def __init__(
         self, table: Table, rows: Iterable[Row], *, view: View, mark: bytes, progress: SnapshotProgress | None
@@ -58,14 +58,18 @@ class Chunk:
         self.view = view
         self.mark = mark
         self.progress = progress
+        self.void = False
         self._rows: dict[Key, Row] = {table.key_of(row): row for row in rows}
 
-    def touched(self, reference: str, key: Key) -> None:
-        if reference == self.table.reference:
+    def touched(self, table: Table, key: Key) -> None:
+        """A transaction that is not visible in it changed a row, or made or removed one, with this key."""
+        if table.reference == self.table.reference:
             self._rows.pop(key, None)
+            if table.key_names != self.table.key_names:
+                self.void = True  # which row it was, nobody can say
 
-    def truncated(self, reference: str) -> None:
-        if reference == self.table.reference:
+    def truncated(self, table: Table) -> None:
+        if table.reference == self.table.reference:
             self._rows.clear()
 
     def observations(self) -> list[Observation]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from posthouse.adapters.sources.changes.catalog import Catalog
@@ -120,10 +121,17 @@ async def server(catalog: Catalog, settings: Settings, names: Names) -> Server:
 
 
 async def tables(
-    catalog: Catalog, settings: Settings, found: Server, names: Names, *, snapshot: bool
+    catalog: Catalog,
+    settings: Settings,
+    found: Server,
+    names: Names,
+    *,
+    snapshot: bool,
+    only: Sequence[TableName] | None = None,
 ) -> list[TableFacts]:
-    """Raises Invalid, with the path of the table that will not do, and SourceRefused where a right is missing."""
-    wanted = settings.table_names
+    """Raises Invalid, with the path of the table that will not do, and SourceRefused where a right is missing. `only` is some
+    of the tables: all, without."""
+    wanted = settings.table_names if only is None else tuple(only)
     columns = settings.column_names
     facts = [
         TableFacts(*row)
@@ -132,15 +140,14 @@ async def tables(
         )
     ]
     for name, table in zip(wanted, facts, strict=True):
-        path = f"tables[{table.place}]"
+        path = f"tables[{settings.table_names.index(name)}]"
         _check_kind(name, table, path)
         if settings.identifies and table.unidentified is not None:
             raise Invalid(
                 f"{table.unidentified} has no primary key, so that nothing says which row an update or a delete is "
-                "about; once it is "
-                f"published these would fail for your programs. Give it one, or: ALTER TABLE {table.unidentified} "
-                "REPLICA "
-                'IDENTITY FULL; or take only inserts: "on": ["insert"]',
+                "about; once it is published these would fail for your programs. Give it one, or: "
+                f"ALTER TABLE {table.unidentified} REPLICA IDENTITY FULL; or take only inserts: "
+                '"on": ["insert"]',
                 path=path,
             )
         if snapshot and not table.primary_key:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -187,8 +187,27 @@ class Place:
             names = ", ".join(table.reference for table in others[:5])
             raise Invalid(f"the publication {name} also has {names}: add them here, or take them off it", path="tables")
 
+    async def check(self, tables: Sequence[TableName]) -> None:
+        """Raise what `install` does where these could not be published."""
+        server = await examine.server(self._catalog, self._settings, self._names)
+        await examine.tables(self._catalog, self._settings, server, self._names, snapshot=False, only=tables)
+
+    async def publish(self, tables: Sequence[TableName]) -> None:
+        """Take these into our publication. Raises as `check` does."""
+        await self.check(tables)
+        columns = self._settings.column_names
+        statement = sql.SQL("ALTER PUBLICATION {} ADD TABLE {}").format(
+            sql.Identifier(self._names.publication),
+            sql.SQL(", ").join(_published_table(table, columns.get(table)) for table in tables),
+        )
+        await self._catalog.ask(statement)
+
     async def remove(self) -> None:
         await self._remove(slot=self._names.owns_slot, publication=self._names.owns_publication)
+
+    async def remove_slot(self) -> None:
+        """Our slot, and nothing else."""
+        await self._remove(slot=self._names.owns_slot, publication=False)
 
     async def _remove(self, *, slot: bool, publication: bool) -> None:
         if slot and (await self._catalog.slot(self._names.slot)).exists:

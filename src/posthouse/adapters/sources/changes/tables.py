@@ -42,16 +42,13 @@ class Table:
         self._labels = tuple(_json(column) + b":" for column in self._names)
         self._encode = tuple(encode for _, encode in columns)
         places = {column: place for place, column in enumerate(self._names)}
-        # A key of which a column is not sent is none.
-        self._key_places = tuple(places[key] for key in keys) if all(key in places for key in keys) else ()
+        # A key of which a column is not sent is none. In the order of the columns, from wherever they are known.
+        self._key_places = tuple(sorted(places[key] for key in keys)) if all(key in places for key in keys) else ()
+        self.key_names = tuple(self._names[place] for place in self._key_places)
         self._heads = {
             op: b'{"op":"%b","schema":%b,"table":%b,"key":' % (op.encode(), _json(schema), _json(name))
             for op in ("insert", "update", "delete", "truncate", "snapshot")
         }
-
-    @property
-    def has_key(self) -> bool:
-        return bool(self._key_places)
 
     def key_of(self, row: Row) -> Key:
         """Its key, empty where there is none. Raises IndexError for a row with too few values."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Set
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -33,8 +33,8 @@ class Transactions:
     """Takes messages, and gives readings. `system` and `timelines` name the places of the log; of what is before `start`, and
     of the changes of its unfinished transaction that were handed out, nothing is given.
 
-    `operations` are those wanted. `primary_keys` may be replaced: it has the columns of tables whose rows are not identified
-    by what the stream marks.
+    `operations` are those wanted. Whoever feeds it puts into `primary_keys`, by the number of a relation, the columns of one
+    whose rows are not identified by what the stream marks.
     """
 
     def __init__(
@@ -44,9 +44,8 @@ class Transactions:
         timelines: Timelines,
         start: Position,
         operations: Set[str],
-        primary_keys: Mapping[str, list[str]],
     ) -> None:
-        self.primary_keys = primary_keys
+        self.primary_keys: dict[int, list[str]] = {}
         self.snapshot = start.snapshot
         self._system = system
         self._timelines = timelines
@@ -97,6 +96,11 @@ class Transactions:
         return self._begin is None and not self._ready
 
     @property
+    def oldest(self) -> float | None:
+        """When the oldest was committed of what is in hand."""
+        return next((o.at for found in (self._ready, self._pending) for o in found if o.at is not None), None)
+
+    @property
     def ready(self) -> int:
         """How many can be handed out."""
         return len(self._ready)
@@ -126,7 +130,7 @@ class Transactions:
         return Reading(
             observations=tuple(observations),
             position=position.encoded(),
-            receipt=Receipt(self._end, observations[0].at),
+            receipt=Receipt(self._end, next((o.at for o in observations if o.at is not None), None)),
         )
 
     # A snapshot beside it
@@ -136,14 +140,24 @@ class Transactions:
         self._xids = {xid for xid in self._xids if not view.sees(xid)}
         return bool(self._xids)
 
+    @property
+    def weaving(self) -> bool:
+        """Whether a chunk waits for its mark."""
+        return self._chunk is not None
+
     def weave(self, chunk: Chunk) -> None:
         """Hand out this chunk where its mark comes by. All that came by until now is visible in it."""
         self._chunk = chunk
         self._hidden = False
 
-    def skip_to(self, progress: SnapshotProgress | None) -> Reading:
-        """A part of the snapshot without rows is behind us: a reading that says so."""
-        self.snapshot = progress
+    def also(self, tables: Iterable[str]) -> None:
+        """Take further tables into the snapshot, or begin one with them."""
+        self.snapshot = _with(self.snapshot, tables)
+        if self._chunk is not None:
+            self._chunk.progress = _with(self._chunk.progress, tables)
+
+    def standing(self) -> Reading:
+        """Nothing new, but for the position: how far the snapshot is."""
         return Reading(position=self._position(self._end).encoded(), receipt=Receipt(self._end, None))
 
     def _position(self, lsn: int, commit: int | None = None, changes: int = 0) -> Position:
@@ -193,15 +207,16 @@ class Transactions:
             self._ready_bytes += self._pending_bytes
             self._pending, self._pending_bytes = [], 0
         if self._marked and self._chunk is not None:
-            found = self._chunk.observations()
-            self._ready += found
-            self._ready_bytes += sum(len(observation.seen) for observation in found)
-            self.snapshot = self._chunk.progress
+            if not self._chunk.void:
+                found = self._chunk.observations()
+                self._ready += found
+                self._ready_bytes += sum(len(observation.seen) for observation in found)
+                self.snapshot = self._chunk.progress
             self._chunk = None
             self._marked = False
 
     def _on_relation(self, message: pgoutput.Relation) -> None:
-        keys = self.primary_keys.get(f"{message.schema}.{message.name}", [])
+        keys = self.primary_keys.get(message.number, [])
         self._tables[message.number] = table_of(message, self._types, keys)
 
     def _on_type(self, message: pgoutput.Type) -> None:
@@ -214,7 +229,7 @@ class Transactions:
         table = self._table(message.relation)
         key = table.key_of(message.new)
         if self._hidden and self._chunk is not None:
-            self._chunk.touched(table.reference, key)
+            self._chunk.touched(table, key)
         if self._wanted("insert"):
             self._add(table.insert(message.new, self._tail), table.event_key(key))
 
@@ -222,9 +237,9 @@ class Transactions:
         table = self._table(message.relation)
         key = table.key_of(message.new)
         if self._hidden and self._chunk is not None:
-            self._chunk.touched(table.reference, key)
+            self._chunk.touched(table, key)
             if message.old is not None:
-                self._chunk.touched(table.reference, table.key_of(message.old))
+                self._chunk.touched(table, table.key_of(message.old))
         if self._wanted("update"):
             seen = table.update(message.old, message.full, message.new, self._tail)
             self._add(seen, table.event_key(key))
@@ -233,7 +248,7 @@ class Transactions:
         table = self._table(message.relation)
         key = table.key_of(message.old)
         if self._hidden and self._chunk is not None:
-            self._chunk.touched(table.reference, key)
+            self._chunk.touched(table, key)
         if self._wanted("delete"):
             self._add(table.delete(message.old, message.full, self._tail), table.event_key(key))
 
@@ -241,7 +256,7 @@ class Transactions:
         for number in message.relations:
             table = self._table(number)
             if self._hidden and self._chunk is not None:
-                self._chunk.truncated(table.reference)
+                self._chunk.truncated(table)
             if self._wanted("truncate"):
                 self._add(table.truncate(self._tail), None)
 
@@ -267,3 +282,11 @@ class Transactions:
         key = f"{self._key}{self._ordinal - 1}"
         self._pending.append(Observation(key=key, seen=seen, event_key=event_key, at=self._at))
         self._pending_bytes += len(seen)
+
+
+def _with(progress: SnapshotProgress | None, tables: Iterable[str]) -> SnapshotProgress:
+    if progress is None:
+        return SnapshotProgress(tuple(tables))
+    if progress.tables is None:
+        return progress
+    return SnapshotProgress(progress.tables + tuple(t for t in tables if t not in progress.tables), progress.after)
