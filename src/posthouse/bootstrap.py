@@ -29,7 +29,9 @@ from posthouse.adapters.postgres.stream import PostgresStreamSource
 from posthouse.adapters.postgres.upkeep import PostgresUpkeep
 from posthouse.adapters.postgres.usage import PostgresUsage
 from posthouse.adapters.postgres.verifications import PostgresVerifications
+from posthouse.adapters.sources.changes.kind import ChangesKind
 from posthouse.adapters.sources.loading import load_kinds
+from posthouse.adapters.sources.tables.kind import TableKind
 from posthouse.adapters.system.collector import calm_collector as calm_collector
 from posthouse.adapters.system.links import Links
 from posthouse.adapters.system.siblings import Siblings, WorkerPlace
@@ -230,7 +232,7 @@ class Posthouse(Process):
             reading,
             managing,
             sealer,
-            self.wrap_kinds(load_kinds(())),
+            self.wrap_kinds(load_kinds((TableKind(), ChangesKind()))),
             telemetry,
             operators,
             door=ObservedEvents(catalogue, quotas, publisher),

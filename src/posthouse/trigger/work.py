@@ -195,8 +195,14 @@ class Work:
             self._lag_at = now
             lag = await source.lag()
             standing = msgspec.structs.replace(
-                standing, pending=lag.pending, lag_seconds=lag.seconds, retained_bytes=lag.retained_bytes
+                standing,
+                pending=lag.pending,
+                lag_seconds=lag.seconds,
+                retained_bytes=lag.retained_bytes,
+                alarm=None if lag.alarm is None else lag.alarm[:ERROR_LENGTH_MAX],
             )
+            if standing.alarm is not None and standing.alarm != self.standing.alarm:
+                log.warning("trigger.alarm", trigger=self.trigger.reference, alarm=standing.alarm)
         moved = position is not None and position != self._position
         if standing.state is not self.standing.state or (
             (moved or standing != self._told) and now - self._told_at >= TRIGGER_TOLD_SECONDS
