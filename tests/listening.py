@@ -40,8 +40,6 @@ class Taken:
         self.started = False
         self.closed += 1
 
-    def forked(self) -> None: ...
-
     @property
     def events(self) -> list[tuple[str, Any]]:
         return [(occurrence.made.type, occurrence.made.data) for occurrence in self.occurrences]

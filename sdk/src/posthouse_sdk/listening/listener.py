@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Self
 
+from posthouse_sdk.listening import forks
 from posthouse_sdk.listening.bodies import BODY_BYTES_MAX
 from posthouse_sdk.listening.gauges import Gauges
 from posthouse_sdk.listening.misses import REASONS, Miss
@@ -73,11 +74,15 @@ class Listener:
         self._body_bytes_max = body_bytes_max
         self._idempotency_header = None if idempotency_header is None else idempotency_header.lower()
         self._on_error = on_error
+        self._begin_counting()
+        sink.attach(self.miss)
+        forks.mind(self)
+
+    def _begin_counting(self) -> None:
         self._lock = threading.Lock()
         self._observed = self._late = 0
         self._misses = dict.fromkeys(REASONS, 0)
         self._told: dict[tuple[str, str], tuple[float, int]] = {}
-        sink.attach(self.miss)
 
     @classmethod
     def from_mapping(cls, told: Mapping[str, Any], *, on_error: Callable[[Miss], object] | None = None) -> Self:
@@ -136,6 +141,15 @@ class Listener:
             held.reason,
             misses,
         )
+
+    def before_fork(self) -> None:
+        """Nothing is held for longer than a count."""
+
+    def after_in_parent(self) -> None: ...
+
+    def forked(self) -> None:
+        """This is a child process, which counts for itself."""
+        self._begin_counting()
 
     # For middlewares
 

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
+from posthouse_sdk.listening import forks
 from posthouse_sdk.listening.gauges import Held
 from posthouse_sdk.listening.misses import Miss
 from posthouse_sdk.listening.observation import Occurrence
-from posthouse_sdk.listening.sink import CLOSE_SECONDS, mind_forks, no_one
+from posthouse_sdk.listening.sink import CLOSE_SECONDS, no_one
 from posthouse_sdk.publishing.client import Posthouse
 from posthouse_sdk.publishing.errors import RefusedError
 from posthouse_sdk.publishing.event import Event
@@ -61,7 +62,7 @@ class Memory:
         self._tell: Callable[[Miss], None] = no_one
         self._lock = threading.Lock()
         self._since: dict[Future[Any], float] = {}
-        mind_forks(self)
+        forks.mind(self)
 
     def attach(self, tell: Callable[[Miss], None]) -> None:
         self._tell = tell
@@ -91,8 +92,13 @@ class Memory:
             self.started, self._is_closed = False, True
         self._hub.close(timeout)
 
-    def forked(self) -> None:
+    def before_fork(self) -> None:
         """The hub minds forks by itself."""
+
+    def after_in_parent(self) -> None: ...
+
+    def forked(self) -> None:
+        self.started = False
         self._lock = threading.Lock()
         self._since = {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -39,6 +40,7 @@ class _Connection:
     """`Rows` by a connection that is kept as long as it works."""
 
     def __init__(self, connect: Callable[[], Any]) -> None:
+        self.lock = threading.Lock()
         self._connect = connect
         self._connection: Any = None
 
@@ -58,8 +60,13 @@ class _Connection:
         if connection is not None:
             connection.close()
 
-    def abandon(self) -> None:
-        _abandoned.append(self._connection)
+    def close_all(self) -> None:
+        self.close()
+
+    def forked(self, *, is_closed: bool) -> None:
+        self.lock = threading.Lock()
+        if not is_closed:
+            _abandoned.append(self._connection)
         self._connection = None
 
 

@@ -12,10 +12,9 @@ import random
 import threading
 from typing import TYPE_CHECKING, Final
 
-from posthouse_sdk.listening.spool_file import SpoolFile
+from posthouse_sdk.listening.spool_file import SpoolFile, SpoolStore
 from posthouse_sdk.outbox.publisher import HttpPublisher
 from posthouse_sdk.outbox.relay import Gauges, Relay, RelaySettings, boot_clock
-from posthouse_sdk.outbox.store import store_of
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -66,6 +65,11 @@ class RelayThread:
         if thread is not None:
             thread.join(timeout)
 
+    @property
+    def owner(self) -> str:
+        """What its lease is under; empty before it begins."""
+        return self._owner
+
     def release(self) -> None:
         """Give the lease back from outside, where the relay could not: the interpreter takes its threads away first."""
         if self._owner:
@@ -96,7 +100,7 @@ class RelayThread:
                 pause = min(pause * 2, BEGIN_AGAIN_SECONDS_MAX)
 
     async def _relaying(self) -> None:
-        store = store_of(self._file.dsn)
+        store = SpoolStore(self._file)
         publisher = HttpPublisher(self._url, self._api_key, context=self._context)
         relay = Relay(store, publisher, self._settings)
         # Counts go on where an earlier relay of this process ended.
@@ -104,12 +108,14 @@ class RelayThread:
         self.gauges, self._owner, self.reason = relay.gauges, relay.owner, ""
         with self._lock:
             self._relay = (relay, asyncio.get_running_loop())
+            self._file.store = store
             if self._stopping.is_set():
                 relay.stop()
         try:
             await relay.run()
         finally:
             with self._lock:
-                self._relay = None
+                self._relay = self._file.store = None
+            relay.gauges.working = False
             await publisher.close()
             await store.close()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final, Protocol, runtime_checkable
@@ -21,7 +19,7 @@ Durable = Future[bool]
 
 @runtime_checkable
 class Sink(Protocol):
-    """Takes events at once and publishes them in its own time. Thread-safe; a child of `fork` begins with nothing in memory."""
+    """Takes events at once and publishes them in its own time. Thread-safe, and safe over `fork`."""
 
     started: bool
     """Whether `start` was called, in this process."""
@@ -48,26 +46,6 @@ class Sink(Protocol):
     def close(self, timeout: float) -> None:
         """Publish what waits, for so many seconds at most, and end. `start` begins anew."""
 
-    def forked(self) -> None:
-        """This is a child process: what waits in memory, and every thread and connection, is the parent's."""
-
 
 def no_one(_: Miss) -> None:
     """Whom a sink tells before it is attached."""
-
-
-_all: weakref.WeakSet[Sink] = weakref.WeakSet()
-
-
-def mind_forks(sink: Sink) -> None:
-    """See to it that `forked` is called in children of this process."""
-    _all.add(sink)
-
-
-def _after_in_child() -> None:
-    for sink in list(_all):
-        sink.forked()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_in_child)

@@ -112,9 +112,10 @@ class Spool(StoredSink):
     def _goes_on(self, relay: RelayThread) -> bool:
         """Whether something is there, and nothing keeps this process from publishing it."""
         gauges = relay.gauges
-        if not gauges.working or gauges.failing_since is not None or gauges.held:
+        if relay.reason or gauges.failing_since is not None or gauges.held:
             return False
         try:
-            return self._file.counts().waiting > 0
+            counts = self._file.counts()
         except sqlite3.Error:
             return False
+        return counts.waiting > 0 and counts.owner in (None, relay.owner)

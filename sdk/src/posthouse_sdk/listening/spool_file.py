@@ -8,34 +8,44 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote
 
+from posthouse_sdk.outbox.dsn import parse
 from posthouse_sdk.outbox.row import COLUMNS, NewRow
 from posthouse_sdk.outbox.schema import statements
+from posthouse_sdk.outbox.sqlite import SqliteStore
 from posthouse_sdk.outbox.store import COUNTED_MAX
 from posthouse_sdk.publishing.errors import ConfigurationError
+
+T = TypeVar("T")
 
 BUSY_SECONDS: Final = 5.0
 SPOOL_BYTES_MAX: Final = 1024 * 1024 * 1024
 SPOOL_BYTES_LEAST: Final = 1024 * 1024
+_HAS_TABLES: Final = "SELECT 1 FROM sqlite_master WHERE name = 'posthouse_outbox_lease'"
 _INSERT: Final = f"INSERT INTO posthouse_outbox ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
+_NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
 _COUNTS: Final = (
     f"SELECT (SELECT count(*) FROM (SELECT 1 FROM posthouse_outbox LIMIT {COUNTED_MAX})), "  # noqa: S608
     f"(SELECT count(*) FROM (SELECT 1 FROM posthouse_outbox_dead LIMIT {COUNTED_MAX})), "
-    "(SELECT (julianday('now') - 2440587.5) * 86400.0 - created_at FROM posthouse_outbox ORDER BY id LIMIT 1)"
+    f"(SELECT {_NOW} - created_at FROM posthouse_outbox ORDER BY id LIMIT 1), "
+    f"(SELECT owner FROM posthouse_outbox_lease WHERE until > {_NOW})"
 )
 
 
 class Counts(NamedTuple):
-    """Events that wait, events that were set aside (each counted up to 10,000), and how long the oldest has waited."""
+    """Events that wait, events that were set aside (each counted up to 10,000), how long the oldest has waited, and which
+    relay has the lease, if one has."""
 
     waiting: int = 0
     dead: int = 0
     oldest_seconds: float = 0.0
+    owner: str | None = None
 
 
 class SpoolFile:
@@ -55,6 +65,9 @@ class SpoolFile:
             raise ConfigurationError(f"the spool {self.path} is no file that this process may write to")
         if bytes_max < SPOOL_BYTES_LEAST:
             raise ConfigurationError(f"a spool has {SPOOL_BYTES_LEAST} bytes at least, and not {bytes_max!r}")
+        self.lock = threading.Lock()
+        self.store: SpoolStore | None = None
+        """What the relay of this process works with, while it works."""
         self._fsync = fsync
         self._bytes_max = bytes_max
         self._connection: sqlite3.Connection | None = None
@@ -80,27 +93,39 @@ class SpoolFile:
         if connection is not None:
             connection.close()
 
-    def abandon(self) -> None:
-        if self._connection is not None:
-            _abandoned.append(self._connection)
-            self._connection = None
+    def close_all(self) -> None:
+        self.close()
+        if self.store is not None:
+            self.store.disconnect()
+
+    def forked(self, *, is_closed: bool) -> None:
+        self.lock = threading.Lock()
+        if not is_closed:
+            _abandoned.append((self._connection, self.store))
+        self._connection = self.store = None
 
     def make(self) -> None:
         """The file with its tables, unless they are there. Raises sqlite3.Error, OSError."""
-        self._connect().close()
+        with self.lock:
+            self._connect().close()
 
     def counts(self) -> Counts:
-        """Raises sqlite3.Error where it cannot be read; zeros where there is no file yet."""
+        """Raises sqlite3.Error where it cannot be read; there is nothing where there is no file yet, or no table in it."""
         if not self.path.exists():
             return Counts()
-        with closing(sqlite3.connect(f"file:{quote(str(self.path))}?mode=ro", uri=True, timeout=1.0)) as connection:
-            waiting, dead, oldest = connection.execute(_COUNTS).fetchone()
-        return Counts(waiting, dead, max(oldest or 0.0, 0.0))
+        with self.lock, closing(self._reader()) as connection:
+            if connection.execute(_HAS_TABLES).fetchone() is None:
+                return Counts()
+            waiting, dead, oldest, owner = connection.execute(_COUNTS).fetchone()
+        return Counts(waiting, dead, max(oldest or 0.0, 0.0), owner)
 
     def release(self, owner: str) -> None:
         """Give back the lease of a relay that can do so no more. Raises sqlite3.Error."""
-        with closing(sqlite3.connect(self.path, timeout=1.0, isolation_level=None)) as connection:
+        with self.lock, closing(sqlite3.connect(self.path, timeout=1.0, isolation_level=None)) as connection:
             connection.execute("UPDATE posthouse_outbox_lease SET owner = NULL, until = NULL WHERE owner = ?", (owner,))
+
+    def _reader(self) -> sqlite3.Connection:
+        return sqlite3.connect(f"file:{quote(str(self.path))}?mode=ro", uri=True, timeout=1.0)
 
     def _opened(self) -> sqlite3.Connection:
         """The connection, to the file that has this name now: what goes into one that was removed, nobody finds."""
@@ -119,10 +144,7 @@ class SpoolFile:
             connection.execute(f"PRAGMA synchronous = {'full' if self._fsync else 'normal'}")
             (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
             connection.execute(f"PRAGMA max_page_count = {self._bytes_max // page_bytes}")
-            if (
-                connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'posthouse_outbox_lease'").fetchone()
-                is None
-            ):
+            if connection.execute(_HAS_TABLES).fetchone() is None:
                 for statement in statements("sqlite"):
                     connection.execute(statement)
         except BaseException:
@@ -131,7 +153,23 @@ class SpoolFile:
         return connection
 
 
-_abandoned: list[sqlite3.Connection] = []
+class SpoolStore(SqliteStore):
+    """The relay's side of the file, in the process that writes to it."""
+
+    def __init__(self, file: SpoolFile) -> None:
+        super().__init__(parse(file.dsn))
+        self._file = file
+
+    def disconnect(self) -> None:
+        """Whoever calls it holds the file's lock. What comes next opens another connection."""
+        self._drop()
+
+    def _work(self, work: Callable[[Any], T]) -> T:
+        with self._file.lock:
+            return super()._work(work)
+
+
+_abandoned: list[object] = []
 """A parent's connections: SQLite forbids a child to use them, even to close them."""
 
 

@@ -7,10 +7,11 @@ import threading
 import weakref
 from collections.abc import Callable
 
+from posthouse_sdk.listening import forks
 from posthouse_sdk.listening.gauges import Held
 from posthouse_sdk.listening.misses import Miss
 from posthouse_sdk.listening.observation import Occurrence
-from posthouse_sdk.listening.sink import CLOSE_SECONDS, Durable, mind_forks, no_one
+from posthouse_sdk.listening.sink import CLOSE_SECONDS, Durable, no_one
 from posthouse_sdk.listening.writer import Rows, Writer
 from posthouse_sdk.outbox.row import NewRow, new_row
 from posthouse_sdk.publishing.errors import ConfigurationError
@@ -30,7 +31,7 @@ class StoredSink:
         self._lock = threading.Lock()
         self.started = False
         self._minds_exit = False
-        mind_forks(self)
+        forks.mind(self)
 
     @property
     def hold_seconds(self) -> float:
@@ -70,6 +71,12 @@ class StoredSink:
         if self._stops():
             self._writer.close(CLOSE_SECONDS, self._tell)
             self._leave()
+
+    def before_fork(self) -> None:
+        self._writer.before_fork()
+
+    def after_in_parent(self) -> None:
+        self._writer.after_in_parent()
 
     def forked(self) -> None:
         self._lock = threading.Lock()

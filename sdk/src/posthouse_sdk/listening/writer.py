@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple, Protocol
 
 from posthouse_sdk.listening.misses import Miss
@@ -23,6 +24,7 @@ QUEUE_BYTES_MAX: Final = 64 * 1024 * 1024
 ROW_BYTES: Final = 600
 """What an event in memory takes beside its data, about."""
 ROWS_MAX: Final = 500  # in one transaction
+FORK_SECONDS_MAX: Final = 5.0
 BACKOFF_SECONDS: Final = 0.1
 BACKOFF_SECONDS_MAX: Final = 5.0
 
@@ -30,13 +32,22 @@ BACKOFF_SECONDS_MAX: Final = 5.0
 class Rows(Protocol):
     """What rows are written to. Used by the writer's thread alone."""
 
+    @property
+    def lock(self) -> threading.Lock:
+        """Held by whoever uses it; whoever forks holds it, too."""
+
     def write(self, rows: Sequence[NewRow]) -> None:
         """All of them, durable when it returns, or none: it raises whatever it likes."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of the connection; `write` opens another one."""
 
-    def abandon(self) -> None:
-        """This is a child process: let go of the connection without speaking on it."""
+    def close_all(self) -> None:
+        """Before a fork: the same, and every other connection of this process to it. They are opened again when needed."""
+
+    def forked(self, *, is_closed: bool) -> None:
+        """This is a child process: it has a lock of its own. Where it could not be closed before, its connection is the
+        parent's, and must not be spoken on, not even to close it."""
 
 
 class _Entry(NamedTuple):
@@ -60,7 +71,7 @@ class Writer:
         self._bytes = 0
         self._thread: threading.Thread | None = None
         self._closed = False
-        self.written = 0
+        self._is_still = False
         self.reason = ""
         """Why nothing can be written just now; empty where it can."""
 
@@ -104,12 +115,22 @@ class Writer:
             entry.durable.set_result(False)
             tell(Miss("unsent", entry.rule, f"it could not be stored: {self.reason or 'no time'}", entry.row.type))
 
+    def before_fork(self) -> None:
+        self._is_still = self._rows.lock.acquire(timeout=FORK_SECONDS_MAX)
+        if self._is_still:
+            with suppress(Exception):
+                self._rows.close_all()
+
+    def after_in_parent(self) -> None:
+        if self._is_still:
+            self._rows.lock.release()
+
     def forked(self) -> None:
         self._ready = threading.Condition()
         self._queue, self._bytes = deque(), 0
         self._thread = None
-        self.written, self.reason = 0, ""
-        self._rows.abandon()
+        self.reason = ""
+        self._rows.forked(is_closed=self._is_still)
 
     # The thread
 
@@ -117,7 +138,8 @@ class Writer:
         failures = 0
         while entries := self._next():
             try:
-                self._rows.write([entry.row for entry in entries])
+                with self._rows.lock:
+                    self._rows.write([entry.row for entry in entries])
             except Exception as error:  # noqa: BLE001 - whatever it is, the rows are kept and tried again
                 failures += 1
                 self._failed(error)
@@ -131,7 +153,8 @@ class Writer:
         with self._ready:
             self._ready.wait_for(lambda: self._queue or self._closed)
             if not self._queue:
-                self._rows.close()
+                with self._rows.lock:
+                    self._rows.close()
                 self._thread = None
                 self._ready.notify_all()
             return list(itertools.islice(self._queue, ROWS_MAX))
@@ -143,7 +166,6 @@ class Writer:
                 if self._queue and self._queue[0] is entry:  # else `close` gave it up meanwhile
                     settled.append(self._queue.popleft())
                     self._bytes -= entry.size
-            self.written += len(settled)
             self._ready.notify_all()
         for entry in settled:
             entry.durable.set_result(True)

@@ -318,6 +318,10 @@ async def order(request: Request) -> Response:
     return JSONResponse({"id": 7, "shop": told["shop"]}, 201)
 
 
+def client_of(app: Any) -> asgi.Client:
+    return asgi.Client(app)
+
+
 def starlette(heard: Heard, *more: Any, **options: Any) -> Starlette:
     app = Starlette(routes=[Route("/orders", order, methods=["POST"]), *more], **options)
     app.add_middleware(AsgiListener, listener=heard.listener)
@@ -326,7 +330,7 @@ def starlette(heard: Heard, *more: Any, **options: Any) -> Starlette:
 
 async def test_starlette() -> None:
     heard = Heard(Rule("POST", "/orders", "order_create", status=201, subject="shop:{answer.shop}", data="both"))
-    reply = await asgi.Client(starlette(heard)).post("/orders", {"shop": 42})
+    reply = await client_of(starlette(heard)).post("/orders", {"shop": 42})
     assert (reply.status, reply.json()) == (201, {"id": 7, "shop": 42})
     (occurrence,) = heard.sink.occurrences
     assert occurrence.made.subject == "shop:42"
@@ -342,8 +346,8 @@ async def test_fastapi() -> None:
     def put(shop: int, order: str) -> dict[str, Any]:
         return {"state": "paid", "order": order, "shop": shop}
 
-    assert (await asgi.Client(app).put("/shops/42/orders/a")).status == 200
-    assert (await asgi.Client(app).put("/shops/x/orders/a")).status == 422
+    assert (await client_of(app).put("/shops/42/orders/a")).status == 200
+    assert (await client_of(app).put("/shops/x/orders/a")).status == 422
     assert heard.events == [("order_paid", {"state": "paid", "order": "a", "shop": 42})]
     assert heard.sink.occurrences[0].made.key == "a"
 
@@ -351,7 +355,7 @@ async def test_fastapi() -> None:
 async def test_a_mounted_application_has_paths_of_its_own() -> None:
     heard = Heard(CREATED)
     app = Starlette(routes=[Mount("/api", starlette(heard))])
-    assert (await asgi.Client(app).post("/api/orders", {"shop": 1})).status == 201
+    assert (await client_of(app).post("/api/orders", {"shop": 1})).status == 201
     assert len(heard.events) == 1
 
 
@@ -362,7 +366,7 @@ async def test_background_tasks_run_after_the_answer() -> None:
     async def job(_: Request) -> Response:
         return JSONResponse({"n": 1}, background=BackgroundTask(ran.append, "done"))
 
-    assert (await asgi.Client(starlette(heard, Route("/job", job))).get("/job")).status == 200
+    assert (await client_of(starlette(heard, Route("/job", job))).get("/job")).status == 200
     assert ran == ["done"]
     assert heard.events == [("job_begun", {"n": 1})]
 
@@ -380,7 +384,7 @@ async def test_a_compressed_answer_is_read(inside: bool) -> None:
         if inside
         else AsgiListener(GZipMiddleware(app), heard.listener)
     )
-    reply = await asgi.Client(app).get("/big", headers={"accept-encoding": "gzip"})
+    reply = await client_of(app).get("/big", headers={"accept-encoding": "gzip"})
     assert reply.headers["content-encoding"] == "gzip"
     assert heard.events == [("big_read", {"text": "x" * 5000})]
 
@@ -428,7 +432,7 @@ async def test_an_upload_is_not_kept() -> None:
 
     app = starlette(heard, Route("/files", store, methods=["POST"]))
     kind = {"content-type": "multipart/form-data; boundary=x"}
-    reply = await asgi.Client(app).post("/files", body=[b"x" * 100_000] * 5, headers=kind)
+    reply = await client_of(app).post("/files", body=[b"x" * 100_000] * 5, headers=kind)
     assert reply.status == 200
     assert sum(sizes) == 500_000
     assert heard.events == [("file_stored", {"name": "a"})], "without what the upload holds"
@@ -506,7 +510,7 @@ async def test_an_application_without_lifespan_stays_one() -> None:
 
 async def test_a_listener_that_cannot_close_does_not_keep_the_server() -> None:
     heard = Heard(CREATED)
-    heard.sink.close = lambda _: 1 // 0  # type: ignore[assignment,method-assign,return-value]
+    heard.sink.close = lambda _: 1 // 0  # type: ignore[assignment,method-assign]
     assert await run(heard, answering({"type": "lifespan.shutdown.complete"}), {"type": "lifespan"})
     assert heard.misses == ["broken"]
 
@@ -515,7 +519,7 @@ async def test_with_the_fake_hub_nothing_leaves_the_process(posthouse: FakeHub) 
     heard = Heard(CREATED)
     posthouse.schemas["order_create"] = {"required": ["shop"]}
     app = starlette(heard)
-    await asgi.Client(app).post("/orders", {"shop": 42})
+    await client_of(app).post("/orders", {"shop": 42})
     posthouse.assert_emitted("order_create", {"id": 7, "shop": 42})
     assert (heard.events, heard.sink.started) == ([], False)
     await run(heard, answering(*messages()))
@@ -528,5 +532,5 @@ async def test_plain_text_makes_an_event_of_its_head() -> None:
     async def ping(_: Request) -> Response:
         return PlainTextResponse("pong")
 
-    assert (await asgi.Client(starlette(heard, Route("/ping", ping))).get("/ping?by=li%20lei")).body == b"pong"
+    assert (await client_of(starlette(heard, Route("/ping", ping))).get("/ping?by=li%20lei")).body == b"pong"
     assert heard.events == [("pinged", {"by": "li lei"})]

@@ -326,7 +326,7 @@ def test_a_listener_of_plain_data_is_one() -> None:
 )
 def test_a_listener_has_rules(rules: Any, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
-        Listener(rules, Memory(**REACH))
+        Listener(rules, Memory(url=REACH["url"], api_key="k"))
 
 
 def test_a_listener_has_a_sink() -> None:

@@ -203,7 +203,7 @@ def test_the_end_of_an_answer_goes_out_once_its_event_is_put(headers: Any, out: 
     def waits() -> None:
         at.append(list(went))
 
-    heard.sink.durable = waits  # type: ignore[assignment]
+    heard.sink.durable = waits
     app = WsgiListener(answering(ANSWER[:3], ANSWER[3:], headers=headers), heard.listener)
     for piece in app(environ_of("POST", "/orders", None, {}), lambda *_: lambda _: None):
         went.append(piece)  # noqa: PERF402
@@ -411,7 +411,14 @@ EVENTS = [
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 
 
-@override_settings(ROOT_URLCONF=__name__)
+@pytest.fixture
+def urls() -> Iterator[None]:
+    """Django has those of this module."""
+    with override_settings(ROOT_URLCONF=__name__):
+        yield
+
+
+@pytest.mark.usefixtures("urls")
 def test_django() -> None:
     heard = Heard(*DJANGO)
     app = WsgiListener(WSGIHandler(), heard.listener)
@@ -422,7 +429,7 @@ def test_django() -> None:
     assert heard.sink.occurrences[0].made.subject == "shop:41"
 
 
-@override_settings(ROOT_URLCONF=__name__)
+@pytest.mark.usefixtures("urls")
 @pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume synchronous iterators")
 async def test_django_on_asgi() -> None:
     heard = Heard(*DJANGO)
