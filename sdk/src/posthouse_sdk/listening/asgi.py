@@ -38,9 +38,9 @@ class AsgiListener:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            path, root = scope["path"], scope.get("root_path")
-            if root and path.startswith(root):
-                path = path[len(root) :] or "/"
+            path = scope["path"]
+            if root := scope.get("root_path"):
+                path = _within(path, root)
             matches = self.listener.find(scope["method"], path)
             if matches and (observation := self._observation(scope, path, matches)) is not None:
                 await _Watched(self.listener, observation, send).run(self.app, scope, receive)
@@ -140,14 +140,20 @@ class _Watched:
             self._listener.late()
 
 
+def _within(path: str, root: str) -> str:
+    """The path within an application that is mounted at `root`; servers and frameworks leave the root in it, or do not."""
+    rest = path[len(root) :]
+    return (rest or "/") if path.startswith(root) and (not rest or rest.startswith("/")) else path
+
+
 def _observed(observation: Observation, message: Message) -> Iterable[Finding]:
     """What a message of the answer, which is about to go out, tells."""
     match message["type"]:
         case "http.response.start":
             return observation.start(message["status"], _headers(message.get("headers") or ()))
         case "http.response.body":
-            observation.answer(message.get("body") or b"")
-            return () if message.get("more_body") else observation.end()
+            findings = observation.answer(message.get("body") or b"")
+            return findings if message.get("more_body") else [*findings, *observation.end()]
         case "http.response.pathsend" | "http.response.zerocopysend":
             return observation.end(whole=False)  # a file, which does not come by here
         case _:

@@ -56,6 +56,7 @@ class Observation:
         self._status = 0
         self._answer_headers: Mapping[str, str] = {}
         self._answer: Body | None = None
+        self._left: int | None = None  # of the answer's body, where its length is known
         self._query: Mapping[str, str] | None = None
         self.request: Final = Body("request", head.headers, body_bytes_max, forms=True)
         self._waiting = [facts for match in matches if (facts := _Facts(self, match)).rule.may_match(facts)]
@@ -81,6 +82,8 @@ class Observation:
         self.started = True
         self._status, self._answer_headers = status, headers
         self._answer = answer = Body("answer", headers, self._bytes_max)
+        length = headers.get("content-length", "")
+        self._left = int(length[:20]) if length.isascii() and length.isdigit() and int(length[:20]) else None
         ready: list[_Facts] = []
         waiting: list[_Facts] = []
         for facts in self._waiting:
@@ -91,10 +94,15 @@ class Observation:
         self._waiting = waiting
         return self._decided(ready)
 
-    def answer(self, data: bytes) -> None:
-        """A piece of the answer's body, which is about to go out."""
-        if self._answer is not None and self._answer.keeps:
-            self._answer.add(data)
+    def answer(self, data: bytes) -> list[Finding]:
+        """A piece of the answer's body, which is about to go out; by its length it may be the last one."""
+        if self._answer is None:
+            return []
+        self._answer.add(data)
+        if self._left is None:
+            return []
+        self._left -= len(data)
+        return [] if self._left > 0 else self.end()
 
     def end(self, *, whole: bool = True) -> list[Finding]:
         """The answer is about to end; or (not `whole`) it broke off, and nobody will see the rest."""

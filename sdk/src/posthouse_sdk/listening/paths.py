@@ -40,7 +40,7 @@ _PARAMETER: Final = re.compile(
 
 
 class PathTemplate:
-    """A template that was read. `pattern` is its regular expression, to be matched in full, and has no named groups.
+    """A template that was read. `pattern` is a regular expression without groups: what it matches in full, `match` does.
 
     Raises: ValueError, which says what is wrong and what to write.
     """
@@ -54,7 +54,8 @@ class PathTemplate:
             )
         self.text: Final = text
         kinds: dict[str, str] = {}
-        pattern, at = "", 0
+        pieces: list[str] = []
+        at = 0
         for found in _PARAMETER.finditer(text):
             name, kind = found["name"] or found["other"], found["kind"] or found["kind_before"] or "str"
             if kind not in _KINDS:
@@ -65,14 +66,18 @@ class PathTemplate:
                 raise ValueError(f"{found[0]}: a segment holds one parameter at most; take {{{name}}} for all of it")
             if kind == "path" and "path" in kinds.values():
                 raise ValueError(f"{found[0]}: one parameter of kind path is the most")
-            pattern += _literal(text[at : found.start()]) + f"({_KINDS[kind].pattern})"
+            # Nothing else of its segment follows, so that there is no second way to match it, and none is tried.
+            whole = "+" if kind != "path" and text[found.end() : found.end() + 1] in ("", "/") else ""
+            pieces += [_literal(text[at : found.start()]), _KINDS[kind].pattern + whole]
             kinds[name] = kind
             at = found.end()
         self.kinds: Final = kinds
         """The parameters by name, in their order, and of which kind each is."""
-        self.pattern: Final = pattern + _literal(text[at:])
+        pieces.append(_literal(text[at:]))
+        self.pattern: Final = "".join(pieces)
         self._values: Final = tuple(_KINDS[kind].value for kind in kinds.values())
-        self._match: Final = re.compile(self.pattern, re.DOTALL).fullmatch
+        groups = [f"({piece})" if place % 2 else piece for place, piece in enumerate(pieces)]
+        self._match: Final = re.compile("".join(groups), re.DOTALL).fullmatch
 
     @property
     def is_static(self) -> bool:

@@ -60,7 +60,6 @@ class _Watched:
         self._observation: Observation | None = observation
         self._start_response = start_response
         self._head: tuple[int, dict[str, str]] | None = None  # as long as nothing of the answer went out
-        self._left: int | None = None  # of the answer's body, where its length is known
 
     def run(self, app: App, environ: Environ) -> Iterable[bytes]:
         observation = self._observation
@@ -95,17 +94,8 @@ class _Watched:
     def goes(self, data: bytes) -> None:
         """A piece of the answer is about to go out."""
         self._begin()
-        if self._observation is None:
-            return
-        try:
-            self._observation.answer(data)
-            if self._left is not None:
-                self._left -= len(data)
-        except Exception as error:  # noqa: BLE001 - told
-            self.give_up(error)
-        else:
-            if self._left is not None and self._left <= 0:  # the last one, though nobody said so yet
-                self._take(lambda observation: observation.end())
+        if self._observation is not None:
+            self._take(lambda observation: observation.answer(data))
 
     def ends(self) -> None:
         """All of it went out, but for the word that this is so."""
@@ -132,8 +122,6 @@ class _Watched:
         if head is None or self._observation is None:
             return
         status, headers = head
-        length = headers.get("content-length", "")
-        self._left = int(length) if length.isascii() and length.isdigit() and int(length) else None
         self._take(lambda observation: observation.start(status, headers))
 
     def _take(self, step: Callable[[Observation], Iterable[Finding]]) -> None:

@@ -122,6 +122,7 @@ async def test_the_path_is_that_within_the_application() -> None:
     heard = Heard(CREATED)
     await run(heard, answering(*messages()), scope(path="/api/orders", root_path="/api"))
     await run(heard, answering(*messages()), scope(path="/orders", root_path="/api"))
+    await run(heard, answering(*messages()), scope(path="/apiorders", root_path="/api"))
     assert len(heard.events) == 2
 
 
@@ -178,6 +179,21 @@ async def test_the_end_of_an_answer_waits_until_its_event_is_durable() -> None:
     await task
     assert sent == said
     assert heard.listener.gauges().late == 0
+
+
+async def test_the_last_piece_may_be_known_by_the_length() -> None:
+    """A client has the whole answer then, whatever the application still does."""
+    heard = Heard(CREATED)
+    out: list[int] = []
+    start, *pieces = messages()
+    start["headers"].append((b"Content-Length", b"9"))
+
+    async def send(_: Any) -> None:
+        out.append(len(heard.events))
+
+    said = [start, *(piece | {"more_body": True} for piece in pieces), {"type": "http.response.body", "body": b""}]
+    await AsgiListener(answering(*said), heard.listener)(scope(), None, send)  # type: ignore[arg-type]
+    assert out == [0, 0, 1, 1]
 
 
 async def test_it_does_not_wait_for_ever() -> None:

@@ -242,6 +242,21 @@ def test_it_is_as_durable_as_it_says(tmp_path: Path, fsync: bool) -> None:
     connection.close()
 
 
+def test_a_file_that_sqlite_has_open_is_never_closed_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """POSIX: whoever closes a file takes away all locks that the process has on it, SQLite's too."""
+    closed: list[int] = []
+    close = os.close
+
+    def noted(descriptor: int) -> None:
+        closed.append(descriptor)
+        close(descriptor)
+
+    monkeypatch.setattr(os, "close", noted)
+    for _ in range(3):
+        SpoolFile(tmp_path / "x", fsync=True, bytes_max=2**20).make()
+    assert len(closed) == 1, "as it was made"
+
+
 def test_without_a_server_it_does_not_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("POSTHOUSE_URL", "POSTHOUSE_API_KEY", "POSTHOUSE_KEY"):
         monkeypatch.delenv(name, raising=False)
