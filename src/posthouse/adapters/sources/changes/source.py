@@ -143,17 +143,18 @@ class ChangesSource:
         if position.slot is not None and mark is not None and position.slot != mark:
             raise lost(self._names.slot, f"{self._where}: the slot {self._names.slot} was dropped and made again")
         lsn = parse_lsn(position.lsn)
-        common = system.timelines.common(position.timeline, lsn)
-        if position.timeline == system.timelines.current and lsn > system.end:
+        read_up_to = max(lsn, parse_lsn(position.commit or position.lsn))
+        common = system.timelines.common(position.timeline, read_up_to)
+        if position.timeline == system.timelines.current and read_up_to > system.end:
             raise SourceRefused(
-                f"{self._where}: its log ends at {format_lsn(system.end)}, and {position.lsn} was read before: an "
+                f"{self._where}: its log ends at {format_lsn(system.end)}, and {format_lsn(read_up_to)} was read before: an "
                 "earlier "
                 "state was restored. Rewind the trigger: all rows of the tables are published as op snapshot",
                 code="source_rewound",
             )
-        if common < lsn:
-            log.warning("changes.another_timeline", where=self._where, read=position.lsn, common=format_lsn(common))
-            return msgspec.structs.replace(here, lsn=format_lsn(common), snapshot=position.snapshot)
+        if common < read_up_to:
+            log.warning("changes.another_timeline", where=self._where, read=read_up_to, common=format_lsn(common))
+            return msgspec.structs.replace(here, lsn=format_lsn(min(lsn, common)), snapshot=position.snapshot)
         return msgspec.structs.replace(position, slot=mark or position.slot)
 
     async def read(self, *, limit: int, wait_seconds: float) -> Reading:
