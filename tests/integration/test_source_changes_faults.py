@@ -208,12 +208,38 @@ async def test_whoever_does_not_read_is_not_cut_off(watched: Database, begin: Be
         f"ALTER DATABASE {await watched.value('SELECT current_database()')} SET wal_sender_timeout = '1s'"
     )
     trigger = await begin(await watched.installed("item"))
-    await watched.run("INSERT INTO item SELECT generate_series(1, 100000)")
+    await watched.run("INSERT INTO item SELECT generate_series(1, 30000)")
     asked = await watched.value("SELECT clock_timestamp()")
     async with asyncio.timeout(PATIENCE_SECONDS):
         while not await watched.value("SELECT clock_timestamp() > %s + interval '3 s'", asked):  # noqa: ASYNC110
             await asyncio.sleep(0.2)
-    assert len((await trigger.caught_up()).seen) == 100_000
+    assert len((await trigger.caught_up()).seen) == 30_000
+
+
+async def test_a_stream_that_nobody_reads_is_given_back_and_taken_up_again(
+    watched: Database, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that is shut down waits for its readers: a platform that is halted must not keep it from that."""
+    monkeypatch.setattr("posthouse.adapters.sources.changes.stream.UNREAD_SECONDS_MAX", 0.2)
+    monkeypatch.setattr("posthouse.adapters.sources.changes.stream.STATUS_SECONDS_MAX", 0.05)
+    await watched.run("CREATE TABLE item (id int PRIMARY KEY)")
+    trigger = await begin(await watched.installed("item"))
+    await watched.run("INSERT INTO item VALUES (1)")
+    reading = await trigger.read(wait_seconds=10)
+    before = await watched.slot(trigger.spec, "confirmed_flush_lsn")
+    await watched.run("INSERT INTO item VALUES (2)")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while await watched.slot(trigger.spec, "active"):  # noqa: ASYNC110 - the database's fact
+            await asyncio.sleep(0.02)
+    second = await trigger.read(wait_seconds=10)
+    assert await watched.slot(trigger.spec, "confirmed_flush_lsn") == before, "nothing of that was acknowledged"
+    assert await watched.slot(trigger.spec, "active")
+    await trigger.source.acknowledge(reading)
+    await trigger.source.acknowledge(second)
+    await watched.run("INSERT INTO item VALUES (3)")
+    published = await trigger.caught_up()
+    assert published.ops("id") == [("insert", 1), ("insert", 2), ("insert", 3)]
+    assert published.repeated == 0
 
 
 # The disk of the database
@@ -362,9 +388,7 @@ async def test_a_database_that_was_set_back_is_noticed(clusters: Clusters, worki
     assert found.value.code == "source_rewound"
 
 
-async def test_a_position_of_another_system_begins_with_what_the_slot_has(
-    clusters: Clusters, watched: Database, begin: Begin
-) -> None:
+async def test_a_position_of_another_system_begins_with_what_the_slot_has(watched: Database, begin: Begin) -> None:
     await watched.run("CREATE TABLE item (id int PRIMARY KEY)")
     trigger = await begin(await watched.installed("item"))
     await watched.run("INSERT INTO item VALUES (1)")

@@ -77,11 +77,12 @@ class Place:
                 raise
             # The question was taken back; the connection is as before.
             oldest = await self._catalog.ask(_OLDEST)
-            who = f": process {oldest[0][0]} ({oldest[0][1]}) has one for {oldest[0][2]} s" if oldest else ""
+            pid, application, age = oldest[0] if oldest else ("-", "-", 0)
             raise SourceUnavailable(
                 f"{self._catalog.where}: a slot is made when all transactions that are open have ended, and some "
                 "had not within "
-                f"{SLOT_SECONDS_MAX:.0f} s{who}. It is tried again"
+                f"{SLOT_SECONDS_MAX:.0f} s; the oldest is of process {pid} ({application}), for {age} s. It is "
+                "tried again"
             ) from error
 
     async def _missing(self, *, snapshot: bool) -> tuple[list[sql.Composed], list[examine.TableFacts], examine.Server]:
@@ -260,7 +261,7 @@ class Place:
             await self._release_slot()
             await catalog.ask(_drop_slot(names.slot))
         elif slot.lost:
-            raise lost(names.slot, f"{catalog.where}: drop and make the slot {names.slot}, which is yours, first")
+            raise lost(f"{catalog.where}: the slot {names.slot} kept more log than it may (max_slot_wal_keep_size)")
         await self.install(snapshot=True)
         slot = await catalog.slot(names.slot)
         stream = await Stream.open(names.dsn, catalog.where)

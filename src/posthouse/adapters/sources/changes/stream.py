@@ -33,6 +33,12 @@ STATUS_SECONDS_MAX: Final = 10.0
 SILENCE_SECONDS_MAX: Final = 60.0
 """A server that was asked for so long and does not answer is taken for dead."""
 
+UNREAD_SECONDS_MAX: Final = 30.0
+"""A stream that nobody reads for so long is given back: a database that is shut down waits until its readers have all."""
+
+FORGET_SECONDS: Final = 0.5
+"""Between two words to the server that only say that it need not keep what others wrote."""
+
 LOOK_SECONDS: Final = 1.0
 """Between two looks into the connection while nothing comes: TLS may hold something that its socket does not tell of."""
 
@@ -86,6 +92,7 @@ class Stream:
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: asyncio.Future[None] | None = None
         self._asked_at: float | None = None  # since when an answer is due
+        self._taken_at = self._told_at = 0.0
 
         self.received = 0
         """Everything before this was sent to us, once what was received is taken."""
@@ -113,7 +120,7 @@ class Stream:
         except (psycopg.Error, OSError, ValueError) as error:
             raise translated(error, self._where) from error
 
-    async def start(self, slot: str, publication: str, lsn: int) -> None:
+    async def start(self, slot: str, publication: str, lsn: int, *, flushed: int) -> None:
         """Begin the stream behind a place in the log: or behind what was flushed before, where that is further."""
         self._slot = slot
         command = sql.SQL(
@@ -132,7 +139,8 @@ class Stream:
             raise translated(error, self._where, slot=slot) from error
         if timeout:
             self._status_seconds = min(STATUS_SECONDS_MAX, timeout / 4_000)
-        self.received = self.flushed = lsn
+        self.received, self.flushed = lsn, flushed
+        self._taken_at = time.monotonic()
         self._tick()
 
     async def _ask(self, command: bytes) -> None:
@@ -151,6 +159,7 @@ class Stream:
     def take(self) -> pgoutput.Received | None:
         """The next message that is here, None where none is: without waiting. Keepalives are dealt with."""
         pgconn = self._pgconn
+        self._taken_at = time.monotonic()
         read = False
         try:
             while True:
@@ -191,13 +200,24 @@ class Stream:
             received=max(self.received, self.flushed), flushed=self.flushed, now=time.time(), answer=ask
         )
         try:
+            self._told_at = time.monotonic()
             self._pgconn.put_copy_data(word)
             self._pgconn.flush()  # what does not leave at once leaves with the next word
         except psycopg.Error as error:
             raise translated(error, self._where, slot=self._slot) from error
 
+    def forget(self, lsn: int) -> None:
+        """Nothing before this place is for us: the server is told soon."""
+        if lsn > self.flushed:
+            self.flushed = lsn
+            if time.monotonic() - self._told_at > FORGET_SECONDS:
+                self.tell()
+
     def _tick(self) -> None:
-        """Tell the server that we are here, whether anybody reads or not."""
+        """Tell the server that we are here, whether anybody reads or not; for a while."""
+        if self._waiting is None and time.monotonic() - self._taken_at > UNREAD_SECONDS_MAX:
+            self.close()
+            return
         with suppress(SourceUnavailable):  # whoever reads will meet it
             self.tell(ask=True)
         self._timer = asyncio.get_running_loop().call_later(self._status_seconds, self._tick)
@@ -224,6 +244,10 @@ class Stream:
         text = " ".join(message.decode("utf-8", "replace").removeprefix("ERROR:").removeprefix("FATAL:").split())
         error = psycopg.errors.lookup(state.decode())(text) if state else psycopg.OperationalError(text)
         return translated(error, self._where, slot=self._slot)
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
 
     def close(self) -> None:
         """End it at once, whoever waits; the server notices."""
