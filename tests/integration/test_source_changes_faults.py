@@ -197,8 +197,40 @@ async def test_a_database_that_falls_silent_is_noticed(
     try:
         with pytest.raises(SourceUnavailable, match="no answer"):
             await _go_on(trigger)
+        asking = asyncio.create_task(trigger.source.lag())
+        await asyncio.sleep(0.05)
+        asking.cancel()
+        async with asyncio.timeout(PATIENCE_SECONDS / 10):  # whoever gives up need not wait for the server
+            await asyncio.gather(asking, return_exceptions=True)
+            await trigger.close()
     finally:
         server.signal_all(signal.SIGCONT)
+
+
+async def test_a_question_that_is_not_answered_ends(watched: Database, begin: Begin) -> None:
+    await watched.run("CREATE TABLE item (id int PRIMARY KEY)")
+    trigger = await begin(await watched.installed("item"))
+    _, _, catalog = trigger.source._opened()
+    with pytest.raises(SourceUnavailable, match="in time"):
+        await catalog.ask("SELECT pg_sleep(60)", seconds=0.1)
+    with pytest.raises(SourceUnavailable):
+        await trigger.source.lag()
+    await trigger.reopen()
+    assert (await trigger.source.lag()).alarm is None
+
+
+async def test_a_slot_waits_for_open_transactions_and_says_for_whose(
+    watched: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("posthouse.adapters.sources.changes.place.SLOT_SECONDS_MAX", 1)
+    await watched.run("CREATE TABLE item (id int PRIMARY KEY)")
+    spec = watched.spec("item")
+    async with _open_transaction(watched):
+        with pytest.raises(SourceUnavailable, match="the oldest is of process"):
+            await KIND.install(spec)
+        assert await watched.slot(spec, "1") is None
+    await KIND.install(spec)
+    assert await watched.slot(spec, "1") == 1
 
 
 async def test_whoever_does_not_read_is_not_cut_off(watched: Database, begin: Begin) -> None:
