@@ -31,6 +31,7 @@ from posthouse.adapters.postgres.stream import PostgresStreamSource
 from posthouse.adapters.postgres.upkeep import PostgresUpkeep
 from posthouse.adapters.postgres.usage import PostgresUsage
 from posthouse.adapters.postgres.verifications import PostgresVerifications
+from posthouse.adapters.sources.inbound import InboundKind
 from posthouse.adapters.sources.loading import load_kinds
 from posthouse.adapters.system.collector import calm_collector as calm_collector
 from posthouse.adapters.system.links import Links
@@ -39,6 +40,7 @@ from posthouse.adapters.system.telemetry import PrometheusTelemetry
 from posthouse.api.app import Services, build_app
 from posthouse.api.express import Express, expressing
 from posthouse.api.gate import App
+from posthouse.api.inbound import InboundRoutes
 from posthouse.api.models.routing import explanation_body
 from posthouse.api.only_system import only_system
 from posthouse.api.outbox import OwnOutbox
@@ -240,11 +242,15 @@ class Posthouse(Process):
         telemetry.watch("schedule_refusals", lambda: scheduled.refusals)
         telemetry.watch("schedule_skips", lambda: scheduled.skips)
 
+        profiles = Profiles(shipped(), [] if settings.profiles is None else in_directory(settings.profiles))
+        inbound = InboundKind(
+            profiles.get, public_url=settings.public_url, payload_bytes_max=settings.payload_bytes_max
+        )
         watching = Watching.over(
             reading,
             managing,
             sealer,
-            self.wrap_kinds(load_kinds(())),
+            self.wrap_kinds(load_kinds((inbound,))),
             door=door,
             catalogue=catalogue,
             directory=directory,
@@ -252,9 +258,14 @@ class Posthouse(Process):
             clock=clock,
             owner=owner,
             payload_bytes_max=settings.payload_bytes_max,
+            profiles=profiles,
+            public_url=settings.public_url,
         )
+        gateway = watching.gateway
         self._stack.push_async_callback(watching.works.close)
-        telemetry.watch_triggers(watching.works.facts)
+        self._stack.push_async_callback(gateway.close)
+        telemetry.watch_triggers(lambda: [*watching.works.facts(), *gateway.facts()])
+        telemetry.watch_cache("inbound_sources", lambda: gateway.cached)
 
         verifier = Verifier(PostgresVerifications(managing), store, transport, clock, public_url=settings.public_url)
         verifier.handshakes.told = operators.endpoint_verification
@@ -282,7 +293,7 @@ class Posthouse(Process):
             self._express = routes.express if answers else None
             own = OwnOutbox(direct, routes.relayed, there=upkeep.has_outbox)
             self._task(own.run())
-            return routes
+            return InboundRoutes(routes, gateway, clock, body_seconds=settings.body_seconds)
 
         services: Services = Services.over(
             directory,
@@ -308,7 +319,7 @@ class Posthouse(Process):
             watch_cache=telemetry.watch_cache,
             body_seconds=settings.body_seconds,
             expressions=expressions,
-            profiles=Profiles(shipped(), [] if settings.profiles is None else in_directory(settings.profiles)),
+            profiles=profiles,
             verifications=Verifications(directory, verifier.queue, verifier.handshakes),
             public_url=settings.public_url,
             unverified=verifier.wake,
@@ -318,6 +329,8 @@ class Posthouse(Process):
         telemetry.watch("streams", lambda: services.streams.count)
         self._stack.push_async_callback(services.streams.lookout.close)
         self._app = build_app(services) if answers else only_system(build_app(services))
+        if answers:
+            gateway.start()
         if owns:
             # Last of all: others hand over at once, and what they gave away shall not wait for the rest of our start.
             await engine.start()
