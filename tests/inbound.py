@@ -33,18 +33,22 @@ def request_of(profile: str, source: str, **fields: Any) -> Sent:
     return sent_by(profile, here, settings, url=f"{PUBLIC_URL}/in/{source}", **{"now": time.time()} | fields)
 
 
-async def send(port: int, sent: Sent, *, chunked: bool = False, **changed: str) -> Reply:
+async def send(port: int, sent: Sent, *, chunked: bool = False, **changed: Any) -> Reply:
     """Send it to the server at this port, whatever its URL says; `changed` are headers, with `_` for `-`."""
     parts = urlsplit(sent.url)
-    headers = {name: value for name, value in sent.headers.items() if name.lower() not in ("connection", "host")}
-    headers |= {"Host": parts.netloc, "Connection": "close"} | {k.replace("_", "-"): v for k, v in changed.items()}
+    ours = ("connection", "content-length", "host")
+    headers = {name: value for name, value in sent.headers.items() if name.lower() not in ours}
+    headers |= {"Host": parts.netloc, "Connection": "close", "Content-Length": str(len(sent.body))}
+    headers |= {name.replace("_", "-"): value for name, value in changed.items()}
     target = f"{parts.path}?{parts.query}" if parts.query else parts.path
     body = sent.body
     if chunked:
         headers = {name: value for name, value in headers.items() if name.lower() != "content-length"}
         headers["Transfer-Encoding"] = "chunked"
         half = len(body) // 2
-        body = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:half], body[half:]) if part) + b"0\r\n\r\n"
+        body = (
+            b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:half], body[half:]) if part) + b"0\r\n\r\n"
+        )
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return await exchange(port, f"{sent.method} {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + body)
 

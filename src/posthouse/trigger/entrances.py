@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 import structlog
@@ -74,6 +74,19 @@ class Entrance:
         self.count: Final = count
         self.rate: Final = None if settings.rate_limit is None else Rate(settings.rate_limit, now=now)
         self._under_way = 0
+        self._taking: dict[str, asyncio.Event] = {}
+
+    @asynccontextmanager
+    async def alone(self, key: str) -> AsyncIterator[None]:
+        """While what this key names is being stored; whoever comes with the same meanwhile waits, and then finds it there."""
+        while (other := self._taking.get(key)) is not None:
+            await other.wait()
+        done = self._taking[key] = asyncio.Event()
+        try:
+            yield
+        finally:
+            del self._taking[key]
+            done.set()
 
     @contextmanager
     def admitted(self) -> Iterator[None]:

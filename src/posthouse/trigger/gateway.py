@@ -201,11 +201,12 @@ class Gateway:
         return genuine.answer
 
     async def _published(self, entrance: Entrance, observation: Observation) -> Verdict | LeftOut:
-        mapped = await entrance.mapping.draft_of(observation)
-        if not isinstance(mapped, Draft):
-            return mapped
-        (verdict,) = await self._door.in_order([mapped])
-        return verdict
+        async with entrance.alone(observation.key):
+            mapped = await entrance.mapping.draft_of(observation)
+            if not isinstance(mapped, Draft):
+                return mapped
+            (verdict,) = await self._door.in_order([mapped])
+            return verdict
 
     async def _set_aside(self, entrance: Entrance, observation: Observation, code: str, reason: str) -> None:
         """Raises Overloaded where there is no room: then it is for the sender to keep it."""
@@ -221,7 +222,7 @@ class Gateway:
     def _look_at(self, entrance: Entrance, request: InboundRequest, code: str, reason: str) -> None:
         """Keep a request for somebody to look at: the newest few, soon. Its key is none that an event could have."""
         seen = entrance.inlet.excerpt(request)
-        key = f"{code}/{hashlib.sha256(seen).hexdigest()}"
+        key = f"{code}/{hashlib.sha256(seen + reason.encode('utf-8', 'replace')).hexdigest()}"
         entrance.count.newest.append(self._refusal(Observation(key=key, seen=seen, at=request.at), code, reason))
 
     def _refusal(self, observation: Observation, code: str, reason: str) -> Refusal:
