@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
+import signal
+import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from tests.commands import environment
 from tests.inbound import PUBLIC_URL, data_of, events, request_of, send, settings_for, trigger
-from tests.profiling import Sent, event
-from tests.serving import PATIENCE_SECONDS, Reply, ask, call, exchange, listed, request, serving
+from tests.profiling import Sent
+from tests.serving import KEY, PATIENCE_SECONDS, Reply, ask, call, exchange, listed, request, serving
 
 from posthouse.bootstrap import Posthouse
 from posthouse.domain.errors import StoreUnavailable
@@ -47,6 +53,12 @@ async def the_event(port: int) -> dict[str, Any]:
     (found,) = await events(port)
     told: dict[str, Any] = await call(port, "GET", f"/v1/events/{found['id']}")
     return told
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
 
 
 # Who is answered
@@ -156,7 +168,9 @@ async def test_other_content_keeps_its_type(server: Posthouse, content_type: str
     await trigger(server.port, "open", OPEN, subject=subject)
     sent = post("open", body)
     sent.headers.pop("Content-Type")
-    assert (await send(server.port, sent, **({"Content_Type": content_type} if content_type else {}))).status == 202
+    if content_type:
+        sent.headers["Content-Type"] = content_type
+    assert (await send(server.port, sent)).status == 202
     found = await the_event(server.port)
     assert found["subject"] == "8"
     assert data_of(found) == (json.loads(body) if not content_type else body)
@@ -467,6 +481,46 @@ async def test_what_cannot_be_stored_is_the_senders_to_keep(database: str) -> No
         assert (await call(server.port, "GET", "/v1/triggers/open/refusals"))["data"] == []
 
 
+@pytest.mark.parametrize("point", ["before_append", "after_append"])
+async def test_a_server_that_is_killed_before_it_answers_and_its_sender_who_tries_again(
+    database: str, point: str
+) -> None:
+    same: dict[str, Any] = {"master_key": base64.b64encode(bytes(range(32))).decode()}
+    async with serving(database, role="api", **same) as api:
+        await call(api.port, "POST", "/v1/event-types", {"name": "order.paid"})
+        await trigger(api.port, "github", GITHUB)
+        port = free_port()
+        dying = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tests.chaos.server",
+            env=environment(
+                CHAOS_POINT=f"{point}:0",
+                POSTHOUSE_DATABASE_URL=database,
+                POSTHOUSE_MASTER_KEY=same["master_key"],
+                POSTHOUSE_ADMIN_KEY=KEY,
+                POSTHOUSE_PORT=str(port),
+                PYTHONPATH=os.getcwd(),
+            ),
+        )
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while dying.returncode is None:
+                    # Until it is there it refuses connections; then it dies under the first request.
+                    with suppress(OSError, ValueError, IndexError):
+                        reply = await send(port, github("push", b'{"n": 1}'))
+                        pytest.fail(f"it answered: {reply}")
+                    await asyncio.sleep(0.1)
+            assert dying.returncode == -signal.SIGKILL
+        finally:
+            if dying.returncode is None:
+                dying.kill()
+                await dying.wait()
+        assert len(await events(api.port)) == (1 if point == "after_append" else 0)
+        assert (await send(api.port, github("push", b'{"n": 1}'))).status == 202
+        assert len(await events(api.port)) == 1
+
+
 # What is watched, and by whom
 
 
@@ -564,12 +618,9 @@ async def test_it_cannot_be_rewound_and_says_where_senders_send(server: Posthous
     assert "rate_limit" in kinds["inbound"]["settings"]["properties"]
 
 
-async def test_an_event_reaches_whoever_a_grant_lets_have_it(server: Posthouse) -> None:
-    """Of the same body, two sources make two events."""
+async def test_two_sources_make_two_events_of_the_same(server: Posthouse) -> None:
     await trigger(server.port, "one", OPEN, subject="{body.shop}")
     await trigger(server.port, "two", OPEN, app="shop")
     for source in ("one", "two"):
         assert (await send(server.port, post(source, b'{"shop": "shop:42"}'))).status == 202
-    found = await events(server.port)
-    assert {each["subject"] for each in found} == {"shop:42", None}
-    assert event() is not None
+    assert {each["subject"] for each in await events(server.port)} == {"shop:42", None}
