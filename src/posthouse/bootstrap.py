@@ -9,7 +9,6 @@ from hashlib import sha256
 from typing import Any
 
 import structlog
-import uvicorn
 
 from posthouse.adapters.cel.expressions import CelExpressions, CelLimits
 from posthouse.adapters.http.guard import GuardPolicy
@@ -24,15 +23,16 @@ from posthouse.adapters.postgres.jobs import PostgresJobs
 from posthouse.adapters.postgres.log import PostgresLog
 from posthouse.adapters.postgres.pools import Pools
 from posthouse.adapters.postgres.routing import PostgresRoutingView
-from posthouse.adapters.postgres.schedules import PostgresSchedules
 from posthouse.adapters.postgres.session import ProcessSession
 from posthouse.adapters.postgres.store import PostgresStore
 from posthouse.adapters.postgres.stream import PostgresStreamSource
 from posthouse.adapters.postgres.upkeep import PostgresUpkeep
 from posthouse.adapters.postgres.usage import PostgresUsage
 from posthouse.adapters.postgres.verifications import PostgresVerifications
+from posthouse.adapters.sources.changes.kind import ChangesKind
 from posthouse.adapters.sources.inbound import InboundKind
 from posthouse.adapters.sources.loading import load_kinds
+from posthouse.adapters.sources.tables.kind import TableKind
 from posthouse.adapters.system.collector import calm_collector as calm_collector
 from posthouse.adapters.system.links import Links
 from posthouse.adapters.system.siblings import Siblings, WorkerPlace
@@ -40,19 +40,18 @@ from posthouse.adapters.system.telemetry import PrometheusTelemetry
 from posthouse.api.app import Services, build_app
 from posthouse.api.express import Express, expressing
 from posthouse.api.gate import App
-from posthouse.api.inbound import InboundRoutes
 from posthouse.api.models.routing import explanation_body
 from posthouse.api.only_system import only_system
 from posthouse.api.outbox import OwnOutbox
 from posthouse.api.publish import PublishRoutes
-from posthouse.api.server import Server
+from posthouse.api.server import Server, configured
 from posthouse.config import Settings
 from posthouse.dispatch.engine import Engine
 from posthouse.dispatch.gauges import watch, watch_caches, watch_handshakes
 from posthouse.dispatch.janitor import Janitor
 from posthouse.dispatch.verifier import Verifier
 from posthouse.domain.event import Draft, Event
-from posthouse.domain.limits import PUBLISH_ANSWER_SECONDS_MAX, PUBLISH_STATEMENT_SECONDS_MAX
+from posthouse.domain.limits import PUBLISH_STATEMENT_SECONDS_MAX
 from posthouse.intake.catalogue import CatalogueCache
 from posthouse.intake.observed import ObservedEvents
 from posthouse.intake.operations import Operators
@@ -61,15 +60,12 @@ from posthouse.intake.quotas import QuotaGate
 from posthouse.lane.budget import Budget
 from posthouse.manage.explain import Explainer
 from posthouse.manage.profiles import Profiles, in_directory, shipped
-from posthouse.manage.schedules import Schedules
 from posthouse.manage.verification import Verifications
 from posthouse.ports.log import EventLog
 from posthouse.ports.sources import TriggerKind
 from posthouse.ports.store import Store
 from posthouse.ports.transport import Transport
 from posthouse.process import LISTEN_BACKLOG, Process, anchor
-from posthouse.trigger.runner import Runner
-from posthouse.trigger.schedules import ScheduledEvents
 from posthouse.watching import Watching
 
 log = structlog.get_logger()
@@ -233,39 +229,24 @@ class Posthouse(Process):
         telemetry.watch_cache("data_keys", lambda: sealer.cached)
         telemetry.watch("database_replacements", lambda: history.replacements)
 
-        door = ObservedEvents(catalogue, quotas, publisher)
-        scheduled = ScheduledEvents(
-            PostgresSchedules(reading), door, clock, telemetry, failing=operators.schedule_failing
-        )
-        runner = Runner(scheduled, clock)
-        self._stack.push_async_callback(runner.close)
-        telemetry.watch("schedule_refusals", lambda: scheduled.refusals)
-        telemetry.watch("schedule_skips", lambda: scheduled.skips)
-
         profiles = Profiles(shipped(), [] if settings.profiles is None else in_directory(settings.profiles))
-        inbound = InboundKind(
-            profiles.get, public_url=settings.public_url, payload_bytes_max=settings.payload_bytes_max
-        )
+        inbound = InboundKind(profiles.get, settings.public_url, settings.payload_bytes_max)
         watching = Watching.over(
             reading,
             managing,
             sealer,
-            self.wrap_kinds(load_kinds((inbound,))),
-            door=door,
+            self.wrap_kinds(load_kinds((TableKind(), ChangesKind(), inbound))),
+            telemetry,
+            operators,
+            door=ObservedEvents(catalogue, quotas, publisher),
             catalogue=catalogue,
             directory=directory,
             expressions=expressions,
             clock=clock,
             owner=owner,
             payload_bytes_max=settings.payload_bytes_max,
-            profiles=profiles,
-            public_url=settings.public_url,
         )
-        gateway = watching.gateway
-        self._stack.push_async_callback(watching.works.close)
-        self._stack.push_async_callback(gateway.close)
-        telemetry.watch_triggers(lambda: [*watching.works.facts(), *gateway.facts()])
-        telemetry.watch_cache("inbound_sources", lambda: gateway.cached)
+        self._stack.push_async_callback(watching.close)
 
         verifier = Verifier(PostgresVerifications(managing), store, transport, clock, public_url=settings.public_url)
         verifier.handshakes.told = operators.endpoint_verification
@@ -288,12 +269,10 @@ class Posthouse(Process):
                 payload_bytes_max=settings.payload_bytes_max,
                 batch_bytes_max=settings.batch_bytes_max,
                 body_seconds=settings.body_seconds,
-                answer_seconds=PUBLISH_ANSWER_SECONDS_MAX,
             )
             self._express = routes.express if answers else None
-            own = OwnOutbox(direct, routes.relayed, there=upkeep.has_outbox)
-            self._task(own.run())
-            return InboundRoutes(routes, gateway, clock, body_seconds=settings.body_seconds)
+            self._task(OwnOutbox(direct, routes.relayed, there=upkeep.has_outbox).run())
+            return watching.answering(routes, body_seconds=settings.body_seconds) if answers else routes
 
         services: Services = Services.over(
             directory,
@@ -302,7 +281,7 @@ class Posthouse(Process):
             clock,
             store=store,
             replay_book=PostgresJobs(managing),
-            schedules=Schedules(directory, PostgresSchedules(managing), door, clock, woken=runner.wake),
+            schedules=watching.schedules,
             triggers=watching.triggers,
             refusals=watching.refusals,
             transport=transport,
@@ -329,14 +308,11 @@ class Posthouse(Process):
         telemetry.watch("streams", lambda: services.streams.count)
         self._stack.push_async_callback(services.streams.lookout.close)
         self._app = build_app(services) if answers else only_system(build_app(services))
-        if answers:
-            gateway.start()
         if owns:
             # Last of all: others hand over at once, and what they gave away shall not wait for the rest of our start.
             await engine.start()
             self._delivering = True
-            runner.start()
-            watching.works.start()
+            watching.start()
             verifier.start()
         given = settings.admin_key
         self.first_key = await services.keys.ensure_first_key(None if given is None else given.get_secret_value())
@@ -372,9 +348,7 @@ class Posthouse(Process):
         if not self._ready:
             return "the server is starting or stopping"
         up = self._session.up if self.settings.role == "api" else self._engine.ownership.valid
-        if not up:
-            return "the database does not answer"
-        return None
+        return None if up else "the database does not answer"
 
     def _warnings(self) -> list[tuple[str, str]]:
         """What an operator must know of although this process can do its work."""
@@ -382,8 +356,7 @@ class Posthouse(Process):
         return [] if lost is None else [("log_rewound", lost)]
 
     def _what_was_lost(self) -> str | None:
-        rewinds = self._engine.tails.rewinds
-        if not rewinds:
+        if not (rewinds := self._engine.tails.rewinds):
             return None
         return f"the log of {rewinds} partitions had lost its end: events that were accepted are gone"
 
@@ -392,20 +365,7 @@ class Posthouse(Process):
     async def serve(self) -> None:
         """Answer requests until `stop`; then let those under way finish. Raises what a dead part of the engine raised."""
         server = self._server = Server(
-            uvicorn.Config(
-                self._app,
-                http=expressing(self._express),
-                lifespan="off",
-                log_config=None,
-                log_level="warning",
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                date_header=False,
-                timeout_keep_alive=75,
-                timeout_graceful_shutdown=10,
-                backlog=LISTEN_BACKLOG,
-            ),
+            configured(self._app, http=expressing(self._express), backlog=LISTEN_BACKLOG),
             holds_door=self._worker is None,
         )
         self._engine.failed.add_done_callback(lambda _: self.stop())

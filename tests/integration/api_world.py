@@ -22,7 +22,6 @@ from posthouse.adapters.postgres.grants import PostgresGrants
 from posthouse.adapters.postgres.inspect import PostgresInspector
 from posthouse.adapters.postgres.jobs import PostgresJobs
 from posthouse.adapters.postgres.log import PostgresLog
-from posthouse.adapters.postgres.schedules import PostgresSchedules
 from posthouse.adapters.postgres.store import PostgresStore
 from posthouse.adapters.postgres.stream import PostgresStreamSource
 from posthouse.adapters.postgres.usage import PostgresUsage
@@ -38,9 +37,9 @@ from posthouse.domain.exchange import Timings
 from posthouse.domain.ids import APP, ENDPOINT, AppId, AttemptId, EndpointId, EventId, parse_id
 from posthouse.intake.catalogue import CatalogueCache
 from posthouse.intake.observed import ObservedEvents
+from posthouse.intake.operations import Operators
 from posthouse.intake.publisher import Publisher
 from posthouse.intake.quotas import QuotaGate
-from posthouse.manage.schedules import Schedules
 from posthouse.manage.verification import Verifications
 from posthouse.ports.expressions import NO_EXPRESSIONS
 from posthouse.ports.log import Appended
@@ -282,6 +281,8 @@ async def world_over(
             database,
             seals,
             kinds or {},
+            telemetry,
+            Operators(publisher, clock),
             door=door,
             catalogue=catalogue,
             directory=directory,
@@ -299,7 +300,7 @@ async def world_over(
             clock,
             store=store,
             replay_book=PostgresJobs(database),
-            schedules=Schedules(directory, PostgresSchedules(database), door, clock),
+            schedules=watching.schedules,
             triggers=watching.triggers,
             refusals=watching.refusals,
             transport=FakeTransport(),

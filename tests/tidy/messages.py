@@ -34,7 +34,9 @@ UNTOLD: Final = {
 BOOTSTRAP: Final = PACKAGE / "bootstrap.py"
 ELSEWHERE: Final = (PACKAGE / "cli", PACKAGE / "config.py", BOOTSTRAP)
 CEL: Final = PACKAGE / "adapters" / "cel"
+TABLES: Final = PACKAGE / "adapters" / "sources" / "tables"
 SECRETS: Final = ROOT / "sdk" / "src" / "posthouse_sdk" / "signatures.py"
+OUTBOX: Final = ROOT / "sdk" / "src" / "posthouse_sdk" / "outbox"
 FILLING: Final = ROOT / "sdk" / "src" / "posthouse_sdk" / "profiles" / "filling.py"
 ENCRYPTION: Final = ROOT / "sdk" / "src" / "posthouse_sdk" / "encryption"
 
@@ -178,9 +180,11 @@ def answers() -> set[Text]:
     return {
         *Messages(paths).all(answered_errors()),
         *Messages([SECRETS]).all({"SecretError"}),
+        *Messages([OUTBOX / "dsn.py", OUTBOX / "mysql.py"]).all({"DsnError"}),
         *Messages([FILLING]).all({"SettingError"}),
         *Messages([*modules(ENCRYPTION), *modules(PACKAGE / "wire" / "encryption")]).all({"SettingError"}),
         *Messages([*modules(CEL)]).all({"NotOne", "Refused"}),
+        *Messages([TABLES / "place.py"]).returned("_offered"),
         *Messages([CEL / "program.py"]).returned("_in_words"),
         *Messages([*modules(CEL)]).returned("why_not"),
         *Messages([PACKAGE / "domain" / "errors.py"]).returned("placed"),

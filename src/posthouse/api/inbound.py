@@ -27,7 +27,6 @@ from posthouse.domain.limits import (
     INBOUND_HEADERS_MAX,
     PUBLISH_ANSWER_SECONDS_MAX,
 )
-from posthouse.ports.clock import Clock
 from posthouse.trigger.entrances import NOT_FOUND, Entrance
 from posthouse.trigger.gateway import Gateway, Room, Unverified
 from posthouse.wire.inbound_seen import InboundRequest
@@ -53,14 +52,12 @@ class InboundRoutes:
         self,
         next_app: App,
         gateway: Gateway,
-        clock: Clock,
         *,
         body_seconds: float = BODY_READ_SECONDS,
         answer_seconds: float = PUBLISH_ANSWER_SECONDS_MAX,
     ) -> None:
         self._next = next_app
         self._gateway = gateway
-        self._clock = clock
         self._deadlines = Deadlines(min(body_seconds, INBOUND_BODY_SECONDS), answer_seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -126,8 +123,8 @@ class InboundRoutes:
         body = await self._deadlines.read(task, reading, most)
         client = scope.get("client")
         return InboundRequest(
-            id=format_id(REQUEST, self._clock.new_id()),
-            at=self._clock.now(),
+            id=format_id(REQUEST, self._gateway.clock.new_id()),
+            at=self._gateway.clock.now(),
             method=scope["method"],
             path=(scope.get("raw_path") or scope["path"].encode()).decode("latin-1"),
             query=scope["query_string"].decode("latin-1"),

@@ -267,7 +267,7 @@ def _tell(verb: Verb, given: dict[str, Any], body: Any, json_wanted: bool) -> No
         return
     if verb.reveal and not json_wanted:
         print(body[verb.reveal])
-    elif verb.prints and not as_json(json_wanted):
+    elif verb.prints and not json_wanted:
         for statement in body[verb.prints]:
             print(f"{statement};\n")
     elif verb.lists:

@@ -68,7 +68,7 @@ def readable(seen: bytes) -> Any:
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split("."))
     if not all(names):
-        raise Invalid(f"{{{text[:80]}}} names nothing; write names joined by dots, such as {{new.status}}")
+        raise Invalid(f"{text[:80]!r} names nothing; write names joined by dots in the braces, such as new.status")
     return names
 
 
@@ -95,4 +95,4 @@ def _text(seen: Any, names: tuple[str, ...]) -> str | None:
         case int():
             return str(found)
         case _:
-            raise Missing(f"{{{'.'.join(names)}}} is a {'list' if isinstance(found, list) else 'object'}")
+            raise Missing(f"{{{'.'.join(names)}}} is {'a list' if isinstance(found, list) else 'an object'}")

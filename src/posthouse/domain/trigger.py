@@ -58,6 +58,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     lag_seconds: float | None = None
     pending: int | None = None
     retained_bytes: int | None = None
+    alarm: str | None = None  # what somebody has to look at, although it goes on
     told_at: float | None = None
 
 

@@ -52,11 +52,13 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 class Lag(msgspec.Struct, frozen=True, kw_only=True):
     """How far behind a source is; None where it does not know. `seconds` is the age of the oldest that was not acknowledged, 0
-    where there is none; `retained_bytes` is what the source has to keep because of that."""
+    where there is none; `retained_bytes` is what the source has to keep because of that. `alarm` says what somebody has to look
+    at, although it goes on."""
 
     pending: int | None = None
     seconds: float | None = None
     retained_bytes: int | None = None
+    alarm: str | None = None
 
 
 class Source(Protocol):

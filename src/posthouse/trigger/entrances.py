@@ -10,17 +10,25 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
 from posthouse.domain.cache_use import CacheFacts, CacheUse
 from posthouse.domain.endpoint import RateLimit
-from posthouse.domain.errors import Invalid, NotFound, Overloaded, PosthouseError, QuotaExceeded, StoreUnavailable
+from posthouse.domain.errors import (
+    Invalid,
+    NotFound,
+    Overloaded,
+    PosthouseError,
+    QuotaExceeded,
+    SetupError,
+    StoreUnavailable,
+)
 from posthouse.domain.ids import AppId, TriggerId
-from posthouse.domain.inbound import InboundSettings, settings_of
+from posthouse.domain.inbound import KIND
 from posthouse.domain.limits import (
     INBOUND_CACHED_MAX,
     INBOUND_LOOK_SECONDS,
@@ -32,16 +40,25 @@ from posthouse.intake.catalogue import CatalogueCache
 from posthouse.ports.clock import Clock
 from posthouse.ports.expressions import Expressions
 from posthouse.ports.inbound import InboundBook, Listed
+from posthouse.ports.sources import Spec
 from posthouse.trigger.mapping import Mapping
 from posthouse.trigger.specs import spec_of
 from posthouse.trigger.tallies import Count, Tallies
-from posthouse.wire.inbound import FindProfile, Inlet, url_of
+from posthouse.wire.inbound import Inlet
 
 log = structlog.get_logger()
 
 NOT_FOUND: Final = "source_not_found"
 PAUSED: Final = "source_paused"
 TOO_MANY: Final = "source_rate"
+
+
+class InletKind(Protocol):
+    """The kind `inbound`, as far as it is asked here."""
+
+    def inlet(self, spec: Spec, *, clock: Callable[[], float]) -> Inlet:
+        """What judges the requests to a trigger. Raises Invalid with a path in its settings."""
+        ...
 
 
 class Rate:
@@ -64,15 +81,14 @@ class Rate:
 class Entrance:
     """What takes the requests of one trigger."""
 
-    def __init__(
-        self, trigger: Trigger, settings: InboundSettings, inlet: Inlet, mapping: Mapping, count: Count, *, now: float
-    ) -> None:
+    def __init__(self, trigger: Trigger, inlet: Inlet, mapping: Mapping, count: Count, *, now: float) -> None:
         self.trigger: Final = trigger
-        self.settings: Final = settings
+        self.settings: Final = inlet.settings
         self.inlet: Final = inlet
         self.mapping: Final = mapping
         self.count: Final = count
-        self.rate: Final = None if settings.rate_limit is None else Rate(settings.rate_limit, now=now)
+        limit = inlet.settings.rate_limit
+        self.rate: Final = None if limit is None else Rate(limit, now=now)
         self._under_way = 0
         self._taking: dict[str, asyncio.Event] = {}
 
@@ -107,22 +123,20 @@ class Entrances:
         self,
         book: InboundBook,
         tallies: Tallies,
-        find_profile: FindProfile,
+        kind: InletKind | None,
         catalogue: CatalogueCache,
         expressions: Expressions,
         clock: Clock,
         *,
-        public_url: str,
         payload_bytes_max: int,
         cached_max: int = INBOUND_CACHED_MAX,
     ) -> None:
         self._book = book
         self._tallies = tallies
-        self._find_profile = find_profile
+        self._kind = kind
         self._catalogue = catalogue
         self._expressions = expressions
         self._clock = clock
-        self._public_url = public_url
         self._payload_bytes_max = payload_bytes_max
         self._cached_max = cached_max
         self._listed: dict[str, Listed] = {}
@@ -197,7 +211,9 @@ class Entrances:
             trigger = await self._book.get(trigger_id)
             if trigger is None:
                 raise NotFound("there is no such source", code=NOT_FOUND)
-            entrance = self._entrance(trigger, count)
+            if self._kind is None:
+                raise SetupError(f"this process has no kind {KIND!r}")
+            entrance = self._entrance(trigger, self._kind, count)
         except (NotFound, StoreUnavailable):
             raise
         except PosthouseError as error:
@@ -212,19 +228,12 @@ class Entrances:
             self._entrances.popitem(last=False)
         return entrance
 
-    def _entrance(self, trigger: Trigger, count: Count) -> Entrance:
-        settings = settings_of(spec_of(trigger).settings, payload_bytes_max=self._payload_bytes_max)
-        inlet = Inlet(
-            settings,
-            self._find_profile,
-            url=url_of(self._public_url, trigger.reference),
-            clock=self._clock.now,
-            bytes_max=settings.body_bytes_max or self._payload_bytes_max,
-        )
+    def _entrance(self, trigger: Trigger, kind: InletKind, count: Count) -> Entrance:
+        inlet = kind.inlet(spec_of(trigger), clock=self._clock.now)
         mapping = Mapping(
             trigger, self._expressions, self._clock, self._find_app, payload_bytes_max=self._payload_bytes_max
         )
-        return Entrance(trigger, settings, inlet, mapping, count, now=self._clock.boot())
+        return Entrance(trigger, inlet, mapping, count, now=self._clock.boot())
 
     async def _find_app(self, reference: str) -> AppId:
         return (await self._catalogue.app(reference)).id

@@ -34,10 +34,10 @@ from posthouse.ports.expressions import Expressions
 from posthouse.ports.inbound import InboundBook
 from posthouse.ports.sources import Observation
 from posthouse.ports.triggers import Refusal
-from posthouse.trigger.entrances import Entrance, Entrances, not_now
+from posthouse.trigger.entrances import Entrance, Entrances, InletKind, not_now
 from posthouse.trigger.mapping import LeftOut
 from posthouse.trigger.tallies import Tallies
-from posthouse.wire.inbound import FindProfile, Genuine, Judged, NotGenuine, Shaken
+from posthouse.wire.inbound import Genuine, Judged, NotGenuine, Shaken
 from posthouse.wire.inbound_seen import InboundRequest
 from posthouse_sdk.errors import ReceiverError
 
@@ -77,30 +77,28 @@ class Gateway:
     def __init__(
         self,
         book: InboundBook,
-        find_profile: FindProfile,
+        kind: InletKind | None,
         door: ObservedEvents,
         catalogue: CatalogueCache,
         expressions: Expressions,
         clock: Clock,
         *,
-        public_url: str,
         payload_bytes_max: int,
         set_aside_max: int = TRIGGER_SET_ASIDE_MAX,
     ) -> None:
         self.room: Final = Room()
         self._book = book
         self._door = door
-        self._clock = clock
+        self.clock: Final = clock
         self._set_aside_max = set_aside_max
         self._tallies = Tallies(book, clock)
         self._entrances = Entrances(
             book,
             self._tallies,
-            find_profile,
+            kind,
             catalogue,
             expressions,
             clock,
-            public_url=public_url,
             payload_bytes_max=payload_bytes_max,
         )
         self._woken = asyncio.Event()
@@ -159,7 +157,7 @@ class Gateway:
                 return answer
             case Genuine():
                 if entrance.rate is not None:
-                    entrance.rate.take(self._clock.boot())
+                    entrance.rate.take(self.clock.boot())
                 return await self._taken(entrance, judged)
             case _:
                 assert_never(judged)
@@ -187,7 +185,7 @@ class Gateway:
                 count.repeated += 1
             case Published():
                 count.published += 1
-                count.published_at = self._clock.now()
+                count.published_at = self.clock.now()
             case Refused(code=code, reason=reason):
                 await self._set_aside(entrance, observation, code, reason)
             case Postponed(reason=reason):
@@ -227,7 +225,7 @@ class Gateway:
 
     def _refusal(self, observation: Observation, code: str, reason: str) -> Refusal:
         return Refusal(
-            id=RefusalId(self._clock.new_id()), observation=observation, code=code, reason=reason[:ERROR_LENGTH_MAX]
+            id=RefusalId(self.clock.new_id()), observation=observation, code=code, reason=reason[:ERROR_LENGTH_MAX]
         )
 
     async def _run(self) -> None:
@@ -240,9 +238,9 @@ class Gateway:
     async def _tell(self) -> None:
         try:
             await self._tallies.tell()
-            await self._entrances.look(self._clock.boot() - TRIGGER_TOLD_SECONDS / 2)
+            await self._entrances.look(self.clock.boot() - TRIGGER_TOLD_SECONDS / 2)
             if any(each.enabled and each.starting for each in self._entrances.listed):
-                await self._book.activate(now=self._clock.now())
+                await self._book.activate(now=self.clock.now())
         except PosthouseError as error:
             log.warning("inbound.not_told", error=str(error))
         except Exception:

@@ -20,7 +20,7 @@ from posthouse.domain.limits import TRIGGER_KEY_LENGTH_MAX
 from posthouse.domain.seen import Missing, Template, readable
 from posthouse.domain.trigger import Trigger
 from posthouse.domain.verdict import Postponed, Refused
-from posthouse.intake.parse import EventBody, check
+from posthouse.intake.parse import EventBody, check, decode_json
 from posthouse.ports.clock import Clock
 from posthouse.ports.expressions import Expressions
 from posthouse.ports.sources import Observation
@@ -39,6 +39,7 @@ class LeftOut(msgspec.Struct, frozen=True):
 Mapped = Draft | LeftOut | Refused | Postponed
 
 _FIELDS: Final = frozenset({"type", "subject", "key", "app", "data"})
+_any: Final = msgspec.json.Decoder()
 _NO_DATA: Final = msgspec.Raw(b"null")
 
 
@@ -73,7 +74,6 @@ class Mapping:
         self._subject = None if config.subject is None else _template(config.subject, "subject")
         self._key = None if config.key is None else _template(config.key, "key")
         self._asked = expressions_of(trigger)
-        self._reads = any(t is not None and t.varies for t in (self._type, self._subject, self._key))
         self._key_prefix = f"{format_id(TRIGGER, trigger.id)}/{trigger.generation}/"
         self._attributes = msgspec.json.encode({"trigger": trigger.reference})
 
@@ -93,13 +93,12 @@ class Mapping:
     async def _draft_of(self, observation: Observation) -> Mapped:
         if not 0 < len(observation.key) <= TRIGGER_KEY_LENGTH_MAX or not observation.key.isprintable():
             return Refused("no_key", f"its source gave it no key of 1 to {TRIGGER_KEY_LENGTH_MAX} printable characters")
-        seen: Any = None
-        if self._reads:
-            try:
-                seen = readable(observation.seen)
-            except msgspec.DecodeError as error:
-                return Refused("malformed_json", f"what was seen is no JSON: {error}")
-        payload = observation.seen if observation.data is None else observation.data
+        seen = decode_json(readable, observation.seen, prefix="seen")
+        payload = observation.seen
+        if observation.data is not None:
+            payload = observation.data
+            if observation.content_type == JSON_CONTENT:
+                decode_json(_any.decode, payload, prefix="data")
         body = EventBody(
             type=self._type.fill(seen) or "",
             data=_NO_DATA,

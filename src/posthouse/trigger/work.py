@@ -21,13 +21,14 @@ from posthouse.domain.ids import RefusalId
 from posthouse.domain.limits import (
     ERROR_LENGTH_MAX,
     TRIGGER_BACKOFF_SECONDS,
+    TRIGGER_FAILURES_TOLD,
     TRIGGER_LAG_SECONDS,
     TRIGGER_LOOK_SECONDS,
     TRIGGER_READ_EVENTS_MAX,
     TRIGGER_SET_ASIDE_MAX,
     TRIGGER_TOLD_SECONDS,
 )
-from posthouse.domain.trigger import Standing, TriggerState
+from posthouse.domain.trigger import Standing, Trigger, TriggerState
 from posthouse.domain.verdict import Postponed, Published, Refused
 from posthouse.intake.observed import ObservedEvents
 from posthouse.ports.clock import Clock
@@ -51,7 +52,8 @@ class Postponement(PosthouseError):
 
 
 class Work:
-    """What one process does for a trigger that it took. `may_go_on` says whether its lease still holds."""
+    """What one process does for a trigger that it took. `may_go_on` says whether its lease still holds; `failing` is told once
+    when it has failed several times in a row."""
 
     def __init__(
         self,
@@ -63,6 +65,7 @@ class Work:
         clock: Clock,
         *,
         may_go_on: Callable[[], bool],
+        failing: Callable[[Trigger, Standing], None] = lambda _trigger, _standing: None,
         set_aside_max: int = TRIGGER_SET_ASIDE_MAX,
     ) -> None:
         self.taken = taken
@@ -74,6 +77,7 @@ class Work:
         self._queue = queue
         self._clock = clock
         self._may_go_on = may_go_on
+        self._failing = failing
         self._set_aside_max = set_aside_max
         self._position = taken.trigger.position
         self._told: Standing | None = None
@@ -123,31 +127,32 @@ class Work:
         """Bring all of them into the log, or set them aside. Raises Postponement where that cannot be done now: then all of the
         reading is read again, and what was published of it collapses."""
         drafts: list[Draft] = []
-        drafted: list[Observation] = []
-        refusals: list[Refusal] = []
+        drafted: list[int] = []
+        refused: dict[int, Refused] = {}
         left_out = 0
-        for observation in observations:
+        for index, observation in enumerate(observations):
             match await self._mapping.draft_of(observation):
                 case Draft() as draft:
                     drafts.append(draft)
-                    drafted.append(observation)
+                    drafted.append(index)
                 case LeftOut():
                     left_out += 1
-                case Refused(code=code, reason=reason):
-                    refusals.append(self._refusal(observation, code, reason))
+                case Refused() as refusal:
+                    refused[index] = refusal
                 case Postponed(reason=reason):
                     raise Postponement(reason)
         self._check_lease()
         published = repeated = 0
-        for observation, verdict in zip(drafted, await self._door.in_order(drafts) if drafts else (), strict=True):
+        for index, verdict in zip(drafted, await self._door.in_order(drafts) if drafts else (), strict=True):
             match verdict:
                 case Published(repeated=again):
                     published += 1
                     repeated += again
-                case Refused(code=code, reason=reason):
-                    refusals.append(self._refusal(observation, code, reason))
+                case Refused() as refusal:
+                    refused[index] = refusal
                 case Postponed(reason=reason):
                     raise Postponement(reason)
+        refusals = [self._refusal(observations[index], refused[index]) for index in sorted(refused)]
         if refusals:
             first = refusals[0]
             log.warning(
@@ -166,9 +171,12 @@ class Work:
         )
         self._refusals = refusals
 
-    def _refusal(self, observation: Observation, code: str, reason: str) -> Refusal:
+    def _refusal(self, observation: Observation, why: Refused) -> Refusal:
         return Refusal(
-            id=RefusalId(self._clock.new_id()), observation=observation, code=code, reason=reason[:ERROR_LENGTH_MAX]
+            id=RefusalId(self._clock.new_id()),
+            observation=observation,
+            code=why.code,
+            reason=why.reason[:ERROR_LENGTH_MAX],
         )
 
     async def _record(self, standing: Standing, *, position: str | None = None) -> None:
@@ -191,8 +199,14 @@ class Work:
             self._lag_at = now
             lag = await source.lag()
             standing = msgspec.structs.replace(
-                standing, pending=lag.pending, lag_seconds=lag.seconds, retained_bytes=lag.retained_bytes
+                standing,
+                pending=lag.pending,
+                lag_seconds=lag.seconds,
+                retained_bytes=lag.retained_bytes,
+                alarm=None if lag.alarm is None else lag.alarm[:ERROR_LENGTH_MAX],
             )
+            if standing.alarm is not None and standing.alarm != self.standing.alarm:
+                log.warning("trigger.alarm", trigger=self.trigger.reference, alarm=standing.alarm)
         moved = position is not None and position != self._position
         if standing.state is not self.standing.state or (
             (moved or standing != self._told) and now - self._told_at >= TRIGGER_TOLD_SECONDS
@@ -231,6 +245,8 @@ class Work:
             failures=failures,
             retry_at=now + seconds,
         )
+        if failures == TRIGGER_FAILURES_TOLD or (failures == 1 and self.standing.state is TriggerState.STOPPED):
+            self._failing(self.trigger, self.standing)
         with suppress(StoreUnavailable):
             await self._record(self.standing)
         await self._clock.sleep(seconds)

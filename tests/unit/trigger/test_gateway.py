@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.fakes import FakeClock, virtual_time
 
+from posthouse.adapters.sources.inbound import InboundKind
 from posthouse.domain.endpoint import RateLimit
 from posthouse.domain.errors import NotFound, Overloaded, QuotaExceeded, StoreUnavailable
 from posthouse.domain.event import Draft
@@ -89,12 +90,11 @@ class World:
         door: Any = self.door
         self.gateway = Gateway(
             self.book,
-            Profiles(shipped()).get,
+            InboundKind(Profiles(shipped()).get),
             door,
             nothing,
             NO_EXPRESSIONS,
             self.clock,
-            public_url="",
             payload_bytes_max=1000,
             set_aside_max=set_aside_max,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 import msgspec
@@ -37,7 +37,7 @@ class InboundKind:
 
     name: Final = KIND
 
-    def __init__(self, find: FindProfile, *, public_url: str = "", payload_bytes_max: int = PAYLOAD_BYTES_MAX) -> None:
+    def __init__(self, find: FindProfile, public_url: str = "", payload_bytes_max: int = PAYLOAD_BYTES_MAX) -> None:
         self._find: Final = find
         self._public_url: Final = public_url
         self._payload_bytes_max: Final = payload_bytes_max
@@ -63,15 +63,23 @@ class InboundKind:
                     raise
             if not is_content_type(answer.content_type):
                 raise Invalid("this is not a content type that could be sent", path=f"{name}.content_type")
-        # What an inlet cannot be made of is told before anything is stored.
-        Inlet(
-            read,
-            self._find,
-            url=url_of(self._public_url, "source") or "http://localhost/",
-            clock=lambda: 0.0,
-            bytes_max=self._payload_bytes_max,
-        )
+        self._inlet(read, "source", clock=lambda: 0.0)  # what cannot be made is told before anything is stored
         return cast("dict[str, Any]", msgspec.to_builtins(read))
+
+    def inlet(self, spec: Spec, *, clock: Callable[[], float]) -> Inlet:
+        """What judges the requests to a trigger. Raises Invalid with a path in its settings."""
+        return self._inlet(
+            settings_of(dict(spec.settings), payload_bytes_max=self._payload_bytes_max), spec.name, clock
+        )
+
+    def _inlet(self, settings: InboundSettings, reference: str, clock: Callable[[], float]) -> Inlet:
+        return Inlet(
+            settings,
+            self._find,
+            url=url_of(self._public_url, reference),
+            clock=clock,
+            bytes_max=settings.body_bytes_max or self._payload_bytes_max,
+        )
 
     def shown(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         return shown(dict(settings))

@@ -153,6 +153,7 @@ class TriggerAnswer(Answer):
         Field(description="failing: see `failure`; stopped: too much was set aside, and somebody has to look."),
     ]
     failure: TriggerFailure | None
+    alarm: Annotated[str | None, Field(description="What somebody has to look at, although it goes on.")]
     counts: TriggerCounts
     lag: TriggerLag
     position: Annotated[str | None, Field(description="How far it is, in the source's own words.")]
@@ -179,6 +180,7 @@ class TriggerAnswer(Answer):
             enabled=trigger.enabled,
             state="paused" if not trigger.enabled else _state(standing),
             failure=_failure(standing),
+            alarm=standing.alarm,
             counts=TriggerCounts(
                 published=standing.published,
                 repeated=standing.repeated,

@@ -1,0 +1,1 @@
+"""Table triggers on PostgreSQL, by `asyncpg`."""
