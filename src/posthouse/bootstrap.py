@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -209,11 +210,7 @@ class Posthouse(Process):
         engine.overflow.told = operators.owed_too_much
         engine.tails.alarmed = operators.log_rewound
         engine.effects.troubled = engine.chains.troubled = operators
-
-        async def check_follow_up(event_type: str, payload: bytes | None) -> None:
-            await catalogue.check(event_type, payload, path="data")
-
-        engine.effects.check = check_follow_up
+        engine.effects.check = partial(catalogue.check, path="data")
         days = settings.retention_days
         quotas = QuotaGate(PostgresUsage(managing), clock, retention_days=days, refused=operators.quota_refused)
         janitor = Janitor(
@@ -348,7 +345,9 @@ class Posthouse(Process):
         if not self._ready:
             return "the server is starting or stopping"
         up = self._session.up if self.settings.role == "api" else self._engine.ownership.valid
-        return None if up else "the database does not answer"
+        if not up:
+            return "the database does not answer"
+        return None
 
     def _warnings(self) -> list[tuple[str, str]]:
         """What an operator must know of although this process can do its work."""

@@ -15,9 +15,9 @@ import structlog
 
 from posthouse.api.deadlines import Deadlines, Disconnected
 from posthouse.api.gate import App, Message, Receive, Scope, Send
-from posthouse.api.problems import PROBLEM_CONTENT, language_headers, problem_body, problem_bytes
+from posthouse.api.problems import problem_bytes
 from posthouse.api.texts.accepted import language_of
-from posthouse.domain.errors import NotFound, PosthouseError, StoreUnavailable, TooLarge
+from posthouse.domain.errors import Invalid, NotFound, PosthouseError, StoreUnavailable, TooLarge
 from posthouse.domain.ids import REQUEST, format_id
 from posthouse.domain.inbound import PATH, Answer
 from posthouse.domain.limits import (
@@ -27,7 +27,7 @@ from posthouse.domain.limits import (
     INBOUND_HEADERS_MAX,
     PUBLISH_ANSWER_SECONDS_MAX,
 )
-from posthouse.trigger.entrances import NOT_FOUND, Entrance
+from posthouse.trigger.entrances import SOURCE_NOT_FOUND, Entrance
 from posthouse.trigger.gateway import Gateway, Room, Unverified
 from posthouse.wire.inbound_seen import InboundRequest
 
@@ -35,14 +35,13 @@ log = structlog.get_logger()
 
 Headers = list[tuple[bytes, bytes]]
 
-_REFUSALS: Final = {
-    401: ("not_verified", "the signature of this request is missing, or does not fit"),
-    400: ("not_readable", "this request cannot be read"),
-    413: ("too_large", "the body is too large, unpacked"),
-    415: ("unsupported_media_type", "of compressed bodies gzip alone is read here"),
-    500: ("internal_error", "this request cannot be opened here; send it again later"),
+_REFUSALS: Final[dict[int, PosthouseError]] = {
+    400: Invalid("this request cannot be read as what its source sends", code="malformed_request"),
+    401: Invalid("the signature of this request is missing, or does not fit", code="not_verified"),
+    413: TooLarge("the body is too large once it is unpacked"),
+    415: Invalid("of compressed bodies only gzip is read here", code="unsupported_encoding"),
 }
-"""What is said of a request that was not verified: the same whatever is wrong with it."""
+"""What is said of a request that was not verified, by the status: the same whatever is wrong with it."""
 
 
 class InboundRoutes:
@@ -89,14 +88,13 @@ class InboundRoutes:
     async def _answer(self, task: asyncio.Task[Any], scope: Scope, reading: _Reading) -> tuple[int, Headers, bytes]:
         reference = scope["path"][len(PATH) :]
         if not reference or "/" in reference:
-            raise NotFound("there is no such source", code=NOT_FOUND)
+            raise NotFound("there is no such source", code=SOURCE_NOT_FOUND)
         if _too_much(scope):
-            return _told(431, "headers_too_large", "the headers of this request are too many, or too large", scope)
+            raise Invalid("the headers of this request are too many, or too large", code="headers_too_large")
         entrance = await self._gateway.find(reference)
         if scope["method"] not in entrance.inlet.methods:
-            status, headers, body = _told(
-                405, "method_not_allowed", "this source is not answered with this method", scope
-            )
+            error = Invalid("this source is not answered with this method", code="method_not_allowed")
+            status, headers, body = _problem(error, scope)
             headers.append((b"allow", ", ".join(entrance.inlet.methods).encode()))
             return status, headers, body
         with ExitStack() as stack:
@@ -105,8 +103,7 @@ class InboundRoutes:
             try:
                 return _sent(await self._gateway.take(entrance, request))
             except Unverified as refusal:
-                code, detail = _REFUSALS[refusal.status]
-                status, headers, body = _told(refusal.status, code, detail, scope)
+                status, headers, body = _problem(_REFUSALS[refusal.status], scope)
                 if status == 401:
                     headers.append((b"www-authenticate", b"Signature"))  # RFC 9110, section 11.6.1
                 return status, headers, body
@@ -174,9 +171,3 @@ def _problem(error: Exception, scope: Scope) -> tuple[int, Headers, bytes]:
     if not isinstance(error, PosthouseError):
         log.exception("inbound.failed")
     return problem_bytes(error, language_of(scope["headers"]))
-
-
-def _told(status: int, code: str, detail: str, scope: Scope) -> tuple[int, Headers, bytes]:
-    language = language_of(scope["headers"])
-    headers = [(b"content-type", PROBLEM_CONTENT), *language_headers(language)]
-    return status, headers, problem_body(status, code, detail, language)

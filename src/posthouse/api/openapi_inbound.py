@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from posthouse.api.openapi_publish import Refer
-from posthouse.domain.inbound import METHODS, PATH
+from posthouse.domain.inbound import PATH
 
 INBOUND_PATH: Final = PATH + "{source}"
 
@@ -28,8 +28,8 @@ _TAKEN: Final = {
 
 
 def inbound_operations(refer: Refer) -> dict[str, Any]:
-    """The operations of the path, by method."""
-    return {INBOUND_PATH: {method.lower(): _receive(refer, method) for method in (*METHODS, "OPTIONS")}}
+    """The operations of the path, by method: the two that most sources use."""
+    return {INBOUND_PATH: {method.lower(): _receive(refer, method) for method in ("GET", "POST")}}
 
 
 def _receive(refer: Refer, method: str) -> dict[str, Any]:
@@ -39,13 +39,13 @@ def _receive(refer: Refer, method: str) -> dict[str, Any]:
         "summary": "Receive",
         "description": (
             "Take another system's webhook. It is verified as the trigger's profile says, and takes no API key; handshakes are "
-            "answered. Which methods a source answers, its trigger says."
+            "answered. Which methods a source answers, its trigger says; they may be others than these."
         ),
         "parameters": [_SOURCE],
         "responses": {
             "2XX": _TAKEN,
-            "4XX": {
-                "description": "What the trigger answers to what was verified and is no event, if it says so.",
+            "422": {
+                "description": "It was verified and is no event, and is kept: where the trigger says that this is the answer.",
                 "content": _ANY,
             },
             "401": {
@@ -62,6 +62,6 @@ def _receive(refer: Refer, method: str) -> dict[str, Any]:
             **refer(400, 404, 408, 413, 415, 429, 500, 503),
         },
     }
-    if method not in ("GET", "OPTIONS"):
+    if method != "GET":
         told["requestBody"] = {"required": False, "content": _ANY}
     return told

@@ -48,9 +48,9 @@ from posthouse.wire.inbound import Inlet
 
 log = structlog.get_logger()
 
-NOT_FOUND: Final = "source_not_found"
-PAUSED: Final = "source_paused"
-TOO_MANY: Final = "source_rate"
+SOURCE_NOT_FOUND: Final = "source_not_found"
+SOURCE_PAUSED: Final = "source_paused"
+SOURCE_RATE: Final = "source_rate"
 
 
 class InletKind(Protocol):
@@ -166,7 +166,7 @@ class Entrances:
         if found is None:  # somebody may just have made it
             found = (await self.look(asked_at)).get(reference)
         if found is None:
-            raise NotFound("there is no such source", code=NOT_FOUND)
+            raise NotFound("there is no such source", code=SOURCE_NOT_FOUND)
         if not found.enabled:
             raise paused()
         entrance = self._entrances.get(found.id)
@@ -210,7 +210,7 @@ class Entrances:
         try:
             trigger = await self._book.get(trigger_id)
             if trigger is None:
-                raise NotFound("there is no such source", code=NOT_FOUND)
+                raise NotFound("there is no such source", code=SOURCE_NOT_FOUND)
             if self._kind is None:
                 raise SetupError(f"this process has no kind {KIND!r}")
             entrance = self._entrance(trigger, self._kind, count)
@@ -240,7 +240,7 @@ class Entrances:
 
 
 def too_many(seconds: int) -> QuotaExceeded:
-    return QuotaExceeded("this source sends faster than it may", code=TOO_MANY, retry_after=max(seconds, 1))
+    return QuotaExceeded("this source sends faster than it may", code=SOURCE_RATE, retry_after=max(seconds, 1))
 
 
 def not_now() -> Overloaded:
@@ -250,5 +250,5 @@ def not_now() -> Overloaded:
 
 def paused() -> Overloaded:
     error = Overloaded("this source is paused; send it again later", retry_after=INBOUND_PAUSED_SECONDS)
-    error.code = PAUSED
+    error.code = SOURCE_PAUSED
     return error

@@ -43,7 +43,7 @@ from posthouse_sdk.errors import ReceiverError
 
 log = structlog.get_logger()
 
-MALFORMED: Final = "malformed_body"
+MALFORMED_BODY: Final = "malformed_body"
 
 
 class Unverified(Exception):
@@ -149,6 +149,9 @@ class Gateway:
             case NotGenuine(status=status, reason=reason):
                 entrance.count.unverified += 1
                 self._look_at(entrance, request, NOT_VERIFIED, reason)
+                if status >= 500:  # it is signed, and does not open with the key that is here
+                    entrance.count.failed("cannot_open", reason)
+                    raise not_now()
                 raise Unverified(status)
             case Shaken(answer=answer, handshake=handshake, confirm_url=confirm_url):
                 log.info("inbound.handshake", trigger=entrance.trigger.reference, handshake=handshake)
@@ -177,7 +180,7 @@ class Gateway:
         )
         count = entrance.count
         fault = genuine.content.fault
-        verdict = await self._published(entrance, observation) if fault is None else Refused(MALFORMED, fault)
+        verdict = await self._published(entrance, observation) if fault is None else Refused(MALFORMED_BODY, fault)
         match verdict:
             case LeftOut():
                 count.left_out += 1

@@ -194,3 +194,17 @@ def test_keys_are_never_shown_and_never_taken_from_what_is_shown() -> None:
     with pytest.raises(Invalid) as caught:
         settings_of(told, payload_bytes_max=1)
     assert caught.value.path == "keys.app_secret"
+
+
+def test_signatures_of_another_scheme_beside_the_right_one_are_passed_over() -> None:
+    """Stripe sends `v0` along with test events."""
+    made = inlet(settings_for("stripe"))
+    sent = request_of("stripe", "x", now=NOW)
+    name = "Stripe-Signature"
+    for value, good in (
+        (sent.headers[name] + ",v0=6ffbb59b2300aae63f272406069a9788598b792a944a07aba816edb039989a39", True),
+        (sent.headers[name].replace("v1=", "v0="), False),
+        (sent.headers[name] + ",v2=00", False),
+    ):
+        judged = made.receive(came(sent._replace(headers=sent.headers | {name: value})))
+        assert isinstance(judged, Genuine) is good, value

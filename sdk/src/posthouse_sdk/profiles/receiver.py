@@ -106,6 +106,7 @@ class ProfileReceiver:
             self._format["kind"],
             about,
             Moments(self._format.get("time")),
+            reading.passed_over,
         )
         self._sealing = _sealing(endpoint, around, _CONTENT.get(self._format["kind"], "application/json"))
         self._signers = compile_signers(endpoint.get("signing"), endpoint.get("auth"), around, "endpoint.signing")
