@@ -55,6 +55,8 @@ OPAQUE: Final = {
     "src/posthouse/wire/authentication.py:_api_key": "wire/headers.py, which raises it first",
     "src/posthouse/wire/encryption/compiled.py:_check_told": "wire/headers.py, which raises it first",
     "src/posthouse/wire/encryption/compiled.py:compile_encryption": "the SDK's SettingError",
+    "src/posthouse/wire/inbound.py:_made": "the SDK's ReceiverError",
+    "src/posthouse/wire/inbound.py:_profile_of": "the SDK's SettingError or ProfileError",
     "src/posthouse/wire/challenges.py:_sealed": "the SDK's SettingError",
     "src/posthouse/wire/handshake.py:_format": "domain/formats.py, which raises it first",
     "src/posthouse/wire/handshake.py:_placed": "whoever made the renderer, who raises it first",
