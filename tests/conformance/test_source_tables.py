@@ -162,10 +162,10 @@ def traces(place: Place) -> list[Any]:
         case "postgresql":
             return place.execute(
                 "SELECT relname FROM pg_class WHERE relname LIKE 'posthouse%%' UNION SELECT proname FROM pg_proc "
-                "WHERE proname LIKE 'posthouse%%' UNION SELECT tgname FROM pg_trigger WHERE tgname LIKE '%%posthouse%%'"
+                "WHERE proname LIKE 'posthouse%%' UNION SELECT tgname FROM pg_trigger WHERE tgname LIKE '00_posthouse%%'"
             )
         case "sqlite":
-            return place.execute("SELECT name FROM sqlite_master WHERE name LIKE '%posthouse%'")
+            return place.execute("SELECT name FROM sqlite_master WHERE name LIKE 'posthouse%'")
         case _:
             return place.execute(
                 "SELECT table_name FROM information_schema.tables WHERE table_schema = database() "

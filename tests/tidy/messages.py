@@ -36,7 +36,7 @@ ELSEWHERE: Final = (PACKAGE / "cli", PACKAGE / "config.py", BOOTSTRAP)
 CEL: Final = PACKAGE / "adapters" / "cel"
 TABLES: Final = PACKAGE / "adapters" / "sources" / "tables"
 SECRETS: Final = ROOT / "sdk" / "src" / "posthouse_sdk" / "signatures.py"
-DSN: Final = ROOT / "sdk" / "src" / "posthouse_sdk" / "outbox" / "dsn.py"
+OUTBOX: Final = ROOT / "sdk" / "src" / "posthouse_sdk" / "outbox"
 FILLING: Final = ROOT / "sdk" / "src" / "posthouse_sdk" / "profiles" / "filling.py"
 ENCRYPTION: Final = ROOT / "sdk" / "src" / "posthouse_sdk" / "encryption"
 
@@ -180,7 +180,7 @@ def answers() -> set[Text]:
     return {
         *Messages(paths).all(answered_errors()),
         *Messages([SECRETS]).all({"SecretError"}),
-        *Messages([DSN]).all({"DsnError"}),
+        *Messages([OUTBOX / "dsn.py", OUTBOX / "mysql.py"]).all({"DsnError"}),
         *Messages([FILLING]).all({"SettingError"}),
         *Messages([*modules(ENCRYPTION), *modules(PACKAGE / "wire" / "encryption")]).all({"SettingError"}),
         *Messages([*modules(CEL)]).all({"NotOne", "Refused"}),

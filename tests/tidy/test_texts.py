@@ -34,6 +34,7 @@ OPAQUE: Final = {
     "src/posthouse/adapters/cel/program.py:_in_words": "the compiler",
     "src/posthouse/adapters/cel/program.py:_placed": "adapters/cel/judging.py, which raises it first",
     "src/posthouse/adapters/cel/program.py:_told": "its _in_words",
+    "src/posthouse/adapters/sources/tables/mysql.py:connect": "the SDK's DsnError",
     "src/posthouse/adapters/sources/tables/settings.py:_dsn": "the SDK's DsnError",
     "src/posthouse/adapters/sources/tables/source.py:_compare": "what a check of the table raises first",
     "src/posthouse/domain/errors.py:placed": "what it is called with",

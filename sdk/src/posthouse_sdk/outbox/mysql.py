@@ -16,6 +16,36 @@ _NO_TABLE: Final = 1146
 _OPTIONS: Final = frozenset({"unix_socket", "ssl_ca", "ssl"})
 
 
+def check_options(dsn: Dsn) -> None:
+    """Raises DsnError for an option that is not known."""
+    if unknown := set(dsn.query) - _OPTIONS - {"charset"}:
+        raise DsnError(f"the DSN has the unknown option {min(unknown)}; there are {', '.join(sorted(_OPTIONS))}")
+
+
+def connect(driver: Any, dsn: Dsn) -> Any:
+    """A connection of `pymysql` that commits each statement by itself. Raises DsnError, and the driver's errors."""
+    check_options(dsn)
+    security: Any = None
+    if "ssl_ca" in dsn.query or dsn.query.get("ssl") in ("true", "1"):
+        security = ssl.create_default_context(cafile=dsn.query.get("ssl_ca"))
+    return driver.connect(
+        host=dsn.host or "localhost",
+        port=dsn.port or 3306,
+        user=dsn.user,
+        password=dsn.password or "",
+        database=dsn.path or None,
+        unix_socket=dsn.query.get("unix_socket"),
+        charset="utf8mb4",
+        autocommit=True,
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=STATEMENT_SECONDS,
+        write_timeout=STATEMENT_SECONDS,
+        ssl=security,
+        # A snapshot held from one statement to the next would hide what was committed since.
+        init_command="SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    )
+
+
 class MysqlStore(ThreadedStore):
     words = Words(
         place="%s",
@@ -36,32 +66,12 @@ class MysqlStore(ThreadedStore):
             raise DriverMissingError(
                 "the relay reads a MySQL or MariaDB outbox with pymysql: pip install 'posthouse-sdk[mysql]'"
             ) from None
-        if unknown := set(dsn.query) - _OPTIONS - {"charset"}:
-            raise DsnError(f"the DSN has the unknown option {min(unknown)}; there are {', '.join(sorted(_OPTIONS))}")
+        check_options(dsn)
         super().__init__(dsn)
         self._driver = pymysql
 
     def _connect(self) -> Any:
-        dsn = self._dsn
-        security: Any = None
-        if "ssl_ca" in dsn.query or dsn.query.get("ssl") in ("true", "1"):
-            security = ssl.create_default_context(cafile=dsn.query.get("ssl_ca"))
-        return self._driver.connect(
-            host=dsn.host or "localhost",
-            port=dsn.port or 3306,
-            user=dsn.user,
-            password=dsn.password or "",
-            database=dsn.path or None,
-            unix_socket=dsn.query.get("unix_socket"),
-            charset="utf8mb4",
-            autocommit=True,
-            connect_timeout=CONNECT_SECONDS,
-            read_timeout=STATEMENT_SECONDS,
-            write_timeout=STATEMENT_SECONDS,
-            ssl=security,
-            # A snapshot held from one statement to the next would hide what was committed since.
-            init_command="SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-        )
+        return connect(self._driver, self._dsn)
 
     def _has_lease_table(self, cursor: Any) -> bool:
         cursor.execute("SHOW TABLES LIKE 'posthouse\\_outbox\\_lease'")

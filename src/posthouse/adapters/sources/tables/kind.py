@@ -84,8 +84,16 @@ def place_at(dsn: Dsn) -> Place:
             from posthouse.adapters.sources.tables.postgresql.place import PostgresPlace
 
             return PostgresPlace(dsn)
-        case _:
-            raise Invalid("is of no database with table triggers", path="dsn")
+        case "sqlite":
+            from posthouse.adapters.sources.tables.blocking.place import BlockingPlace
+            from posthouse.adapters.sources.tables.sqlite import SqliteDialect
+
+            return BlockingPlace(SqliteDialect(dsn))
+        case "mysql":
+            from posthouse.adapters.sources.tables.blocking.place import BlockingPlace
+            from posthouse.adapters.sources.tables.mysql import MysqlDialect
+
+            return BlockingPlace(MysqlDialect(dsn))
 
 
 async def _database(place: Place, spec: Spec) -> str | None:

@@ -28,6 +28,7 @@ VERSION: Final = 1
 TABLES: Final = ("posthouse_change", "posthouse_change_kept", "posthouse_change_trigger", "posthouse_change_version")
 COUNTED_MAX: Final = 10_000  # changes that wait, counted no further
 KEPT_CHANGES_MAX: Final = 1_000_000  # of one trigger; the oldest of more are not kept, whatever `keep_seconds` says
+PRUNED_MAX: Final = 5_000  # of those, removed at once
 SIMILAR_MAX: Final = 3  # names that are offered for one that is not there
 INSTALL_SECONDS_MAX: Final = 30.0  # of trying to get a table's lock
 UPGRADE_SECONDS_MAX: Final = 3.0  # the same, where a reader upgrades its own trigger
@@ -84,8 +85,8 @@ class Store(Protocol):
         """Return when there may be something, or after so long at most. Called after an empty `fetch`, and followed by one."""
         ...
 
-    async def prune(self) -> None:
-        """Remove some of what was kept for long enough."""
+    async def prune(self) -> bool:
+        """Remove some of what was kept for long enough; whether there is more of it."""
         ...
 
     async def lag(self) -> Lag: ...

@@ -18,6 +18,7 @@ log = structlog.get_logger()
 COMPARED_SECONDS: Final = 30.0  # between two looks at whether the triggers are still as they should be
 REFUSED_SECONDS: Final = 600.0  # until an upgrade that was refused is tried again
 PRUNED_SECONDS: Final = 10.0  # between two rounds of removing what was kept for long enough
+PRUNED_ON_SECONDS: Final = 1.0  # the same, where there is more
 
 
 class TableSource:
@@ -32,7 +33,7 @@ class TableSource:
         self._now = asyncio.get_running_loop().time
         self._compared_at = float("-inf")
         self._upgraded_at = float("-inf")
-        self._pruned_at = self._now()
+        self._prunes_at = self._now() + PRUNED_SECONDS
         self._refusal: SourceRefused | None = None
 
     async def open(self, position: str | None) -> None:
@@ -71,9 +72,9 @@ class TableSource:
         await self._store.close()
 
     async def _prune(self) -> None:
-        if self._now() - self._pruned_at >= PRUNED_SECONDS:
-            self._pruned_at = self._now()
-            await self._store.prune()
+        if self._now() >= self._prunes_at:
+            more = await self._store.prune()
+            self._prunes_at = self._now() + (PRUNED_ON_SECONDS if more else PRUNED_SECONDS)
 
     async def _compare(self) -> None:
         """See whether what is installed is still right. A table that changed its columns has its triggers made anew; for what

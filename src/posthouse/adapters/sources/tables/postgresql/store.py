@@ -11,7 +11,7 @@ import asyncpg
 
 from posthouse.adapters.sources.tables.change import ROW_BYTES_MAX, Change
 from posthouse.adapters.sources.tables.pauses import Pauses
-from posthouse.adapters.sources.tables.place import COUNTED_MAX, KEPT_CHANGES_MAX, Standing, check_version
+from posthouse.adapters.sources.tables.place import COUNTED_MAX, KEPT_CHANGES_MAX, PRUNED_MAX, Standing, check_version
 from posthouse.adapters.sources.tables.postgresql.connection import Connection, connect, translated
 from posthouse.adapters.sources.tables.postgresql.definition import CHANNEL, quoted
 from posthouse.adapters.sources.tables.postgresql.state import (
@@ -34,7 +34,7 @@ WAITING_SECONDS: Final = (
 WOKEN_SECONDS_MAX: Final = 1.0  # between two looks, where commits wake
 AFTER_SAYING_SECONDS: Final = 0.05  # a commit may have looked just before it was said, and be over just after
 FLOOR_SECONDS: Final = 1.0
-PRUNED_MAX: Final = 5_000  # at once
+COUNTED_SECONDS: Final = 60.0  # between two looks at whether too many are kept
 
 _FETCH: Final = f"""
 SELECT id, uid::text, op, table_schema, table_name, row_key,
@@ -59,7 +59,7 @@ UPDATE {{h}}.posthouse_change_trigger t
    SET kept_since = greatest(t.kept_since, (SELECT max(created_at) + interval '1 microsecond' FROM gone))
  WHERE trigger_id = $1 AND EXISTS (SELECT 1 FROM gone)
 RETURNING (SELECT count(*) FROM gone)"""  # noqa: S608
-_TOO_MANY: Final = f"""
+_FIRST_KEPT: Final = f"""
 SELECT id FROM {{h}}.posthouse_change_kept WHERE trigger_id = $1 ORDER BY id DESC OFFSET {KEPT_CHANGES_MAX} LIMIT 1"""  # noqa: S608
 _LAG: Final = f"""
 SELECT (SELECT count(*) FROM (SELECT 1 FROM {{h}}.posthouse_change WHERE trigger_id = $1 AND id > $2 LIMIT {COUNTED_MAX}) p),
@@ -95,6 +95,8 @@ class PostgresStore:
         self._looks_after = WOKEN_SECONDS_MAX
         self._floor = 0
         self._floor_at = 0.0
+        self._counted_at = float("-inf")
+        self._kept_from = 0  # no lower id is kept
         self._decided: tuple[int, int] | None = (
             None  # (xid, id): when all before the one are over, no lower id than the other comes
         )
@@ -147,14 +149,16 @@ class PostgresStore:
         self._woken.clear()
         self._looks_after = WOKEN_SECONDS_MAX
 
-    async def prune(self) -> None:
-        async def prune(connection: Connection) -> None:
-            beyond = await connection.fetchval(_TOO_MANY.format(h=self._home), self._id)
-            await connection.execute(
-                _PRUNE.format(h=self._home), self._id, float(self._settings.keep_seconds), beyond or 0
-            )
+    async def prune(self) -> bool:
+        async def prune(connection: Connection) -> bool:
+            if self._loop.time() - self._counted_at > COUNTED_SECONDS:
+                self._counted_at = self._loop.time()
+                self._kept_from = await connection.fetchval(_FIRST_KEPT.format(h=self._home), self._id) or 0
+            keep_seconds = float(self._settings.keep_seconds)
+            gone = await connection.fetchval(_PRUNE.format(h=self._home), self._id, keep_seconds, self._kept_from)
+            return bool(gone == PRUNED_MAX)
 
-        await self._run(prune)
+        return await self._run(prune)
 
     async def lag(self) -> Lag:
         row: Any = await self._run(lambda c: c.fetchrow(_LAG.format(h=self._home), self._id, self._floor))
