@@ -214,18 +214,24 @@ class PostgresStore:
     async def _connected(self) -> Connection:
         if self._connection is None or self._connection.is_closed():
             # What is lost of ours is seen again, which does no harm; so no commit waits for the disk.
-            connection = await connect(self._dsn, synchronous_commit="off")
-            self._connection = connection
+            self._connection = await connect(self._dsn, synchronous_commit="off")
             self._told_until, self._floor, self._floor_at, self._decided = 0.0, 0, 0.0, None
-            server = await server_of(connection, self._dsn.shown)
-            if not server.has_tables:
-                check_version(None, self._dsn.shown)
-            self._home = quoted(server.home)
-            self._is_woken = await connection.fetchval("SELECT current_setting('max_prepared_transactions') = '0'")
-            await connection.add_listener(CHANNEL, self._wake)
-            connection.add_termination_listener(lambda *_: self._woken.set())
-            self._woken.set()
+            try:
+                await self._begin(self._connection)
+            except BaseException:
+                self._drop()
+                raise
         return self._connection
+
+    async def _begin(self, connection: Connection) -> None:
+        server = await server_of(connection, self._dsn.shown)
+        if not server.has_tables:
+            check_version(None, self._dsn.shown)
+        self._home = quoted(server.home)
+        self._is_woken = await connection.fetchval("SELECT current_setting('max_prepared_transactions') = '0'")
+        await connection.add_listener(CHANNEL, self._wake)
+        connection.add_termination_listener(lambda *_: self._woken.set())
+        self._woken.set()
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
