@@ -69,6 +69,7 @@ class Watching(NamedTuple):
             clock,
             owner=owner,
             payload_bytes_max=payload_bytes_max,
+            failing=operators.trigger_failing,
         )
         telemetry.watch_triggers(works.facts)
         book = PostgresTriggers(managing, sealer)

@@ -220,6 +220,19 @@ async def test_a_source_that_fails_is_told_and_comes_back_by_itself(
     assert 'posthouse_trigger_healthy{kind="shelf",trigger="s"} 1.0' in metrics
 
 
+async def test_operators_are_told_once_of_one_that_fails(world: World) -> None:
+    await world.create()
+    await world.in_state("active")
+    world.shelf.fails = SourceRefused("free a slot", code="no_slot")
+
+    async def told() -> Any:
+        return (await call(world.port, "GET", "/v1/apps/operations/events?type=trigger.failing"))["data"]
+
+    (event,) = await until(told, "an operational event")
+    data = (await call(world.port, "GET", f"/v1/events/{event['id']}"))["data"]
+    assert (data["trigger"], data["kind"], data["code"], data["reason"]) == ("s", "shelf", "no_slot", "free a slot")
+
+
 async def test_one_that_fails_never_stops_another(database: str) -> None:
     ill, well = Shelf(), Shelf()
     ill.name = "ill"

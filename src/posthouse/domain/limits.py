@@ -146,6 +146,7 @@ TRIGGER_LEASE_MARGIN_SECONDS: Final = 2.0  # before its end, by which nothing mo
 TRIGGER_LAG_SECONDS: Final = 5.0  # between two questions how far behind a source is
 TRIGGER_TOLD_SECONDS: Final = 2.0  # between two times that it is put on record how a trigger is, where nothing happens
 TRIGGER_BACKOFF_SECONDS: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # after failures in a row
+TRIGGER_FAILURES_TOLD: Final = 5  # failures in a row after which operators are told
 TRIGGER_SET_ASIDE_MAX: Final = 10_000  # of one trigger; then it stops until somebody looks
 TRIGGER_SETTINGS_BYTES_MAX: Final = 64 * 1024
 TRIGGER_TEMPLATE_LENGTH_MAX: Final = 512

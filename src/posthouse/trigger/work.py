@@ -21,13 +21,14 @@ from posthouse.domain.ids import RefusalId
 from posthouse.domain.limits import (
     ERROR_LENGTH_MAX,
     TRIGGER_BACKOFF_SECONDS,
+    TRIGGER_FAILURES_TOLD,
     TRIGGER_LAG_SECONDS,
     TRIGGER_LOOK_SECONDS,
     TRIGGER_READ_EVENTS_MAX,
     TRIGGER_SET_ASIDE_MAX,
     TRIGGER_TOLD_SECONDS,
 )
-from posthouse.domain.trigger import Standing, TriggerState
+from posthouse.domain.trigger import Standing, Trigger, TriggerState
 from posthouse.domain.verdict import Postponed, Published, Refused
 from posthouse.intake.observed import ObservedEvents
 from posthouse.ports.clock import Clock
@@ -51,7 +52,8 @@ class Postponement(PosthouseError):
 
 
 class Work:
-    """What one process does for a trigger that it took. `may_go_on` says whether its lease still holds."""
+    """What one process does for a trigger that it took. `may_go_on` says whether its lease still holds; `failing` is told once
+    when it has failed several times in a row."""
 
     def __init__(
         self,
@@ -63,6 +65,7 @@ class Work:
         clock: Clock,
         *,
         may_go_on: Callable[[], bool],
+        failing: Callable[[Trigger, Standing], None] = lambda _trigger, _standing: None,
         set_aside_max: int = TRIGGER_SET_ASIDE_MAX,
     ) -> None:
         self.taken = taken
@@ -74,6 +77,7 @@ class Work:
         self._queue = queue
         self._clock = clock
         self._may_go_on = may_go_on
+        self._failing = failing
         self._set_aside_max = set_aside_max
         self._position = taken.trigger.position
         self._told: Standing | None = None
@@ -241,6 +245,8 @@ class Work:
             failures=failures,
             retry_at=now + seconds,
         )
+        if failures == TRIGGER_FAILURES_TOLD or (failures == 1 and self.standing.state is TriggerState.STOPPED):
+            self._failing(self.trigger, self.standing)
         with suppress(StoreUnavailable):
             await self._record(self.standing)
         await self._clock.sleep(seconds)

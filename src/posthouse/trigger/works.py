@@ -4,7 +4,7 @@ what it should not have any more. What a process had that died is taken by other
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, cast
 
 import structlog
@@ -12,7 +12,7 @@ import structlog
 from posthouse.domain.errors import PosthouseError
 from posthouse.domain.ids import AppId, TriggerId
 from posthouse.domain.limits import TRIGGER_LEASE_MARGIN_SECONDS, TRIGGER_LEASE_SECONDS, TRIGGER_LOOK_SECONDS
-from posthouse.domain.trigger import TriggerFacts
+from posthouse.domain.trigger import Standing, Trigger, TriggerFacts
 from posthouse.intake.catalogue import CatalogueCache
 from posthouse.intake.observed import ObservedEvents
 from posthouse.ports.clock import Clock, set_or_over
@@ -47,6 +47,7 @@ class Works:
         *,
         owner: bytes,
         payload_bytes_max: int,
+        failing: Callable[[Trigger, Standing], None] = lambda _trigger, _standing: None,
         lease_seconds: float = TRIGGER_LEASE_SECONDS,
     ) -> None:
         self._queue = queue
@@ -57,6 +58,7 @@ class Works:
         self._clock = clock
         self._owner = owner
         self._payload_bytes_max = payload_bytes_max
+        self._failing = failing
         self._lease_seconds = lease_seconds
         self._good_until = 0.0  # by the boot clock: our leases last at least so long
         self._held: dict[TriggerId, tuple[Work, asyncio.Task[None]]] = {}
@@ -138,6 +140,7 @@ class Works:
             self._queue,
             self._clock,
             may_go_on=lambda: self._clock.boot() < self._good_until,
+            failing=self._failing,
         )
         self._held[trigger.id] = (work, asyncio.get_running_loop().create_task(work.run()))
 

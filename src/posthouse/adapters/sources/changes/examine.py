@@ -13,6 +13,7 @@ from posthouse.domain.errors import Invalid, SourceRefused
 VERSION_MIN: Final = 140_000
 """PostgreSQL 14, the first whose `pgoutput` passes messages on."""
 VERSION_COLUMNS: Final = 150_000
+VERSION_FAILOVER: Final = 170_000
 
 _SERVER: Final = """
 SELECT current_setting('server_version_num')::int, current_setting('server_version'), current_setting('wal_level'),
@@ -21,7 +22,7 @@ SELECT current_setting('server_version_num')::int, current_setting('server_versi
            SELECT 1 FROM pg_roles m WHERE m.rolname = 'rds_replication' AND pg_has_role(current_user, m.oid, 'MEMBER')),
        has_database_privilege(current_database(), 'CREATE'),
        current_setting('max_slot_wal_keep_size'), coalesce(current_setting('idle_replication_slot_timeout', true), '0'),
-       pg_current_wal_lsn()::text
+       CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_lsn()::text END
   FROM pg_roles r WHERE r.rolname = current_user"""
 
 # Of a table: the one whose updates and deletes cannot be published (without a replica identity they would fail for whoever
@@ -63,7 +64,7 @@ class Server(NamedTuple):
     may_create: bool
     keep_size: str
     idle_timeout: str
-    end: str
+    end: str | None
 
 
 class TableFacts(NamedTuple):

@@ -106,8 +106,12 @@ class Place:
             )
         if not slot.exists:
             # Last: what is published has to be known wherever the slot begins.
+            # From 17 on, one that standbys with sync_replication_slots have, too.
+            options = "'pgoutput', failover => true" if server.number >= examine.VERSION_FAILOVER else "'pgoutput'"
             statements.append(
-                sql.SQL("SELECT pg_create_logical_replication_slot({}, 'pgoutput')").format(sql.Literal(names.slot))
+                sql.SQL("SELECT pg_create_logical_replication_slot({}, {})").format(
+                    sql.Literal(names.slot), sql.SQL(options)
+                )
             )
         return statements, facts, server
 

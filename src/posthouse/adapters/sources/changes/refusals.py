@@ -66,6 +66,11 @@ def translated(error: Exception, where: str, *, slot: str = "") -> PosthouseErro
             "wal_level",
         ),
         (
+            "recovery is in progress" in lower,
+            f"{said}: this is a standby. Give the primary; with several hosts in dsn, add ?target_session_attrs=read-write",
+            "standby",
+        ),
+        (
             "all replication slots are in use" in lower,
             "all its replication slots are in use. Drop one that nobody reads (SELECT slot_name, active FROM "
             "pg_replication_slots), or raise max_replication_slots and restart it",

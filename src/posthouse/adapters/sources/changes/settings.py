@@ -207,7 +207,7 @@ def check(settings: Mapping[str, Any]) -> dict[str, Any]:
         raise Invalid("is alarm or drop", path="on_cap")
     if made.on_cap == "drop" and made.slot is not None:
         raise Invalid("a slot of yours is never dropped: leave out slot, or say alarm", path="on_cap")
-    checked: dict[str, Any] = msgspec.to_builtins(made)
+    checked: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(made))
     checked["on"] = [operation for operation in OPERATIONS if operation in made.on]
     return checked
 

@@ -62,6 +62,10 @@ class Snapshots:
         await self._catalog.ask("SET row_security = off")
         await self._catalog.ask("SET synchronous_commit = local")
 
+    async def view(self) -> View:
+        """What a look would see now; a later one sees no less."""
+        return View((await self._catalog.ask("SELECT pg_current_snapshot()::text"))[0][0])
+
     async def look(self, progress: SnapshotProgress, limit: int) -> Look:
         """The next rows. Tables that are not there any more have none."""
         tables = progress.tables if progress.tables is not None else tuple(self._tables)
@@ -86,7 +90,7 @@ class Snapshots:
         last = tuple(value.decode() if isinstance(value := rows[-1][place], bytes) else "" for place in places)
         return Look(table, rows, view, SnapshotProgress(tables, last))
 
-    async def mark(self) -> bytes:
+    def mark(self) -> bytes:
         """What a mark is to say: nobody else's is the same."""
         return secrets.token_hex(16).encode()
 
@@ -126,7 +130,8 @@ class Snapshots:
         try:
             async with asyncio.timeout(CHUNK_SECONDS_MAX):
                 async with self._catalog.connection.cursor() as cursor:
-                    for known in (0, *(info.oid for info in cursor.adapters.types)):
+                    types = cursor.adapters.types
+                    for known in {0} | {number for info in types for number in (info.oid, info.array_oid)}:
                         cursor.adapters.register_loader(known, _AsWritten)
                     found = cursor.stream(question, after, size=_ROWS_AT_ONCE if psycopg.pq.version() >= 170_000 else 1)
                     async for seen, *row in found:
@@ -136,9 +141,9 @@ class Snapshots:
                         if size >= CHUNK_BYTES_MAX:
                             break
                     await found.aclose()  # type: ignore[attr-defined]
-                    types = [column.type_code for column in cursor.description or ()][1:]
+                    kinds = [column.type_code for column in cursor.description or ()][1:]
         except (psycopg.Error, OSError, TimeoutError, ValueError) as error:
             raise translated(error, self._catalog.where) from error
-        described = [(column, encode_for(kind)) for column, kind in zip(columns, types, strict=False)]
+        described = [(column, encode_for(kind)) for column, kind in zip(columns, kinds, strict=False)]
         table = Table(name.schema, name.name, described, keys.identity)
         return table, rows, view, len(rows) < limit and size < CHUNK_BYTES_MAX

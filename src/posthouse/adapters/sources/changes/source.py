@@ -35,7 +35,7 @@ SLOT_WAIT_SECONDS: Final = 5.0
 """For whoever read the slot before to be gone: a process that was killed is, as soon as the server notices."""
 
 _SLOT_LOOK_SECONDS: Final = 0.05
-_VISIBLE_LOOK_SECONDS: Final = 0.005
+_VISIBLE_LOOK_SECONDS: Final = 0.02
 _ENDS_MAX: Final = 1_000
 _SLICE_MESSAGES: Final = 100
 """So many are taken in one turn of the event loop: about a millisecond."""
@@ -72,11 +72,11 @@ class ChangesSource:
     async def _open(self, position: Position | None) -> None:
         names = self._names
         self._catalog = catalog = await Catalog.open(names.dsn, self._where)
+        slot = await self._free_slot(catalog)
         self._snapshots = Snapshots(catalog, self._settings)
         await self._snapshots.prepare()
         self._stream = stream = await Stream.open(names.dsn, self._where)
         system = await stream.identify()
-        slot = await self._free_slot(catalog)
         start = self._start(position, system, slot, await names.mark(catalog))
         self._transactions = Transactions(
             system=system.identifier,
@@ -169,7 +169,8 @@ class ChangesSource:
             left = until - time.monotonic()
             if left <= 0:
                 return Reading()
-            await stream.wait(left)
+            looking = transactions.snapshot is not None and not transactions.weaving
+            await stream.wait(min(left, _VISIBLE_LOOK_SECONDS) if looking else left)
 
     async def _take_in(self, stream: Stream, transactions: Transactions, limit: int) -> None:
         """Whatever is here, until there is enough."""
@@ -202,15 +203,14 @@ class ChangesSource:
             return None
         if self._unpublished:
             return await self._publish(transactions)
+        if transactions.awaits(await self._snapshots.view()):
+            # Something that came by is committed, and not visible yet: soon it is, unless a standby does not confirm it.
+            return None
         look = await self._snapshots.look(transactions.snapshot, limit)
         if look.view is None:
             transactions.snapshot = look.progress
             return transactions.standing()
-        if transactions.awaits(look.view):
-            # Something that came by is committed, and not visible yet: soon it is, unless a standby does not confirm it.
-            await asyncio.sleep(_VISIBLE_LOOK_SECONDS)
-            return None
-        mark = await self._snapshots.mark()
+        mark = self._snapshots.mark()
         transactions.weave(look.chunk(mark))
         await self._snapshots.write(mark)
         return None
@@ -244,6 +244,11 @@ class ChangesSource:
             raise lost(self._names.slot, f"{self._where}: the slot {self._names.slot} kept more log than it may")
         alarm = await self._over_the_cap(slot) or await self._left_out(transactions, catalog)
         return Lag(seconds=self._behind(slot), retained_bytes=slot.retained_bytes, alarm=alarm)
+
+    def reached(self, lsn: str) -> bool:
+        """Whether everything before this place in the log was received, and handed out as far as it is for us."""
+        stream, transactions, _ = self._opened()
+        return transactions.empty and max(stream.received, transactions.end) >= parse_lsn(lsn)
 
     def _behind(self, slot: Slot) -> float | None:
         """The age of the oldest that is not acknowledged, as near as one can know: of what was not received only the database
