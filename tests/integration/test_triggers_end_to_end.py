@@ -1,5 +1,5 @@
-"""Triggers from the application's own commit to the target's receipt, on whole servers and whole databases: by the commands that
-a person gives, and with what is wrong told by the server."""
+"""Triggers from the application's own commit to the target's receipt, on whole servers and whole databases: by the commands
+that a person gives, and with what is wrong told by the server."""
 
 from __future__ import annotations
 
