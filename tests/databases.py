@@ -29,10 +29,14 @@ def mariadb_program() -> str | None:
 
 
 class MariaDb:
-    """A server that runs."""
+    """A server in a folder. It keeps what was committed when it is killed, if it is started with `durable`: as long as the
+    machine lives."""
 
-    def __init__(self, socket: Path) -> None:
-        self.socket = socket
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
+        self.socket = folder / "socket"
+        self._folder = folder
+        self._durable = durable
+        self._process: subprocess.Popen[bytes] | None = None
 
     def connect(self, database: str | None = None, **options: Any) -> Any:
         import pymysql
@@ -50,29 +54,25 @@ class MariaDb:
         with self.connect() as connection, connection.cursor() as cursor:
             cursor.execute(f"DROP DATABASE {dsn.partition('?')[0].rpartition('/')[2]}")
 
-
-@contextmanager
-def mariadb_server() -> Iterator[MariaDb]:
-    """Start a server, and end it."""
-    program = mariadb_program()
-    assert program is not None
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/tmp"))
-    user = ["--user=root"] if os.geteuid() == 0 else []
-    data, path = folder / "data", folder / "socket"
-    process: subprocess.Popen[bytes] | None = None
-    try:
-        data.mkdir()
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        program = mariadb_program()
+        assert program is not None
+        user = ["--user=root"] if os.geteuid() == 0 else []
+        data = self._folder / "data"
+        data.mkdir(exist_ok=True)
+        self.socket.unlink(missing_ok=True)
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
                 [
                     program,
                     "--no-defaults",
                     "--skip-grant-tables",  # and so no tables of users to be made first, which takes seconds
                     f"--datadir={data}",
-                    f"--socket={path}",
-                    f"--pid-file={folder / 'pid'}",
+                    f"--socket={self.socket}",
+                    f"--pid-file={self._folder / 'pid'}",
                     "--skip-networking",
-                    "--innodb-flush-log-at-trx-commit=0",
+                    f"--innodb-flush-log-at-trx-commit={2 if self._durable else 0}",
                     "--innodb-buffer-pool-size=32M",
                     "--innodb-log-file-size=8M",
                     *user,
@@ -80,25 +80,41 @@ def mariadb_server() -> Iterator[MariaDb]:
                 stdout=log,
                 stderr=log,
             )
-        server = MariaDb(path)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             # Not by the driver: it leaves a socket open that could not connect.
             with socket.socket(socket.AF_UNIX) as probe:
-                if probe.connect_ex(str(path)) == 0:
-                    break
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError((folder / "log").read_text("utf-8", "replace")[-2000:])
+                if probe.connect_ex(str(self.socket)) == 0:
+                    return
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError((self._folder / "log").read_text("utf-8", "replace")[-2000:])
             time.sleep(0.05)
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def end(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+
+@contextmanager
+def mariadb_server(*, durable: bool = False) -> Iterator[MariaDb]:
+    """Start a server, and end it."""
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/tmp"))
+    server = MariaDb(folder, durable=durable)
+    try:
+        server.start()
         yield server
     finally:
-        if process is not None:
-            process.terminate()
-            try:
-                process.wait(PATIENCE_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        server.end()
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -91,3 +91,21 @@ async def eventually(fact: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
         while not fact():  # noqa: ASYNC110 - another process's fact
             await asyncio.sleep(0.01)
+
+
+def traces(place: Place) -> list[Any]:
+    """What is there of ours."""
+    match place.dialect:
+        case "postgresql":
+            return place.execute(
+                "SELECT relname FROM pg_class WHERE relname LIKE 'posthouse%%' UNION SELECT proname FROM pg_proc "
+                "WHERE proname LIKE 'posthouse%%' UNION SELECT tgname FROM pg_trigger WHERE tgname LIKE '00_posthouse%%'"
+            )
+        case "sqlite":
+            return place.execute("SELECT name FROM sqlite_master WHERE name LIKE 'posthouse%'")
+        case _:
+            return place.execute(
+                "SELECT table_name FROM information_schema.tables WHERE table_schema = database() "
+                "AND table_name LIKE 'posthouse%%' UNION SELECT trigger_name FROM information_schema.triggers "
+                "WHERE trigger_schema = database()"
+            )

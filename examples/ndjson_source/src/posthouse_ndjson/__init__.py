@@ -3,8 +3,8 @@
     posthouse triggers create --kind ndjson --type 'log.{level}' --settings '{"path": "/var/log/shop.ndjson"}'
 
 The position is the place in the file behind the last line that is in Posthouse's log, and which file that is: where another
-one lies under its name (the old one was rotated away), it goes on at the beginning of that. A rotation loses what nobody had
-read of the old file: let it lie for a moment before it is replaced, or rotate by copying.
+one lies under its name (the old one was rotated away), or it became shorter (it was copied and emptied), it goes on at the
+beginning. A rotation loses what nobody had read of the old file: let it lie for a moment before it is replaced.
 """
 
 from __future__ import annotations
@@ -74,11 +74,12 @@ class NdjsonSource:
         self._path = path
         self._file = 0  # its inode
         self._offset = 0
+        self._turn = 0  # how many files it were: another one may get the inode of one that is gone
 
     async def open(self, position: str | None) -> None:
         if position is not None:
             told = json.loads(position)
-            self._file, self._offset = told["file"], told["offset"]
+            self._file, self._offset, self._turn = told["file"], told["offset"], told["turn"]
 
     async def read(self, *, limit: int, wait_seconds: float) -> Reading:
         deadline = asyncio.get_running_loop().time() + wait_seconds
@@ -89,7 +90,7 @@ class NdjsonSource:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def acknowledge(self, reading: Reading) -> None:
-        self._file, self._offset = reading.receipt
+        self._file, self._offset, self._turn = reading.receipt
 
     async def lag(self) -> Lag:
         return Lag()
@@ -100,8 +101,10 @@ class NdjsonSource:
     def _lines(self, limit: int) -> Reading:
         try:
             with self._path.open("rb") as file:
-                number = os.fstat(file.fileno()).st_ino
-                offset = self._offset if number == self._file else 0
+                status = os.fstat(file.fileno())
+                number, offset, turn = status.st_ino, self._offset, self._turn
+                if number != self._file or status.st_size < offset:
+                    offset, turn = 0, turn + 1
                 file.seek(offset)
                 lines = [line for _ in range(limit) if (line := file.readline(LINE_BYTES_MAX))]
         except FileNotFoundError:
@@ -115,10 +118,10 @@ class NdjsonSource:
             if not line.endswith(b"\n"):
                 break  # somebody still writes it
             if line.strip():
-                found.append(Observation(key=f"{number}:{offset}", seen=line.strip()))
+                found.append(Observation(key=f"{turn}:{number}:{offset}", seen=line.strip()))
             offset += len(line)
         return Reading(
             observations=tuple(found),
-            position=json.dumps({"file": number, "offset": offset}),
-            receipt=(number, offset),
+            position=json.dumps({"file": number, "offset": offset, "turn": turn}),
+            receipt=(number, offset, turn),
         )

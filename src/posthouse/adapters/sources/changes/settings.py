@@ -249,7 +249,7 @@ def _checked_dsn(dsn: object) -> str:
     if found.dialect != "postgresql":
         raise Invalid(
             f"change capture reads the log of PostgreSQL, and this is {found.dialect}: for that there is the kind "
-            "tables",
+            "table",
             path="dsn",
         )
     if not found.path and "dbname" not in found.query:

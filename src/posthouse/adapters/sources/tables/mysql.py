@@ -10,6 +10,7 @@ from typing import Any, Final
 from posthouse.adapters.sources.tables.blocking.dialect import RowTrigger, Words
 from posthouse.adapters.sources.tables.mysql_rows import body_of, literal, quoted
 from posthouse.adapters.sources.tables.place import (
+    TABLES,
     VERSION,
     Column,
     Table,
@@ -84,6 +85,7 @@ class MysqlDialect:
         unix_time="(timestampdiff(MICROSECOND, '1970-01-01', {}) / 1e6)",
         bytes_of="octet_length({})",
         begin="START TRANSACTION",
+        on_conflict="ON DUPLICATE KEY UPDATE",
     )
 
     def __init__(self, dsn: Dsn) -> None:
@@ -158,12 +160,13 @@ class MysqlDialect:
         if read_only not in (0, "0", "OFF", "NO_LOCK"):
             raise _read_only(self.dsn.shown)
 
-    def has_tables(self, cursor: Any) -> bool:
+    def tables(self, cursor: Any) -> int:
         cursor.execute(
-            "SELECT 1 FROM information_schema.tables WHERE table_schema = database() "
-            "AND table_name = 'posthouse_change_version'"
+            "SELECT count(*) FROM information_schema.tables WHERE table_schema = database() "
+            "AND table_name IN (%s, %s, %s, %s)",
+            TABLES,
         )
-        return cursor.fetchone() is not None
+        return int(cursor.fetchone()[0])
 
     def watched(self, cursor: Any, named: TableName) -> Table:
         if named.schema not in (None, self.dsn.path):

@@ -16,7 +16,7 @@ from posthouse.ports.sources import Lag, Reading, Spec
 log = structlog.get_logger()
 
 COMPARED_SECONDS: Final = 30.0  # between two looks at whether the triggers are still as they should be
-REFUSED_SECONDS: Final = 600.0  # until an upgrade that was refused is tried again
+WARNED_SECONDS: Final = 600.0  # between two warnings about what goes on all the same
 PRUNED_SECONDS: Final = 10.0  # between two rounds of removing what was kept for long enough
 PRUNED_ON_SECONDS: Final = 1.0  # the same, where there is more
 
@@ -32,7 +32,7 @@ class TableSource:
         self._store: Store = place.store(spec.id, settings)
         self._now = asyncio.get_running_loop().time
         self._compared_at = float("-inf")
-        self._upgraded_at = float("-inf")
+        self._warned_at = float("-inf")
         self._prunes_at = self._now() + PRUNED_SECONDS
         self._refusal: SourceRefused | None = None
 
@@ -83,10 +83,14 @@ class TableSource:
         self._refusal = None
         try:
             standing = await self._store.standing()
-        except (Invalid, SourceRefused) as error:
-            self._refusal = SourceRefused(
-                str(error), code=error.code if isinstance(error, SourceRefused) else "bad_table"
-            )
+        except Invalid as error:
+            if error.path.startswith("columns"):  # the triggers leave it out: others go on
+                self._warn("trigger.column_missing", error)
+            else:
+                self._refusal = SourceRefused(str(error), code="bad_table")
+            return
+        except SourceRefused as error:
+            self._refusal = error
             return
         if standing is Standing.GONE:
             self._refusal = SourceRefused(
@@ -95,14 +99,21 @@ class TableSource:
                 "makes no events",
                 code="trigger_gone",
             )
-        elif standing is Standing.OUTDATED and self._now() - self._upgraded_at >= REFUSED_SECONDS:
-            self._upgraded_at = self._now()
-            try:
-                await self._place.install(self._spec.id, self._settings, seconds=UPGRADE_SECONDS_MAX)
-            except SourceUnavailable as error:
-                self._upgraded_at = float("-inf")  # a matter of time
-                log.info("trigger.upgrade_waits", trigger=self._spec.name, error=str(error))
-            except PosthouseError as error:
-                log.warning("trigger.upgrade_refused", trigger=self._spec.name, error=str(error))
-            else:
-                log.info("trigger.upgraded", trigger=self._spec.name, table=self._settings.table.shown)
+        elif standing is Standing.OUTDATED:
+            await self._upgrade()
+
+    async def _upgrade(self) -> None:
+        try:
+            await self._place.install(self._spec.id, self._settings, seconds=UPGRADE_SECONDS_MAX)
+        except SourceUnavailable as error:  # a matter of time
+            log.info("trigger.upgrade_waits", trigger=self._spec.name, error=str(error))
+        except PosthouseError as error:
+            self._warn("trigger.upgrade_refused", error)
+        else:
+            log.info("trigger.upgraded", trigger=self._spec.name, table=self._settings.table.shown)
+
+    def _warn(self, event: str, error: PosthouseError) -> None:
+        """Now and then."""
+        if self._now() - self._warned_at >= WARNED_SECONDS:
+            self._warned_at = self._now()
+            log.warning(event, trigger=self._spec.name, error=str(error))

@@ -17,6 +17,7 @@ from typing import Any, Final
 from posthouse.adapters.sources.tables.blocking.dialect import RowTrigger, Words, transaction
 from posthouse.adapters.sources.tables.change import ROW_BYTES_MAX
 from posthouse.adapters.sources.tables.place import (
+    TABLES,
     VERSION,
     Column,
     Table,
@@ -71,7 +72,14 @@ CREATE TABLE IF NOT EXISTS posthouse_change_version (
 
 
 class SqliteDialect:
-    words = Words(place="?", now=_NOW, unix_time="{}", bytes_of="length(CAST({} AS blob))", begin="BEGIN IMMEDIATE")
+    words = Words(
+        place="?",
+        now=_NOW,
+        unix_time="{}",
+        bytes_of="length(CAST({} AS blob))",
+        begin="BEGIN IMMEDIATE",
+        on_conflict="ON CONFLICT (trigger_id) DO UPDATE SET",
+    )
 
     def __init__(self, dsn: Dsn) -> None:
         self.dsn = dsn
@@ -108,9 +116,9 @@ class SqliteDialect:
     def check_server(self, cursor: Any) -> None:
         cursor.execute("SELECT 1 FROM sqlite_master LIMIT 1")
 
-    def has_tables(self, cursor: Any) -> bool:
-        cursor.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'posthouse_change_version'")
-        return cursor.fetchone() is not None
+    def tables(self, cursor: Any) -> int:
+        cursor.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN (?, ?, ?, ?)", TABLES)
+        return int(cursor.fetchone()[0])
 
     def watched(self, cursor: Any, named: TableName) -> Table:
         if named.schema not in (None, SCHEMA):

@@ -33,6 +33,7 @@ class Words(NamedTuple):
     unix_time: str  # "{}": a time in unix seconds
     bytes_of: str  # "{}"
     begin: str
+    on_conflict: str  # of an insert, before what it sets instead
 
 
 class RowTrigger(NamedTuple):
@@ -61,7 +62,9 @@ class Dialect(Protocol):
         """Raises SourceRefused where nothing can be installed here at all."""
         ...
 
-    def has_tables(self, cursor: Any) -> bool: ...
+    def tables(self, cursor: Any) -> int:
+        """How many of our tables are there."""
+        ...
 
     def watched(self, cursor: Any, named: TableName) -> Table:
         """Raises Invalid, SourceRefused."""
@@ -163,6 +166,8 @@ def wanted_triggers(dialect: Dialect, trigger_id: str, settings: Settings, table
 def standing(
     dialect: Dialect, cursor: Any, trigger_id: str, settings: Settings, table: Table, there: Sequence[RowTrigger]
 ) -> Standing:
+    if not check_tables(dialect, cursor):
+        return Standing.GONE
     place = dialect.words.place
     cursor.execute(f"SELECT made_for FROM posthouse_change_trigger WHERE trigger_id = {place}", (trigger_id,))  # noqa: S608
     row = cursor.fetchone()
@@ -177,7 +182,7 @@ def standing(
 
 def check_tables(dialect: Dialect, cursor: Any) -> bool:
     """Whether our tables are there. Raises SourceRefused where they are a newer program's."""
-    if not dialect.has_tables(cursor):
+    if dialect.tables(cursor) < len(TABLES):
         return False
     cursor.execute(f"SELECT version FROM {TABLES[3]}")  # noqa: S608
     row = cursor.fetchone()

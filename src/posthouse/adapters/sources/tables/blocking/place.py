@@ -67,7 +67,7 @@ class BlockingPlace:
             with self._dialect.alone(cursor, INSTALL_SECONDS_MAX) as run:
                 there = {trigger.name for trigger in self._dialect.row_triggers(cursor, trigger_id)}
                 statements = self._drops(there)
-                if self._dialect.has_tables(cursor):
+                if self._dialect.tables(cursor):
                     statements += self._clearing(cursor, trigger_id)
                 for statement in statements:
                     run(statement)
@@ -140,29 +140,26 @@ class BlockingPlace:
         return (
             *dialect.prepare(),
             *(() if has_tables else dialect.shared()),
-            *self._registering(cursor, trigger_id, settings, has_tables),
+            self._registering(trigger_id, settings),
             *changed,
         )
 
-    def _registering(self, cursor: Any, trigger_id: str, settings: Settings, has_tables: bool) -> tuple[str, ...]:
+    def _registering(self, trigger_id: str, settings: Settings) -> str:
         own, made_for = self._dialect.literal(trigger_id), self._dialect.literal(settings.made_for)
-        if has_tables:
-            cursor.execute(
-                f"SELECT made_for FROM posthouse_change_trigger WHERE trigger_id = {self._dialect.words.place}",  # noqa: S608
-                (trigger_id,),
-            )
-            row = cursor.fetchone()
-            if row is not None:
-                update = f"UPDATE posthouse_change_trigger SET made_for = {made_for} WHERE trigger_id = {own}"  # noqa: S608
-                return (update,) if row[0] != settings.made_for else ()
-        return (f"INSERT INTO posthouse_change_trigger (trigger_id, made_for) VALUES ({own}, {made_for})",)  # noqa: S608
+        return (
+            f"INSERT INTO posthouse_change_trigger (trigger_id, made_for) VALUES ({own}, {made_for})\n"  # noqa: S608
+            f"{self._dialect.words.on_conflict} made_for = {made_for}"
+        )
 
     def _drops(self, names: set[str]) -> tuple[str, ...]:
         return tuple(f"DROP TRIGGER IF EXISTS {self._dialect.quoted(name)}" for name in sorted(names))
 
     def _clearing(self, cursor: Any, trigger_id: str) -> tuple[str, ...]:
         """What removes a trigger's rows, or the tables with the last of the triggers."""
-        if self._dialect.has_tables(cursor):
+        tables = self._dialect.tables(cursor)
+        if 0 < tables < len(TABLES):  # somebody has dropped some of them: the others may be in use
+            return ()
+        if tables:
             cursor.execute(
                 f"SELECT 1 FROM posthouse_change_trigger WHERE trigger_id <> {self._dialect.words.place} LIMIT 1",  # noqa: S608
                 (trigger_id,),

@@ -83,28 +83,28 @@ def shared(home: str) -> tuple[str, ...]:
     kept = rows.format(identity="NOT NULL", uid="", now="")
     vacuum = "autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0"
     return (
-        f"CREATE TABLE {h}.posthouse_change (\n{made}    PRIMARY KEY (trigger_id, id)\n) WITH ({vacuum})",
-        f"CREATE TABLE {h}.posthouse_change_kept (\n{kept}"
+        f"CREATE TABLE IF NOT EXISTS {h}.posthouse_change (\n{made}    PRIMARY KEY (trigger_id, id)\n) WITH ({vacuum})",
+        f"CREATE TABLE IF NOT EXISTS {h}.posthouse_change_kept (\n{kept}"
         "    published_at timestamptz NOT NULL DEFAULT clock_timestamp(),\n"
         f"    PRIMARY KEY (trigger_id, id)\n) WITH ({vacuum})",
         f"""\
-CREATE TABLE {h}.posthouse_change_trigger (
+CREATE TABLE IF NOT EXISTS {h}.posthouse_change_trigger (
     trigger_id text PRIMARY KEY,
     made_for text NOT NULL,
     kept_since timestamptz,
     waits_until timestamptz
 )""",
         f"""\
-CREATE TABLE {h}.posthouse_change_version (
+CREATE TABLE IF NOT EXISTS {h}.posthouse_change_version (
     id int PRIMARY KEY CHECK (id = 1),
     version int NOT NULL,
     uid uuid NOT NULL DEFAULT gen_random_uuid()
 )""",
-        f"INSERT INTO {h}.posthouse_change_version (id, version) VALUES (1, {VERSION})",  # noqa: S608
+        f"INSERT INTO {h}.posthouse_change_version (id, version) VALUES (1, {VERSION}) ON CONFLICT DO NOTHING",  # noqa: S608
         # A commit that notifies holds a lock of the whole server; so only while the reader waits. And where transactions
         # can be prepared, never: one that has notified cannot be.
         f"""\
-CREATE FUNCTION {h}.posthouse_change_wake() RETURNS trigger
+CREATE OR REPLACE FUNCTION {h}.posthouse_change_wake() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS {tag}
 BEGIN
     IF EXISTS (SELECT 1 FROM {h}.posthouse_change_trigger t
@@ -117,6 +117,7 @@ EXCEPTION WHEN undefined_table THEN
     RETURN NULL;
 END {tag}""",  # noqa: S608
         f"REVOKE ALL ON FUNCTION {h}.posthouse_change_wake() FROM PUBLIC",
+        f"DROP TRIGGER IF EXISTS posthouse_change_wake ON {h}.posthouse_change",
         # Deferred to the commit, and once a transaction: the trigger's function sets this as it writes its first change.
         f"""\
 CREATE CONSTRAINT TRIGGER posthouse_change_wake AFTER INSERT ON {h}.posthouse_change

@@ -170,7 +170,10 @@ def _drops(functions: set[str]) -> tuple[str, ...]:
 async def _clearing(connection: Connection, trigger_id: str, server: Server) -> tuple[str, ...]:
     """What removes a trigger's rows, or the tables with the last of the triggers."""
     h, own = quoted(server.home), literal(check_id(trigger_id))
-    if not server.has_tables or not await connection.fetchval(
+    if not server.has_tables:
+        # Where somebody has dropped some of them, the others may be in use.
+        return () if server.tables else drop_shared(server.home)
+    if not await connection.fetchval(
         f"SELECT EXISTS (SELECT 1 FROM {h}.posthouse_change_trigger WHERE trigger_id <> $1)",  # noqa: S608
         trigger_id,
     ):
@@ -187,6 +190,11 @@ def _remarks(table: Watched, is_due: bool) -> tuple[str, ...]:
         "that would take longer than half a second, it is tried again.",
         "TRUNCATE is no change of rows: it makes no events.",
     ]
+    if table.is_numbered:
+        told.append(
+            "After a write, lastval() is a number of ours: an application that asks for the id of its new row must say "
+            "RETURNING, or currval() with the name of the sequence."
+        )
     if table.kind == "p":
         told.append("An update that moves a row to another partition is a delete and an insert.")
     if not is_due:

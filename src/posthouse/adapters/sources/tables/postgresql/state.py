@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from posthouse.adapters.sources.tables.place import (
+    TABLES,
     Column,
     Standing,
     Table,
@@ -26,8 +27,9 @@ _SERVER: Final = """
 SELECT current_setting('server_version_num')::int / 10000 AS version, current_setting('server_version') AS told,
        pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on' AS read_only, current_user AS who,
        current_schema() AS first_schema, has_schema_privilege(current_schema(), 'CREATE') AS may_make,
-       n.nspname AS home, pg_has_role(c.relowner, 'USAGE') AS is_ours, pg_get_userbyid(c.relowner) AS owner
-  FROM (SELECT to_regclass('posthouse_change') AS oid) r
+       n.nspname AS home, pg_has_role(c.relowner, 'USAGE') AS is_ours, pg_get_userbyid(c.relowner) AS owner,
+       (SELECT count(*) FROM pg_class t WHERE t.relnamespace = n.oid AND t.relname = ANY ($1)) AS tables
+  FROM (SELECT coalesce(to_regclass('posthouse_change_version'), to_regclass('posthouse_change')) AS oid) r
   LEFT JOIN pg_class c ON c.oid = r.oid LEFT JOIN pg_namespace n ON n.oid = c.relnamespace"""
 _TABLE: Final = """
 SELECT c.oid, n.nspname AS schema, c.relkind::text AS kind, c.relpersistence::text AS persistence,
@@ -48,6 +50,10 @@ _KEY: Final = """
 SELECT a.attname FROM pg_index i CROSS JOIN unnest(i.indkey) WITH ORDINALITY k (attnum, place)
   JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
  WHERE i.indrelid = $1 AND i.indisprimary AND k.place <= i.indnkeyatts ORDER BY k.place"""
+_NUMBERED: Final = """
+SELECT EXISTS (SELECT 1 FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+                WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
+                  AND (a.attidentity <> '' OR pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%'))"""
 # The functions of a trigger, with the tables that call them. (Triggers on partitions are copies of their table's.)
 _FUNCTIONS: Final = """
 SELECT n.nspname AS schema, p.proname AS name, t.tgrelid AS oid, t.tgrelid::regclass::text AS caller,
@@ -58,10 +64,14 @@ SELECT n.nspname AS schema, p.proname AS name, t.tgrelid AS oid, t.tgrelid::regc
 
 
 class Server(NamedTuple):
-    """`home` is the schema that our tables are in, or will be in."""
+    """`home` is the schema that our tables are in, or will be in, and `tables` how many of them are there."""
 
     home: str
-    has_tables: bool
+    tables: int
+
+    @property
+    def has_tables(self) -> bool:
+        return self.tables == len(TABLES)
 
 
 class Function(NamedTuple):
@@ -78,11 +88,12 @@ class Function(NamedTuple):
 
 
 class Watched(NamedTuple):
-    """The table that is watched. `kind` is `pg_class.relkind`."""
+    """The table that is watched. `kind` is `pg_class.relkind`; `is_numbered`: it has a column that a sequence fills."""
 
     table: Table
     oid: int
     kind: str
+    is_numbered: bool
 
 
 class Found(NamedTuple):
@@ -94,7 +105,7 @@ class Found(NamedTuple):
 
 async def server_of(connection: Connection, where: str) -> Server:
     """Raises SourceRefused where nothing can be installed here at all."""
-    row = await connection.fetchrow(_SERVER)
+    row = await connection.fetchrow(_SERVER, list(TABLES))
     assert row is not None
     if row["version"] < SERVER_VERSION_MIN:
         raise SourceRefused(
@@ -116,7 +127,7 @@ async def server_of(connection: Connection, where: str) -> Server:
                 f"GRANT CREATE ON SCHEMA {quoted(row['first_schema'])} TO {quoted(row['who'])}",
                 code="missing_privilege",
             )
-        return Server(row["first_schema"], False)
+        return Server(row["first_schema"], 0)
     if not row["is_ours"]:
         # Whoever owns the table could make our functions run what they like.
         raise SourceRefused(
@@ -124,9 +135,11 @@ async def server_of(connection: Connection, where: str) -> Server:
             "user, or of one with another search_path",
             code="missing_privilege",
         )
+    if row["tables"] < len(TABLES):
+        return Server(row["home"], row["tables"])
     version = await connection.fetchval(f"SELECT version FROM {quoted(row['home'])}.posthouse_change_version")  # noqa: S608
     check_version(version, where)
-    return Server(row["home"], True)
+    return Server(row["home"], len(TABLES))
 
 
 async def watched(connection: Connection, named: TableName) -> Watched:
@@ -155,7 +168,7 @@ async def watched(connection: Connection, named: TableName) -> Watched:
             f"GRANT TRIGGER ON {quoted(table.schema)}.{quoted(table.name)} TO {quoted(who)}",
             code="missing_privilege",
         )
-    return Watched(table, row["oid"], row["kind"])
+    return Watched(table, row["oid"], row["kind"], await connection.fetchval(_NUMBERED, row["oid"]))
 
 
 async def found(connection: Connection, trigger_id: str, server: Server) -> Found:

@@ -180,7 +180,10 @@ class PostgresStore:
         if now < self._floor_at:
             return
         self._floor_at = now + FLOOR_SECONDS
-        last: int = await connection.fetchval(f"SELECT last_value FROM {self._home}.posthouse_change_id_seq")  # noqa: S608
+        # Of a sequence that gave nothing yet, `last_value` is what comes first.
+        last: int = await connection.fetchval(
+            f"SELECT last_value - (NOT is_called)::int FROM {self._home}.posthouse_change_id_seq"  # noqa: S608
+        )
         oldest, upcoming = await connection.fetchrow(
             "SELECT pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint FROM pg_current_snapshot() s"
         ) or (0, 0)
@@ -214,18 +217,24 @@ class PostgresStore:
     async def _connected(self) -> Connection:
         if self._connection is None or self._connection.is_closed():
             # What is lost of ours is seen again, which does no harm; so no commit waits for the disk.
-            connection = await connect(self._dsn, synchronous_commit="off")
-            self._connection = connection
+            self._connection = await connect(self._dsn, synchronous_commit="off")
             self._told_until, self._floor, self._floor_at, self._decided = 0.0, 0, 0.0, None
-            server = await server_of(connection, self._dsn.shown)
-            if not server.has_tables:
-                check_version(None, self._dsn.shown)
-            self._home = quoted(server.home)
-            self._is_woken = await connection.fetchval("SELECT current_setting('max_prepared_transactions') = '0'")
-            await connection.add_listener(CHANNEL, self._wake)
-            connection.add_termination_listener(lambda *_: self._woken.set())
-            self._woken.set()
+            try:
+                await self._begin(self._connection)
+            except BaseException:
+                self._drop()
+                raise
         return self._connection
+
+    async def _begin(self, connection: Connection) -> None:
+        server = await server_of(connection, self._dsn.shown)
+        if not server.has_tables:
+            check_version(None, self._dsn.shown)
+        self._home = quoted(server.home)
+        self._is_woken = await connection.fetchval("SELECT current_setting('max_prepared_transactions') = '0'")
+        await connection.add_listener(CHANNEL, self._wake)
+        connection.add_termination_listener(lambda *_: self._woken.set())
+        self._woken.set()
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
