@@ -34,6 +34,7 @@ from bench.measures import (
     soak,
     stored,
     throughput,
+    triggers,
     workers,
 )
 from bench.scale import FULL, QUICK, SOAK_PARTS_MIN, Scale
@@ -52,6 +53,7 @@ MEASURES: Final[dict[str, Measure]] = {
     "drain": drain.measure,
     "audience": audience.measure,
     "relay": relay.measure,
+    "triggers": triggers.measure,
     # Each of these begins with an empty platform of its own.
     "https": https.measure,
     "isolation": isolation.measure,

@@ -23,7 +23,8 @@ from docs.profiles_page import profiles_page
 from docs.text import LANGUAGES, Texts, table
 from prometheus_client import Metric
 
-from posthouse.adapters.system.telemetry import CACHES, COUNTERS, GAUGES, PrometheusTelemetry
+from posthouse.adapters.system.series import CACHES, COUNTERS, GAUGES
+from posthouse.adapters.system.telemetry import PrometheusTelemetry
 from posthouse.api.problems import status_of
 from posthouse.api.texts.catalogue import chinese
 from posthouse.cli.reference import HEAD, reference

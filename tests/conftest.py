@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.postgres import PostgresServer
 
 pytest_plugins = [
+    "tests.changing",
     "tests.clusters",
     "tests.postgres",
     "tests.databases",

@@ -11,7 +11,7 @@ import functools
 import json
 import random
 import selectors
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Final, ParamSpec
 
 from posthouse.adapters.memory import MemoryDatabase, MemoryStore
@@ -22,6 +22,7 @@ from posthouse.domain.errors import StoreRejected
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import Answer, Failure, Fault, Request, Result, Timings
 from posthouse.domain.ids import EVENT, AppId, EndpointId, EventId, parse_id, unix_ms_of, uuid7
+from posthouse.domain.trigger import TriggerFacts
 from posthouse.ports.store import Journalled
 
 P = ParamSpec("P")
@@ -137,6 +138,9 @@ class FakeTelemetry:
         pass
 
     def watch_cache(self, name: str, read: Callable[[], CacheFacts]) -> None:
+        pass
+
+    def watch_triggers(self, read: Callable[[], Iterable[TriggerFacts]]) -> None:
         pass
 
 

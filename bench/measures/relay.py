@@ -10,15 +10,16 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
 from bench.figures import Figure, Report, percentile
-from bench.harness import EVENT_TYPE, Bench, Received
+from bench.harness import EVENT_TYPE, Bench
+from bench.observed import Observed, observed
 from bench.scale import Scale
 from bench.server import KEY, Broken
 from posthouse.adapters.postgres.examine import embedded_dsn
@@ -29,25 +30,11 @@ APP: Final = "relayed"
 DATABASE: Final = "bench_platform"
 FILLER: Final = "x" * 100
 KEYS: Final = 1_000
-WAIT_SECONDS_MAX: Final = 60.0
 _BURST: Final = f"""
 INSERT INTO posthouse_outbox (type, app, event_key, data)
 SELECT '{EVENT_TYPE}', '{APP}', 'key:' || i % {KEYS},
        format('{{"n":"%s%s","t":"%s","f":"{FILLER}"}}', lpad($1::text, 4, '0'), lpad(i::text, 8, '0'), lpad($2::text, 19, '0'))
   FROM generate_series(0, $3::int - 1) i"""
-_PUBLISHED: Final = """
-SELECT (extract(epoch FROM created_at) * 1e6 - substring(convert_from(payload, 'UTF8') from '"t":"(\\d+)"')::numeric / 1e3)::int
-           AS took, extract(epoch FROM created_at)::float8 AS at
-  FROM event WHERE convert_from(payload, 'UTF8') LIKE '{"n":"' || lpad($1::text, 4, '0') || '%' ORDER BY took"""
-
-
-class Relayed(NamedTuple):
-    """One run."""
-
-    began: float
-    published_us: list[int]  # from the commit, in order
-    last_published_at: float
-    received: Received
 
 
 def measure(bench: Bench, scale: Scale, report: Report) -> None:
@@ -112,7 +99,7 @@ def _relay(bench: Bench, platform: str) -> Iterator[None]:
         process.wait(30)
 
 
-async def _burst(bench: Bench, dsn: str, platform: str, events: int) -> Relayed:
+async def _burst(bench: Bench, dsn: str, platform: str, events: int) -> Observed:
     run = bench.begin(events)
     connection = await asyncpg.connect(platform)
     try:
@@ -121,10 +108,10 @@ async def _burst(bench: Bench, dsn: str, platform: str, events: int) -> Relayed:
             began = time.time()
     finally:
         await connection.close()
-    return await _relayed(bench, dsn, run, events, began)
+    return await observed(bench, dsn, run, events, began, "a relay")
 
 
-async def _paced(bench: Bench, dsn: str, platform: str, rate: int, seconds: int) -> Relayed:
+async def _paced(bench: Bench, dsn: str, platform: str, rate: int, seconds: int) -> Observed:
     events = rate * seconds
     run = bench.begin(events)
     connections = [await asyncpg.connect(platform) for _ in range(8)]
@@ -144,17 +131,4 @@ async def _paced(bench: Bench, dsn: str, platform: str, rate: int, seconds: int)
     finally:
         for connection in connections:
             await connection.close()
-    return await _relayed(bench, dsn, run, events, began)
-
-
-async def _relayed(bench: Bench, dsn: str, run: int, events: int, began: float) -> Relayed:
-    bench.wait_received(events)
-    received = bench.received("a relay")
-    connection = await asyncpg.connect(dsn)
-    try:
-        rows: Sequence[asyncpg.Record] = await connection.fetch(_PUBLISHED, str(run))
-    finally:
-        await connection.close()
-    if len(rows) != events:
-        raise Broken(f"of {events} events that were committed, {len(rows)} are in the log")
-    return Relayed(began, [row["took"] for row in rows], max(row["at"] for row in rows), received)
+    return await observed(bench, dsn, run, events, began, "a relay")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
 import structlog
-import uvicorn
 
 from posthouse.adapters.cel.expressions import CelExpressions, CelLimits
 from posthouse.adapters.http.guard import GuardPolicy
@@ -24,13 +24,16 @@ from posthouse.adapters.postgres.jobs import PostgresJobs
 from posthouse.adapters.postgres.log import PostgresLog
 from posthouse.adapters.postgres.pools import Pools
 from posthouse.adapters.postgres.routing import PostgresRoutingView
-from posthouse.adapters.postgres.schedules import PostgresSchedules
 from posthouse.adapters.postgres.session import ProcessSession
 from posthouse.adapters.postgres.store import PostgresStore
 from posthouse.adapters.postgres.stream import PostgresStreamSource
 from posthouse.adapters.postgres.upkeep import PostgresUpkeep
 from posthouse.adapters.postgres.usage import PostgresUsage
 from posthouse.adapters.postgres.verifications import PostgresVerifications
+from posthouse.adapters.sources.changes.kind import ChangesKind
+from posthouse.adapters.sources.inbound import InboundKind
+from posthouse.adapters.sources.loading import load_kinds
+from posthouse.adapters.sources.tables.kind import TableKind
 from posthouse.adapters.system.collector import calm_collector as calm_collector
 from posthouse.adapters.system.links import Links
 from posthouse.adapters.system.siblings import Siblings, WorkerPlace
@@ -42,14 +45,14 @@ from posthouse.api.models.routing import explanation_body
 from posthouse.api.only_system import only_system
 from posthouse.api.outbox import OwnOutbox
 from posthouse.api.publish import PublishRoutes
-from posthouse.api.server import Server
+from posthouse.api.server import Server, configured
 from posthouse.config import Settings
 from posthouse.dispatch.engine import Engine
 from posthouse.dispatch.gauges import watch, watch_caches, watch_handshakes
 from posthouse.dispatch.janitor import Janitor
 from posthouse.dispatch.verifier import Verifier
 from posthouse.domain.event import Draft, Event
-from posthouse.domain.limits import PUBLISH_ANSWER_SECONDS_MAX, PUBLISH_STATEMENT_SECONDS_MAX
+from posthouse.domain.limits import PUBLISH_STATEMENT_SECONDS_MAX
 from posthouse.intake.catalogue import CatalogueCache
 from posthouse.intake.observed import ObservedEvents
 from posthouse.intake.operations import Operators
@@ -58,14 +61,13 @@ from posthouse.intake.quotas import QuotaGate
 from posthouse.lane.budget import Budget
 from posthouse.manage.explain import Explainer
 from posthouse.manage.profiles import Profiles, in_directory, shipped
-from posthouse.manage.schedules import Schedules
 from posthouse.manage.verification import Verifications
 from posthouse.ports.log import EventLog
+from posthouse.ports.sources import TriggerKind
 from posthouse.ports.store import Store
 from posthouse.ports.transport import Transport
 from posthouse.process import LISTEN_BACKLOG, Process, anchor
-from posthouse.trigger.runner import Runner
-from posthouse.trigger.schedules import ScheduleSource
+from posthouse.watching import Watching
 
 log = structlog.get_logger()
 
@@ -100,6 +102,9 @@ class Posthouse(Process):
 
     def wrap_transport(self, transport: Transport) -> Transport:
         return transport
+
+    def wrap_kinds(self, kinds: dict[str, TriggerKind]) -> dict[str, TriggerKind]:
+        return kinds
 
     async def open(self) -> None:
         """Everything up to, but not including, answering requests; deliveries begin."""
@@ -205,11 +210,7 @@ class Posthouse(Process):
         engine.overflow.told = operators.owed_too_much
         engine.tails.alarmed = operators.log_rewound
         engine.effects.troubled = engine.chains.troubled = operators
-
-        async def check_follow_up(event_type: str, payload: bytes | None) -> None:
-            await catalogue.check(event_type, payload, path="data")
-
-        engine.effects.check = check_follow_up
+        engine.effects.check = partial(catalogue.check, path="data")
         days = settings.retention_days
         quotas = QuotaGate(PostgresUsage(managing), clock, retention_days=days, refused=operators.quota_refused)
         janitor = Janitor(
@@ -225,12 +226,24 @@ class Posthouse(Process):
         telemetry.watch_cache("data_keys", lambda: sealer.cached)
         telemetry.watch("database_replacements", lambda: history.replacements)
 
-        door = ObservedEvents(catalogue, quotas, publisher)
-        scheduled = ScheduleSource(PostgresSchedules(reading), clock, telemetry, failing=operators.schedule_failing)
-        runner = Runner(scheduled, door, clock)
-        self._stack.push_async_callback(runner.close)
-        telemetry.watch("schedule_refusals", lambda: scheduled.refusals)
-        telemetry.watch("schedule_skips", lambda: scheduled.skips)
+        profiles = Profiles(shipped(), [] if settings.profiles is None else in_directory(settings.profiles))
+        inbound = InboundKind(profiles.get, settings.public_url, settings.payload_bytes_max)
+        watching = Watching.over(
+            reading,
+            managing,
+            sealer,
+            self.wrap_kinds(load_kinds((TableKind(), ChangesKind(), inbound))),
+            telemetry,
+            operators,
+            door=ObservedEvents(catalogue, quotas, publisher),
+            catalogue=catalogue,
+            directory=directory,
+            expressions=expressions,
+            clock=clock,
+            owner=owner,
+            payload_bytes_max=settings.payload_bytes_max,
+        )
+        self._stack.push_async_callback(watching.close)
 
         verifier = Verifier(PostgresVerifications(managing), store, transport, clock, public_url=settings.public_url)
         verifier.handshakes.told = operators.endpoint_verification
@@ -253,12 +266,10 @@ class Posthouse(Process):
                 payload_bytes_max=settings.payload_bytes_max,
                 batch_bytes_max=settings.batch_bytes_max,
                 body_seconds=settings.body_seconds,
-                answer_seconds=PUBLISH_ANSWER_SECONDS_MAX,
             )
             self._express = routes.express if answers else None
-            own = OwnOutbox(direct, routes.relayed, there=upkeep.has_outbox)
-            self._task(own.run())
-            return routes
+            self._task(OwnOutbox(direct, routes.relayed, there=upkeep.has_outbox).run())
+            return watching.answering(routes, body_seconds=settings.body_seconds) if answers else routes
 
         services: Services = Services.over(
             directory,
@@ -267,7 +278,9 @@ class Posthouse(Process):
             clock,
             store=store,
             replay_book=PostgresJobs(managing),
-            schedules=Schedules(directory, PostgresSchedules(managing), door, clock, woken=runner.wake),
+            schedules=watching.schedules,
+            triggers=watching.triggers,
+            refusals=watching.refusals,
             transport=transport,
             stream_source=PostgresStreamSource(pools.streaming),
             retention_days=days,
@@ -282,7 +295,7 @@ class Posthouse(Process):
             watch_cache=telemetry.watch_cache,
             body_seconds=settings.body_seconds,
             expressions=expressions,
-            profiles=Profiles(shipped(), [] if settings.profiles is None else in_directory(settings.profiles)),
+            profiles=profiles,
             verifications=Verifications(directory, verifier.queue, verifier.handshakes),
             public_url=settings.public_url,
             unverified=verifier.wake,
@@ -296,7 +309,7 @@ class Posthouse(Process):
             # Last of all: others hand over at once, and what they gave away shall not wait for the rest of our start.
             await engine.start()
             self._delivering = True
-            runner.start()
+            watching.start()
             verifier.start()
         given = settings.admin_key
         self.first_key = await services.keys.ensure_first_key(None if given is None else given.get_secret_value())
@@ -342,8 +355,7 @@ class Posthouse(Process):
         return [] if lost is None else [("log_rewound", lost)]
 
     def _what_was_lost(self) -> str | None:
-        rewinds = self._engine.tails.rewinds
-        if not rewinds:
+        if not (rewinds := self._engine.tails.rewinds):
             return None
         return f"the log of {rewinds} partitions had lost its end: events that were accepted are gone"
 
@@ -352,20 +364,7 @@ class Posthouse(Process):
     async def serve(self) -> None:
         """Answer requests until `stop`; then let those under way finish. Raises what a dead part of the engine raised."""
         server = self._server = Server(
-            uvicorn.Config(
-                self._app,
-                http=expressing(self._express),
-                lifespan="off",
-                log_config=None,
-                log_level="warning",
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                date_header=False,
-                timeout_keep_alive=75,
-                timeout_graceful_shutdown=10,
-                backlog=LISTEN_BACKLOG,
-            ),
+            configured(self._app, http=expressing(self._express), backlog=LISTEN_BACKLOG),
             holds_door=self._worker is None,
         )
         self._engine.failed.add_done_callback(lambda _: self.stop())

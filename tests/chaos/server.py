@@ -2,7 +2,7 @@
 
 The point is passed so many times, and the next pass is the last thing that the process does. With CHAOS_SENDER=1.4 each
 request says so in a header of its own, for the target to know who sent it; CHAOS_SCHEDULE_LEASE is the lease of what is fired,
-in seconds. Nothing else differs from `posthouse serve`.
+CHAOS_TRIGGER_LEASE that of a trigger, in seconds. Nothing else differs from `posthouse serve`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ from posthouse.domain.event import Draft
 from posthouse.domain.exchange import Request, Result
 from posthouse.domain.limits import SCHEDULE_LEASE_SECONDS
 from posthouse.ports.log import Appended, AppendResult, EventLog
+from posthouse.ports.sources import Reading, Source, Spec, TriggerKind
 from posthouse.ports.store import Journalled, Store
 from posthouse.ports.transport import Transport
 from posthouse.trigger import schedules
+from posthouse.trigger.works import Works
 
 POINTS = ("before_append", "after_append", "before_send", "after_send", "before_journal", "after_journal")
 EFFECT_POINTS = ("after_send", "before_journal", "after_journal", "before_effects", "after_effects")
+TRIGGER_POINTS = ("before_append", "after_append", "before_acknowledge", "after_acknowledge")
 
 
 class Crash:
@@ -89,8 +92,29 @@ class CrashingTransport(_Through):
         return result
 
 
+class CrashingSource(_Through):
+    async def acknowledge(self, reading: Reading) -> None:
+        """Before it, everything is published and on record, and the source does not know."""
+        if reading.observations:
+            self._crash.at("before_acknowledge")
+        await self._inner.acknowledge(reading)
+        if reading.observations:
+            self._crash.at("after_acknowledge")
+
+
+class CrashingKind(_Through):
+    def source(self, spec: Spec) -> Source:
+        return cast(Source, CrashingSource(self._inner.source(spec), self._crash))
+
+
 class CrashingPosthouse(bootstrap.Posthouse):
     crash = Crash(os.environ.get("CHAOS_POINT", ""))
+
+    def wrap_kinds(self, kinds: dict[str, TriggerKind]) -> dict[str, TriggerKind]:
+        return {
+            name: cast(TriggerKind, CrashingKind(kind, self.crash)) if hasattr(kind, "source") else kind
+            for name, kind in kinds.items()
+        }
 
     def wrap_log(self, event_log: EventLog) -> EventLog:
         return cast(EventLog, CrashingLog(event_log, self.crash))
@@ -104,6 +128,10 @@ class CrashingPosthouse(bootstrap.Posthouse):
 
 async def _serve() -> None:
     vars(schedules)["SCHEDULE_LEASE_SECONDS"] = float(os.environ.get("CHAOS_SCHEDULE_LEASE", SCHEDULE_LEASE_SECONDS))
+    if lease := os.environ.get("CHAOS_TRIGGER_LEASE"):
+        defaults = Works.__init__.__kwdefaults__
+        assert defaults is not None
+        defaults["lease_seconds"] = float(lease)
     settings = config.load(allow_private_targets=True, log_json=True, log_level="warning")
     process.configure_logging(settings)
     async with CrashingPosthouse(settings) as posthouse:

@@ -403,3 +403,15 @@ async def test_how_far_behind_it_is(place: Place, orders: Spec) -> None:
         lag = await source.lag()
         assert lag.pending == 2
         assert 0.04 < (lag.seconds or 0.0) < 60
+
+
+async def test_the_first_change_of_all_is_seen_however_late_it_comes(
+    place: Place, orders: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that has looked often enough to know which ids are over does not take the first one for over."""
+    monkeypatch.setattr("posthouse.adapters.sources.tables.postgresql.store.FLOOR_SECONDS", 0.0)
+    async with reading(orders) as source:
+        for _ in range(5):
+            assert await all_of(source) == []
+        place.execute("INSERT INTO orders VALUES (1, 'new', 1)")
+        assert [observation.event_key for observation in await all_of(source)] == ["1"]

@@ -22,7 +22,6 @@ from posthouse.adapters.postgres.grants import PostgresGrants
 from posthouse.adapters.postgres.inspect import PostgresInspector
 from posthouse.adapters.postgres.jobs import PostgresJobs
 from posthouse.adapters.postgres.log import PostgresLog
-from posthouse.adapters.postgres.schedules import PostgresSchedules
 from posthouse.adapters.postgres.store import PostgresStore
 from posthouse.adapters.postgres.stream import PostgresStreamSource
 from posthouse.adapters.postgres.usage import PostgresUsage
@@ -38,11 +37,14 @@ from posthouse.domain.exchange import Timings
 from posthouse.domain.ids import APP, ENDPOINT, AppId, AttemptId, EndpointId, EventId, parse_id
 from posthouse.intake.catalogue import CatalogueCache
 from posthouse.intake.observed import ObservedEvents
+from posthouse.intake.operations import Operators
 from posthouse.intake.publisher import Publisher
 from posthouse.intake.quotas import QuotaGate
-from posthouse.manage.schedules import Schedules
 from posthouse.manage.verification import Verifications
+from posthouse.ports.expressions import NO_EXPRESSIONS
 from posthouse.ports.log import Appended
+from posthouse.ports.sources import TriggerKind
+from posthouse.watching import Watching
 
 OWNER: Final = b"o" * 16
 PARTITIONS: Final = 4
@@ -256,7 +258,9 @@ async def metrics() -> tuple[bytes, str]:
 
 
 @asynccontextmanager
-async def world_over(dsn: str, *, sealed: Sealer | None = None, **services: Any) -> AsyncIterator[World]:
+async def world_over(
+    dsn: str, *, sealed: Sealer | None = None, kinds: dict[str, TriggerKind] | None = None, **services: Any
+) -> AsyncIterator[World]:
     """A world over a migrated database."""
     seals = sealed or sealer()
     database = Database(dsn, size=6, settings={"plan_cache_mode": "force_custom_plan"})
@@ -270,7 +274,23 @@ async def world_over(dsn: str, *, sealed: Sealer | None = None, **services: Any)
         telemetry = PrometheusTelemetry()
         publisher = Publisher(PostgresLog(database, database), clock, telemetry, appended=lambda _: None)
         quotas = QuotaGate(PostgresUsage(database), clock, retention_days=30, refused=lambda _app, _refusal: None)
-        door = ObservedEvents(CatalogueCache(directory, clock), quotas, publisher)
+        catalogue = CatalogueCache(directory, clock)
+        door = ObservedEvents(catalogue, quotas, publisher)
+        watching = Watching.over(
+            database,
+            database,
+            seals,
+            kinds or {},
+            telemetry,
+            Operators(publisher, clock),
+            door=door,
+            catalogue=catalogue,
+            directory=directory,
+            expressions=NO_EXPRESSIONS,
+            clock=clock,
+            owner=OWNER,
+            payload_bytes_max=2**20,
+        )
         store = PostgresStore(database, database, seals.open)
         verifier = Verifier(PostgresVerifications(database), store, FakeTransport(), clock)
         made = Services.over(
@@ -280,7 +300,9 @@ async def world_over(dsn: str, *, sealed: Sealer | None = None, **services: Any)
             clock,
             store=store,
             replay_book=PostgresJobs(database),
-            schedules=Schedules(directory, PostgresSchedules(database), door, clock),
+            schedules=watching.schedules,
+            triggers=watching.triggers,
+            refusals=watching.refusals,
             transport=FakeTransport(),
             verifications=Verifications(directory, verifier.queue, verifier.handshakes),
             stream_source=PostgresStreamSource(database),

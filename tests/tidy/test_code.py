@@ -12,6 +12,7 @@ from tests.tidy.tree import PACKAGE, ROOT, modules, name, parsed, texts
 LINES_MAX = 400
 LONG: dict[str, str] = {
     "src/posthouse/dispatch/engine.py": "it wires everything between the log and the transport, and does little else",
+    "src/posthouse/domain/limits.py": "a list: every bound, by its section",
     "src/posthouse/domain/operations.py": "a list: each thing that operators are told, with what is said of it",
     "src/posthouse/lane/lanes.py": "one decision, what starts and what leaves memory, which reads as a whole",
 }

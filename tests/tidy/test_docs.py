@@ -12,7 +12,7 @@ from docs.generate import metric_families, pages, problem_codes, serve_flags, st
 from docs.text import LANGUAGES
 from tests.tidy.tree import PACKAGE, ROOT, modules, parsed
 
-from posthouse.adapters.system.telemetry import CACHES, COUNTERS, GAUGES
+from posthouse.adapters.system.series import CACHES, COUNTERS, GAUGES
 from posthouse.config import Settings
 from posthouse.domain.operations import TYPES
 

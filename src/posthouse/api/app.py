@@ -44,6 +44,7 @@ from posthouse.api.resources import (
     stream,
     system,
     traffic,
+    triggers,
 )
 from posthouse.api.texts.accepted import language_of
 from posthouse.api.texts.catalogue import chinese
@@ -65,10 +66,12 @@ from posthouse.manage.grants import GrantBook
 from posthouse.manage.keys import Keys
 from posthouse.manage.preview import Previews
 from posthouse.manage.profiles import Profiles
+from posthouse.manage.refusals import Refusals
 from posthouse.manage.replays import Replays
 from posthouse.manage.schedules import Schedules
 from posthouse.manage.stream import Streams
 from posthouse.manage.trial import Trials
+from posthouse.manage.triggers import Triggers
 from posthouse.manage.verification import Verifications
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Directory
@@ -103,6 +106,8 @@ class Services:
     deliveries: Deliveries
     replays: Replays
     schedules: Schedules
+    triggers: Triggers
+    refusals: Refusals
     profiles: Profiles
     trials: Trials
     previews: Previews
@@ -133,6 +138,8 @@ class Services:
         store: Store,
         replay_book: ReplayBook,
         schedules: Schedules,
+        triggers: Triggers,
+        refusals: Refusals,
         transport: Transport,
         verifications: Verifications,
         stream_source: StreamSource,
@@ -176,6 +183,8 @@ class Services:
             deliveries=Deliveries(directory, inspector, clock, expressions),
             replays=Replays(directory, replay_book, inspector, clock),
             schedules=schedules,
+            triggers=triggers,
+            refusals=refusals,
             trials=Trials(directory, store, transport, clock, expressions),
             previews=Previews(directory, inspector, store, clock, expressions),
             verifications=verifications,
@@ -233,6 +242,7 @@ def build_app(services: Services) -> App:
     app.include_router(traffic.routes(services.deliveries, cursors))
     app.include_router(replays.routes(services.replays, cursors))
     app.include_router(schedules.routes(services.schedules, cursors))
+    app.include_router(triggers.routes(services.triggers, services.refusals, cursors))
     app.include_router(stream.routes(services.streams, cursors))
     app.include_router(keys.routes(services.keys, cursors))
     app.include_router(audit.routes(services.audit, cursors))

@@ -26,6 +26,8 @@ from posthouse.domain.errors import (
     PosthouseError,
     PreconditionFailed,
     QuotaExceeded,
+    SourceRefused,
+    SourceUnavailable,
     StoreRejected,
     StoreUnavailable,
     TooLarge,
@@ -46,6 +48,10 @@ _INVALID_STATUS: Final = {
     "invalid_cursor": 400,
     "malformed_request": 400,
     "body_timeout": 408,
+    "not_verified": 401,
+    "method_not_allowed": 405,
+    "headers_too_large": 431,
+    "unsupported_encoding": 415,
     "unsupported_media_type": 415,
 }
 _STATUS: Final[Sequence[tuple[type[PosthouseError], int]]] = (
@@ -58,6 +64,8 @@ _STATUS: Final[Sequence[tuple[type[PosthouseError], int]]] = (
     (StoreRejected, 422),
     (Overloaded, 503),
     (StoreUnavailable, 503),
+    (SourceRefused, 422),
+    (SourceUnavailable, 503),
 )
 
 
@@ -82,7 +90,7 @@ def problem_bytes(error: BaseException, language: Language = ENGLISH) -> tuple[i
     """
     status = status_of(error)
     headers: Headers = [(b"content-type", PROBLEM_CONTENT), *language_headers(language)]
-    if status == 401:
+    if isinstance(error, Unauthorised):
         headers.append((b"www-authenticate", b"Bearer"))
     extra: dict[str, Any] = {}
     code = error.code if isinstance(error, PosthouseError) and status != 500 else "internal_error"
@@ -101,7 +109,10 @@ def problem_bytes(error: BaseException, language: Language = ENGLISH) -> tuple[i
     if isinstance(error, InvalidFields) and len(error.fields) > 1:
         told = error.fields[:ERRORS_TOLD_MAX]
         extra["errors"] = [{"path": shown(path), "detail": said(message, language)} for path, message in told]
-    if isinstance(error, Overloaded | StoreUnavailable | QuotaExceeded) and error.retry_after is not None:
+    if (
+        isinstance(error, Overloaded | StoreUnavailable | SourceUnavailable | QuotaExceeded)
+        and error.retry_after is not None
+    ):
         headers.append((b"retry-after", b"%d" % error.retry_after))
     return status, headers, problem_body(status, code, detail, language, **extra)
 

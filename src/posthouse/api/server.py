@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 
@@ -60,3 +60,21 @@ class Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def configured(app: Any, *, http: type[asyncio.Protocol], backlog: int) -> uvicorn.Config:
+    """How uvicorn serves this application: with our own logs and none of its own, and nothing told of itself."""
+    return uvicorn.Config(
+        app,
+        http=http,
+        lifespan="off",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        date_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=10,
+        backlog=backlog,
+    )

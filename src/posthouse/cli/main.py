@@ -23,6 +23,7 @@ EXIT_CODES: Final = {
     "Overloaded": 7,
     "StoreUnavailable": 7,
     "InDoubt": 7,
+    "SourceUnavailable": 7,
 }
 
 RUN: Final = cyclopts.Group("Run it", sort_key=1)
@@ -49,6 +50,7 @@ COMMANDS: Final = (
     ("endpoints", "resources:endpoints", CONFIGURE, "Target URLs, and how to speak to them."),
     ("profiles", "resources:profiles", CONFIGURE, "Presets of how a target is spoken to: github, wecom, …"),
     ("schedules", "resources:schedules", CONFIGURE, "Events that are published at certain times."),
+    ("triggers", "resources:triggers", CONFIGURE, "What is watched elsewhere, such as tables, and becomes events."),
     ("expressions", "resources:expressions", CONFIGURE, "Try a filter, a transformation or a rule."),
     ("keys", "resources:keys", CONFIGURE, "API keys; and sealing anew under another master key."),
     ("events", "resources:events", LOOK, "What was published."),

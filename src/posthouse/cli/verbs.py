@@ -12,10 +12,11 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import parse_qsl
 
 import cyclopts
 from cyclopts import Parameter
@@ -70,11 +71,26 @@ class Option:
 
 
 @dataclass(frozen=True)
+class Variant:
+    """A flag with which a verb asks for something else: at another path, of whose answer this field's texts are printed, each
+    as a statement; or all of it as ever."""
+
+    flag: str
+    help: str
+    path: str
+    prints: str = ""
+
+    @property
+    def argument(self) -> str:
+        return f"variant_{self.flag.replace('-', '_')}"
+
+
+@dataclass(frozen=True)
 class Verb:
     """One request. `everywhere` is its path where no --app is given, for lists that the whole platform has, too.
 
-    `reveal` names a field that is printed alone, fit for `$(…)`. `done` is what stderr hears afterwards; where it is `quiet`
-    that is all that a person is told. `body` completes what the flags gave.
+    `reveal` names a field that is printed alone, fit for `$(…)`; `prints` one whose texts are, each as a statement. `done` is
+    what stderr hears afterwards; where it is `quiet` that is all that a person is told. `body` completes what the flags gave.
     """
 
     name: str
@@ -89,6 +105,8 @@ class Verb:
     done: str = ""
     quiet: bool = False
     body: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    prints: str = ""
+    variant: Variant | None = None
 
     @property
     def lists(self) -> bool:
@@ -183,6 +201,9 @@ def _signature(resource: Resource, verb: Verb) -> inspect.Signature:
                 False,
             )
         )
+    if verb.variant is not None:
+        told = Parameter(name=f"--{verb.variant.flag}", negative="", help=verb.variant.help)
+        flags.append(_flag(verb.variant.argument, Annotated[bool, told], False))
     flags += [_flag("url", Url, None), _flag("api_key", Key, None), _flag("json_wanted", Json, False)]
     # Required ones first: Python has it so of parameters, and help reads better.
     flags.sort(key=lambda flag: flag.default is not inspect.Parameter.empty)
@@ -203,6 +224,9 @@ def _argument(option: Option) -> str:
 
 
 def _run(resource: Resource, verb: Verb, given: dict[str, Any]) -> None:
+    if verb.variant is not None and given.pop(verb.variant.argument, False):
+        other = verb.variant
+        verb = replace(verb, path=other.path, prints=other.prints, done="" if other.prints else verb.done, variant=None)
     client = Client(given.pop("url", None), given.pop("api_key", None))
     json_wanted = given.pop("json_wanted", False)
     limit = None if given.pop("all", False) else given.pop("limit", PAGE_ROWS)
@@ -212,6 +236,7 @@ def _run(resource: Resource, verb: Verb, given: dict[str, Any]) -> None:
     if verb.method == "PATCH" and not fields:
         raise Invalid(f"nothing to change; `posthouse {resource.name} {verb.name} --help` says what can be")
     template = verb.everywhere if verb.everywhere and given.get("app") is None else verb.path
+    template, _, asked = template.partition("?")
     path = tuple(_PLACE.sub(lambda found: str(given[found[1]]), part) for part in template.split("/"))
     try:
         if verb.lists and verb.method == "GET":
@@ -224,7 +249,7 @@ def _run(resource: Resource, verb: Verb, given: dict[str, Any]) -> None:
         answer = client.ask(
             verb.method,
             path,
-            query={name: _as_query(value) for name, value in fields.items()} if reads else None,
+            query={name: _as_query(value) for name, value in fields.items()} if reads else dict(parse_qsl(asked)),
             body=fields if not reads and verb.has_body else None,
         )
     except (NotFound, Conflict, Invalid) as error:
@@ -242,6 +267,9 @@ def _tell(verb: Verb, given: dict[str, Any], body: Any, json_wanted: bool) -> No
         return
     if verb.reveal and not json_wanted:
         print(body[verb.reveal])
+    elif verb.prints and not json_wanted:
+        for statement in body[verb.prints]:
+            print(f"{statement};\n")
     elif verb.lists:
         show(body["data"], verb.columns, json_wanted=json_wanted)
     else:

@@ -15,6 +15,7 @@ AttemptId = NewType("AttemptId", bytes)
 GrantId = NewType("GrantId", bytes)
 JobId = NewType("JobId", bytes)
 ScheduleId = NewType("ScheduleId", bytes)
+RefusalId = NewType("RefusalId", bytes)
 TriggerId = NewType("TriggerId", bytes)
 
 APP: Final = "app"
@@ -25,6 +26,7 @@ EVENT: Final = "evt"
 GRANT: Final = "grant"
 KEY: Final = "key"
 PROCESS: Final = "proc"
+REFUSAL: Final = "ref"
 REPLAY: Final = "rpl"
 REQUEST: Final = "req"
 SCHEDULE: Final = "sch"

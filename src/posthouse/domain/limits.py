@@ -135,10 +135,46 @@ SCHEDULE_PREVIEW_SECONDS_MAX: Final = 1.0
 CRON_LENGTH_MAX: Final = 256
 TIMEZONE_LENGTH_MAX: Final = 64
 
+SCHEDULE_FIRED_AT_ONCE_MAX: Final = 50
+
 # Triggers
-TRIGGER_READ_EVENTS_MAX: Final = 50  # at once, of one source
-TRIGGER_LOOK_SECONDS: Final = 1.0  # between two looks, where a source says nothing else
+TRIGGERS_MAX: Final = 1_000
+TRIGGER_READ_EVENTS_MAX: Final = 1_000  # at once, of one source, more or less
+TRIGGER_LOOK_SECONDS: Final = 1.0  # between two looks, where nothing else says when
+TRIGGER_LEASE_SECONDS: Final = 10.0  # of a trigger whose process may have died
+TRIGGER_LEASE_MARGIN_SECONDS: Final = 2.0  # before its end, by which nothing more is published
+TRIGGER_LAG_SECONDS: Final = 5.0  # between two questions how far behind a source is
+TRIGGER_TOLD_SECONDS: Final = 2.0  # between two times that it is put on record how a trigger is, where nothing happens
+TRIGGER_BACKOFF_SECONDS: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # after failures in a row
+TRIGGER_FAILURES_TOLD: Final = 5  # failures in a row after which operators are told
+TRIGGER_SET_ASIDE_MAX: Final = 10_000  # of one trigger; then it stops until somebody looks
+TRIGGER_SETTINGS_BYTES_MAX: Final = 64 * 1024
+TRIGGER_TEMPLATE_LENGTH_MAX: Final = 512
+TRIGGER_POSITION_LENGTH_MAX: Final = 4_000
+TRIGGER_KEY_LENGTH_MAX: Final = 128
+TRIGGER_QUIET_SECONDS_MAX: Final = 15.0  # until nobody works any more on a trigger that is changed
 TRIGGER_AGAIN_SECONDS: Final = 1.0  # until what failed by our own fault is tried again
+
+# Requests of others (inbound triggers)
+INBOUND_CONCURRENCY: Final = 64  # requests of one source under way at once, in a process
+INBOUND_CONCURRENCY_MAX: Final = 1_000
+INBOUND_BYTES_MAX: Final = 64 * 1024 * 1024  # of all bodies under way, in a process
+INBOUND_BODY_SECONDS: Final = 10.0  # until a body is there
+INBOUND_INLINE_BYTES_MAX: Final = 64 * 1024  # of a body that is judged at once; a larger one is in a thread of its own
+INBOUND_HEADERS_MAX: Final = 200
+INBOUND_HEADER_BYTES_MAX: Final = 64 * 1024  # of all headers of a request, and its path and query
+INBOUND_TEXT_BYTES_MAX: Final = 64 * 1024  # that expressions see of a body that is no JSON
+INBOUND_EXCERPT_BYTES_MAX: Final = 4 * 1024  # that is kept of a body that was not verified
+INBOUND_UNVERIFIED_MAX: Final = 100  # of those that one trigger keeps, the newest
+INBOUND_ANSWER_BYTES_MAX: Final = 16 * 1024
+INBOUND_PER_SECOND_MAX: Final = 100_000.0
+INBOUND_BURST_MAX: Final = 100_000
+INBOUND_TOLERANCE_SECONDS: Final = 300.0  # between a signature's time and ours
+INBOUND_TOLERANCE_SECONDS_MAX: Final = 86_400.0
+INBOUND_LOOK_SECONDS: Final = 1.0  # for which what triggers there are is believed
+INBOUND_MISS_SECONDS: Final = 0.1  # between two looks for one that is not among them
+INBOUND_CACHED_MAX: Final = TRIGGERS_MAX  # triggers that are ready for requests, in a process
+INBOUND_PAUSED_SECONDS: Final = 60  # after which the sender may try again what a paused trigger did not take
 
 # Ownership
 LEASE_SECONDS: Final = 10.0

@@ -157,6 +157,21 @@ class ScheduleFailing(msgspec.Struct, frozen=True, kw_only=True):
     at: At
 
 
+class TriggerFailing(msgspec.Struct, frozen=True, kw_only=True):
+    """A trigger has failed several times in a row, or stopped since it set aside so much: what happens where it watches is not
+    published. It is tried again by itself. Told once until it has recovered."""
+
+    app: Annotated[
+        str | None, Meta(description="The id of the app that its events are for; null where they are the platform's.")
+    ]
+    trigger: Annotated[str, Meta(description="The trigger's uid; its id where it has none.")]
+    kind: Annotated[str, Meta(description="What it watches: `table`, `changes`, …")]
+    code: Annotated[str, Meta(description="Why, in a word: `source_unavailable`, `slot_taken`, …")]
+    reason: Annotated[str, Meta(description="Why, and what to do.")]
+    failing_since: At
+    at: At
+
+
 class CallbackNotified(msgspec.Struct, frozen=True, kw_only=True):
     """A response rule of an endpoint, or a callback handler, asked for the operators to be told of an answer (`notify`)."""
 
@@ -233,6 +248,7 @@ Payload = (
     | ReplayFinished
     | QuotaReached
     | ScheduleFailing
+    | TriggerFailing
     | LogRewound
     | CallbackNotified
     | CallbackFailed
@@ -250,6 +266,7 @@ TYPES: Final[dict[str, type[Payload]]] = {
     "replay.finished": ReplayFinished,
     "quota.reached": QuotaReached,
     "schedule.failing": ScheduleFailing,
+    "trigger.failing": TriggerFailing,
     "log.rewound": LogRewound,
     "callback.notified": CallbackNotified,
     "callback.failed": CallbackFailed,
@@ -363,6 +380,25 @@ def schedule_failing(
             scheduled_at=_time(scheduled_at),
             code=code,
             reason=reason,
+            at=_time(at),
+        ),
+    )
+
+
+def trigger_failing(
+    app_id: AppId | None, *, trigger: str, kind: str, code: str, reason: str, failing_since: float, at: float
+) -> News:
+    """`trigger` is what it is called by."""
+    return _news(
+        app_id,
+        None,
+        TriggerFailing(
+            app=None if app_id is None else format_id(APP, app_id),
+            trigger=trigger,
+            kind=kind,
+            code=code,
+            reason=reason,
+            failing_since=_time(failing_since),
             at=_time(at),
         ),
     )

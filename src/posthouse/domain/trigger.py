@@ -38,9 +38,9 @@ class TriggerState(StrEnum):
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """How it goes, as whoever works on a trigger wrote it down last.
 
-    `published`, `repeated`, `left_out` (its `when` was false) and `set_aside` count since it was made. `lag_seconds` is the age
-    of the oldest that is not published, `pending` how many there are and `retained_bytes` what the source keeps for us: None
-    where nobody knows.
+    `published`, `repeated`, `left_out` (its `when` was false), `unverified` (nobody vouched for it) and `set_aside` count since
+    it was made. `lag_seconds` is the age of the oldest that is not published, `pending` how many there are and `retained_bytes`
+    what the source keeps for us: None where nobody knows.
     """
 
     state: TriggerState = TriggerState.STARTING
@@ -53,10 +53,12 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     repeated: int = 0
     left_out: int = 0
     set_aside: int = 0
+    unverified: int = 0
     published_at: float | None = None
     lag_seconds: float | None = None
     pending: int | None = None
     retained_bytes: int | None = None
+    alarm: str | None = None  # what somebody has to look at, although it goes on
     told_at: float | None = None
 
 
@@ -84,3 +86,11 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     def reference(self) -> str:
         """Its uid; its id where it has none."""
         return self.uid or format_id(TRIGGER, self.id)
+
+
+class TriggerFacts(msgspec.Struct, frozen=True):
+    """How a trigger goes, for whoever measures."""
+
+    reference: str
+    kind: str
+    standing: Standing

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+from collections.abc import Sequence
+from typing import Final, assert_never
 
 import structlog
 
-from posthouse.domain.errors import Conflict, NotFound, Overloaded, PosthouseError, StoreUnavailable
+from posthouse.domain.errors import (
+    Conflict,
+    NotFound,
+    Overloaded,
+    PosthouseError,
+    QuotaExceeded,
+    StoreRejected,
+    StoreUnavailable,
+    TooLarge,
+)
 from posthouse.domain.event import JSON_CONTENT, Draft
 from posthouse.domain.ids import APP, format_id
 from posthouse.domain.verdict import Postponed, Published, Refused, Verdict
@@ -14,7 +24,7 @@ from posthouse.intake.catalogue import CatalogueCache
 from posthouse.intake.publisher import Publisher
 from posthouse.intake.quotas import QuotaGate
 from posthouse.ports.catalogue import AppEntry
-from posthouse.ports.log import Announced, Appended, AppMissing, Repeated
+from posthouse.ports.log import Announced, Appended, AppendResult, AppMissing, Repeated
 
 log = structlog.get_logger()
 
@@ -42,6 +52,9 @@ class ObservedEvents:
         if entry is not None and entry.quotas is not None:
             self._quotas.admit(entry, events=1, size=len(draft.payload))
         (result,) = await self._publisher.submit(0 if entry is None else entry.partition, [draft])
+        return self._published(draft, result)
+
+    def _published(self, draft: Draft, result: AppendResult) -> Published:
         match result:
             case Appended() | Announced():
                 return Published(draft.id, repeated=False)
@@ -58,10 +71,79 @@ class ObservedEvents:
         """As `publish`, with every failure told apart: the event's own, or ours."""
         try:
             return await self.publish(draft)
-        except (StoreUnavailable, Overloaded, Conflict) as error:
+        except _OURS as error:
             return Postponed(str(error))
         except PosthouseError as error:
             return Refused(error.code, str(error))
         except Exception:
             log.exception("trigger.publish_failed", type=draft.type)
-            return Postponed("a fault of Posthouse's own; its log tells more")
+            return Postponed(_A_FAULT)
+
+    async def in_order(self, drafts: Sequence[Draft]) -> list[Verdict]:
+        """Publish them so that they are in the log in their order, in as few commits as can be: a verdict each. What comes
+        after one that is postponed is postponed, too; one that is refused holds up no other."""
+        verdicts: list[Verdict | None] = [None] * len(drafts)
+        group: list[int] = []
+        group_partition = 0
+        try:
+            for index, draft in enumerate(drafts):
+                try:
+                    entry = await self.check(draft)
+                    if entry is not None and entry.quotas is not None:
+                        self._quotas.admit(entry, events=1, size=len(draft.payload))
+                except QuotaExceeded as error:
+                    if error.retry_after is not None:
+                        raise
+                    verdicts[index] = Refused(error.code, str(error))
+                    continue
+                except _OURS:
+                    raise
+                except PosthouseError as error:
+                    verdicts[index] = Refused(error.code, str(error))
+                    continue
+                partition = _PLATFORM if entry is None else entry.partition
+                if group and partition != group_partition:
+                    await self._append(drafts, group, group_partition, verdicts)
+                    group = []
+                group_partition = partition
+                group.append(index)
+            await self._append(drafts, group, group_partition, verdicts)
+        except (*_OURS, QuotaExceeded) as error:
+            reason = str(error)
+        except Exception:
+            log.exception("trigger.publish_failed", events=len(drafts))
+            reason = _A_FAULT
+        else:
+            return [verdict or Postponed(_A_FAULT) for verdict in verdicts]
+        first = verdicts.index(None)
+        # Those that were refused behind the first that has to come again are looked at again with it.
+        return [verdict or Postponed(reason) for verdict in verdicts[:first]] + [
+            Postponed(reason) for _ in verdicts[first:]
+        ]
+
+    async def _append(
+        self, drafts: Sequence[Draft], group: Sequence[int], partition: int, verdicts: list[Verdict | None]
+    ) -> None:
+        """Of one partition, or of none, in one commit; one by one where the store refuses something of it."""
+        if not group:
+            return
+        try:
+            results = await self._publisher.submit(max(partition, 0), [drafts[index] for index in group])
+        except (StoreRejected, TooLarge) as error:
+            if len(group) == 1:
+                verdicts[group[0]] = Refused(error.code, str(error))
+                return
+            for index in group:
+                await self._append(drafts, [index], partition, verdicts)
+            return
+        for index, result in zip(group, results, strict=True):
+            try:
+                verdicts[index] = self._published(drafts[index], result)
+            except NotFound as error:
+                verdicts[index] = Refused(error.code, str(error))
+
+
+_PLATFORM: Final = -1
+"""In the place of a partition, of events that are for whoever is there."""
+_OURS: Final = (StoreUnavailable, Overloaded, Conflict)
+_A_FAULT: Final = "a fault of Posthouse's own; its log tells more"

@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from posthouse.domain.errors import Conflict, PosthouseError, QuotaExceeded
-from posthouse.domain.ids import APP, ENDPOINT, REPLAY, AppId, EndpointId, EventId, format_id
+from posthouse.domain.ids import APP, ENDPOINT, REPLAY, TRIGGER, AppId, EndpointId, EventId, format_id
 from posthouse.domain.limits import CALLBACKS_TOLD_SECONDS, NEWS_PENDING_MAX, QUOTA_APPS_MAX, QUOTA_TOLD_SECONDS
 from posthouse.domain.operations import (
     News,
@@ -23,9 +23,11 @@ from posthouse.domain.operations import (
     quota_reached,
     replay_finished,
     schedule_failing,
+    trigger_failing,
 )
 from posthouse.domain.replay import Replay
 from posthouse.domain.schedule import Schedule, idempotency_key_of
+from posthouse.domain.trigger import Standing, Trigger
 from posthouse.domain.verdict import Refused
 from posthouse.domain.verification import Verification
 from posthouse.intake.publisher import Publisher
@@ -157,6 +159,20 @@ class Operators:
             at=self._clock.now(),
         )
         self._tell_soon(news, f"{news.type}/{idempotency_key_of(schedule.id, int(occurrence))}")
+
+    def trigger_failing(self, trigger: Trigger, standing: Standing) -> None:
+        """A trigger has failed several times in a row."""
+        since = standing.failing_since or self._clock.now()
+        news = trigger_failing(
+            trigger.app_id,
+            trigger=trigger.reference,
+            kind=trigger.config.kind,
+            code=standing.error_code or "",
+            reason=standing.error or "",
+            failing_since=since,
+            at=self._clock.now(),
+        )
+        self._tell_soon(news, f"{news.type}/{format_id(TRIGGER, trigger.id)}/{int(since)}")
 
     def log_rewound(self, partition: int, last_seen_at: float) -> None:
         """The log of a partition has lost its end. Told until it is stored: the store may be away again at such a time."""

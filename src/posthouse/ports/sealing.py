@@ -31,6 +31,10 @@ class Sealer(Protocol):
 
     def seal(self, plaintext: bytes, owner: bytes, kind: str, version: int, data_key: DataKey) -> bytes: ...
 
+    def seal_directly(self, plaintext: bytes, owner: bytes, kind: str, version: int) -> bytes:
+        """With the master key, for what is no app's."""
+        ...
+
     def open(self, sealed: bytes, owner: bytes, kind: str, version: int, data_key: DataKey | None = None) -> bytes:
         """`data_key` is the one that sealed it; there is none for what a master key sealed."""
         ...

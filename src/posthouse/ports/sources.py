@@ -52,11 +52,13 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 class Lag(msgspec.Struct, frozen=True, kw_only=True):
     """How far behind a source is; None where it does not know. `seconds` is the age of the oldest that was not acknowledged, 0
-    where there is none; `retained_bytes` is what the source has to keep because of that."""
+    where there is none; `retained_bytes` is what the source has to keep because of that. `alarm` says what somebody has to look
+    at, although it goes on."""
 
     pending: int | None = None
     seconds: float | None = None
     retained_bytes: int | None = None
+    alarm: str | None = None
 
 
 class Source(Protocol):
@@ -108,8 +110,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     remarks: tuple[str, ...] = ()
 
 
-class SourceKind(Protocol):
-    """A kind of source."""
+class TriggerKind(Protocol):
+    """A kind of trigger: what is watched, and how that is made ready."""
 
     @property
     def name(self) -> str:
@@ -155,6 +157,10 @@ class SourceKind(Protocol):
         Raises Invalid where that cannot be done, and says what can be; SourceRefused, SourceUnavailable.
         """
         ...
+
+
+class SourceKind(TriggerKind, Protocol):
+    """A kind that is read, by whoever works on the trigger."""
 
     def source(self, spec: Spec) -> Source:
         """A source for a trigger; nothing is connected before it is opened."""

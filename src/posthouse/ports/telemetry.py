@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from posthouse.domain.cache_use import CacheFacts
+from posthouse.domain.trigger import TriggerFacts
 
 
 class Telemetry(Protocol):
@@ -38,6 +39,10 @@ class Telemetry(Protocol):
 
         Raises ValueError for a name that the adapter does not know: a gauge is described where it is shown.
         """
+        ...
+
+    def watch_triggers(self, read: Callable[[], Iterable[TriggerFacts]]) -> None:
+        """Read how the triggers go that this process works on, whenever it is asked for."""
         ...
 
     def watch_cache(self, name: str, read: Callable[[], CacheFacts]) -> None:

@@ -1,44 +1,119 @@
-"""Triggers: whatever observes, and publishes. A source keeps its own position, and is told what became of what it saw."""
+"""Triggers as they are stored: managed from anywhere (`TriggerBook`), worked on by one process at a time (`TriggerQueue`). The
+store's clock grants and ends the leases."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 
-from posthouse.domain.event import Draft
-from posthouse.domain.verdict import Verdict
+from posthouse.domain.ids import RefusalId, TriggerId
+from posthouse.domain.trigger import Standing, Trigger
+from posthouse.ports.directory import Audit
+from posthouse.ports.sources import Observation
 
 
-class Sighting(msgspec.Struct, frozen=True):
-    """Something to be published. Its draft has an idempotency key by which repeats collapse, whoever makes them; `position` is
-    the source's own."""
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was seen and is no event, and why: set aside until somebody tries it again, or lets it be."""
 
-    draft: Draft
-    position: Any
-
-
-class Reading(msgspec.Struct, frozen=True):
-    """What a source saw, in its order, and after how many seconds it is worth looking again."""
-
-    sightings: tuple[Sighting, ...]
-    wait_seconds: float
+    id: RefusalId
+    observation: Observation
+    code: str
+    reason: str
+    tries: int = 1
+    created_at: float = 0.0
 
 
-class Source(Protocol):
-    """A kind of trigger. What it hands out is leased: no other process gets it until it was acknowledged or the lease ended."""
+class TriggerBook(Protocol):
+    """A change is one transaction with its audit entry, as in `ports.directory`."""
 
-    @property
-    def kind(self) -> str:
-        """A word for logs."""
+    async def page(self, *, before: bytes, limit: int) -> list[Trigger]:
+        """Newest first, from below an id."""
         ...
 
-    async def read(self, *, limit: int) -> Reading:
-        """What there is to be published now, at most so much."""
+    async def get(self, reference: str) -> Trigger | None:
+        """The trigger with this id or uid. Raises SetupError where its settings do not open."""
         ...
 
-    async def acknowledge(self, verdicts: Sequence[tuple[Sighting, Verdict]]) -> None:
-        """Move on by what was published; remember what was refused, and why; come back to what was postponed. Should this be
-        lost, the same is seen again, and collapses."""
+    async def create(self, trigger: Trigger, audit: Audit, *, triggers_max: int) -> Trigger | None:
+        """None where its app is gone. Raises Conflict (codes `uid_taken`, `too_many_triggers`)."""
+        ...
+
+    async def change(
+        self, trigger_id: TriggerId, change: Callable[[Trigger], Trigger], audit: Audit | None
+    ) -> Trigger | None:
+        """Its `version` counts on, and whoever works on it begins anew with what it is now. None where it, or its new app, is
+        gone. Raises Conflict (code `uid_taken`)."""
+        ...
+
+    async def delete(
+        self, trigger_id: TriggerId, audit: Audit | None, *, check: Callable[[Trigger], None] | None = None
+    ) -> bool:
+        """With all that was set aside of it; whether it was there. `check` may object by raising."""
+        ...
+
+    async def quiet(self, trigger_id: TriggerId) -> bool:
+        """Whether nobody works on it, or may still do so."""
+        ...
+
+    async def refusals(self, trigger_id: TriggerId, *, after: bytes, limit: int) -> list[Refusal]:
+        """What was set aside, the oldest first, from above an id."""
+        ...
+
+    async def refusals_of(self, trigger_id: TriggerId, ids: Collection[RefusalId]) -> list[Refusal]:
+        """Those of these that are there, the oldest first."""
+        ...
+
+    async def resolve(
+        self,
+        trigger_id: TriggerId,
+        done: Collection[RefusalId],
+        failed: Mapping[RefusalId, tuple[str, str]],
+        audit: Audit | None = None,
+    ) -> int:
+        """Let some be gone, and keep others with another code and reason; how many there were of `done`."""
+        ...
+
+    async def set_aside(self, trigger_id: TriggerId, refusals: Sequence[Refusal], *, kept_max: int) -> None:
+        """More of them; beyond so many of a trigger the oldest go."""
+        ...
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """A trigger that was taken to be worked on. `epoch` counts who took it: whoever comes with an older one changes nothing."""
+
+    trigger: Trigger
+    epoch: int
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the work on a trigger is; `position` None: as it was."""
+
+    standing: Standing
+    position: str | None = None
+    refusals: Sequence[Refusal] = ()
+
+
+class TriggerQueue(Protocol):
+    async def claim(
+        self, owner: bytes, kinds: Collection[str], *, held: int, lease_seconds: float
+    ) -> tuple[list[Taken], int]:
+        """Take enabled triggers of these kinds that nobody works on, up to this process's share of all that there are, of which
+        it has `held` already; and that share."""
+        ...
+
+    async def renew(
+        self, owner: bytes, epochs: Mapping[TriggerId, int], *, lease_seconds: float
+    ) -> dict[TriggerId, int]:
+        """The versions of those that are still this process's, for so long."""
+        ...
+
+    async def record(self, taken: Taken, progress: Progress) -> int | None:
+        """Put on record how far it is: how many are set aside now, 10,000 at most. None where it is another's meanwhile; then
+        nothing was."""
+        ...
+
+    async def release(self, owner: bytes, epochs: Mapping[TriggerId, int]) -> None:
+        """Let others have them at once."""
         ...

@@ -1,29 +1,37 @@
-"""The runner of a source: read, publish, acknowledge; again and again."""
+"""The runner of whatever is done again and again: a turn, a wait, the next turn."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Protocol
 
 import structlog
 
 from posthouse.domain.errors import PosthouseError
-from posthouse.domain.limits import TRIGGER_AGAIN_SECONDS, TRIGGER_LOOK_SECONDS, TRIGGER_READ_EVENTS_MAX
-from posthouse.intake.observed import ObservedEvents
+from posthouse.domain.limits import TRIGGER_AGAIN_SECONDS, TRIGGER_LOOK_SECONDS
 from posthouse.ports.clock import Clock, set_or_over
-from posthouse.ports.triggers import Source
 
 log = structlog.get_logger()
 
 
+class Turns(Protocol):
+    """Something that is done in turns."""
+
+    @property
+    def kind(self) -> str:
+        """A word for logs."""
+        ...
+
+    async def turn(self) -> float:
+        """One of them; after how many seconds the next one is due. Should it raise, the next one is due soon."""
+        ...
+
+
 class Runner:
-    """Publishes what one source sees, until closed. Each source has a runner of its own: one that fails holds up no other.
+    """Takes turns until closed. What publishes has a runner of its own each: one that fails holds up no other."""
 
-    What is read at once goes to the log in its order and in one commit, mostly; one that is refused holds up no other.
-    """
-
-    def __init__(self, source: Source, door: ObservedEvents, clock: Clock) -> None:
-        self._source = source
-        self._door = door
+    def __init__(self, turns: Turns, clock: Clock) -> None:
+        self._turns = turns
         self._clock = clock
         self._woken = asyncio.Event()
         self._closing = False
@@ -37,7 +45,7 @@ class Runner:
         self._woken.set()
 
     async def close(self) -> None:
-        """Finish the round under way, and begin no other."""
+        """Finish the turn under way, and begin no other."""
         self._closing = True
         self.wake()
         if self._task is not None:
@@ -47,21 +55,12 @@ class Runner:
         while not self._closing:
             self._woken.clear()
             try:
-                seconds = await self.round()
+                seconds = await self._turns.turn()
             except PosthouseError as error:
-                log.warning("trigger.failed", kind=self._source.kind, error=str(error))
+                log.warning("trigger.failed", kind=self._turns.kind, error=str(error))
                 seconds = TRIGGER_AGAIN_SECONDS
             except Exception:
-                log.exception("trigger.failed", kind=self._source.kind)
+                log.exception("trigger.failed", kind=self._turns.kind)
                 seconds = TRIGGER_AGAIN_SECONDS
             if seconds > 0 and not self._closing:
                 await set_or_over(self._woken, min(seconds, TRIGGER_LOOK_SECONDS))
-
-    async def round(self) -> float:
-        """One reading, published and acknowledged; after how many seconds the next one is due. Raises what the source does."""
-        reading = await self._source.read(limit=TRIGGER_READ_EVENTS_MAX)
-        if not reading.sightings:
-            return reading.wait_seconds
-        verdicts = await asyncio.gather(*(self._door.judged(sighting.draft) for sighting in reading.sightings))
-        await self._source.acknowledge(list(zip(reading.sightings, verdicts, strict=True)))
-        return reading.wait_seconds

@@ -42,6 +42,8 @@ async def document() -> dict[str, Any]:
         store=nothing,
         replay_book=nothing,
         schedules=nothing,
+        triggers=nothing,
+        refusals=nothing,
         transport=nothing,
         verifications=nothing,
         stream_source=nothing,

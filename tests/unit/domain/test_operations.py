@@ -35,6 +35,7 @@ from posthouse.domain.operations import (
     quota_reached,
     replay_finished,
     schedule_failing,
+    trigger_failing,
 )
 
 APP: Final = AppId(uuid7(1, 1))
@@ -52,6 +53,9 @@ ALL: Final[tuple[News, ...]] = (
     quota_reached(APP, quota="quota_endpoints", limit=5, at=EPOCH),
     schedule_failing(
         APP, schedule="tick", event_type="tick", scheduled_at=EPOCH - 1, code="invalid", reason="no", at=EPOCH
+    ),
+    trigger_failing(
+        APP, trigger="orders", kind="table", code="slot_taken", reason="no", failing_since=EPOCH - 9, at=EPOCH
     ),
     log_rewound([3, 1], last_seen_at=EPOCH - 2, at=EPOCH),
     callback_notified(

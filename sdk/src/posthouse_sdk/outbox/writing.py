@@ -61,7 +61,7 @@ def emit(
     row = new_row(
         what, data, subject=subject, key=key, app=app, channels=channels, attributes=attributes, expires_at=expires_at
     )
-    _write(target, row)
+    write_row(target, row)
     return row.uid
 
 
@@ -85,8 +85,8 @@ async def emit_async(
     return row.uid
 
 
-def _write(target: Any, row: NewRow) -> None:
-    """Choose by what the target is, without importing what the caller has not."""
+def write_row(target: Any, row: NewRow) -> None:
+    """Write a row that was made before, as `emit` does: by what the target is, without importing what the caller has not."""
     if (orm := sys.modules.get("sqlalchemy.orm")) is not None:
         from posthouse_sdk.outbox import mapped
 

@@ -50,8 +50,8 @@ class Hub:
         self._connect_timeout = connect_timeout
         self._incomplete: ConfigurationError | None = None
         try:
-            self._server, self._api_key = _found(url, api_key)
-        except _Incomplete as error:
+            self._server, self._api_key = destination(url, api_key)
+        except IncompleteError as error:
             if not recording.lenient:
                 raise ConfigurationError(str(error)) from None
             self._incomplete = ConfigurationError(str(error))
@@ -107,20 +107,24 @@ class Hub:
             raise self._incomplete
 
 
-class _Incomplete(Exception):
+class IncompleteError(ConfigurationError):
     """URL or key are nowhere."""
 
 
-def _found(url: str | None, api_key: str | None) -> tuple[Server, str]:
+def destination(url: str | None, api_key: str | None) -> tuple[Server, str]:
+    """The server and the API key, as given or from the environment.
+
+    Raises: ConfigurationError; IncompleteError where one of the two is nowhere.
+    """
     url = url or os.environ.get("POSTHOUSE_URL")
     key = api_key or os.environ.get("POSTHOUSE_API_KEY") or os.environ.get("POSTHOUSE_KEY")
     if not url:
-        raise _Incomplete(
+        raise IncompleteError(
             "no server: give url, or set POSTHOUSE_URL (http://127.0.0.1:8080 is where `posthouse serve` listens)"
         )
     server = server_of(url)
     if not key:
-        raise _Incomplete(
+        raise IncompleteError(
             "no API key: give api_key, or set POSTHOUSE_API_KEY; `posthouse keys create --scope admin` makes one"
         )
     return server, check_key(key)

@@ -110,6 +110,9 @@ class Sealer:
         key, nonce = self._open_data_key(data_key), self._random(NONCE_BYTES)
         return seal_with_data_key(key, data_key.version, plaintext, nonce=nonce, bound_to=binding(owner, kind, version))
 
+    def seal_directly(self, plaintext: bytes, owner: bytes, kind: str, version: int) -> bytes:
+        return self._keyring.seal(plaintext, bound_to=binding(owner, kind, version))
+
     def open(self, sealed: bytes, owner: bytes, kind: str, version: int, data_key: DataKey | None = None) -> bytes:
         bound_to = binding(owner, kind, version)
         needed = data_key_version(sealed)

@@ -13,6 +13,7 @@ from posthouse.cli.resources.expressions import EXPRESSIONS
 from posthouse.cli.resources.profiles import PROFILES
 from posthouse.cli.resources.schedules import SCHEDULES
 from posthouse.cli.resources.traffic import ATTEMPTS, AUDIT, DELIVERIES, EVENTS, REPLAYS
+from posthouse.cli.resources.triggers import TRIGGERS
 from posthouse.cli.verbs import build
 
 RESOURCES: Final = (
@@ -26,6 +27,7 @@ RESOURCES: Final = (
     DELIVERIES,
     REPLAYS,
     SCHEDULES,
+    TRIGGERS,
     PROFILES,
     EXPRESSIONS,
     KEYS,
@@ -41,6 +43,7 @@ attempts = build(ATTEMPTS)
 deliveries = build(DELIVERIES)
 replays = build(REPLAYS)
 schedules = build(SCHEDULES)
+triggers = build(TRIGGERS)
 profiles = build(PROFILES)
 profiles.command("posthouse.cli.profiles:check", name="check", help="Say whether a profile's file can be used.")
 expressions = build(EXPRESSIONS)

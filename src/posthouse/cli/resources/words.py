@@ -17,6 +17,7 @@ PLACES: Final = {
     "attempt": "The attempt's id (att_…).",
     "replay": "The replay's id (rpl_…).",
     "schedule": "The schedule's id or uid.",
+    "trigger": "The trigger's id or uid.",
     "profile": "The profile's name, such as github.",
     "key": "The key's id, as `posthouse keys list` shows it.",
 }

@@ -13,9 +13,8 @@ import pytest
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
+from posthouse.adapters.system.series import COUNTERS, GAUGES
 from posthouse.adapters.system.telemetry import (
-    COUNTERS,
-    GAUGES,
     HIDDEN,
     SERIES_MAX,
     Histogram,

@@ -180,7 +180,10 @@ class PostgresStore:
         if now < self._floor_at:
             return
         self._floor_at = now + FLOOR_SECONDS
-        last: int = await connection.fetchval(f"SELECT last_value FROM {self._home}.posthouse_change_id_seq")  # noqa: S608
+        # Of a sequence that gave nothing yet, `last_value` is what comes first.
+        last: int = await connection.fetchval(
+            f"SELECT last_value - (NOT is_called)::int FROM {self._home}.posthouse_change_id_seq"  # noqa: S608
+        )
         oldest, upcoming = await connection.fetchrow(
             "SELECT pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint FROM pg_current_snapshot() s"
         ) or (0, 0)

@@ -1,0 +1,325 @@
+"""Triggers: what is watched elsewhere and becomes events, as administrators manage them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET
+
+from posthouse.domain.access import Principal
+from posthouse.domain.errors import Conflict, Invalid, NotFound, PosthouseError
+from posthouse.domain.ids import TRIGGER, TriggerId, format_id, parse_id
+from posthouse.domain.limits import (
+    TRIGGER_QUIET_SECONDS_MAX,
+    TRIGGERS_MAX,
+)
+from posthouse.domain.trigger import Standing, Trigger
+from posthouse.manage.access import (
+    UID_TAKEN,
+    admin_only,
+    audit,
+    uid_of_path,
+    unsteady,
+)
+from posthouse.manage.trigger_change import BLANK, TriggerChange, TriggerChecks, of_settings
+from posthouse.ports.clock import Clock
+from posthouse.ports.directory import Audit
+from posthouse.ports.sources import Plan, Spec, TriggerKind
+from posthouse.ports.triggers import TriggerBook
+from posthouse.trigger.specs import spec_of
+
+TriggerCheck = Callable[[Trigger | None], None]
+"""Objects to the trigger as it is at the moment of the change (None: there is none) by raising."""
+
+QUIET_LOOK_SECONDS: Final = 0.05
+
+_TRIGGER: Final = "trigger"
+
+
+class Triggers:
+    """Administrators manage triggers; nobody else sees them.
+
+    What is watched lies elsewhere, so that a change is several steps: while what is watched is changed nobody works on the
+    trigger, which is paused for as long. Should this process die meanwhile, the trigger stays paused; `resume` makes ready
+    whatever is missing.
+    """
+
+    def __init__(
+        self,
+        book: TriggerBook,
+        checks: TriggerChecks,
+        clock: Clock,
+        *,
+        woken: Callable[[], None] = lambda: None,
+        triggers_max: int = TRIGGERS_MAX,
+        quiet_seconds: float = TRIGGER_QUIET_SECONDS_MAX,
+    ) -> None:
+        """`woken` is called when there may be something to do for those who work on triggers."""
+        self._book = book
+        self._checks = checks
+        self._clock = clock
+        self._woken = woken
+        self._triggers_max = triggers_max
+        self._quiet_seconds = quiet_seconds
+
+    def kinds(self, principal: Principal) -> list[TriggerKind]:
+        """The kinds that there are here, by name. Raises Forbidden."""
+        admin_only(principal)
+        return [self._checks.kinds[name] for name in sorted(self._checks.kinds)]
+
+    def shown(self, trigger: Trigger) -> dict[str, Any]:
+        """The settings of a trigger as they may be shown; of a kind that is not there, none."""
+        kind = self._checks.kinds.get(trigger.config.kind)
+        return {} if kind is None else kind.shown(msgspec.json.decode(trigger.config.settings))
+
+    async def page(self, principal: Principal, *, before: bytes, limit: int) -> list[Trigger]:
+        """Newest first, from below an id. Raises Forbidden."""
+        admin_only(principal)
+        return await self._book.page(before=before, limit=limit)
+
+    async def get(self, principal: Principal, reference: str) -> Trigger:
+        """Raises NotFound, Forbidden."""
+        admin_only(principal)
+        found = await self._book.get(reference)
+        if found is None:
+            raise trigger_not_found(reference)
+        return found
+
+    async def plan(self, principal: Principal, change: TriggerChange) -> Plan:
+        """What making such a trigger would do where it watches; its id would be another one. Raises what `create` does."""
+        admin_only(principal)
+        made = await self._checks.changed(principal, BLANK, change.whole())
+        with of_settings():
+            return await self._checks.kind(made).plan(
+                spec_of(msgspec.structs.replace(made, id=TriggerId(self._clock.new_id())))
+            )
+
+    async def plan_of(self, principal: Principal, reference: str) -> Plan:
+        """The same of a trigger that there is. Raises NotFound, SourceRefused, SourceUnavailable, Invalid."""
+        found = await self.get(principal, reference)
+        with of_settings():
+            return await self._checks.kind(found).plan(spec_of(found))
+
+    async def create(self, principal: Principal, change: TriggerChange) -> Trigger:
+        """Raises Invalid, NotFound (its type, its app), Conflict (codes `uid_taken`, `too_many_triggers`), Forbidden, and
+        SourceRefused and SourceUnavailable, where what is to be watched cannot be made ready: then there is no trigger."""
+        admin_only(principal)
+        change = change.whole()
+        made = await self._checks.changed(principal, BLANK, change)
+        made = msgspec.structs.replace(made, id=TriggerId(self._clock.new_id()))
+        kind, spec = self._checks.kind(made), spec_of(made)
+        with of_settings():
+            await kind.plan(spec)  # what is wrong there is said before anything is stored
+        entry = audit(
+            principal, f"{_TRIGGER}.created", format_id(TRIGGER, made.id), kind=made.config.kind, type=made.config.type
+        )
+        stored = await self._book.create(
+            msgspec.structs.replace(made, enabled=False), entry, triggers_max=self._triggers_max
+        )
+        if stored is None:
+            raise NotFound(f"there is no app {change.app!r}", code="app_not_found", path="app")
+        try:
+            with of_settings():
+                await kind.install(spec)
+        except PosthouseError as error:
+            await self._take_back(kind, spec, stored, error)
+            raise
+        if not made.enabled:
+            return stored
+        return await self._store(stored, lambda old: msgspec.structs.replace(old, enabled=True), None)
+
+    async def put(
+        self, principal: Principal, reference: str, change: TriggerChange, *, check: TriggerCheck | None = None
+    ) -> tuple[Trigger, bool]:
+        """The trigger with this uid made, or replaced as a whole: what is not set takes its default. And whether it was made.
+
+        An id of Posthouse's own is not made: NotFound. Raises what `create` does, and what `check` does.
+        """
+        admin_only(principal)
+        by_id = parse_id(TRIGGER, reference) is not None
+        change = change.whole()
+        if not by_id:
+            assert change.uid is not UNSET
+            change = msgspec.structs.replace(change, uid=uid_of_path(reference, change.uid))
+        found = await self._book.get(reference)
+        if found is None:
+            if by_id:
+                raise trigger_not_found(reference)
+            if check is not None:
+                check(None)
+            try:
+                return await self.create(principal, change), True
+            except Conflict as error:
+                found = await self._book.get(reference)
+                if error.code != UID_TAKEN or found is None:
+                    raise
+        blank = msgspec.structs.replace(found, config=msgspec.structs.replace(found.config, settings="{}"))
+        return await self._change(principal, found, blank, change, f"{_TRIGGER}.replaced", check), False
+
+    async def change(
+        self, principal: Principal, reference: str, change: TriggerChange, *, check: TriggerCheck | None = None
+    ) -> Trigger:
+        """Raises NotFound, Invalid, Conflict, Forbidden, SourceRefused, SourceUnavailable, and what `check` does."""
+        found = await self.get(principal, reference)
+        return await self._change(principal, found, found, change, f"{_TRIGGER}.changed", check)
+
+    async def pause(self, principal: Principal, reference: str) -> Trigger:
+        """Publish nothing more of it until it is resumed; what happens meanwhile is published then. Raises NotFound."""
+        found = await self.get(principal, reference)
+        entry = audit(principal, f"{_TRIGGER}.paused", format_id(TRIGGER, found.id))
+        return await self._store(found, lambda old: msgspec.structs.replace(old, enabled=False), entry)
+
+    async def resume(self, principal: Principal, reference: str) -> Trigger:
+        """Let it go on, from where it was; what is missing where it watches is made anew. Raises NotFound, Invalid,
+        SourceRefused, SourceUnavailable."""
+        found = await self.get(principal, reference)
+        with of_settings():
+            await self._checks.kind(found).install(spec_of(found))
+        entry = audit(principal, f"{_TRIGGER}.resumed", format_id(TRIGGER, found.id))
+        return await self._store(found, lambda old: _afresh(msgspec.structs.replace(old, enabled=True)), entry)
+
+    async def rewind(self, principal: Principal, reference: str, to: float | None) -> Trigger:
+        """Publish again everything since a time (unix seconds), or everything there is (None), as new events. Raises NotFound,
+        Invalid where its kind cannot, Conflict, SourceRefused, SourceUnavailable."""
+        found = await self.get(principal, reference)
+        spec = msgspec.structs.replace(spec_of(found), generation=found.generation + 1)
+
+        async def rewound() -> Callable[[Trigger], Trigger]:
+            position = await self._checks.kind(found).rewind(spec, to)
+            return lambda old: _afresh(msgspec.structs.replace(old, generation=spec.generation, position=position))
+
+        return await self._while_quiet(found, rewound, audit(principal, f"{_TRIGGER}.rewound", spec.id, to=to))
+
+    async def delete(
+        self, principal: Principal, reference: str, *, force: bool = False, check: TriggerCheck | None = None
+    ) -> None:
+        """Remove it, and all traces of it where it watches. `force`: though these cannot be removed. Raises NotFound, Conflict,
+        SourceRefused, SourceUnavailable, and what `check` does."""
+        found = await self.get(principal, reference)
+        if check is not None:
+            check(found)
+        entry = audit(principal, f"{_TRIGGER}.deleted", format_id(TRIGGER, found.id), uid=found.uid, force=force)
+
+        async def removed() -> Callable[[Trigger], Trigger]:
+            try:
+                await self._checks.kind(found).remove(spec_of(found))
+            except PosthouseError:
+                if not force:
+                    raise
+            if not await self._book.delete(found.id, entry, check=check):
+                raise trigger_not_found(reference)
+            return lambda old: old
+
+        await self._while_quiet(found, removed, None)
+
+    # What they share
+
+    async def _change(
+        self,
+        principal: Principal,
+        found: Trigger,
+        base: Trigger,
+        change: TriggerChange,
+        action: str,
+        check: TriggerCheck | None,
+    ) -> Trigger:
+        made = await self._checks.changed(principal, base, change)
+        if made.config.kind != found.config.kind:
+            raise Invalid(f"a trigger stays of its kind, {found.config.kind!r}; make another one", path="kind")
+        entry = audit(principal, action, format_id(TRIGGER, found.id), fields=sorted(change.given()))
+
+        def after(old: Trigger) -> Trigger:
+            if check is not None:
+                check(old)
+            return _afresh(
+                msgspec.structs.replace(
+                    old, uid=made.uid, name=made.name, app_id=made.app_id, config=made.config, enabled=made.enabled
+                )
+            )
+
+        if made.config.settings == found.config.settings:
+            return await self._store(found, after, entry)
+        if check is not None:
+            check(found)
+
+        async def installed() -> Callable[[Trigger], Trigger]:
+            with of_settings():
+                await self._checks.kind(made).install(spec_of(made), before=spec_of(found))
+            return after
+
+        return await self._while_quiet(found, installed, entry, enabled=made.enabled)
+
+    async def _while_quiet(
+        self,
+        found: Trigger,
+        work: Callable[[], Awaitable[Callable[[Trigger], Trigger]]],
+        entry: Audit | None,
+        *,
+        enabled: bool | None = None,
+    ) -> Trigger:
+        """Do something while nobody works on a trigger; then it is changed as that says, and goes on, if it did (`enabled`: or
+        as this says). Whatever goes wrong, it goes on as it was."""
+        held = await self._store(found, lambda old: msgspec.structs.replace(old, enabled=False), None)
+        try:
+            await self._until_quiet(found)
+            change = await work()
+        except BaseException:
+            if found.enabled:
+                await self._store(found, lambda old: msgspec.structs.replace(old, enabled=True), None)
+            raise
+        if entry is None:
+            return found
+        goes_on = found.enabled if enabled is None else enabled
+
+        def after(old: Trigger) -> Trigger:
+            if old.version != held.version:
+                raise unsteady()
+            return msgspec.structs.replace(change(old), enabled=goes_on)
+
+        return await self._store(found, after, entry)
+
+    async def _until_quiet(self, trigger: Trigger) -> None:
+        deadline = self._clock.boot() + self._quiet_seconds
+        while not await self._book.quiet(trigger.id):
+            if self._clock.boot() >= deadline:
+                raise Conflict(
+                    "another process still works on this trigger; try again in a moment", code="trigger_busy"
+                )
+            await self._clock.sleep(QUIET_LOOK_SECONDS)
+
+    async def _store(self, found: Trigger, change: Callable[[Trigger], Trigger], entry: Audit | None) -> Trigger:
+        stored = await self._book.change(found.id, change, entry)
+        if stored is None:
+            raise trigger_not_found(found.reference)
+        self._woken()
+        return stored
+
+    async def _take_back(self, kind: TriggerKind, spec: Spec, stored: Trigger, error: PosthouseError) -> None:
+        """A trigger that could not be made ready is not there."""
+        try:
+            await kind.remove(spec)
+        except PosthouseError as other:
+            error.add_note(f"what was made of it could not be removed: {other}")
+        await self._book.delete(stored.id, None)
+
+
+def trigger_not_found(reference: str) -> NotFound:
+    return NotFound(f"there is no trigger {reference[:80]!r}", code="trigger_not_found")
+
+
+def _afresh(trigger: Trigger) -> Trigger:
+    """Somebody changed something: what was wrong may be right now, and is tried at once."""
+    counted = trigger.standing
+    return msgspec.structs.replace(
+        trigger,
+        standing=Standing(
+            published=counted.published,
+            repeated=counted.repeated,
+            left_out=counted.left_out,
+            set_aside=counted.set_aside,
+            unverified=counted.unverified,
+            published_at=counted.published_at,
+        ),
+    )
