@@ -1,8 +1,9 @@
 """The body of a row trigger on MySQL and MariaDB.
 
-Each column is written as JSON by a statement of its own. One that fails, since its column was dropped or renamed, leaves its
-variable NULL, and `concat_ws` passes over that: the statement that fired the trigger never fails because a table has changed.
-Nor does it where our table is no more. (That the disk is full fails both, as it must.)
+A row is written as JSON by one statement. Where that fails, since a column was dropped or renamed, each column is written by a
+statement of its own (which takes more than twice as long); one that fails leaves its variable NULL, and `concat_ws` passes over
+that. So the statement that fired the trigger never fails because a table has changed, nor where our table is no more. (That the
+disk is full fails both, as it must.)
 """
 
 from __future__ import annotations
@@ -53,41 +54,46 @@ def body_of(trigger_id: str, table: Table, columns: Sequence[Column], operation:
     if skips_equal and operation == "update":
         equal = "old_row IS NOT NULL AND CAST(old_row AS binary) = CAST(new_row AS binary)"
         put = f"    IF NOT coalesce({equal}, FALSE) THEN\n{_indented(put)}    END IF;\n"
-    declared = "".join(
-        f"    DECLARE {prefix}{index} longtext CHARACTER SET utf8mb4;\n"
-        for prefix in (row.lower() for row in rows)
-        for index in range(len(columns))
-    )
-    long = [index for index, column in enumerate(columns) if column.type not in _SHORT]
-    measured = "".join(f"        DECLARE {row.lower()}_size{index} bigint;\n" for row in rows for index in long)
-    written = "".join(_written(row, columns, long) for row in rows)
+    written = "".join(_written(row, columns) for row in rows)
+    sizes = "".join(f"    DECLARE {row.lower()}_size bigint;\n" for row in rows)
     return f"""\
 BEGIN
     DECLARE row_key longtext CHARACTER SET utf8mb4;
     DECLARE old_row longtext CHARACTER SET utf8mb4;
     DECLARE new_row longtext CHARACTER SET utf8mb4;
-{declared}    BEGIN
-{measured}        DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END;
+{sizes}    BEGIN
+        DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END;
         SET row_key = {_key(rows[-1], [key[name] for name in table.key])};
-{written}    END;
+{_indented(written)}    END;
 {put}END"""
 
 
-def _written(row: str, columns: Sequence[Column], long: Sequence[int]) -> str:
-    """The statements that write a row. `long` are the columns that may be too large; they are measured first."""
-    prefix = row.lower()
-    lines = [
-        f"SET {prefix}{index} = concat({literal(json.dumps(column.name, ensure_ascii=False) + ':')}, "
-        f"coalesce({_value(f'{row}.{quoted(column.name)}', column)}, 'null'));"
-        for index, column in enumerate(columns)
+def _written(row: str, columns: Sequence[Column]) -> str:
+    """The statements that write a row: all of it at once, and where that comes to nothing, each column by itself."""
+    name = f"{row.lower()}_row"
+    fields = [
+        f"concat({literal(json.dumps(column.name, ensure_ascii=False) + ':')}, "
+        f"coalesce({_value(f'{row}.{quoted(column.name)}', column)}, 'null'))"
+        for column in columns
     ]
-    names = ", ".join(f"{prefix}{index}" for index in range(len(columns)))
-    lines.append(f"SET {prefix}_row = concat('{{', concat_ws(',', {names}), '}}');")
-    if long:
-        sizes = [f"SET {prefix}_size{index} = length({row}.{quoted(columns[index].name)});" for index in long]
-        total = " + ".join(f"coalesce({prefix}_size{index}, 0)" for index in long)
-        lines = [*sizes, f"IF {total} <= {ROW_BYTES_MAX} THEN", *(f"    {line}" for line in lines), "END IF;"]
-    return "".join(f"        {line}\n" for line in lines)
+    long = [column for column in columns if column.type not in _SHORT]
+    size = " + ".join(f"coalesce(length({row}.{quoted(column.name)}), 0)" for column in long) or "0"
+    declared = "".join(
+        f"            DECLARE f{index} longtext CHARACTER SET utf8mb4;\n" for index in range(len(columns))
+    )
+    one_by_one = "".join(f"            SET f{index} = {field};\n" for index, field in enumerate(fields))
+    together = ", ".join(f"f{index}" for index in range(len(columns)))
+    return f"""\
+    SET {row.lower()}_size = {size};
+    IF coalesce({row.lower()}_size, 0) <= {ROW_BYTES_MAX} THEN
+        SET {name} = concat('{{', {", ',', ".join(fields)}, '}}');
+        IF {name} IS NULL THEN
+            BEGIN
+{_indented(declared)}{_indented(one_by_one)}                SET {name} = concat('{{', concat_ws(',', {together}), '}}');
+            END;
+        END IF;
+    END IF;
+"""
 
 
 def _value(value: str, column: Column) -> str:
