@@ -242,8 +242,8 @@ class CustomSigner:
         whole = f"{text.pattern(form, groups=True)}(?P<older>(?:{once}){{0,{SIGNATURES_MAX}}})"
         if len(value) > SIGNED_LENGTH_MAX:
             return None
-        for each in self._passed_over:
-            value = re.sub(each.pattern(form, groups=False), "", value)
+        for other in self._passed_over:
+            value = re.sub(other.pattern(form, groups=False), "", value)
         if (match := re.fullmatch(whole, value)) is None:
             return None
         found = {name: match[f"g{index}"] for index, name in enumerate(text.names)}
