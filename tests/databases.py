@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -29,62 +29,15 @@ def mariadb_program() -> str | None:
 
 
 class MariaDb:
-    """A server in a folder of its own."""
+    """A server in a folder. It keeps what was committed when it is killed, if it is started with `durable`: as long as the
+    machine lives. It asks who one is if it is `guarded`: that needs tables of users, which take seconds to make."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
-        self._folder = folder
-        self._options = options
-        self._process: subprocess.Popen[bytes] | None = None
+    def __init__(self, folder: Path, *, durable: bool = False, guarded: bool = False) -> None:
         self.socket = folder / "socket"
-
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        program = mariadb_program()
-        assert program is not None
-        user = ["--user=root"] if os.geteuid() == 0 else []
-        (self._folder / "data").mkdir(exist_ok=True)
-        self.socket.unlink(missing_ok=True)
-        log_file = self._folder / "log"
-        with log_file.open("ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    program,
-                    "--no-defaults",
-                    f"--datadir={self._folder / 'data'}",
-                    f"--socket={self.socket}",
-                    f"--pid-file={self._folder / 'pid'}",
-                    "--skip-networking",
-                    "--innodb-buffer-pool-size=32M",
-                    "--innodb-log-file-size=8M",
-                    *self._options,
-                    *user,
-                ],
-                stdout=log,
-                stderr=log,
-            )
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            # Not by the driver: it leaves a socket open that could not connect.
-            with socket.socket(socket.AF_UNIX) as probe:
-                if probe.connect_ex(str(self.socket)) == 0:
-                    return
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(log_file.read_text("utf-8", "replace")[-2000:])
-            time.sleep(0.05)
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(PATIENCE_SECONDS)
-            except subprocess.TimeoutExpired:
-                self.kill()
-
-    def kill(self) -> None:
-        """kill -9."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
+        self._folder = folder
+        self._durable = durable
+        self._guarded = guarded
+        self._process: subprocess.Popen[bytes] | None = None
 
     def connect(self, database: str | None = None, **options: Any) -> Any:
         import pymysql
@@ -102,25 +55,76 @@ class MariaDb:
         with self.connect() as connection, connection.cursor() as cursor:
             cursor.execute(f"DROP DATABASE {dsn.partition('?')[0].rpartition('/')[2]}")
 
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        program = mariadb_program()
+        assert program is not None
+        user = ["--user=root"] if os.geteuid() == 0 else []
+        data = self._folder / "data"
+        data.mkdir(exist_ok=True)
+        self.socket.unlink(missing_ok=True)
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    program,
+                    "--no-defaults",
+                    f"--datadir={data}",
+                    f"--socket={self.socket}",
+                    f"--pid-file={self._folder / 'pid'}",
+                    "--skip-networking",
+                    f"--innodb-flush-log-at-trx-commit={2 if self._durable else 0}",
+                    "--innodb-buffer-pool-size=32M",
+                    "--innodb-log-file-size=8M",
+                    *([] if self._guarded else ["--skip-grant-tables"]),
+                    *user,
+                ],
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            # Not by the driver: it leaves a socket open that could not connect.
+            with socket.socket(socket.AF_UNIX) as probe:
+                if probe.connect_ex(str(self.socket)) == 0:
+                    return
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError((self._folder / "log").read_text("utf-8", "replace")[-2000:])
+            time.sleep(0.05)
 
-# Without tables of users, which take seconds to make; and nothing is synced to disk.
-QUICK: Final = ("--skip-grant-tables", "--innodb-flush-log-at-trx-commit=0")
-# As quick, and keeps what was committed when it is killed, as long as the machine lives.
-DURABLE: Final = ("--skip-grant-tables", "--innodb-flush-log-at-trx-commit=2")
+    def kill(self) -> None:
+        """kill -9."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def end(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.kill()
 
 
 @contextmanager
-def mariadb_server(*options: str, fill: Callable[[Path], None] | None = None) -> Iterator[MariaDb]:
-    """Start a server, and end it. `fill` puts something into its folder before."""
+def mariadb_server(*, durable: bool = False, guarded: bool = False) -> Iterator[MariaDb]:
+    """Start a server, and end it."""
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/tmp"))
-    server = MariaDb(folder, *(options or QUICK))
+    server = MariaDb(folder, durable=durable, guarded=guarded)
     try:
-        if fill is not None:
-            fill(folder)
+        if guarded:
+            make = [
+                "mariadb-install-db",
+                "--no-defaults",
+                f"--datadir={folder / 'data'}",
+                "--user=root",
+                "--skip-test-db",
+            ]
+            subprocess.run([*make, "--auth-root-authentication-method=normal"], check=True, capture_output=True)
         server.start()
         yield server
     finally:
-        server.stop()
+        server.end()
         shutil.rmtree(folder, ignore_errors=True)
 
 

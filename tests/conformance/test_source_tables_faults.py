@@ -8,18 +8,16 @@ import random
 import re
 import shutil
 import sqlite3
-import subprocess
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, suppress
-from pathlib import Path
 
 import asyncpg
 import psycopg
 import pymysql
 import pytest
 from tests.clusters import Clusters
-from tests.databases import DURABLE, MariaDb, mariadb_server, needs_mariadb
+from tests.databases import MariaDb, mariadb_server, needs_mariadb
 from tests.outboxes import Place
 from tests.tables import (
     KIND,
@@ -137,8 +135,8 @@ async def test_nothing_is_lost_when_postgresql_dies(clusters: Clusters) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_nothing_is_lost_when_mariadb_dies() -> None:
     needs_mariadb()
-    with mariadb_server(*DURABLE) as server:
-        server.stop()  # what was never once shut down cannot be recovered
+    with mariadb_server(durable=True) as server:
+        server.end()  # what was never once shut down cannot be recovered
         server.start()
         dsn = server.fresh_database()
         name = parse(dsn).path
@@ -213,17 +211,11 @@ async def test_a_standby_takes_no_triggers(clusters: Clusters) -> None:
 
 
 @pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[MariaDb]:
-    """MariaDB that asks who one is."""
+def guarded() -> Iterator[MariaDb]:
     needs_mariadb()
     if shutil.which("mariadb-install-db") is None:
         pytest.skip("mariadb-install-db is not installed")
-
-    def fill(folder: Path) -> None:
-        make = ["mariadb-install-db", "--no-defaults", f"--datadir={folder / 'data'}", "--user=root", "--skip-test-db"]
-        subprocess.run([*make, "--auth-root-authentication-method=normal"], check=True, capture_output=True)
-
-    with mariadb_server("--innodb-flush-log-at-trx-commit=0", fill=fill) as server:
+    with mariadb_server(guarded=True) as server:
         yield server
 
 

@@ -16,6 +16,8 @@ from tests.postgres import PostgresServer
 from tests.tables import KIND, again, all_of, changes, make_orders, observed, reading, run, spec, traces
 
 from posthouse.adapters.sources.tables import source as sources
+from posthouse.adapters.sources.tables.kind import place_at
+from posthouse.adapters.sources.tables.settings import read_settings
 from posthouse.domain.errors import Invalid, SourceRefused
 from posthouse.ports.sources import Spec
 
@@ -160,6 +162,18 @@ async def test_a_new_column_is_part_of_what_follows(place: Place, orders: Spec, 
     assert json.loads(seen.data or b"")["new"] == {"id": 2, "status": "new", "amount": 1, "note": "b"}
 
 
+async def test_a_reader_with_settings_of_the_past_leaves_the_new_ones_alone(
+    place: Place, orders: Spec, comparing: None
+) -> None:
+    async with reading(orders) as source:
+        assert await all_of(source) == []
+        await KIND.install(after := again(orders, columns=["status"]), before=orders)
+        assert await all_of(source) == []
+        settings = read_settings(orders.settings)
+        await place_at(settings.dsn).install(orders.id, settings, upgrades=True)
+    assert (await KIND.plan(after)).install == ()
+
+
 @pytest.mark.parametrize("columns", [None, ["status", "amount"]])
 async def test_a_column_that_goes_is_left_out(place: Place, columns: list[str] | None) -> None:
     make_orders(place)
@@ -217,6 +231,7 @@ async def test_a_column_that_was_asked_for_and_went_holds_nothing_up(place: Plac
     place.execute("INSERT INTO orders VALUES (1, 'new', 1)")
     async with reading(made) as source:
         assert len(await all_of(source)) == 1
+        assert "has no column status" in ((await source.lag()).alarm or "")
     with refused("columns[0]", "has no column status; there (is|are)"):
         await KIND.install(made)
     other = again(made, columns=["state"])

@@ -102,8 +102,11 @@ class Place(Protocol):
 
     async def plan(self, trigger_id: str, settings: Settings) -> Plan: ...
 
-    async def install(self, trigger_id: str, settings: Settings, *, seconds: float = INSTALL_SECONDS_MAX) -> None:
-        """Run what the plan says; try for so long to get the locks."""
+    async def install(
+        self, trigger_id: str, settings: Settings, *, seconds: float = INSTALL_SECONDS_MAX, upgrades: bool = False
+    ) -> None:
+        """Run what the plan says; try for so long to get the locks. `upgrades`: only where it was made for these settings, and
+        is outdated."""
         ...
 
     async def remove(self, trigger_id: str) -> None: ...

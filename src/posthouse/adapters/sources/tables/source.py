@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+import msgspec
 import structlog
 
 from posthouse.adapters.sources.tables.change import READING_BYTES_MAX, observed
@@ -16,7 +17,6 @@ from posthouse.ports.sources import Lag, Reading, Spec
 log = structlog.get_logger()
 
 COMPARED_SECONDS: Final = 30.0  # between two looks at whether the triggers are still as they should be
-WARNED_SECONDS: Final = 600.0  # between two warnings about what goes on all the same
 PRUNED_SECONDS: Final = 10.0  # between two rounds of removing what was kept for long enough
 PRUNED_ON_SECONDS: Final = 1.0  # the same, where there is more
 
@@ -32,9 +32,9 @@ class TableSource:
         self._store: Store = place.store(spec.id, settings)
         self._now = asyncio.get_running_loop().time
         self._compared_at = float("-inf")
-        self._warned_at = float("-inf")
         self._prunes_at = self._now() + PRUNED_SECONDS
         self._refusal: SourceRefused | None = None
+        self._alarm: str | None = None
 
     async def open(self, position: str | None) -> None:
         await self._store.open()
@@ -66,7 +66,7 @@ class TableSource:
             await self._prune()
 
     async def lag(self) -> Lag:
-        return await self._store.lag()
+        return msgspec.structs.replace(await self._store.lag(), alarm=self._alarm)
 
     async def close(self) -> None:
         await self._store.close()
@@ -80,12 +80,12 @@ class TableSource:
         """See whether what is installed is still right. A table that changed its columns has its triggers made anew; for what
         else is wrong there is a refusal."""
         self._compared_at = self._now()
-        self._refusal = None
+        self._refusal = self._alarm = None
         try:
             standing = await self._store.standing()
         except Invalid as error:
             if error.path.startswith("columns"):  # the triggers leave it out: others go on
-                self._warn("trigger.column_missing", error)
+                self._alarm = f"a column that is asked for is left out: {error}"
             else:
                 self._refusal = SourceRefused(str(error), code="bad_table")
             return
@@ -104,16 +104,12 @@ class TableSource:
 
     async def _upgrade(self) -> None:
         try:
-            await self._place.install(self._spec.id, self._settings, seconds=UPGRADE_SECONDS_MAX)
+            await self._place.install(self._spec.id, self._settings, seconds=UPGRADE_SECONDS_MAX, upgrades=True)
         except SourceUnavailable as error:  # a matter of time
             log.info("trigger.upgrade_waits", trigger=self._spec.name, error=str(error))
         except PosthouseError as error:
-            self._warn("trigger.upgrade_refused", error)
+            self._alarm = (
+                f"the table has changed since the triggers on it were made, and they cannot be made anew: {error}"
+            )
         else:
             log.info("trigger.upgraded", trigger=self._spec.name, table=self._settings.table.shown)
-
-    def _warn(self, event: str, error: PosthouseError) -> None:
-        """Now and then."""
-        if self._now() - self._warned_at >= WARNED_SECONDS:
-            self._warned_at = self._now()
-            log.warning(event, trigger=self._spec.name, error=str(error))

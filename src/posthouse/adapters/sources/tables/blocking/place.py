@@ -52,11 +52,19 @@ class BlockingPlace:
 
         return await self._run(make)
 
-    async def install(self, trigger_id: str, settings: Settings, *, seconds: float = INSTALL_SECONDS_MAX) -> None:
+    async def install(
+        self, trigger_id: str, settings: Settings, *, seconds: float = INSTALL_SECONDS_MAX, upgrades: bool = False
+    ) -> None:
         def make(cursor: Any) -> None:
             self._dialect.check_server(cursor)
             with self._dialect.alone(cursor, seconds) as run:
                 table = self._dialect.watched(cursor, settings.table)
+                there = self._dialect.row_triggers(cursor, trigger_id)
+                if (
+                    upgrades
+                    and standing(self._dialect, cursor, trigger_id, settings, table, there) is not Standing.OUTDATED
+                ):
+                    return
                 for statement in self._install(cursor, trigger_id, settings, table):
                     run(statement)
 

@@ -67,12 +67,16 @@ class PostgresPlace:
             remove = (*_drops(drops), *await _clearing(connection, trigger_id, server))
             return Plan(install=install, remove=remove, remarks=_remarks(table, bool(install)))
 
-    async def install(self, trigger_id: str, settings: Settings, *, seconds: float = INSTALL_SECONDS_MAX) -> None:
+    async def install(
+        self, trigger_id: str, settings: Settings, *, seconds: float = INSTALL_SECONDS_MAX, upgrades: bool = False
+    ) -> None:
         async def work(connection: Connection) -> None:
             server = await server_of(connection, self._dsn.shown)
             table = await watched(connection, settings.table)
             made = definition(trigger_id, settings, table, server)
             there = await found(connection, trigger_id, server)
+            if upgrades and standing(made, table.oid, there, settings) is not Standing.OUTDATED:
+                return
             for statement in _install(made, table, there, server, settings):
                 await connection.execute(statement)
 
