@@ -247,8 +247,8 @@ class CustomSigner:
         if (match := re.fullmatch(whole, value)) is None:
             return None
         found = {name: match[f"g{index}"] for index, name in enumerate(text.names)}
-        each, group = self._repeat.pattern(form, groups=True), f"g{self._repeat.names.index('signature')}"
-        return found | {_OLDER: " ".join([older[group] for older in re.finditer(each, match["older"])])}
+        again, group = self._repeat.pattern(form, groups=True), f"g{self._repeat.names.index('signature')}"
+        return found | {_OLDER: " ".join([older[group] for older in re.finditer(again, match["older"])])}
 
     def sign(self, value: Callable[[str], str | bytes]) -> str:
         """A signature of the receiver's own, with its newest key. Raises: SettingError of a key pair."""
