@@ -112,6 +112,9 @@ def mariadb_server(*, durable: bool = False) -> Iterator[MariaDb]:
     server = MariaDb(folder, durable=durable)
     try:
         server.start()
+        if durable:  # one that was made a moment ago, and never ended, cannot be recovered
+            server.end()
+            server.start()
         yield server
     finally:
         server.end()
