@@ -113,6 +113,7 @@ def mariadb_server(*, durable: bool = False) -> Iterator[MariaDb]:
     try:
         server.start()
         if durable:  # one that was made a moment ago, and never ended, cannot be recovered
+            server.drop_database(server.fresh_database())  # it listens before it can be told to end
             server.end()
             server.start()
         yield server
