@@ -162,14 +162,13 @@ class Trigger:
         return reading
 
     async def caught_up(self, *, limit: int = 500) -> Published:
-        """Go on until everything that is in the database's log by now is published."""
-        catalog = self.source._catalog
-        assert catalog is not None
+        """Go on until everything that is in the database's log by now is published, and the rows of a snapshot."""
+        _, transactions, catalog = self.source._opened()
         end = (await catalog.ask("SELECT pg_current_wal_flush_lsn()::text"))[0][0]
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 reading = await self.round(limit=limit)
-                if reading.position is None and self.source.reached(end):
+                if reading.position is None and transactions.snapshot is None and self.source.reached(end):
                     return self.published
 
 

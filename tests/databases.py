@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -29,52 +29,34 @@ def mariadb_program() -> str | None:
 
 
 class MariaDb:
-    """A server in a folder. It keeps what was committed when it is killed, if it is started with `durable`: as long as the
-    machine lives."""
+    """A server in a folder of its own."""
 
-    def __init__(self, folder: Path, *, durable: bool = False) -> None:
-        self.socket = folder / "socket"
+    def __init__(self, folder: Path, *options: str) -> None:
         self._folder = folder
-        self._durable = durable
+        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
-
-    def connect(self, database: str | None = None, **options: Any) -> Any:
-        import pymysql
-
-        return pymysql.connect(unix_socket=str(self.socket), user="root", database=database, **options)
-
-    def fresh_database(self) -> str:
-        """The DSN of a new database."""
-        name = f"test_{secrets.token_hex(6)}"
-        with self.connect() as connection, connection.cursor() as cursor:
-            cursor.execute(f"CREATE DATABASE {name}")
-        return f"mysql://root@localhost/{name}?unix_socket={self.socket}"
-
-    def drop_database(self, dsn: str) -> None:
-        with self.connect() as connection, connection.cursor() as cursor:
-            cursor.execute(f"DROP DATABASE {dsn.partition('?')[0].rpartition('/')[2]}")
+        self.socket = folder / "socket"
 
     def start(self) -> None:
-        """Start, and wait until it answers."""
+        """Start it, and wait until it answers."""
         program = mariadb_program()
         assert program is not None
         user = ["--user=root"] if os.geteuid() == 0 else []
-        data = self._folder / "data"
-        data.mkdir(exist_ok=True)
+        (self._folder / "data").mkdir(exist_ok=True)
         self.socket.unlink(missing_ok=True)
-        with (self._folder / "log").open("ab") as log:
+        log_file = self._folder / "log"
+        with log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 [
                     program,
                     "--no-defaults",
-                    "--skip-grant-tables",  # and so no tables of users to be made first, which takes seconds
-                    f"--datadir={data}",
+                    f"--datadir={self._folder / 'data'}",
                     f"--socket={self.socket}",
                     f"--pid-file={self._folder / 'pid'}",
                     "--skip-networking",
-                    f"--innodb-flush-log-at-trx-commit={2 if self._durable else 0}",
                     "--innodb-buffer-pool-size=32M",
                     "--innodb-log-file-size=8M",
+                    *self._options,
                     *user,
                 ],
                 stdout=log,
@@ -87,16 +69,10 @@ class MariaDb:
                 if probe.connect_ex(str(self.socket)) == 0:
                     return
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError((self._folder / "log").read_text("utf-8", "replace")[-2000:])
+                raise AssertionError(log_file.read_text("utf-8", "replace")[-2000:])
             time.sleep(0.05)
 
-    def kill(self) -> None:
-        """kill -9."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-
-    def end(self) -> None:
+    def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
             try:
@@ -104,13 +80,43 @@ class MariaDb:
             except subprocess.TimeoutExpired:
                 self.kill()
 
+    def kill(self) -> None:
+        """kill -9."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def connect(self, database: str | None = None, **options: Any) -> Any:
+        import pymysql
+
+        return pymysql.connect(**{"unix_socket": str(self.socket), "user": "root", "database": database, **options})
+
+    def fresh_database(self) -> str:
+        """The DSN of a new database."""
+        name = f"test_{secrets.token_hex(6)}"
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name}")
+        return f"mysql://root@localhost/{name}?unix_socket={self.socket}"
+
+    def drop_database(self, dsn: str) -> None:
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE {dsn.partition('?')[0].rpartition('/')[2]}")
+
+
+# Without tables of users, which take seconds to make; and nothing is synced to disk.
+QUICK: Final = ("--skip-grant-tables", "--innodb-flush-log-at-trx-commit=0")
+# As quick, and keeps what was committed when it is killed, as long as the machine lives.
+DURABLE: Final = ("--skip-grant-tables", "--innodb-flush-log-at-trx-commit=2")
+
 
 @contextmanager
-def mariadb_server(*, durable: bool = False) -> Iterator[MariaDb]:
-    """Start a server, and end it."""
+def mariadb_server(*options: str, fill: Callable[[Path], None] | None = None) -> Iterator[MariaDb]:
+    """Start a server, and end it. `fill` puts something into its folder before."""
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/tmp"))
-    server = MariaDb(folder, durable=durable)
+    server = MariaDb(folder, *(options or QUICK))
     try:
+        if fill is not None:
+            fill(folder)
         server.start()
         if durable:  # one that was made a moment ago, and never ended, cannot be recovered
             server.drop_database(server.fresh_database())  # it listens before it can be told to end
@@ -118,13 +124,17 @@ def mariadb_server(*, durable: bool = False) -> Iterator[MariaDb]:
             server.start()
         yield server
     finally:
-        server.end()
+        server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def needs_mariadb() -> None:
+    if mariadb_program() is None:
+        pytest.skip("MariaDB is not installed; `make test-databases` installs it where that is permitted")
 
 
 @pytest.fixture(scope="session")
 def mariadb() -> Iterator[MariaDb]:
-    if mariadb_program() is None:
-        pytest.skip("MariaDB is not installed; `make test-databases` installs it where that is permitted")
+    needs_mariadb()
     with mariadb_server() as server:
         yield server

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -30,6 +31,7 @@ from posthouse.adapters.postgres.upkeep import PostgresUpkeep
 from posthouse.adapters.postgres.usage import PostgresUsage
 from posthouse.adapters.postgres.verifications import PostgresVerifications
 from posthouse.adapters.sources.changes.kind import ChangesKind
+from posthouse.adapters.sources.inbound import InboundKind
 from posthouse.adapters.sources.loading import load_kinds
 from posthouse.adapters.sources.tables.kind import TableKind
 from posthouse.adapters.system.collector import calm_collector as calm_collector
@@ -50,7 +52,7 @@ from posthouse.dispatch.gauges import watch, watch_caches, watch_handshakes
 from posthouse.dispatch.janitor import Janitor
 from posthouse.dispatch.verifier import Verifier
 from posthouse.domain.event import Draft, Event
-from posthouse.domain.limits import PUBLISH_ANSWER_SECONDS_MAX, PUBLISH_STATEMENT_SECONDS_MAX
+from posthouse.domain.limits import PUBLISH_STATEMENT_SECONDS_MAX
 from posthouse.intake.catalogue import CatalogueCache
 from posthouse.intake.observed import ObservedEvents
 from posthouse.intake.operations import Operators
@@ -208,11 +210,7 @@ class Posthouse(Process):
         engine.overflow.told = operators.owed_too_much
         engine.tails.alarmed = operators.log_rewound
         engine.effects.troubled = engine.chains.troubled = operators
-
-        async def check_follow_up(event_type: str, payload: bytes | None) -> None:
-            await catalogue.check(event_type, payload, path="data")
-
-        engine.effects.check = check_follow_up
+        engine.effects.check = partial(catalogue.check, path="data")
         days = settings.retention_days
         quotas = QuotaGate(PostgresUsage(managing), clock, retention_days=days, refused=operators.quota_refused)
         janitor = Janitor(
@@ -228,11 +226,13 @@ class Posthouse(Process):
         telemetry.watch_cache("data_keys", lambda: sealer.cached)
         telemetry.watch("database_replacements", lambda: history.replacements)
 
+        profiles = Profiles(shipped(), [] if settings.profiles is None else in_directory(settings.profiles))
+        inbound = InboundKind(profiles.get, settings.public_url, settings.payload_bytes_max)
         watching = Watching.over(
             reading,
             managing,
             sealer,
-            self.wrap_kinds(load_kinds((TableKind(), ChangesKind()))),
+            self.wrap_kinds(load_kinds((TableKind(), ChangesKind(), inbound))),
             telemetry,
             operators,
             door=ObservedEvents(catalogue, quotas, publisher),
@@ -266,12 +266,10 @@ class Posthouse(Process):
                 payload_bytes_max=settings.payload_bytes_max,
                 batch_bytes_max=settings.batch_bytes_max,
                 body_seconds=settings.body_seconds,
-                answer_seconds=PUBLISH_ANSWER_SECONDS_MAX,
             )
             self._express = routes.express if answers else None
-            own = OwnOutbox(direct, routes.relayed, there=upkeep.has_outbox)
-            self._task(own.run())
-            return routes
+            self._task(OwnOutbox(direct, routes.relayed, there=upkeep.has_outbox).run())
+            return watching.answering(routes, body_seconds=settings.body_seconds) if answers else routes
 
         services: Services = Services.over(
             directory,
@@ -297,7 +295,7 @@ class Posthouse(Process):
             watch_cache=telemetry.watch_cache,
             body_seconds=settings.body_seconds,
             expressions=expressions,
-            profiles=Profiles(shipped(), [] if settings.profiles is None else in_directory(settings.profiles)),
+            profiles=profiles,
             verifications=Verifications(directory, verifier.queue, verifier.handshakes),
             public_url=settings.public_url,
             unverified=verifier.wake,

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from posthouse.adapters.postgres.database import Database
+from posthouse.adapters.postgres.inbound import PostgresInbound
 from posthouse.adapters.postgres.schedules import PostgresSchedules
 from posthouse.adapters.postgres.triggers import PostgresTriggers
+from posthouse.api.gate import App
+from posthouse.api.inbound import InboundRoutes
+from posthouse.domain.inbound import KIND as INBOUND
 from posthouse.intake.catalogue import CatalogueCache
 from posthouse.intake.observed import ObservedEvents
 from posthouse.intake.operations import Operators
@@ -21,16 +25,19 @@ from posthouse.ports.expressions import Expressions
 from posthouse.ports.sealing import Sealer
 from posthouse.ports.sources import TriggerKind
 from posthouse.ports.telemetry import Telemetry
+from posthouse.trigger.entrances import InletKind
+from posthouse.trigger.gateway import Gateway
 from posthouse.trigger.runner import Runner
 from posthouse.trigger.schedules import ScheduledEvents
 from posthouse.trigger.works import Works, readable_kinds
 
 
 class Watching(NamedTuple):
-    """To be started where this process may deliver, and closed."""
+    """To be started where this process may deliver, `answering` where it answers requests, and closed."""
 
     runner: Runner
     works: Works
+    gateway: Gateway
     schedules: Schedules
     triggers: Triggers
     refusals: Refusals
@@ -71,16 +78,38 @@ class Watching(NamedTuple):
             payload_bytes_max=payload_bytes_max,
             failing=operators.trigger_failing,
         )
-        telemetry.watch_triggers(works.facts)
+        gateway = Gateway(
+            PostgresInbound(managing, sealer),
+            cast("InletKind | None", kinds.get(INBOUND)),
+            door,
+            catalogue,
+            expressions,
+            clock,
+            payload_bytes_max=payload_bytes_max,
+            failing=operators.trigger_failing,
+        )
+        telemetry.watch_triggers(lambda: [*works.facts(), *gateway.facts()])
+        telemetry.watch_cache("inbound_sources", lambda: gateway.cached)
+
+        def woken() -> None:
+            works.wake()
+            gateway.forget()
+
         book = PostgresTriggers(managing, sealer)
-        triggers = Triggers(book, TriggerChecks(directory, kinds, catalogue, expressions), clock, woken=works.wake)
+        triggers = Triggers(book, TriggerChecks(directory, kinds, catalogue, expressions), clock, woken=woken)
         return cls(
             runner,
             works,
+            gateway,
             Schedules(directory, PostgresSchedules(managing), door, clock, woken=runner.wake),
             triggers,
             Refusals(triggers, book, door, catalogue, expressions, clock, payload_bytes_max=payload_bytes_max),
         )
+
+    def answering(self, next_app: App, *, body_seconds: float) -> App:
+        """`next_app`, in front of which requests of other systems are answered from now on."""
+        self.gateway.start()
+        return InboundRoutes(next_app, self.gateway, body_seconds=body_seconds)
 
     def start(self) -> None:
         self.runner.start()
@@ -88,4 +117,4 @@ class Watching(NamedTuple):
 
     async def close(self) -> None:
         """End what is under way, and let others have it."""
-        await asyncio.gather(self.runner.close(), self.works.close())
+        await asyncio.gather(self.runner.close(), self.works.close(), self.gateway.close())

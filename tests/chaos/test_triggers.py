@@ -31,7 +31,7 @@ from tests.chaos.server import TRIGGER_POINTS
 from tests.chaos.test_kill import KEY, request
 from tests.clusters import Clusters, Postgres
 from tests.commands import environment
-from tests.databases import MariaDb, mariadb_program, mariadb_server
+from tests.databases import DURABLE, MariaDb, mariadb_program, mariadb_server
 from tests.outboxes import Place, sqlite_place
 from tests.postgres import PostgresServer
 
@@ -131,7 +131,7 @@ async def source_of(name: str, clusters: Clusters, folder: Path) -> AsyncIterato
         case "table-mysql":
             if mariadb_program() is None:
                 pytest.skip("MariaDB is not installed; `make test-databases` installs it where that is permitted")
-            with mariadb_server(durable=True) as made:
+            with mariadb_server(*DURABLE) as made:
                 yield MariaSource(made)
         case _:
             yield SqliteSource(sqlite_place(folder))

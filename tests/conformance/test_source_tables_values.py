@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.outboxes import Place
 from tests.tables import KIND, changes, observed, run, spec
 
-from posthouse.adapters.sources.tables.change import SEEN_BYTES_MAX
+from posthouse.domain.limits import PAYLOAD_BYTES_MAX
 
 MARKS: Final = {"postgresql": "%s", "sqlite": "?", "mysql": "%s"}
 TYPES: Final = {
@@ -202,7 +202,9 @@ async def test_what_is_too_large_for_an_event_is_cut_and_says_so(place: Place) -
     small = spec(place, "v", columns=["small"])
     await KIND.install(made)
     await KIND.install(small)
-    half, double, huge = "x" * (SEEN_BYTES_MAX // 2), "x" * (2 * SEEN_BYTES_MAX), "x" * (10 * SEEN_BYTES_MAX)
+    half, double, huge = (
+        "x" * size for size in (PAYLOAD_BYTES_MAX // 2, 2 * PAYLOAD_BYTES_MAX, 10 * PAYLOAD_BYTES_MAX)
+    )
     place.execute("INSERT INTO v VALUES (1, %s, 0)", half)
     place.execute("UPDATE v SET note = %s, small = 1", half + "y")
     place.execute("UPDATE v SET note = %s, small = 2", double)

@@ -69,6 +69,8 @@ class Running:
         endpoint = await call(
             self.port, "POST", "/v1/apps/acme/endpoints", {"url": "http://127.0.0.1:9/", "uid": "main"}
         )
+        inbound = {"kind": "inbound", "uid": "hook", "type": "order.created", "settings": {"verify": False}}
+        await call(self.port, "POST", "/v1/triggers", inbound)
         event = await call(self.port, "POST", "/v1/events", {"type": "order.created", "data": {}})
         attempts: list[Any] = []
         while not attempts:
@@ -83,6 +85,7 @@ class Running:
             event=event["id"],
             attempt=attempts[0]["id"],
             uid="main",
+            source="hook",
         )
 
     def start(self) -> None:

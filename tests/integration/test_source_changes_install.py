@@ -75,7 +75,7 @@ async def test_a_plan_says_what_somebody_should_know(watched: Database) -> None:
     ("statement", "settings", "path", "says"),
     [
         ("SELECT 1", {}, "tables[0]", "no table public.item"),
-        ('CREATE TABLE "Item" (id int PRIMARY KEY)', {}, "tables[0]", 'there is public."Item"'),
+        ('CREATE TABLE "Item" (id int PRIMARY KEY)', {}, "tables[0]", 'but public."Item"'),
         ("CREATE VIEW item AS SELECT 1 AS id", {}, "tables[0]", "no table but a view"),
         ("CREATE UNLOGGED TABLE item (id int PRIMARY KEY)", {}, "tables[0]", "SET LOGGED"),
         ("CREATE TABLE item (id int)", {}, "tables[0]", "REPLICA IDENTITY FULL"),

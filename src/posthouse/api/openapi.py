@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from posthouse.api.gate import WITHOUT_KEY
+from posthouse.api.openapi_inbound import inbound_operations
 from posthouse.api.openapi_publish import publish_operations, publish_schemas
 from posthouse.domain.handshake import CONFIRM_PATH
 
@@ -24,7 +25,7 @@ _PROBLEMS: Final = {
     413: "The body is over the limit.",
     415: "The body's content type is not one that is read here.",
     422: "A value is wrong; `path` names it.",
-    429: "The app is over its quota of events a second: try again after `Retry-After`.",
+    429: "The app, or a source, is over its rate: try again after `Retry-After`.",
     500: "Something went wrong on our side.",
     503: "Busy, or the database does not answer: try again after `Retry-After`.",
 }
@@ -88,6 +89,7 @@ def completed(schema: dict[str, Any]) -> dict[str, Any]:
             _complete(path, method, operation)
     for path, operation in publish_operations(_refer).items():
         schema["paths"][path] = schema["paths"].get(path, {}) | {"post": operation}
+    schema["paths"] |= inbound_operations(_refer)
     return schema
 
 

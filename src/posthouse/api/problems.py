@@ -48,6 +48,10 @@ _INVALID_STATUS: Final = {
     "invalid_cursor": 400,
     "malformed_request": 400,
     "body_timeout": 408,
+    "not_verified": 401,
+    "method_not_allowed": 405,
+    "headers_too_large": 431,
+    "unsupported_encoding": 415,
     "unsupported_media_type": 415,
 }
 _STATUS: Final[Sequence[tuple[type[PosthouseError], int]]] = (
@@ -86,7 +90,7 @@ def problem_bytes(error: BaseException, language: Language = ENGLISH) -> tuple[i
     """
     status = status_of(error)
     headers: Headers = [(b"content-type", PROBLEM_CONTENT), *language_headers(language)]
-    if status == 401:
+    if isinstance(error, Unauthorised):
         headers.append((b"www-authenticate", b"Bearer"))
     extra: dict[str, Any] = {}
     code = error.code if isinstance(error, PosthouseError) and status != 500 else "internal_error"

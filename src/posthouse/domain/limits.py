@@ -155,6 +155,27 @@ TRIGGER_KEY_LENGTH_MAX: Final = 128
 TRIGGER_QUIET_SECONDS_MAX: Final = 15.0  # until nobody works any more on a trigger that is changed
 TRIGGER_AGAIN_SECONDS: Final = 1.0  # until what failed by our own fault is tried again
 
+# Requests of others (inbound triggers)
+INBOUND_CONCURRENCY: Final = 64  # requests of one source under way at once, in a process
+INBOUND_CONCURRENCY_MAX: Final = 1_000
+INBOUND_BYTES_MAX: Final = 64 * 1024 * 1024  # of all bodies under way, in a process
+INBOUND_BODY_SECONDS: Final = 10.0  # until a body is there
+INBOUND_INLINE_BYTES_MAX: Final = 64 * 1024  # of a body that is judged at once; a larger one is in a thread of its own
+INBOUND_HEADERS_MAX: Final = 200
+INBOUND_HEADER_BYTES_MAX: Final = 64 * 1024  # of all headers of a request, and its path and query
+INBOUND_TEXT_BYTES_MAX: Final = 64 * 1024  # that expressions see of a body that is no JSON
+INBOUND_EXCERPT_BYTES_MAX: Final = 4 * 1024  # that is kept of a body that was not verified
+INBOUND_UNVERIFIED_MAX: Final = 100  # of those that one trigger keeps, the newest
+INBOUND_ANSWER_BYTES_MAX: Final = 16 * 1024
+INBOUND_PER_SECOND_MAX: Final = 100_000.0
+INBOUND_BURST_MAX: Final = 100_000
+INBOUND_TOLERANCE_SECONDS: Final = 300.0  # between a signature's time and ours
+INBOUND_TOLERANCE_SECONDS_MAX: Final = 86_400.0
+INBOUND_LOOK_SECONDS: Final = 1.0  # for which what triggers there are is believed
+INBOUND_MISS_SECONDS: Final = 0.1  # between two looks for one that is not among them
+INBOUND_CACHED_MAX: Final = TRIGGERS_MAX  # triggers that are ready for requests, in a process
+INBOUND_PAUSED_SECONDS: Final = 60  # after which the sender may try again what a paused trigger did not take
+
 # Ownership
 LEASE_SECONDS: Final = 10.0
 LEASE_MARGIN_SECONDS: Final = 2.0

@@ -62,7 +62,8 @@ class Reading(Configuration, frozen=True, kw_only=True):
     `answer` is the body that confirms; with `encrypt` it is sent back as the platform encrypts and signs: in the shape
     `sealed`, which may name `{signature}` (made as the first custom signer makes those of requests), `{timestamp}`,
     `{timestamp_ms}` and `{nonce}` beside what the encryption has; without one, in that of requests. So are answers of
-    handshakes that are opened.
+    handshakes that are opened. `passed_over` are texts that may stand beside signatures that are repeated, of a scheme that is
+    not looked at.
     """
 
     id: str = ""
@@ -74,6 +75,7 @@ class Reading(Configuration, frozen=True, kw_only=True):
     content_type: str = "text/plain"
     encrypt: bool = False
     sealed: Shape | None = None
+    passed_over: tuple[str, ...] = ()
 
 
 class Profile(Configuration, frozen=True, kw_only=True):

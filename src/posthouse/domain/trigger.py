@@ -38,9 +38,9 @@ class TriggerState(StrEnum):
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """How it goes, as whoever works on a trigger wrote it down last.
 
-    `published`, `repeated`, `left_out` (its `when` was false) and `set_aside` count since it was made. `lag_seconds` is the age
-    of the oldest that is not published, `pending` how many there are and `retained_bytes` what the source keeps for us: None
-    where nobody knows.
+    `published`, `repeated`, `left_out` (its `when` was false), `unverified` (nobody vouched for it) and `set_aside` count since
+    it was made. `lag_seconds` is the age of the oldest that is not published, `pending` how many there are and `retained_bytes`
+    what the source keeps for us: None where nobody knows.
     """
 
     state: TriggerState = TriggerState.STARTING
@@ -53,6 +53,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     repeated: int = 0
     left_out: int = 0
     set_aside: int = 0
+    unverified: int = 0
     published_at: float | None = None
     lag_seconds: float | None = None
     pending: int | None = None

@@ -11,6 +11,7 @@ from posthouse.domain.access import Principal
 from posthouse.domain.errors import Invalid
 from posthouse.domain.event import Draft
 from posthouse.domain.ids import REFUSAL, TRIGGER, AppId, RefusalId, format_id, parse_id
+from posthouse.domain.inbound import LOOKED_AT_ONLY
 from posthouse.domain.limits import TRIGGER_SET_ASIDE_MAX
 from posthouse.domain.trigger import Trigger
 from posthouse.domain.verdict import Postponed, Published, Refused
@@ -64,8 +65,8 @@ class Refusals:
         return await self._book.refusals(found.id, after=after, limit=limit)
 
     async def retry(self, principal: Principal, trigger: str, ids: Sequence[str] | None) -> Retried:
-        """Publish these (None: all) as the trigger now is; what is refused again stays, with the reason of now. Raises
-        NotFound, Invalid, Forbidden."""
+        """Publish these (None: all) as the trigger now is; what is refused again stays, with the reason of now. So does what is
+        there to be looked at alone, as it is. Raises NotFound, Invalid, Forbidden."""
         found = await self._triggers.get(principal, trigger)
         mapping = Mapping(
             found, self._expressions, self._clock, self._find_app, payload_bytes_max=self._payload_bytes_max
@@ -107,7 +108,8 @@ class Refusals:
         done: list[RefusalId] = []
         failed: dict[RefusalId, tuple[str, str]] = {}
         postponed: str | None = None
-        for row in rows:
+        waiting = [row for row in rows if row.code not in LOOKED_AT_ONLY]
+        for row in waiting:
             match await mapping.draft_of(row.observation):
                 case Draft() as draft:
                     drafts.append(draft)
@@ -129,9 +131,8 @@ class Refusals:
                 case Postponed(reason=reason):
                     postponed = reason
         await self._book.resolve(trigger.id, done, failed)
-        return Retried(
-            told.published + len(done) - left_out, told.left_out + left_out, told.refused + len(failed), postponed
-        )
+        refused = told.refused + len(failed) + len(rows) - len(waiting)
+        return Retried(told.published + len(done) - left_out, told.left_out + left_out, refused, postponed)
 
     async def _find_app(self, reference: str) -> AppId:
         return (await self._catalogue.app(reference)).id

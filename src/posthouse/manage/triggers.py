@@ -319,6 +319,7 @@ def _afresh(trigger: Trigger) -> Trigger:
             repeated=counted.repeated,
             left_out=counted.left_out,
             set_aside=counted.set_aside,
+            unverified=counted.unverified,
             published_at=counted.published_at,
         ),
     )

@@ -43,7 +43,8 @@ class Named:
 @dataclass(frozen=True, slots=True)
 class Reading:
     """Where the receiving side finds things, and what it answers. Places are `header:Name`, `query:name`, `json:/pointer`,
-    `xml:/Element`, `form:name`, `body` or empty. `sealed` is the shape of an answer that is encrypted."""
+    `xml:/Element`, `form:name`, `body` or empty. `sealed` is the shape of an answer that is encrypted. `passed_over` are texts
+    that may stand beside signatures that are repeated, of a scheme that is not looked at."""
 
     id: str = ""
     type: str = ""
@@ -54,6 +55,7 @@ class Reading:
     content_type: str = "text/plain"
     encrypt: bool = False
     sealed: Mapping[str, Any] | None = None
+    passed_over: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,7 @@ def _reading(reader: Reader) -> Reading:
         content_type=reader.text("content_type", default.content_type),
         encrypt=reader.flag("encrypt", False),
         sealed=reader.object("sealed") if reader.has("sealed") else None,
+        passed_over=tuple(reader.texts("passed_over")),
     )
     reader.check_all_read()
     return read

@@ -25,7 +25,7 @@ from posthouse_sdk.profiles.file import Profile, Source, profile
 from posthouse_sdk.profiles.handshakes import OPTIONS, Reply, Step, compile_steps, format_of, method_of
 from posthouse_sdk.profiles.moments import Moments
 from posthouse_sdk.profiles.places import Placed
-from posthouse_sdk.profiles.request import Body, Request, Target, Told
+from posthouse_sdk.profiles.request import FORM, Body, Request, Target, Told
 from posthouse_sdk.profiles.signers import OWN_SECRET, CustomSigner, Signer, Surroundings, compile_signers, verify
 from posthouse_sdk.received import ReceivedEvent
 from posthouse_sdk.webhook import TOLERANCE_SECONDS, UNPACKED_BYTES_MAX
@@ -48,7 +48,10 @@ _CONTENT: Final = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
     """What came, and the answer to it. `event` is None of a handshake, which `handshake` names by its type; with a
-    `confirm_url` somebody has to go there. The answer to an event says that it is taken: answer otherwise what was not."""
+    `confirm_url` somebody has to go there. The answer to an event says that it is taken: answer otherwise what was not.
+
+    `content` is what the event was read from, unpacked and opened: the body, of a GET the query; `content_type` is what it is.
+    """
 
     event: ReceivedEvent[Any] | None
     status: int
@@ -56,6 +59,8 @@ class Received:
     headers: Mapping[str, str] = field(default_factory=dict)
     handshake: str | None = None
     confirm_url: str | None = None
+    content: bytes = b""
+    content_type: str = ""
 
 
 class ProfileReceiver:
@@ -101,6 +106,7 @@ class ProfileReceiver:
             self._format["kind"],
             about,
             Moments(self._format.get("time")),
+            reading.passed_over,
         )
         self._sealing = _sealing(endpoint, around, _CONTENT.get(self._format["kind"], "application/json"))
         self._signers = compile_signers(endpoint.get("signing"), endpoint.get("auth"), around, "endpoint.signing")
@@ -145,8 +151,18 @@ class ProfileReceiver:
                 f"the request came with the method {request.method[:16]}; the profile's events come with {self._method}"
             )
         told, _ = view.verified(self._signers)
-        event = self._events.read(request, view.plain(self._format), told, self._clock())
-        return _received(self._confirming(), None, event)
+        plain = view.plain(self._format)
+        event = self._events.read(request, plain, told, self._clock())
+        answer = self._confirming()
+        in_query = request.in_query
+        return Received(
+            event=event,
+            status=answer.status,
+            body=answer.body,
+            headers=answer.headers,
+            content=request.target.query.encode("utf-8", "surrogatepass") if in_query else plain.raw,
+            content_type=FORM if in_query else plain.content_type,
+        )
 
     def _reply(self, step: Step, view: _View) -> Reply | None:
         """The answer to a request that is this step; None where it is none.
@@ -268,9 +284,9 @@ class _View:
         return Body(raw, kind, content_type, str(format.get("charset", "utf-8")))
 
 
-def _received(reply: Reply, handshake: str | None, event: ReceivedEvent[Any] | None = None) -> Received:
+def _received(reply: Reply, handshake: str) -> Received:
     return Received(
-        event=event,
+        event=None,
         status=reply.status,
         body=reply.body,
         headers=reply.headers,

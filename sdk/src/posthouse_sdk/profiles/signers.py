@@ -54,6 +54,7 @@ class Surroundings:
     body_kind: str = "json"
     about: Mapping[str, str] = field(default_factory=dict)
     moments: Moments = field(default_factory=lambda: Moments(None))
+    passed_over: Sequence[str] = ()
 
     def texts(self, name: str, path: str) -> Sequence[str]:
         """The texts of a key. Raises: SettingError where there is none."""
@@ -135,6 +136,7 @@ class CustomSigner:
         self._repeat: Final = Text(repeat, reader.path("repeat"), forms) if repeat else None
         if self._repeat is not None and "signature" not in self._repeat.names:
             raise SettingError("what is repeated lacks the {signature}", reader.path("repeat"))
+        self._passed_over: Final = [Text(each, "receive.passed_over", forms) for each in around.passed_over]
         self._pairs: Final = _pairs(reader, self._signature)
         name = reader.text("key")
         encoding = reader.one_of("key_encoding", KEY_ENCODINGS, None)
@@ -238,11 +240,15 @@ class CustomSigner:
         text, form = self._signature.text, {"signature": _FORMS[self._encoding]}
         once = self._repeat.pattern(form, groups=False)
         whole = f"{text.pattern(form, groups=True)}(?P<older>(?:{once}){{0,{SIGNATURES_MAX}}})"
-        if len(value) > SIGNED_LENGTH_MAX or (match := re.fullmatch(whole, value)) is None:
+        if len(value) > SIGNED_LENGTH_MAX:
+            return None
+        for other in self._passed_over:
+            value = re.sub(other.pattern(form, groups=False), "", value)
+        if (match := re.fullmatch(whole, value)) is None:
             return None
         found = {name: match[f"g{index}"] for index, name in enumerate(text.names)}
-        each, group = self._repeat.pattern(form, groups=True), f"g{self._repeat.names.index('signature')}"
-        return found | {_OLDER: " ".join([older[group] for older in re.finditer(each, match["older"])])}
+        again, group = self._repeat.pattern(form, groups=True), f"g{self._repeat.names.index('signature')}"
+        return found | {_OLDER: " ".join([older[group] for older in re.finditer(again, match["older"])])}
 
     def sign(self, value: Callable[[str], str | bytes]) -> str:
         """A signature of the receiver's own, with its newest key. Raises: SettingError of a key pair."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# `getaddrinfo` imports it at its first call, under the lock of imports: a child that is forked meanwhile would wait for that
+# lock for ever.
+import encodings.idna  # noqa: F401
 import os
 import select
 import socket

@@ -15,6 +15,7 @@ from posthouse.adapters.postgres.queries import Queries
 from posthouse.adapters.postgres.rows import turn
 from posthouse.domain.errors import Conflict
 from posthouse.domain.ids import TRIGGER, AppId, RefusalId, TriggerId, parse_id
+from posthouse.domain.inbound import LOOKED_AT_ONLY
 from posthouse.domain.limits import TRIGGER_SET_ASIDE_MAX
 from posthouse.domain.trigger import Standing, Trigger, TriggerConfig
 from posthouse.ports.directory import Audit
@@ -131,7 +132,7 @@ class PostgresTriggers:
             if failed:
                 codes, reasons = zip(*failed.values(), strict=True)
                 await connection.execute(SQL.refused_again, trigger_id, list(failed), codes, reasons)
-            await connection.execute(SQL.recount, trigger_id, await _count(connection, trigger_id))
+            await recount(connection, trigger_id)
             if audit is not None:
                 await write_audit(connection, audit)
         return len(gone)
@@ -139,9 +140,9 @@ class PostgresTriggers:
     async def set_aside(self, trigger_id: TriggerId, refusals: Sequence[Refusal], *, kept_max: int) -> None:
         async with self._database.transaction() as connection:
             await connection.fetchrow(SQL.trigger_locked, trigger_id)
-            await _set_aside(connection, trigger_id, refusals)
+            await insert_refusals(connection, trigger_id, refusals)
             await connection.execute(SQL.drop_oldest, trigger_id, kept_max)
-            await connection.execute(SQL.recount, trigger_id, await _count(connection, trigger_id))
+            await recount(connection, trigger_id)
 
     # As they are worked on
 
@@ -175,7 +176,7 @@ class PostgresTriggers:
             if not kept:
                 return None
             if progress.refusals:
-                await _set_aside(connection, trigger_id, progress.refusals)
+                await insert_refusals(connection, trigger_id, progress.refusals)
             count = await _count(connection, trigger_id)
             if count != progress.standing.set_aside:
                 await connection.execute(SQL.recount, trigger_id, count)
@@ -219,11 +220,19 @@ async def _app_is_there(connection: Connection, app_id: AppId | None) -> bool:
 
 
 async def _count(connection: Connection, trigger_id: TriggerId) -> int:
-    count: int = await connection.fetchval(SQL.count_refusals, trigger_id, TRIGGER_SET_ASIDE_MAX)
+    count: int = await connection.fetchval(SQL.count_refusals, trigger_id, list(LOOKED_AT_ONLY), TRIGGER_SET_ASIDE_MAX)
     return count
 
 
-async def _set_aside(connection: Connection, trigger_id: TriggerId, refusals: Sequence[Refusal]) -> None:
+async def recount(connection: Connection, trigger_id: TriggerId) -> int:
+    """Put on record how many are set aside, under the lock of the trigger's row."""
+    count = await _count(connection, trigger_id)
+    await connection.execute(SQL.recount, trigger_id, count)
+    return count
+
+
+async def insert_refusals(connection: Connection, trigger_id: TriggerId, refusals: Sequence[Refusal]) -> None:
+    """Under the lock of the trigger's row."""
     by_key = {refusal.observation.key: refusal for refusal in refusals}  # a statement may change a row once
     rows = [
         (

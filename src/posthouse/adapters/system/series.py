@@ -69,6 +69,7 @@ CACHES: Final = frozenset(
         "documents",
         "event_types",
         "expressions",
+        "inbound_sources",
         "oauth2_tokens",
         "redaction_pointers",
         "routes",
@@ -102,6 +103,11 @@ TRIGGERS: Final[Mapping[str, tuple[Any, str, Callable[[Standing], float | None]]
         GaugeMetricFamily,
         "What a trigger saw and could be no event: it waits for somebody to look.",
         lambda standing: standing.set_aside,
+    ),
+    "unverified": (
+        CounterMetricFamily,
+        "Requests to an inbound trigger that nobody vouched for: a wrong signature, mostly.",
+        lambda standing: standing.unverified,
     ),
     "lag_seconds": (
         GaugeMetricFamily,

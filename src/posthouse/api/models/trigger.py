@@ -130,6 +130,7 @@ class TriggerCounts(Answer):
     repeated: Annotated[int, Field(description="Seen again, and published before.")]
     left_out: Annotated[int, Field(description="What its `when` or `map` did not want.")]
     set_aside: Annotated[int, Field(description="What waits for somebody to look: it could be no event.")]
+    unverified: Annotated[int, Field(description="Requests that nobody vouched for, of kind `inbound`.")]
 
 
 class TriggerAnswer(Answer):
@@ -185,6 +186,7 @@ class TriggerAnswer(Answer):
                 repeated=standing.repeated,
                 left_out=standing.left_out,
                 set_aside=standing.set_aside,
+                unverified=standing.unverified,
             ),
             lag=TriggerLag(
                 seconds=standing.lag_seconds, pending=standing.pending, retained_bytes=standing.retained_bytes

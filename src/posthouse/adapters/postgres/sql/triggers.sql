@@ -104,7 +104,8 @@ ON CONFLICT (trigger_id, key) DO UPDATE
    SET observation = excluded.observation, code = excluded.code, reason = excluded.reason, tries = trigger_refusal.tries + 1
 
 -- name: count_refusals
-SELECT count(*) FROM (SELECT 1 FROM trigger_refusal WHERE trigger_id = $1 LIMIT $2) r
+-- Without those that are there to be looked at alone.
+SELECT count(*) FROM (SELECT 1 FROM trigger_refusal WHERE trigger_id = $1 AND code <> ALL ($2::text[]) LIMIT $3) r
 
 -- name: drop_oldest
 DELETE FROM trigger_refusal r USING (

@@ -3,14 +3,13 @@ SourceRefused."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Any, Final, LiteralString, NamedTuple
 
 import psycopg
 from psycopg import sql
 
+from posthouse.adapters.sources.changes.bounded import bounded
 from posthouse.adapters.sources.changes.refusals import translated
 from posthouse.adapters.sources.changes.settings import TableName
 from posthouse.adapters.sources.changes.stream import connect
@@ -131,10 +130,14 @@ class Catalog:
         seconds: float = QUESTION_SECONDS_MAX,
     ) -> list[tuple[Any, ...]]:
         """The rows of an answer; none where a statement has no rows."""
-        async with self._translating():
-            async with asyncio.timeout(seconds):
-                cursor = await self.connection.execute(question, parameters or None)
-                return await cursor.fetchall() if cursor.description is not None else []
+        try:
+            return await bounded(self.connection, self._ask(question, parameters), seconds)
+        except (psycopg.Error, OSError, TimeoutError) as error:
+            raise translated(error, self.where) from error
+
+    async def _ask(self, question: LiteralString | sql.Composed, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
+        cursor = await self.connection.execute(question, parameters or None)
+        return await cursor.fetchall() if cursor.description is not None else []
 
     async def keys(self, table: TableName | int) -> Keys | None:
         """The keys of a table, by its name or its number (oid); None where it is not there (any more)."""
@@ -156,10 +159,3 @@ class Catalog:
 
     async def published(self, publication: str) -> set[TableName]:
         return {TableName(*row) for row in await self.ask(_PUBLISHED, (publication,))}
-
-    @asynccontextmanager
-    async def _translating(self) -> AsyncIterator[None]:
-        try:
-            yield
-        except (psycopg.Error, OSError, TimeoutError) as error:
-            raise translated(error, self.where) from error

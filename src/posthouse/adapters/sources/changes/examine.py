@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from posthouse.adapters.sources.changes.catalog import Catalog
 from posthouse.adapters.sources.changes.names import Names
+from posthouse.adapters.sources.changes.refusals import standby
 from posthouse.adapters.sources.changes.settings import Settings, TableName
 from posthouse.domain.errors import Invalid, SourceRefused
 
@@ -94,24 +95,19 @@ async def server(catalog: Catalog, settings: Settings, names: Names) -> Server:
             f"{where}: this is PostgreSQL {found.version}, and change capture needs 14 or later", code="version"
         )
     if found.standby:
-        raise SourceRefused(
-            f"{where}: this is a standby. Give the primary; with several hosts in dsn, add "
-            "?target_session_attrs=read-write",
-            code="standby",
-        )
+        raise standby(where)
     if found.wal_level != "logical":
         raise SourceRefused(
             f"{where}: its wal_level is {found.wal_level}, so that its log has no row changes. ALTER SYSTEM SET "
             "wal_level = logical, "
-            "and restart it (on Amazon RDS the parameter rds.logical_replication = 1, on Cloud SQL the flag "
-            "cloudsql.logical_decoding = on)",
+            "and restart it (Amazon RDS: rds.logical_replication = 1; Cloud SQL: cloudsql.logical_decoding = on)",
             code="wal_level",
         )
     if not found.may_replicate:
         raise SourceRefused(
             f"{where}: the user {found.user} may not read the log. A superuser has to run: ALTER ROLE "
             f'"{found.user}" REPLICATION '
-            f'(on Amazon RDS: GRANT rds_replication TO "{found.user}")',
+            f'(Amazon RDS: GRANT rds_replication TO "{found.user}")',
             code="no_replication_privilege",
         )
     if settings.columns and names.owns_publication and found.number < VERSION_COLUMNS:
@@ -174,9 +170,13 @@ async def tables(
 
 
 def _check_kind(name: TableName, table: TableFacts, path: str) -> None:
+    if table.kind is None and table.similar:
+        raise Invalid(
+            f"there is no table {name.reference}, but {table.similar}. Upper and lower case, and the schema, count",
+            path=path,
+        )
     if table.kind is None:
-        there = f"there is {table.similar}" if table.similar else "make it first, or look for it in another database"
-        raise Invalid(f"there is no table {name.reference}; {there}. Upper and lower case count", path=path)
+        raise Invalid(f"there is no table {name.reference}. Make it first, or look in another database", path=path)
     if table.kind not in ("r", "p"):
         raise Invalid(
             f"{name.reference} is no table but a view or something else, which has no changes of its own", path=path

@@ -79,5 +79,5 @@ def _need_driver() -> ModuleType:
     try:
         import psycopg
     except ImportError as error:
-        raise SourceRefused(f"{DRIVER_MISSING} ({error})", code="driver_missing") from error
+        raise SourceRefused(DRIVER_MISSING, code="driver_missing") from error
     return psycopg

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
+import psycopg
 import structlog
 from psycopg import sql
 
@@ -23,7 +24,7 @@ from posthouse.ports.sources import Plan, Spec
 
 log = structlog.get_logger()
 
-SLOT_SECONDS_MAX: Final = 60.0
+SLOT_SECONDS_MAX: Final = 60
 """For a slot to be made: it waits for all transactions that are open."""
 LOCK_SECONDS_MAX: Final = 10
 READER_SECONDS_MAX: Final = 10.0
@@ -65,23 +66,29 @@ class Place:
     async def install(self, *, snapshot: bool | None = None) -> None:
         wanted = self._settings.snapshot if snapshot is None else snapshot
         statements, _, _ = await self._missing(snapshot=wanted)
-        await self._catalog.ask(sql.SQL("SET lock_timeout = {}").format(sql.Literal(f"{LOCK_SECONDS_MAX}s")))
+        await self._be_patient()
         for statement in statements:
             await self._run(statement)
 
+    async def _be_patient(self) -> None:
+        """As long as that, and no longer: others wait for whoever waits for a lock."""
+        for name, seconds in (("lock_timeout", LOCK_SECONDS_MAX), ("statement_timeout", SLOT_SECONDS_MAX)):
+            statement = sql.SQL("SET {} = {}").format(sql.Identifier(name), sql.Literal(f"{seconds}s"))
+            await self._catalog.ask(statement)
+
     async def _run(self, statement: sql.Composed) -> None:
         try:
-            await self._catalog.ask(statement, seconds=SLOT_SECONDS_MAX)
+            await self._catalog.ask(statement, seconds=2 * SLOT_SECONDS_MAX)
         except SourceUnavailable as error:
-            if not isinstance(error.__cause__, TimeoutError):
+            if not isinstance(error.__cause__, psycopg.errors.QueryCanceled):
                 raise
-            # The question was taken back; the connection is as before.
             oldest = await self._catalog.ask(_OLDEST)
-            who = f": process {oldest[0][0]} ({oldest[0][1]}) has one for {oldest[0][2]} s" if oldest else ""
+            pid, application, age = oldest[0] if oldest else ("-", "-", 0)
             raise SourceUnavailable(
                 f"{self._catalog.where}: a slot is made when all transactions that are open have ended, and some "
                 "had not within "
-                f"{SLOT_SECONDS_MAX:.0f} s{who}. It is tried again"
+                f"{SLOT_SECONDS_MAX} s; the oldest is of process {pid} ({application}), for {age} s. It is "
+                "tried again"
             ) from error
 
     async def _missing(self, *, snapshot: bool) -> tuple[list[sql.Composed], list[examine.TableFacts], examine.Server]:
@@ -218,7 +225,7 @@ class Place:
             await self._release_slot()
             await self._catalog.ask(_drop_slot(self._names.slot))
         if publication:
-            await self._catalog.ask(sql.SQL("SET lock_timeout = {}").format(sql.Literal(f"{LOCK_SECONDS_MAX}s")))
+            await self._be_patient()
             await self._catalog.ask(_drop_publication(self._names.publication))
 
     async def _release_slot(self) -> None:
@@ -260,7 +267,7 @@ class Place:
             await self._release_slot()
             await catalog.ask(_drop_slot(names.slot))
         elif slot.lost:
-            raise lost(names.slot, f"{catalog.where}: drop and make the slot {names.slot}, which is yours, first")
+            raise lost(f"{catalog.where}: the slot {names.slot} kept more log than it may (max_slot_wal_keep_size)")
         await self.install(snapshot=True)
         slot = await catalog.slot(names.slot)
         stream = await Stream.open(names.dsn, catalog.where)

@@ -12,13 +12,21 @@ from posthouse.domain.errors import PosthouseError, SourceRefused, SourceUnavail
 _PASSING: Final = ("08", "40", "53", "55P03", "57", "58", "XX")
 
 
-def lost(slot: str, why: str) -> SourceRefused:
+def lost(why: str) -> SourceRefused:
     """Changes were lost with a slot: `why` begins the sentence."""
     return SourceRefused(
-        f"{why}: what changed since is not in the log any more. Rewind the trigger: the slot {slot} is made anew, "
-        "and all rows "
-        "of the tables are published as op snapshot",
+        f"{why}: changes are lost. Rewind the trigger (a slot of your own has to be made anew before): all rows of "
+        "the tables are "
+        "published as op snapshot",
         code="slot_lost",
+    )
+
+
+def standby(where: str) -> SourceRefused:
+    return SourceRefused(
+        f"{where}: this is a standby. Give the primary; with several hosts in dsn, add "
+        "?target_session_attrs=read-write",
+        code="standby",
     )
 
 
@@ -28,94 +36,90 @@ def translated(error: Exception, where: str, *, slot: str = "") -> PosthouseErro
         return error
     said = _said(error)
     state = getattr(error, "sqlstate", None) or ""
-    lower = said.lower()
-    if (
-        "invalidated" in lower
-        or "can no longer get changes" in lower
-        or "can no longer access replication slot" in lower
-    ):
-        return lost(
-            slot, f"{where}: the slot {slot} kept more log than it may (max_slot_wal_keep_size), and was invalidated"
-        )
-    for matches, text, code in (
-        (
-            state == "55006" or "is active for pid" in lower,
-            f"{said}. Somebody else reads this slot. Give this trigger a slot of its own, or end that: "
-            "SELECT pg_terminate_backend(pid)",
-            "slot_taken",
-        ),
-        (
-            state == "42704" and "publication" in lower,
-            f"{said}. It was dropped, and the changes from before it was made again cannot be read. Rewind the "
-            "trigger: its "
-            "publication and its slot are made anew, and all rows are published as op snapshot",
-            "publication_missing",
-        ),
-        (
-            state == "42704" and "replication slot" in lower,
-            f"{said}. It was dropped, and with it what changed since. Rewind the trigger: the slot is made anew, "
-            "and all "
-            "rows of the tables are published as op snapshot",
-            "slot_missing",
-        ),
-        (
-            "wal_level" in lower or "logical decoding requires" in lower,
-            f"{said}. Its log has no row changes: ALTER SYSTEM SET wal_level = logical, and restart it (on Amazon "
-            "RDS the "
-            "parameter rds.logical_replication = 1, on Cloud SQL the flag cloudsql.logical_decoding = on)",
-            "wal_level",
-        ),
-        (
-            "recovery is in progress" in lower,
-            f"{said}: this is a standby. Give the primary; with several hosts in dsn, add ?target_session_attrs=read-write",
-            "standby",
-        ),
-        (
-            "all replication slots are in use" in lower,
-            "all its replication slots are in use. Drop one that nobody reads (SELECT slot_name, active FROM "
-            "pg_replication_slots), or raise max_replication_slots and restart it",
-            "no_free_slot",
-        ),
-        (
-            "max_wal_senders" in lower,
-            f"{said}. Raise max_wal_senders and restart it, or end a reader: pg_stat_replication names them",
-            "no_free_wal_sender",
-        ),
-        (
-            "replication" in lower
-            and (state == "42501" or "permission denied" in lower or "must be superuser or replication role" in lower),
-            f"{said}. Somebody who may has to run ALTER ROLE … REPLICATION for the user of the DSN (on Amazon RDS: "
-            "GRANT "
-            "rds_replication TO …)",
-            "no_replication_privilege",
-        ),
-        (
-            "unsupported startup parameter" in lower or ("replication" in lower and "not supported" in lower),
-            f"{said}. A connection pooler does not speak replication: give PostgreSQL itself in dsn",
-            "pooler",
-        ),
-        (
-            state == "28000" and "no pg_hba.conf entry" in lower,
-            f"{said}. Let this user in from here in pg_hba.conf",
-            "not_let_in",
-        ),
-        (
-            state.startswith("28") or "password authentication failed" in lower or "no password supplied" in lower,
-            f"{said}. Check user and password of dsn",
-            "not_let_in",
-        ),
-        (
-            state == "3D000" or ("database" in lower and "does not exist" in lower),
-            f"{said}. Check the database of dsn",
-            "no_database",
-        ),
-        (state == "42501", f"{said}. Grant it to the user of dsn, or give one who may", "no_privilege"),
-    ):
-        if matches:
-            return SourceRefused(f"{where}: {text}", code=code)
+    found = _of_the_slot(said, state, where, slot) or _of_the_server(said, where) or _of_the_user(said, state, where)
+    if found is not None:
+        return found
     if state and not state.startswith(_PASSING):
         return SourceRefused(f"{where}: {said}")
     return SourceUnavailable(f"{where}: {said}")
+
+
+def _of_the_slot(said: str, state: str, where: str, slot: str) -> SourceRefused | None:
+    lower = said.lower()
+    if "invalidated" in lower or "can no longer" in lower:
+        return lost(f"{where}: the slot {slot} kept more log than it may (max_slot_wal_keep_size)")
+    if state == "55006" or "is active for pid" in lower:
+        return SourceRefused(
+            f"{where}: {said}. Somebody else reads this slot. Give this trigger a slot of its own, or end that "
+            "reader with "
+            "pg_terminate_backend",
+            code="slot_taken",
+        )
+    if state == "42704" and "publication" in lower:
+        return SourceRefused(
+            f"{where}: {said}. It was dropped, and changes from before it was made again cannot be read. Rewind the "
+            "trigger: "
+            "publication and slot are made anew, and all rows of the tables are published as op snapshot",
+            code="publication_missing",
+        )
+    if state == "42704" and "replication slot" in lower:
+        return SourceRefused(
+            f"{where}: {said}. It was dropped, and with it what changed since. Rewind the trigger: the slot is made "
+            "anew, and "
+            "all rows of the tables are published as op snapshot",
+            code="slot_missing",
+        )
+    return None
+
+
+def _of_the_server(said: str, where: str) -> SourceRefused | None:
+    lower = said.lower()
+    if "wal_level" in lower or "logical decoding requires" in lower:
+        return SourceRefused(
+            f"{where}: {said}. ALTER SYSTEM SET wal_level = logical, and restart it (Amazon RDS: "
+            "rds.logical_replication = 1; "
+            "Cloud SQL: cloudsql.logical_decoding = on)",
+            code="wal_level",
+        )
+    if "recovery is in progress" in lower:
+        return standby(where)
+    if "all replication slots are in use" in lower:
+        return SourceRefused(
+            f"{where}: all its replication slots are in use. Drop one that nobody reads (pg_replication_slots names "
+            "them), or "
+            "raise max_replication_slots and restart it",
+            code="no_free_slot",
+        )
+    if "max_wal_senders" in lower:
+        return SourceRefused(
+            f"{where}: {said}. Raise max_wal_senders and restart it, or end a reader (pg_stat_replication names them)",
+            code="no_free_wal_sender",
+        )
+    if "unsupported startup parameter" in lower or ("replication" in lower and "not supported" in lower):
+        return SourceRefused(
+            f"{where}: {said}. A connection pooler does not speak replication: give PostgreSQL itself in dsn",
+            code="pooler",
+        )
+    return None
+
+
+def _of_the_user(said: str, state: str, where: str) -> SourceRefused | None:
+    lower = said.lower()
+    if "replication" in lower and (state == "42501" or "permission denied" in lower or "must be superuser" in lower):
+        return SourceRefused(
+            f"{where}: {said}. A superuser has to run ALTER ROLE … REPLICATION for the user of dsn (Amazon RDS: "
+            "GRANT rds_replication TO …)",
+            code="no_replication_privilege",
+        )
+    if "no pg_hba.conf entry" in lower:
+        return SourceRefused(f"{where}: {said}. Let this user in from here in pg_hba.conf", code="not_let_in")
+    if state.startswith("28") or "password authentication failed" in lower or "no password supplied" in lower:
+        return SourceRefused(f"{where}: {said}. Check user and password of dsn", code="not_let_in")
+    if state == "3D000" or ("database" in lower and "does not exist" in lower):
+        return SourceRefused(f"{where}: {said}. Check the database of dsn", code="no_database")
+    if state == "42501":
+        return SourceRefused(f"{where}: {said}. Grant it to the user of dsn, or give one who may", code="no_privilege")
+    return None
 
 
 def _said(error: Exception) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from typing import Final, NamedTuple
 
@@ -11,6 +10,7 @@ from psycopg import sql
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 
+from posthouse.adapters.sources.changes.bounded import bounded
 from posthouse.adapters.sources.changes.catalog import Catalog, Keys
 from posthouse.adapters.sources.changes.chunks import MARK_PREFIX, Chunk, View
 from posthouse.adapters.sources.changes.pgoutput import Row
@@ -47,6 +47,15 @@ class Look(NamedTuple):
         assert self.table is not None
         assert self.view is not None
         return Chunk(self.table, self.rows, view=self.view, mark=mark, progress=self.progress)
+
+
+class _Found(NamedTuple):
+    """`cut`: there may be more, and these are large enough."""
+
+    rows: list[Row]
+    view: View | None
+    types: list[int]
+    cut: bool
 
 
 class Snapshots:
@@ -124,26 +133,29 @@ class Snapshots:
             order=order,
             limit=sql.Literal(limit),
         )
+        try:
+            found = await bounded(self._catalog.connection, self._read(question, after), CHUNK_SECONDS_MAX)
+        except (psycopg.Error, OSError, TimeoutError, ValueError) as error:
+            raise translated(error, self._catalog.where) from error
+        described = [(column, encode_for(kind)) for column, kind in zip(columns, found.types, strict=False)]
+        table = Table(name.schema, name.name, described, keys.identity)
+        return table, found.rows, found.view, len(found.rows) < limit and not found.cut
+
+    async def _read(self, question: sql.Composed, after: tuple[str, ...] | None) -> _Found:
         rows: list[Row] = []
         view: View | None = None
         size = 0
-        try:
-            async with asyncio.timeout(CHUNK_SECONDS_MAX):
-                async with self._catalog.connection.cursor() as cursor:
-                    types = cursor.adapters.types
-                    for known in {0} | {number for info in types for number in (info.oid, info.array_oid)}:
-                        cursor.adapters.register_loader(known, _AsWritten)
-                    found = cursor.stream(question, after, size=_ROWS_AT_ONCE if psycopg.pq.version() >= 170_000 else 1)
-                    async for seen, *row in found:
-                        view = view or View(seen.decode())
-                        rows.append(row)
-                        size += sum(len(value) for value in row if value is not None)
-                        if size >= CHUNK_BYTES_MAX:
-                            break
-                    await found.aclose()  # type: ignore[attr-defined]
-                    kinds = [column.type_code for column in cursor.description or ()][1:]
-        except (psycopg.Error, OSError, TimeoutError, ValueError) as error:
-            raise translated(error, self._catalog.where) from error
-        described = [(column, encode_for(kind)) for column, kind in zip(columns, kinds, strict=False)]
-        table = Table(name.schema, name.name, described, keys.identity)
-        return table, rows, view, len(rows) < limit and size < CHUNK_BYTES_MAX
+        async with self._catalog.connection.cursor() as cursor:
+            types = cursor.adapters.types
+            for known in {0} | {number for info in types for number in (info.oid, info.array_oid)}:
+                cursor.adapters.register_loader(known, _AsWritten)
+            found = cursor.stream(question, after, size=_ROWS_AT_ONCE if psycopg.pq.version() >= 170_000 else 1)
+            async for seen, *row in found:
+                view = view or View(seen.decode())
+                rows.append(row)
+                size += sum(len(value) for value in row if value is not None)
+                if size >= CHUNK_BYTES_MAX:
+                    break
+            await found.aclose()  # type: ignore[attr-defined]
+            kinds = [column.type_code for column in cursor.description or ()][1:]
+        return _Found(rows, view, kinds, size >= CHUNK_BYTES_MAX)

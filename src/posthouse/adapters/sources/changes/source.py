@@ -54,6 +54,7 @@ class ChangesSource:
         self._transactions: Transactions | None = None
         self._snapshots: Snapshots | None = None
         self._handed: deque[Receipt] = deque()
+        self._position: str | None = None  # of the last reading
         # For the lag: ends of the log that were seen and not reached, and when; until when all is received; the last commit.
         self._ends: deque[tuple[int, float]] = deque(maxlen=_ENDS_MAX)
         self._reached_at: float | None = None
@@ -64,12 +65,14 @@ class ChangesSource:
 
     async def open(self, position: str | None) -> None:
         try:
-            await self._open(None if position is None else decoded(position))
+            await self._open(position)
         except BaseException:
             await self.close()
             raise
 
-    async def _open(self, position: Position | None) -> None:
+    async def _open(self, position: str | None, *, flushed: int | None = None) -> None:
+        """`flushed` is what was acknowledged, where that is not all before the position."""
+        self._position = position
         names = self._names
         self._catalog = catalog = await Catalog.open(names.dsn, self._where)
         slot = await self._free_slot(catalog)
@@ -77,14 +80,16 @@ class ChangesSource:
         await self._snapshots.prepare()
         self._stream = stream = await Stream.open(names.dsn, self._where)
         system = await stream.identify()
-        start = self._start(position, system, slot, await names.mark(catalog))
+        known = None if position is None else decoded(position)
+        start = self._start(known, system, slot, await names.mark(catalog))
         self._transactions = Transactions(
             system=system.identifier,
             timelines=system.timelines,
             start=start,
             operations=frozenset(self._settings.on),
         )
-        await stream.start(names.slot, names.publication, parse_lsn(start.lsn))
+        lsn = parse_lsn(start.lsn)
+        await stream.start(names.slot, names.publication, lsn, flushed=lsn if flushed is None else flushed)
         await self._left_out(self._transactions, catalog)
 
     async def _free_slot(self, catalog: Catalog) -> Slot:
@@ -93,37 +98,45 @@ class ChangesSource:
         while True:
             slot = await catalog.slot(self._names.slot)
             if not slot.exists:
-                raise SourceRefused(
-                    f"{self._where}: the slot {self._names.slot} is not there. "
-                    + (
-                        "Make it: SELECT pg_create_logical_replication_slot("
-                        f"'{self._names.slot}', 'pgoutput'); what changed before that is not seen"
-                        if self._settings.slot is not None
-                        else "What changed since it was dropped is lost. Rewind the trigger: it is made anew, and all "
-                        "rows of the tables are published as op snapshot"
-                    ),
-                    code="slot_missing",
-                )
+                raise self._missing()
             if slot.lost:
-                raise lost(self._names.slot, f"{self._where}: the slot {self._names.slot} kept more log than it may")
+                raise lost(
+                    f"{self._where}: the slot {self._names.slot} kept more log than it may (max_slot_wal_keep_size)"
+                )
             if slot.active_pid is None:
                 return slot
             if time.monotonic() >= until:
                 raise self._taken(slot)
             await asyncio.sleep(_SLOT_LOOK_SECONDS)
 
-    def _taken(self, slot: Slot) -> Exception:
-        who = f"process {slot.active_pid} of the database ({slot.application or 'unnamed'}, {slot.address or 'local'})"
-        if slot.application == self._names.application:
-            return SourceUnavailable(
-                f"{self._where}: {who} still reads the slot {self._names.slot} for this trigger. It ends with its "
-                "connection, "
-                f"at the latest after wal_sender_timeout; at once: SELECT pg_terminate_backend({slot.active_pid})"
+    def _missing(self) -> SourceRefused:
+        if self._settings.slot is not None:
+            return SourceRefused(
+                f"{self._where}: the slot {self._names.slot} is not there. Make it with "
+                "pg_create_logical_replication_slot and the "
+                "plug-in pgoutput; what changed before is not seen",
+                code="slot_missing",
             )
         return SourceRefused(
-            f"{self._where}: {who} reads the slot {self._names.slot}. Give this trigger a slot of its own, or end "
-            "that: "
-            f"SELECT pg_terminate_backend({slot.active_pid})",
+            f"{self._where}: the slot {self._names.slot} is not there any more: changes are lost. Rewind the "
+            "trigger: the slot is "
+            "made anew, and all rows of the tables are published as op snapshot",
+            code="slot_missing",
+        )
+
+    def _taken(self, slot: Slot) -> SourceRefused | SourceUnavailable:
+        name, application, address = self._names.slot, slot.application or "-", slot.address or "local"
+        if slot.application == self._names.application:
+            return SourceUnavailable(
+                f"{self._where}: process {slot.active_pid} ({application}, {address}) still reads the slot {name} "
+                "for this trigger. It "
+                "ends with its connection, at the latest after wal_sender_timeout; at once with "
+                f"SELECT pg_terminate_backend({slot.active_pid})"
+            )
+        return SourceRefused(
+            f"{self._where}: process {slot.active_pid} ({application}, {address}) reads the slot {name}. Give this "
+            "trigger a slot of "
+            f"its own, or end that: SELECT pg_terminate_backend({slot.active_pid})",
             code="slot_taken",
         )
 
@@ -141,22 +154,25 @@ class ChangesSource:
             log.warning("changes.another_system", where=self._where, was=position.system, now=system.identifier)
             return msgspec.structs.replace(here, snapshot=position.snapshot)
         if position.slot is not None and mark is not None and position.slot != mark:
-            raise lost(self._names.slot, f"{self._where}: the slot {self._names.slot} was dropped and made again")
+            raise lost(f"{self._where}: the slot {self._names.slot} was dropped and made again")
         lsn = parse_lsn(position.lsn)
-        common = system.timelines.common(position.timeline, lsn)
-        if position.timeline == system.timelines.current and lsn > system.end:
+        read_up_to = max(lsn, parse_lsn(position.commit or position.lsn))
+        common = system.timelines.common(position.timeline, read_up_to)
+        if position.timeline == system.timelines.current and read_up_to > system.end:
             raise SourceRefused(
-                f"{self._where}: its log ends at {format_lsn(system.end)}, and {position.lsn} was read before: an "
+                f"{self._where}: its log ends at {format_lsn(system.end)}, and {format_lsn(read_up_to)} was read "
+                "before: an "
                 "earlier "
                 "state was restored. Rewind the trigger: all rows of the tables are published as op snapshot",
                 code="source_rewound",
             )
-        if common < lsn:
-            log.warning("changes.another_timeline", where=self._where, read=position.lsn, common=format_lsn(common))
-            return msgspec.structs.replace(here, lsn=format_lsn(common), snapshot=position.snapshot)
+        if common < read_up_to:
+            log.warning("changes.another_timeline", where=self._where, read=read_up_to, common=format_lsn(common))
+            return msgspec.structs.replace(here, lsn=format_lsn(min(lsn, common)), snapshot=position.snapshot)
         return msgspec.structs.replace(position, slot=mark or position.slot)
 
     async def read(self, *, limit: int, wait_seconds: float) -> Reading:
+        await self._take_up_again()
         stream, transactions, _ = self._opened()
         until = time.monotonic() + wait_seconds
         while True:
@@ -164,6 +180,7 @@ class ChangesSource:
             reading = transactions.take() or await self._look(transactions, limit)
             if reading is not None:
                 self._handed.append(reading.receipt)
+                self._position = reading.position
                 return reading
             self._forget_what_is_not_ours()
             left = until - time.monotonic()
@@ -171,6 +188,15 @@ class ChangesSource:
                 return Reading()
             looking = transactions.snapshot is not None and not transactions.weaving
             await stream.wait(min(left, _VISIBLE_LOOK_SECONDS) if looking else left)
+
+    async def _take_up_again(self) -> None:
+        """Where nobody read for long the stream was given back: go on behind the last reading."""
+        if self._stream is None or not self._stream.closed:
+            return
+        flushed, handed = self._stream.flushed, self._handed
+        await self.close()
+        await self._open(self._position, flushed=flushed)
+        self._handed = handed
 
     async def _take_in(self, stream: Stream, transactions: Transactions, limit: int) -> None:
         """Whatever is here, until there is enough."""
@@ -219,9 +245,7 @@ class ChangesSource:
         """Where nothing is in hand, the server need not keep what others write into its log."""
         stream, transactions, _ = self._opened()
         if transactions.empty and not self._handed:
-            reached = max(stream.received, transactions.end)
-            if reached > stream.flushed:
-                stream.flushed = reached
+            stream.forget(max(stream.received, transactions.end))
 
     async def acknowledge(self, reading: Reading) -> None:
         receipt = reading.receipt
@@ -241,7 +265,7 @@ class ChangesSource:
         _, transactions, catalog = self._opened()
         slot = await catalog.slot(self._names.slot)
         if slot.lost:
-            raise lost(self._names.slot, f"{self._where}: the slot {self._names.slot} kept more log than it may")
+            raise lost(f"{self._where}: the slot {self._names.slot} kept more log than it may (max_slot_wal_keep_size)")
         alarm = await self._over_the_cap(slot) or await self._left_out(transactions, catalog)
         return Lag(seconds=self._behind(slot), retained_bytes=slot.retained_bytes, alarm=alarm)
 
@@ -278,16 +302,17 @@ class ChangesSource:
                 )
             return None
         name = self._names.slot
-        said = f"{self._where}: the database keeps {kept} bytes of log for the slot {name}; retained_bytes_max is {cap}"
         if self._settings.on_cap == "drop":
             await self.close()
             async with at(self._spec) as place:
                 await place.remove_slot()
-            raise lost(self._names.slot, f"{said}, so that it was dropped")
+            raise lost(
+                f"{self._where}: the slot {name} kept more log than it may (retained_bytes_max), and was dropped"
+            )
         return (
-            f"{said}. Find out why this trigger is behind, or whether a transaction is open for long; removing the "
-            "trigger frees "
-            "the disk"
+            f"{self._where}: the database keeps {kept} bytes of log for the slot {name}; retained_bytes_max is "
+            f"{cap}. Find out why "
+            "this trigger is behind, or whether a transaction is open for long; removing the trigger frees the disk"
         )
 
     async def _left_out(self, transactions: Transactions, catalog: Catalog) -> str | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +16,7 @@ from psycopg import sql
 from psycopg.pq import ExecStatus
 
 from posthouse.adapters.sources.changes import pgoutput
+from posthouse.adapters.sources.changes.bounded import bounded
 from posthouse.adapters.sources.changes.pgoutput import Keepalive
 from posthouse.adapters.sources.changes.position import Timelines, format_lsn, parse_lsn
 from posthouse.adapters.sources.changes.refusals import translated
@@ -27,11 +27,18 @@ if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn
 
 CONNECT_SECONDS: Final = 10
+ANSWER_SECONDS_MAX: Final = 30.0
 STATUS_SECONDS_MAX: Final = 10.0
 """Between two words to the server, which otherwise takes us for dead after its `wal_sender_timeout`."""
 
 SILENCE_SECONDS_MAX: Final = 60.0
 """A server that was asked for so long and does not answer is taken for dead."""
+
+UNREAD_SECONDS_MAX: Final = 30.0
+"""A stream that nobody reads for so long is given back: a database that is shut down waits until its readers have all."""
+
+FORGET_SECONDS: Final = 0.5
+"""Between two words to the server that only say that it need not keep what others wrote."""
 
 LOOK_SECONDS: Final = 1.0
 """Between two looks into the connection while nothing comes: TLS may hold something that its socket does not tell of."""
@@ -52,9 +59,7 @@ async def connect(dsn: str, where: str, *, replication: bool = False) -> psycopg
     except (psycopg.Error, OSError, TimeoutError) as error:
         raise translated(error, where) from error
     try:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            for setting in SESSION:
-                await connection.execute(setting)
+        await bounded(connection, _set(connection), CONNECT_SECONDS)
     except (psycopg.Error, OSError, TimeoutError) as error:
         connection.pgconn.finish()
         raise translated(error, where) from error
@@ -62,6 +67,11 @@ async def connect(dsn: str, where: str, *, replication: bool = False) -> psycopg
         connection.pgconn.finish()
         raise
     return connection
+
+
+async def _set(connection: psycopg.AsyncConnection) -> None:
+    for setting in SESSION:
+        await connection.execute(setting)
 
 
 class System:
@@ -86,6 +96,7 @@ class Stream:
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: asyncio.Future[None] | None = None
         self._asked_at: float | None = None  # since when an answer is due
+        self._taken_at = self._told_at = 0.0
 
         self.received = 0
         """Everything before this was sent to us, once what was received is taken."""
@@ -98,22 +109,25 @@ class Stream:
 
     async def identify(self) -> System:
         try:
-            cursor = await self._connection.execute("IDENTIFY_SYSTEM")
-            row = await cursor.fetchone()
-            if row is None:
-                raise SourceUnavailable(f"{self._where}: it does not say who it is")
-            identifier, timeline, end = str(row[0]), int(row[1]), parse_lsn(row[2])
-            history = ""
-            if timeline > 1:
-                cursor = await self._connection.execute(sql.SQL("TIMELINE_HISTORY {}").format(sql.Literal(timeline)))
-                found = await cursor.fetchone()
-                text = found[1] if found is not None else ""
-                history = text.decode() if isinstance(text, bytes) else str(text)
-            return System(identifier, Timelines(timeline, history), end)
-        except (psycopg.Error, OSError, ValueError) as error:
+            return await bounded(self._connection, self._identify(), ANSWER_SECONDS_MAX)
+        except (psycopg.Error, OSError, TimeoutError, ValueError) as error:
             raise translated(error, self._where) from error
 
-    async def start(self, slot: str, publication: str, lsn: int) -> None:
+    async def _identify(self) -> System:
+        cursor = await self._connection.execute("IDENTIFY_SYSTEM")
+        row = await cursor.fetchone()
+        if row is None:
+            raise SourceUnavailable(f"{self._where}: it does not say who it is")
+        identifier, timeline, end = str(row[0]), int(row[1]), parse_lsn(row[2])
+        history = ""
+        if timeline > 1:
+            cursor = await self._connection.execute(sql.SQL("TIMELINE_HISTORY {}").format(sql.Literal(timeline)))
+            found = await cursor.fetchone()
+            text = found[1] if found is not None else ""
+            history = text.decode() if isinstance(text, bytes) else str(text)
+        return System(identifier, Timelines(timeline, history), end)
+
+    async def start(self, slot: str, publication: str, lsn: int, *, flushed: int) -> None:
         """Begin the stream behind a place in the log: or behind what was flushed before, where that is further."""
         self._slot = slot
         command = sql.SQL(
@@ -125,15 +139,22 @@ class Stream:
             names=sql.Literal(sql.Identifier(publication).as_string(self._connection)),
         )
         try:
-            cursor = await self._connection.execute("SHOW wal_sender_timeout")
-            await self._ask(command.as_bytes(self._connection))
-            timeout = await _milliseconds(cursor)
-        except (psycopg.Error, OSError, ValueError) as error:
+            timeout = await bounded(self._connection, self._timeout(), ANSWER_SECONDS_MAX)
+            async with asyncio.timeout(ANSWER_SECONDS_MAX):
+                await self._ask(command.as_bytes(self._connection))
+        except (psycopg.Error, OSError, TimeoutError, ValueError) as error:
             raise translated(error, self._where, slot=slot) from error
         if timeout:
-            self._status_seconds = min(STATUS_SECONDS_MAX, timeout / 4_000)
-        self.received = self.flushed = lsn
+            self._status_seconds = min(STATUS_SECONDS_MAX, timeout / 4)
+        self.received, self.flushed = lsn, flushed
+        self._taken_at = time.monotonic()
         self._tick()
+
+    async def _timeout(self) -> float:
+        """After how many seconds of silence the server takes us for dead; 0 for never."""
+        cursor = await self._connection.execute("SHOW wal_sender_timeout")
+        row = await cursor.fetchone()
+        return _seconds(str(row[0])) if row is not None else 0.0
 
     async def _ask(self, command: bytes) -> None:
         """Send a command whose answer is a stream."""
@@ -151,6 +172,7 @@ class Stream:
     def take(self) -> pgoutput.Received | None:
         """The next message that is here, None where none is: without waiting. Keepalives are dealt with."""
         pgconn = self._pgconn
+        self._taken_at = time.monotonic()
         read = False
         try:
             while True:
@@ -191,13 +213,24 @@ class Stream:
             received=max(self.received, self.flushed), flushed=self.flushed, now=time.time(), answer=ask
         )
         try:
+            self._told_at = time.monotonic()
             self._pgconn.put_copy_data(word)
             self._pgconn.flush()  # what does not leave at once leaves with the next word
         except psycopg.Error as error:
             raise translated(error, self._where, slot=self._slot) from error
 
+    def forget(self, lsn: int) -> None:
+        """Nothing before this place is for us: the server is told soon."""
+        if lsn > self.flushed:
+            self.flushed = lsn
+            if time.monotonic() - self._told_at > FORGET_SECONDS:
+                self.tell()
+
     def _tick(self) -> None:
-        """Tell the server that we are here, whether anybody reads or not."""
+        """Tell the server that we are here, whether anybody reads or not; for a while."""
+        if self._waiting is None and time.monotonic() - self._taken_at > UNREAD_SECONDS_MAX:
+            self.close()
+            return
         with suppress(SourceUnavailable):  # whoever reads will meet it
             self.tell(ask=True)
         self._timer = asyncio.get_running_loop().call_later(self._status_seconds, self._tick)
@@ -225,6 +258,10 @@ class Stream:
         error = psycopg.errors.lookup(state.decode())(text) if state else psycopg.OperationalError(text)
         return translated(error, self._where, slot=self._slot)
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def close(self) -> None:
         """End it at once, whoever waits; the server notices."""
         if self._closed:
@@ -242,11 +279,9 @@ def _done(waiting: asyncio.Future[None]) -> None:
         waiting.set_result(None)
 
 
-async def _milliseconds(cursor: psycopg.AsyncCursor[Sequence[object]]) -> float:
-    """A setting like `1min` or `500ms`, in milliseconds; 0 where it is switched off."""
-    row = await cursor.fetchone()
-    said = str(row[0]) if row is not None else "0"
-    for unit, factor in (("ms", 1), ("min", 60_000), ("s", 1_000), ("h", 3_600_000), ("d", 86_400_000)):
+def _seconds(said: str) -> float:
+    """A setting like `1min` or `500ms`; 0 where it is switched off."""
+    for unit, factor in (("ms", 0.001), ("min", 60.0), ("s", 1.0), ("h", 3_600.0), ("d", 86_400.0)):
         if said.endswith(unit):
             return float(said.removesuffix(unit)) * factor
-    return float(said)
+    return float(said) / 1_000

@@ -163,7 +163,7 @@ class Transactions:
     def _position(self, lsn: int, commit: int | None = None, changes: int = 0) -> Position:
         return Position(
             system=self._system,
-            timeline=self._timelines.of(lsn - 1) if lsn else self._timelines.current,
+            timeline=self._timelines.of(commit or lsn - 1) if lsn else self._timelines.current,
             lsn=format_lsn(lsn),
             commit=None if commit is None else format_lsn(commit),
             changes=changes,

@@ -11,12 +11,13 @@ import msgspec
 from posthouse.domain.limits import NAME_LENGTH_MAX, PAYLOAD_BYTES_MAX
 from posthouse.ports.sources import Observation
 
-SEEN_BYTES_MAX: Final = PAYLOAD_BYTES_MAX - 16 * 1024  # of old and new together, so that the rest has room in an event
+CUT_BYTES_MAX: Final = 64  # of saying what was left out
 ROW_BYTES_MAX: Final = (
     4 * PAYLOAD_BYTES_MAX
 )  # of a row as the database has it; of a larger one the trigger writes its key only
 READING_BYTES_MAX: Final = 4 * 1024 * 1024  # of rows in one reading
 KEY_LENGTH_MAX: Final = 2 * NAME_LENGTH_MAX  # characters of an event's key
+SHOWN_KEY_LENGTH_MAX: Final = 16 * 1024  # characters of a primary key; SQLite takes longer ones
 _ROW: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encode: Final = msgspec.json.encode
 
@@ -42,40 +43,43 @@ def observed(change: Change) -> Observation:
 
     `data`: {"op", "schema", "table", "key", "old", "new", "changed" (names, of an update), "at"}; `seen` has "row" as well: the
     new row, or the old one where it was deleted. What is too large for an event is left out and named in "cut": the old row
-    first, then both. A change is never too large to be published.
+    first, then both; "changed" is empty then. A change is never too large to be published.
     """
-    old, new = _read(change.old), _read(change.new)
-    due = {"insert": ("new",), "delete": ("old",)}.get(change.op, ("old", "new"))
     rows: dict[str, bytes | None] = {"old": None, "new": None}
-    room = SEEN_BYTES_MAX
-    for name in reversed(due):
-        fields, text = (old, change.old) if name == "old" else (new, change.new)
-        # The row is in `seen` a second time, but that is never published.
-        if fields is None or text is None or len(raw := text.encode()) > room:
-            break
-        rows[name] = raw
-        room -= len(raw)
-    cut = [name for name in due if rows[name] is None]
-
+    due = {"insert": ("new",), "delete": ("old",)}.get(change.op, ("old", "new"))
+    fields = {"old": _read(change.old), "new": _read(change.new)}
+    key, event_key = change.key, _event_key(change.key)
+    cut = ["key"] if len(key) > SHOWN_KEY_LENGTH_MAX else []
     told: dict[str, Any] = {
         "op": change.op,
         "schema": change.schema,
         "table": change.table,
-        "key": change.key,
-        **{name: None if raw is None else msgspec.Raw(raw) for name, raw in rows.items()},
+        "key": event_key if cut else key,
+        **rows,
         "at": _rfc3339(change.at),
     }
     if change.op == "update":
-        told["changed"] = [] if cut or old is None or new is None else _changed(old, new)
+        told["changed"] = _changed(fields["old"] or {}, fields["new"] or {})
+    room = PAYLOAD_BYTES_MAX - len(_encode(told)) - CUT_BYTES_MAX
+    for name in reversed(due):
+        text = change.new if name == "new" else change.old
+        if fields[name] is None or text is None or len(raw := text.encode()) > room:
+            break  # and not the old row without the new one, which would say the opposite
+        rows[name] = raw
+        room -= len(raw)
+    cut += [name for name in due if rows[name] is None]
     if cut:
         told["cut"] = cut
-    data = _encode(told)
-    row = rows[due[-1]]
+        if "changed" in told and rows["old"] is None:
+            told["changed"] = []
+    told |= {name: msgspec.Raw(raw) for name, raw in rows.items() if raw is not None}
+    data, row = _encode(told), rows[due[-1]]
     return Observation(
         key=change.uid,
+        # The row a second time, for templates: that is not published.
         seen=data[:-1] + b',"row":' + (row or b"null") + b"}",
         data=data,
-        event_key=_event_key(change.key),
+        event_key=event_key,
         at=change.at,
     )
 

@@ -18,8 +18,14 @@ ROW_BYTES_MAX: Final = PAYLOAD_BYTES_MAX  # of a row's texts and blobs; each as 
 _INTEGERS: Final = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "year", "bit"})
 _REALS: Final = frozenset({"float", "double"})
 _TEXTS: Final = frozenset({"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"})
-_LONG: Final = frozenset({"text", "mediumtext", "longtext", "blob", "mediumblob", "longblob", "json", "geometry"})
 _PLAIN: Final = frozenset({"date", "time", "uuid", "inet4", "inet6"})
+# Of these no row is too large for an event by itself.
+_SHORT: Final = (
+    _INTEGERS
+    | _REALS
+    | _PLAIN
+    | {"datetime", "timestamp", "char", "varchar", "tinytext", "enum", "set", "binary", "varbinary", "tinyblob"}
+)
 # No such table, column or privilege: somebody has taken ours away.
 _DISMANTLED: Final = (1146, 1054, 1142, 1143)
 
@@ -52,28 +58,9 @@ def body_of(trigger_id: str, table: Table, columns: Sequence[Column], operation:
         for prefix in (row.lower() for row in rows)
         for index in range(len(columns))
     )
-    sizes = [column for column in columns if column.type in _LONG or column.type not in _SHORT]
-    measured = "".join(
-        f"        DECLARE {row.lower()}_size{index} bigint;\n"
-        for row in rows
-        for index, column in enumerate(columns)
-        if column in sizes
-    )
-    measuring = "".join(
-        f"        SET {row.lower()}_size{index} = length({row}.{quoted(column.name)});\n"
-        for row in rows
-        for index, column in enumerate(columns)
-        if column in sizes
-    )
-    written = "".join(_written(row, columns) for row in rows)
-    if sizes:
-        total = " + ".join(
-            f"coalesce({row.lower()}_size{index}, 0)"
-            for row in rows
-            for index, column in enumerate(columns)
-            if column in sizes
-        )
-        written = f"{measuring}        IF {total} <= {ROW_BYTES_MAX} THEN\n{_indented(written)}        END IF;\n"
+    long = [index for index, column in enumerate(columns) if column.type not in _SHORT]
+    measured = "".join(f"        DECLARE {row.lower()}_size{index} bigint;\n" for row in rows for index in long)
+    written = "".join(_written(row, columns, long) for row in rows)
     return f"""\
 BEGIN
     DECLARE row_key longtext CHARACTER SET utf8mb4;
@@ -86,11 +73,8 @@ BEGIN
 {put}END"""
 
 
-_SHORT: Final = _INTEGERS | _REALS | _PLAIN | {"datetime", "timestamp", "char", "tinytext", "enum", "set", "varchar", "binary",
-                                               "varbinary", "tinyblob"}  # fmt: skip
-
-
-def _written(row: str, columns: Sequence[Column]) -> str:
+def _written(row: str, columns: Sequence[Column], long: Sequence[int]) -> str:
+    """The statements that write a row. `long` are the columns that may be too large; they are measured first."""
     prefix = row.lower()
     lines = [
         f"SET {prefix}{index} = concat({literal(json.dumps(column.name, ensure_ascii=False) + ':')}, "
@@ -99,6 +83,10 @@ def _written(row: str, columns: Sequence[Column]) -> str:
     ]
     names = ", ".join(f"{prefix}{index}" for index in range(len(columns)))
     lines.append(f"SET {prefix}_row = concat('{{', concat_ws(',', {names}), '}}');")
+    if long:
+        sizes = [f"SET {prefix}_size{index} = length({row}.{quoted(columns[index].name)});" for index in long]
+        total = " + ".join(f"coalesce({prefix}_size{index}, 0)" for index in long)
+        lines = [*sizes, f"IF {total} <= {ROW_BYTES_MAX} THEN", *(f"    {line}" for line in lines), "END IF;"]
     return "".join(f"        {line}\n" for line in lines)
 
 

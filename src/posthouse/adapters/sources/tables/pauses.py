@@ -31,8 +31,8 @@ class Pauses:
         self._counted += changes
         if changes:
             self._next = self._shortest
-        if self._counted >= BUSY_CHANGES_PER_SECOND:
-            self._busy_until = now + BUSY_SECONDS
+            if self._counted >= BUSY_CHANGES_PER_SECOND:
+                self._busy_until = now + BUSY_SECONDS
 
     @property
     def is_busy(self) -> bool:

@@ -143,7 +143,7 @@ def table_named(text: object) -> TableName:
         if position == len(text) or text[position] != ".":
             break
         position += 1
-    if position != len(text) or not 1 <= len(parts) <= 2:
+    if position != len(text) or text.endswith(".") or not 1 <= len(parts) <= 2:
         raise Invalid(
             'is not the name of a table: write public.orders, and a name with a dot or a quote in it as "my.orders"',
             path="table",
