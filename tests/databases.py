@@ -122,6 +122,10 @@ def mariadb_server(*, durable: bool = False, guarded: bool = False) -> Iterator[
             ]
             subprocess.run([*make, "--auth-root-authentication-method=normal"], check=True, capture_output=True)
         server.start()
+        if durable:  # one that was made a moment ago, and never ended, cannot be recovered
+            server.drop_database(server.fresh_database())  # it listens before it can be told to end
+            server.end()
+            server.start()
         yield server
     finally:
         server.end()

@@ -86,6 +86,7 @@ class Watching(NamedTuple):
             expressions,
             clock,
             payload_bytes_max=payload_bytes_max,
+            failing=operators.trigger_failing,
         )
         telemetry.watch_triggers(lambda: [*works.facts(), *gateway.facts()])
         telemetry.watch_cache("inbound_sources", lambda: gateway.cached)

@@ -330,14 +330,19 @@ async def test_another_index_may_identify_rows(watched: Database, begin: Begin) 
 # Acknowledging
 
 
-async def test_the_slot_moves_only_after_the_acknowledgement(watched: Database, begin: Begin) -> None:
+async def test_the_slot_moves_only_after_the_acknowledgement(
+    watched: Database, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("posthouse.adapters.sources.changes.stream.FORGET_SECONDS", 0.0)
     await watched.run("CREATE TABLE item (id int PRIMARY KEY)")
     trigger = await begin(await watched.installed("item"))
     before = await watched.slot(trigger.spec, "confirmed_flush_lsn")
     await watched.run("INSERT INTO item VALUES (1)")
     reading = await trigger.read(wait_seconds=5)
     assert len(reading.observations) == 1
+    await watched.run("CREATE TABLE noise (id int)", "INSERT INTO noise VALUES (1)")
     await trigger.read(wait_seconds=0.5)  # what comes by meanwhile does not move it either
+    await trigger.read(wait_seconds=0.5)
     assert await watched.slot(trigger.spec, "confirmed_flush_lsn") == before
     assert (await trigger.source.lag()).seconds != 0
     await trigger.source.acknowledge(reading)

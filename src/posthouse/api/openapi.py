@@ -122,6 +122,8 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
         ("/v1/endpoints", "get"),
         ("/v1/stream", "get"),
         ("/v1/schedules", "post"),
+        ("/v1/triggers", "post"),
+        ("/v1/triggers/plan", "post"),
     ):
         statuses.append(404)  # the app
     if path == "/v1/schedules/{schedule}/run" or path.endswith("/verify"):

@@ -23,7 +23,6 @@ _TAKEN: Final = {
         "It is in the log for good, or set aside for somebody to look; or it was a handshake. With what the sender takes for a "
         "confirmation, or what the trigger says."
     ),
-    "content": _ANY,
 }
 
 
@@ -46,7 +45,6 @@ def _receive(refer: Refer, method: str) -> dict[str, Any]:
             "2XX": _TAKEN,
             "422": {
                 "description": "It was verified and is no event, and is kept: where the trigger says that this is the answer.",
-                "content": _ANY,
             },
             "401": {
                 "description": "Nobody vouches for it: its signature is missing, wrong or too old.",

@@ -207,6 +207,7 @@ class Entrances:
     async def _made(self, trigger_id: TriggerId) -> Entrance:
         """Raises NotFound, Overloaded, StoreUnavailable."""
         count = self._tallies.of(trigger_id)
+        trigger: Trigger | None = None
         try:
             trigger = await self._book.get(trigger_id)
             if trigger is None:
@@ -219,7 +220,11 @@ class Entrances:
         except PosthouseError as error:
             where = f"{error.path}: " if isinstance(error, Invalid) and error.path else ""
             log.warning("inbound.unusable", trigger_id=trigger_id.hex(), error=f"{where}{error}")
-            count.failed(error.code, f"it cannot be used as it is: {where}{error}")
+            told = f"it cannot be used as it is: {where}{error}"
+            if trigger is None:
+                count.failed(error.code, told, now=self._clock.now())
+            else:
+                self._tallies.failed(trigger, error.code, told)
             raise not_now() from error
         count.well()
         self._entrances[trigger_id] = entrance

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, assert_never
 
 import structlog
@@ -25,7 +25,7 @@ from posthouse.domain.limits import (
     TRIGGER_SET_ASIDE_MAX,
     TRIGGER_TOLD_SECONDS,
 )
-from posthouse.domain.trigger import TriggerFacts
+from posthouse.domain.trigger import Standing, Trigger, TriggerFacts
 from posthouse.domain.verdict import Postponed, Published, Refused, Verdict
 from posthouse.intake.catalogue import CatalogueCache
 from posthouse.intake.observed import ObservedEvents
@@ -85,13 +85,15 @@ class Gateway:
         *,
         payload_bytes_max: int,
         set_aside_max: int = TRIGGER_SET_ASIDE_MAX,
+        failing: Callable[[Trigger, Standing], None] = lambda _trigger, _standing: None,
     ) -> None:
+        """`failing` is told once of a trigger that failed several times in a row."""
         self.room: Final = Room()
         self._book = book
         self._door = door
         self.clock: Final = clock
         self._set_aside_max = set_aside_max
-        self._tallies = Tallies(book, clock)
+        self._tallies = Tallies(book, clock, failing)
         self._entrances = Entrances(
             book,
             self._tallies,
@@ -143,14 +145,14 @@ class Gateway:
         try:
             judged = await self._judged(entrance, request)
         except ReceiverError as error:
-            entrance.count.failed("cannot_verify", str(error))
+            self._tallies.failed(entrance.trigger, "cannot_verify", str(error))
             raise not_now() from error
         match judged:
             case NotGenuine(status=status, reason=reason):
                 entrance.count.unverified += 1
                 self._look_at(entrance, request, NOT_VERIFIED, reason)
                 if status >= 500:  # it is signed, and does not open with the key that is here
-                    entrance.count.failed("cannot_open", reason)
+                    self._tallies.failed(entrance.trigger, "cannot_open", reason)
                     raise not_now()
                 raise Unverified(status)
             case Shaken(answer=answer, handshake=handshake, confirm_url=confirm_url):
@@ -192,7 +194,7 @@ class Gateway:
             case Refused(code=code, reason=reason):
                 await self._set_aside(entrance, observation, code, reason)
             case Postponed(reason=reason):
-                count.failed("postponed", reason)
+                self._tallies.failed(entrance.trigger, "postponed", reason)
                 raise Overloaded("this cannot be stored now; send it again", retry_after=2)
             case _:
                 assert_never(verdict)
@@ -214,7 +216,8 @@ class Gateway:
         log.warning("inbound.set_aside", trigger=entrance.trigger.reference, code=code, reason=reason)
         refusal = self._refusal(observation, code, reason)
         if not await self._book.keep(entrance.trigger.id, refusal, kept_max=self._set_aside_max):
-            entrance.count.failed(
+            self._tallies.failed(
+                entrance.trigger,
                 "too_many_set_aside",
                 f"{self._set_aside_max} were set aside: look why, then try them again or let them be",
             )

@@ -6,12 +6,12 @@ A process that dies takes with it what it has counted since then, and nothing el
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from posthouse.domain.ids import TriggerId
-from posthouse.domain.limits import ERROR_LENGTH_MAX, INBOUND_UNVERIFIED_MAX
-from posthouse.domain.trigger import Standing, TriggerState
+from posthouse.domain.limits import ERROR_LENGTH_MAX, INBOUND_UNVERIFIED_MAX, TRIGGER_FAILURES_TOLD
+from posthouse.domain.trigger import Standing, Trigger, TriggerState
 from posthouse.ports.clock import Clock
 from posthouse.ports.inbound import InboundBook, Tally
 from posthouse.ports.triggers import Refusal
@@ -28,14 +28,17 @@ class Count:
     published_at: float | None = None
     error: tuple[str, str] | None = None
     failures: int = 0  # in a row
+    failing_since: float | None = None
     newest: deque[Refusal] = field(default_factory=lambda: deque(maxlen=INBOUND_UNVERIFIED_MAX))
 
-    def failed(self, code: str, error: str) -> None:
+    def failed(self, code: str, error: str, *, now: float) -> None:
         self.error = (code, error[:ERROR_LENGTH_MAX])
         self.failures += 1
+        if self.failing_since is None:
+            self.failing_since = now
 
     def well(self) -> None:
-        self.error = None
+        self.error = self.failing_since = None
         self.failures = 0
 
     def standing(self, set_aside: int) -> Standing:
@@ -44,6 +47,7 @@ class Count:
             error_code=None if self.error is None else self.error[0],
             error=None if self.error is None else self.error[1],
             failures=self.failures,
+            failing_since=self.failing_since,
             published=self.published,
             repeated=self.repeated,
             left_out=self.left_out,
@@ -54,16 +58,24 @@ class Count:
 
 
 class Tallies:
-    """Counts by trigger."""
+    """Counts by trigger. `failing` is told once of one that failed several times in a row."""
 
-    def __init__(self, book: InboundBook, clock: Clock) -> None:
+    def __init__(self, book: InboundBook, clock: Clock, failing: Callable[[Trigger, Standing], None]) -> None:
         self._book = book
+        self._failing = failing
         self._clock = clock
         self._counts: dict[TriggerId, Count] = {}
         self._told: dict[TriggerId, Standing] = {}
 
     def of(self, trigger_id: TriggerId) -> Count:
         return self._counts.setdefault(trigger_id, Count())
+
+    def failed(self, trigger: Trigger, code: str, error: str) -> None:
+        """Something is wrong with this one, which its sender is not told."""
+        count = self.of(trigger.id)
+        count.failed(code, error, now=self._clock.now())
+        if count.failures == TRIGGER_FAILURES_TOLD:
+            self._failing(trigger, count.standing(0))
 
     def standing(self, trigger_id: TriggerId, set_aside: int) -> Standing:
         count = self._counts.get(trigger_id)

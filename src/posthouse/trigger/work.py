@@ -111,11 +111,12 @@ class Work:
                 reading = await source.read(limit=TRIGGER_READ_EVENTS_MAX, wait_seconds=TRIGGER_LOOK_SECONDS)
                 if reading.observations:
                     await self._dispose(reading.observations)
+                if reading.observations or reading.position not in (None, self._position):
                     await self._record(self.standing, position=reading.position)
                 await source.acknowledge(reading)
                 if self.standing.set_aside >= self._set_aside_max:
                     raise TooManySetAside(self.standing.set_aside)
-                await self._measure(source, reading.position)
+                await self._measure(source)
                 if reading.wait_seconds > 0:
                     await self._clock.sleep(min(reading.wait_seconds, TRIGGER_LOOK_SECONDS))
         finally:
@@ -191,8 +192,8 @@ class Work:
         self.standing = self._told = msgspec.structs.replace(standing, set_aside=count)
         self._told_at = self._clock.boot()
 
-    async def _measure(self, source: Source, position: str | None) -> None:
-        """Put on record, now and then, that it is well, how far behind the source is, and where it is where nothing happens."""
+    async def _measure(self, source: Source) -> None:
+        """Put on record, now and then, that it is well, and how far behind the source is."""
         now = self._clock.boot()
         standing = _well(self.standing)
         if now - self._lag_at >= TRIGGER_LAG_SECONDS:
@@ -207,11 +208,10 @@ class Work:
             )
             if standing.alarm is not None and standing.alarm != self.standing.alarm:
                 log.warning("trigger.alarm", trigger=self.trigger.reference, alarm=standing.alarm)
-        moved = position is not None and position != self._position
         if standing.state is not self.standing.state or (
-            (moved or standing != self._told) and now - self._told_at >= TRIGGER_TOLD_SECONDS
+            standing != self._told and now - self._told_at >= TRIGGER_TOLD_SECONDS
         ):
-            await self._record(standing, position=position)
+            await self._record(standing)
         else:
             self.standing = standing
 

@@ -14,7 +14,7 @@ from posthouse.domain.endpoint import RateLimit
 from posthouse.domain.errors import NotFound, Overloaded, QuotaExceeded, StoreUnavailable
 from posthouse.domain.event import Draft
 from posthouse.domain.ids import EventId, TriggerId
-from posthouse.domain.limits import INBOUND_MISS_SECONDS, INBOUND_UNVERIFIED_MAX
+from posthouse.domain.limits import INBOUND_MISS_SECONDS, INBOUND_UNVERIFIED_MAX, TRIGGER_FAILURES_TOLD
 from posthouse.domain.trigger import Trigger, TriggerConfig
 from posthouse.domain.verdict import Postponed, Published, Refused, Verdict
 from posthouse.manage.profiles import Profiles, shipped
@@ -86,6 +86,7 @@ class World:
         self.clock = FakeClock()
         self.book = Book(settings)
         self.door = Door()
+        self.told_of: list[str | None] = []
         nothing: Any = None
         door: Any = self.door
         self.gateway = Gateway(
@@ -97,6 +98,7 @@ class World:
             self.clock,
             payload_bytes_max=1000,
             set_aside_max=set_aside_max,
+            failing=lambda trigger, standing: self.told_of.append(standing.error_code),
         )
 
     async def take(self, body: bytes = b"{}") -> int:
@@ -166,9 +168,11 @@ def world_facts(world: World) -> list[Any]:
 async def test_what_is_postponed_is_not_taken() -> None:
     world = World()
     world.door.verdict = Postponed("no database")
-    with pytest.raises(Overloaded):
-        await world.take()
+    for _ in range(2 * TRIGGER_FAILURES_TOLD):
+        with pytest.raises(Overloaded):
+            await world.take()
     assert world.book.kept == []
+    assert world.told_of == ["postponed"], "operators are told once"
 
 
 async def test_the_same_twice_at_once_waits_for_the_first() -> None:

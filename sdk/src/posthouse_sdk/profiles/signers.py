@@ -242,13 +242,13 @@ class CustomSigner:
         whole = f"{text.pattern(form, groups=True)}(?P<older>(?:{once}){{0,{SIGNATURES_MAX}}})"
         if len(value) > SIGNED_LENGTH_MAX:
             return None
-        for each in self._passed_over:
-            value = re.sub(each.pattern(form, groups=False), "", value)
+        for other in self._passed_over:
+            value = re.sub(other.pattern(form, groups=False), "", value)
         if (match := re.fullmatch(whole, value)) is None:
             return None
         found = {name: match[f"g{index}"] for index, name in enumerate(text.names)}
-        each, group = self._repeat.pattern(form, groups=True), f"g{self._repeat.names.index('signature')}"
-        return found | {_OLDER: " ".join([older[group] for older in re.finditer(each, match["older"])])}
+        again, group = self._repeat.pattern(form, groups=True), f"g{self._repeat.names.index('signature')}"
+        return found | {_OLDER: " ".join([older[group] for older in re.finditer(again, match["older"])])}
 
     def sign(self, value: Callable[[str], str | bytes]) -> str:
         """A signature of the receiver's own, with its newest key. Raises: SettingError of a key pair."""
