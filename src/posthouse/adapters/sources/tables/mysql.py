@@ -19,6 +19,7 @@ from posthouse.adapters.sources.tables.place import (
     no_key,
     no_table,
     not_a_table,
+    not_installed,
 )
 from posthouse.adapters.sources.tables.settings import Settings, TableName
 from posthouse.domain.errors import Invalid, PosthouseError, SourceRefused, SourceUnavailable
@@ -131,9 +132,7 @@ class MysqlDialect:
             if code in _READ_ONLY:
                 return _read_only(where)
             if code == _NO_TABLE:
-                return SourceRefused(
-                    f"the tables of table triggers are not in {where}: install the trigger again", code="not_installed"
-                )
+                return not_installed(where)
             if code == _LOCKED:
                 return SourceUnavailable(
                     f"a table in {where} is locked by transactions that do not end: try again when they are over; "

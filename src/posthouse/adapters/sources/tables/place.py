@@ -165,12 +165,17 @@ def not_a_table(table: str, what: str) -> Invalid:
     return Invalid(f"{table} is {what}, which has no rows of its own to watch: name the table behind it", path="table")
 
 
+def not_installed(where: str) -> SourceRefused:
+    return SourceRefused(
+        f"the tables of table triggers are not in {where}: `posthouse triggers resume` makes them anew",
+        code="not_installed",
+    )
+
+
 def check_version(found: int | None, where: str) -> None:
     """Raises SourceRefused where the tables are not there, or a newer program's."""
     if found is None:
-        raise SourceRefused(
-            f"the tables of table triggers are not in {where}: install the trigger again", code="not_installed"
-        )
+        raise not_installed(where)
     if found > VERSION:
         raise SourceRefused(
             f"the tables of table triggers in {where} have version {found}; this program knows version {VERSION}: upgrade it",

@@ -95,8 +95,8 @@ class TableSource:
         if standing is Standing.GONE:
             self._refusal = SourceRefused(
                 f"nothing writes down any more what happens to the table {self._settings.table.shown}: it was made anew under "
-                "this name, or the row trigger was dropped or disabled. Install the trigger again; what was changed meanwhile "
-                "makes no events",
+                "this name, or the row trigger was dropped or disabled. `posthouse triggers resume` makes the trigger anew; "
+                "what was changed meanwhile makes no events",
                 code="trigger_gone",
             )
         elif standing is Standing.OUTDATED:

@@ -26,6 +26,7 @@ from posthouse.adapters.sources.tables.place import (
     no_key,
     no_table,
     not_a_table,
+    not_installed,
 )
 from posthouse.adapters.sources.tables.settings import OPERATIONS, Settings, TableName
 from posthouse.domain.errors import Invalid, PosthouseError, SourceRefused, SourceUnavailable
@@ -103,9 +104,7 @@ class SqliteDialect:
                     code="missing_privilege",
                 )
             case sqlite3.OperationalError() if "no such table: posthouse" in str(error):
-                return SourceRefused(
-                    f"the tables of table triggers are not in {where}: install the trigger again", code="not_installed"
-                )
+                return not_installed(where)
             case sqlite3.OperationalError():
                 return SourceUnavailable(f"{where} did not do what it was asked: {error}")
             case sqlite3.Error():

@@ -72,7 +72,8 @@ def translated(error: Exception, dsn: Dsn) -> PosthouseError:
             return read_only(where)
         case asyncpg.UndefinedTableError() | asyncpg.UndefinedColumnError() | asyncpg.UndefinedFunctionError():
             return SourceRefused(
-                f"the tables of table triggers in {where} are not as they were made: {error}. Install the trigger again",
+                f"the tables of table triggers in {where} are not as they were made: {error}. "
+                "`posthouse triggers resume` mends that",
                 code="not_installed",
             )
         case TimeoutError():
