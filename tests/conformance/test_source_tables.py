@@ -415,3 +415,43 @@ async def test_the_first_change_of_all_is_seen_however_late_it_comes(
             assert await all_of(source) == []
         place.execute("INSERT INTO orders VALUES (1, 'new', 1)")
         assert [observation.event_key for observation in await all_of(source)] == ["1"]
+
+
+# What the guide says of each database
+
+
+async def test_what_a_foreign_key_does_by_itself(place: Place, orders: Spec) -> None:
+    run(
+        place,
+        "CREATE TABLE line (id int PRIMARY KEY, order_id int, "
+        "FOREIGN KEY (order_id) REFERENCES orders (id) ON DELETE CASCADE)",
+    )
+    lines = spec(place, "line")
+    await KIND.install(lines)
+    on = ["PRAGMA foreign_keys = on"] if place.dialect == "sqlite" else []
+    place.execute("INSERT INTO orders VALUES (1, 'new', 1)")
+    place.execute("INSERT INTO line VALUES (7, 1)")
+    with closing(place.connect()) as connection:
+        for statement in (*on, "DELETE FROM orders"):
+            connection.cursor().execute(statement)
+        connection.commit()
+    assert place.execute("SELECT * FROM line") == []
+    cascaded = [] if place.dialect == "mysql" else ["delete"]
+    assert [change["op"] for change in await changes(lines)] == ["insert", *cascaded]
+    told = [remark for remark in (await KIND.plan(lines)).remarks if "foreign keys" in remark]
+    assert len(told) == (place.dialect == "mysql")
+
+
+async def test_what_replace_does(place: Place, orders: Spec) -> None:
+    if place.dialect == "postgresql":
+        pytest.skip("there is no REPLACE")
+    for status in ("new", "paid"):
+        place.execute(f"REPLACE INTO orders VALUES (1, '{status}', 1)")
+    ops = [change["op"] for change in await changes(orders)]
+    assert ops == (["insert", "delete", "insert"] if place.dialect == "mysql" else ["insert", "insert"])
+    if place.dialect == "sqlite":
+        with closing(place.connect()) as connection:
+            connection.execute("PRAGMA recursive_triggers = on")
+            connection.execute("REPLACE INTO orders VALUES (1, 'sent', 1)")
+            connection.commit()
+        assert [change["op"] for change in await changes(orders)] == ["delete", "insert"]
