@@ -67,10 +67,11 @@ class MariaDb:
             # Not by the driver: it leaves a socket open that could not connect.
             with socket.socket(socket.AF_UNIX) as probe:
                 if probe.connect_ex(str(self.socket)) == 0:
-                    return
+                    break
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(log_file.read_text("utf-8", "replace")[-2000:])
             time.sleep(0.05)
+        self.connect().close()  # it listens before it can be told to end
 
     def stop(self) -> None:
         if self._process is not None:
@@ -118,10 +119,6 @@ def mariadb_server(*options: str, fill: Callable[[Path], None] | None = None) ->
         if fill is not None:
             fill(folder)
         server.start()
-        if durable:  # one that was made a moment ago, and never ended, cannot be recovered
-            server.drop_database(server.fresh_database())  # it listens before it can be told to end
-            server.end()
-            server.start()
         yield server
     finally:
         server.stop()
