@@ -31,7 +31,7 @@ from tests.chaos.server import TRIGGER_POINTS
 from tests.chaos.test_kill import KEY, request
 from tests.clusters import Clusters, Postgres
 from tests.commands import environment
-from tests.databases import MariaDb, mariadb_program, mariadb_server
+from tests.databases import MariaDb, mariadb_server, needs_mariadb
 from tests.outboxes import Place, sqlite_place
 from tests.postgres import PostgresServer
 
@@ -129,8 +129,7 @@ async def source_of(name: str, clusters: Clusters, folder: Path) -> AsyncIterato
             await server.start(wal_level="logical", max_replication_slots="4", max_wal_senders="8")
             yield PostgresSource(server) if name.startswith("table") else ChangesSource(server)
         case "table-mysql":
-            if mariadb_program() is None:
-                pytest.skip("MariaDB is not installed; `make test-databases` installs it where that is permitted")
+            needs_mariadb()
             with mariadb_server(durable=True) as made:
                 yield MariaSource(made)
         case _:

@@ -395,9 +395,8 @@ async def test_it_is_paused_resumed_rewound_and_what_is_set_aside_is_tried_again
     )
     place.execute("DELETE FROM orders WHERE id = 1")
     assert [told["data"]["new"]["id"] for told in await world.heard(2)] == [1, 4]
-    await world.until(lambda found: found["counts"]["set_aside"] == 2, "two that are set aside")
-    counts = {"published": 2, "repeated": 0, "left_out": 1, "set_aside": 2, "unverified": 0}
-    assert (await world.get())["counts"] == counts
+    counts = {"published": 2, "repeated": 0, "left_out": 1, "set_aside": 2}
+    await world.until(lambda found: counts.items() <= found["counts"].items(), "two that are set aside")
     odd, omega = await world.listed("triggers", "refused", "orders")
     assert (odd["code"], omega["code"]) == ("event_type_not_found", "invalid_event_type")
     assert "order.odd" in odd["reason"]
@@ -509,7 +508,7 @@ async def test_bad_change_capture_is_refused_with_what_to_do(
     place.execute("CREATE TABLE loose (id int)")
     dsn = place.dsn
     for fields, settings, path, words in (
-        ({}, {"dsn": dsn, "tables": ["public.Orders"]}, "settings.tables[0]", r"there is public\.orders"),
+        ({}, {"dsn": dsn, "tables": ["public.Orders"]}, "settings.tables[0]", r"but public\.orders"),
         ({}, {"dsn": dsn, "tables": ["orders", "nothing"]}, "settings.tables[1]", r"no table"),
         ({}, {"dsn": dsn, "tables": ["loose"]}, "settings.tables[0]", r"REPLICA IDENTITY FULL"),
         ({}, {"dsn": dsn, "tables": []}, "settings.tables", r"public\.orders"),
