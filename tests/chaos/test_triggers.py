@@ -305,8 +305,18 @@ class Fire:
                 name = await self.pick()
                 self.kill(name)
                 await self.more(50)  # the other one goes on
-                self.start(name, point=self.any_point() if self.chance.random() < 0.7 else "")
+                point = self.any_point() if self.chance.random() < 0.7 else ""
+                self.start(name, point=point)
                 await self.serves(name)
+                if LONG and point:  # and then it is the one that works, up to its point
+                    (other,) = self.ports.keys() - {name}
+                    before = await self.epoch()
+                    self.kill(other)
+                    async with asyncio.timeout(PATIENCE_SECONDS):
+                        while await self.epoch() == before:
+                            self.revive()
+                            await asyncio.sleep(0.05)
+                    self.start(other)
             case "stopped":
                 name = await self.pick()
                 await self.stop_past_its_lease(name)
