@@ -49,6 +49,10 @@ LONG_FILES: Final = (
     "tests/integration/test_stream.py",
     "tests/integration/test_workers.py",
     "tests/integration/test_replays.py",
+    "tests/conformance/test_source_tables_installed.py",
+    "tests/conformance/test_source_tables.py",
+    "tests/conformance/test_source_tables_values.py",
+    "tests/conformance/test_source_tables_faults.py",
 )
 
 

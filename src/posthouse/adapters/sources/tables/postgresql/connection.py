@@ -38,8 +38,7 @@ async def connected(dsn: Dsn, *, statement_seconds: float = STATEMENT_SECONDS_MA
     """A connection for as long as the block runs, whose errors come out as ours."""
     connection = await connect(dsn, statement_seconds=statement_seconds)
     try:
-        with_ours = translating(dsn)
-        async with with_ours:
+        async with translating(dsn):
             yield connection
     finally:
         with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
