@@ -86,7 +86,7 @@ class SimTransport:
         sent = Sent(request, asyncio.get_running_loop().time())
         endpoint_id = world.endpoints[sent.path]
         world.checker.starts(process, endpoint_id, sent)
-        world.targets.started(process, endpoint_id, sent.path, taken_at.get())
+        world.targets.started(process, endpoint_id, sent, taken_at.get())
         try:
             await asyncio.sleep(world.connecting_seconds(endpoint_id))
             if may_write is not None and not may_write():
