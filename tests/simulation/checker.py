@@ -209,6 +209,8 @@ class Checker:
                         for attempt in me.writing.attempts
                     ):
                         self.wrong(f"partition {number} was released before its results were written")
+                    if me is not None:
+                        self._look_at_marks(number, me)
                     continue
                 dead = statement.arguments[1].get("dead", ())
                 free = owner is None or owner in dead or lease_until < self.database.clock()
@@ -222,6 +224,13 @@ class Checker:
                 me is None or me.owner != partition.owner or statement.epochs.get(number) not in (None, partition.epoch)
             ):
                 self.wrong(f"the lease of partition {number} was extended by somebody else")
+
+    def _look_at_marks(self, partition: int, process: Process) -> None:
+        """Who takes over waits for the answers of what was under way, and of nothing else."""
+        for row in self.rows.values():
+            marked = row.partition == partition and (row.reason, row.sender) == (OwedReason.IN_FLIGHT, process.owner)
+            if marked and row.key not in process.begun:
+                self.wrong(f"partition {partition} was released as if {_short(row.key)} was under way")
 
     def _is_fenced(self, statement: Statement, partition: int) -> bool:
         me = statement.process
@@ -388,6 +397,7 @@ class Checker:
         owner = self.database.partitions[partition].owner
         if owner != process.owner and not process.session_lost:
             self.wrong(f"process {process.number} sends of partition {partition}, which it lost")
+        process.begun.update((endpoint_id, event_id) for event_id in sent.event_ids)
         process.requests[endpoint_id] += 1
         if process.requests[endpoint_id] > self.world.concurrency_max:
             self.wrong(f"{process.requests[endpoint_id]} requests to {endpoint_id.hex()[-4:]} at once")

@@ -49,7 +49,18 @@ OVERTAKEN: Final = {"page": 6, "owed_lines": 10, "last_sent": 10, "apps": 3, "ch
 """Reads that memory goes on beside: their answers are late more often, so that what they say is the past."""
 
 
-PLOTS: Final = ("rerouted", "held_up", "come_back", "widened", "cancelled", "overlapped", "joined", "succeeded")
+PLOTS: Final = (
+    "rerouted",
+    "held_up",
+    "come_back",
+    "widened",
+    "cancelled",
+    "overlapped",
+    "joined",
+    "succeeded",
+    "renewed",
+    "probed",
+)
 """What `plots.py` arranges."""
 
 
@@ -112,7 +123,7 @@ class Weather(NamedTuple):
             cut_off=0.0 if quiet else some(3.0, 0.4),
             hand_over=0.0 if quiet else some(4.0, 0.6),
             leaving=0.0 if quiet else some(4.0, 0.5),
-            flood=some(4.0, 0.4),
+            flood=some(8.0, 0.5),
             stream=some(draw.choice((3.0, 8.0)), 0.7),
             join=0.0 if quiet else some(3.0, 0.7),
             configure=some(12.0, 0.7),

@@ -49,6 +49,8 @@ class Plots(Stage):
             "joined": self._joined,
             "overlapped": self._overlapped,
             "succeeded": self._succeeded,
+            "renewed": self._renewed,
+            "probed": self._probed,
         }
 
     def play(self) -> None:
@@ -361,7 +363,57 @@ class Plots(Stage):
         self._disturb()
         world.begin()
         await asyncio.sleep(max(LEASE_SECONDS - seconds - 1.5, 0.0))
+        await self._much_is_published()
+
+    async def _much_is_published(self) -> None:
         for _ in range(40):
-            for app_id in world.apps:
-                elsewhere(world.publish(app_id, 1))
+            for app_id in self._world.apps:
+                elsewhere(self._world.publish(app_id, 1))
             await asyncio.sleep(LOOK_SECONDS)
+
+    def _renewed(self) -> Acts | None:
+        owners = [
+            process
+            for process in self._world.serving()
+            if process.engine.ownership.epochs and not process.stalled and not process.session_lost
+        ]
+        return self._renewed_by(self._random.choice(owners)) if owners else None
+
+    async def _renewed_by(self, process: Process) -> None:
+        """The answer to its renewal comes very late, and nothing arrives any more that the process says of its partitions: they
+        are another's sooner than it might think."""
+        world, asked = self._world, asyncio.Event()
+
+        def renewing(asker: Process, args: Sequence[Any]) -> None:
+            if asker is process and not asked.is_set():
+                process.cut_off = (frozenset({"attend", "journal"}), world.now() + 20.0)
+                asked.set()
+
+        process.late_answers["renew"] = 5.0 + 2.0 * self._random.random()
+        world.asked["renew"].append(renewing)
+        await set_or_over(asked, LEASE_SECONDS / 2)
+        world.asked["renew"].remove(renewing)
+        if not asked.is_set() or not self._goes_on():
+            return
+        self._disturb()
+        if len(world.serving()) < 2:
+            world.begin()
+        await asyncio.sleep(LEASE_SECONDS - 0.5)
+        await self._much_is_published()
+
+    def _probed(self) -> Acts | None:
+        endpoint_id = self._actor(ordered=self._random.random() < 0.3)
+        return None if endpoint_id is None else self._probed_with(endpoint_id)
+
+    async def _probed_with(self, endpoint_id: EndpointId) -> None:
+        """A target is down until its circuit is open. As it is asked whether it is well, that fails for a fault of ours."""
+        self._configure(endpoint_id)
+        self._becomes(endpoint_id, "failing")
+        for _ in range(4):
+            await self._sleep(0.2, 0.4)
+            self._publish(endpoint_id, 3, key=None)
+        await self._sleep(0.2, 0.6)
+        self._becomes(endpoint_id, "broken")
+        await self._sleep(2.0, 3.0)
+        self._becomes(endpoint_id, "good")
+        await asyncio.sleep(3.0)

@@ -188,6 +188,7 @@ class Process(Machine):
         self.writing: JournalBatch | None = None
         self.requests: Counter[EndpointId] = Counter()
         self.running: Counter[DeliveryKey] = Counter()
+        self.begun: set[DeliveryKey] = set()  # of which it ever made a request
         skew = world.weather.skew * (2 * world.random.random() - 1)
         self.clock = SimClock(number, skew)
         self.owner = uuid7(1, number)

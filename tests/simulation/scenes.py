@@ -40,7 +40,9 @@ class Scenes:
         self._look_ups_lost = 0
         self._more = more
         self.over = False
-        self._left: Counter[str] = Counter(dict.fromkeys(("returning", "orphaning", "claiming", "loading"), SCENE_MAX))
+        self._left: Counter[str] = Counter(
+            dict.fromkeys(("returning", "orphaning", "claiming", "loading", "asking"), SCENE_MAX)
+        )
         self._left["overtaken"] = 2 * SCENE_MAX
         for statement, told in {
             "covered": self._looked_up,
@@ -220,9 +222,13 @@ class Scenes:
             await asyncio.sleep(0.1)
 
     def _looked_up(self, process: Process, args: Sequence[Any]) -> None:
-        """A process asks whether an event may still be sent: the answer comes when its partition is another's."""
+        """A process asks whether an event may still be sent: the answer comes when its partition is another's, who took it, or
+        to whom it was handed over."""
         world = self._world
-        if (
+        if not process.stopped and self._plays("asking", world.weather.hand_over / 10):
+            process.late_answers["covered"] = 1.0 + self._more.random()
+            self._leave(process)
+        elif (
             world.network.trouble
             and self._look_ups_lost < LOOK_UPS_LOST_MAX
             and not process.session_lost
