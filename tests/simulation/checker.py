@@ -114,6 +114,7 @@ class Checker:
         self.confirmed: Counter[DeliveryKey] = Counter()
         self.repeatable: Counter[DeliveryKey] = Counter()  # what may be confirmed again, and how often
         self.accepted: dict[EventId, float] = {}
+        self.overdue: set[DeliveryKey] = set()  # whose request's answer was put on record after its row had fallen due
         self.changed_at: dict[EndpointId, float] = {}  # when an endpoint was last told to be left alone
         # Whose filter had no value, and what that counted as.
         self.defaulted: set[tuple[DeliveryKey, OnFilterError]] = set()
@@ -208,6 +209,8 @@ class Checker:
                         for attempt in me.writing.attempts
                     ):
                         self.wrong(f"partition {number} was released before its results were written")
+                    if me is not None:
+                        self._look_at_marks(number, me)
                     continue
                 dead = statement.arguments[1].get("dead", ())
                 free = owner is None or owner in dead or lease_until < self.database.clock()
@@ -221,6 +224,13 @@ class Checker:
                 me is None or me.owner != partition.owner or statement.epochs.get(number) not in (None, partition.epoch)
             ):
                 self.wrong(f"the lease of partition {number} was extended by somebody else")
+
+    def _look_at_marks(self, partition: int, process: Process) -> None:
+        """Who takes over waits for the answers of what was under way, and of nothing else."""
+        for row in self.rows.values():
+            marked = row.partition == partition and (row.reason, row.sender) == (OwedReason.IN_FLIGHT, process.owner)
+            if marked and row.key not in process.begun:
+                self.wrong(f"partition {partition} was released as if {_short(row.key)} was under way")
 
     def _is_fenced(self, statement: Statement, partition: int) -> bool:
         me = statement.process
@@ -245,7 +255,7 @@ class Checker:
                 self.wrong(f"attempt {attempt.number} of {_short(attempt.key)} was spent though the target saw fewer")
             if not attempt.outcome.terminal or attempt.kind is DeliveryClass.REPLAY:
                 continue
-            if attempt.key in self.ends and attempt.key not in self.world.cancelled:
+            if attempt.key in self.ends and attempt.key not in self.world.cancelled | self.overdue:
                 self.wrong(f"the delivery {_short(attempt.key)} ended twice")
             self.ends[attempt.key] = attempt
             if attempt.reason == PLATFORM_ROUTE:
@@ -292,6 +302,8 @@ class Checker:
                 self.wrong(f"a stale owner changed a row of partition {key[0]}")
             if statement.operation == "settle_late" and not _is_late_answer(statement, before, after):
                 self.wrong(f"a late answer changed a row that it had not marked: {_short(key[1:])}")
+            if statement.operation == "settle_late" and before is not None and self._is_overdue(before):
+                self.overdue.add(before.key)
             if after is None:
                 assert before is not None
                 self._row_left(key, before, recorded)
@@ -302,6 +314,10 @@ class Checker:
                 if after.line:
                     self.lines[after.partition, after.endpoint_id, after.line].add(key)
         return lines
+
+    def _is_overdue(self, row: Owed) -> bool:
+        """Whether an owner may count the request that a row stands for as lost, by any clock."""
+        return row.due_at <= self.database.clock() + 2 * self.world.weather.skew
 
     def _row_left(self, key: RowKey, row: Owed, recorded: Collection[DeliveryKey]) -> None:
         del self.rows[key]
@@ -381,6 +397,7 @@ class Checker:
         owner = self.database.partitions[partition].owner
         if owner != process.owner and not process.session_lost:
             self.wrong(f"process {process.number} sends of partition {partition}, which it lost")
+        process.begun.update((endpoint_id, event_id) for event_id in sent.event_ids)
         process.requests[endpoint_id] += 1
         if process.requests[endpoint_id] > self.world.concurrency_max:
             self.wrong(f"{process.requests[endpoint_id]} requests to {endpoint_id.hex()[-4:]} at once")
@@ -389,6 +406,9 @@ class Checker:
             process.running[key] += 1
             if process.running[key] > 1:
                 self.wrong(f"process {process.number} sends {_short(key)} twice at once")
+            row = self.rows.get((partition, *key))
+            if row is not None and row.reason is OwedReason.IN_FLIGHT and self._is_overdue(row):
+                self.may_repeat([key])
         left_alone = self.changed_at.get(endpoint_id)
         if left_alone is not None and self.world.now() > max(left_alone, process.disturbed_at) + OBEYED_SECONDS:
             self.wrong(f"{endpoint_id.hex()[-4:]} was paused, disabled or deleted long ago")

@@ -49,6 +49,21 @@ OVERTAKEN: Final = {"page": 6, "owed_lines": 10, "last_sent": 10, "apps": 3, "ch
 """Reads that memory goes on beside: their answers are late more often, so that what they say is the past."""
 
 
+PLOTS: Final = (
+    "rerouted",
+    "held_up",
+    "come_back",
+    "widened",
+    "cancelled",
+    "overlapped",
+    "joined",
+    "succeeded",
+    "renewed",
+    "probed",
+)
+"""What `plots.py` arranges."""
+
+
 class Weather(NamedTuple):
     """How likely what is, for a whole history. Chances of failure are for each question; weights are for each step."""
 
@@ -80,6 +95,7 @@ class Weather(NamedTuple):
     orphaning: float  # an endpoint is deleted as somebody puts something of it on record whose partition is another's
     claiming: float  # cut off right after a claim, while other leases are older
     unlooked: float  # somebody sends again, and nobody can look just then
+    plots: tuple[str, ...]  # which are played, now and then
 
     @classmethod
     def drawn(cls, draw: random.Random, more: random.Random) -> Weather:
@@ -107,7 +123,7 @@ class Weather(NamedTuple):
             cut_off=0.0 if quiet else some(3.0, 0.4),
             hand_over=0.0 if quiet else some(4.0, 0.6),
             leaving=0.0 if quiet else some(4.0, 0.5),
-            flood=some(4.0, 0.4),
+            flood=some(8.0, 0.5),
             stream=some(draw.choice((3.0, 8.0)), 0.7),
             join=0.0 if quiet else some(3.0, 0.7),
             configure=some(12.0, 0.7),
@@ -123,6 +139,7 @@ class Weather(NamedTuple):
             orphaning=some_more(0.3, 0.4),
             claiming=some_more(1.0, 0.4),
             unlooked=some_more(3.0, 0.4),
+            plots=tuple(plot for plot in PLOTS if some_more(1.0, 0.5)),
         )
 
 
@@ -244,7 +261,7 @@ class Remote:
                 self._network.changes(),
                 asyncio.get_running_loop().time(),
             )
-            if (asked := self._process.world.asked.get(name)) is not None:
+            for asked in self._process.world.asked[name]:
                 asked(self._process, (*args, options))
             if name == "settle_late":
                 self._process.settles_late([late[0].key for late in args[0]])

@@ -25,6 +25,7 @@ FILTERED: Final = 0.5  # of the histories
 LARGE: Final = 0.1  # of the events, for whose filters there is no time at once
 FAILS: Final = 0.15
 SLOW: Final = 0.05
+FILTERING_SECONDS: Final = 0.2
 SLOW_SECONDS_MAX: Final = 5.0  # more than an event waits
 
 
@@ -73,8 +74,9 @@ class SimExpressions:
         return [self._outcome(expression, facts.event) for expression in expressions]
 
     async def evaluate(self, expressions: Sequence[Expression], facts: Facts) -> list[Outcome]:
-        slow = self._process.world.network.trouble and self._random.random() < SLOW
-        await asyncio.sleep(self._random.random() * (SLOW_SECONDS_MAX if slow else 0.2))
+        world = self._process.world
+        slow = world.network.trouble and self._random.random() < SLOW
+        await asyncio.sleep(self._random.random() * (SLOW_SECONDS_MAX if slow else world.filtering_seconds))
         return [self._outcome(expression, facts.event) for expression in expressions]
 
     def _outcome(self, expression: Expression, event: Event) -> Outcome:

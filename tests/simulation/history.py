@@ -12,7 +12,8 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 import structlog
 from tests.simulation.faults import Weather
-from tests.simulation.memory import CRAMPED, CRAMPED_FILTERING, PAGED, SLOWING, patched
+from tests.simulation.memory import CRAMPED, CRAMPED_FILTERING, LANES, PAGED, SLOWING, patched
+from tests.simulation.plots import Plots
 from tests.simulation.process import Process
 from tests.simulation.scenes import Scenes
 from tests.simulation.scheduler import SimLoop, elsewhere
@@ -25,6 +26,7 @@ SETTLED_SECONDS_MAX: Final = 900.0
 STALL_SECONDS_MAX: Final = 25.0
 HAND_OVER_SECONDS: Final = 15.0
 PROCESSES_MAX: Final = 3
+APART: Final = 0.25  # so much less becomes of processes while a plot is played
 
 
 class Verdict(NamedTuple):
@@ -62,6 +64,8 @@ def _run(seed: int, tell: Callable[[str], None] | None) -> Verdict:
     weather = Weather.drawn(draw, random.Random(seed + 4))
     limits = {path: value for path, value in CRAMPED.items() if draw.random() < weather.cramped}
     apart = random.Random(seed + 7)
+    if "held_up" in weather.plots and apart.random() < 0.5:
+        limits |= {path: CRAMPED[path] for path in LANES}
     if not PAGED.keys().isdisjoint(limits):
         limits |= PAGED
     limits |= {path: value for path, value in CRAMPED_FILTERING.items() if apart.random() < weather.cramped}
@@ -110,6 +114,8 @@ class History:
             leave=self._hand_over_of,
             without_session=self._without_session,
         )
+        self.fates = (self._crash, self._stall, self._lose_session, self._exchange, self._cut_off, self._hand_over)
+        self.plots = Plots(self.world, random.Random(seed + 9), leave=self._hand_over_of)
 
     async def told(self) -> str:
         """What is wrong; the first thing, since others follow from it."""
@@ -143,7 +149,7 @@ class History:
             # What the store did not answer to at the very end nothing brings to mind any more.
             world.network.doubt = self.random.choice((0.0, 0.5, 0.9))
             await asyncio.sleep(self.random.random() * 2.0)
-        self.scenes.over = True
+        self.scenes.over = self.plots.over = True
         self._be_good()
         await asyncio.sleep(self.random.random() * 2.0)
         self._mend()
@@ -174,9 +180,12 @@ class History:
             self.scenes.leave_as_it_sends: weather.leaving,
             self.scenes.flood: weather.flood,
             self.scenes.send_again_unlooked: weather.unlooked,
+            self.plots.play: 15.0 if weather.plots else 0.0,
             self._join: weather.join,
             self._jump: 3.0 if weather.skew else 0.0,
         }
+        if self.plots.playing:
+            weights |= {step: weights[step] * APART for step in self.fates}
         (step,) = draw.choices(list(weights), list(weights.values()))
         world.checker.note(step.__name__)
         step()

@@ -34,6 +34,9 @@ PAGED: Final = {
 """One limit: where it is drawn for one of them it holds for both, or one lane could take all the memory for rows. A page comes
 every tenth of a second: with room for ten rows all who are owed much would wait for each other."""
 
+LANES: Final = ("posthouse.lane.lane.LANE_FRESH_MAX", "posthouse.lane.lane.LANE_PAGED_MAX")
+"""Those of a lane: a plot is about lanes that are full."""
+
 CRAMPED_FILTERING: Final = {
     "posthouse.dispatch.filtering.FILTERING_EVENTS_MAX": 4,
     "posthouse.dispatch.filtering.FILTERING_APP_EVENTS_MAX": 2,

@@ -86,7 +86,7 @@ class SimTransport:
         sent = Sent(request, asyncio.get_running_loop().time())
         endpoint_id = world.endpoints[sent.path]
         world.checker.starts(process, endpoint_id, sent)
-        world.targets.started(process, endpoint_id, sent.path, taken_at.get())
+        world.targets.started(process, endpoint_id, sent, taken_at.get())
         try:
             await asyncio.sleep(world.connecting_seconds(endpoint_id))
             if may_write is not None and not may_write():
@@ -188,6 +188,7 @@ class Process(Machine):
         self.writing: JournalBatch | None = None
         self.requests: Counter[EndpointId] = Counter()
         self.running: Counter[DeliveryKey] = Counter()
+        self.begun: set[DeliveryKey] = set()  # of which it ever made a request
         skew = world.weather.skew * (2 * world.random.random() - 1)
         self.clock = SimClock(number, skew)
         self.owner = uuid7(1, number)

@@ -12,7 +12,7 @@ from tests.simulation.process import Process
 from tests.simulation.scheduler import elsewhere
 from tests.simulation.world import DELETED_MAX, World
 
-from posthouse.domain.ids import EndpointId
+from posthouse.domain.ids import EndpointId, EventId
 from posthouse.domain.limits import LEASE_SECONDS
 
 SLOW_PER_SECOND: Final = 1.0
@@ -40,15 +40,18 @@ class Scenes:
         self._look_ups_lost = 0
         self._more = more
         self.over = False
-        self._left: Counter[str] = Counter(dict.fromkeys(("returning", "orphaning", "claiming", "loading"), SCENE_MAX))
+        self._left: Counter[str] = Counter(
+            dict.fromkeys(("returning", "orphaning", "claiming", "loading", "asking"), SCENE_MAX)
+        )
         self._left["overtaken"] = 2 * SCENE_MAX
-        world.asked |= {
+        for statement, told in {
             "covered": self._looked_up,
             "page": self._overtaken,
             "apps": self._loading,
             "settle_late": self._settling_late,
             "claim": self._claiming,
-        }
+        }.items():
+            world.asked[statement].append(told)
 
     def flood(self) -> None:
         """All targets but those that are always well hang, and there is more for them than may be sent at once."""
@@ -91,7 +94,7 @@ class Scenes:
         await asyncio.sleep(2.5 + draw.random() * 2.0)  # what others get of these is on record
         world.targets.watched[endpoint_id] = self._sends
 
-    def _sends(self, process: Process) -> float:
+    def _sends(self, process: Process, event_ids: Sequence[EventId]) -> float:
         """How much longer the request shall take that it makes now."""
         if not self._world.network.trouble or process.stopped or process.session_lost:
             return 0.0
@@ -219,9 +222,13 @@ class Scenes:
             await asyncio.sleep(0.1)
 
     def _looked_up(self, process: Process, args: Sequence[Any]) -> None:
-        """A process asks whether an event may still be sent: the answer comes when its partition is another's."""
+        """A process asks whether an event may still be sent: the answer comes when its partition is another's, who took it, or
+        to whom it was handed over."""
         world = self._world
-        if (
+        if not process.stopped and self._plays("asking", world.weather.hand_over / 10):
+            process.late_answers["covered"] = 1.0 + self._more.random()
+            self._leave(process)
+        elif (
             world.network.trouble
             and self._look_ups_lost < LOOK_UPS_LOST_MAX
             and not process.session_lost

@@ -7,7 +7,7 @@ import bisect
 import json
 import math
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.fakes import Sent, answer, failure
@@ -16,7 +16,7 @@ from tests.simulation.circuits import CIRCUITS
 from posthouse.domain.callback import is_down
 from posthouse.domain.endpoint import Ordering, RateLimit
 from posthouse.domain.exchange import Answer, Fault, Result
-from posthouse.domain.ids import EVENT, EndpointId, format_id
+from posthouse.domain.ids import EVENT, EndpointId, EventId, format_id
 
 if TYPE_CHECKING:
     from tests.simulation.process import Process
@@ -65,9 +65,8 @@ class Targets:
         self._world = world
         self.moods: dict[EndpointId, str] = {}
         self.second_moods: dict[EndpointId, str] = {}
-        self.watched: dict[
-            EndpointId, Callable[[Process], float]
-        ] = {}  # asked once, how much longer its next request takes
+        # Asked once, how much longer its next request takes, which is of these events.
+        self.watched: dict[EndpointId, Callable[[Process, Sequence[EventId]], float]] = {}
         self._longer: dict[EndpointId, float] = {}
         self._paces: defaultdict[EndpointId, _Pace] = defaultdict(_Pace)
         self._troubles: defaultdict[tuple[Process, str], _Trouble] = defaultdict(_Trouble)
@@ -76,12 +75,12 @@ class Targets:
     def mood_of(self, endpoint_id: EndpointId, path: str) -> str:
         return (self.second_moods if path.endswith("/second") else self.moods)[endpoint_id]
 
-    def started(self, process: Process, endpoint_id: EndpointId, path: str, taken_at: float) -> None:
+    def started(self, process: Process, endpoint_id: EndpointId, sent: Sent, taken_at: float) -> None:
         """Rate limits hold whoever owns a lane; what a target asks for holds its lane."""
-        world = self._world
+        world, path = self._world, sent.path
         watched = self.watched.pop(endpoint_id, None)
         if watched is not None:
-            self._longer[endpoint_id] = watched(process)
+            self._longer[endpoint_id] = watched(process, sent.event_ids)
         if world.owner_of(endpoint_id) != process.owner:
             return  # it is taken for dead and does not know yet: nobody can know that of it
         limit = world.flows[endpoint_id].rate_limit

@@ -1,4 +1,5 @@
-"""Rows that fall due and are known to nobody: they would wait until their partition changes hands (invariant 2)."""
+"""Rows that fall due and are known to nobody, or are held in memory for nothing: they would wait until their partition changes
+hands (invariant 2)."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from tests.fakes import EPOCH
 
-from posthouse.domain.delivery import Owed, RowKey
+from posthouse.domain.delivery import DeliveryKey, Owed, RowKey
+from posthouse.domain.ids import EndpointId
 from posthouse.settle.backlog import OUT_OF_TURN_SECONDS
 
 if TYPE_CHECKING:
@@ -18,11 +20,16 @@ UNKNOWN_SECONDS_MAX: Final = 8.0
 """A row may be unknown while an answer of the store is late or lost. What is told of it is asked for again soon."""
 
 
+IDLE_SECONDS_MAX: Final = 1.0
+"""What is held is in a lane, under way or on its way into the store: it goes from one to the other at once."""
+
+
 class Waiting:
     """Looks now and then at the rows of a process: it must speak for each, or be going to look at it when it is due."""
 
     def __init__(self) -> None:
         self._unknown: dict[RowKey, tuple[Owed, int, float]] = {}  # as what, under which epoch, since when
+        self._idle: dict[tuple[Process, DeliveryKey], float] = {}  # since when
 
     def looks_at(self, process: Process, rows: Mapping[RowKey, Owed], now: float) -> Iterator[str]:
         world, backlog = process.world, process.engine.backlog
@@ -30,6 +37,7 @@ class Waiting:
             for key in [key for key in self._unknown if world.database.partitions[key[0]].owner == process.owner]:
                 del self._unknown[key]
             return
+        yield from self._looks_at_held(process, now)
         scheduled = set(backlog._heap)
         # By its own clock, which may be ahead of the database's: whose turn has not come yet is looked at again so much later.
         soon = process.clock.now() + OUT_OF_TURN_SECONDS
@@ -50,7 +58,7 @@ class Waiting:
                     line is not None
                     and line.due_at is not None
                     and line.due_at <= max(row.due_at, soon)
-                    and (line.waits or (line.due_at, endpoint_id) in scheduled)
+                    and (_is_told(process, endpoint_id) if line.waits else (line.due_at, endpoint_id) in scheduled)
                 )
             ):
                 self._unknown.pop(key, None)
@@ -62,3 +70,36 @@ class Waiting:
             if now - since > UNKNOWN_SECONDS_MAX:
                 due_at = row.due_at - EPOCH
                 yield f"{event_id.hex()[-6:]} for {endpoint_id.hex()[-4:]} is due at {due_at:.3f}, and nobody will look"
+
+    def _looks_at_held(self, process: Process, now: float) -> Iterator[str]:
+        held = {
+            (endpoint_id, event_id) for endpoint_id, ids in process.engine.backlog._held.items() for event_id in ids
+        }
+        idle = held - _busy_with(process) if held else held
+        for known in [known for known in self._idle if known[0] is process and known[1] not in idle]:
+            del self._idle[known]
+        for key in idle:
+            if now - self._idle.setdefault((process, key), now) > IDLE_SECONDS_MAX:
+                yield f"{key[1].hex()[-6:]} for {key[0].hex()[-4:]} is held in memory, and nothing becomes of it"
+
+
+def _busy_with(process: Process) -> set[DeliveryKey]:
+    """What is in its lanes and in its journal."""
+    engine = process.engine
+    busy = set(engine.journal._buffer.rows)
+    if process.writing is not None:
+        busy.update([owed.key for owed in process.writing.owed], [key[1:] for key in process.writing.settled])
+    for lane in engine.lanes._lanes:
+        queue = lane.queue
+        waiting = [*queue._fresh, *queue._paged, *[d for line in queue._lines.values() for d in line.waiting]]
+        busy.update(lane.in_flight, [delivery.key for delivery in waiting])
+    return busy
+
+
+def _is_told(process: Process, endpoint_id: EndpointId) -> bool:
+    """Whether something will say that there is room for its rows: the end of a request, a timer, a change of the endpoint."""
+    state = process.world.database.endpoints[endpoint_id]
+    lane = process.engine.lanes._lanes.get(endpoint_id)
+    if lane is None or lane.closed or state.deleted or state.paused or not state.enabled:
+        return lane is not None or state.deleted or state.paused or not state.enabled
+    return bool(len(lane.queue) or lane.requests or lane.timer is not None)

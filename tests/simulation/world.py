@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from tests.fakes import EPOCH
 from tests.simulation.checker import Checker
 from tests.simulation.faults import Network, Statement, Weather, statement
-from tests.simulation.filtering import FILTERED, NO_RULE, Rule
+from tests.simulation.filtering import FILTERED, FILTERING_SECONDS, NO_RULE, Rule
 from tests.simulation.memory import BYTES_MAX, SOCKETS_MAX
 from tests.simulation.process import Process
 from tests.simulation.scheduler import elsewhere, heard
@@ -48,6 +48,7 @@ RETRY: Final = RetrySettings(schedule=(1.0,) * 100)
 IMPATIENT: Final = RetrySettings(schedule=(0.5, 1.0))
 TYPES: Final = ("order.created", "order.paid")
 SUBJECTS: Final = (None, "shop:1", "shop:2")
+KEYS: Final = (None, "a", "b", "c")
 FILTERS: Final = ((), (), (), ("order.*",), ("order.paid",))
 OWED_CAP: Final = 15
 
@@ -97,7 +98,8 @@ class World:
         self.owed_max = OWED_CAP if self.random.random() < 0.1 else 1_000_000
         self.canary_seconds = 60.0 if slow_limits else 6.0
         self.concurrency_max = self.random.choice(CONCURRENCY_MAX)
-        self.asked: dict[str, Callable[[Process, Sequence[Any]], None]] = {}  # by statement: as it is about to ask
+        # By statement: told as it is about to be asked.
+        self.asked: defaultdict[str, list[Callable[[Process, Sequence[Any]], None]]] = defaultdict(list)
         self.disturbed = 0.0
         self.keys: dict[EventId, tuple[AppId | None, str]] = {}
         self.published = 0
@@ -111,6 +113,7 @@ class World:
         self.ruling = random.Random(seed + 6)  # draws of their own: the other histories stay as they were
         self.filtered = self.ruling.random() < FILTERED
         self.rules: dict[EndpointId, Rule] = {}
+        self.filtering_seconds = FILTERING_SECONDS  # at most, of a filter that is not slow
         self.deleted: set[EndpointId] = set()
         self.grants: list[tuple[Grant, float]] = []  # every one that there was, and when it ended or will
         self.routed = random.Random(seed + 8).random() < ROUTED
@@ -198,6 +201,10 @@ class World:
         self.configure(endpoint_id, app_id)
         return endpoint_id
 
+    def make(self, app_id: AppId, flow: Flow) -> EndpointId:
+        """Somebody makes another endpoint."""
+        return self._make(app_id, 1_000 + len(self.flows), flow)
+
     def changeable(self) -> list[EndpointId]:
         """Endpoints that may have to bear something."""
         return sorted(e for e in self.flows if self.flows[e] is not PLAIN and e not in self.deleted)
@@ -254,7 +261,7 @@ class World:
             self.delete(endpoint_id)
         elif what < 0.25 and len(self.flows) < APPS * ENDPOINTS + PARTITIONS + 1 + NEW_ENDPOINTS_MAX:
             app_id = draw.choice(self.apps)
-            self._make(app_id, 1_000 + len(self.flows), Flow.drawn(draw, draw.choice(ORDERINGS)))
+            self.make(app_id, Flow.drawn(draw, draw.choice(ORDERINGS)))
         else:
             if draw.random() < 0.3:
                 self.filters[endpoint_id] = draw.choice(FILTERS)
@@ -334,7 +341,14 @@ class World:
 
     # Clients
 
-    async def publish(self, app_id: AppId | None, count: int) -> None:
+    async def publish(
+        self,
+        app_id: AppId | None,
+        count: int,
+        *,
+        types: Sequence[str] = TYPES,
+        keys: Sequence[str | None] = KEYS,
+    ) -> None:
         """Publish, for an app or for the platform; with an idempotency key, until it is known to be published."""
         draw = self.random
         self.published += 1
@@ -343,10 +357,10 @@ class World:
             Draft(
                 id=EventId(bytes(16)),
                 app_id=app_id,
-                type=draw.choice(TYPES),
+                type=draw.choice(types),
                 payload=b"{}",
                 subject=draw.choice(SUBJECTS),
-                key=draw.choice((None, "a", "b", "c")),
+                key=draw.choice(keys),
                 expires_at=self.clock() + draw.random() * 20 if draw.random() < 0.05 else None,
                 idempotency_key=None if key is None else f"{key}.{n}",
             )
@@ -462,7 +476,10 @@ class World:
                 row for row in rows if any(row.event_id in p.engine.backlog.held(row.endpoint_id) for p in self.alive())
             ]
             row = self.random.choice(held if held and self.random.random() < 0.7 else rows)
-            self.operate("cancel", lambda: self._cancel(row))
+            self.cancel_of(row)
+
+    def cancel_of(self, row: Owed) -> None:
+        self.operate("cancel", lambda: self._cancel(row))
 
     async def _cancel(self, row: Owed) -> None:
         database, key = self.database, (row.partition, row.endpoint_id, row.event_id)

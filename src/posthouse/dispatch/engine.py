@@ -196,7 +196,15 @@ class Engine:
             in_turn=self.facts.in_turn,
             many=lambda *counted: self.overflow.look(*counted),
         )
-        self.leaving = Leaving(self.journal, self.backlog, clock, owner=owner, epochs=epochs, asking=self.sender.asking)
+        self.leaving = Leaving(
+            self.journal,
+            self.backlog,
+            clock,
+            owner=owner,
+            epochs=epochs,
+            asking=self.sender.asking,
+            settling=self.sender.settling,
+        )
         self.overflow = Overflow(
             store, clock, self.backlog, owner=owner, epochs=epochs, rows_max=owed_max, written=self.journal.caught_up
         )

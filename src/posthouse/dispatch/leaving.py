@@ -21,7 +21,7 @@ WITHDRAWN: Final = -1  # an epoch under which nothing is ours
 
 class Leaving:
     """Between lanes and the store, in both directions of which a lane knows nothing. `epochs` are the partitions owned,
-    `asking` what may be sent as soon as something was looked up."""
+    `asking` what may be sent as soon as something was looked up, `settling` what was answered as its partition had moved on."""
 
     def __init__(
         self,
@@ -32,6 +32,7 @@ class Leaving:
         owner: bytes,
         epochs: Mapping[int, int],
         asking: Container[DeliveryKey],
+        settling: Container[DeliveryKey],
     ) -> None:
         self._journal = journal
         self._backlog = backlog
@@ -39,6 +40,7 @@ class Leaving:
         self._owner = owner
         self._epochs = epochs
         self._asking = asking
+        self._settling = settling
 
     def spill(self, delivery: Delivery, endpoint: Endpoint, reason: OwedReason) -> None:
         """It becomes a row, without an attempt."""
@@ -66,7 +68,12 @@ class Leaving:
             delivery.epoch = WITHDRAWN
 
     def mark_in_flight(self, lane: Lane, delivery: Delivery) -> None:
-        """The cursor may pass it while its request runs."""
+        """The cursor may pass it while its request runs.
+
+        Of a request that has ended nothing more comes: what is ours again as its late answer is put on record keeps the home
+        that it has, or a row would stand for that request until it falls due."""
+        if delivery.key in self._settling:
+            return
         endpoint = lane.endpoint
         due_at = self._clock.now() + endpoint.timeouts.total + IN_FLIGHT_GRACE_SECONDS
         row = owed_row(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from posthouse.domain.delivery import Delivery, Fate
+from posthouse.domain.delivery import Delivery, DeliveryKey, Fate
 from posthouse.domain.errors import StoreUnavailable
 from posthouse.ports.store import LateResult, Store
 
@@ -19,16 +19,22 @@ class LateAnswers:
     def __init__(self, store: Store, owner: bytes) -> None:
         self._store = store
         self._owner = owner
+        self.settling: set[DeliveryKey] = set()
+        """Deliveries whose request has ended, while what came of it is on its way into the store."""
 
     async def settle(
         self, load: Sequence[Delivery], fates: Sequence[Fate], late: list[LateResult], now: float
     ) -> Sequence[Delivery]:
         """Put it on record; which of these are ours again by then, and were adopted."""
         epochs = [delivery.epoch for delivery in load]
+        keys = [delivery.key for delivery in load]
+        self.settling.update(keys)
         try:
             await self._store.settle_late(late, sender=self._owner, now=now)
         except StoreUnavailable as error:
             log.warning("sender.late_answer_lost", error=str(error))  # the rows fall due: repeats, no loss
+        finally:
+            self.settling.difference_update(keys)
         return [
             delivery
             for delivery, epoch, fate in zip(load, epochs, fates, strict=True)

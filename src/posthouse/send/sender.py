@@ -107,6 +107,7 @@ class Sender:
         self.tokens = Tokens(transport, clock)
         self.asking: set[DeliveryKey] = set()
         """Deliveries of whose request nothing is sent yet: it is looked up whether it may be, or what is sent."""
+        self.settling = self._late.settling
 
     async def attempt(self, peer: Peer, load: Sequence[Delivery]) -> Told:
         """Send these in one request and record what came of it, or first give up those that are not to be sent any more. Raises

@@ -324,11 +324,13 @@ async def test_what_is_ours_again_as_its_late_answer_is_put_on_record_is_told(mo
 
     async def settle_late(*_: object, **__: object) -> bool:
         delivery.epoch += 2  # adopted: its partition was lost, and taken again
+        assert desk.sender.settling == {delivery.key}, "no row is to say that it is under way"
         return True
 
     monkeypatch.setattr(desk.store, "settle_late", settle_late)
     del desk.epochs[0]
     assert list((await desk.sender.attempt(Peer(ENDPOINT), [delivery])).adopted) == [delivery]
+    assert not desk.sender.settling
 
 
 @virtual_time

@@ -1,0 +1,419 @@
+"""Plots: what it takes several acts to bring about, one after the other, with the right endpoint and at the right time.
+
+Each is a story that happens in life: of a process that dies as its lines are half written, of a target that answers when its
+partition has moved on, of an operator who changes something just then. What comes of it the checker judges, as always.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
+
+from tests.simulation.filtering import FILTERING_SECONDS, Rule
+from tests.simulation.memory import limit
+from tests.simulation.process import Process
+from tests.simulation.scheduler import elsewhere
+from tests.simulation.stage import Stage
+from tests.simulation.world import World
+
+from posthouse.domain.delivery import Owed, OwedReason
+from posthouse.domain.ids import EndpointId, EventId
+from posthouse.domain.limits import LEASE_SECONDS
+from posthouse.ports.clock import set_or_over
+
+PLOT_MAX: Final = 2  # of each kind in a history
+DEMANDING: Final = frozenset({"held_up", "come_back", "succeeded"})  # seldom is everybody there: they have precedence
+LOOK_SECONDS: Final = 0.1
+SMALL: Final = 8  # a lane that has no room for more is filled on purpose
+
+Acts = Coroutine[Any, Any, None]
+
+
+class Plots(Stage):
+    """`leave` hands a process's partitions over. One is played at a time, so that none spoils another."""
+
+    def __init__(self, world: World, draw: random.Random, *, leave: Callable[[Process], None]) -> None:
+        super().__init__(world, draw)
+        self._leave = leave
+        self._played: Counter[str] = Counter()
+        self.playing = False
+        self._casts: dict[str, Callable[[], Acts | None]] = {
+            "rerouted": self._rerouted,
+            "held_up": self._held_up,
+            "come_back": self._come_back,
+            "widened": self._widened,
+            "cancelled": self._cancelled,
+            "joined": self._joined,
+            "overlapped": self._overlapped,
+            "succeeded": self._succeeded,
+            "renewed": self._renewed,
+            "probed": self._probed,
+        }
+
+    def play(self) -> None:
+        """One of those of this history for which everybody is there."""
+        plots = [name for name in self._world.weather.plots if self._played[name] < PLOT_MAX]
+        self._random.shuffle(plots)
+        if self._random.random() < 0.5:
+            plots.sort(key=lambda name: name not in DEMANDING)
+        for name in plots:
+            if self.playing or not self._goes_on():
+                return
+            if (acts := self._casts[name]()) is not None:
+                self._played[name] += 1
+                self._world.checker.note("plot", name)
+                self.playing = True
+                elsewhere(self._acted(acts))
+
+    async def _acted(self, acts: Acts) -> None:
+        try:
+            await acts
+        finally:
+            self.playing = False
+
+    # Each finds who plays in it, or nobody
+
+    def _rerouted(self) -> Acts | None:
+        endpoint_id = self._actor(ordered=True)
+        return None if endpoint_id is None else self._rerouted_with(endpoint_id)
+
+    async def _rerouted_with(self, endpoint_id: EndpointId) -> None:
+        """An event is under way, those behind it are rows, as their endpoint was paused; their owner dies. Whether the first
+        reaches the endpoint is asked again, which takes a while. Meanwhile the endpoint is opened: its rows are due."""
+        world, rule = self._world, Rule("late:a")
+        world.filtering_seconds = 0.03
+        try:
+            self._configure(endpoint_id, rule=rule)
+            self._becomes(endpoint_id, "hanging")
+            self._publish(endpoint_id, 1)
+            await self._sleep(0.3, 0.5)
+            self._configure(endpoint_id, rule=rule, paused=True)
+            self._publish(endpoint_id, 2)
+            await self._sleep(0.4, 0.9)
+            owner = self._owner(endpoint_id)
+            self._becomes(endpoint_id, "good")
+            if owner is not None and self._goes_on():
+                world.filtering_seconds = 1.9  # as long as an event waits
+                self._kill(owner)
+                if len(world.serving()) < 2:
+                    world.begin()
+            self._configure(endpoint_id, rule=rule)
+            await asyncio.sleep(4.0)
+        finally:
+            world.filtering_seconds = FILTERING_SECONDS
+
+    def _held_up(self) -> Acts | None:
+        small = limit("posthouse.lane.lane.LANE_FRESH_MAX") <= SMALL >= limit("posthouse.lane.lane.LANE_PAGED_MAX")
+        endpoint_id = self._actor(ordered=True) if small else None
+        return None if endpoint_id is None else self._held_up_with(endpoint_id)
+
+    async def _held_up_with(self, endpoint_id: EndpointId) -> None:
+        """A process lost its session for a moment, and its renewals do not arrive: for a while it sends nothing. More comes to
+        an ordered endpoint than its lane holds, in memory and of rows."""
+        self._configure(endpoint_id)
+        self._becomes(endpoint_id, "good")
+        await self._sleep(0.5, 1.0)
+        owner = self._owner(endpoint_id)
+        if owner is None or not self._goes_on():
+            return
+        owner.engine.suspend()
+        owner.disturbed()
+        owner.cut_off = (frozenset({"attend", "renew"}), self._world.now() + 3.0 + self._random.random())
+        self._publish(endpoint_id, limit("posthouse.lane.lane.LANE_FRESH_MAX"))
+        for _ in range(limit("posthouse.lane.lane.LANE_PAGED_MAX") + 4):
+            await self._sleep(0.05, 0.2)
+            self._publish(endpoint_id, 1)
+        await asyncio.sleep(2.0)
+        owner.disturbed()
+
+    def _come_back(self) -> Acts | None:
+        world = self._world
+        owners = [(process, process.engine.ownership.epochs) for process in world.serving() if not process.stalled]
+        first = {min(epochs) for process, epochs in owners if len(epochs) > 1}  # which goes to one who joins
+        apps = [app_id for app_id in world.apps if world.database.apps[app_id].partition in first]
+        endpoint_id = self._actor(ordered=False, among=apps)
+        return None if endpoint_id is None else self._come_back_with(endpoint_id)
+
+    async def _come_back_with(self, endpoint_id: EndpointId) -> None:
+        """A partition is handed over while a request is under way, which fails. As that is put on record, the new owner dies:
+        the partition comes back to who still has the request in hand."""
+        world = self._world
+        self._configure_for_few(endpoint_id)
+        self._becomes(endpoint_id, "good")
+        longer = 3.0 + self._random.random()
+        senders: list[Process] = []
+        began = asyncio.Event()
+
+        def begins(process: Process, event_ids: Sequence[EventId]) -> float:
+            self._becomes(endpoint_id, "failing")
+            senders.append(process)
+            began.set()
+            return longer
+
+        world.targets.watched[endpoint_id] = begins
+        await self._sleep(0.2, 0.6)
+        self._publish(endpoint_id, 1, type="order.paid")
+        await set_or_over(began, 2.0)
+        if not senders or self._owner(endpoint_id) is not senders[0] or not self._goes_on():
+            return
+        sender = senders[0]
+        await asyncio.sleep(LOOK_SECONDS)
+        self._becomes(endpoint_id, "good")
+        self._disturb()
+        world.begin()
+        asked = world.asked["settle_late"]
+
+        def settling(process: Process, args: Sequence[Any]) -> None:
+            results = [(attempt, owed) for attempt, owed, _ in args[0] if attempt.endpoint_id == endpoint_id]
+            owner = self._owner(endpoint_id)
+            if process is sender and results and results[0][1] is not None and owner not in (None, sender):
+                assert owner is not None
+                asked.remove(settling)
+                process.late_answers["settle_late"] = 4.0 + 2.0 * self._random.random()
+                self._kill(owner)
+
+        asked.append(settling)
+        await asyncio.sleep(longer + 1.0)
+        if settling in asked:
+            asked.remove(settling)
+            return
+        await asyncio.sleep(8.0)
+        if len(world.serving()) < 2:
+            world.begin()
+
+    def _widened(self) -> Acts | None:
+        beside = {self._app_of(e): e for e in self._endpoints(ordered=False)}
+        endpoint_id = self._actor(ordered=True, among=beside)
+        return None if endpoint_id is None else self._widened_with(endpoint_id, beside[self._app_of(endpoint_id)])
+
+    async def _widened_with(self, endpoint_id: EndpointId, beside: EndpointId) -> None:
+        """A partition is handed over while an ordered endpoint has a request under way, and events before that one wait for
+        another target. As they are routed anew, the endpoint gets them, too: its configuration has changed."""
+        world = self._world
+        self._configure(endpoint_id, types=("order.paid",))
+        self._configure(beside)
+        self._becomes(endpoint_id, "good")
+        self._becomes(beside, "hanging")
+        await self._sleep(0.2, 0.6)
+        longer = 3.0 + 2.0 * self._random.random()
+        world.targets.watched[endpoint_id] = lambda process, event_ids: longer
+        self._publish(beside, 2 + world.concurrency_max)
+        await self._sleep(0.1, 0.2)
+        self._publish(endpoint_id, 1, type="order.paid")
+        await self._sleep(0.2, 0.8)
+        owner = self._owner(endpoint_id)
+        if owner is not None and self._goes_on():
+            self._configure(endpoint_id)
+            self._leave(owner)
+        await asyncio.sleep(longer)
+        self._becomes(beside, "good")
+
+    def _cancelled(self) -> Acts | None:
+        endpoint_id = self._actor(ordered=False, slow=True)
+        return None if endpoint_id is None else self._cancelled_with(endpoint_id)
+
+    async def _cancelled_with(self, endpoint_id: EndpointId) -> None:
+        """What waits in memory for a slow rate is cancelled, and sent all the same; as it is under way, its process leaves.
+        There is more for the target by then."""
+        world = self._world
+        self._configure_for_few(endpoint_id)
+        self._becomes(endpoint_id, "good")
+        await self._sleep(0.2, 0.6)
+        self._publish(endpoint_id, 6, type="order.paid")
+        until = world.now() + LEASE_SECONDS
+        while world.now() < until and self._goes_on():
+            await asyncio.sleep(LOOK_SECONDS)
+            row = self._waiting(endpoint_id)
+            if row is not None:
+                world.cancel_of(row)
+                world.targets.watched[endpoint_id] = self._sends(endpoint_id, row.event_id)
+                await asyncio.sleep(LEASE_SECONDS / 2)
+                return
+
+    def _waiting(self, endpoint_id: EndpointId) -> Owed | None:
+        """A row that waits in memory behind another one."""
+        owner = self._owner(endpoint_id)
+        lane = None if owner is None else owner.engine.lanes._lanes.get(endpoint_id)
+        if lane is None or len(lane.queue._paged) < 2:
+            return None
+        second = lane.queue._paged[1]
+        row = self._world.database.owed.get((second.event.partition, endpoint_id, second.event.id))
+        return None if row is None or row.reason is OwedReason.IN_FLIGHT else row
+
+    def _sends(self, endpoint_id: EndpointId, awaited: EventId) -> Callable[[Process, Sequence[EventId]], float]:
+        def sends(process: Process, event_ids: Sequence[EventId]) -> float:
+            if awaited not in event_ids:
+                self._world.targets.watched[endpoint_id] = sends
+                return 0.0
+            if not self._goes_on() or process.stopped or process.session_lost:
+                return 0.0
+            self._leave(process)
+            self._publish(endpoint_id, 1, type="order.paid")
+            return 0.8 + self._random.random()
+
+        return sends
+
+    def _overlapped(self) -> Acts | None:
+        endpoint_id = self._actor(ordered=False, slow=True)
+        return None if endpoint_id is None else self._overlapped_with(endpoint_id)
+
+    async def _overlapped_with(self, endpoint_id: EndpointId) -> None:
+        """A request to a target with a slow rate ends after the next one has ended; then their process leaves."""
+        watched, rate = self._world.targets.watched, self._world.flows[endpoint_id].rate_limit
+        assert rate is not None
+        longer = 1.0 / rate.per_second + 0.1 + 0.1 * self._random.random()
+        self._configure_for_few(endpoint_id)
+        self._becomes(endpoint_id, "good")
+
+        def first(process: Process, event_ids: Sequence[EventId]) -> float:
+            watched[endpoint_id] = second
+            return longer
+
+        def second(process: Process, event_ids: Sequence[EventId]) -> float:
+            if self._goes_on() and not process.stopped and not process.session_lost:
+                elsewhere(self._leaves(process, endpoint_id))
+            return 0.0
+
+        await self._sleep(0.2, 0.6)
+        watched[endpoint_id] = first
+        self._publish(endpoint_id, 6, type="order.paid")
+        await asyncio.sleep(6.0)
+
+    async def _leaves(self, process: Process, endpoint_id: EndpointId) -> None:
+        await self._sleep(0.3, 0.4)
+        if self._goes_on() and not process.stopped and not process.dead:
+            self._leave(process)
+            self._publish(endpoint_id, 1, type="order.paid")
+
+    def _joined(self) -> Acts | None:
+        endpoint_id = self._actor(ordered=True)
+        return None if endpoint_id is None else self._joined_with(endpoint_id)
+
+    async def _joined_with(self, endpoint_id: EndpointId) -> None:
+        """An ordered line has a row, which is due. While the page with it is on its way, another event joins the line: the page
+        has that, too, and is there before the journal hears that it has written it."""
+        world = self._world
+        self._configure_for_few(endpoint_id)
+        self._becomes(endpoint_id, "failing")
+        await self._sleep(0.2, 0.6)
+        self._publish(endpoint_id, 1, type="order.paid")
+        page_seconds = 0.4 + 0.3 * self._random.random()
+        asked = world.asked
+
+        def paging(process: Process, args: Sequence[Any]) -> None:
+            due = [row for row in self._rows(endpoint_id) if row.due_at <= process.clock.now()]
+            if due and endpoint_id in {want.endpoint_id for want in args[0] if due[0].event_id not in want.held}:
+                asked["page"].remove(paging)
+                asked["journal"].append(writing)
+                process.late_questions["page"] = page_seconds
+                self._becomes(endpoint_id, "good")
+                world.targets.watched[endpoint_id] = self._takes_longer_after(endpoint_id, due[0].event_id)
+                self._publish(endpoint_id, 1, type="order.paid")
+
+        def writing(process: Process, args: Sequence[Any]) -> None:
+            if any(owed.endpoint_id == endpoint_id for owed in args[0].owed):
+                asked["journal"].remove(writing)
+                process.late_answers["journal"] = page_seconds + 0.3 * self._random.random()
+
+        asked["page"].append(paging)
+        await asyncio.sleep(5.0)
+        for statement, told in (("page", paging), ("journal", writing)):
+            if told in asked[statement]:
+                asked[statement].remove(told)
+        self._becomes(endpoint_id, "good")
+
+    def _takes_longer_after(
+        self, endpoint_id: EndpointId, first: EventId
+    ) -> Callable[[Process, Sequence[EventId]], float]:
+        def starts(process: Process, event_ids: Sequence[EventId]) -> float:
+            if first in event_ids:
+                self._world.targets.watched[endpoint_id] = starts
+                return 0.0
+            return 1.5
+
+        return starts
+
+    def _succeeded(self) -> Acts | None:
+        """Two have partitions: one of them is to die."""
+        owners = [
+            process
+            for process in self._world.serving()
+            if process.engine.ownership.epochs and not process.stalled and not process.session_lost
+        ]
+        if len(owners) < 2:
+            return None
+        survivor, other = self._random.sample(owners, 2)
+        return self._succeeded_by(survivor, other)
+
+    async def _succeeded_by(self, survivor: Process, other: Process) -> None:
+        """A process dies, and another one takes what it had, after it has waited for an answer for a while. Nothing arrives
+        that it says of its own partitions: their leases end before that of those that it took."""
+        world, seconds = self._world, 4.0 + 2.0 * self._random.random()
+        if not self._goes_on():
+            return
+        self._kill(other)
+        survivor.late_answers["processes"] = seconds
+        survivor.cut_off = (frozenset({"attend", "renew", "journal"}), world.now() + 20.0)
+        await asyncio.sleep(seconds + 1.0)
+        if not self._goes_on():
+            return
+        self._disturb()
+        world.begin()
+        await asyncio.sleep(max(LEASE_SECONDS - seconds - 1.5, 0.0))
+        await self._much_is_published()
+
+    async def _much_is_published(self) -> None:
+        for _ in range(40):
+            for app_id in self._world.apps:
+                elsewhere(self._world.publish(app_id, 1))
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _renewed(self) -> Acts | None:
+        owners = [
+            process
+            for process in self._world.serving()
+            if process.engine.ownership.epochs and not process.stalled and not process.session_lost
+        ]
+        return self._renewed_by(self._random.choice(owners)) if owners else None
+
+    async def _renewed_by(self, process: Process) -> None:
+        """The answer to its renewal comes very late, and nothing arrives any more that the process says of its partitions: they
+        are another's sooner than it might think."""
+        world, asked = self._world, asyncio.Event()
+
+        def renewing(asker: Process, args: Sequence[Any]) -> None:
+            if asker is process and not asked.is_set():
+                process.cut_off = (frozenset({"attend", "journal"}), world.now() + 20.0)
+                asked.set()
+
+        process.late_answers["renew"] = 5.0 + 2.0 * self._random.random()
+        world.asked["renew"].append(renewing)
+        await set_or_over(asked, LEASE_SECONDS / 2)
+        world.asked["renew"].remove(renewing)
+        if not asked.is_set() or not self._goes_on():
+            return
+        self._disturb()
+        if len(world.serving()) < 2:
+            world.begin()
+        await asyncio.sleep(LEASE_SECONDS - 0.5)
+        await self._much_is_published()
+
+    def _probed(self) -> Acts | None:
+        endpoint_id = self._actor(ordered=self._random.random() < 0.3)
+        return None if endpoint_id is None else self._probed_with(endpoint_id)
+
+    async def _probed_with(self, endpoint_id: EndpointId) -> None:
+        """A target is down until its circuit is open. As it is asked whether it is well, that fails for a fault of ours."""
+        self._configure(endpoint_id)
+        self._becomes(endpoint_id, "failing")
+        for _ in range(4):
+            await self._sleep(0.2, 0.4)
+            self._publish(endpoint_id, 3, key=None)
+        await self._sleep(0.2, 0.6)
+        self._becomes(endpoint_id, "broken")
+        await self._sleep(2.0, 3.0)
+        self._becomes(endpoint_id, "good")
+        await asyncio.sleep(3.0)
