@@ -173,7 +173,9 @@ async def from_commit_to_receipt(world: World, shop: Shop, *words: str) -> list[
     found = await world.until(lambda found: found["lag"]["seconds"] == 0, "a trigger that has caught up")
     assert found["state"] == "active"
     assert found["counts"] == found["counts"] | {"set_aside": 0, "left_out": 0}
-    assert found["counts"]["published"] == sum(map(len, shop.committed.values()))
+    # A reading that was interrupted is read again, and what was published of it is told as repeated.
+    counted = found["counts"]["published"] + found["counts"]["repeated"]
+    assert counted >= sum(map(len, shop.committed.values()))
     return heard
 
 
