@@ -52,7 +52,7 @@ from posthouse.dispatch.gauges import watch, watch_caches, watch_handshakes
 from posthouse.dispatch.janitor import Janitor
 from posthouse.dispatch.verifier import Verifier
 from posthouse.domain.event import Draft, Event
-from posthouse.domain.limits import PUBLISH_STATEMENT_SECONDS_MAX
+from posthouse.domain.limits import PUBLISH_ANSWER_SECONDS_MAX, PUBLISH_STATEMENT_SECONDS_MAX
 from posthouse.intake.catalogue import CatalogueCache
 from posthouse.intake.observed import ObservedEvents
 from posthouse.intake.operations import Operators
@@ -266,6 +266,7 @@ class Posthouse(Process):
                 payload_bytes_max=settings.payload_bytes_max,
                 batch_bytes_max=settings.batch_bytes_max,
                 body_seconds=settings.body_seconds,
+                answer_seconds=PUBLISH_ANSWER_SECONDS_MAX,
             )
             self._express = routes.express if answers else None
             self._task(OwnOutbox(direct, routes.relayed, there=upkeep.has_outbox).run())

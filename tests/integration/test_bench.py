@@ -188,7 +188,7 @@ def counted() -> int:
         + routed(large * s.isolation_large_seconds, beset)
         + many
         + backlog
-        + relay
+        + 3 * relay  # and the same for two kinds of triggers
     )
 
 

@@ -48,6 +48,8 @@ def server() -> Iterator[Served]:
                 "grants", "add", "--app", "acme", "--type", "order.*", "--subject", "shop:*", "--uid", "orders", **reach
             )
         )
+        inlet = ("--kind", "inbound", "--type", "user_register", "--settings", '{"verify": false}')
+        rows(run("triggers", "create", "--uid", "inlet", *inlet, **reach))
         rows(run("schedules", "create", "--uid", "nightly", "--cron", "0 3 * * *", "--type", "user_register", **reach))
         yield found
 
@@ -376,6 +378,7 @@ def found(server: Served) -> dict[str, str]:
         "attempt": first("attempts", "list"),
         "replay": first("replays", "list", "--app", "acme"),
         "schedule": "nightly",
+        "trigger": "inlet",
         "profile": "meta",
     }
 
