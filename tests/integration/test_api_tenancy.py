@@ -18,7 +18,7 @@ ELSEWHERE = {("post", f"{prefix}/events{batch}") for prefix in ("/v1", "/v1/apps
 TABLES = (
     "app", "endpoint", "secret", "event_type", "app_grant", "grant_entry", "api_key", "audit", "delivery", "job", "config_head",
 )  # fmt: skip
-OPEN = {"/healthz", "/readyz", "/metrics", "/v1/confirm/{token}"}
+OPEN = {"/healthz", "/readyz", "/metrics", "/v1/confirm/{token}", "/in/{source}"}
 BODIES: dict[tuple[str, str], Any] = {
     ("patch", "/v1/apps/{app}"): {"name": "mine now"},
     ("put", "/v1/apps/{app}"): {"name": "mine now"},
@@ -43,6 +43,13 @@ BODIES: dict[tuple[str, str], Any] = {
     ("put", "/v1/schedules/{schedule}"): {"type": "order.created", "cron": "@hourly"},
     ("patch", "/v1/schedules/{schedule}"): {"name": "x"},
     ("post", "/v1/keys"): {"scope": "admin"},
+    ("post", "/v1/triggers"): {"kind": "table", "type": "order.created"},
+    ("post", "/v1/triggers/plan"): {"kind": "table", "type": "order.created"},
+    ("put", "/v1/triggers/{trigger}"): {"kind": "table", "type": "order.created"},
+    ("patch", "/v1/triggers/{trigger}"): {"name": "x"},
+    ("post", "/v1/triggers/{trigger}/rewind"): {},
+    ("post", "/v1/triggers/{trigger}/refusals/retry"): {},
+    ("post", "/v1/triggers/{trigger}/refusals/discard"): {},
 }
 # Not of any app: an app's key may not do these at all.
 FORBIDDEN = {
@@ -59,6 +66,21 @@ FORBIDDEN = {
     ("post", "/v1/keys"),
     ("delete", "/v1/keys/{key}"),
     ("post", "/v1/schedules"),
+    ("get", "/v1/trigger-kinds"),
+    ("get", "/v1/triggers"),
+    ("post", "/v1/triggers"),
+    ("post", "/v1/triggers/plan"),
+    ("get", "/v1/triggers/{trigger}"),
+    ("put", "/v1/triggers/{trigger}"),
+    ("patch", "/v1/triggers/{trigger}"),
+    ("delete", "/v1/triggers/{trigger}"),
+    ("get", "/v1/triggers/{trigger}/plan"),
+    ("post", "/v1/triggers/{trigger}/pause"),
+    ("post", "/v1/triggers/{trigger}/resume"),
+    ("post", "/v1/triggers/{trigger}/rewind"),
+    ("get", "/v1/triggers/{trigger}/refusals"),
+    ("post", "/v1/triggers/{trigger}/refusals/retry"),
+    ("post", "/v1/triggers/{trigger}/refusals/discard"),
 }
 # Its own app, but the platform's word.
 FORBIDDEN_ON_ONES_OWN = {
@@ -115,6 +137,7 @@ async def things_of(world: World, uid: str) -> dict[str, str]:
         "key": f"key_of_{uid}",
         "profile": "github",
         "schedule": await a_schedule(world, uid),
+        "trigger": "orders",
         "grant": granted.json()["id"],
         "uid": "all",
         "app": app,
@@ -266,6 +289,7 @@ async def fresh(world: World) -> dict[str, str]:
         "key": "key_of_mine",
         "profile": "github",
         "schedule": await a_schedule(world, "mine"),
+        "trigger": "orders",
         "grant": granted.json()["id"],
         "uid": "all",
         "app": app["id"],

@@ -8,6 +8,7 @@ from typing import Any, Final
 import pytest
 from tests.asgi import Client
 from tests.integration.api_world import World, ago, raw, world_over
+from tests.shelf import Shelf
 
 from posthouse.domain.delivery import Effect, EffectKind
 from posthouse.domain.ids import ENDPOINT, EVENT, AttemptId, EndpointId, format_id
@@ -22,10 +23,11 @@ NOT_AUDITED: Final = (
             "/v1/event-types/{name}/check",
             "/v1/expressions/check",
             "/v1/apps/{app}/endpoints/{endpoint}/preview",
+            "/v1/triggers/plan",
         )
     }
-    | {("post", "/v1/confirm/{token}")}
-)  # whoever has the URL: what comes of it is the verifier's word
+    | {("post", "/v1/confirm/{token}"), ("post", "/in/{source}")}
+)  # whoever has the URL: what comes of it is the verifier's word, or an event
 REVEALING: Final = {("get", "/v1/apps/{app}/endpoints/{endpoint}/secret")}
 # What to send, which action that is, and what it is done to.
 CHANGES: Final[dict[tuple[str, str], tuple[Any, str, str]]] = {
@@ -77,6 +79,19 @@ CHANGES: Final[dict[tuple[str, str], tuple[Any, str, str]]] = {
     ("post", "/v1/schedules/{schedule}/pause"): (None, "schedule.paused", "{schedule}"),
     ("post", "/v1/schedules/{schedule}/resume"): (None, "schedule.resumed", "{schedule}"),
     ("post", "/v1/schedules/{schedule}/run"): (None, "schedule.run", "{schedule}"),
+    ("post", "/v1/triggers"): ({"kind": "shelf", "type": "order.created"}, "trigger.created", "trg_"),
+    ("put", "/v1/triggers/{trigger}"): (
+        {"kind": "shelf", "type": "order.created", "settings": {"label": "b"}},
+        "trigger.replaced",
+        "{trigger}",
+    ),
+    ("patch", "/v1/triggers/{trigger}"): ({"settings": {"label": "c"}}, "trigger.changed", "{trigger}"),
+    ("delete", "/v1/triggers/{trigger}"): (None, "trigger.deleted", "{trigger}"),
+    ("post", "/v1/triggers/{trigger}/pause"): (None, "trigger.paused", "{trigger}"),
+    ("post", "/v1/triggers/{trigger}/resume"): (None, "trigger.resumed", "{trigger}"),
+    ("post", "/v1/triggers/{trigger}/rewind"): ({}, "trigger.rewound", "{trigger}"),
+    ("post", "/v1/triggers/{trigger}/refusals/retry"): ({}, "trigger.retried", "{trigger}"),
+    ("post", "/v1/triggers/{trigger}/refusals/discard"): ({}, "trigger.discarded", "{trigger}"),
     ("post", "/v1/keys"): ({"scope": "admin", "name": "another"}, "key.created", "key_"),
     ("delete", "/v1/keys/{key}"): (None, "key.revoked", "{key}"),
     ("post", "/v1/event-types"): ({"name": "order.paid"}, "event_type.created", "order.paid"),
@@ -88,7 +103,7 @@ CHANGES: Final[dict[tuple[str, str], tuple[Any, str, str]]] = {
 
 @pytest.fixture
 async def world(database: str) -> AsyncIterator[World]:
-    async with world_over(database) as made:
+    async with world_over(database, kinds={"shelf": Shelf()}) as made:
         yield made
 
 
@@ -106,6 +121,7 @@ async def things(world: World) -> dict[str, str]:
     daily = {"type": "order.created", "cron": "@daily"}
     return {
         "schedule": (await world.admin.post("/v1/schedules", daily)).json()["id"],
+        "trigger": (await world.admin.post("/v1/triggers", {"kind": "shelf", "type": "order.created"})).json()["id"],
         "app": app,
         "grant": grant,
         "uid": "main",
@@ -146,6 +162,8 @@ async def test_what_is_done_is_on_record_once(world: World, route: tuple[str, st
         await world.admin.put(route[1].format(**known), {"value": "x"})
     if route[1].endswith("/{schedule}/resume"):
         await world.admin.post(f"/v1/schedules/{known['schedule']}/pause")
+    if route[1].endswith("/{trigger}/resume"):
+        await world.admin.post(f"/v1/triggers/{known['trigger']}/pause")
     if route[1].endswith("/replays/{replay}/resume"):
         await world.admin.post(f"/v1/apps/shop/replays/{known['replay']}/pause")
     method, path = route
