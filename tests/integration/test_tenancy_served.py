@@ -47,6 +47,7 @@ async def everything_of(port: int, uid: str) -> dict[str, str]:
         "name": "order.created",
         "since": asked["since"],
         "replay": replay["id"],
+        "trigger": "orders",
         "schedule": schedule["id"],
         "profile": "github",
     }
