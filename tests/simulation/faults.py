@@ -60,6 +60,7 @@ PLOTS: Final = (
     "succeeded",
     "renewed",
     "probed",
+    "suspended",
 )
 """What `plots.py` arranges."""
 

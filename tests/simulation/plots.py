@@ -25,7 +25,9 @@ from posthouse.domain.limits import LEASE_SECONDS
 from posthouse.ports.clock import set_or_over
 
 PLOT_MAX: Final = 2  # of each kind in a history
-DEMANDING: Final = frozenset({"held_up", "come_back", "succeeded"})  # seldom is everybody there: they have precedence
+DEMANDING: Final = frozenset(
+    {"held_up", "come_back", "succeeded", "suspended"}
+)  # seldom is everybody there: they have precedence
 LOOK_SECONDS: Final = 0.1
 SMALL: Final = 8  # a lane that has no room for more is filled on purpose
 
@@ -51,6 +53,7 @@ class Plots(Stage):
             "succeeded": self._succeeded,
             "renewed": self._renewed,
             "probed": self._probed,
+            "suspended": self._suspended,
         }
 
     def play(self) -> None:
@@ -336,13 +339,17 @@ class Plots(Stage):
 
         return starts
 
-    def _succeeded(self) -> Acts | None:
-        """Two have partitions: one of them is to die."""
-        owners = [
+    def _owners(self) -> list[Process]:
+        """Whoever has partitions, and is well."""
+        return [
             process
             for process in self._world.serving()
             if process.engine.ownership.epochs and not process.stalled and not process.session_lost
         ]
+
+    def _succeeded(self) -> Acts | None:
+        """Two have partitions: one of them is to die."""
+        owners = self._owners()
         if len(owners) < 2:
             return None
         survivor, other = self._random.sample(owners, 2)
@@ -365,6 +372,36 @@ class Plots(Stage):
         await asyncio.sleep(max(LEASE_SECONDS - seconds - 1.5, 0.0))
         await self._much_is_published()
 
+    def _suspended(self) -> Acts | None:
+        owners = self._owners()
+        return self._suspended_after(self._random.choice(owners)) if owners else None
+
+    async def _suspended_after(self, victim: Process) -> None:
+        """A process that has just begun loses its session as it looks what it could take. It takes that, others take it for
+        dead, and its session is back."""
+        world, asked = self._world, asyncio.Event()
+        self._kill(victim)
+        world.begin()
+        newcomer = world.processes[-1]
+        newcomer.late_answers["processes"] = 0.4 + 0.3 * self._random.random()
+
+        def looking(process: Process, args: Sequence[Any]) -> None:
+            if process is newcomer:
+                asked.set()
+
+        world.asked["processes"].append(looking)
+        await set_or_over(asked, 2.0)
+        world.asked["processes"].remove(looking)
+        await self._sleep(0.1, 0.3)
+        newcomer.session_lost = True
+        newcomer.disturbed()
+        newcomer.engine.suspend()
+        await self._sleep(1.2, 1.8)
+        self._disturb()
+        newcomer.session_lost = False
+        if self._goes_on():
+            await self._much_is_published()
+
     async def _much_is_published(self) -> None:
         for _ in range(40):
             for app_id in self._world.apps:
@@ -372,11 +409,7 @@ class Plots(Stage):
             await asyncio.sleep(LOOK_SECONDS)
 
     def _renewed(self) -> Acts | None:
-        owners = [
-            process
-            for process in self._world.serving()
-            if process.engine.ownership.epochs and not process.stalled and not process.session_lost
-        ]
+        owners = self._owners()
         return self._renewed_by(self._random.choice(owners)) if owners else None
 
     async def _renewed_by(self, process: Process) -> None:
