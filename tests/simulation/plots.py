@@ -13,14 +13,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from tests.simulation.filtering import FILTERING_SECONDS, Rule
-from tests.simulation.memory import limit
+from tests.simulation.memory import SOCKETS_MAX, limit
 from tests.simulation.plots_of_owners import PlotsOfOwners
 from tests.simulation.process import Process
 from tests.simulation.scheduler import elsewhere
-from tests.simulation.stage import LOOK_SECONDS, Acts
-from tests.simulation.world import World
+from tests.simulation.stage import LOOK_SECONDS, NEWCOMERS_MAX, Acts
+from tests.simulation.world import APPS, PLAIN, World
 
 from posthouse.domain.delivery import Owed, OwedReason
+from posthouse.domain.endpoint import OnExhausted
 from posthouse.domain.ids import EndpointId, EventId
 from posthouse.domain.limits import LEASE_SECONDS
 from posthouse.ports.clock import set_or_over
@@ -52,6 +53,7 @@ class Plots(PlotsOfOwners):
             "renewed": self._renewed,
             "probed": self._probed,
             "suspended": self._suspended,
+            "flooded": self._flooded,
         }
 
     def play(self) -> None:
@@ -336,6 +338,31 @@ class Plots(PlotsOfOwners):
             return 1.5
 
         return starts
+
+    def _flooded(self) -> Acts | None:
+        """Only where few sockets are shared by all, and who is well need not wait for other reasons."""
+        world = self._world
+        owners = self._owners()
+        if world.sockets_max > SOCKETS_MAX or world.canary_seconds > LEASE_SECONDS or not owners:
+            return None
+        most = max(owners, key=lambda process: len(process.engine.ownership.epochs))
+        here = [a for a in world.apps[:APPS] if world.database.apps[a].partition in most.engine.ownership.epochs]
+        while here and len(self._newcomers) < NEWCOMERS_MAX + 4:
+            self._newcomers.append(world.make(self._random.choice(here), PLAIN._replace(exhausts=OnExhausted.SKIP)))
+        return self._flooded_by(world.changeable())
+
+    async def _flooded_by(self, endpoints: Sequence[EndpointId]) -> None:
+        """More targets hang than there are sockets, for as long as a request may take, and there is ever more for them."""
+        for endpoint_id in endpoints:
+            self._becomes(endpoint_id, "hanging")
+        for turn in range(22):
+            for app_id in self._world.apps:
+                elsewhere(self._world.publish(app_id, 1 if turn else 10))
+            await asyncio.sleep(0.5)
+            if not self._goes_on():
+                return
+        for endpoint_id in endpoints:
+            self._becomes(endpoint_id, "good")
 
     def _probed(self) -> Acts | None:
         endpoint_id = self._actor(ordered=self._random.random() < 0.3)
