@@ -60,6 +60,8 @@ PLOTS: Final = (
     "succeeded",
     "renewed",
     "probed",
+    "suspended",
+    "flooded",
 )
 """What `plots.py` arranges."""
 
@@ -139,7 +141,7 @@ class Weather(NamedTuple):
             orphaning=some_more(0.3, 0.4),
             claiming=some_more(1.0, 0.4),
             unlooked=some_more(3.0, 0.4),
-            plots=tuple(plot for plot in PLOTS if some_more(1.0, 0.5)),
+            plots=tuple(plot for plot in PLOTS if more.random() < 0.5 and (not quiet or plot == "flooded")),
         )
 
 

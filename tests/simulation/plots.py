@@ -9,30 +9,31 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from tests.simulation.filtering import FILTERING_SECONDS, Rule
-from tests.simulation.memory import limit
+from tests.simulation.memory import SOCKETS_MAX, limit
+from tests.simulation.plots_of_owners import PlotsOfOwners
 from tests.simulation.process import Process
 from tests.simulation.scheduler import elsewhere
-from tests.simulation.stage import Stage
-from tests.simulation.world import World
+from tests.simulation.stage import LOOK_SECONDS, NEWCOMERS_MAX, Acts
+from tests.simulation.world import APPS, PLAIN, World
 
 from posthouse.domain.delivery import Owed, OwedReason
+from posthouse.domain.endpoint import OnExhausted
 from posthouse.domain.ids import EndpointId, EventId
 from posthouse.domain.limits import LEASE_SECONDS
 from posthouse.ports.clock import set_or_over
 
 PLOT_MAX: Final = 2  # of each kind in a history
-DEMANDING: Final = frozenset({"held_up", "come_back", "succeeded"})  # seldom is everybody there: they have precedence
-LOOK_SECONDS: Final = 0.1
+DEMANDING: Final = frozenset({"held_up", "come_back", "succeeded", "suspended"})
+"""Seldom is everybody there: they have precedence."""
+
 SMALL: Final = 8  # a lane that has no room for more is filled on purpose
 
-Acts = Coroutine[Any, Any, None]
 
-
-class Plots(Stage):
+class Plots(PlotsOfOwners):
     """`leave` hands a process's partitions over. One is played at a time, so that none spoils another."""
 
     def __init__(self, world: World, draw: random.Random, *, leave: Callable[[Process], None]) -> None:
@@ -51,6 +52,8 @@ class Plots(Stage):
             "succeeded": self._succeeded,
             "renewed": self._renewed,
             "probed": self._probed,
+            "suspended": self._suspended,
+            "flooded": self._flooded,
         }
 
     def play(self) -> None:
@@ -336,70 +339,30 @@ class Plots(Stage):
 
         return starts
 
-    def _succeeded(self) -> Acts | None:
-        """Two have partitions: one of them is to die."""
-        owners = [
-            process
-            for process in self._world.serving()
-            if process.engine.ownership.epochs and not process.stalled and not process.session_lost
-        ]
-        if len(owners) < 2:
+    def _flooded(self) -> Acts | None:
+        """Only where few sockets are shared by all, and who is well need not wait for other reasons."""
+        world = self._world
+        owners = self._owners()
+        if world.sockets_max > SOCKETS_MAX or world.canary_seconds > LEASE_SECONDS or not owners:
             return None
-        survivor, other = self._random.sample(owners, 2)
-        return self._succeeded_by(survivor, other)
+        most = max(owners, key=lambda process: len(process.engine.ownership.epochs))
+        here = [a for a in world.apps[:APPS] if world.database.apps[a].partition in most.engine.ownership.epochs]
+        while here and len(self._newcomers) < NEWCOMERS_MAX + 4:
+            self._newcomers.append(world.make(self._random.choice(here), PLAIN._replace(exhausts=OnExhausted.SKIP)))
+        return self._flooded_by(world.changeable())
 
-    async def _succeeded_by(self, survivor: Process, other: Process) -> None:
-        """A process dies, and another one takes what it had, after it has waited for an answer for a while. Nothing arrives
-        that it says of its own partitions: their leases end before that of those that it took."""
-        world, seconds = self._world, 4.0 + 2.0 * self._random.random()
-        if not self._goes_on():
-            return
-        self._kill(other)
-        survivor.late_answers["processes"] = seconds
-        survivor.cut_off = (frozenset({"attend", "renew", "journal"}), world.now() + 20.0)
-        await asyncio.sleep(seconds + 1.0)
-        if not self._goes_on():
-            return
-        self._disturb()
-        world.begin()
-        await asyncio.sleep(max(LEASE_SECONDS - seconds - 1.5, 0.0))
-        await self._much_is_published()
-
-    async def _much_is_published(self) -> None:
-        for _ in range(40):
+    async def _flooded_by(self, endpoints: Sequence[EndpointId]) -> None:
+        """More targets hang than there are sockets, for as long as a request may take, and there is ever more for them."""
+        for endpoint_id in endpoints:
+            self._becomes(endpoint_id, "hanging")
+        for turn in range(22):
             for app_id in self._world.apps:
-                elsewhere(self._world.publish(app_id, 1))
-            await asyncio.sleep(LOOK_SECONDS)
-
-    def _renewed(self) -> Acts | None:
-        owners = [
-            process
-            for process in self._world.serving()
-            if process.engine.ownership.epochs and not process.stalled and not process.session_lost
-        ]
-        return self._renewed_by(self._random.choice(owners)) if owners else None
-
-    async def _renewed_by(self, process: Process) -> None:
-        """The answer to its renewal comes very late, and nothing arrives any more that the process says of its partitions: they
-        are another's sooner than it might think."""
-        world, asked = self._world, asyncio.Event()
-
-        def renewing(asker: Process, args: Sequence[Any]) -> None:
-            if asker is process and not asked.is_set():
-                process.cut_off = (frozenset({"attend", "journal"}), world.now() + 20.0)
-                asked.set()
-
-        process.late_answers["renew"] = 5.0 + 2.0 * self._random.random()
-        world.asked["renew"].append(renewing)
-        await set_or_over(asked, LEASE_SECONDS / 2)
-        world.asked["renew"].remove(renewing)
-        if not asked.is_set() or not self._goes_on():
-            return
-        self._disturb()
-        if len(world.serving()) < 2:
-            world.begin()
-        await asyncio.sleep(LEASE_SECONDS - 0.5)
-        await self._much_is_published()
+                elsewhere(self._world.publish(app_id, 1 if turn else 10))
+            await asyncio.sleep(0.5)
+            if not self._goes_on():
+                return
+        for endpoint_id in endpoints:
+            self._becomes(endpoint_id, "good")
 
     def _probed(self) -> Acts | None:
         endpoint_id = self._actor(ordered=self._random.random() < 0.3)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Collection, Sequence
-from typing import Final
+from collections.abc import Collection, Coroutine, Sequence
+from typing import Any, Final
 
 from tests.simulation.filtering import NO_RULE, Rule
 from tests.simulation.process import Process
@@ -18,6 +18,9 @@ from posthouse.domain.ids import AppId, EndpointId
 
 NEWCOMERS_MAX: Final = 4  # endpoints that are made for plots
 SLOW_PER_SECOND: Final = 1.0
+LOOK_SECONDS: Final = 0.1
+
+Acts = Coroutine[Any, Any, None]
 
 
 class Stage:

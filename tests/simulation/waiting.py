@@ -24,11 +24,16 @@ IDLE_SECONDS_MAX: Final = 1.0
 """What is held is in a lane, under way or on its way into the store: it goes from one to the other at once."""
 
 
+UNTOLD_SECONDS_MAX: Final = 1.5
+"""Who waits for room is told as there is any, at once."""
+
+
 class Waiting:
     """Looks now and then at the rows of a process: it must speak for each, or be going to look at it when it is due."""
 
     def __init__(self) -> None:
         self._unknown: dict[RowKey, tuple[Owed, int, float]] = {}  # as what, under which epoch, since when
+        self._untold: dict[tuple[Process, EndpointId], float] = {}  # since when
         self._idle: dict[tuple[Process, DeliveryKey], float] = {}  # since when
 
     def looks_at(self, process: Process, rows: Mapping[RowKey, Owed], now: float) -> Iterator[str]:
@@ -38,6 +43,7 @@ class Waiting:
                 del self._unknown[key]
             return
         yield from self._looks_at_held(process, now)
+        yield from self._looks_at_room(process, now)
         scheduled = set(backlog._heap)
         # By its own clock, which may be ahead of the database's: whose turn has not come yet is looked at again so much later.
         soon = process.clock.now() + OUT_OF_TURN_SECONDS
@@ -70,6 +76,16 @@ class Waiting:
             if now - since > UNKNOWN_SECONDS_MAX:
                 due_at = row.due_at - EPOCH
                 yield f"{event_id.hex()[-6:]} for {endpoint_id.hex()[-4:]} is due at {due_at:.3f}, and nobody will look"
+
+    def _looks_at_room(self, process: Process, now: float) -> Iterator[str]:
+        lanes = process.engine.lanes._lanes
+        waiting = {endpoint_id for endpoint_id, line in process.engine.backlog._lines.items() if line.waits}
+        untold = [e for e in sorted(waiting) if lanes.get(e) is not None and not _is_told(process, e)]
+        for known in [known for known in self._untold if known[0] is process and known[1] not in untold]:
+            del self._untold[known]
+        for endpoint_id in untold:
+            if now - self._untold.setdefault((process, endpoint_id), now) > UNTOLD_SECONDS_MAX:
+                yield f"rows of {endpoint_id.hex()[-4:]} wait for room, which there is, and nobody will say so"
 
     def _looks_at_held(self, process: Process, now: float) -> Iterator[str]:
         held = {

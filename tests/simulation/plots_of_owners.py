@@ -1,0 +1,113 @@
+"""Plots about who owns what: leases that end sooner than their holder might think."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from tests.simulation.process import Process
+from tests.simulation.scheduler import elsewhere
+from tests.simulation.stage import LOOK_SECONDS, Acts, Stage
+
+from posthouse.domain.limits import LEASE_SECONDS
+from posthouse.ports.clock import set_or_over
+
+
+class PlotsOfOwners(Stage):
+    """Each finds who plays in it, or nobody."""
+
+    def _owners(self) -> list[Process]:
+        """Whoever has partitions, and is well."""
+        return [
+            process
+            for process in self._world.serving()
+            if process.engine.ownership.epochs and not process.stalled and not process.session_lost
+        ]
+
+    def _succeeded(self) -> Acts | None:
+        """Two have partitions: one of them is to die."""
+        owners = self._owners()
+        if len(owners) < 2:
+            return None
+        survivor, other = self._random.sample(owners, 2)
+        return self._succeeded_by(survivor, other)
+
+    async def _succeeded_by(self, survivor: Process, other: Process) -> None:
+        """A process dies, and another one takes what it had, after it has waited for an answer for a while. Nothing arrives
+        that it says of its own partitions: their leases end before that of those that it took."""
+        world, seconds = self._world, 4.0 + 2.0 * self._random.random()
+        if not self._goes_on():
+            return
+        self._kill(other)
+        survivor.late_answers["processes"] = seconds
+        survivor.cut_off = (frozenset({"attend", "renew", "journal"}), world.now() + 20.0)
+        await asyncio.sleep(seconds + 1.0)
+        if not self._goes_on():
+            return
+        self._disturb()
+        world.begin()
+        await asyncio.sleep(max(LEASE_SECONDS - seconds - 1.5, 0.0))
+        await self._much_is_published()
+
+    def _suspended(self) -> Acts | None:
+        owners = self._owners()
+        return self._suspended_after(self._random.choice(owners)) if owners else None
+
+    async def _suspended_after(self, victim: Process) -> None:
+        """A process that has just begun loses its session as it looks what it could take. It takes that, others take it for
+        dead, and its session is back."""
+        world, asked = self._world, asyncio.Event()
+        self._kill(victim)
+        world.begin()
+        newcomer = world.processes[-1]
+        newcomer.late_answers["processes"] = 0.4 + 0.3 * self._random.random()
+
+        def looking(process: Process, args: Sequence[Any]) -> None:
+            if process is newcomer:
+                asked.set()
+
+        world.asked["processes"].append(looking)
+        await set_or_over(asked, 2.0)
+        world.asked["processes"].remove(looking)
+        await self._sleep(0.1, 0.3)
+        newcomer.session_lost = True
+        newcomer.disturbed()
+        newcomer.engine.suspend()
+        await self._sleep(1.2, 1.8)
+        self._disturb()
+        newcomer.session_lost = False
+        if self._goes_on():
+            await self._much_is_published()
+
+    async def _much_is_published(self) -> None:
+        for _ in range(40):
+            for app_id in self._world.apps:
+                elsewhere(self._world.publish(app_id, 1))
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _renewed(self) -> Acts | None:
+        owners = self._owners()
+        return self._renewed_by(self._random.choice(owners)) if owners else None
+
+    async def _renewed_by(self, process: Process) -> None:
+        """The answer to its renewal comes very late, and nothing arrives any more that the process says of its partitions: they
+        are another's sooner than it might think."""
+        world, asked = self._world, asyncio.Event()
+
+        def renewing(asker: Process, args: Sequence[Any]) -> None:
+            if asker is process and not asked.is_set():
+                process.cut_off = (frozenset({"attend", "journal"}), world.now() + 20.0)
+                asked.set()
+
+        process.late_answers["renew"] = 5.0 + 2.0 * self._random.random()
+        world.asked["renew"].append(renewing)
+        await set_or_over(asked, LEASE_SECONDS / 2)
+        world.asked["renew"].remove(renewing)
+        if not asked.is_set() or not self._goes_on():
+            return
+        self._disturb()
+        if len(world.serving()) < 2:
+            world.begin()
+        await asyncio.sleep(LEASE_SECONDS - 0.5)
+        await self._much_is_published()
