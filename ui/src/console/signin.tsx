@@ -1,0 +1,66 @@
+/** Signing in: with an API key, or by a link that works once. Neither ever stands in an address that a server hears of. */
+
+import { useEffect, useState } from "preact/hooks";
+import { problemOf } from "../kit/asking";
+import { Form, TextField } from "../kit/fields";
+import { go, place, to } from "../kit/place";
+import { api, asked, type Problem } from "../kit/request";
+import { signedIn } from "../kit/session";
+import { ProblemText } from "../kit/shown";
+import { Mark, Settings } from "./shell";
+import { shell } from "./texts";
+
+export function SignIn() {
+  const texts = shell.value;
+  const [key, setKey] = useState("");
+  const [busy, setBusy] = useState(false);
+  const [problem, setProblem] = useState<Problem | null>(null);
+
+  const enter = async (with_: { key: string } | { code: string }) => {
+    setBusy(true);
+    setProblem(null);
+    try {
+      await asked(api.POST("/v1/session", { body: with_ }));
+      setKey("");
+      signedIn();
+    } catch (error) {
+      setProblem(problemOf(error));
+    } finally {
+      setBusy(false);
+    }
+  };
+
+  useEffect(() => {
+    if (place.value.path !== "/in") return;
+    const code = place.value.query.get("code");
+    go(to("/"), { replace: true }); // before anything else: the history keeps no code
+    if (code) void enter({ code });
+  }, []);
+
+  return (
+    <main class="sign-in">
+      <Form problem={problem} submit={() => key.trim() && void enter({ key: key.trim() })}>
+        <h1>
+          <Mark /> <span lang="en">Posthouse</span> <span class="faint" lang="zh-CN">驿站</span>
+        </h1>
+        <p class="faint">{texts.tagline}</p>
+        <TextField name="key" label={texts.key} type="password" autoComplete="current-password" value={key} set={setKey} autoFocus placeholder="ph_…" />
+        <button type="submit" class="primary" disabled={busy || !key.trim()} aria-busy={busy}>
+          {texts.signIn}
+        </button>
+        {problem && (
+          <div class="notice bad" role="alert">
+            <ProblemText problem={problem} />
+          </div>
+        )}
+        <p class="hint">{texts.noKey}</p>
+        <p>
+          <code>posthouse open</code>
+        </p>
+        <footer>
+          <Settings />
+        </footer>
+      </Form>
+    </main>
+  );
+}

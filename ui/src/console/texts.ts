@@ -1,0 +1,46 @@
+import { both } from "../kit/language";
+
+export const shell = both(
+  {
+    skip: "Skip to content",
+    menu: "Menu",
+    keys: "Keyboard",
+    close: "Close",
+    signOut: "Sign out",
+    signIn: "Sign in",
+    key: "API key of an administrator",
+    noKey: "No key at hand? On the machine of the server, this command prints a link that signs you in once:",
+    tagline: "See every event travel, find the broken target, send it again.",
+    theme: "Theme",
+    themes: { system: "Auto", light: "Light", dark: "Dark" },
+    keyHelp: [
+      ["/", "Search or filter"],
+      ["j k", "Next and previous row"],
+      ["Enter", "Open the row"],
+      ["r", "Send again (an attempt, an owed delivery)"],
+      ["Esc", "Close what is open"],
+      ["?", "This help"],
+    ],
+  },
+  {
+    skip: "跳到正文",
+    menu: "菜单",
+    keys: "键盘",
+    close: "关闭",
+    signOut: "退出",
+    signIn: "登录",
+    key: "管理员的 API 密钥",
+    noKey: "手边没有密钥？在服务器所在的机器上运行此命令，它会给出一个一次性登录链接：",
+    tagline: "看清每个事件的去向，找到出错的目标，重新发送。",
+    theme: "主题",
+    themes: { system: "自动", light: "浅色", dark: "深色" },
+    keyHelp: [
+      ["/", "搜索或筛选"],
+      ["j k", "下一行、上一行"],
+      ["Enter", "打开此行"],
+      ["r", "重新发送（投递尝试、待送的投递）"],
+      ["Esc", "关闭当前打开的内容"],
+      ["?", "本帮助"],
+    ],
+  },
+);
