@@ -42,6 +42,8 @@ from posthouse.intake.observed import ObservedEvents
 from posthouse.intake.operations import Operators
 from posthouse.intake.publisher import Publisher
 from posthouse.intake.quotas import QuotaGate
+from posthouse.manage.overview import Installation
+from posthouse.manage.traffic import TrafficCharts
 from posthouse.manage.verification import Verifications
 from posthouse.ports.expressions import NO_EXPRESSIONS
 from posthouse.ports.log import Appended
@@ -308,9 +310,10 @@ async def world_over(
             transport=FakeTransport(),
             verifications=Verifications(directory, verifier.queue, verifier.handshakes),
             stream_source=PostgresStreamSource(database),
-            traffic=PostgresTraffic(database),
-            overview=PostgresOverview(database, clock),
-            process=OWNER,
+            charts=TrafficCharts(directory, PostgresTraffic(database)),
+            installation=Installation(
+                PostgresOverview(database, clock), version="0", process=OWNER, settings={"role": "all"}, warnings=tuple
+            ),
             check_target=check_target,
             cursor_key=await directory.installation_id(),
             metrics=metrics,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -82,10 +82,8 @@ from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
 from posthouse.ports.grants import Grants
 from posthouse.ports.inspect import Inspector
 from posthouse.ports.jobs import ReplayBook
-from posthouse.ports.overview import Overview
 from posthouse.ports.store import Store
 from posthouse.ports.stream import StreamSource
-from posthouse.ports.traffic import TrafficView
 from posthouse.ports.transport import Transport
 
 log = structlog.get_logger()
@@ -150,9 +148,8 @@ class Services:
         transport: Transport,
         verifications: Verifications,
         stream_source: StreamSource,
-        traffic: TrafficView,
-        overview: Overview,
-        process: bytes,
+        charts: TrafficCharts,
+        installation: Installation,
         check_target: CheckTarget,
         cursor_key: bytes,
         metrics: Callable[[], Awaitable[tuple[bytes, str]]],
@@ -169,7 +166,6 @@ class Services:
         profiles: Profiles = NO_PROFILES,
         public_url: str = "",
         unverified: Callable[[], object] = lambda: None,
-        settings: Mapping[str, str | int | float | bool | None] | None = None,
     ) -> Services:
         """Every use case over these ports."""
         authenticator = Authenticator(directory, clock)
@@ -201,10 +197,8 @@ class Services:
             verifications=verifications,
             expression_trials=ExpressionTrials(expressions, clock),
             streams=Streams(stream_source, directory, authenticator, clock, retention_days=retention_days),
-            charts=TrafficCharts(directory, traffic),
-            installation=Installation(
-                overview, version=__version__, process=process, settings=settings or {}, warnings=warnings
-            ),
+            charts=charts,
+            installation=installation,
             keys=Keys(directory, clock, authenticator),
             audit=AuditTrail(directory),
             authenticator=authenticator,
