@@ -45,6 +45,13 @@ pytestmark = pytest.mark.filterwarnings(
     r"ignore:Exception ignored in. <socket\.socket .*family=1,:pytest.PytestUnraisableExceptionWarning"
 )
 
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    yield
+    gc.collect()  # here, where it is expected
+
+
 KILLS = 4
 LOST = (psycopg.Error, pymysql.err.MySQLError, sqlite3.Error, OSError)
 
@@ -150,7 +157,6 @@ async def test_nothing_is_lost_when_mariadb_dies() -> None:
             await asyncio.to_thread(server.start)
 
         await through_deaths(Place("mysql", dsn, lambda: server.connect(name, charset="utf8mb4")), die)
-    gc.collect()  # here, where it is expected
 
 
 @pytest.mark.parametrize("place", ["sqlite", "postgresql", "mysql"], indirect=True)
