@@ -219,6 +219,8 @@ FAILING_DAYS_MAX: Final = 5
 # API
 PAGE_ROWS: Final = 50
 PAGE_ROWS_MAX: Final = 250
+FOUND_ROWS_MAX: Final = 1_000  # looked at of each index, where something is looked for by how it begins
+FIND_LENGTH_MAX: Final = 256  # of the text that is looked for
 ACCEPT_LANGUAGE_LENGTH_MAX: Final = 1_000
 ACCEPT_LANGUAGE_RANGES_MAX: Final = 32
 TRANSLATED_LENGTH_MAX: Final = 4_096  # of a message; a longer one stays in English
