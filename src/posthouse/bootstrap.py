@@ -284,6 +284,7 @@ class Posthouse(Process):
             refusals=watching.refusals,
             transport=transport,
             stream_source=PostgresStreamSource(pools.streaming),
+            explainer=explainer,
             retention_days=days,
             quota_refused=operators.quota_refused,
             check_target=http.addresses.refusal,

@@ -61,6 +61,7 @@ from posthouse.manage.deliveries import Deliveries
 from posthouse.manage.endpoint_keys import EndpointKeys
 from posthouse.manage.endpoint_secrets import EndpointSecrets
 from posthouse.manage.endpoints import NO_PROFILES, NOTHING_ALLOWED, CheckTarget, Endpoints
+from posthouse.manage.explain import Explainer
 from posthouse.manage.expressions import ExpressionTrials
 from posthouse.manage.grants import GrantBook
 from posthouse.manage.keys import Keys
@@ -143,6 +144,7 @@ class Services:
         transport: Transport,
         verifications: Verifications,
         stream_source: StreamSource,
+        explainer: Explainer,
         check_target: CheckTarget,
         cursor_key: bytes,
         metrics: Callable[[], Awaitable[tuple[bytes, str]]],
@@ -180,7 +182,7 @@ class Services:
             profiles=profiles,
             endpoint_secrets=EndpointSecrets(directory, clock),
             endpoint_keys=EndpointKeys(directory, clock),
-            deliveries=Deliveries(directory, inspector, clock, expressions),
+            deliveries=Deliveries(directory, inspector, clock, explainer, expressions),
             replays=Replays(directory, replay_book, inspector, clock),
             schedules=schedules,
             triggers=triggers,

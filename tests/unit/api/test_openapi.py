@@ -47,6 +47,7 @@ async def document() -> dict[str, Any]:
         transport=nothing,
         verifications=nothing,
         stream_source=nothing,
+        explainer=nothing,
         check_target=nothing,
         cursor_key=b"",
         metrics=metrics,
