@@ -336,6 +336,7 @@ class Posthouse(Process):
             overview=PostgresOverview(managing, clock),
             process=owner,
             settings=_shown(settings, embedded=data_dir is not None, partitions=await store.partitions()),
+            explainer=explainer,
             retention_days=days,
             quota_refused=operators.quota_refused,
             check_target=http.addresses.refusal,

@@ -65,6 +65,7 @@ from posthouse.manage.deliveries import Deliveries
 from posthouse.manage.endpoint_keys import EndpointKeys
 from posthouse.manage.endpoint_secrets import EndpointSecrets
 from posthouse.manage.endpoints import NO_PROFILES, NOTHING_ALLOWED, CheckTarget, Endpoints
+from posthouse.manage.explain import Explainer
 from posthouse.manage.expressions import ExpressionTrials
 from posthouse.manage.grants import GrantBook
 from posthouse.manage.keys import Keys
@@ -161,6 +162,7 @@ class Services:
         traffic: TrafficView,
         overview: Overview,
         process: bytes,
+        explainer: Explainer,
         check_target: CheckTarget,
         cursor_key: bytes,
         metrics: Callable[[], Awaitable[tuple[bytes, str]]],
@@ -200,7 +202,7 @@ class Services:
             profiles=profiles,
             endpoint_secrets=EndpointSecrets(directory, clock),
             endpoint_keys=EndpointKeys(directory, clock),
-            deliveries=Deliveries(directory, inspector, clock, expressions),
+            deliveries=Deliveries(directory, inspector, clock, explainer, expressions),
             replays=Replays(directory, replay_book, inspector, clock),
             schedules=schedules,
             triggers=triggers,

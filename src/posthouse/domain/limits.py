@@ -443,6 +443,7 @@ STATS_SECONDS_MAX: Final = 90 * 86_400.0
 OWED_COUNTED_MAX: Final = 10_000
 OWED_AHEAD_COUNTED_MAX: Final = 100_000  # for a page of owed deliveries, over all of its endpoints
 ROUTES_SHOWN_MAX: Final = 100
+SIGNED_SHOWN_BYTES_MAX: Final = 65_536  # of what a signer signed of a request
 EXPLAINED_APPS_MAX: Final = 100
 EXPLAINED_ENDPOINTS_MAX: Final = 1_000
 

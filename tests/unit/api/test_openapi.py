@@ -50,6 +50,7 @@ async def document() -> dict[str, Any]:
         traffic=nothing,
         overview=nothing,
         process=b"",
+        explainer=nothing,
         check_target=nothing,
         cursor_key=b"",
         metrics=metrics,
