@@ -84,6 +84,11 @@ function parsed(text: string): unknown {
 }
 
 function faultOf(error: unknown, response: Response): Fault {
-  if (typeof error === "object" && error !== null && "code" in error && "title" in error) return error as Fault;
+  if (typeof error === "object" && error !== null && "code" in error && "title" in error) {
+    // One wrong field is told of by `path`, several by `errors`: both are errors here.
+    const told = error as Omit<Fault, "errors"> & { readonly path?: string; readonly errors?: readonly { readonly path: string; readonly detail: string }[] };
+    const errors = told.errors?.map((one) => ({ path: one.path, message: one.detail })) ?? (told.path ? [{ path: told.path, message: told.detail ?? told.title }] : []);
+    return { code: told.code, title: told.title, ...(told.detail ? { detail: told.detail } : {}), errors };
+  }
   return { code: "http_error", title: `HTTP ${response.status}` };
 }

@@ -114,7 +114,11 @@ export class Schema {
       kinds,
       nullable,
       variants,
-      properties: isMap(properties) ? [...properties].map(([name, one]) => ({ name, schema: one, required: must.has(name) })) : [],
+      properties: isMap(properties)
+        ? [...properties]
+            .map(([name, one]) => ({ name, schema: one, required: must.has(name) }))
+            .sort((one, other) => Number(other.required) - Number(one.required)) // what must be comes first
+        : [],
       reference,
       never,
     };

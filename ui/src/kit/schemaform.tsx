@@ -350,7 +350,7 @@ function Variant({ node, ...props }: PartProps & { node: Node }) {
         }}
         choices={[...(required && at >= 0 ? [] : [["", texts.absent] as const]), ...node.variants.map((one, i) => [String(i), variantName(whole, one, i)] as const)]}
       />
-      {at >= 0 && <Part {...props} key={at} schema={schemaOf(at)} required label={props.label === null ? null : ""} depth={props.depth + 1} />}
+      {at >= 0 && <Part {...props} key={at} schema={schemaOf(at)} required label={props.label === null ? null : variantName(whole, node.variants[at] as Exact, at)} depth={props.depth + 1} />}
     </div>
   );
 }
@@ -391,7 +391,7 @@ function ObjectPart({ node, ...props }: Omit<PartProps, "value"> & { node: Node;
   if (label === null || (node.properties.length === 0 && value !== undefined)) return body;
   if (value === undefined) return <Absent label={label} hint={hintOf(node)} required={required} add={() => set(whole.blank(notNull(node)))} />;
   return (
-    <Group title={label || texts.whole} hint={required ? undefined : <Remove act={() => set(undefined)} />}>
+    <Group title={label} hint={required ? undefined : <Remove act={() => set(undefined)} />}>
       {hintOf(node) && <p class="hint">{hintOf(node)}</p>}
       {body}
     </Group>

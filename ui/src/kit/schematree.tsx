@@ -14,7 +14,7 @@ export function SchemaTree({ schema }: { schema: Exact }) {
   const whole = new Schema(schema);
   return (
     <div class="schema-tree">
-      <Branch whole={whole} schema={schema} name={schemaTexts.value.whole} depth={0} above={[]} />
+      <Branch whole={whole} schema={schema} name={schemaTexts.value.whole} depth={0} above={["#"]} />
     </div>
   );
 }

@@ -47,14 +47,15 @@ export function Failed({ problem, again }: { problem: Problem; again?: () => voi
 /** What a problem says: its detail, and each field with what is wrong. */
 export function ProblemText({ problem }: { problem: Problem }) {
   if (problem.status === 0 && problem.fault.code === "unreachable") return <p>{kit.value.unreachable}</p>;
+  const errors = problem.fault.errors ?? [];
   return (
     <>
       <p>{problem.fault.detail ?? problem.fault.title}</p>
-      {problem.fault.errors && problem.fault.errors.length > 0 && (
+      {errors.length > 0 && (
         <ul>
-          {problem.fault.errors.map((one) => (
+          {errors.map((one) => (
             <li key={one.path + one.message}>
-              <code>{one.path}</code> {one.message}
+              <code>{one.path}</code> {one.message === problem.fault.detail ? "" : one.message}
             </li>
           ))}
         </ul>
