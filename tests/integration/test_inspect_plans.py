@@ -146,6 +146,7 @@ async def test_no_list_scans_a_hot_table(world: World, mode: str) -> None:
         "newest attempt": (sql.newest_attempt, (partition,)),
         "resend": (sql.resend_facts, (partition, event, endpoint, app)),
         "replays": (jobs.SQL.replays, (app, NEWEST, OLDEST, 51, 1_000)),
+        "replays of all": (jobs.SQL.replays, (None, NEWEST, OLDEST, 51, 1_000)),
         "replays to get on with": (jobs.SQL.live, ([partition], OLDEST, 100, 1_000)),
         "the stretch of a replay": (jobs.SQL.stretch, (partition, 100, 600, OLDEST, NEWEST, app, endpoint, OLDEST)),
         "what became of the chosen": (jobs.SQL.facts, (partition, endpoint, newest, OLDEST)),
