@@ -15,6 +15,7 @@ wanted() {
 case "${1:-}" in
   servers)
     wanted mariadbd mariadb-server-core
+    wanted my_print_defaults mariadb-client-core # without it no tables of users can be made
     wanted redis-server redis-server
     wanted nginx nginx-light
     wanted pgbouncer pgbouncer

@@ -42,9 +42,7 @@ def measure(bench: Bench, scale: Scale, report: Report) -> None:
         report.remark("Chromium is not installed: nothing of the console was measured.")
         return
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(
-            executable_path=program, args=list(QUIET), chromium_sandbox=os.geteuid() != 0
-        )
+        browser = driver.chromium.launch(executable_path=program, args=list(QUIET), chromium_sandbox=os.geteuid() != 0)
         try:
             cookies = _signed_in(bench, browser)
             _first_view(bench, scale, report, browser, cookies)
@@ -82,7 +80,9 @@ def _first_view(bench: Bench, scale: Scale, report: Report, browser: Browser, co
         sizes = {one.url: len(gzip.compress(one.body())) for one in asked if one.request.resource_type == "script"}
         context.close()
     report.add(
-        Figure("console_first_view_ms", tuple(seen[1:]), "an empty cache to the overview with its figures, on loopback"),
+        Figure(
+            "console_first_view_ms", tuple(seen[1:]), "an empty cache to the overview with its figures, on loopback"
+        ),
         Figure("console_script_kib", (sum(sizes.values()) / 1024,), "all scripts of that view, compressed", 1),
     )
 
@@ -115,7 +115,9 @@ def _live(bench: Bench, scale: Scale, report: Report, browser: Browser, cookies:
     for share, name in ((0.5, "p50"), (0.99, "p99"), (1.0, "max")):
         report.add(Figure(f"console_input_delay_{name}_ms_at_{rate}", (_at(delays, share),), how, 1))
     report.add(
-        Figure(f"console_input_shown_p99_ms_at_{rate}", (_at(shown, 0.99),), "the same keys, until the page was drawn", 1),
+        Figure(
+            f"console_input_shown_p99_ms_at_{rate}", (_at(shown, 0.99),), "the same keys, until the page was drawn", 1
+        ),
         Figure(f"console_rows_at_{rate}", (rows,), "rows of that list in the end"),
     )
 

@@ -27,7 +27,7 @@ SCREENSHOTS: Final = Path(__file__).parent / "screenshots"
 PATIENCE_MS: Final = 20_000
 
 ELSEWHERE: Final = "console.test"
-"""A name that leads the browser to this machine, and yet is not this machine's: over plain HTTP its pages are no secure context."""
+"""A name that leads the browser to this machine, and is not this machine's: over plain HTTP its pages are no secure context."""
 
 ARGUMENTS: Final = (
     "--disable-gpu",
@@ -46,12 +46,12 @@ WATCHING: Final = """
   addEventListener("mousedown", (one) => one.isTrusted && heard("click", ""), true);
   addEventListener("keydown", (one) => {
     // A key that presses a button is a click; one that is part of a text is not.
-    const pressed = one.key === "Enter" || (one.key === " " && one.target.matches("button, [type=checkbox], [type=radio], summary"));
+    const pressed = one.key === "Enter" || (one.key === " " && one.target.matches("button, [type=checkbox], summary"));
     if (one.isTrusted && pressed) heard("click", "");
   }, true);
 """
 
-# The browser's own word on an answer that refuses, which a screen may well expect: what must not be refused is seen in `refused`.
+# The browser's own word on an answer that refuses, which a screen may well expect and tell.
 NOT_OURS: Final = re.compile(r"^Failed to load resource: ")
 
 

@@ -1,4 +1,4 @@
-"""A platform with something to see: a server in this process, and targets that do well, fail, dawdle, and answer with hostile texts."""
+"""A platform with something to see: a server, and targets that do well, fail, dawdle, and answer with hostile texts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,13 @@ ORDER_SCHEMA: Final = {
     },
     "required": ["order_id", "total"],
 }
-ORDER: Final = {"order_id": "A-1001", "total": 4200, "paid": True, "channel": "web", "items": [{"sku": "tea", "count": 2}]}
+ORDER: Final = {
+    "order_id": "A-1001",
+    "total": 4200,
+    "paid": True,
+    "channel": "web",
+    "items": [{"sku": "tea", "count": 2}],
+}
 
 OFTEN: Final = {"schedule": [600] * 5}
 """A failed attempt is followed by one that nobody here waits for: what failed stays owed."""
@@ -186,7 +192,6 @@ async def furnish_hostile(station: Station) -> None:
         headers={"X-Ours": "<b>bold</b>"},
     )
     await station.post("/keys", {"name": HOSTILE[:100], "scope": "admin"})
-    await station.publish(
-        2, app="hostile", type="hostile.type", data={HOSTILE: HOSTILE, "deep": [HOSTILE, {"n": HOSTILE}]}, subject=HOSTILE, key=HOSTILE
-    )
+    data = {HOSTILE: HOSTILE, "deep": [HOSTILE, {"n": HOSTILE}]}
+    await station.publish(2, app="hostile", type="hostile.type", data=data, subject=HOSTILE, key=HOSTILE)
     await station.attempted("hostile", "answers")

@@ -60,7 +60,9 @@ async def test_a_hostile_text_is_only_ever_a_text(hostile_desk: Desk, name: str)
             await expect(visit.page.locator("#main .loading")).to_have_count(0)
             assert await visit.page.locator("img, script:not([type=module]), iframe, object, embed").count() == 0
         await visit.shot(f"hostile-{name}")
-        leads = await visit.page.evaluate("[...document.querySelectorAll('[href]')].map((one) => one.getAttribute('href'))")
+        leads = await visit.page.evaluate(
+            "[...document.querySelectorAll('[href]')].map((one) => one.getAttribute('href'))"
+        )
         assert [one for one in leads if not one.startswith(("#", "./", "http://", "https://"))] == []
 
 
