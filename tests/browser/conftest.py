@@ -24,13 +24,19 @@ class Desk:
 
     @asynccontextmanager
     async def visit(
-        self, place: str = "/", *, language: Language = "en", theme: Theme = "light", **options: Any
+        self,
+        place: str = "/",
+        *,
+        language: Language = "en",
+        theme: Theme = "light",
+        origin: str | None = None,
+        **options: Any,
     ) -> AsyncIterator[Visit]:
-        """Somebody who has signed in before goes to a place."""
+        """Somebody who has signed in before goes to a place, by way of a proxy's origin where there is one."""
         if self._cookies is None:
             self._cookies = await self._signed_in()
         who: dict[str, Any] = {"language": language, "theme": theme, "storage_state": self._cookies}
-        async with visiting(self.browser, self.station.origin, **who | options) as visit:
+        async with visiting(self.browser, origin or self.station.origin, **who | options) as visit:
             await visit.go(place)
             yield visit
 

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from tests.targets import Peer, target
+from tests.targets import Peer, RawTarget, target
 
 
 @asynccontextmanager
-async def mounted(port: int, prefix: str) -> AsyncIterator[str]:
-    """Where the server at this port is below the prefix ("/hooks"), which it never hears of."""
+async def mounted(port: int, prefix: str) -> AsyncIterator[tuple[str, RawTarget]]:
+    """Where the server at this port is below the prefix ("/hooks"), which it never hears of; and the proxy, whose connections
+    may be broken."""
 
     async def script(peer: Peer) -> None:
         request = await peer.request()
@@ -34,4 +35,4 @@ async def mounted(port: int, prefix: str) -> AsyncIterator[str]:
             peer.end()
 
     async with target(script) as served:
-        yield f"http://127.0.0.1:{served.port}{prefix}"
+        yield f"http://127.0.0.1:{served.port}{prefix}", served

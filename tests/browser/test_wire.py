@@ -46,7 +46,7 @@ async def test_what_never_changes_is_kept_and_what_may_change_is_asked_for(desk:
 
 
 async def test_it_works_below_a_prefix(desk: Desk) -> None:
-    async with mounted(desk.station.port, "/hooks/console") as origin:
+    async with mounted(desk.station.port, "/hooks/console") as (origin, _):
         code = (await desk.station.link()).rpartition("#")[2]
         async with visiting(desk.browser, origin) as visit:
             await visit.page.goto(f"{origin}/#{code}")
