@@ -33,16 +33,15 @@ async def test_what_happens_is_seen_as_it_happens(desk: Desk) -> None:
 
 
 async def test_a_stream_that_breaks_is_told_and_taken_up_again(desk: Desk) -> None:
-    async with mounted(desk.station.port, "/below") as (origin, proxy):
-        async with desk.visit("/attempts", origin=origin) as visit:
-            await expect(visit.page.locator(".live.connected")).to_be_visible()
-            for peer in proxy.peers:
-                peer.close()
-            await expect(visit.page.locator(".live.reconnecting")).to_be_visible()
-            (event,) = await desk.station.publish(1, app="globex")
-            await expect(visit.page.locator(".live.connected")).to_be_visible()
-            (attempt,) = await listed(desk.station.port, f"/v1/events/{event}/attempts", bool, "its attempt")
-            await expect(visit.page.locator(f"[data-row={attempt['id']}]")).to_be_visible()
+    async with mounted(desk.station.port, "/below") as (origin, proxy), desk.visit("/attempts", origin=origin) as visit:
+        await expect(visit.page.locator(".live.connected")).to_be_visible()
+        for peer in proxy.peers:
+            peer.close()
+        await expect(visit.page.locator(".live.reconnecting")).to_be_visible()
+        (event,) = await desk.station.publish(1, app="globex")
+        await expect(visit.page.locator(".live.connected")).to_be_visible()
+        (attempt,) = await listed(desk.station.port, f"/v1/events/{event}/attempts", bool, "its attempt")
+        await expect(visit.page.locator(f"[data-row={attempt['id']}]")).to_be_visible()
 
 
 async def test_a_flood_is_sampled_and_says_so(desk: Desk) -> None:
