@@ -93,7 +93,7 @@ class Station:
     async def link(self) -> str:
         """The link that signs in, once."""
         made: str = (await self.post("/session/links"))["url"]
-        return made
+        return f"{self.origin}/#{made.partition('#')[2]}"  # for a browser, which knows no host by the name of `ask`'s
 
     async def target(self, name: str, script: Script) -> str:
         """The URL of a target."""

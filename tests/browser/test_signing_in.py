@@ -18,7 +18,7 @@ async def kept(visit: Visit) -> str:
     page = visit.page
     found: str = await page.evaluate(
         "JSON.stringify([location.href, history.state, {...localStorage}, {...sessionStorage}, document.cookie, "
-        "performance.getEntries().map((one) => one.name), document.referrer])"
+        "document.referrer])"
     )
     return found
 
