@@ -70,7 +70,7 @@ def _origin(request: Request) -> bytes | None:
 
 def _own_url(request: Request) -> str:
     """Where whoever asks has reached us."""
-    host = request.headers.get("host", "")
+    host = request.headers.get("host") or "{}:{}".format(*request.scope["server"])
     if not _HOST.fullmatch(host):
-        raise Invalid("the header Host is no host; set POSTHOUSE_PUBLIC_URL", path="Host", code="malformed_request")
-    return f"{request.url.scheme}://{host}"
+        raise Invalid("the header Host is no host", path="Host", code="malformed_request")
+    return f"{request.scope['scheme']}://{host}"
