@@ -225,6 +225,17 @@ ACCEPT_LANGUAGE_LENGTH_MAX: Final = 1_000
 ACCEPT_LANGUAGE_RANGES_MAX: Final = 32
 TRANSLATED_LENGTH_MAX: Final = 4_096  # of a message; a longer one stays in English
 
+# Signing in to the console
+SESSION_SECONDS: Final = 12 * 3600.0  # until whoever signed in has to do so again
+SESSIONS_MAX: Final = 1_000  # of one installation; the oldest make room
+LINK_SECONDS: Final = 24 * 3600.0  # until a link that nobody used is over
+LINKS_MAX: Final = 100  # that nobody has used yet, of one installation; the oldest make room
+SIGN_IN_TOKEN_BYTES: Final = 32  # of chance in the code of a link, and in a cookie
+SIGN_IN_BODY_BYTES_MAX: Final = 4 * 1024  # of the request that signs in
+SIGN_IN_FAILURES_TOLD_SECONDS: Final = 1.0  # between two lines of the log
+CONSOLE_FILES_MAX: Final = 500  # that the console is made of
+CONSOLE_BYTES_MAX: Final = 16 * 1024 * 1024  # of these together
+
 # Live streams
 STREAMS_MAX: Final = 100  # of one process
 STREAMS_PER_APP_MAX: Final = 10  # of those, held by the keys of one app
@@ -380,17 +391,6 @@ KEY_LENGTH_MAX: Final = 256
 KEYS_CACHED_MAX: Final = 10_000
 KEY_CACHED_SECONDS: Final = 10.0
 UNKNOWN_KEY_CACHED_SECONDS: Final = 1.0
-
-# Signing in to the console
-SESSION_SECONDS: Final = 12 * 3600.0
-SESSIONS_MAX: Final = 1_000  # of one installation; the oldest make room
-LINK_SECONDS: Final = 24 * 3600.0
-LINKS_MAX: Final = 100  # that nobody has used yet, of one installation; the oldest make room
-SIGN_IN_TOKEN_BYTES: Final = 32  # of chance in a link, and in a session
-SIGN_IN_BODY_BYTES_MAX: Final = 4 * 1024
-SIGN_IN_FAILURES_TOLD_SECONDS: Final = 1.0  # between two lines of the log
-CONSOLE_FILES_MAX: Final = 500
-CONSOLE_BYTES_MAX: Final = 16 * 1024 * 1024
 
 REDACTED_NAMES_MAX: Final = 32  # JSON pointers of an event type; of an endpoint's answers, and header names
 REDACTED_POINTER_LENGTH_MAX: Final = 256
