@@ -44,8 +44,9 @@ async def fill(world: World) -> tuple[bytes, bytes, int]:
     chosen = [(new_id(number), *owners[number % len(owners)]) for number in range(ROWS)]
     columns = list(zip(*chosen, strict=True))
     await world.database.execute(
-        "INSERT INTO event (id, partition, seq, app_id, config_version, type, content_type, payload, created_at)"
-        " SELECT i, p, n, a, 1, 'type.' || n % 50, 'application/json', '1', now()"
+        "INSERT INTO event (id, partition, seq, app_id, config_version, type, key, content_type, payload, created_at)"
+        " SELECT i, p, n, a, 1, 'type.' || n % 50, CASE WHEN n % 2 = 0 THEN 'key.' || n % 97 END,"
+        " 'application/json', '1', now()"
         " FROM unnest($1::uuid[], $2::uuid[], $3::int[]) WITH ORDINALITY u (i, a, p, n)",
         columns[0],
         columns[1],
@@ -110,6 +111,12 @@ async def test_no_list_scans_a_hot_table(world: World, mode: str) -> None:
     cases: dict[str, tuple[str, tuple[object, ...]]] = {
         "events": (sql.events, (app, partition, NEWEST, OLDEST, None, None, 51)),
         "events of a type": (sql.events, (app, partition, NEWEST, OLDEST, "type.1", None, 51)),
+        "events of a key": (sql.events_by_key, ("key.7", NEWEST, OLDEST, None, None, None, None, None, 51)),
+        "events of an app with a key": (
+            sql.events_by_key,
+            ("key.7", NEWEST, OLDEST, None, None, partition, app, None, 51),
+        ),
+        "what follows from an event": (sql.events_by_cause, (event, NEWEST, OLDEST, None, None, None, None, 51)),
         "event": (sql.event, (event, partition, app)),
         "attempts of an event": (sql.event_attempts, (event, partition, app, NEWEST, OLDEST, 51)),
         "attempts": (sql.attempts, (app, partition, NEWEST, OLDEST, None, None, None, 51)),
@@ -119,6 +126,9 @@ async def test_no_list_scans_a_hot_table(world: World, mode: str) -> None:
         "attempt": (sql.attempt, (event, partition, app)),
         "owed": (sql.owed, (app, partition, NEWEST, NEWEST, None, 51, None)),
         "owed to an endpoint": (sql.owed, (app, partition, NEWEST, NEWEST, endpoint, 51, None)),
+        "why an app is owed": (sql.owed_reasons, (app, partition, None, 501)),
+        "why an endpoint is owed": (sql.owed_reasons, (app, partition, endpoint, 501)),
+        "why all are owed": (sql.all_owed_reasons, (501,)),
         "paces": (sql.paces, ([endpoint], time.time() - 86_400, 15)),
         "positions": (sql.positions, ([endpoint] * 3, newest, 500)),
         "stats": (sql.stats, (partition, endpoint, time.time() - 3600, time.time())),
@@ -136,6 +146,7 @@ async def test_no_list_scans_a_hot_table(world: World, mode: str) -> None:
         "newest attempt": (sql.newest_attempt, (partition,)),
         "resend": (sql.resend_facts, (partition, event, endpoint, app)),
         "replays": (jobs.SQL.replays, (app, NEWEST, OLDEST, 51, 1_000)),
+        "replays of all": (jobs.SQL.replays, (None, NEWEST, OLDEST, 51, 1_000)),
         "replays to get on with": (jobs.SQL.live, ([partition], OLDEST, 100, 1_000)),
         "the stretch of a replay": (jobs.SQL.stretch, (partition, 100, 600, OLDEST, NEWEST, app, endpoint, OLDEST)),
         "what became of the chosen": (jobs.SQL.facts, (partition, endpoint, newest, OLDEST)),

@@ -96,8 +96,18 @@ export function TextField({
   placeholder,
   autoComplete = "off",
   autoFocus = false,
+  list,
   ...common
-}: Common & { value: string; set: (value: string) => void; type?: "text" | "url" | "password" | "search" | "datetime-local"; placeholder?: string; autoComplete?: string; autoFocus?: boolean }) {
+}: Common & {
+  value: string;
+  set: (value: string) => void;
+  type?: "text" | "url" | "password" | "search" | "datetime-local";
+  placeholder?: string | undefined;
+  autoComplete?: string;
+  autoFocus?: boolean;
+  /** The id of a datalist of proposals. */
+  list?: string;
+}) {
   const { wiring, frame } = useField(common);
   return frame(
     <input
@@ -107,6 +117,7 @@ export function TextField({
       placeholder={placeholder}
       autoComplete={autoComplete}
       autoFocus={autoFocus}
+      list={list}
       spellcheck={false}
       onInput={(event) => set(event.currentTarget.value)}
     />,

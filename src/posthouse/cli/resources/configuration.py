@@ -292,7 +292,10 @@ EVENT_TYPES: Final = Resource(
             "list",
             "List the event types by name.",
             "event-types",
-            options=(Option("archived", "With those that are archived.", "flag"),),
+            options=(
+                Option("archived", "With those that are archived.", "flag"),
+                Option("search", "Whose name or description has this in it."),
+            ),
             columns=(
                 Column("name"),
                 Column("version", spare=True),
