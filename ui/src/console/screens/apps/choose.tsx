@@ -1,7 +1,6 @@
-/** Choosing an app: by typing how its name or uid begins. */
+/** Choosing an app by typing how its name or uid begins, for lists. */
 
 import { useEffect, useId, useState } from "preact/hooks";
-import { type Common, useField } from "../../../kit/fields";
 import { changed, go, place } from "../../../kit/place";
 import { api, asked } from "../../../kit/request";
 import { known, nameOf } from "./names";
@@ -75,16 +74,5 @@ export function AppFilter({ name, label }: { name: string; label: string }) {
       />
       <Suggestions id={list} text={typed ?? current} />
     </>
-  );
-}
-
-export function AppField({ value, set, ...common }: Common & { value: string; set: (value: string) => void }) {
-  const { wiring, frame } = useField(common);
-  const list = useId();
-  return frame(
-    <>
-      <input {...wiring} type="text" list={list} value={value} spellcheck={false} autoComplete="off" onInput={(event) => set(event.currentTarget.value)} />
-      <Suggestions id={list} text={value} />
-    </>,
   );
 }

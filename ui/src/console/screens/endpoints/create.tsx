@@ -11,7 +11,7 @@ import { api, asked, type Problem } from "../../../kit/request";
 import { ProblemText } from "../../../kit/shown";
 import { Id } from "../../../kit/small";
 import { kit } from "../../../kit/texts";
-import { AppField } from "../apps/choose";
+import { AppField } from "../../picking";
 import { endpointAt } from "./endpoint";
 import { texts } from "./texts";
 import { usePatterns, useTypes } from "./types";
@@ -91,7 +91,7 @@ export function Create({ app: given, closed }: { app: string; closed: string }) 
   return (
     <Dialog title={said.fresh} close={close}>
       <Form problem={problem} submit={() => void submit()}>
-        <AppField name="app" label={said.app} value={app} set={setApp} required wrong={problem?.fault.code === "app_not_found" ? said.noApp : null} />
+        <AppField name="app" label={said.app} value={app} set={setApp} required />
         <TextField name="url" label={said.fields.url} type="url" value={url} set={setUrl} placeholder="https://" hint={said.hints.url} required />
         <TextField name="description" label={said.fields.description} value={description} set={setDescription} />
         <ChipsField name="events" label={said.fields.events} value={events} set={setEvents} suggestions={patterns} hint={said.hints.events} />
