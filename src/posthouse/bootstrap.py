@@ -57,6 +57,7 @@ from posthouse.keeping import Keeping
 from posthouse.lane.budget import Budget
 from posthouse.manage.explain import Explainer
 from posthouse.manage.profiles import Profiles, in_directory, shipped
+from posthouse.manage.sessions import Sessions
 from posthouse.manage.verification import Verifications
 from posthouse.ports.log import EventLog
 from posthouse.ports.sources import TriggerKind
@@ -87,6 +88,7 @@ class Posthouse(Process):
         self._engine: Engine
         self._session: ProcessSession
         self._app: Any
+        self._sessions: Sessions
 
     # Where a test puts something in between.
 
@@ -247,6 +249,7 @@ class Posthouse(Process):
                 explain=explain,
                 quotas=quotas,
                 clock=clock,
+                cookie=services.cookie,
                 payload_bytes_max=settings.payload_bytes_max,
                 batch_bytes_max=settings.batch_bytes_max,
                 body_seconds=settings.body_seconds,
@@ -272,6 +275,7 @@ class Posthouse(Process):
             installation=await keeping.installation(
                 managing, store, embedded=data_dir is not None, warnings=self._warnings
             ),
+            explainer=explainer,
             retention_days=days,
             quota_refused=operators.quota_refused,
             check_target=http.addresses.refusal,
@@ -287,6 +291,7 @@ class Posthouse(Process):
             profiles=profiles,
             verifications=Verifications(directory, verifier.queue, verifier.handshakes),
             public_url=settings.public_url,
+            console=settings.console,
             unverified=verifier.wake,
         )
         self._end_streams, self._hint_streams = services.streams.lookout.end, services.streams.lookout.hint
@@ -300,9 +305,14 @@ class Posthouse(Process):
             self._delivering = True
             watching.start()
             verifier.start()
+        self._sessions = services.sessions
+        telemetry.watch("sign_in_failures", lambda: services.sessions.failures)
         given = settings.admin_key
         self.first_key = await services.keys.ensure_first_key(None if given is None else given.get_secret_value())
         self._listening = listening
+
+    async def link_code(self) -> str | None:
+        return await self._sessions.first_link() if self.has_console else None
 
     # The parts of `open`
 

@@ -4,6 +4,7 @@ master key, and a stack that ends it all in the opposite order."""
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import signal
 import socket
 import time
@@ -30,6 +31,7 @@ from posthouse.adapters.system.telemetry import configure_logging as telemetry_l
 from posthouse.config import Settings, environment_of_others
 from posthouse.domain.egress import AllowedEgress
 from posthouse.domain.errors import SetupError
+from posthouse.manage.sessions import sign_in_url
 
 log = structlog.get_logger()
 
@@ -96,6 +98,28 @@ class Process:
     def url(self) -> str:
         host = self.settings.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def has_console(self) -> bool:
+        return self.settings.console and self.settings.role != "worker"
+
+    async def link_code(self) -> str | None:
+        """What signs in to the console once; it is kept nowhere else. None where there is no console."""
+        raise NotImplementedError
+
+    async def sign_in_link(self) -> str | None:
+        """The address to open with such a code: the public one, or else one that leads here from this machine."""
+        code = await self.link_code()
+        if code is None:
+            return None
+        host = self.settings.host
+        try:
+            unspecified = ipaddress.ip_address(host).is_unspecified
+        except ValueError:
+            unspecified = False
+        return sign_in_url(
+            self.settings.public_url or (f"http://127.0.0.1:{self.port}" if unspecified else self.url), code
+        )
 
     def closing(self, end: Callable[[], Awaitable[None]]) -> None:
         """Await `end` as this process closes."""

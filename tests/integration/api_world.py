@@ -23,6 +23,7 @@ from posthouse.adapters.postgres.inspect import PostgresInspector
 from posthouse.adapters.postgres.jobs import PostgresJobs
 from posthouse.adapters.postgres.log import PostgresLog
 from posthouse.adapters.postgres.overview import PostgresOverview
+from posthouse.adapters.postgres.routing import PostgresRoutingView
 from posthouse.adapters.postgres.store import PostgresStore
 from posthouse.adapters.postgres.stream import PostgresStreamSource
 from posthouse.adapters.postgres.traffic import PostgresTraffic
@@ -42,6 +43,7 @@ from posthouse.intake.observed import ObservedEvents
 from posthouse.intake.operations import Operators
 from posthouse.intake.publisher import Publisher
 from posthouse.intake.quotas import QuotaGate
+from posthouse.manage.explain import Explainer
 from posthouse.manage.overview import Installation
 from posthouse.manage.traffic import TrafficCharts
 from posthouse.manage.verification import Verifications
@@ -314,6 +316,7 @@ async def world_over(
             installation=Installation(
                 PostgresOverview(database, clock), version="0", process=OWNER, settings={"role": "all"}, warnings=tuple
             ),
+            explainer=Explainer(PostgresRoutingView(database), given.get("expressions", NO_EXPRESSIONS)),
             check_target=check_target,
             cursor_key=await directory.installation_id(),
             metrics=metrics,

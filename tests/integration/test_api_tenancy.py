@@ -18,7 +18,7 @@ ELSEWHERE = {("post", f"{prefix}/events{batch}") for prefix in ("/v1", "/v1/apps
 TABLES = (
     "app", "endpoint", "secret", "event_type", "app_grant", "grant_entry", "api_key", "audit", "delivery", "job", "config_head",
 )  # fmt: skip
-OPEN = {"/healthz", "/readyz", "/metrics", "/v1/confirm/{token}", "/in/{source}"}
+OPEN = {"/healthz", "/readyz", "/metrics", "/v1/confirm/{token}", "/in/{source}", "/v1/session"}
 BODIES: dict[tuple[str, str], Any] = {
     ("patch", "/v1/apps/{app}"): {"name": "mine now"},
     ("put", "/v1/apps/{app}"): {"name": "mine now"},
@@ -66,6 +66,7 @@ FORBIDDEN = {
     ("get", "/v1/keys"),
     ("post", "/v1/keys"),
     ("delete", "/v1/keys/{key}"),
+    ("post", "/v1/session/links"),
     ("post", "/v1/schedules"),
     ("get", "/v1/system"),
     ("get", "/v1/traffic/apps"),
