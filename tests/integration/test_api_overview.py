@@ -142,6 +142,9 @@ async def test_endpoints_and_apps_where_it_went_worst_come_first(world: World) -
             (other, 7, 3),
             (shop, 1, 100),
         ]
+    await world.app("idle")
+    apps = (await world.admin.get("/v1/traffic/apps?app=shop&app=idle")).json()["data"]
+    assert [(row["app_uid"], row["failed"]) for row in apps] == [("shop", 1), ("idle", 0)]
     idle = await world.endpoint("shop", uid="idle")
     (row,) = await endpoints(f"endpoint={idle}")
     assert (row["delivered"], row["p50_ms"], row["uid"]) == (0, None, "idle")
