@@ -74,8 +74,8 @@ _TAGGED: Final = frozenset(
 _MAKES_ENDPOINTS: Final = ("create_endpoint", "put_endpoint")
 
 
-def completed(schema: dict[str, Any]) -> dict[str, Any]:
-    """The framework's document with what it lacks."""
+def completed(schema: dict[str, Any], cookie: str) -> dict[str, Any]:
+    """The framework's document with what it lacks. `cookie` is the name of the one by which somebody is signed in here."""
     components = schema.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
@@ -86,8 +86,9 @@ def completed(schema: dict[str, Any]) -> dict[str, Any]:
         "session": {
             "type": "apiKey",
             "in": "cookie",
-            "name": "posthouse-…",
-            "description": "Of the console, once somebody has signed in: each installation has a name of its own for it.",
+            "name": cookie,
+            "description": "Of the console, once somebody has signed in. Each installation has a name of its own for it, which "
+            "begins with `__Host-` or `__Secure-` on HTTPS.",
         },
         "console": {
             "type": "apiKey",
