@@ -4,6 +4,7 @@
 set -eu
 missing=""
 command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || missing="$missing mariadb-server-core"
+command -v my_print_defaults >/dev/null || missing="$missing mariadb-client-core" # without it no tables of users can be made
 command -v redis-server >/dev/null || missing="$missing redis-server"
 if [ -z "$missing" ]; then
   echo "MariaDB and Redis are installed"

@@ -245,6 +245,24 @@ async def lines(world: World) -> list[tuple[Any, ...]]:
     ]
 
 
+async def test_those_of_all_apps_stand_in_one_list(world: World) -> None:
+    await world.app("other")
+    await world.endpoint("shop", uid="main")
+    await world.endpoint("other", uid="main")
+    body = {"endpoint": "main", "since": ago(3600), "select": "all"}
+    made = [(await world.admin.post(f"/v1/apps/{app}/replays", body)).json() for app in ("shop", "other", "shop")]
+    first = (await world.admin.get("/v1/replays?limit=2")).json()
+    assert [one["id"] for one in first["data"]] == [made[2]["id"], made[1]["id"]]
+    rest = (await world.admin.get(f"/v1/replays?limit=2&cursor={first['next']}")).json()
+    assert ([one["id"] for one in rest["data"]], rest["next"]) == ([made[0]["id"]], None)
+    of_one = (await world.admin.get("/v1/replays?app=other")).json()["data"]
+    assert [one["id"] for one in of_one] == [made[1]["id"]]
+    assert (await world.admin.get("/v1/replays?app=nobody")).code == "app_not_found"
+    other = await world.client_of("other")
+    assert [one["id"] for one in (await other.get("/v1/replays")).json()["data"]] == [made[1]["id"]]
+    assert (await other.get("/v1/replays?app=shop")).code == "app_not_found"
+
+
 async def test_what_is_sent_again_stands_in_its_own_line_in_order(world: World) -> None:
     endpoint = await ordered(world)
     first, second = await some(world, 2, key="a")

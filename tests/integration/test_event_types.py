@@ -66,6 +66,30 @@ async def test_event_types(world: World) -> None:
     assert (await world.admin.delete(f"{URL}/nope")).code == "event_type_not_found"
 
 
+async def test_they_are_found_by_a_part_of_their_name_or_description(world: World) -> None:
+    for name, described in (
+        ("order.created", "Somebody BOUGHT"),
+        ("order.paid", None),
+        ("user_100x", None),
+        ("user_1000", None),
+    ):
+        assert (await world.admin.post(URL, {"name": name, "description": described})).status == 201
+
+    async def found(text: str) -> list[str]:
+        return [entry["name"] for entry in (await world.admin.get(f"{URL}?search={text}")).json()["data"]]
+
+    assert await found("ORDER.") == ["order.created", "order.paid"]
+    assert await found("bought") == ["order.created"]
+    assert await found("r_1000") == ["user_1000"]
+    assert await found("%25") == await found("%00") == []  # a text, not a pattern
+    assert len(await found("")) == 4
+    first = (await world.admin.get(f"{URL}?search=user&limit=1")).json()
+    assert [entry["name"] for entry in first["data"]] == ["user_1000"]
+    rest = (await world.admin.get(f"{URL}?search=user&limit=1&cursor={first['next']}")).json()
+    assert [entry["name"] for entry in rest["data"]] == ["user_100x"]
+    assert (await world.admin.get(f"{URL}?search={'x' * 201}")).status == 422
+
+
 async def test_intake_sees_event_types_and_their_changes(world: World) -> None:
     before = await world.directory.version()
     await world.admin.post(URL, {"name": "order.created", "schema": {"type": "object"}})

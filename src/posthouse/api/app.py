@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -40,6 +40,7 @@ from posthouse.api.resources import (
     expressions,
     grants,
     keys,
+    overview,
     profiles,
     replays,
     schedules,
@@ -64,9 +65,11 @@ from posthouse.manage.deliveries import Deliveries
 from posthouse.manage.endpoint_keys import EndpointKeys
 from posthouse.manage.endpoint_secrets import EndpointSecrets
 from posthouse.manage.endpoints import NO_PROFILES, NOTHING_ALLOWED, CheckTarget, Endpoints
+from posthouse.manage.explain import Explainer
 from posthouse.manage.expressions import ExpressionTrials
 from posthouse.manage.grants import GrantBook
 from posthouse.manage.keys import Keys
+from posthouse.manage.overview import Installation
 from posthouse.manage.preview import Previews
 from posthouse.manage.profiles import Profiles
 from posthouse.manage.refusals import Refusals
@@ -74,6 +77,7 @@ from posthouse.manage.replays import Replays
 from posthouse.manage.schedules import Schedules
 from posthouse.manage.sessions import Sessions
 from posthouse.manage.stream import Streams
+from posthouse.manage.traffic import TrafficCharts
 from posthouse.manage.trial import Trials
 from posthouse.manage.triggers import Triggers
 from posthouse.manage.verification import Verifications
@@ -83,8 +87,10 @@ from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
 from posthouse.ports.grants import Grants
 from posthouse.ports.inspect import Inspector
 from posthouse.ports.jobs import ReplayBook
+from posthouse.ports.overview import Overview
 from posthouse.ports.store import Store
 from posthouse.ports.stream import StreamSource
+from posthouse.ports.traffic import TrafficView
 from posthouse.ports.transport import Transport
 
 log = structlog.get_logger()
@@ -119,6 +125,8 @@ class Services:
     verifications: Verifications
     expression_trials: ExpressionTrials
     streams: Streams
+    charts: TrafficCharts
+    installation: Installation
     keys: Keys
     sessions: Sessions
     audit: AuditTrail
@@ -151,6 +159,10 @@ class Services:
         transport: Transport,
         verifications: Verifications,
         stream_source: StreamSource,
+        traffic: TrafficView,
+        overview: Overview,
+        process: bytes,
+        explainer: Explainer,
         check_target: CheckTarget,
         cursor_key: bytes,
         metrics: Callable[[], Awaitable[tuple[bytes, str]]],
@@ -168,6 +180,7 @@ class Services:
         public_url: str = "",
         console: bool = True,
         unverified: Callable[[], object] = lambda: None,
+        settings: Mapping[str, str | int | float | bool | None] | None = None,
     ) -> Services:
         """Every use case over these ports."""
         authenticator = Authenticator(directory, clock)
@@ -189,7 +202,7 @@ class Services:
             profiles=profiles,
             endpoint_secrets=EndpointSecrets(directory, clock),
             endpoint_keys=EndpointKeys(directory, clock),
-            deliveries=Deliveries(directory, inspector, clock, expressions),
+            deliveries=Deliveries(directory, inspector, clock, explainer, expressions),
             replays=Replays(directory, replay_book, inspector, clock),
             schedules=schedules,
             triggers=triggers,
@@ -199,6 +212,10 @@ class Services:
             verifications=verifications,
             expression_trials=ExpressionTrials(expressions, clock),
             streams=Streams(stream_source, directory, clock, retention_days=retention_days),
+            charts=TrafficCharts(directory, traffic),
+            installation=Installation(
+                overview, version=__version__, process=process, settings=settings or {}, warnings=warnings
+            ),
             keys=Keys(directory, clock, authenticator),
             sessions=Sessions(directory, clock, authenticator),
             audit=AuditTrail(directory),
@@ -252,6 +269,7 @@ def build_app(services: Services) -> App:
     app.include_router(profiles.routes(services.profiles))
     app.include_router(expressions.routes(services.expression_trials))
     app.include_router(traffic.routes(services.deliveries, cursors))
+    app.include_router(overview.routes(services.charts, services.installation, services.clock))
     app.include_router(replays.routes(services.replays, cursors))
     app.include_router(schedules.routes(services.schedules, cursors))
     app.include_router(triggers.routes(services.triggers, services.refusals, cursors))

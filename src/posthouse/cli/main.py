@@ -54,6 +54,7 @@ COMMANDS: Final = (
     ("triggers", "resources:triggers", CONFIGURE, "What is watched elsewhere, such as tables, and becomes events."),
     ("expressions", "resources:expressions", CONFIGURE, "Try a filter, a transformation or a rule."),
     ("keys", "resources:keys", CONFIGURE, "API keys; and sealing anew under another master key."),
+    ("tail", "tail:tail", LOOK, "Events and attempts as they come, a line each."),
     ("events", "resources:events", LOOK, "What was published."),
     ("attempts", "resources:attempts", LOOK, "What was tried, and what came of it."),
     ("deliveries", "resources:deliveries", LOOK, "What is still owed."),

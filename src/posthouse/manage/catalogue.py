@@ -58,10 +58,23 @@ class EventTypes:
         self._clock = clock
 
     async def page(
-        self, viewer: Principal, *, after: str, limit: int, archived: bool, visibility: Visibility | None
+        self,
+        viewer: Principal,
+        *,
+        after: str,
+        limit: int,
+        archived: bool,
+        visibility: Visibility | None,
+        search: str | None = None,
     ) -> list[EventType]:
         return await self._store.event_types(
-            viewer, after=after, limit=limit, archived=archived, visibility=visibility, now=self._clock.now()
+            viewer,
+            after=after,
+            limit=limit,
+            archived=archived,
+            visibility=visibility,
+            search=search,
+            now=self._clock.now(),
         )
 
     async def get(self, viewer: Principal, name: str) -> EventType:

@@ -108,10 +108,10 @@ class Replays:
             selected += sum(is_wanted(candidate, wanted, endpoint.config) for candidate in scan.candidates)
         return Count(wanted, selected, scanned, exact=True)
 
-    async def page(self, principal: Principal, app: str, *, before: bytes, limit: int) -> list[ReplayView]:
-        """Newest first, from below an id. Raises NotFound."""
-        found = await find_app(self._directory, principal, app)
-        return await self._estimated(await self._book.page(found.id, before=before, limit=limit))
+    async def page(self, principal: Principal, app: str | None, *, before: bytes, limit: int) -> list[ReplayView]:
+        """Of an app, or of all that the principal may see; newest first, from below an id. Raises NotFound."""
+        app_id = principal.app_id if app is None else (await find_app(self._directory, principal, app)).id
+        return await self._estimated(await self._book.page(app_id, before=before, limit=limit))
 
     async def get(self, principal: Principal, app: str, reference: str) -> ReplayView:
         """Raises NotFound."""

@@ -67,9 +67,10 @@ class EventTypeStore(Protocol):
         limit: int,
         archived: bool,
         visibility: Visibility | None,
+        search: str | None,
         now: float,
     ) -> list[EventType]:
-        """By name; `archived` includes those that are."""
+        """By name; `archived` includes those that are; with `search`, a text of their name or description, in whatever case."""
         ...
 
     async def get_event_type(self, viewer: Principal | None, name: str, *, now: float) -> EventType | None:

@@ -87,8 +87,8 @@ class ReplayBook(Reads, Protocol):
 
     async def get(self, app_id: AppId, job_id: JobId) -> Replay | None: ...
 
-    async def page(self, app_id: AppId, *, before: bytes, limit: int) -> list[Replay]:
-        """Newest first, from below an id."""
+    async def page(self, app_id: AppId | None, *, before: bytes, limit: int) -> list[Replay]:
+        """Of an app, or of all; newest first, from below an id."""
         ...
 
     async def turn(self, replay: Replay, turn: Turn, audit: Audit, *, now: float) -> Replay | None:

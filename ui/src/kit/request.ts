@@ -15,7 +15,15 @@ export interface Fault {
   readonly code: string;
   readonly title: string;
   readonly detail?: string;
-  readonly errors?: readonly { readonly path: string; readonly message: string }[];
+  /** The field that it is about. Where several are wrong, `errors` has them all. */
+  readonly path?: string;
+  readonly errors?: readonly Refusal[];
+}
+
+/** What is wrong with a field. */
+export interface Refusal {
+  readonly path: string;
+  readonly detail: string;
 }
 
 /** An answer that refuses (RFC 9457), or that did not come: then `status` is 0. */
@@ -29,6 +37,12 @@ export class Problem extends Error {
 
   get missing(): boolean {
     return this.status === 404;
+  }
+
+  /** What is wrong with which fields. */
+  get refusals(): readonly Refusal[] {
+    const { errors, path } = this.fault;
+    return errors ?? (path === undefined ? [] : [{ path, detail: this.message }]);
   }
 }
 

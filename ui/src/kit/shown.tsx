@@ -49,12 +49,12 @@ export function ProblemText({ problem }: { problem: Problem }) {
   if (problem.status === 0 && problem.fault.code === "unreachable") return <p>{kit.value.unreachable}</p>;
   return (
     <>
-      <p>{problem.fault.detail ?? problem.fault.title}</p>
-      {problem.fault.errors && problem.fault.errors.length > 0 && (
+      {problem.refusals.length === 0 && <p>{problem.message}</p>}
+      {problem.refusals.length > 0 && (
         <ul>
-          {problem.fault.errors.map((one) => (
-            <li key={one.path + one.message}>
-              <code>{one.path}</code> {one.message}
+          {problem.refusals.map((one) => (
+            <li key={one.path + one.detail}>
+              <code>{one.path}</code> {one.detail}
             </li>
           ))}
         </ul>

@@ -34,10 +34,16 @@ class PostgresEventTypes(Configuration):
         limit: int,
         archived: bool,
         visibility: Visibility | None,
+        search: str | None,
         now: float,
     ) -> list[EventType]:
+        if search is not None and "\0" in search:
+            return []
         wanted = None if visibility is None else visibility.value
-        rows = await self._database.fetch(SQL.event_types, after, limit, archived, wanted, *_sight(viewer), now)
+        looked_for = None if search is None else search.lower()
+        rows = await self._database.fetch(
+            SQL.event_types, after, limit, archived, wanted, *_sight(viewer), now, looked_for
+        )
         return [_event_type(row) for row in rows]
 
     async def get_event_type(self, viewer: Principal | None, name: str, *, now: float) -> EventType | None:

@@ -198,7 +198,7 @@ class PostgresJobs:
         rows = await self._database.read(SQL.replays, app_id, next_id(job_id), job_id, 1, OUTSTANDING_COUNTED_MAX)
         return _replay(rows[0]) if rows else None
 
-    async def page(self, app_id: AppId, *, before: bytes, limit: int) -> list[Replay]:
+    async def page(self, app_id: AppId | None, *, before: bytes, limit: int) -> list[Replay]:
         rows = await self._database.read(SQL.replays, app_id, before, bytes(16), limit, OUTSTANDING_COUNTED_MAX)
         return [_replay(row) for row in rows]
 

@@ -8,7 +8,7 @@ import msgspec
 from pydantic import Field
 
 from posthouse.api.models.common import Answer, Body, Time, time_of
-from posthouse.api.models.traffic import (
+from posthouse.api.models.exchange import (
     RequestAnswer,
     ResponseAnswer,
     TimingsAnswer,

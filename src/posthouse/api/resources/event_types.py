@@ -29,6 +29,7 @@ from posthouse.manage.catalogue import NEWEST_VERSION, EventTypes
 
 SCOPE: Final = "event-types"
 VERSION_BYTES: Final = 4
+SEARCH_LENGTH_MAX: Final = 200
 
 
 class EventTypesQuery(PageQuery):
@@ -36,6 +37,10 @@ class EventTypesQuery(PageQuery):
 
     archived: Annotated[bool, Field(description="With those that are archived.")] = False
     visibility: VisibilityName | None = None
+    search: Annotated[
+        str | None,
+        Field(max_length=SEARCH_LENGTH_MAX, description="Whose name or description has this in it, in whatever case."),
+    ] = None
 
 
 def routes(event_types: EventTypes, cursors: Cursors) -> APIRouter:
@@ -56,6 +61,7 @@ def routes(event_types: EventTypes, cursors: Cursors) -> APIRouter:
             limit=query.limit + 1,
             archived=query.archived,
             visibility=None if query.visibility is None else Visibility(query.visibility),
+            search=query.search or None,
         )
         return EventTypePage(
             data=[EventTypeAnswer.of(row) for row in rows[: query.limit]],

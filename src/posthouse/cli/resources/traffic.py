@@ -143,8 +143,9 @@ REPLAYS: Final = Resource(
     (
         Verb(
             "list",
-            "List the replays of an app, newest first.",
+            "List replays, newest first.",
             "apps/{app}/replays",
+            everywhere="replays",
             columns=(
                 Column("id"),
                 Column("state"),
@@ -154,6 +155,7 @@ REPLAYS: Final = Resource(
                 Column("eta_seconds", "eta", spare=True),
                 Column("created_at", "created", spare=True),
                 Column("endpoint", spare=True),
+                Column("app", spare=True),
             ),
         ),
         Verb("get", "Show a replay, and how far it is.", "apps/{app}/replays/{replay}"),

@@ -2,7 +2,8 @@
 -- administrator sees all of them.
 
 -- name: event_types
--- With $5 all of them, else those that the app $6 sees (NULL: that everybody does).
+-- With $5 all of them, else those that the app $6 sees (NULL: that everybody does). $8: in the name or the description, in lower
+-- case; of the catalogue, which people write, all may be looked at.
 SELECT y.name, y.description, y.schema, y.examples, y.visibility, y.redact, y.version,
        extract(epoch FROM y.created_at)::float8 AS created_at, extract(epoch FROM y.updated_at)::float8 AS updated_at,
        extract(epoch FROM y.archived_at)::float8 AS archived_at
@@ -11,6 +12,7 @@ SELECT y.name, y.description, y.schema, y.examples, y.visibility, y.redact, y.ve
    AND ($5 OR y.visibility = 'public' OR (y.visibility = 'granted' AND EXISTS (
            SELECT 1 FROM type_patterns(y.name) t JOIN grant_entry g ON g.type = t AND g.app_id = $6::uuid
             WHERE g.expires_at IS NULL OR g.expires_at > to_timestamp($7))))
+   AND ($8::text IS NULL OR position($8 IN lower(y.name)) > 0 OR position($8 IN lower(y.description)) > 0)
  ORDER BY y.name LIMIT $2
 
 -- name: visible_names

@@ -8,11 +8,12 @@ RETURNING *, 0 AS outstanding
 SELECT count(*) FROM job WHERE partition = $1 AND app_id = $2 AND state IN ('pending', 'running', 'paused')
 
 -- name: replays
+-- Of an app ($1), or of all of them.
 SELECT j.*, o.outstanding, j.state = 'pending' AND EXISTS (
          SELECT 1 FROM job f WHERE f.partition = j.partition AND f.endpoint_id = j.endpoint_id
             AND f.state IN ('pending', 'running', 'paused') AND (f.created_at, f.id) < (j.created_at, j.id)
        ) AS behind
-  FROM (SELECT * FROM job WHERE app_id = $1 AND kind = 'replay' AND id < $2 AND id >= $3 ORDER BY id DESC LIMIT $4) j
+  FROM (SELECT * FROM job WHERE ($1::uuid IS NULL OR app_id = $1) AND kind = 'replay' AND id < $2 AND id >= $3 ORDER BY id DESC LIMIT $4) j
  CROSS JOIN LATERAL (
     SELECT count(*) AS outstanding FROM (
         SELECT 1 FROM delivery d

@@ -1,0 +1,126 @@
+/** Making an event type, and changing one. Schema and examples go as they were typed: no number in them is rounded. */
+
+import { useState } from "preact/hooks";
+import { problemOf } from "../../../kit/asking";
+import { type Exact, isList, isMap, writeExact } from "../../../kit/exact";
+import { ChoiceField, CodeField, Form, ListField, TextField } from "../../../kit/fields";
+import { say } from "../../../kit/overlay";
+import { at, changed, go, to } from "../../../kit/place";
+import { raw } from "../../../kit/raw";
+import { api, asked, type Problem } from "../../../kit/request";
+import { ProblemText } from "../../../kit/shown";
+import { Check } from "./check";
+import { types } from "./texts";
+
+type Visibility = "public" | "granted" | "private";
+
+export interface EventType {
+  readonly name: string;
+  readonly description: string;
+  readonly schema: Exact;
+  readonly examples: readonly Exact[];
+  readonly visibility: Visibility;
+  readonly redact: readonly string[];
+  readonly version: number;
+  readonly archived: boolean;
+}
+
+/** From the answer with its exact numbers. */
+export function typeOf(answer: Exact): EventType {
+  const get = (name: string): Exact => (isMap(answer) ? (answer.get(name) ?? null) : null);
+  const texts = (value: Exact): string[] => (isList(value) ? value.filter((one) => typeof one === "string") : []);
+  const examples = get("examples");
+  return {
+    name: String(get("name")),
+    description: String(get("description") ?? ""),
+    schema: get("schema"),
+    examples: isList(examples) ? examples : [],
+    visibility: get("visibility") as Visibility,
+    redact: texts(get("redact")),
+    version: Number(writeExact(get("version"))),
+    archived: get("archived") === true,
+  };
+}
+
+export function TypeForm({ of, saved }: { of: EventType | null; saved?: () => void }) {
+  const texts = types.value;
+  const [name, setName] = useState(of?.name ?? "");
+  const [description, setDescription] = useState(of?.description ?? "");
+  const [visibility, setVisibility] = useState<Visibility>(of?.visibility ?? "public");
+  const [schema, setSchema] = useState(of ? (of.schema === null ? "" : writeExact(of.schema, 2)) : '{\n  "type": "object",\n  "required": ["id"],\n  "properties": {\n    "id": {"type": "integer"}\n  }\n}');
+  const [examples, setExamples] = useState(of && of.examples.length > 0 ? writeExact(of.examples, 2) : "");
+  const [redact, setRedact] = useState<readonly string[]>(of?.redact ?? []);
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [busy, setBusy] = useState(false);
+  const schemaBad = schema.trim() !== "" && !isJson(schema);
+  const examplesBad = examples.trim() !== "" && !isJson(examples);
+
+  const save = async () => {
+    if (busy || schemaBad || examplesBad) return;
+    setBusy(true);
+    setProblem(null);
+    const body = raw(
+      `{${[
+        ...(of ? [] : [`"name":${JSON.stringify(name.trim())}`]),
+        `"description":${JSON.stringify(description)}`,
+        `"visibility":${JSON.stringify(visibility)}`,
+        `"schema":${schema.trim() || "null"}`,
+        `"examples":${examples.trim() || "[]"}`,
+        `"redact":${JSON.stringify(redact)}`,
+      ].join(",")}}`,
+    );
+    try {
+      if (of) await asked(api.PATCH("/v1/event-types/{name}", { params: { path: { name: of.name } }, ...body }));
+      else await asked(api.POST("/v1/event-types", body));
+      say(of ? texts.saved : texts.made);
+      saved?.();
+      go(of ? changed({ edit: null }) : to(at`/types/${name.trim()}`));
+    } catch (error) {
+      setProblem(problemOf(error));
+    } finally {
+      setBusy(false);
+    }
+  };
+
+  return (
+    <Form problem={problem} submit={() => void save()}>
+      {!of && <TextField name="name" label={texts.name} hint={texts.nameHint} required value={name} set={setName} placeholder="order.created" autoFocus />}
+      <TextField name="description" label={texts.description} value={description} set={setDescription} />
+      <ChoiceField
+        name="visibility"
+        label={texts.visibility}
+        hint={texts.visibilityHint}
+        value={visibility}
+        set={setVisibility}
+        choices={[
+          ["public", texts.visibilities.public],
+          ["granted", texts.visibilities.granted],
+          ["private", texts.visibilities.private],
+        ]}
+      />
+      <CodeField name="schema" label={texts.schemaField} hint={schemaBad ? texts.badJson : texts.schemaHint} rows={16} value={schema} set={setSchema} />
+      {of && <Check name={of.name} schema={schemaBad ? null : schema.trim() || "null"} />}
+      <CodeField name="examples" label={texts.examplesField} hint={examplesBad ? texts.badJson : texts.examplesHint} rows={8} value={examples} set={setExamples} placeholder={'[{"id": 1}]'} />
+      <ListField name="redact" label={texts.redactField} hint={texts.redactHint} value={redact} set={setRedact} placeholder="/customer/email" />
+      {problem && (
+        <div class="notice bad" role="alert">
+          <ProblemText problem={problem} />
+        </div>
+      )}
+      <footer>
+        <button type="submit" class="primary" disabled={busy || schemaBad || examplesBad || (!of && !name.trim())} aria-busy={busy}>
+          {of ? texts.save : texts.create}
+        </button>
+      </footer>
+    </Form>
+  );
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
