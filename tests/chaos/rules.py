@@ -13,7 +13,9 @@ from tests.chaos.history import Again, Arrival, Endpoint, History, Kind, Logged
 from posthouse.domain.limits import LANE_CONCURRENCY
 
 JITTER_SECONDS: Final = 0.1
-PACE_JITTER_SECONDS: Final = 0.25  # between being let go and arriving: a process that begins again makes its connections then
+PACE_JITTER_SECONDS: Final = (
+    0.25  # between being let go and arriving: a process that begins again makes its connections then
+)
 """How much later than it was sent a request may be noticed, beside what was measured."""
 JOURNALLED_SECONDS: Final = 2.0
 """So soon after its answer a result is on record, where nothing is wrong."""

@@ -46,7 +46,9 @@ async def who(credentials: Credentials, **headers: str) -> Principal | None:
         return None
 
 
-async def test_a_cookie_counts_beside_the_header_of_the_console(credentials: Credentials, cookie: SessionCookie) -> None:
+async def test_a_cookie_counts_beside_the_header_of_the_console(
+    credentials: Credentials, cookie: SessionCookie
+) -> None:
     sent = f"theirs=1; {cookie.name}={TOKEN}; more=x"
     assert await who(credentials, cookie=sent, x_posthouse_console="1") == BY_SESSION
     for headers in (
@@ -123,7 +125,9 @@ def test_how_the_cookie_is_set(public: str, origin: str | None, prefix: str, pat
     sent = None if origin is None else origin.encode()
     pair, *flags = cookie.keep(TOKEN, sent, seconds=60.0).split("; ")
     assert pair == f"{prefix}{cookie.name}={TOKEN}"
-    assert set(flags) == {f"Path={path}", "Max-Age=60", "HttpOnly", "SameSite=Strict"} | ({"Secure"} if secure else set())
+    assert set(flags) == {f"Path={path}", "Max-Age=60", "HttpOnly", "SameSite=Strict"} | (
+        {"Secure"} if secure else set()
+    )
     assert cookie.token(pair.encode()) == TOKEN
     dropped, *flags = cookie.drop(sent).split("; ")
     assert dropped == f"{prefix}{cookie.name}="
