@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV := .venv/bin/uv
 RUN := .venv/bin/
 
-.PHONY: setup demo serve test test-databases check lint types layers tidy ui ui-types check-ui reference docs pages bench chaos simulate mutants build clean
+.PHONY: setup demo serve test test-databases test-browser check lint types layers tidy ui ui-types check-ui reference docs pages bench chaos simulate mutants build clean
 
 setup: .venv/.synced
 
@@ -22,8 +22,11 @@ serve: setup ## a server on 127.0.0.1:8080 that accepts loopback targets
 test: setup ## every test, in four processes (they wait as much as they compute); TEST_ARGS="-n 0 tests/unit" for some of them in one
 	$(RUN)python -m pytest -n 4 --dist loadfile $(TEST_ARGS)
 
-test-databases: ## installs MariaDB and Redis where that is permitted; without them `make test` names what it skips
-	sh tests/databases.sh
+test-databases: ## installs MariaDB, Redis, nginx and PgBouncer where that is permitted; without them `make test` names what it skips
+	sh tests/programs.sh servers
+
+test-browser: ## installs Chromium, for the tests of the console, where that is permitted
+	sh tests/programs.sh browser
 
 check: lint types layers tidy pages ## what a reviewer should not have to say
 

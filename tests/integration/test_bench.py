@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -174,6 +175,7 @@ def counted() -> int:
         + s.drain_samples * (sum(drains) + s.drain_mission_events)
         + sum(first)
         + relayed()
+        + (s.paced_rate * s.console_seconds if shutil.which("chromium") else 0)
     )
 
 
