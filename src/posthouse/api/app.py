@@ -274,7 +274,7 @@ def build_app(services: Services) -> App:
     app.include_router(audit.routes(services.audit, cursors))
     app.include_router(system.routes(services.metrics, services.ready, services.warnings))
     app.include_router(documents.routes(lambda: made))
-    document = openapi_document(app, services.cookie)
+    document = openapi_document(app)
     made = CatalogueDocuments(services.event_types, services.clock, document)
     services.watch_cache("documents", lambda: made.cached)
     services.watch_cache("api_keys", lambda: services.authenticator.known_cached)
@@ -298,10 +298,10 @@ def build_app(services: Services) -> App:
     return gate if services.front is None else services.front(gate)
 
 
-def openapi_document(app: FastAPI, cookie: SessionCookie | None) -> dict[str, Any]:
+def openapi_document(app: FastAPI) -> dict[str, Any]:
     """OpenAPI 3.1 for all routes, those of publishing too."""
     schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    return completed(schema, "posthouse" if cookie is None else cookie.name)
+    return completed(schema)
 
 
 async def _problem(request: Request, error: Exception) -> Response:

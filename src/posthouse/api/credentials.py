@@ -18,6 +18,7 @@ from posthouse.domain.errors import Unauthorised
 from posthouse.manage.sessions import TOKEN_LENGTH
 
 CONSOLE_HEADER: Final = "x-posthouse-console"
+COOKIE_PREFIX: Final = "posthouse-"
 SECURITY: Final[Sequence[dict[str, list[str]]]] = ({"apiKey": []}, {"session": [], "console": []})
 """The two ways, as the OpenAPI document names them."""
 _CONSOLE: Final = CONSOLE_HEADER.encode()
@@ -65,7 +66,7 @@ class SessionCookie:
     """
 
     def __init__(self, seed: bytes, public_url: str) -> None:
-        self.name = f"posthouse-{sha256(b'console cookie' + seed).hexdigest()[:12]}"
+        self.name = f"{COOKIE_PREFIX}{sha256(b'console cookie' + seed).hexdigest()[:12]}"
         self._origin = _origin(public_url)
         self._path = f"{urlsplit(public_url).path.rstrip('/')}/"
         self._names = (f"__Host-{self.name}", f"__Secure-{self.name}", self.name)

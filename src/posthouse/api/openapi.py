@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from posthouse.api.credentials import CONSOLE_HEADER, SECURITY
+from posthouse.api.credentials import CONSOLE_HEADER, COOKIE_PREFIX, SECURITY
 from posthouse.api.gate import SIGN_IN, WITHOUT_KEY
 from posthouse.api.openapi_inbound import inbound_operations
 from posthouse.api.openapi_publish import publish_operations, publish_schemas
@@ -74,8 +74,8 @@ _TAGGED: Final = frozenset(
 _MAKES_ENDPOINTS: Final = ("create_endpoint", "put_endpoint")
 
 
-def completed(schema: dict[str, Any], cookie: str) -> dict[str, Any]:
-    """The framework's document with what it lacks. `cookie` is the name of the one by which somebody is signed in here."""
+def completed(schema: dict[str, Any]) -> dict[str, Any]:
+    """The framework's document with what it lacks."""
     components = schema.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
@@ -86,9 +86,9 @@ def completed(schema: dict[str, Any], cookie: str) -> dict[str, Any]:
         "session": {
             "type": "apiKey",
             "in": "cookie",
-            "name": cookie,
-            "description": "Of the console, once somebody has signed in. Each installation has a name of its own for it, which "
-            "begins with `__Host-` or `__Secure-` on HTTPS.",
+            "name": COOKIE_PREFIX,
+            "description": "Of the console, once somebody has signed in. Its name ends with letters of its own in each installation, "
+            "and begins with `__Host-` or `__Secure-` on HTTPS.",
         },
         "console": {
             "type": "apiKey",
