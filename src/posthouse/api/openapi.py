@@ -87,8 +87,8 @@ def completed(schema: dict[str, Any]) -> dict[str, Any]:
             "type": "apiKey",
             "in": "cookie",
             "name": COOKIE_PREFIX,
-            "description": "Of the console, once somebody has signed in. Its name ends with letters of its own in each installation, "
-            "and begins with `__Host-` or `__Secure-` on HTTPS.",
+            "description": "Of the console, once somebody has signed in. Its name ends differently in each installation, and "
+            "begins with `__Host-` or `__Secure-` on HTTPS.",
         },
         "console": {
             "type": "apiKey",
