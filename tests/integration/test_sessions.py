@@ -28,8 +28,8 @@ async def server(database: str) -> AsyncIterator[bootstrap.Posthouse]:
         yield running
 
 
-async def sign_in(port: int, headers: dict[str, str] | None = None, **body: str) -> Reply:
-    return await ask(port, "POST", "/v1/session", body, key=None, headers=CONSOLE | (headers or {}))
+async def sign_in(port: int, more: dict[str, str] | None = None, /, **body: str) -> Reply:
+    return await ask(port, "POST", "/v1/session", body, key=None, headers=CONSOLE | (more or {}))
 
 
 def kept(reply: Reply) -> dict[str, str]:
