@@ -1,5 +1,5 @@
-"""The console that is committed is the one that its sources make, as far as that can be told without Node; `make check-ui` builds
-it again and compares the bytes."""
+"""The console that is committed is the one that its sources make, as far as that can be told without Node; `make check-ui`
+builds it again and compares the bytes."""
 
 from __future__ import annotations
 
