@@ -13,7 +13,7 @@ from posthouse.domain.latency import added
 from posthouse.domain.limits import STATS_SECONDS_MAX, TRAFFIC_LISTED_MAX
 from posthouse.domain.traffic import Grid, chart_grid, ranking_grid, row_grid
 from posthouse.manage.access import admin_only, endpoint_not_found, endpoint_of, find_app
-from posthouse.ports.directory import Directory
+from posthouse.ports.directory import App, Directory
 from posthouse.ports.inspect import Where
 from posthouse.ports.traffic import Order, Point, Scope, TrafficView
 
@@ -87,11 +87,17 @@ class TrafficCharts:
             scopes = await self._view.first_endpoints(where, ranking_grid(since, until), order, limit=limit)
         return await self._rows(scopes, row_grid(since, until), order)
 
-    async def apps(self, principal: Principal, *, since: float, until: float, order: Order, limit: int) -> Rows:
-        """Those that come first. Raises Forbidden, Invalid."""
+    async def apps(
+        self, principal: Principal, *, since: float, until: float, apps: Sequence[str], order: Order, limit: int
+    ) -> Rows:
+        """These apps, or else those that come first. Raises Forbidden, NotFound, Invalid."""
         admin_only(principal)
         _check_span(since, until)
-        scopes = await self._view.first_apps(ranking_grid(since, until), order, limit=limit)
+        if apps:
+            found = [await find_app(self._directory, principal, reference) for reference in dict.fromkeys(apps)]
+            scopes = [_of_app(app) for app in {app.id: app for app in found}.values()]
+        else:
+            scopes = await self._view.first_apps(ranking_grid(since, until), order, limit=limit)
         return await self._rows(scopes, row_grid(since, until), order)
 
     async def _rows(self, scopes: Sequence[Scope], grid: Grid, order: Order) -> Rows:
@@ -156,3 +162,9 @@ def _place(point: Point, order: Order) -> tuple[int, int]:
 def _check_span(since: float, until: float) -> None:
     if not 0 < until - since <= STATS_SECONDS_MAX:
         raise Invalid(f"must be before until, by at most {STATS_SECONDS_MAX / 86_400:g} days", path="?since")
+
+
+def _of_app(app: App) -> Scope:
+    return Scope(
+        id=app.id, app_id=app.id, partition=app.partition, uid=None, url=None, app_uid=app.uid, app_name=app.name
+    )
