@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -14,7 +14,7 @@ from posthouse.adapters.postgres.database import Connection, Database
 from posthouse.adapters.postgres.log import event_of
 from posthouse.adapters.postgres.pinned import pinned_by, schemas_of
 from posthouse.adapters.postgres.queries import Queries
-from posthouse.adapters.postgres.searching import Statement, search
+from posthouse.adapters.postgres.searching import search
 from posthouse.domain.delivery import AttemptOutcome, DeliveryClass, OwedReason
 from posthouse.domain.endpoint import EndpointConfig, Ordering
 from posthouse.domain.errors import Conflict, NotFound
@@ -38,7 +38,6 @@ from posthouse.ports.inspect import (
     Route,
     Routes,
     RouteState,
-    Row,
     Span,
     Where,
 )
@@ -75,17 +74,14 @@ class PostgresInspector:
             )
         elif where is None and type is None and subject is None:
             rows = await self._database.read(SQL.all_events, span.before, span.since, None, None, span.limit)
-        elif where is None:
-            found = await self._search(
-                SQL.all_events, lambda before, since, limit: (before, since, type, subject, limit), span
-            )
-            return _found(found, event_facts)
         else:
-            of = (where.app_id, where.partition)
-            found = await self._search(
-                SQL.events, lambda before, since, limit: (*of, before, since, type, subject, limit), span
-            )
-            return _found(found, event_facts)
+            of = () if where is None else (where.app_id, where.partition)
+
+            def arguments(before: bytes, since: bytes, limit: int) -> tuple[object, ...]:
+                return *of, before, since, type, subject, limit
+
+            query = SQL.all_events if where is None else SQL.events
+            return await search(self._database, query, arguments, span, event_facts)
         return Found([event_facts(row) for row in rows])
 
     async def event(self, where: Where | None, event_id: EventId) -> tuple[EventFacts, Event] | None:
@@ -124,7 +120,7 @@ class PostgresInspector:
         if type is None and (ill or outcome is None):
             rows = await self._database.read(query, *arguments(span.before, span.since, span.limit))
             return Found([attempt_facts(row) for row in rows])
-        return _found(await self._search(query, arguments, span), attempt_facts)
+        return await search(self._database, query, arguments, span, attempt_facts)
 
     async def attempt(self, where: Where | None, attempt_id: AttemptId) -> AttemptRecord | None:
         row = await self._database.fetchrow(SQL.attempt, attempt_id, *_of(where))
@@ -167,18 +163,7 @@ class PostgresInspector:
         if reason is None or reason is OwedReason.BLOCKED:
             rows = await self._database.read(query, *arguments(span.before, span.since, limit))
             return Found([_owed(row) for row in rows])
-        return _found(await self._search(query, arguments, span), _owed)
-
-    async def _search(self, query: str, arguments: Statement, span: Span) -> tuple[list[asyncpg.Record], bytes | None]:
-        return await search(
-            self._database,
-            query,
-            arguments,
-            before=span.before,
-            since=span.since,
-            limit=span.limit,
-            newest=span.newest,
-        )
+        return await search(self._database, query, arguments, span, _owed)
 
     async def owed_reasons(
         self, where: Where | None, *, endpoint_id: EndpointId | None, counted_max: int
@@ -306,11 +291,6 @@ async def owe_again(
     )
     if line != UNORDERED:
         await connection.execute(SQL.order_line, now, where.partition, endpoint_id, line)
-
-
-def _found(searched: tuple[list[asyncpg.Record], bytes | None], facts: Callable[[asyncpg.Record], Row]) -> Found[Row]:
-    rows, reached = searched
-    return Found([facts(row) for row in rows], reached)
 
 
 def _of(where: Where | None) -> tuple[int | None, AppId | None]:
