@@ -32,7 +32,8 @@ MINUTE = int(time.time() // 60)
 
 
 def rollup(made: Attempt, **counters: int) -> Rollup:
-    return Rollup(partition=made.partition, minute=MINUTE, app_id=made.app_id, endpoint_id=made.endpoint_id, **counters)
+    empty = Rollup(partition=made.partition, minute=MINUTE, app_id=made.app_id, endpoint_id=made.endpoint_id)
+    return replace(empty, **counters)
 
 
 async def test_an_attempt_is_on_record_as_it_was_made(world: World) -> None:
