@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from hashlib import sha256
-from socket import gethostname
 from typing import Any
 
 import structlog
 
-from posthouse import __version__
-from posthouse.adapters.cel.expressions import CelExpressions, CelLimits
-from posthouse.adapters.http.guard import GuardPolicy
-from posthouse.adapters.http.proxy import parse_proxy
-from posthouse.adapters.http.transport import HttpTransport
 from posthouse.adapters.postgres.calls import PostgresCalls
 from posthouse.adapters.postgres.directory import PostgresDirectory
 from posthouse.adapters.postgres.grants import PostgresGrants
@@ -26,13 +18,11 @@ from posthouse.adapters.postgres.history import History
 from posthouse.adapters.postgres.inspect import PostgresInspector
 from posthouse.adapters.postgres.jobs import PostgresJobs
 from posthouse.adapters.postgres.log import PostgresLog
-from posthouse.adapters.postgres.overview import PostgresOverview
 from posthouse.adapters.postgres.pools import Pools
 from posthouse.adapters.postgres.routing import PostgresRoutingView
 from posthouse.adapters.postgres.session import ProcessSession
 from posthouse.adapters.postgres.store import PostgresStore
 from posthouse.adapters.postgres.stream import PostgresStreamSource
-from posthouse.adapters.postgres.traffic import PostgresTraffic
 from posthouse.adapters.postgres.upkeep import PostgresUpkeep
 from posthouse.adapters.postgres.usage import PostgresUsage
 from posthouse.adapters.postgres.verifications import PostgresVerifications
@@ -55,36 +45,25 @@ from posthouse.api.server import Server, configured
 from posthouse.config import Settings
 from posthouse.dispatch.engine import Engine
 from posthouse.dispatch.gauges import watch, watch_caches, watch_handshakes
-from posthouse.dispatch.janitor import Janitor
-from posthouse.dispatch.traffic import TrafficWriter
 from posthouse.dispatch.verifier import Verifier
-from posthouse.domain.errors import PosthouseError
 from posthouse.domain.event import Draft, Event
-from posthouse.domain.limits import (
-    BACKLOG_ROWS_MIN,
-    BACKLOGS_TOLD_MAX,
-    LAST_WORK_SECONDS_MAX,
-    PUBLISH_ANSWER_SECONDS_MAX,
-    PUBLISH_STATEMENT_SECONDS_MAX,
-    SERVERS_KEPT_SECONDS,
-)
+from posthouse.domain.limits import PUBLISH_ANSWER_SECONDS_MAX, PUBLISH_STATEMENT_SECONDS_MAX
 from posthouse.intake.catalogue import CatalogueCache
 from posthouse.intake.observed import ObservedEvents
 from posthouse.intake.operations import Operators
 from posthouse.intake.publisher import Publisher
 from posthouse.intake.quotas import QuotaGate
+from posthouse.keeping import Keeping
 from posthouse.lane.budget import Budget
 from posthouse.manage.explain import Explainer
 from posthouse.manage.profiles import Profiles, in_directory, shipped
 from posthouse.manage.sessions import Sessions
 from posthouse.manage.verification import Verifications
 from posthouse.ports.log import EventLog
-from posthouse.ports.overview import Presence
 from posthouse.ports.sources import TriggerKind
 from posthouse.ports.store import Store
 from posthouse.ports.transport import Transport
-from posthouse.process import LISTEN_BACKLOG, Process, anchor
-from posthouse.settle.traffic import Traffic
+from posthouse.process import LISTEN_BACKLOG, Process, expressions_of, transport_of
 from posthouse.watching import Watching
 
 log = structlog.get_logger()
@@ -143,34 +122,18 @@ class Posthouse(Process):
         event_log = self.wrap_log(PostgresLog(pools.publishing, reading))
         store = self.wrap_store(PostgresStore(pools.journalling, reading, sealer.open, history=history))
         egress = settings.allowed_egress()
-        http = HttpTransport(
-            GuardPolicy(
-                allow_private=settings.allow_private_targets,
-                allow_loopback=settings.allow_loopback_targets,
-                allowed_networks=settings.allowed_networks,
-            ),
-            ca_file=settings.ca_file,
-            proxies={name: parse_proxy(name, url.get_secret_value()) for name, url in settings.proxies.items()},
-            source_addresses=egress.source_addresses,
-        )
+        http = transport_of(settings, egress)
         self._stack.push_async_callback(http.close)
         transport = self.wrap_transport(http)
-        expressions = CelExpressions(
-            CelLimits(
-                workers=settings.expression_processes,
-                memory_bytes=settings.expression_memory_bytes,
-                seconds=settings.expression_seconds,
-                payload_bytes_max=settings.payload_bytes_max,
-            )
-        )
+        expressions = expressions_of(settings)
         self._stack.push_async_callback(expressions.close)
         session = self._session = ProcessSession(direct, reading, owner=owner, history=history)
 
-        traffic = Traffic(clock, process=owner)
+        keeping = Keeping(reading, clock, settings, owner=owner)
 
         def appended(events: Sequence[Event]) -> None:
             session.notify(engine.offer(events))
-            traffic.published(len({event.id for event in events}))  # one without an app is in many partitions
+            keeping.published(events)
             self._hint_streams()
 
         links = None
@@ -209,7 +172,7 @@ class Posthouse(Process):
             expressions=expressions,
             call_book=PostgresCalls(reading),
             handlers=handlers,
-            counted=traffic.counted,
+            counted=keeping.traffic.counted,
         )
         history.tell(engine.replaced, held=lambda: engine.ownership.epochs)
         session.tell(appended=engine.tails.nudge, lost=engine.suspend, changed=engine.ownership.wake)
@@ -217,14 +180,8 @@ class Posthouse(Process):
         self._stack.push_async_callback(session.close)
         self._task(session.run())
         self._engine = engine
-        writer = TrafficWriter(
-            PostgresTraffic(reading),
-            traffic,
-            clock,
-            backlogs=lambda: engine.backlog.most_owed(BACKLOGS_TOLD_MAX, rows_min=BACKLOG_ROWS_MIN),
-        )
-        self._stack.push_async_callback(_briefly, writer.write)  # what the engine's last results add
-        self._task(writer.run())
+        self._stack.push_async_callback(keeping.close)
+        self._task(keeping.count(engine))
         self._stack.push_async_callback(self._stop_engine)
 
         directory = PostgresDirectory(managing, sealer)
@@ -244,25 +201,7 @@ class Posthouse(Process):
         engine.effects.check = partial(catalogue.check, path="data")
         days = settings.retention_days
         quotas = QuotaGate(PostgresUsage(managing), clock, retention_days=days, refused=operators.quota_refused)
-        presences = PostgresOverview(reading, clock)
-        presence = Presence(
-            id=owner,
-            host=gethostname(),
-            pid=os.getpid(),
-            role=settings.role,
-            version=__version__,
-            started_at=clock.now(),
-        )
-        self._stack.push_async_callback(_briefly, partial(presences.absent, owner))
-        janitor = Janitor(
-            upkeep,
-            clock,
-            retention_days=days,
-            anchor=lambda: anchor(clock, upkeep),
-            measure=quotas.measure,
-            present=lambda: presences.present(presence, kept_seconds=SERVERS_KEPT_SECONDS),
-            counted=traffic.owed,
-        )
+        janitor = keeping.janitor(upkeep, quotas)
         self._task(janitor.run())
         watch(telemetry, engine, publisher, janitor, clock)
         watch_caches(telemetry, engine, catalogue)
@@ -332,10 +271,10 @@ class Posthouse(Process):
             refusals=watching.refusals,
             transport=transport,
             stream_source=PostgresStreamSource(pools.streaming),
-            traffic=PostgresTraffic(managing),
-            overview=PostgresOverview(managing, clock),
-            process=owner,
-            settings=_shown(settings, embedded=data_dir is not None, partitions=await store.partitions()),
+            charts=keeping.charts(directory, managing),
+            installation=await keeping.installation(
+                managing, store, embedded=data_dir is not None, warnings=self._warnings
+            ),
             explainer=explainer,
             retention_days=days,
             quota_refused=operators.quota_refused,
@@ -456,31 +395,3 @@ class Posthouse(Process):
     async def close(self) -> None:
         self._ready = False
         await super().close()
-
-
-async def _briefly(work: Callable[[], Awaitable[object]]) -> None:
-    """Do what is of use as a process ends, and no more than that: where the database is away nobody waits for it."""
-    with suppress(PosthouseError, TimeoutError):
-        await asyncio.wait_for(work(), LAST_WORK_SECONDS_MAX)
-
-
-def _shown(settings: Settings, *, embedded: bool, partitions: int) -> dict[str, str | int | float | bool | None]:
-    """The settings that operators look for, and that are no secret."""
-    return {
-        "database": "embedded" if embedded else "external",
-        "partitions": partitions,
-        "role": settings.role,
-        "workers": settings.workers,
-        "public_url": settings.public_url or None,
-        "allow_private_targets": settings.allow_private_targets,
-        "allow_loopback_targets": settings.allow_loopback_targets,
-        "allowed_networks": ", ".join(map(str, settings.allowed_networks)) or None,
-        "proxies": ", ".join(settings.proxies) or None,
-        "auto_create_event_types": settings.auto_create_event_types,
-        "payload_bytes_max": settings.payload_bytes_max,
-        "owed_per_endpoint_max": settings.owed_per_endpoint_max,
-        "sockets_max": settings.sockets_max,
-        "retention_days": settings.retention_days,
-        "expression_processes": settings.expression_processes,
-        "callbacks": ", ".join(settings.callbacks) or None,
-    }

@@ -44,6 +44,8 @@ from posthouse.intake.operations import Operators
 from posthouse.intake.publisher import Publisher
 from posthouse.intake.quotas import QuotaGate
 from posthouse.manage.explain import Explainer
+from posthouse.manage.overview import Installation
+from posthouse.manage.traffic import TrafficCharts
 from posthouse.manage.verification import Verifications
 from posthouse.ports.expressions import NO_EXPRESSIONS
 from posthouse.ports.log import Appended
@@ -310,9 +312,10 @@ async def world_over(
             transport=FakeTransport(),
             verifications=Verifications(directory, verifier.queue, verifier.handshakes),
             stream_source=PostgresStreamSource(database),
-            traffic=PostgresTraffic(database),
-            overview=PostgresOverview(database, clock),
-            process=OWNER,
+            charts=TrafficCharts(directory, PostgresTraffic(database)),
+            installation=Installation(
+                PostgresOverview(database, clock), version="0", process=OWNER, settings={"role": "all"}, warnings=tuple
+            ),
             explainer=Explainer(PostgresRoutingView(database), given.get("expressions", NO_EXPRESSIONS)),
             check_target=check_target,
             cursor_key=await directory.installation_id(),

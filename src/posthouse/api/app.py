@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -87,10 +87,8 @@ from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
 from posthouse.ports.grants import Grants
 from posthouse.ports.inspect import Inspector
 from posthouse.ports.jobs import ReplayBook
-from posthouse.ports.overview import Overview
 from posthouse.ports.store import Store
 from posthouse.ports.stream import StreamSource
-from posthouse.ports.traffic import TrafficView
 from posthouse.ports.transport import Transport
 
 log = structlog.get_logger()
@@ -159,9 +157,8 @@ class Services:
         transport: Transport,
         verifications: Verifications,
         stream_source: StreamSource,
-        traffic: TrafficView,
-        overview: Overview,
-        process: bytes,
+        charts: TrafficCharts,
+        installation: Installation,
         explainer: Explainer,
         check_target: CheckTarget,
         cursor_key: bytes,
@@ -180,7 +177,6 @@ class Services:
         public_url: str = "",
         console: bool = True,
         unverified: Callable[[], object] = lambda: None,
-        settings: Mapping[str, str | int | float | bool | None] | None = None,
     ) -> Services:
         """Every use case over these ports."""
         authenticator = Authenticator(directory, clock)
@@ -212,10 +208,8 @@ class Services:
             verifications=verifications,
             expression_trials=ExpressionTrials(expressions, clock),
             streams=Streams(stream_source, directory, clock, retention_days=retention_days),
-            charts=TrafficCharts(directory, traffic),
-            installation=Installation(
-                overview, version=__version__, process=process, settings=settings or {}, warnings=warnings
-            ),
+            charts=charts,
+            installation=installation,
             keys=Keys(directory, clock, authenticator),
             sessions=Sessions(directory, clock, authenticator),
             audit=AuditTrail(directory),

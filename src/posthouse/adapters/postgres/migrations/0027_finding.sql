@@ -7,5 +7,3 @@ CREATE INDEX endpoint_uid_beginning ON endpoint (uid COLLATE "C") WHERE deleted_
 CREATE INDEX endpoint_url_beginning ON endpoint (left(config ->> 'url', 256) COLLATE "C") WHERE deleted_at IS NULL;
 
 CREATE INDEX endpoint_paused ON endpoint (id) WHERE paused AND deleted_at IS NULL;
-CREATE INDEX endpoint_health_circuit ON endpoint_health (endpoint_id) WHERE circuit <> 'closed';
-CREATE INDEX endpoint_verification_missing ON endpoint_verification (endpoint_id) WHERE NOT sendable;
