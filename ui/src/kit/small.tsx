@@ -58,7 +58,12 @@ export function Copy({ text, children }: { text: string | (() => string | Promis
       aria-label={children ? undefined : kit.value.copy}
       onClick={async () => copy(typeof text === "string" ? text : await text())}
     >
-      {children ?? "⧉"}
+      {children ?? (
+        <svg viewBox="0 0 16 16" aria-hidden="true">
+          <rect x="5" y="5" width="9" height="9" rx="1.5" />
+          <path d="M11 2.5H4A1.5 1.5 0 0 0 2.5 4v7" />
+        </svg>
+      )}
     </button>
   );
 }
