@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV := .venv/bin/uv
 RUN := .venv/bin/
 
-.PHONY: setup demo serve test test-databases check lint types layers tidy reference docs pages bench chaos simulate mutants build clean
+.PHONY: setup demo serve test test-databases test-browser check lint types layers tidy ui ui-types check-ui reference docs pages bench chaos simulate mutants build clean
 
 setup: .venv/.synced
 
@@ -22,8 +22,11 @@ serve: setup ## a server on 127.0.0.1:8080 that accepts loopback targets
 test: setup ## every test, in four processes (they wait as much as they compute); TEST_ARGS="-n 0 tests/unit" for some of them in one
 	$(RUN)python -m pytest -n 4 --dist loadfile $(TEST_ARGS)
 
-test-databases: ## installs MariaDB and Redis where that is permitted; without them `make test` names what it skips
-	sh tests/databases.sh
+test-databases: ## installs MariaDB, Redis, nginx and PgBouncer where that is permitted; without them `make test` names what it skips
+	sh tests/programs.sh servers
+
+test-browser: ## installs Chromium, for the tests of the console, where that is permitted
+	sh tests/programs.sh browser
 
 check: lint types layers tidy pages ## what a reviewer should not have to say
 
@@ -39,6 +42,30 @@ layers: setup
 
 tidy: setup
 	$(RUN)python -m pytest -q tests/tidy
+
+# The console. Only those who change it need Node; what they build is committed, and the wheel has it.
+NODE := $(shell command -v node 2>/dev/null)
+CONSOLE := src/posthouse/console
+
+ui/node_modules/.installed: ui/package.json ui/package-lock.json
+	@test -n "$(NODE)" || { echo "the console is built with Node.js 20.19 or newer, and there is no \`node\` here" >&2; exit 1; }
+	cd ui && npm ci --no-audit --no-fund --silent
+	@touch $@
+
+ui-types: setup ui/node_modules/.installed ## ui/src/api/schema.d.ts, from the API's own document
+	@mkdir -p ui/src/api
+	$(RUN)python -m ui.sources openapi > ui/src/api/openapi.tmp
+	cd ui && npx --no-install openapi-typescript src/api/openapi.tmp -o src/api/schema.d.ts
+	@rm -f ui/src/api/openapi.tmp
+
+ui: ui-types ## the console into $(CONSOLE), with a hash of what it was built from; commit it
+	cd ui && npx --no-install tsc --noEmit && npx --no-install vite build
+	$(RUN)python -m ui.sources hash $(CONSOLE)
+
+check-ui: ui-types ## is the console that is committed the one that its sources make?
+	@built=$$(mktemp -d) && trap 'rm -rf "$$built"' EXIT && (cd ui && npx --no-install tsc --noEmit \
+		&& npx --no-install vite build --logLevel warn --outDir "$$built" --emptyOutDir) \
+		&& $(RUN)python -m ui.sources hash "$$built" && $(RUN)python -m ui.sources compare "$$built"
 
 reference: setup ## docs/{en,zh}/reference from the code; after a change of settings, routes, commands, errors, metrics, limits
 	$(RUN)python -m docs.generate

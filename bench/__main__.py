@@ -21,6 +21,7 @@ from bench.measures import (
     audience,
     backlog,
     batch_cost,
+    console,
     drain,
     hostile,
     https,
@@ -54,6 +55,7 @@ MEASURES: Final[dict[str, Measure]] = {
     "audience": audience.measure,
     "relay": relay.measure,
     "triggers": triggers.measure,
+    "console": console.measure,
     # Each of these begins with an empty platform of its own.
     "https": https.measure,
     "isolation": isolation.measure,

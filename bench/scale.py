@@ -58,6 +58,8 @@ class Scale(NamedTuple):
     backlog_seconds: int
     backlog_calm_seconds: float  # in which nobody publishes
     backlog_pages: int
+    console_views: int
+    console_seconds: int
 
 
 FULL: Final = Scale(
@@ -108,6 +110,8 @@ FULL: Final = Scale(
     backlog_seconds=5,
     backlog_calm_seconds=4.0,
     backlog_pages=100,
+    console_views=9,
+    console_seconds=15,
 )
 
 QUICK: Final = Scale(
@@ -158,4 +162,6 @@ QUICK: Final = Scale(
     backlog_seconds=1,
     backlog_calm_seconds=0.3,
     backlog_pages=5,
+    console_views=1,
+    console_seconds=2,
 )

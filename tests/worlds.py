@@ -184,8 +184,10 @@ _TABLES: Final = (
     "effect",
     "endpoint_health",
     "rollup_minute",
+    "traffic",
     "job",
     "process",
+    "server",
     "secret",
     "endpoint_key",
     "endpoint_verification",
@@ -352,6 +354,7 @@ class PostgresWorld:
                 failed=row["failed"],
                 gave_up=row["gave_up"],
                 total_us=row["total_us"],
+                latency=tuple(row["latency"] or ()),
             )
             for row in rows
         ]

@@ -1,7 +1,9 @@
 import { defineConfig } from "vite";
 
+declare const process: { env: Record<string, string | undefined> };
+
 // Relative addresses: the console works wherever it is mounted. The names of files hold a hash of what is in them, so they may be
-// kept for ever; index.html may not.
+// kept for ever; index.html may not. The licences of what is bundled go along, as they ask for.
 export default defineConfig({
   base: "./",
   build: {
@@ -11,7 +13,9 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     assetsInlineLimit: 0,
     reportCompressedSize: true,
+    license: { fileName: "licences.txt" },
     rolldownOptions: { input: { index: "index.html" } },
   },
-  server: { proxy: { "/v1": "http://127.0.0.1:8080" } },
+  // `npx vite` shows changes as they are made; the API is that of a server beside it.
+  server: { proxy: { "/v1": process.env.POSTHOUSE_URL ?? "http://127.0.0.1:8080" } },
 });

@@ -11,10 +11,6 @@ from typing import Any
 
 import structlog
 
-from posthouse.adapters.cel.expressions import CelExpressions, CelLimits
-from posthouse.adapters.http.guard import GuardPolicy
-from posthouse.adapters.http.proxy import parse_proxy
-from posthouse.adapters.http.transport import HttpTransport
 from posthouse.adapters.postgres.calls import PostgresCalls
 from posthouse.adapters.postgres.directory import PostgresDirectory
 from posthouse.adapters.postgres.grants import PostgresGrants
@@ -49,7 +45,6 @@ from posthouse.api.server import Server, configured
 from posthouse.config import Settings
 from posthouse.dispatch.engine import Engine
 from posthouse.dispatch.gauges import watch, watch_caches, watch_handshakes
-from posthouse.dispatch.janitor import Janitor
 from posthouse.dispatch.verifier import Verifier
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.limits import PUBLISH_ANSWER_SECONDS_MAX, PUBLISH_STATEMENT_SECONDS_MAX
@@ -58,15 +53,17 @@ from posthouse.intake.observed import ObservedEvents
 from posthouse.intake.operations import Operators
 from posthouse.intake.publisher import Publisher
 from posthouse.intake.quotas import QuotaGate
+from posthouse.keeping import Keeping
 from posthouse.lane.budget import Budget
 from posthouse.manage.explain import Explainer
 from posthouse.manage.profiles import Profiles, in_directory, shipped
+from posthouse.manage.sessions import Sessions
 from posthouse.manage.verification import Verifications
 from posthouse.ports.log import EventLog
 from posthouse.ports.sources import TriggerKind
 from posthouse.ports.store import Store
 from posthouse.ports.transport import Transport
-from posthouse.process import LISTEN_BACKLOG, Process, anchor
+from posthouse.process import LISTEN_BACKLOG, Process, expressions_of, transport_of
 from posthouse.watching import Watching
 
 log = structlog.get_logger()
@@ -91,6 +88,7 @@ class Posthouse(Process):
         self._engine: Engine
         self._session: ProcessSession
         self._app: Any
+        self._sessions: Sessions
 
     # Where a test puts something in between.
 
@@ -124,31 +122,18 @@ class Posthouse(Process):
         event_log = self.wrap_log(PostgresLog(pools.publishing, reading))
         store = self.wrap_store(PostgresStore(pools.journalling, reading, sealer.open, history=history))
         egress = settings.allowed_egress()
-        http = HttpTransport(
-            GuardPolicy(
-                allow_private=settings.allow_private_targets,
-                allow_loopback=settings.allow_loopback_targets,
-                allowed_networks=settings.allowed_networks,
-            ),
-            ca_file=settings.ca_file,
-            proxies={name: parse_proxy(name, url.get_secret_value()) for name, url in settings.proxies.items()},
-            source_addresses=egress.source_addresses,
-        )
+        http = transport_of(settings, egress)
         self._stack.push_async_callback(http.close)
         transport = self.wrap_transport(http)
-        expressions = CelExpressions(
-            CelLimits(
-                workers=settings.expression_processes,
-                memory_bytes=settings.expression_memory_bytes,
-                seconds=settings.expression_seconds,
-                payload_bytes_max=settings.payload_bytes_max,
-            )
-        )
+        expressions = expressions_of(settings)
         self._stack.push_async_callback(expressions.close)
         session = self._session = ProcessSession(direct, reading, owner=owner, history=history)
 
+        keeping = Keeping(reading, clock, settings, owner=owner)
+
         def appended(events: Sequence[Event]) -> None:
             session.notify(engine.offer(events))
+            keeping.published(events)
             self._hint_streams()
 
         links = None
@@ -187,6 +172,7 @@ class Posthouse(Process):
             expressions=expressions,
             call_book=PostgresCalls(reading),
             handlers=handlers,
+            counted=keeping.traffic.counted,
         )
         history.tell(engine.replaced, held=lambda: engine.ownership.epochs)
         session.tell(appended=engine.tails.nudge, lost=engine.suspend, changed=engine.ownership.wake)
@@ -194,6 +180,8 @@ class Posthouse(Process):
         self._stack.push_async_callback(session.close)
         self._task(session.run())
         self._engine = engine
+        self._stack.push_async_callback(keeping.close)
+        self._task(keeping.count(engine))
         self._stack.push_async_callback(self._stop_engine)
 
         directory = PostgresDirectory(managing, sealer)
@@ -213,9 +201,7 @@ class Posthouse(Process):
         engine.effects.check = partial(catalogue.check, path="data")
         days = settings.retention_days
         quotas = QuotaGate(PostgresUsage(managing), clock, retention_days=days, refused=operators.quota_refused)
-        janitor = Janitor(
-            upkeep, clock, retention_days=days, anchor=lambda: anchor(clock, upkeep), measure=quotas.measure
-        )
+        janitor = keeping.janitor(upkeep, quotas)
         self._task(janitor.run())
         watch(telemetry, engine, publisher, janitor, clock)
         watch_caches(telemetry, engine, catalogue)
@@ -263,6 +249,7 @@ class Posthouse(Process):
                 explain=explain,
                 quotas=quotas,
                 clock=clock,
+                cookie=services.cookie,
                 payload_bytes_max=settings.payload_bytes_max,
                 batch_bytes_max=settings.batch_bytes_max,
                 body_seconds=settings.body_seconds,
@@ -284,6 +271,11 @@ class Posthouse(Process):
             refusals=watching.refusals,
             transport=transport,
             stream_source=PostgresStreamSource(pools.streaming),
+            charts=keeping.charts(directory, managing),
+            installation=await keeping.installation(
+                managing, store, embedded=data_dir is not None, warnings=self._warnings
+            ),
+            explainer=explainer,
             retention_days=days,
             quota_refused=operators.quota_refused,
             check_target=http.addresses.refusal,
@@ -299,6 +291,7 @@ class Posthouse(Process):
             profiles=profiles,
             verifications=Verifications(directory, verifier.queue, verifier.handshakes),
             public_url=settings.public_url,
+            console=settings.console,
             unverified=verifier.wake,
         )
         self._end_streams, self._hint_streams = services.streams.lookout.end, services.streams.lookout.hint
@@ -312,9 +305,14 @@ class Posthouse(Process):
             self._delivering = True
             watching.start()
             verifier.start()
+        self._sessions = services.sessions
+        telemetry.watch("sign_in_failures", lambda: services.sessions.failures)
         given = settings.admin_key
         self.first_key = await services.keys.ensure_first_key(None if given is None else given.get_secret_value())
         self._listening = listening
+
+    async def link_code(self) -> str | None:
+        return await self._sessions.first_link() if self.has_console else None
 
     # The parts of `open`
 

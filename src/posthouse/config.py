@@ -78,6 +78,8 @@ class Settings(BaseSettings):
 
     public_url: Annotated[str, AfterValidator(_public_url)] = ""
     """Where this installation is reached from outside, such as `https://hooks.example.com`: for URLs that somebody follows."""
+    console: bool = True
+    """The web console at `/`, and signing in to it; `off` leaves the API alone, which knows keys only."""
     allow_private_targets: bool = False
     """Deliver to private and loopback addresses too."""
     allow_loopback_targets: bool = False

@@ -4,6 +4,7 @@ master key, and a stack that ends it all in the opposite order."""
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import signal
 import socket
 import time
@@ -14,7 +15,11 @@ from typing import Any, Final, NamedTuple, Self, TypeVar
 
 import structlog
 
+from posthouse.adapters.cel.expressions import CelExpressions, CelLimits
 from posthouse.adapters.handlers.processes import HandlerProcesses
+from posthouse.adapters.http.guard import GuardPolicy
+from posthouse.adapters.http.proxy import parse_proxy
+from posthouse.adapters.http.transport import HttpTransport
 from posthouse.adapters.postgres.database import Database
 from posthouse.adapters.postgres.embedded import EmbeddedPostgres
 from posthouse.adapters.postgres.migrate import migrate
@@ -24,7 +29,9 @@ from posthouse.adapters.system.datadir import DataDir, default_data_dir
 from posthouse.adapters.system.keyring import Keyring, Sealer, load_keyring
 from posthouse.adapters.system.telemetry import configure_logging as telemetry_logging
 from posthouse.config import Settings, environment_of_others
+from posthouse.domain.egress import AllowedEgress
 from posthouse.domain.errors import SetupError
+from posthouse.manage.sessions import sign_in_url
 
 log = structlog.get_logger()
 
@@ -91,6 +98,28 @@ class Process:
     def url(self) -> str:
         host = self.settings.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def has_console(self) -> bool:
+        return self.settings.console and self.settings.role != "worker"
+
+    async def link_code(self) -> str | None:
+        """What signs in to the console once; it is kept nowhere else. None where there is no console."""
+        raise NotImplementedError
+
+    async def sign_in_link(self) -> str | None:
+        """The address to open with such a code: the public one, or else one that leads here from this machine."""
+        code = await self.link_code()
+        if code is None:
+            return None
+        host = self.settings.host
+        try:
+            unspecified = ipaddress.ip_address(host).is_unspecified
+        except ValueError:
+            unspecified = False
+        return sign_in_url(
+            self.settings.public_url or (f"http://127.0.0.1:{self.port}" if unspecified else self.url), code
+        )
 
     def closing(self, end: Callable[[], Awaitable[None]]) -> None:
         """Await `end` as this process closes."""
@@ -210,6 +239,32 @@ class Process:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.critical("process.task_died", exc_info=error)
             self.stop()
+
+
+def transport_of(settings: Settings, egress: AllowedEgress) -> HttpTransport:
+    """What requests go out by, and no further than they may."""
+    return HttpTransport(
+        GuardPolicy(
+            allow_private=settings.allow_private_targets,
+            allow_loopback=settings.allow_loopback_targets,
+            allowed_networks=settings.allowed_networks,
+        ),
+        ca_file=settings.ca_file,
+        proxies={name: parse_proxy(name, url.get_secret_value()) for name, url in settings.proxies.items()},
+        source_addresses=egress.source_addresses,
+    )
+
+
+def expressions_of(settings: Settings) -> CelExpressions:
+    """What expressions are evaluated by, within its limits."""
+    return CelExpressions(
+        CelLimits(
+            workers=settings.expression_processes,
+            memory_bytes=settings.expression_memory_bytes,
+            seconds=settings.expression_seconds,
+            payload_bytes_max=settings.payload_bytes_max,
+        )
+    )
 
 
 async def anchor(clock: SystemClock, upkeep: PostgresUpkeep) -> None:

@@ -17,7 +17,8 @@ import tempfile
 import time
 from asyncio.subprocess import PIPE
 from asyncio.subprocess import Process as Child
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +34,7 @@ from posthouse.domain.errors import PosthouseError, SetupError
 from posthouse.domain.restart import failures_after, restart_delay
 from posthouse.manage.authenticator import Authenticator
 from posthouse.manage.keys import Keys
+from posthouse.manage.sessions import Sessions
 from posthouse.process import Ground, Process
 
 log = structlog.get_logger()
@@ -60,6 +62,7 @@ class Supervisor(Process):
         self._killed = 0
         self._folder: Path
         self._told: bytes
+        self._ground: Ground
 
     async def open(self) -> None:
         self._listening = self._listen()
@@ -67,17 +70,27 @@ class Supervisor(Process):
         self._told = msgspec.json.encode(revealed(self.settings, ground)) + b"\n"
         self._folder = Path(tempfile.mkdtemp(prefix="posthouse-workers-"))
         self._stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
-        self.first_key = await self._first_key(ground)
-
-    async def _first_key(self, ground: Ground) -> str | None:
-        database = Database(ground.direct, size=1)
-        await database.open()
-        try:
-            directory, clock = PostgresDirectory(database, ground.sealer), ground.clock
-            given = self.settings.admin_key
-            return await Keys(directory, clock, Authenticator(directory, clock)).ensure_first_key(
+        self._ground = ground
+        given = self.settings.admin_key
+        async with self._directory() as (directory, authenticator):
+            self.first_key = await Keys(directory, ground.clock, authenticator).ensure_first_key(
                 None if given is None else given.get_secret_value()
             )
+
+    async def link_code(self) -> str | None:
+        if not self.has_console:
+            return None
+        async with self._directory() as (directory, authenticator):
+            return await Sessions(directory, self._ground.clock, authenticator).first_link()
+
+    @asynccontextmanager
+    async def _directory(self) -> AsyncIterator[tuple[PostgresDirectory, Authenticator]]:
+        """The configuration, for a moment: whoever serves has connections of their own."""
+        database = Database(self._ground.direct, size=1)
+        await database.open()
+        try:
+            directory = PostgresDirectory(database, self._ground.sealer)
+            yield directory, Authenticator(directory, self._ground.clock)
         finally:
             await database.close()
 

@@ -13,6 +13,9 @@ from tests.chaos.history import Again, Arrival, Endpoint, History, Kind, Logged
 from posthouse.domain.limits import LANE_CONCURRENCY
 
 JITTER_SECONDS: Final = 0.1
+PACE_JITTER_SECONDS: Final = (
+    0.25  # between being let go and arriving: a process that begins again makes its connections then
+)
 """How much later than it was sent a request may be noticed, beside what was measured."""
 JOURNALLED_SECONDS: Final = 2.0
 """So soon after its answer a result is on record, where nothing is wrong."""
@@ -158,7 +161,7 @@ def _in_order(endpoint: Endpoint, line: list[str], came: list[Arrival]) -> Itera
 def paced(history: History) -> Iterator[Offence]:
     """In every window of w seconds a target gets at most rate · w + burst requests, replays and repeats included. What the way
     to the targets held back comes all at once when it is free again: that is the way's doing, and does not count."""
-    doubt = JITTER_SECONDS + history.lag()
+    doubt = PACE_JITTER_SECONDS + history.lag()
     held = [(t.begin, t.end + doubt) for t in history.troubles if t.kind is Kind.TARGETS]
     for endpoint in history.endpoints:
         if endpoint.rate is None:

@@ -40,6 +40,18 @@ from posthouse.domain.errors import SourceRefused, SourceUnavailable
 from posthouse.ports.sources import Observation, Spec
 from posthouse_sdk.outbox.dsn import parse
 
+# pymysql leaves a socket open that could not connect; whichever test is on as it is collected would be blamed.
+pytestmark = pytest.mark.filterwarnings(
+    r"ignore:Exception ignored in. <socket\.socket .*family=1,:pytest.PytestUnraisableExceptionWarning"
+)
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    yield
+    gc.collect()  # here, where it is expected
+
+
 KILLS = 4
 LOST = (psycopg.Error, pymysql.err.MySQLError, sqlite3.Error, OSError)
 
@@ -132,8 +144,6 @@ async def test_nothing_is_lost_when_postgresql_dies(clusters: Clusters) -> None:
     await through_deaths(Place("postgresql", server.dsn, lambda: psycopg.connect(server.dsn)), die)
 
 
-# The driver leaves a socket open that could not connect.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_nothing_is_lost_when_mariadb_dies() -> None:
     needs_mariadb()
     with mariadb_server(durable=True) as server:
@@ -147,7 +157,6 @@ async def test_nothing_is_lost_when_mariadb_dies() -> None:
             await asyncio.to_thread(server.start)
 
         await through_deaths(Place("mysql", dsn, lambda: server.connect(name, charset="utf8mb4")), die)
-    gc.collect()  # here, where it is expected
 
 
 @pytest.mark.parametrize("place", ["sqlite", "postgresql", "mysql"], indirect=True)

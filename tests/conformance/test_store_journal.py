@@ -255,15 +255,22 @@ async def test_counters_are_added_up(world: World) -> None:
     mine = await owns(world, owner)
     first, second = attempt(event, new_endpoint()), attempt(event, new_endpoint())
     for counters in (
-        (rollup(first, delivered=1, total_us=100), rollup(second, failed=2)),
-        (rollup(first, gave_up=1, total_us=50), replace(rollup(second, failed=5), minute=MINUTE + 1)),
+        (
+            replace(rollup(first, delivered=1, total_us=100), latency=(1,)),
+            replace(rollup(second, failed=2), latency=(0, 2)),
+        ),
+        (
+            replace(rollup(first, gave_up=1, total_us=50), latency=(2, 0, 0, 1)),
+            replace(rollup(second, failed=5), minute=MINUTE + 1),
+        ),
+        (replace(rollup(second), latency=(1,)),),
     ):
         await world.store.journal(
             JournalBatch(owner=owner, epochs=mine, rollups=counters), now=0.0, lease_seconds=LEASE
         )
     assert await world.rollups() == [
-        rollup(first, delivered=1, gave_up=1, total_us=150),
-        rollup(second, failed=2),
+        replace(rollup(first, delivered=1, gave_up=1, total_us=150), latency=(3, 0, 0, 1)),
+        replace(rollup(second, failed=2), latency=(1, 2)),
         replace(rollup(second, failed=5), minute=MINUTE + 1),
     ]
 

@@ -22,8 +22,11 @@ from posthouse.adapters.postgres.grants import PostgresGrants
 from posthouse.adapters.postgres.inspect import PostgresInspector
 from posthouse.adapters.postgres.jobs import PostgresJobs
 from posthouse.adapters.postgres.log import PostgresLog
+from posthouse.adapters.postgres.overview import PostgresOverview
+from posthouse.adapters.postgres.routing import PostgresRoutingView
 from posthouse.adapters.postgres.store import PostgresStore
 from posthouse.adapters.postgres.stream import PostgresStreamSource
+from posthouse.adapters.postgres.traffic import PostgresTraffic
 from posthouse.adapters.postgres.usage import PostgresUsage
 from posthouse.adapters.postgres.verifications import PostgresVerifications
 from posthouse.adapters.system.clock import SystemClock
@@ -40,6 +43,9 @@ from posthouse.intake.observed import ObservedEvents
 from posthouse.intake.operations import Operators
 from posthouse.intake.publisher import Publisher
 from posthouse.intake.quotas import QuotaGate
+from posthouse.manage.explain import Explainer
+from posthouse.manage.overview import Installation
+from posthouse.manage.traffic import TrafficCharts
 from posthouse.manage.verification import Verifications
 from posthouse.ports.expressions import NO_EXPRESSIONS
 from posthouse.ports.log import Appended
@@ -306,6 +312,11 @@ async def world_over(
             transport=FakeTransport(),
             verifications=Verifications(directory, verifier.queue, verifier.handshakes),
             stream_source=PostgresStreamSource(database),
+            charts=TrafficCharts(directory, PostgresTraffic(database)),
+            installation=Installation(
+                PostgresOverview(database, clock), version="0", process=OWNER, settings={"role": "all"}, warnings=tuple
+            ),
+            explainer=Explainer(PostgresRoutingView(database), given.get("expressions", NO_EXPRESSIONS)),
             check_target=check_target,
             cursor_key=await directory.installation_id(),
             metrics=metrics,

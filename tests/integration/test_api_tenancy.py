@@ -18,7 +18,7 @@ ELSEWHERE = {("post", f"{prefix}/events{batch}") for prefix in ("/v1", "/v1/apps
 TABLES = (
     "app", "endpoint", "secret", "event_type", "app_grant", "grant_entry", "api_key", "audit", "delivery", "job", "config_head",
 )  # fmt: skip
-OPEN = {"/healthz", "/readyz", "/metrics", "/v1/confirm/{token}", "/in/{source}"}
+OPEN = {"/healthz", "/readyz", "/metrics", "/v1/confirm/{token}", "/in/{source}", "/v1/session"}
 BODIES: dict[tuple[str, str], Any] = {
     ("patch", "/v1/apps/{app}"): {"name": "mine now"},
     ("put", "/v1/apps/{app}"): {"name": "mine now"},
@@ -60,12 +60,16 @@ FORBIDDEN = {
     ("delete", "/v1/event-types/{name}"),
     ("get", "/v1/apps"),
     ("post", "/v1/apps"),
+    ("get", "/v1/attention"),
     ("get", "/v1/audit"),
     ("get", "/v1/endpoints"),
     ("get", "/v1/keys"),
     ("post", "/v1/keys"),
     ("delete", "/v1/keys/{key}"),
+    ("post", "/v1/session/links"),
     ("post", "/v1/schedules"),
+    ("get", "/v1/system"),
+    ("get", "/v1/traffic/apps"),
     ("get", "/v1/trigger-kinds"),
     ("get", "/v1/triggers"),
     ("post", "/v1/triggers"),
@@ -107,6 +111,8 @@ EVERYBODYS = {
     "/v1/attempts",
     "/v1/attempts/{attempt}",
     "/v1/deliveries",
+    "/v1/traffic",
+    "/v1/traffic/endpoints",
     "/v1/schedules",
     "/v1/schedules/{schedule}",
     "/v1/schedules/{schedule}/next",

@@ -100,6 +100,87 @@ async def test_events_by_type_and_time_in_pages(world: World) -> None:
         assert len(await everything(world, f"{APP_URL}/events?{query}")) == count, query
 
 
+async def test_events_by_key_and_by_what_they_follow_from(world: World) -> None:
+    app = await app_id(world)
+    other = await world.app("other")
+    (cause,) = await world.publish(app, key="order 7")
+    events = await world.publish(app, b"1", b"2", key="order 7", subject="shop:1")
+    effects = await world.publish(app, b"3", cause=cause.id, depth=1)
+    effects += await world.publish(other, b"4", cause=cause.id, depth=1, key="order 7")
+    newest = [text(event) for event in reversed(events)]
+    assert [row["id"] for row in await everything(world, f"{APP_URL}/events?key=order+7")] == [*newest, text(cause)]
+    assert [row["id"] for row in await everything(world, "/v1/events?key=order+7", limit=1)] == [
+        text(effects[1]),
+        *newest,
+        text(cause),
+    ]
+    assert await everything(world, "/v1/events?key=order") == []
+    assert [row["id"] for row in await everything(world, "/v1/events?key=order+7&subject=shop:1")] == newest
+    assert await everything(world, "/v1/events?key=order+7&type=other.type") == []
+    followed = await everything(world, f"/v1/events?cause={text(cause)}", limit=1)
+    assert [row["id"] for row in followed] == [text(event) for event in reversed(effects)]
+    assert {row["cause"] for row in followed} == {text(cause)}
+    assert [row["id"] for row in await everything(world, f"{APP_URL}/events?cause={text(cause)}")] == [text(effects[0])]
+    both = await everything(world, f"/v1/events?cause={text(cause)}&key=order+7")
+    assert [row["id"] for row in both] == [text(effects[1])]
+    assert (await world.admin.get("/v1/events?cause=nope")).code == "event_not_found"
+    client = await world.client_of("other")
+    assert [row["id"] for row in (await client.get("/v1/events?key=order+7")).json()["data"]] == [text(effects[1])]
+
+
+async def test_whom_a_stored_event_would_reach_today(world: World) -> None:
+    endpoint = await world.endpoint("shop", events=["order.*"])
+    deaf = await world.endpoint("shop", events=["product.*"])
+    (event,) = await world.publish(await app_id(world))
+    url = f"/v1/events/{text(event)}/explanation"
+    told = (await world.admin.get(url)).json()
+    (reached,) = told["reached"]
+    assert [(one["endpoint"], one["reason"]) for one in reached["endpoints"]] == [(endpoint, "matched")]
+    assert [(one["endpoint"], one["reason"]) for one in told["not_reached"]] == [(deaf, "other_types")]
+    # An app hears of what is addressed to it, and of nobody else's.
+    assert (await (await world.client_of("shop")).get(url)).json() == told
+    await world.app("other")
+    assert (await (await world.client_of("other")).get(url)).code == "event_not_found"
+    assert (await world.admin.get("/v1/events/nope/explanation")).code == "event_not_found"
+
+
+async def test_a_follow_up_for_one_endpoint_reaches_it_whatever_it_listens_to(world: World) -> None:
+    endpoint = await world.endpoint("shop", events=["product.*"])
+    await world.endpoint("shop", events=["order.*"])
+    (event,) = await world.publish(await app_id(world))
+    await world.database.execute("UPDATE event SET only_endpoint = $2 WHERE id = $1", event.id, raw(ENDPOINT, endpoint))
+    url = f"/v1/events/{text(event)}/explanation"
+    told = (await world.admin.get(url)).json()
+    assert [one["endpoint"] for app in told["reached"] for one in app["endpoints"]] == [endpoint]
+    assert told["not_reached"] == []
+    await world.admin.patch(f"{APP_URL}/endpoints/{endpoint}", {"enabled": False})
+    told = (await world.admin.get(url)).json()
+    assert (told["reached"], [one["reason"] for one in told["not_reached"]]) == ([], ["disabled"])
+    await world.admin.delete(f"{APP_URL}/endpoints/{endpoint}")
+    told = (await world.admin.get(url)).json()
+    assert (told["reached"], [one["reason"] for one in told["not_reached"]]) == ([], ["no_endpoints"])
+
+
+async def test_why_deliveries_wait(world: World) -> None:
+    endpoint = await world.endpoint("shop", uid="main")
+    other = await world.endpoint("shop")
+    events = await world.publish(await app_id(world), b"1", b"2", b"3")
+    await world.owe(events, endpoint, due_at=2_000_000_000.0)
+    await world.owe(events[:1], other, due_at=float("inf"), reason=OwedReason.BEHIND)
+    told = (await world.admin.get("/v1/deliveries/reasons")).json()
+    failed = {"reason": "failed", "owed": 3, "next_due_at": "2033-05-18T03:33:20.000Z"}
+    behind = {"reason": "behind", "owed": 1, "next_due_at": None}
+    assert told == {"data": [failed, behind], "truncated": False}
+    assert (await world.admin.get("/v1/deliveries/reasons?app=shop")).json() == told
+    found = (await world.admin.get("/v1/deliveries/reasons?app=shop&endpoint=main")).json()
+    assert found == {"data": [failed], "truncated": False}
+    assert (await world.admin.get("/v1/deliveries/reasons?endpoint=main")).status == 422
+    counted = await world.inspector.owed_reasons(None, endpoint_id=None, counted_max=3)
+    assert (sum(one.owed for one in counted.reasons), counted.truncated) == (4, True)
+    await world.app("other")
+    assert (await (await world.client_of("other")).get("/v1/deliveries/reasons")).json()["data"] == []
+
+
 async def test_events_that_are_not_there(world: World) -> None:
     for reference in ("nope", "evt_x", format_id(EVENT, b"x" * 16), format_id(APP, b"x" * 16)):
         assert (await world.admin.get(f"{APP_URL}/events/{reference}")).code == "event_not_found"
@@ -199,6 +280,10 @@ async def test_an_attempt_with_its_request_and_its_answer(world: World) -> None:
     assert "webhook-signature" not in headers
     assert msgspec.json.decode(request["body"])["data"] == {"total": 1.5}
     assert '"data":{"total": 1.50}' in request["body"]
+    (signed,) = shown["signed"]
+    assert signed["base"] == f"{text(event)}.{headers['webhook-timestamp']}.{request['body']}"
+    assert (signed["kind"], signed["key"], signed["exact"]) == ("standard", "secret", True)
+    assert {"in": "header", "name": "webhook-signature"} in signed["written"]
     assert shown["response"] == {
         "status": 200,
         "headers": [

@@ -26,8 +26,11 @@ NOT_AUDITED: Final = (
             "/v1/triggers/plan",
         )
     }
+    # Whoever has the URL: what comes of it is the verifier's word, or an event.
     | {("post", "/v1/confirm/{token}"), ("post", "/in/{source}")}
-)  # whoever has the URL: what comes of it is the verifier's word, or an event
+    # These are on record, and no key alone does them: see test_sessions.py.
+    | {("post", "/v1/session"), ("delete", "/v1/session")}
+)
 REVEALING: Final = {("get", "/v1/apps/{app}/endpoints/{endpoint}/secret")}
 # What to send, which action that is, and what it is done to.
 CHANGES: Final[dict[tuple[str, str], tuple[Any, str, str]]] = {
@@ -94,6 +97,7 @@ CHANGES: Final[dict[tuple[str, str], tuple[Any, str, str]]] = {
     ("post", "/v1/triggers/{trigger}/refusals/discard"): ({}, "trigger.discarded", "{trigger}"),
     ("post", "/v1/keys"): ({"scope": "admin", "name": "another"}, "key.created", "key_"),
     ("delete", "/v1/keys/{key}"): (None, "key.revoked", "{key}"),
+    ("post", "/v1/session/links"): (None, "session.link_created", "key_"),
     ("post", "/v1/event-types"): ({"name": "order.paid"}, "event_type.created", "order.paid"),
     ("put", "/v1/event-types/{name}"): ({"description": "y"}, "event_type.replaced", "{name}"),
     ("patch", "/v1/event-types/{name}"): ({"description": "x"}, "event_type.changed", "{name}"),

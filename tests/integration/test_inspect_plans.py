@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from tests.integration.api_world import World, raw, world_over
 
-from posthouse.adapters.postgres import audit, endpoints, event_types, inspect, jobs, usage
+from posthouse.adapters.postgres import apps, audit, endpoints, event_types, inspect, jobs, usage
 from posthouse.adapters.postgres.database import Connection
 from posthouse.domain.ids import APP, ENDPOINT, uuid7
 
@@ -44,8 +44,9 @@ async def fill(world: World) -> tuple[bytes, bytes, int]:
     chosen = [(new_id(number), *owners[number % len(owners)]) for number in range(ROWS)]
     columns = list(zip(*chosen, strict=True))
     await world.database.execute(
-        "INSERT INTO event (id, partition, seq, app_id, config_version, type, content_type, payload, created_at)"
-        " SELECT i, p, n, a, 1, 'type.' || n % 50, 'application/json', '1', now()"
+        "INSERT INTO event (id, partition, seq, app_id, config_version, type, key, content_type, payload, created_at)"
+        " SELECT i, p, n, a, 1, 'type.' || n % 50, CASE WHEN n % 2 = 0 THEN 'key.' || n % 97 END,"
+        " 'application/json', '1', now()"
         " FROM unnest($1::uuid[], $2::uuid[], $3::int[]) WITH ORDINALITY u (i, a, p, n)",
         columns[0],
         columns[1],
@@ -110,6 +111,12 @@ async def test_no_list_scans_a_hot_table(world: World, mode: str) -> None:
     cases: dict[str, tuple[str, tuple[object, ...]]] = {
         "events": (sql.events, (app, partition, NEWEST, OLDEST, None, None, 51)),
         "events of a type": (sql.events, (app, partition, NEWEST, OLDEST, "type.1", None, 51)),
+        "events of a key": (sql.events_by_key, ("key.7", NEWEST, OLDEST, None, None, None, None, None, 51)),
+        "events of an app with a key": (
+            sql.events_by_key,
+            ("key.7", NEWEST, OLDEST, None, None, partition, app, None, 51),
+        ),
+        "what follows from an event": (sql.events_by_cause, (event, NEWEST, OLDEST, None, None, None, None, 51)),
         "event": (sql.event, (event, partition, app)),
         "attempts of an event": (sql.event_attempts, (event, partition, app, NEWEST, OLDEST, 51)),
         "attempts": (sql.attempts, (app, partition, NEWEST, OLDEST, None, None, None, 51)),
@@ -119,6 +126,9 @@ async def test_no_list_scans_a_hot_table(world: World, mode: str) -> None:
         "attempt": (sql.attempt, (event, partition, app)),
         "owed": (sql.owed, (app, partition, NEWEST, NEWEST, None, 51, None)),
         "owed to an endpoint": (sql.owed, (app, partition, NEWEST, NEWEST, endpoint, 51, None)),
+        "why an app is owed": (sql.owed_reasons, (app, partition, None, 501)),
+        "why an endpoint is owed": (sql.owed_reasons, (app, partition, endpoint, 501)),
+        "why all are owed": (sql.all_owed_reasons, (501,)),
         "paces": (sql.paces, ([endpoint], time.time() - 86_400, 15)),
         "positions": (sql.positions, ([endpoint] * 3, newest, 500)),
         "stats": (sql.stats, (partition, endpoint, time.time() - 3600, time.time())),
@@ -142,7 +152,7 @@ async def test_no_list_scans_a_hot_table(world: World, mode: str) -> None:
         "what became of the chosen": (jobs.SQL.facts, (partition, endpoint, newest, OLDEST)),
         "rows of a replay": (jobs.SQL.outstanding, (partition, endpoint, 1_000)),
         "live replays": (jobs.SQL.count_live, (partition, app)),
-        "endpoints": (endpoints.SQL.endpoints, (app, NEWEST, None, 51)),
+        "endpoints": (endpoints.SQL.endpoints, (app, NEWEST, None, 51, None, None, None)),
         "all endpoints": (endpoints.SQL.all_endpoints, (NEWEST, 51)),
         "all endpoints that are enabled": (endpoints.SQL.all_endpoints_enabled, (NEWEST, 51, True)),
         "recent events of a type": (event_types.SQL.recent, ("type.1", 2_000, 100, 2**20)),
@@ -175,23 +185,33 @@ async def test_what_an_app_stores_is_counted_no_further_than_asked(world: World,
 
 
 MANY = 20_000
+TABLES = ("app", "endpoint", "endpoint_health", "endpoint_verification", "audit")
 
 
 async def test_no_list_over_all_apps_scans_the_configuration(world: World) -> None:
     """With many apps, of whose endpoints few are disabled and many deleted; and with a long audit."""
     app = raw(APP, await world.app("app"))
     await world.database.execute(
-        "INSERT INTO app (id, partition, config_version, quotas)"
-        " SELECT i, 0, 1, CASE WHEN n % 1000 = 0 THEN '{\"stored_bytes_max\": 1}'::jsonb END"
+        "INSERT INTO app (id, partition, config_version, uid, name, quotas)"
+        " SELECT i, 0, 1, 'shop-' || n, 'Shop ' || n, CASE WHEN n % 1000 = 0 THEN '{\"stored_bytes_max\": 1}'::jsonb END"
         " FROM unnest($1::uuid[]) WITH ORDINALITY u (i, n)",
         [new_id(number) for number in range(MANY)],
     )
     await world.database.execute(
-        "INSERT INTO endpoint (id, app_id, config, enabled, deleted_at)"
-        ' SELECT i, $2, \'{"url": "https://example.com/"}\', n % 1000 <> 0, CASE WHEN n > 10000 THEN now() END'
+        "INSERT INTO endpoint (id, app_id, uid, config, enabled, paused, deleted_at)"
+        " SELECT i, $2, 'hook-' || n, jsonb_build_object('url', 'https://example.com/' || n), n % 1000 <> 0,"
+        " n % 1000 = 1, CASE WHEN n > 10000 THEN now() END"
         " FROM unnest($1::uuid[]) WITH ORDINALITY u (i, n)",
         [new_id(number) for number in range(MANY)],
         app,
+    )
+    await world.database.execute(
+        "INSERT INTO endpoint_health (partition, endpoint_id, circuit)"
+        " SELECT 0, id, CASE WHEN uid LIKE '%00' THEN 'open' ELSE 'closed' END FROM endpoint"
+    )
+    await world.database.execute(
+        "INSERT INTO endpoint_verification (endpoint_id, progress, sendable)"
+        " SELECT id, '{}', uid NOT LIKE '%01' FROM endpoint"
     )
     await world.database.execute(
         "INSERT INTO audit (at, actor, action, object)"
@@ -212,6 +232,15 @@ async def test_no_list_over_all_apps_scans_the_configuration(world: World) -> No
         "all endpoints": (both, endpoints.SQL.all_endpoints, (NEWEST, 51)),
         "all endpoints that are disabled": (both, endpoints.SQL.all_endpoints_enabled, (NEWEST, 51, False)),
         "all endpoints that are enabled": (both, endpoints.SQL.all_endpoints_enabled, (NEWEST, 51, True)),
+        "endpoints that are paused": (both, endpoints.SQL.all_endpoints_paused, (NEWEST, 51, None)),
+        "endpoints with an open circuit": (both, endpoints.SQL.all_endpoints_circuit_open, (NEWEST, 51, None)),
+        "endpoints that are not verified": (both, endpoints.SQL.all_endpoints_unverified, (NEWEST, 51, None)),
+        "endpoints found": (
+            both,
+            endpoints.SQL.endpoints_found,
+            (None, ["hook-1"], ["https://example.com/7", "http://example.com/7"], 100, None, None, 51),
+        ),
+        "apps found": (both, apps.SQL.apps_found, (None, "shop-1", 100, 51)),
         "revisions": (both, endpoints.SQL.revisions, (app, new_id(1), 2**31 - 1, 51)),
         "apps with a bound": (both, usage.SQL.bounded_apps, (OLDEST, 20)),
         "audit": (custom, entries, (latest, last, first, None, None, None, None, 51)),
@@ -229,7 +258,7 @@ async def test_no_list_over_all_apps_scans_the_configuration(world: World) -> No
             for mode in modes:
                 await connection.execute(f"SET plan_cache_mode = {mode}")
                 for node in nodes(await plan_of(connection, query, *arguments)):
-                    if node.get("Relation Name") in ("app", "endpoint", "audit"):
+                    if node.get("Relation Name") in TABLES:
                         read = node["Actual Rows"] * node["Actual Loops"] + node.get("Rows Removed by Filter", 0)
                         assert node["Node Type"] != "Seq Scan", (name, mode, node)
                         assert read < 3_000, (name, mode, node)

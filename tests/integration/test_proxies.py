@@ -29,7 +29,7 @@ MASTER_KEY = "00" * 32
 def program(name: str) -> str:
     found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
     if found is None:
-        pytest.skip(f"{name} is not on PATH: apt-get install {name}")
+        pytest.skip(f"{name} is not installed; `make test-databases` installs it where that is permitted")
     return found
 
 

@@ -16,6 +16,8 @@ from starlette.exceptions import HTTPException
 
 from posthouse import __version__
 from posthouse.api.catalogue_documents import CatalogueDocuments
+from posthouse.api.console import Console
+from posthouse.api.credentials import SessionCookie
 from posthouse.api.gate import BODY_BYTES_MAX, App, Gate
 from posthouse.api.openapi import DESCRIPTION, completed
 from posthouse.api.pages import Cursors
@@ -38,9 +40,11 @@ from posthouse.api.resources import (
     expressions,
     grants,
     keys,
+    overview,
     profiles,
     replays,
     schedules,
+    session,
     stream,
     system,
     traffic,
@@ -61,15 +65,19 @@ from posthouse.manage.deliveries import Deliveries
 from posthouse.manage.endpoint_keys import EndpointKeys
 from posthouse.manage.endpoint_secrets import EndpointSecrets
 from posthouse.manage.endpoints import NO_PROFILES, NOTHING_ALLOWED, CheckTarget, Endpoints
+from posthouse.manage.explain import Explainer
 from posthouse.manage.expressions import ExpressionTrials
 from posthouse.manage.grants import GrantBook
 from posthouse.manage.keys import Keys
+from posthouse.manage.overview import Installation
 from posthouse.manage.preview import Previews
 from posthouse.manage.profiles import Profiles
 from posthouse.manage.refusals import Refusals
 from posthouse.manage.replays import Replays
 from posthouse.manage.schedules import Schedules
+from posthouse.manage.sessions import Sessions
 from posthouse.manage.stream import Streams
+from posthouse.manage.traffic import TrafficCharts
 from posthouse.manage.trial import Trials
 from posthouse.manage.triggers import Triggers
 from posthouse.manage.verification import Verifications
@@ -95,6 +103,7 @@ class Services:
     `metrics` gives the series and their content type; `ready` why this process cannot do its work, None if it can, and
     `warnings` the code and the words of what an operator must know of all the same. `front`
     wraps everything: the publish routes, which pass on what is not theirs. `watch_cache` is told of the API's own caches.
+    Without a `cookie` there is no console, and no signing in to it.
     """
 
     event_types: EventTypes
@@ -114,7 +123,10 @@ class Services:
     verifications: Verifications
     expression_trials: ExpressionTrials
     streams: Streams
+    charts: TrafficCharts
+    installation: Installation
     keys: Keys
+    sessions: Sessions
     audit: AuditTrail
     authenticator: Authenticator
     clock: Clock
@@ -126,6 +138,8 @@ class Services:
     watch_cache: Callable[[str, Callable[[], CacheFacts]], None] = lambda _name, _read: None
     body_bytes_max: int = BODY_BYTES_MAX
     body_seconds: float = BODY_READ_SECONDS
+    cookie: SessionCookie | None = None
+    public_url: str = ""
 
     @classmethod
     def over(
@@ -143,6 +157,9 @@ class Services:
         transport: Transport,
         verifications: Verifications,
         stream_source: StreamSource,
+        charts: TrafficCharts,
+        installation: Installation,
+        explainer: Explainer,
         check_target: CheckTarget,
         cursor_key: bytes,
         metrics: Callable[[], Awaitable[tuple[bytes, str]]],
@@ -158,6 +175,7 @@ class Services:
         expressions: Expressions = NO_EXPRESSIONS,
         profiles: Profiles = NO_PROFILES,
         public_url: str = "",
+        console: bool = True,
         unverified: Callable[[], object] = lambda: None,
     ) -> Services:
         """Every use case over these ports."""
@@ -180,7 +198,7 @@ class Services:
             profiles=profiles,
             endpoint_secrets=EndpointSecrets(directory, clock),
             endpoint_keys=EndpointKeys(directory, clock),
-            deliveries=Deliveries(directory, inspector, clock, expressions),
+            deliveries=Deliveries(directory, inspector, clock, explainer, expressions),
             replays=Replays(directory, replay_book, inspector, clock),
             schedules=schedules,
             triggers=triggers,
@@ -189,8 +207,11 @@ class Services:
             previews=Previews(directory, inspector, store, clock, expressions),
             verifications=verifications,
             expression_trials=ExpressionTrials(expressions, clock),
-            streams=Streams(stream_source, directory, authenticator, clock, retention_days=retention_days),
+            streams=Streams(stream_source, directory, clock, retention_days=retention_days),
+            charts=charts,
+            installation=installation,
             keys=Keys(directory, clock, authenticator),
+            sessions=Sessions(directory, clock, authenticator),
             audit=AuditTrail(directory),
             authenticator=authenticator,
             clock=clock,
@@ -202,6 +223,8 @@ class Services:
             watch_cache=watch_cache,
             body_bytes_max=body_bytes_max,
             body_seconds=body_seconds,
+            cookie=SessionCookie(cursor_key, public_url) if console else None,
+            public_url=public_url,
         )
 
 
@@ -240,11 +263,14 @@ def build_app(services: Services) -> App:
     app.include_router(profiles.routes(services.profiles))
     app.include_router(expressions.routes(services.expression_trials))
     app.include_router(traffic.routes(services.deliveries, cursors))
+    app.include_router(overview.routes(services.charts, services.installation, services.clock))
     app.include_router(replays.routes(services.replays, cursors))
     app.include_router(schedules.routes(services.schedules, cursors))
     app.include_router(triggers.routes(services.triggers, services.refusals, cursors))
     app.include_router(stream.routes(services.streams, cursors))
     app.include_router(keys.routes(services.keys, cursors))
+    if services.cookie is not None:
+        app.include_router(session.routes(services.sessions, services.cookie, services.public_url))
     app.include_router(audit.routes(services.audit, cursors))
     app.include_router(system.routes(services.metrics, services.ready, services.warnings))
     app.include_router(documents.routes(lambda: made))
@@ -260,12 +286,15 @@ def build_app(services: Services) -> App:
 
     app.add_route(OPENAPI_PATH, openapi, include_in_schema=False)
     app.add_exception_handler(HTTPException, _no_such_route(document))
-    gate = Gate(
+    gate: App = Gate(
         cast("App", app),
         services.authenticator,
+        cookie=services.cookie,
         body_bytes_max=services.body_bytes_max,
         body_seconds=services.body_seconds,
     )
+    if services.cookie is not None:
+        gate = Console(gate)
     return gate if services.front is None else services.front(gate)
 
 

@@ -7,17 +7,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple
 
 import structlog
 
+from posthouse.api.credentials import (
+    CONSOLE_HEADER,
+    Authenticator,
+    Credential,
+    Credentials,
+    SessionCookie,
+    credential_of,
+)
 from posthouse.api.json_body import check_json
 from posthouse.api.problems import problem_bytes
 from posthouse.api.texts.accepted import Language, language_of
 from posthouse.domain.access import Principal
-from posthouse.domain.errors import Invalid, PosthouseError, TooLarge, Unauthorised
+from posthouse.domain.errors import Forbidden, Invalid, PosthouseError, TooLarge
 from posthouse.domain.handshake import CONFIRM_PATH
-from posthouse.domain.limits import BODY_READ_SECONDS
+from posthouse.domain.limits import BODY_READ_SECONDS, SIGN_IN_BODY_BYTES_MAX
 
 log = structlog.get_logger()
 
@@ -30,28 +38,42 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 PROTECTED: Final = "/v1/"
 WITHOUT_KEY: Final = frozenset({"/v1/asyncapi.json"})
 """What answers a request without a key, too; one with a key must be known."""
+SIGN_IN: Final = ("POST", "/v1/session")
+"""What answers without a key because it takes one in its body."""
 PRINCIPAL: Final = "posthouse.principal"
+CREDENTIAL: Final = "posthouse.credential"
 BODY_BYTES_MAX: Final = 1024 * 1024
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
+_AS_SAID: Final = (b"x-content-type-options", b"nosniff")
+_KEPT_NOWHERE: Final = (b"cache-control", b"no-store")
 
 
-class Authenticator(Protocol):
-    async def authenticate(self, token: str) -> Principal: ...
+class Asker(NamedTuple):
+    """Who asks, and how to find out again while the request lasts: `still` raises Unauthorised once it is over."""
+
+    credential: Credential
+    still: Callable[[Credential], Awaitable[Principal]]
 
 
 class Gate:
-    """Hands on what may pass; the scope then holds the principal of a request under /v1/."""
+    """Hands on what may pass; the scope then holds the principal of a request under /v1/, and who it was found out from.
+
+    Without a `cookie` there is no console, and nobody signs in. What somebody is told who is signed in is kept in no cache:
+    there is no `Authorization` header by which caches would know that it is private (RFC 9111, section 3.5).
+    """
 
     def __init__(
         self,
         next_app: App,
         authenticator: Authenticator,
         *,
+        cookie: SessionCookie | None = None,
         body_bytes_max: int = BODY_BYTES_MAX,
         body_seconds: float = BODY_READ_SECONDS,
     ) -> None:
         self._next = next_app
-        self._authenticator = authenticator
+        self._credentials = Credentials(authenticator, cookie)
+        self._sign_in = SIGN_IN if cookie is not None else None
         self._body_bytes_max = body_bytes_max
         self._body_seconds = body_seconds
 
@@ -63,11 +85,19 @@ class Gate:
         try:
             headers = _single(scope["headers"])
             confirming = scope["path"].startswith(CONFIRM_PATH)  # nothing else of it counts, key and body neither
+            signing_in = (scope["method"], scope["path"]) == self._sign_in
             if scope["path"].startswith(PROTECTED) and not confirming:
-                stranger = scope["path"] in WITHOUT_KEY and b"authorization" not in headers
-                scope[PRINCIPAL] = None if stranger else await self._principal(headers)
+                credential = credential_of(scope["headers"])
+                scope[CREDENTIAL] = Asker(credential, self._credentials.principal)
+                if signing_in:
+                    _check_console(credential)
+                stranger = signing_in or (scope["path"] in WITHOUT_KEY and credential.authorization is None)
+                principal = scope[PRINCIPAL] = None if stranger else await self._credentials.principal(credential)
+                answering.private = signing_in or (principal is not None and principal.session is not None)
             if scope["method"] in _WITH_BODY and not confirming:
-                body = await self._body(headers, receive)
+                body = await self._body(
+                    headers, receive, SIGN_IN_BODY_BYTES_MAX if signing_in else self._body_bytes_max
+                )
                 check_json(body, headers.get(b"content-type"), headers.get(b"content-encoding"))
                 receive = _replay(body, receive)
             await self._next(scope, receive, answering)
@@ -80,14 +110,7 @@ class Gate:
             log.exception("api.failed", method=scope["method"], path=scope["path"])
             await _refuse(answering, error, language_of(scope["headers"]))
 
-    async def _principal(self, headers: dict[bytes, bytes]) -> Principal:
-        scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
-        if scheme.lower() != b"bearer" or not token.strip():
-            raise Unauthorised("send an API key: Authorization: Bearer <key>")
-        return await self._authenticator.authenticate(token.strip().decode("latin-1"))
-
-    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-        most = self._body_bytes_max
+    async def _body(self, headers: dict[bytes, bytes], receive: Receive, most: int) -> bytes:
         length = headers.get(b"content-length", b"0")
         if not length.isdigit():
             raise Invalid("Content-Length is not a number", code="malformed_request")
@@ -116,14 +139,21 @@ class _Disconnected(Exception):
 
 
 class _Answering:
-    """`send`, and whether the answer has begun."""
+    """`send`, and whether the answer has begun. What we answer is what we say it is, whatever a browser makes of its bytes;
+    nobody keeps it where it is `private`."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self.begun = False
+        self.private = False
 
     async def __call__(self, message: Message) -> None:
-        self.begun = True
+        if not self.begun:
+            self.begun = True
+            headers = [*message["headers"], _AS_SAID]
+            if self.private and not any(name == b"cache-control" for name, _ in headers):
+                headers.append(_KEPT_NOWHERE)
+            message = message | {"headers": headers}
         await self._send(message)
 
 
@@ -136,6 +166,16 @@ async def _refuse(answering: _Answering, error: Exception, language: Language) -
         headers.append((b"connection", b"close"))
     await answering({"type": "http.response.start", "status": status, "headers": headers})
     await answering({"type": "http.response.body", "body": body})
+
+
+def _check_console(credential: Credential) -> None:
+    """Raises Forbidden for what our own page cannot have sent: no other page shall sign anybody in, not even its own author."""
+    if not credential.console:
+        raise Forbidden(
+            f"signing in is for the console, whose requests have the header {CONSOLE_HEADER}: 1; a program sends its key as "
+            "Authorization: Bearer <key>",
+            code="not_the_console",
+        )
 
 
 def _single(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from posthouse.api.gate import WITHOUT_KEY
+from posthouse.api.credentials import CONSOLE_HEADER, SECURITY
+from posthouse.api.gate import SIGN_IN, WITHOUT_KEY
 from posthouse.api.openapi_inbound import inbound_operations
 from posthouse.api.openapi_publish import publish_operations, publish_schemas
 from posthouse.domain.handshake import CONFIRM_PATH
@@ -82,6 +83,18 @@ def completed(schema: dict[str, Any]) -> dict[str, Any]:
     schemas |= {"Problem": _PROBLEM} | publish_schemas()
     components["securitySchemes"] = {
         "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key: ph_…"},
+        "session": {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": "posthouse-…",
+            "description": "Of the console, once somebody has signed in: each installation has a name of its own for it.",
+        },
+        "console": {
+            "type": "apiKey",
+            "in": "header",
+            "name": CONSOLE_HEADER,
+            "description": "`1`: without it the cookie counts for nothing, since no other site can make a browser send it.",
+        },
     }
     components["responses"] = {_problem_name(status): _problem(status) for status in _PROBLEMS}
     for path, operations in schema["paths"].items():
@@ -104,7 +117,9 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
         operation["security"] = []
         answers |= _refer(404, 500, 503)
         return
-    operation["security"] = [{"apiKey": []}, *([{}] if path in WITHOUT_KEY else [])]
+    operation["security"] = [*SECURITY, *([{}] if path in WITHOUT_KEY else [])]
+    if (method.upper(), path) == SIGN_IN:
+        operation["security"] = [{"console": []}]
     statuses = [401, 500, 503]
     if method == "get":
         if any(parameter["in"] == "query" for parameter in operation.get("parameters", ())):
@@ -121,6 +136,8 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
         ("/v1/keys", "post"),
         ("/v1/endpoints", "get"),
         ("/v1/stream", "get"),
+        ("/v1/session", "get"),
+        ("/v1/session", "delete"),
         ("/v1/schedules", "post"),
         ("/v1/triggers", "post"),
         ("/v1/triggers/plan", "post"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from posthouse.api.credentials import SECURITY
 from posthouse.api.models.routing import ExplanationAnswer
 from posthouse.domain.limits import (
     ATTRIBUTES_MAX,
@@ -183,7 +184,7 @@ def _publish(refer: Refer, *, app: bool) -> dict[str, Any]:
             "come structured, in a batch, or with `ce-` headers. Any other body is delivered as it is; `?type=` says what "
             "it is."
         ),
-        "security": [{"apiKey": []}],
+        "security": list(SECURITY),
         "parameters": [*([_APP] if app else []), _RAW_TYPE, _RAW_SUBJECT, _DRY_RUN, _IDEMPOTENCY_KEY],
         "requestBody": {
             "required": True,
@@ -232,7 +233,7 @@ def _publish_batch(refer: Refer, *, app: bool) -> dict[str, Any]:
             f"Append up to {BATCH_EVENTS_MAX} events{' for one app' if app else ''}, all or nothing: a JSON array, or "
             f"a line of JSON an event. At most {BATCH_BYTES_MAX} bytes, unless the server is set otherwise."
         ),
-        "security": [{"apiKey": []}],
+        "security": list(SECURITY),
         "parameters": [*([_APP] if app else []), _IDEMPOTENCY_KEY],
         "requestBody": {
             "required": True,

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs
 
 import structlog
 
+from posthouse.api.credentials import Credentials, SessionCookie, credential_of
 from posthouse.api.deadlines import Deadlines, Disconnected
 from posthouse.api.express import Answer, Headers
 from posthouse.api.gate import App, Receive, Scope, Send
@@ -32,7 +33,6 @@ from posthouse.domain.errors import (
     PosthouseError,
     StoreUnavailable,
     TooLarge,
-    Unauthorised,
 )
 from posthouse.domain.event import JSON_CONTENT, Draft
 from posthouse.domain.ids import EVENT, format_id
@@ -74,6 +74,8 @@ class Authenticator(Protocol):
 
     async def authenticate(self, token: str) -> Principal: ...
 
+    async def authenticate_session(self, token: str) -> Principal: ...
+
 
 class PublishRoutes:
     """Serves the publish routes and hands every other request to `next_app`."""
@@ -88,6 +90,7 @@ class PublishRoutes:
         explain: Explain,
         quotas: QuotaGate,
         clock: Clock,
+        cookie: SessionCookie | None = None,
         payload_bytes_max: int = PAYLOAD_BYTES_MAX,
         batch_bytes_max: int = BATCH_BYTES_MAX,
         body_seconds: float = BODY_READ_SECONDS,
@@ -95,6 +98,7 @@ class PublishRoutes:
     ) -> None:
         self._next = next_app
         self._authenticator = authenticator
+        self._credentials = Credentials(authenticator, cookie)
         self._catalogue = catalogue
         self._drafter = Drafter(catalogue, clock)
         self._publisher = publisher
@@ -216,7 +220,7 @@ class PublishRoutes:
                 length = int(value)
         kind = JSON_CONTENT if content_type is None else content_type.decode("latin-1").strip()
         batch = batch or is_batch(essence_of(kind))  # a batch of CloudEvents goes where one goes, too
-        principal = await self._principal(token)
+        principal = await self._principal(token, scope["headers"])
         app = await self._app(principal, reference)
         most = self._batch_bytes_max if batch else self._payload_bytes_max
         if length > most:
@@ -247,11 +251,12 @@ class PublishRoutes:
         results = await self._submit(reference, app, drafts) if drafts else []
         return 202, _batch_answer(drafts, results) if batch else _event_answer(drafts[0], results[0])
 
-    async def _principal(self, header: bytes | None) -> Principal:
-        if header is None or header[:7].lower() != b"bearer ":
-            raise Unauthorised("send an API key: Authorization: Bearer <key>")
-        token = header[7:].strip().decode("latin-1")
-        return self._authenticator.cached(token) or await self._authenticator.authenticate(token)
+    async def _principal(self, header: bytes | None, headers: Headers) -> Principal:
+        if header is not None and header[:7].lower() == b"bearer ":
+            known = self._authenticator.cached(header[7:].strip().decode("latin-1"))
+            if known is not None:
+                return known
+        return await self._credentials.principal(credential_of(headers))
 
     async def relayed(self, reference: str | None, body: bytes) -> tuple[int, Headers, bytes]:
         """Publish a batch that this process found in an outbox of our own database: as a key of scope admin may, answered as

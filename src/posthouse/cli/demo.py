@@ -95,6 +95,8 @@ class _Demo:
             if keep and told:
                 self._chapter("It goes on running", "Ctrl-C stops it")
                 self._say(f"export POSTHOUSE_URL={posthouse.url} POSTHOUSE_KEY={self._key}")
+                if (link := await posthouse.sign_in_link()) is not None:
+                    self._say(f"the console, by a link that works once: {link}")
                 self._say(f"posthouse trigger user_register --app {APP} --data '{json.dumps(JOHN)}'")
             else:
                 posthouse.stop()

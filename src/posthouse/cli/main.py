@@ -35,6 +35,7 @@ LOOK: Final = cyclopts.Group("What happened", sort_key=4)
 COMMANDS: Final = (
     ("demo", "demo:demo", RUN, "The whole story in one command: server, targets, events."),
     ("serve", "serve:serve", RUN, "Run a server."),
+    ("open", "console:open_console", RUN, "Open the console in a browser, signed in."),
     ("doctor", "doctor:doctor", RUN, "Look for what is wrong with an installation, and say what to do."),
     ("migrate", "migrate:migrate", RUN, "Bring a database's schema up to date."),
     ("trigger", "trigger:trigger", PUBLISH, "Publish one event."),
@@ -53,6 +54,7 @@ COMMANDS: Final = (
     ("triggers", "resources:triggers", CONFIGURE, "What is watched elsewhere, such as tables, and becomes events."),
     ("expressions", "resources:expressions", CONFIGURE, "Try a filter, a transformation or a rule."),
     ("keys", "resources:keys", CONFIGURE, "API keys; and sealing anew under another master key."),
+    ("tail", "tail:tail", LOOK, "Events and attempts as they come, a line each."),
     ("events", "resources:events", LOOK, "What was published."),
     ("attempts", "resources:attempts", LOOK, "What was tried, and what came of it."),
     ("deliveries", "resources:deliveries", LOOK, "What is still owed."),

@@ -6,11 +6,9 @@ Every event goes on as a webhook, signed as an endpoint's would be. What the str
 from __future__ import annotations
 
 import http.client
-import json
-import random
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -18,39 +16,21 @@ from urllib.parse import urlsplit
 import msgspec
 
 from posthouse.cli.client import Client
-from posthouse.cli.output import note, printable
-from posthouse.cli.sse import Block, Reader
-from posthouse.domain.errors import Invalid, Overloaded, PosthouseError, StoreUnavailable
+from posthouse.cli.follow import Follower, why_of
+from posthouse.cli.output import printable
+from posthouse.cli.sse import Block
+from posthouse.domain.errors import Invalid, PosthouseError
 from posthouse.domain.event import Event
 from posthouse.domain.ids import EVENT, EventId, parse_id
 from posthouse.wire.headers import is_content_type
 from posthouse.wire.standard import envelope
 from posthouse_sdk import Webhook
 
-SILENCE_SECONDS_MAX: Final = 45.0  # the server sends something every 15 seconds
 TARGET_SECONDS: Final = 30.0
 ANSWER_BYTES_MAX: Final = 64 * 1024
-BACKOFF_SECONDS: Final = 0.5
-BACKOFF_SECONDS_MAX: Final = 30.0
 RETRY_SECONDS: Final = 1.0
 RETRY_SECONDS_MAX: Final = 10.0
 RELAYED_REMEMBERED_MAX: Final = 10_000
-
-
-class Backoff:
-    """How long to wait: from half a second, doubled each time up to half a minute; of which between a half and all."""
-
-    def __init__(self, draw: Callable[[], float]) -> None:
-        self._draw = draw
-        self._failures = 0
-
-    def next(self) -> float:
-        most = min(BACKOFF_SECONDS * 2.0 ** min(self._failures, 10), BACKOFF_SECONDS_MAX)
-        self._failures += 1
-        return max(most * (0.5 + self._draw() / 2), BACKOFF_SECONDS)
-
-    def reset(self) -> None:
-        self._failures = 0
 
 
 class Told(msgspec.Struct):
@@ -129,7 +109,7 @@ class Target:
             answer.read(ANSWER_BYTES_MAX)
             return Outcome(answer.status, time.monotonic() - began, None)
         except (OSError, http.client.HTTPException) as error:
-            return Outcome(None, time.monotonic() - began, _why(error))
+            return Outcome(None, time.monotonic() - began, why_of(error))
         finally:
             connection.close()
 
@@ -137,8 +117,7 @@ class Target:
 class Relay:
     """Follows the stream and sends on what it tells, until it is interrupted.
 
-    `tell` prints one event and its outcome. Raises what the server refuses for good: Unauthorised, Forbidden, NotFound,
-    Invalid. A server that cannot be reached is tried again for ever.
+    `tell` prints one event and its outcome. Raises as `Follower`.
     """
 
     def __init__(
@@ -150,60 +129,20 @@ class Relay:
         *,
         tries: int = 1,
     ) -> None:
-        self._client = client
+        self._follower = Follower(client, query, self._take, lost="is not relayed")
         self._target = target
-        self._query = dict(query)
         self._tell = tell
         self._tries = tries
-        self._backoff = Backoff(random.random)
-        self._last_id: str | None = None
         self._relayed = OrderedDict[str, None]()
         self.delivered = 0
         self.failed = 0
 
     def run(self) -> None:
-        while True:
-            note(f"connecting to {self._client.url}")
-            least = 0.0
-            try:
-                self._follow()
-                why = "the server ended the stream"
-            except (StoreUnavailable, Overloaded) as error:
-                why = str(error)
-                least = 1.0 if isinstance(error, Overloaded) else 0.0
-            except BrokenPipeError:
-                raise  # whoever read our lines is gone
-            except (OSError, http.client.HTTPException) as error:
-                why = _why(error)
-            except Invalid as error:
-                if self._last_id is None:
-                    raise
-                note(f"cannot go on where it was: {error}")
-                note("beginning anew: what came in between is not relayed")
-                self._last_id = None
-                continue
-            except PosthouseError as error:
-                if type(error) is not PosthouseError:
-                    raise
-                why = str(error)  # the server's own fault
-            wait = max(self._backoff.next(), least)
-            note(f"reconnecting in {wait:.1f} s ({why})")
-            time.sleep(wait)
+        self._follower.run()
 
-    def _follow(self) -> None:
-        """One connection, to its end."""
-        headers = {} if self._last_id is None else {"Last-Event-ID": self._last_id}
-        with self._client.stream("stream", query=self._query, headers=headers, seconds=SILENCE_SECONDS_MAX) as answer:
-            note("connected" if self._last_id is None else "connected, and going on where it was")
-            for block in _blocks(answer):
-                self._backoff.reset()
-                if block.event == "event" and block.data is not None:
-                    self._relay(msgspec.json.decode(block.data, type=Told))
-                elif block.event == "problem" and block.data is not None:
-                    raise Invalid(str(json.loads(block.data).get("detail", "the stream cannot go on")))
-                if block.id is not None:
-                    # Only now: what was told up to here has been relayed.
-                    self._last_id = block.id
+    def _take(self, block: Block) -> None:
+        if block.event == "event" and block.data is not None:
+            self._relay(msgspec.json.decode(block.data, type=Told))
 
     def _relay(self, event: Told) -> None:
         if event.id in self._relayed:
@@ -242,19 +181,3 @@ def row(event: Told, outcome: Outcome) -> dict[str, Any]:
         "duration_ms": round(outcome.seconds * 1000, 3),
         "error": outcome.error,
     }
-
-
-def _blocks(answer: http.client.HTTPResponse) -> Iterator[Block]:
-    reader = Reader()
-    while data := answer.read1(65536):
-        yield from reader.feed(data)
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    if isinstance(error, ConnectionRefusedError):
-        return "connection refused"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return f"the connection broke off ({type(error).__name__})"

@@ -11,6 +11,7 @@ from posthouse.cli.output import note
 
 if TYPE_CHECKING:
     from posthouse.config import Settings
+    from posthouse.process import Process
 
 Flag = Annotated[bool | None, Parameter(negative="")]
 
@@ -77,6 +78,13 @@ def serve(
     process.run(_serve(settings))
 
 
+async def tell_link(posthouse: Process) -> None:
+    """Print how to get in to the console, to stderr: it is no line of the log, which others keep and read."""
+    link = await posthouse.sign_in_link()
+    if link is not None:
+        note(f"The console, by a link that works once, within a day (`posthouse open` makes another one):\n  {link}")
+
+
 async def _serve(settings: Settings) -> None:
     from posthouse import bootstrap
     from posthouse.supervisor import Supervisor
@@ -88,5 +96,6 @@ async def _serve(settings: Settings) -> None:
             note("The first admin key. It is shown only now, so keep it:")
             print(posthouse.first_key, flush=True)
         note(f"Posthouse listens on {posthouse.url}; Ctrl-C stops it")
+        await tell_link(posthouse)
         bootstrap.calm_collector()
         await posthouse.serve()

@@ -19,7 +19,7 @@ from posthouse.dispatch.platform import PlatformRoutes
 from posthouse.dispatch.replays import Replays
 from posthouse.dispatch.tail import Tails
 from posthouse.domain.circuit import DEFAULT_POLICY, CircuitPolicy
-from posthouse.domain.delivery import DeliveryKey, JournalBatch, Line, Owed, OwedReason
+from posthouse.domain.delivery import DeliveryKey, JournalBatch, Line, Owed, OwedReason, Rollup
 from posthouse.domain.endpoint import AppConfig, Endpoint
 from posthouse.domain.errors import PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
@@ -61,8 +61,8 @@ class Engine:
 
     `start` takes partitions and begins; `stop` hands them over. `offer` is the publisher's short cut; `published` is told of
     the events that follow-ups made (by default they are offered). `changed`: other processes should look at their shares of
-    the partitions (`ownership.wake`). `failed` is completed
-    with an exception should one of the engine's own tasks die, which is a bug: the process should then end.
+    the partitions (`ownership.wake`). `counted`: counters were written, as far as they are of these partitions. `failed` is
+    completed with an exception should one of the engine's own tasks die, which is a bug: the process should then end.
     """
 
     def __init__(
@@ -85,7 +85,9 @@ class Engine:
         expressions: Expressions = NO_EXPRESSIONS,
         call_book: CallBook | None = None,
         handlers: Handlers | None = None,
+        counted: Callable[[Sequence[Rollup], Collection[int]], None] = lambda rollups, held: None,
     ) -> None:
+        self._counted = counted
         self._log = event_log
         self._store = store
         self._clock = clock
@@ -524,6 +526,8 @@ class Engine:
             self.effects.recorded(recorded)
             if self.calls is not None:
                 self.calls.noted(recorded)
+        if batch.rollups:
+            self._counted(batch.rollups, result.held)
         self.tails.roomier()
         self.filtering.roomier()
 

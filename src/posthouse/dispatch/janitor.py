@@ -19,7 +19,8 @@ DAY_SECONDS: Final = 86_400.0
 
 
 class Janitor:
-    """Does the rounds every 15 seconds; days every ten minutes. Whatever fails is logged and tried at the next round."""
+    """Does the rounds every 15 seconds; days every ten minutes. Whatever fails is logged and tried at the next round. `counted`
+    is told how much is owed by all."""
 
     def __init__(
         self,
@@ -29,12 +30,16 @@ class Janitor:
         retention_days: int,
         anchor: Callable[[], Awaitable[object]],
         measure: Callable[[], Awaitable[object]],
+        present: Callable[[], Awaitable[object]],
+        counted: Callable[[int], None],
     ) -> None:
         self._upkeep = upkeep
         self._clock = clock
         self._retention_days = retention_days
         self._anchor = anchor
         self._measure = measure
+        self._present = present
+        self._counted = counted
         self._days_due = 0.0
         self.owed = Owed(0, None)
         self.oldest_snapshot_seconds = 0.0
@@ -49,6 +54,7 @@ class Janitor:
                 ("snapshot", self._snapshot),
                 ("days", self._days),
                 ("quotas", self._measure),
+                ("presence", self._present),
             ):
                 try:
                     await work()
@@ -60,6 +66,7 @@ class Janitor:
 
     async def _count(self) -> None:
         self.owed = await self._upkeep.owed()
+        self._counted(self.owed.rows)
 
     async def _snapshot(self) -> None:
         self.oldest_snapshot_seconds = await self._upkeep.oldest_snapshot_seconds()

@@ -7,12 +7,22 @@ import msgspec
 from posthouse.domain.ids import AppId
 
 
+class Session(msgspec.Struct, frozen=True):
+    """A browser in which somebody is signed in to the console, until `expires_at` (unix seconds) at the latest; or a link that
+    may become one until then."""
+
+    id: bytes
+    expires_at: float
+
+
 class Principal(msgspec.Struct, frozen=True):
-    """The holder of an API key: an administrator of the platform, or one app, to which nothing else exists."""
+    """The holder of an API key: an administrator of the platform, or one app, to which nothing else exists. `session` is there
+    where no key was sent: somebody signed in with it before."""
 
     key_id: bytes
     app_id: AppId | None = None  # None: admin
     name: str = ""
+    session: Session | None = None
 
     @property
     def admin(self) -> bool:

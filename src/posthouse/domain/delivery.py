@@ -195,6 +195,7 @@ class Rollup(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     failed: int = 0
     gave_up: int = 0
     total_us: int = 0  # summed over attempts
+    latency: tuple[int, ...] = ()  # of those that were sent (`domain/latency.py`), without the zeros at the end
 
 
 class Cursor(msgspec.Struct, frozen=True, gc=False):

@@ -30,6 +30,9 @@ from posthouse.domain.retry import Retry, RetrySettings
 from posthouse.domain.signing import Signer
 from posthouse.domain.transformation import DynamicUrl, Transform
 
+BY_HAND: Final = "by_hand"
+"""Why an endpoint is disabled that somebody disabled."""
+
 
 class Timeouts(msgspec.Struct, frozen=True, gc=False):
     """Seconds allowed for each phase of an attempt; `total` bounds them all."""

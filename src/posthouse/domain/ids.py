@@ -30,6 +30,7 @@ REFUSAL: Final = "ref"
 REPLAY: Final = "rpl"
 REQUEST: Final = "req"
 SCHEDULE: Final = "sch"
+SESSION: Final = "ses"
 TRIGGER: Final = "trg"
 
 ID_BYTES: Final = 16

@@ -111,6 +111,19 @@ JOURNAL_RESULTS_MAX: Final = 1_000
 JOURNAL_LINGER_SECONDS: Final = 0.05
 OUTSIDE_ROWS_MAX: Final = 1_000
 
+# Counters for charts
+TRAFFIC_COUNTS_MAX: Final = 50_000  # of scopes and spans that have yet to be written
+TRAFFIC_ROWS_MAX: Final = 500  # in one statement
+TRAFFIC_SECONDS: Final = 5.0
+TRAFFIC_SECONDS_MAX: Final = 60.0
+TRAFFIC_ROWS_PER_SECOND: Final = 200  # that are written; where there are more, they are written less often
+BACKLOGS_TOLD_MAX: Final = 1_000  # endpoints of one process, those that are owed most
+BACKLOG_ROWS_MIN: Final = 100  # for an endpoint's backlog to be told of
+TRAFFIC_LISTED_MAX: Final = 50  # endpoints or apps in one answer
+ATTENTION_SHOWN_MAX: Final = 50  # of each kind
+LAST_WORK_SECONDS_MAX: Final = 2.0  # for the last counters of a process that ends
+SERVERS_KEPT_SECONDS: Final = 86_400.0  # after they were seen last
+
 # Replays
 REPLAYS_LIVE_PER_APP_MAX: Final = 20
 REPLAY_SPAN_SECONDS_MAX: Final = 90 * 86_400.0
@@ -206,9 +219,22 @@ FAILING_DAYS_MAX: Final = 5
 # API
 PAGE_ROWS: Final = 50
 PAGE_ROWS_MAX: Final = 250
+FOUND_ROWS_MAX: Final = 1_000  # looked at of each index, where something is looked for by how it begins
+FIND_LENGTH_MAX: Final = 256  # of the text that is looked for
 ACCEPT_LANGUAGE_LENGTH_MAX: Final = 1_000
 ACCEPT_LANGUAGE_RANGES_MAX: Final = 32
 TRANSLATED_LENGTH_MAX: Final = 4_096  # of a message; a longer one stays in English
+
+# Signing in to the console
+SESSION_SECONDS: Final = 12 * 3600.0  # until whoever signed in has to do so again
+SESSIONS_MAX: Final = 1_000  # of one installation; the oldest make room
+LINK_SECONDS: Final = 24 * 3600.0  # until a link that nobody used is over
+LINKS_MAX: Final = 100  # that nobody has used yet, of one installation; the oldest make room
+SIGN_IN_TOKEN_BYTES: Final = 32  # of chance in the code of a link, and in a cookie
+SIGN_IN_BODY_BYTES_MAX: Final = 4 * 1024  # of the request that signs in
+SIGN_IN_FAILURES_TOLD_SECONDS: Final = 1.0  # between two lines of the log
+CONSOLE_FILES_MAX: Final = 500  # that the console is made of
+CONSOLE_BYTES_MAX: Final = 16 * 1024 * 1024  # of these together
 
 # Live streams
 STREAMS_MAX: Final = 100  # of one process
@@ -417,6 +443,7 @@ STATS_SECONDS_MAX: Final = 90 * 86_400.0
 OWED_COUNTED_MAX: Final = 10_000
 OWED_AHEAD_COUNTED_MAX: Final = 100_000  # for a page of owed deliveries, over all of its endpoints
 ROUTES_SHOWN_MAX: Final = 100
+SIGNED_SHOWN_BYTES_MAX: Final = 65_536  # of what a signer signed of a request
 EXPLAINED_APPS_MAX: Final = 100
 EXPLAINED_ENDPOINTS_MAX: Final = 1_000
 

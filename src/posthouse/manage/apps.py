@@ -56,8 +56,11 @@ class Apps:
         self._clock = clock
         self._authenticator = authenticator
 
-    async def page(self, principal: Principal, *, before: bytes, limit: int) -> list[App]:
+    async def page(self, principal: Principal, *, before: bytes, limit: int, text: str | None = None) -> list[App]:
+        """What is found by a text comes at once, whatever `before` is: one page of it. Raises Forbidden."""
         admin_only(principal)
+        if text is not None:
+            return await self._directory.find_apps(text, limit=limit)
         return await self._directory.apps(before=before, limit=limit)
 
     async def get(self, principal: Principal, reference: str) -> App:

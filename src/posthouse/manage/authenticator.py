@@ -1,7 +1,9 @@
-"""From an API key to its holder, at the price of a hash for keys seen within the last seconds."""
+"""From an API key, or a session of the console, to its holder, at the price of a hash for those seen lately."""
 
 from __future__ import annotations
 
+import hmac
+from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import TypeVar
 
@@ -20,11 +22,22 @@ def key_hash(token: str) -> bytes:
     return sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
-class Authenticator:
-    """Remembers keys by their hash, and for a shorter time those that nobody holds; both are bounded.
+def session_hash(token: str) -> bytes:
+    """What is kept of a session: never the hash of a key, whatever the text, so that neither is taken for the other."""
+    return hmac.digest(b"posthouse console session", token.encode("utf-8", "surrogatepass"), "sha256")
 
-    A key that another process revoked works here for KEY_CACHED_SECONDS at most; one revoked in this process ends at once
-    (`forget`).
+
+def link_hash(code: str) -> bytes:
+    """The same for the code of a link."""
+    return hmac.digest(b"posthouse console link", code.encode("utf-8", "surrogatepass"), "sha256")
+
+
+class Authenticator:
+    """Remembers keys and sessions by their hash, and for a shorter time those that nobody holds; both are bounded. A look-up is
+    by that hash alone: how long it takes tells nothing of what is there.
+
+    A key that another process revoked, and what was signed in with it, works here for KEY_CACHED_SECONDS at most; one revoked
+    in this process ends at once (`forget`).
     """
 
     def __init__(self, directory: Directory, clock: Clock) -> None:
@@ -51,24 +64,48 @@ class Authenticator:
             return found
         if len(token) > KEY_LENGTH_MAX:
             raise _unauthorised()
-        hashed = key_hash(token)
         self._known_use.misses += 1
+        found = await self._look_up(key_hash(token), self._directory.principal)
+        if found is None:
+            raise _unauthorised()
+        return found
+
+    async def authenticate_session(self, token: str) -> Principal:
+        """The same for a session. Raises Unauthorised where it is over, StoreUnavailable."""
+        hashed = session_hash(token)
+        known = self._known.get(hashed)
+        if known is not None and known[1] > self._clock.boot():
+            self._known_use.hits += 1
+            return known[0]
+        self._known_use.misses += 1
+        found = await self._look_up(hashed, self._session)
+        if found is None:
+            raise Unauthorised("you are not signed in any more; sign in again")
+        return found
+
+    async def _session(self, hashed: bytes) -> Principal | None:
+        return await self._directory.session(hashed, now=self._clock.now())
+
+    async def _look_up(
+        self, hashed: bytes, look_up: Callable[[bytes], Awaitable[Principal | None]]
+    ) -> Principal | None:
         if self._unknown.get(hashed, 0.0) > self._clock.boot():
             self._unknown_use.hits += 1
-            raise _unauthorised()
+            return None
         self._unknown_use.misses += 1
         asked_at = self._clock.boot()
         generation = self._generation
-        principal = await self._directory.principal(hashed)
+        principal = await look_up(hashed)
         if generation != self._generation:
             # A key was revoked while we asked, perhaps this one: the answer serves this request, and is not kept.
             pass
         elif principal is None:
             _keep(self._unknown, hashed, asked_at + UNKNOWN_KEY_CACHED_SECONDS)
         else:
-            _keep(self._known, hashed, (principal, asked_at + KEY_CACHED_SECONDS))
-        if principal is None:
-            raise _unauthorised()
+            lasts = KEY_CACHED_SECONDS
+            if principal.session is not None:
+                lasts = min(lasts, principal.session.expires_at - self._clock.now())
+            _keep(self._known, hashed, (principal, asked_at + lasts))
         return principal
 
     @property

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 import msgspec
 
 from posthouse.domain.access import Principal
-from posthouse.domain.delivery import AttemptOutcome, DeliveryClass, OwedReason
-from posthouse.domain.endpoint import Endpoint, Secret
+from posthouse.domain.delivery import AttemptOutcome, OwedReason
 from posthouse.domain.errors import Invalid, NotFound
 from posthouse.domain.estimate import PACE_MINUTES, PACE_SECONDS_MAX, Pace, eta_seconds
-from posthouse.domain.event import JSON_CONTENT, Event
-from posthouse.domain.exchange import Request
+from posthouse.domain.event import Event
 from posthouse.domain.ids import (
     APP,
     ATTEMPT,
@@ -26,9 +24,10 @@ from posthouse.domain.ids import (
     parse_id,
 )
 from posthouse.domain.limits import OWED_AHEAD_COUNTED_MAX, OWED_COUNTED_MAX, ROUTES_SHOWN_MAX, STATS_SECONDS_MAX
-from posthouse.domain.redaction import REDACTED, is_credential, redacted_payload
 from posthouse.intake.parse import check_type
-from posthouse.manage.access import audit, endpoint_of, find_app
+from posthouse.manage.access import admin_only, audit, endpoint_of, find_app
+from posthouse.manage.explain import Explainer, Explanation, draft_of
+from posthouse.manage.requests import RequestView, Signed, request_of, shown, signed_of
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Audit, Directory
 from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
@@ -39,28 +38,11 @@ from posthouse.ports.inspect import (
     EventFacts,
     Inspector,
     OwedFacts,
+    OwedReasons,
     Routes,
     Span,
     Where,
 )
-from posthouse.send.preparing import prepared_alone
-from posthouse.wire.message import Unsendable
-from posthouse.wire.renderer import AnyRenderer, renderer_of
-from posthouse.wire.transforming import NotEvaluated, NotTransformed
-from posthouse_sdk.signatures import HMAC_KEY_BYTES
-
-_SIGNATURE = b"webhook-signature"
-_NO_SECRET = Secret("v1", bytes(HMAC_KEY_BYTES))
-
-
-class RequestView(msgspec.Struct, frozen=True):
-    """A request as it was sent, without its signature and what authenticates it, and with a mask over headers that look like
-    credentials."""
-
-    method: str
-    url: str
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
 
 
 class Deliveries:
@@ -72,19 +54,30 @@ class Deliveries:
         directory: Directory,
         inspector: Inspector,
         clock: Clock,
+        explainer: Explainer,
         expressions: Expressions = NO_EXPRESSIONS,
     ) -> None:
         self._directory = directory
         self._inspector = inspector
         self._clock = clock
+        self._explainer = explainer
         self._expressions = expressions
 
     async def events(
-        self, principal: Principal, app: str | None, span: Span, *, type: str | None, subject: str | None = None
+        self,
+        principal: Principal,
+        app: str | None,
+        span: Span,
+        *,
+        type: str | None,
+        subject: str | None = None,
+        key: str | None = None,
+        cause: str | None = None,
     ) -> list[EventFacts]:
         where = await self._where(principal, app)
         _check_filter(type)
-        return await self._inspector.events(where, span, type=type, subject=subject)
+        cause_id = None if cause is None else _event_id(cause)
+        return await self._inspector.events(where, span, type=type, subject=subject, key=key, cause=cause_id)
 
     async def event(self, principal: Principal, app: str | None, reference: str) -> tuple[EventFacts, Event, Routes]:
         """An event, its payload as it may be shown, and the first of the ways it took. Raises NotFound."""
@@ -95,6 +88,17 @@ class Deliveries:
         facts, event = found
         routes = await self._inspector.event_routes(where, facts.id, limit=ROUTES_SHOWN_MAX)
         return facts, await self._shown(event), routes
+
+    async def explanation(self, principal: Principal, reference: str) -> Explanation:
+        """Whom an event would reach today, and why nobody else: it tells of other apps, unless it is addressed to one. Raises
+        NotFound, Forbidden."""
+        found = await self._inspector.event(await self._where(principal, None), _event_id(reference))
+        if found is None:
+            raise _event_not_found(reference)
+        _, event = found
+        if event.app_id is None:
+            admin_only(principal)
+        return await self._explainer.explain(draft_of(event))
 
     async def event_attempts(
         self, principal: Principal, app: str | None, reference: str, span: Span
@@ -124,17 +128,23 @@ class Deliveries:
 
     async def attempt(
         self, principal: Principal, app: str | None, reference: str
-    ) -> tuple[AttemptRecord, RequestView | None]:
-        """An attempt and its request, made again from what it was made of, with what the event's type redacts masked. Raises
-        NotFound."""
+    ) -> tuple[AttemptRecord, RequestView | None, tuple[Signed, ...] | None]:
+        """An attempt and its request, made again from what it was made of, with what the event's type redacts masked; and what
+        was signed of it, None where that cannot be made again. Raises NotFound."""
         where = await self._where(principal, app)
         raw = parse_id(ATTEMPT, reference)
         found = None if raw is None else await self._inspector.attempt(where, AttemptId(raw))
         if found is None:
             raise NotFound(f"there is no attempt {reference[:80]!r}", code="attempt_not_found")
-        if found.event is not None:
-            found = msgspec.structs.replace(found, event=await self._shown(found.event))
-        return found, await request_of(found, self._expressions)
+        masked = False
+        if (event := found.event) is not None:
+            found = msgspec.structs.replace(found, event=await self._shown(event))
+            masked = found.event is not event
+        return (
+            found,
+            await request_of(found, self._expressions),
+            await signed_of(found, self._expressions, masked=masked),
+        )
 
     async def _shown(self, event: Event) -> Event:
         """The event with what its type redacts masked."""
@@ -155,6 +165,11 @@ class Deliveries:
         endpoint_id = await self._endpoint_id(where, endpoint)
         rows = await self._inspector.owed(where, before=before, limit=limit, endpoint_id=endpoint_id, reason=reason)
         return await self._estimated(rows)
+
+    async def owed_reasons(self, principal: Principal, app: str | None, *, endpoint: str | None) -> OwedReasons:
+        where = await self._where(principal, app)
+        endpoint_id = await self._endpoint_id(where, endpoint)
+        return await self._inspector.owed_reasons(where, endpoint_id=endpoint_id, counted_max=OWED_COUNTED_MAX)
 
     async def stats(
         self, principal: Principal, app: str, endpoint: str, *, since: float, until: float
@@ -244,77 +259,10 @@ class Deliveries:
         return (await endpoint_of(self._directory, where.app_id, reference)).id
 
 
-def shown(event: Event, pointers: Sequence[str]) -> Event:
-    """The event as people see it."""
-    if not pointers:
-        return event
-    is_json = event.content_type == JSON_CONTENT
-    return msgspec.structs.replace(event, payload=redacted_payload(event.payload, pointers, is_json=is_json))
-
-
 def span(*, before: bytes, since: float | None, until: float | None, limit: int) -> Span:
     """A page of ids from times (unix seconds), each id bearing its own: from `since` on, before `until`."""
     end = before if until is None else min(before, lower_bound(int(until * 1000)))
     return Span(before=end, since=lower_bound(0 if since is None else int(since * 1000)), limit=limit)
-
-
-async def request_of(record: AttemptRecord, expressions: Expressions = NO_EXPRESSIONS) -> RequestView | None:
-    """The request of an attempt; None where nothing was sent, or where what it was made of is gone. What is masked of the event
-    stays so in what is made of it: where nothing can be, there is no request to be shown either."""
-    facts, event, config = record.facts, record.event, record.config
-    if not facts.sent or event is None or config is None:
-        return None
-    endpoint = msgspec.structs.replace(config, dynamic_url=None).endpoint(
-        id=facts.endpoint_id,
-        app_id=facts.app_id,
-        partition=event.partition,
-        revision=facts.revision,
-        pinned_schemas=record.pinned_schemas,
-    )
-    replay = facts.kind == DeliveryClass.REPLAY.value
-    try:
-        made = await prepared_alone(expressions, endpoint, event)
-        if isinstance(made, NotTransformed):
-            return None
-        renderer = shown_by(endpoint, url=facts.url)
-        if made is not None:
-            renderer = made.by(renderer)
-        request = renderer.render(event, now=facts.started_at, replay=replay)
-    except (Invalid, Unsendable, NotEvaluated):
-        return None
-    return view_of(request, facts.url)
-
-
-def shown_by(endpoint: Endpoint, *, url: str) -> AnyRenderer:
-    """Makes the requests to an endpoint as they may be shown: as they are before they are encrypted, authenticated,
-    compressed and signed, so without keys; what chance decides is zero in them."""
-    standard = endpoint.signing is None
-    shown = msgspec.structs.replace(
-        endpoint,
-        signing=None if standard else (),
-        # What comes along with the signature is shown, and it is not.
-        secrets=(_NO_SECRET,) if standard else (),
-        encryption=None,
-        compress=None,
-        auth=None,
-        tls=None,
-        proxy="",
-        proxy_key="",
-        source_address="",
-    )
-    return renderer_of(shown, random=bytes, url=url, checked=True)
-
-
-def view_of(request: Request, url: str) -> RequestView:
-    """A request as people see it."""
-    first, *lines = request.head.rstrip(b"\r\n").split(b"\r\n")
-    headers = []
-    for line in lines:
-        name, _, value = line.partition(b": ")
-        if name.lower() != _SIGNATURE:
-            text = name.decode("latin-1")
-            headers.append((text, REDACTED if is_credential(text) else value.decode("latin-1")))
-    return RequestView(first.partition(b" ")[0].decode("ascii"), url, tuple(headers), request.body)
 
 
 def _pace_of(row: OwedFacts, paces: dict[EndpointId, Pace]) -> Pace:

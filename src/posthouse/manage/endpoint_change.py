@@ -14,6 +14,7 @@ from posthouse.domain.egress import Tls
 from posthouse.domain.encryption import DecryptAnswer, Encryption
 from posthouse.domain.endpoint import (
     BLANK,
+    BY_HAND,
     Balance,
     Batch,
     EqualUrl,
@@ -61,7 +62,6 @@ from posthouse.ports.directory import StoredEndpoint
 from posthouse.wire.headers import check_headers
 from posthouse.wire.target import parse_target
 
-BY_HAND: Final = "by_hand"
 """Why an endpoint is disabled that somebody disabled."""
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")

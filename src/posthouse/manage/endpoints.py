@@ -45,7 +45,7 @@ from posthouse.manage.secret_change import check_same, secret_of
 from posthouse.manage.speaking import check_egress
 from posthouse.manage.transform_check import dynamic_urls
 from posthouse.ports.clock import Clock
-from posthouse.ports.directory import App, ChangeKeys, Directory, EndpointRevision, StoredEndpoint
+from posthouse.ports.directory import App, ChangeKeys, Directory, EndpointFilter, EndpointRevision, StoredEndpoint
 from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
 
 CheckTarget = Callable[[str, int], Awaitable[str | None]]
@@ -102,20 +102,19 @@ class Endpoints:
         self._unverified = unverified
 
     async def page(
-        self, principal: Principal, app: str, *, before: bytes, limit: int, enabled: bool | None = None
+        self, principal: Principal, app: str, *, before: bytes, limit: int, which: EndpointFilter
     ) -> list[StoredEndpoint]:
         found = await find_app(self._directory, principal, app)
-        return await self._directory.endpoints(found.id, before=before, limit=limit, enabled=enabled)
+        return await self._directory.endpoints(found.id, before=before, limit=limit, which=which)
 
     async def page_of_all(
-        self, principal: Principal, *, app: str | None, enabled: bool | None, before: bytes, limit: int
+        self, principal: Principal, *, app: str | None, before: bytes, limit: int, which: EndpointFilter
     ) -> list[StoredEndpoint]:
         """Of every app, or of one. Raises Forbidden, NotFound (the app)."""
         admin_only(principal)
         if app is None:
-            return await self._directory.all_endpoints(before=before, limit=limit, enabled=enabled)
-        found = await find_app(self._directory, principal, app)
-        return await self._directory.endpoints(found.id, before=before, limit=limit, enabled=enabled)
+            return await self._directory.all_endpoints(before=before, limit=limit, which=which)
+        return await self.page(principal, app, before=before, limit=limit, which=which)
 
     async def revisions(
         self, principal: Principal, app: str, reference: str, *, before: int, limit: int

@@ -24,6 +24,7 @@ from posthouse.send.preparing import prepared_alone
 from posthouse.wire.transforming import NotEvaluated, NotTransformed
 
 FILTER_SHOWN_MAX: Final = 200  # characters
+ONLY_ENDPOINT: Final = "the event follows from an answer, and is for one endpoint alone"
 
 
 class Reason(StrEnum):
@@ -91,6 +92,8 @@ class Explainer:
 
     async def explain(self, draft: Draft) -> Explanation:
         """As of now, for a draft to one app or to whoever a grant covers."""
+        if draft.app_id is not None and draft.only is not None:
+            return await self._only(draft, Listener(draft.app_id, draft.app_uid), draft.only)
         misses: list[NearMiss] = []
         private = False
         if draft.app_id is not None:
@@ -123,6 +126,22 @@ class Explainer:
             reached += routes
             not_reached += others
         return Explanation(draft.type, draft.subject, tuple(reached), tuple(not_reached), truncated)
+
+    async def _only(self, draft: Draft, app: Listener, only: EndpointId) -> Explanation:
+        """Of a follow-up that is for one endpoint alone, whatever that listens to."""
+        candidates = await self._view.endpoints([app.app_id], limit=EXPLAINED_ENDPOINTS_MAX)
+        chosen = [candidate for candidate in candidates if candidate.id == only]
+        reached: tuple[Reached, ...] = ()
+        not_reached: tuple[NotReached, ...] = ()
+        for candidate in chosen:
+            if candidate.enabled:
+                target = Target(candidate, Reason.MATCHED, draft.to_url or candidate.config.url, ONLY_ENDPOINT)
+                reached = (Reached(app, (target,)),)
+            else:
+                not_reached = (NotReached(app, candidate, Reason.DISABLED, _disabled(candidate)),)
+        if not chosen:
+            not_reached = (NotReached(app, None, Reason.NO_ENDPOINTS, f"{ONLY_ENDPOINT}, and that was deleted"),)
+        return Explanation(draft.type, draft.subject, reached, not_reached, truncated=False)
 
     async def _platform_routes(
         self, draft: Draft, without: Sequence[Listener]
@@ -232,7 +251,7 @@ def _judge(draft: Draft, candidate: Candidate) -> tuple[Reason, str | None]:
     """Whether the router would choose the endpoint, filters aside; else why not."""
     config = candidate.config
     if not candidate.enabled:
-        return Reason.DISABLED, f"the endpoint is disabled ({candidate.disabled_reason or 'by its owner'}); enable it"
+        return Reason.DISABLED, _disabled(candidate)
     if not matches_type(config.events, draft.type):
         return Reason.OTHER_TYPES, f"it listens to {', '.join(config.events)}, and none of these is {draft.type}"
     if not matches_channels(config.channels, draft.channels):
@@ -241,6 +260,30 @@ def _judge(draft: Draft, candidate: Candidate) -> tuple[Reason, str | None]:
     if candidate.paused:
         return Reason.PAUSED, None
     return (Reason.MATCHED if candidate.verified else Reason.UNVERIFIED), None
+
+
+def draft_of(event: Event) -> Draft:
+    """A published event as if it were published anew."""
+    return Draft(
+        id=event.id,
+        app_id=event.app_id,
+        type=event.type,
+        payload=event.payload,
+        content_type=event.content_type,
+        subject=event.subject,
+        key=event.key,
+        source=event.source,
+        channels=event.channels,
+        attributes=event.attributes,
+        expires_at=event.expires_at,
+        depth=event.depth,
+        only=event.only,
+        to_url=event.to_url,
+    )
+
+
+def _disabled(candidate: Candidate) -> str:
+    return f"the endpoint is disabled ({candidate.disabled_reason or 'by its owner'}); enable it"
 
 
 def _event(draft: Draft) -> Event:

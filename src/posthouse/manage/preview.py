@@ -26,8 +26,8 @@ from posthouse.domain.profile import Profile
 from posthouse.domain.routing import matches_channels, matches_type
 from posthouse.intake.parse import EventBody, attributes_json, check
 from posthouse.manage.access import endpoint_not_found, endpoint_of, find_app
-from posthouse.manage.deliveries import RequestView, shown, view_of
 from posthouse.manage.profile_keys import made_keys
+from posthouse.manage.requests import RequestView, shown, view_of
 from posthouse.manage.trial import TYPE, sample_of, spoken
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import App, Directory

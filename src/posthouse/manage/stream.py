@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Final
 
@@ -12,7 +13,6 @@ from posthouse.domain.ids import APP, AppId, format_id
 from posthouse.domain.limits import STREAMS_MAX, STREAMS_PER_APP_MAX
 from posthouse.domain.position import Position
 from posthouse.manage.access import find_app
-from posthouse.manage.authenticator import Authenticator
 from posthouse.manage.stream_ends import Lookout
 from posthouse.manage.stream_reader import POSITION_PATH, Stream, expired
 from posthouse.ports.clock import Clock
@@ -36,7 +36,6 @@ class Streams:
         self,
         source: StreamSource,
         directory: Directory,
-        authenticator: Authenticator,
         clock: Clock,
         *,
         retention_days: int,
@@ -45,7 +44,6 @@ class Streams:
     ) -> None:
         self._source = source
         self._directory = directory
-        self._authenticator = authenticator
         self._clock = clock
         self._retention_seconds = retention_days * DAY_SECONDS
         self._streams_max = streams_max
@@ -60,7 +58,7 @@ class Streams:
     async def open(
         self,
         principal: Principal,
-        token: str,
+        still: Callable[[], Awaitable[object]],
         *,
         app: str | None,
         types: tuple[str, ...] | None,
@@ -69,7 +67,7 @@ class Streams:
         position: Position | None,
     ) -> Stream:
         """A stream from a position on, or from now, for the holder of a key: an administrator's tells of all, or of one app;
-        an app's of itself. It holds a place until it is released.
+        an app's of itself. It holds a place until it is released, and ends once `still` raises Unauthorised.
 
         Raises Overloaded (too many streams, or the server stops), NotFound (the app), StoreUnavailable, and Invalid:
         `position_unknown`, `position_expired`, `position_of_other_kinds`.
@@ -88,7 +86,7 @@ class Streams:
 
         async def may_go_on() -> bool:
             try:
-                await self._authenticator.authenticate(token)
+                await still()
             except Unauthorised:
                 return False
             return True

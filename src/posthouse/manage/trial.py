@@ -17,7 +17,7 @@ from posthouse.domain.ids import ENDPOINT, EventId, format_id
 from posthouse.domain.limits import TRIALS_AT_ONCE_MAX
 from posthouse.intake.parse import check_type
 from posthouse.manage.access import audit, endpoint_not_found, find_endpoint
-from posthouse.manage.deliveries import RequestView, shown_by, view_of
+from posthouse.manage.requests import RequestView, shown_by, view_of
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Directory
 from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions

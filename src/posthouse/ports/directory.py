@@ -8,6 +8,7 @@ seconds. Whoever names a thing that is not there (any more) gets None.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -20,6 +21,7 @@ from posthouse.domain.named_keys import KeyVersion
 from posthouse.domain.quota import UNLIMITED, Quotas
 from posthouse.domain.verification import Verification
 from posthouse.ports.event_types import EventTypeStore
+from posthouse.ports.sessions import SessionStore
 
 SYSTEM: Final = "system"
 """The actor of what Posthouse does by itself."""
@@ -122,6 +124,26 @@ def keep_keys(_config: EndpointConfig, versions: Sequence[KeyVersion]) -> Sequen
     return versions
 
 
+class Waiting(StrEnum):
+    """Why an endpoint that is enabled is sent nothing for now."""
+
+    PAUSED = "paused"
+    CIRCUIT_OPEN = "circuit_open"  # also while it is tried whether it may be closed
+    UNVERIFIED = "unverified"
+
+
+class EndpointFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Those that are enabled (or are not), that wait for this, and that `text` finds: the one with this id, and those whose
+    uid or URL (with or without its scheme) begins with it."""
+
+    enabled: bool | None = None
+    waiting: Waiting | None = None
+    text: str | None = None
+
+
+EVERY_ENDPOINT: Final = EndpointFilter()
+
+
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """An API key on record; the key itself is known to its holder alone. Without an app it is an administrator's."""
 
@@ -133,7 +155,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     revoked_at: float | None = None
 
 
-class Directory(EventTypeStore, Protocol):
+class Directory(EventTypeStore, SessionStore, Protocol):
     async def installation_id(self) -> bytes:
         """Sixteen random bytes, the same for all processes, made with the installation."""
         ...
@@ -141,6 +163,10 @@ class Directory(EventTypeStore, Protocol):
     # Apps, newest first
 
     async def apps(self, *, before: bytes, limit: int) -> list[App]: ...
+
+    async def find_apps(self, text: str, *, limit: int) -> list[App]:
+        """Those with this id, and those whose uid or name (in any case) begins with it: the newest of the first thousand."""
+        ...
 
     async def get_app(self, reference: str) -> App | None:
         """The app with this id or uid."""
@@ -161,13 +187,13 @@ class Directory(EventTypeStore, Protocol):
     # Endpoints, newest first
 
     async def endpoints(
-        self, app_id: AppId, *, before: bytes, limit: int, enabled: bool | None = None
+        self, app_id: AppId, *, before: bytes, limit: int, which: EndpointFilter = EVERY_ENDPOINT
     ) -> list[StoredEndpoint]:
-        """Of an app: all, or those that are enabled, or are not."""
+        """Of an app."""
         ...
 
-    async def all_endpoints(self, *, before: bytes, limit: int, enabled: bool | None) -> list[StoredEndpoint]:
-        """Of every app."""
+    async def all_endpoints(self, *, before: bytes, limit: int, which: EndpointFilter) -> list[StoredEndpoint]:
+        """Of every app. What a text finds comes at once, whatever `before` is: the newest of the first thousand."""
         ...
 
     async def get_endpoint(self, app_id: AppId, reference: str) -> StoredEndpoint | None:

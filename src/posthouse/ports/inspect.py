@@ -113,6 +113,21 @@ class RouteState(StrEnum):
     GAVE_UP = "gave_up"
 
 
+class ReasonCount(msgspec.Struct, frozen=True, kw_only=True):
+    """How many wait for a reason. `next_due_at` is None where none of them has a time of its own."""
+
+    reason: str
+    owed: int
+    next_due_at: float | None
+
+
+class OwedReasons(msgspec.Struct, frozen=True, kw_only=True):
+    """Why deliveries wait, the most frequent reason first; `truncated`: there are more than were counted."""
+
+    reasons: tuple[ReasonCount, ...]
+    truncated: bool
+
+
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """An endpoint that an event went to. `reason` is why it waits, or how the last attempt ended."""
 
@@ -148,7 +163,14 @@ class Inspector(Protocol):
     `query_too_broad`)."""
 
     async def events(
-        self, where: Where | None, span: Span, *, type: str | None, subject: str | None
+        self,
+        where: Where | None,
+        span: Span,
+        *,
+        type: str | None,
+        subject: str | None,
+        key: str | None = None,
+        cause: EventId | None = None,
     ) -> list[EventFacts]: ...
 
     async def event(self, where: Where | None, event_id: EventId) -> tuple[EventFacts, Event] | None: ...
@@ -179,6 +201,12 @@ class Inspector(Protocol):
         reason: OwedReason | None = None,
     ) -> list[OwedFacts]:
         """Below the position (event id, endpoint id). Without an app there is no filter by endpoint."""
+        ...
+
+    async def owed_reasons(
+        self, where: Where | None, *, endpoint_id: EndpointId | None, counted_max: int
+    ) -> OwedReasons:
+        """Of `counted_max` rows at most. Without an app there is no filter by endpoint."""
         ...
 
     async def paces(

@@ -194,6 +194,12 @@ class Backlog:
         """Whether the endpoint has rows, or may have."""
         return endpoint_id in self._lines
 
+    def most_owed(self, count: int, *, rows_min: int) -> dict[EndpointId, tuple[int, AppId, int]]:
+        """Those that are owed most, and so many rows at least, about: (partition, app, rows) of each."""
+        known = [(x.rows, e, x) for e, x in self._lines.items() if x.rows >= rows_min and x.app_id is not None]
+        most = heapq.nlargest(count, known, key=lambda each: each[:2])
+        return {e: (line.partition, line.app_id, rows) for rows, e, line in most if line.app_id is not None}
+
     @property
     def endpoints(self) -> int:
         """How many endpoints are owed something."""

@@ -27,6 +27,7 @@ from posthouse.wire.formats.formatter import SMALLEST, compile_format
 from posthouse.wire.headers import origin_headers
 from posthouse.wire.message import Additions, Lacking, Message, Step, Unsendable
 from posthouse.wire.payload_version import Pins
+from posthouse.wire.signing.keys import SignedBy
 from posthouse.wire.signing.signers import compile_signers, header_names
 from posthouse.wire.target import parse_target
 from posthouse.wire.template import EVENT_VALUES, REQUEST_VALUES
@@ -41,7 +42,8 @@ _TOKEN: Final = "token"  # noqa: S105 - of a request made on trial
 
 class SpokenRenderer:
     """As `wire.render.Renderer`, for what that one does not make. `random(n)` gives n random bytes; `checked` says that all
-    this was compiled before; `wrong_signatures` is for finding out whether a target verifies them.
+    this was compiled before; `wrong_signatures` is for finding out whether a target verifies them; `signed_by` is told what
+    would be signed, and then nothing is.
 
     Raises: Invalid with the path of what is wrong. A request for the smallest event is made on trial, unless it is `checked`.
     """
@@ -68,6 +70,7 @@ class SpokenRenderer:
         url: str | None = None,
         checked: bool = False,
         wrong_signatures: bool = False,
+        signed_by: SignedBy | None = None,
     ) -> None:
         self.target: Final = parse_target(endpoint.url if url is None else url)
         self._random: Final = random
@@ -118,7 +121,12 @@ class SpokenRenderer:
             signers = ()
         _check_headers(endpoint, header_names(signers))
         compiled = compile_signers(
-            signers, _with_secrets(endpoint), values=variables, checked=checked, wrong=wrong_signatures
+            signers,
+            _with_secrets(endpoint),
+            values=variables,
+            checked=checked,
+            wrong=wrong_signatures,
+            signed_by=signed_by,
         )
         self._steps: Final = (*steps, *(("signing", signer) for signer in compiled))
         if not checked:

@@ -11,7 +11,7 @@ from tests.asgi import Client
 
 from posthouse.adapters.system.clock import SystemClock
 from posthouse.api.app import Services, build_app
-from posthouse.api.gate import WITHOUT_KEY
+from posthouse.api.gate import SIGN_IN, WITHOUT_KEY
 from posthouse.domain.errors import StoreUnavailable
 from posthouse.domain.handshake import CONFIRM_PATH
 
@@ -47,6 +47,9 @@ async def document() -> dict[str, Any]:
         transport=nothing,
         verifications=nothing,
         stream_source=nothing,
+        charts=nothing,
+        installation=nothing,
+        explainer=nothing,
         check_target=nothing,
         cursor_key=b"",
         metrics=metrics,
@@ -99,7 +102,8 @@ def test_every_operation_has_a_name_a_description_and_its_problems(document: dic
             assert operation["responses"].keys() == {"200", "404", "500", "503"}, path
         elif path.startswith("/v1/"):
             stranger: list[dict[str, list[str]]] = [{}] if path in WITHOUT_KEY else []
-            assert operation["security"] == [{"apiKey": []}, *stranger], (method, path)
+            known = [{"apiKey": []}, {"session": [], "console": []}, *stranger]
+            assert operation["security"] == ([{"console": []}] if (method.upper(), path) == SIGN_IN else known), path
             assert {"401", "500", "503"} <= set(operation["responses"]), (method, path)
             if "requestBody" in operation:
                 assert {"400", "413", "415", "422"} <= set(operation["responses"]), (method, path)

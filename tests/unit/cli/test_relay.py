@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posthouse.cli.relay import BACKOFF_SECONDS, BACKOFF_SECONDS_MAX, Backoff, Outcome, Target, Told, line, row
+from posthouse.cli.follow import BACKOFF_SECONDS, BACKOFF_SECONDS_MAX, Backoff
+from posthouse.cli.relay import Outcome, Target, Told, line, row
 from posthouse.domain.errors import Invalid, PosthouseError
 from posthouse.domain.event import Event
 from posthouse.domain.ids import EVENT, EventId, format_id

@@ -18,7 +18,8 @@ from posthouse.domain.expression import Failed, FailedBecause
 from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, lower_bound, uuid7
 from posthouse.domain.transformation import DynamicUrl, Transform
 from posthouse.manage.access import NEWEST
-from posthouse.manage.deliveries import request_of, span
+from posthouse.manage.deliveries import span
+from posthouse.manage.requests import request_of
 from posthouse.ports.inspect import AttemptFacts, AttemptRecord
 
 APP = AppId(b"a" * 16)

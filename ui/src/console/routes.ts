@@ -89,7 +89,7 @@ export const MENU: readonly { readonly group: "watch" | "configure" | "operate";
 const screens = import.meta.glob<{ default: Screen }>("./screens/*/{index,one}.tsx");
 
 function screen(file: string): Route["load"] {
-  return () => {
+  return async () => {
     const load = screens[`${file}.tsx`];
     if (!load) throw new Error(`no screen ${file}`);
     return load();

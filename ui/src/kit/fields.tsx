@@ -25,13 +25,15 @@ export function Form({ problem, submit, children }: { problem: Problem | null; s
   );
 }
 
-interface Common {
+export interface Common {
   /** As in the API: what errors call it. */
   readonly name: string;
   readonly label: ComponentChildren;
   readonly hint?: ComponentChildren;
   readonly required?: boolean;
   readonly disabled?: boolean;
+  /** What is wrong with it, as far as can be told here. */
+  readonly wrong?: string | null;
 }
 
 interface Wiring {
@@ -43,12 +45,14 @@ interface Wiring {
   readonly "aria-describedby": string | undefined;
 }
 
-function useField(common: Common): { wiring: Wiring; frame: (control: ComponentChildren) => ComponentChildren } {
+/** What a control needs to be a field, and the frame around it. */
+export function useField(common: Common): { wiring: Wiring; frame: (control: ComponentChildren) => ComponentChildren } {
   const id = useId();
   const refused = useContext(Refused);
-  const errors = (refused?.fault.errors ?? []).filter(
+  const found = (refused?.refusals ?? []).filter(
     (one) => one.path === common.name || one.path.startsWith(`${common.name}.`) || one.path.startsWith(`${common.name}[`),
   );
+  const errors = common.wrong ? [...found, { path: common.name, detail: common.wrong }] : found;
   const described = [common.hint ? `${id}-hint` : "", errors.length > 0 ? `${id}-error` : ""].filter(Boolean).join(" ");
   return {
     wiring: {
@@ -77,7 +81,7 @@ function useField(common: Common): { wiring: Wiring; frame: (control: ComponentC
         )}
         {errors.length > 0 && (
           <p class="error" id={`${id}-error`} role="alert">
-            {errors.map((one) => (one.path === common.name ? one.message : `${one.path}: ${one.message}`)).join("\n")}
+            {errors.map((one) => (one.path === common.name ? one.detail : `${one.path}: ${one.detail}`)).join("\n")}
           </p>
         )}
       </div>

@@ -15,7 +15,15 @@ export interface Fault {
   readonly code: string;
   readonly title: string;
   readonly detail?: string;
-  readonly errors?: readonly { readonly path: string; readonly message: string }[];
+  /** The field that it is about. Where several are wrong, `errors` has them all. */
+  readonly path?: string;
+  readonly errors?: readonly Refusal[];
+}
+
+/** What is wrong with a field. */
+export interface Refusal {
+  readonly path: string;
+  readonly detail: string;
 }
 
 /** An answer that refuses (RFC 9457), or that did not come: then `status` is 0. */
@@ -29,6 +37,12 @@ export class Problem extends Error {
 
   get missing(): boolean {
     return this.status === 404;
+  }
+
+  /** What is wrong with which fields. */
+  get refusals(): readonly Refusal[] {
+    const { errors, path } = this.fault;
+    return errors ?? (path === undefined ? [] : [{ path, detail: this.message }]);
   }
 }
 
@@ -84,11 +98,6 @@ function parsed(text: string): unknown {
 }
 
 function faultOf(error: unknown, response: Response): Fault {
-  if (typeof error === "object" && error !== null && "code" in error && "title" in error) {
-    // One wrong field is told of by `path`, several by `errors`: both are errors here.
-    const told = error as Omit<Fault, "errors"> & { readonly path?: string; readonly errors?: readonly { readonly path: string; readonly detail: string }[] };
-    const errors = told.errors?.map((one) => ({ path: one.path, message: one.detail })) ?? (told.path ? [{ path: told.path, message: told.detail ?? told.title }] : []);
-    return { code: told.code, title: told.title, ...(told.detail ? { detail: told.detail } : {}), errors };
-  }
+  if (typeof error === "object" && error !== null && "code" in error && "title" in error) return error as Fault;
   return { code: "http_error", title: `HTTP ${response.status}` };
 }

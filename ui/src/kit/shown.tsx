@@ -47,15 +47,14 @@ export function Failed({ problem, again }: { problem: Problem; again?: () => voi
 /** What a problem says: its detail, and each field with what is wrong. */
 export function ProblemText({ problem }: { problem: Problem }) {
   if (problem.status === 0 && problem.fault.code === "unreachable") return <p>{kit.value.unreachable}</p>;
-  const errors = problem.fault.errors ?? [];
   return (
     <>
-      <p>{problem.fault.detail ?? problem.fault.title}</p>
-      {errors.length > 0 && (
+      {problem.refusals.length === 0 && <p>{problem.message}</p>}
+      {problem.refusals.length > 0 && (
         <ul>
-          {errors.map((one) => (
-            <li key={one.path + one.message}>
-              <code>{one.path}</code> {one.message === problem.fault.detail ? "" : one.message}
+          {problem.refusals.map((one) => (
+            <li key={one.path + one.detail}>
+              <code>{one.path}</code> {one.detail}
             </li>
           ))}
         </ul>

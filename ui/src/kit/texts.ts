@@ -35,6 +35,10 @@ export const kit = both(
     filters: "Filters",
     clear: "Clear filters",
     required: "Required",
+    addOne: "Add",
+    removeOne: (name: string) => `Remove ${name}`,
+    pairName: "Name",
+    pairValue: "Value",
     selected: (n: string) => `${n} selected`,
     state: {
       delivered: "delivered",
@@ -76,6 +80,10 @@ export const kit = both(
     filters: "筛选",
     clear: "清除筛选",
     required: "必填",
+    addOne: "添加",
+    removeOne: (name: string) => `移除 ${name}`,
+    pairName: "名称",
+    pairValue: "值",
     selected: (n: string) => `已选 ${n} 项`,
     state: {
       delivered: "已送达",

@@ -27,6 +27,7 @@ from posthouse.domain.errors import StoreRejected
 from posthouse.domain.event import Event
 from posthouse.domain.grant import Shrinkage
 from posthouse.domain.ids import AppId, AttemptId, EndpointId, id_beside
+from posthouse.domain.latency import added
 from posthouse.domain.named_keys import texts_of
 from posthouse.ports.store import Claim, Journalled, LateResult, Page, Want
 
@@ -172,6 +173,7 @@ class MemoryStore(MemoryOwed, MemoryEffects):
                 failed=before.failed + rollup.failed,
                 gave_up=before.gave_up + rollup.gave_up,
                 total_us=before.total_us + rollup.total_us,
+                latency=added(before.latency, rollup.latency),
             )
         self._database.rollups[key] = rollup
 

@@ -9,11 +9,12 @@ from typing import Final
 import asyncpg
 import msgspec
 
-from posthouse.adapters.postgres.changes import write_audit
+from posthouse.adapters.postgres.changes import searchable, write_audit
 from posthouse.adapters.postgres.configuration import Configuration, bump_app, bump_shared, encode, names, one
 from posthouse.adapters.postgres.queries import Queries
 from posthouse.adapters.postgres.verifications import drop
-from posthouse.domain.ids import APP, AppId
+from posthouse.domain.ids import APP, AppId, parse_id
+from posthouse.domain.limits import FOUND_ROWS_MAX
 from posthouse.domain.quota import UNLIMITED, Quotas
 from posthouse.ports.directory import App, Audit
 
@@ -27,6 +28,12 @@ class PostgresApps(Configuration):
 
     async def apps(self, *, before: bytes, limit: int) -> list[App]:
         return [_app(row) for row in await self._database.fetch(SQL.apps, before, limit)]
+
+    async def find_apps(self, text: str, *, limit: int) -> list[App]:
+        if not searchable(text):
+            return []
+        rows = await self._database.fetch(SQL.apps_found, parse_id(APP, text), text, FOUND_ROWS_MAX, limit)
+        return [_app(row) for row in rows]
 
     async def get_app(self, reference: str) -> App | None:
         row = await self._database.fetchrow(SQL.app, *names(APP, reference))

@@ -9,7 +9,7 @@ import asyncpg
 import msgspec
 
 from posthouse.adapters.postgres.apps import quotas_of
-from posthouse.adapters.postgres.changes import write_audit
+from posthouse.adapters.postgres.changes import searchable, write_audit
 from posthouse.adapters.postgres.configuration import Configuration, bump_app, encode, names, one
 from posthouse.adapters.postgres.database import Connection
 from posthouse.adapters.postgres.queries import Queries
@@ -19,21 +19,31 @@ from posthouse.adapters.postgres.verifications import drop, renew, verification_
 from posthouse.domain.circuit import Health
 from posthouse.domain.endpoint import BLANK, EndpointConfig, Secret
 from posthouse.domain.errors import Conflict
-from posthouse.domain.ids import ENDPOINT, AppId, EndpointId
+from posthouse.domain.ids import ENDPOINT, AppId, EndpointId, parse_id
+from posthouse.domain.limits import FIND_LENGTH_MAX, FOUND_ROWS_MAX
 from posthouse.domain.named_keys import KeyVersion
 from posthouse.domain.quota import UNLIMITED, check_endpoints
 from posthouse.ports.directory import (
+    EVERY_ENDPOINT,
     Audit,
     ChangeKeys,
+    EndpointFilter,
     EndpointRevision,
     SecretsCheck,
     StoredEndpoint,
     StoredSecret,
+    Waiting,
     keep_keys,
 )
 from posthouse.ports.sealing import DataKey
 
 SQL = Queries("endpoints.sql")
+
+_WAITING: Final = {
+    Waiting.PAUSED: SQL.all_endpoints_paused,
+    Waiting.CIRCUIT_OPEN: SQL.all_endpoints_circuit_open,
+    Waiting.UNVERIFIED: SQL.all_endpoints_unverified,
+}
 
 _config: Final = msgspec.json.Decoder(EndpointConfig)
 
@@ -42,12 +52,28 @@ class PostgresEndpoints(Configuration):
     """The endpoints of `ports.directory.Directory`."""
 
     async def endpoints(
-        self, app_id: AppId, *, before: bytes, limit: int, enabled: bool | None = None
+        self, app_id: AppId, *, before: bytes, limit: int, which: EndpointFilter = EVERY_ENDPOINT
     ) -> list[StoredEndpoint]:
-        return [_endpoint(row) for row in await self._database.fetch(SQL.endpoints, app_id, before, enabled, limit)]
+        found = beginnings = None
+        if which.text is not None:
+            if not searchable(which.text):
+                return []
+            found, beginnings = parse_id(ENDPOINT, which.text), [which.text, *_urls(which.text)]
+        arguments = app_id, before, which.enabled, limit, which.waiting, beginnings, found
+        return [_endpoint(row) for row in await self._database.fetch(SQL.endpoints, *arguments)]
 
-    async def all_endpoints(self, *, before: bytes, limit: int, enabled: bool | None) -> list[StoredEndpoint]:
-        if enabled is None:
+    async def all_endpoints(self, *, before: bytes, limit: int, which: EndpointFilter) -> list[StoredEndpoint]:
+        text, waiting, enabled = which.text, which.waiting, which.enabled
+        if text is not None:
+            if not searchable(text):
+                return []
+            beginnings = [text], _urls(text)
+            rows = await self._database.fetch(
+                SQL.endpoints_found, parse_id(ENDPOINT, text), *beginnings, FOUND_ROWS_MAX, enabled, waiting, limit
+            )
+        elif waiting is not None:
+            rows = await self._database.fetch(_WAITING[waiting], before, limit, enabled)
+        elif enabled is None:
             rows = await self._database.fetch(SQL.all_endpoints, before, limit)
         else:
             rows = await self._database.fetch(SQL.all_endpoints_enabled, before, limit, enabled)
@@ -301,6 +327,12 @@ class PostgresEndpoints(Configuration):
             )
             for row in await connection.fetch(SQL.sealed_keys, endpoint_id)
         ]
+
+
+def _urls(text: str) -> list[str]:
+    """How a URL may begin that somebody looks for: its host is written in small letters, and its scheme often not at all."""
+    whole = [text] if "://" in text else [f"https://{text}", f"http://{text}"]
+    return list(dict.fromkeys(each[:FIND_LENGTH_MAX] for one in whole for each in (one, one.lower())))
 
 
 def _endpoint(row: asyncpg.Record) -> StoredEndpoint:

@@ -31,6 +31,8 @@ from posthouse.ports.inspect import (
     EndpointStats,
     EventFacts,
     OwedFacts,
+    OwedReasons,
+    ReasonCount,
     Route,
     Routes,
     RouteState,
@@ -50,9 +52,25 @@ class PostgresInspector:
         self._database = database
 
     async def events(
-        self, where: Where | None, span: Span, *, type: str | None, subject: str | None
+        self,
+        where: Where | None,
+        span: Span,
+        *,
+        type: str | None,
+        subject: str | None,
+        key: str | None = None,
+        cause: EventId | None = None,
     ) -> list[EventFacts]:
-        if where is None:
+        # A statement each, so that each is planned with its index.
+        if key is not None:
+            rows = await self._database.read(
+                SQL.events_by_key, key, span.before, span.since, type, subject, *_of(where), cause, span.limit
+            )
+        elif cause is not None:
+            rows = await self._database.read(
+                SQL.events_by_cause, cause, span.before, span.since, type, subject, *_of(where), span.limit
+            )
+        elif where is None:
             rows = await self._database.read(SQL.all_events, span.before, span.since, type, subject, span.limit)
         else:
             rows = await self._database.read(
@@ -135,6 +153,20 @@ class PostgresInspector:
                 SQL.owed, where.app_id, where.partition, *before, endpoint_id, limit, waits
             )
         return [_owed(row) for row in rows]
+
+    async def owed_reasons(
+        self, where: Where | None, *, endpoint_id: EndpointId | None, counted_max: int
+    ) -> OwedReasons:
+        if where is None:
+            rows = await self._database.read(SQL.all_owed_reasons, counted_max + 1)
+        else:
+            rows = await self._database.read(
+                SQL.owed_reasons, where.app_id, where.partition, endpoint_id, counted_max + 1
+            )
+        return OwedReasons(
+            reasons=tuple([ReasonCount(**row) for row in rows]),
+            truncated=sum(row["owed"] for row in rows) > counted_max,
+        )
 
     async def paces(
         self, endpoint_ids: Collection[EndpointId], *, since: float, minutes_max: int

@@ -16,6 +16,7 @@ from posthouse.domain.delivery import (
     HealthTurn,
     Owed,
     OwedReason,
+    Rollup,
 )
 from posthouse.domain.endpoint import Throttle
 from posthouse.domain.event import Draft
@@ -51,6 +52,13 @@ def owed_row(o: Owed) -> tuple[object, ...]:
     return (
         o.partition, o.endpoint_id, o.event_id, o.seq, o.kind, o.number, o.due_at, o.reason,
         o.sender, o.expires_at, o.payload_bytes, o.line, o.known,
+    )  # fmt: skip
+
+
+def rollup_row(r: Rollup) -> tuple[object, ...]:
+    """A `rollup_record` (migrations/0025_traffic.sql)."""
+    return (
+        r.partition, r.minute, r.app_id, r.endpoint_id, r.delivered, r.failed, r.gave_up, r.total_us, r.latency,
     )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from posthouse.adapters.postgres.rows import (
     ids_beside,
     owed_of,
     owed_row,
+    rollup_row,
     throttle_of,
     turn,
 )
@@ -125,13 +126,7 @@ class PostgresStore(PostgresEffects):
             *turn([effect_columns(effect) for effect in batch.effects], 6),
             *turn([health_columns(turn) for turn in batch.health], 8),
             *turn(batch.lines, 3),
-            *turn(
-                [
-                    (r.partition, r.minute, r.app_id, r.endpoint_id, r.delivered, r.failed, r.gave_up, r.total_us)
-                    for r in batch.rollups
-                ],
-                8,
-            ),
+            [rollup_row(rollup) for rollup in batch.rollups],
             None if self._history is None else self._history.fence,
             writing=True,
         )

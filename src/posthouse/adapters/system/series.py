@@ -55,6 +55,7 @@ COUNTERS: Final = {
     "expression_calls": "What was evaluated in the limited processes for expressions, each call with all its expressions.",
     "expression_refusals": "Of these, calls that were refused: too much waited, or they waited too long.",
     "expression_kills": "Of these, calls that took their process with them: by time, memory, or otherwise.",
+    "sign_in_failures": "Those who were not let in to the console here: a key or a link that is not known, or an app's key.",
     "schedule_skips": "Stretches of missed occurrences that were not made up for, as their schedules want it.",
 }
 

@@ -11,18 +11,32 @@ from posthouse.api.models.common import (
     Answer,
     Body,
     Time,
-    milliseconds,
     optional_time,
-    text_or_base64,
     time_of,
+)
+from posthouse.api.models.exchange import (
+    RequestAnswer,
+    ResponseAnswer,
+    SignedAnswer,
+    TimingsAnswer,
+    request_answer,
+    response_answer,
+    timings_of,
 )
 from posthouse.api.models.reaction import ReactionAnswer
 from posthouse.domain.event import JSON_CONTENT, Event
-from posthouse.domain.exchange import Timings
 from posthouse.domain.ids import APP, ATTEMPT, ENDPOINT, EVENT, format_id
-from posthouse.domain.limits import ROUTES_SHOWN_MAX
-from posthouse.manage.deliveries import RequestView
-from posthouse.ports.inspect import AttemptFacts, AttemptRecord, EventFacts, OwedFacts, Route, Routes
+from posthouse.domain.limits import OWED_COUNTED_MAX, ROUTES_SHOWN_MAX
+from posthouse.manage.requests import RequestView, Signed
+from posthouse.ports.inspect import (
+    AttemptFacts,
+    AttemptRecord,
+    EventFacts,
+    OwedFacts,
+    OwedReasons,
+    Route,
+    Routes,
+)
 
 DeliveryClass = Literal["live", "replay"]
 
@@ -117,16 +131,6 @@ class EventPage(Answer):
     next: str | None
 
 
-class TimingsAnswer(Answer):
-    """Milliseconds of each phase; null for one that did not take place (a connection that was open already)."""
-
-    dns_ms: float | None
-    connect_ms: float | None
-    tls_ms: float | None
-    first_byte_ms: float | None
-    total_ms: float
-
-
 class AttemptAnswer(Answer):
     """One request and what came of it, or a delivery that was given up without one (then `sent` is false)."""
 
@@ -156,43 +160,27 @@ class AttemptAnswer(Answer):
         return cls(**_attempt_fields(facts))
 
 
-class HeaderAnswer(Answer):
-    """A header line."""
-
-    name: str
-    value: str
-
-
-class RequestAnswer(Answer):
-    """The request, made again from the event and the endpoint as it was then; without the signature."""
-
-    method: str
-    url: str
-    headers: list[HeaderAnswer]
-    body: str | None
-    body_base64: Annotated[str | None, Field(description="Instead of body where it is no UTF-8 text.")]
-
-
-class ResponseAnswer(Answer):
-    """The answer, cut to what is kept of it."""
-
-    status: int | None
-    headers: list[HeaderAnswer]
-    body: str | None
-    body_base64: Annotated[str | None, Field(description="Instead of body where it is no UTF-8 text.")]
-
-
 class AttemptDetail(AttemptAnswer):
     """An attempt with its request and its answer. The request is null once retention dropped the event."""
 
     request: RequestAnswer | None
+    signed: Annotated[
+        list[SignedAnswer] | None,
+        Field(
+            description="What was signed of it, by each signer. null where that cannot be made again: without a request, and "
+            "of an endpoint that takes events in batches."
+        ),
+    ]
     response: ResponseAnswer | None
 
     @classmethod
-    def with_exchange(cls, record: AttemptRecord, request: RequestView | None) -> AttemptDetail:
+    def with_exchange(
+        cls, record: AttemptRecord, request: RequestView | None, signed: tuple[Signed, ...] | None
+    ) -> AttemptDetail:
         return cls(
             **_attempt_fields(record.facts),
             request=request_answer(request),
+            signed=None if signed is None or request is None else [SignedAnswer.of(one) for one in signed],
             response=response_answer(record.facts.status, record.response_headers, record.response_body),
         )
 
@@ -248,6 +236,34 @@ class DeliveryPage(Answer):
     next: str | None
 
 
+class ReasonAnswer(Answer):
+    """How many deliveries wait for a reason."""
+
+    reason: Annotated[str, Field(examples=["failed", "paused"])]
+    owed: int
+    next_due_at: Annotated[Time | None, Field(description="null where none of them has a time of its own.")]
+
+
+class ReasonsAnswer(Answer):
+    """Why deliveries wait, the most frequent reason first."""
+
+    data: list[ReasonAnswer]
+    truncated: Annotated[
+        bool,
+        Field(description=f"More than {OWED_COUNTED_MAX} are owed: so many were counted, and each figure is a least."),
+    ]
+
+    @classmethod
+    def of(cls, found: OwedReasons) -> ReasonsAnswer:
+        return cls(
+            data=[
+                ReasonAnswer(reason=one.reason, owed=one.owed, next_due_at=optional_time(one.next_due_at))
+                for one in found.reasons
+            ],
+            truncated=found.truncated,
+        )
+
+
 class Resend(Body):
     """Which event to send to which endpoint again."""
 
@@ -284,41 +300,3 @@ def _attempt_fields(facts: AttemptFacts) -> dict[str, Any]:
         "error": facts.error,
         "reaction": None if facts.reaction is None else ReactionAnswer.of(facts.reaction),
     }
-
-
-def timings_of(timings: Timings) -> dict[str, Any]:
-    """The fields of `TimingsAnswer`."""
-    return {
-        "dns_ms": milliseconds(timings.dns_us),
-        "connect_ms": milliseconds(timings.connect_us),
-        "tls_ms": milliseconds(timings.tls_us),
-        "first_byte_ms": milliseconds(timings.first_byte_us),
-        "total_ms": timings.total_us / 1000,
-    }
-
-
-def request_answer(request: RequestView | None) -> RequestAnswer | None:
-    """A request as it is told."""
-    if request is None:
-        return None
-    body, body_base64 = text_or_base64(request.body)
-    return RequestAnswer(
-        method=request.method,
-        url=request.url,
-        headers=[HeaderAnswer(name=name, value=value) for name, value in request.headers],
-        body=body,
-        body_base64=body_base64,
-    )
-
-
-def response_answer(status: int | None, head: bytes | None, content: bytes | None) -> ResponseAnswer | None:
-    """An answer as it is told."""
-    if status is None:
-        return None
-    headers = []
-    for line in (head or b"").split(b"\r\n"):
-        name, colon, value = line.partition(b": ")
-        if colon:
-            headers.append(HeaderAnswer(name=name.decode("latin-1"), value=value.decode("latin-1")))
-    body, body_base64 = text_or_base64(content or b"")
-    return ResponseAnswer(status=status, headers=headers, body=body, body_base64=body_base64)

@@ -6,14 +6,31 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
+from pydantic import Field
 
 from posthouse.api.caller import Caller
 from posthouse.api.etags import Conditional, tagged
 from posthouse.api.models.directory import AppAnswer, AppFields, AppPage
 from posthouse.api.pages import Cursors, PageQuery
+from posthouse.domain.limits import FIND_LENGTH_MAX
 from posthouse.manage.apps import Apps
 
 SCOPE: Final = "apps"
+
+
+class AppsQuery(PageQuery):
+    """Which apps."""
+
+    search: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=FIND_LENGTH_MAX,
+            description="The one with this id, and those whose uid or name (in any case) begins so. This comes as one page: "
+            "the newest of the first thousand.",
+            examples=["shop-"],
+        ),
+    ] = None
 
 
 def routes(apps: Apps, cursors: Cursors) -> APIRouter:
@@ -25,12 +42,13 @@ def routes(apps: Apps, cursors: Cursors) -> APIRouter:
         return tagged(response, AppAnswer.of(await apps.create(caller, body.change())))
 
     @router.get("")
-    async def list_apps(caller: Caller, query: Annotated[PageQuery, Query()]) -> AppPage:
+    async def list_apps(caller: Caller, query: Annotated[AppsQuery, Query()]) -> AppPage:
         """Apps, newest first."""
-        rows = await apps.page(caller, before=cursors.before(SCOPE, query), limit=query.limit + 1)
+        before = cursors.before(SCOPE, query)
+        rows = await apps.page(caller, before=before, limit=query.limit + 1, text=query.search)
         return AppPage(
             data=[AppAnswer.of(row) for row in rows[: query.limit]],
-            next=cursors.next(SCOPE, rows, query, lambda row: row.id),
+            next=None if query.search is not None else cursors.next(SCOPE, rows, query, lambda row: row.id),
         )
 
     @router.get("/{app}", response_model=AppAnswer)

@@ -25,7 +25,7 @@ from posthouse.api.models.trials import PreviewAnswer, PreviewRun, TrialAnswer, 
 from posthouse.api.models.verification import VerificationAnswer
 from posthouse.api.pages import Cursors, PageQuery
 from posthouse.domain.errors import Invalid
-from posthouse.domain.limits import OVERLAP_SECONDS, STATS_SECONDS
+from posthouse.domain.limits import FIND_LENGTH_MAX, OVERLAP_SECONDS, STATS_SECONDS
 from posthouse.manage.deliveries import Deliveries
 from posthouse.manage.endpoint_secrets import EndpointSecrets
 from posthouse.manage.endpoints import Endpoints, Written
@@ -33,7 +33,7 @@ from posthouse.manage.preview import Other, Previews
 from posthouse.manage.trial import Trials
 from posthouse.manage.verification import Verifications
 from posthouse.ports.clock import Clock
-from posthouse.ports.directory import StoredEndpoint
+from posthouse.ports.directory import EndpointFilter, StoredEndpoint, Waiting
 
 ALL_SCOPE: Final = "all-endpoints"
 _REVISION_BYTES: Final = 8
@@ -44,6 +44,24 @@ class EndpointsQuery(PageQuery):
     """Which endpoints."""
 
     enabled: Annotated[bool | None, Field(description="Those that are enabled, or are not.")] = None
+    state: Annotated[
+        Waiting | None,
+        Field(description="Those that are paused, whose circuit is not closed, or that did not pass their handshake."),
+    ] = None
+    search: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=FIND_LENGTH_MAX,
+            description="The one with this id, and those whose uid or URL (with or without its scheme) begins so. Over all "
+            "apps, this comes as one page: the newest of the first thousand.",
+            examples=["hooks.example.com"],
+        ),
+    ] = None
+
+    @property
+    def which(self) -> EndpointFilter:
+        return EndpointFilter(enabled=self.enabled, waiting=self.state, text=self.search)
 
 
 class AllEndpointsQuery(EndpointsQuery):
@@ -90,9 +108,8 @@ def routes(
     async def list_endpoints(caller: Caller, app: str, query: Annotated[EndpointsQuery, Query()]) -> EndpointPage:
         """Endpoints of an app, newest first."""
         scope = f"endpoints/{app}"
-        rows = await endpoints.page(
-            caller, app, before=cursors.before(scope, query), limit=query.limit + 1, enabled=query.enabled
-        )
+        before = cursors.before(scope, query)
+        rows = await endpoints.page(caller, app, before=before, limit=query.limit + 1, which=query.which)
         return _page(cursors, scope, rows, query)
 
     @router.get("/{endpoint}", response_model=EndpointAnswer)
@@ -224,13 +241,12 @@ def platform_routes(endpoints: Endpoints, cursors: Cursors) -> APIRouter:
     @router.get("")
     async def list_all_endpoints(caller: Caller, query: Annotated[AllEndpointsQuery, Query()]) -> EndpointPage:
         """Endpoints of all apps, newest first."""
+        before = cursors.before(ALL_SCOPE, query)
         rows = await endpoints.page_of_all(
-            caller,
-            app=query.app,
-            enabled=query.enabled,
-            before=cursors.before(ALL_SCOPE, query),
-            limit=query.limit + 1,
+            caller, app=query.app, before=before, limit=query.limit + 1, which=query.which
         )
+        if query.app is None and query.search is not None:
+            return EndpointPage(data=[EndpointAnswer.of(row) for row in rows[: query.limit]], next=None)
         return _page(cursors, ALL_SCOPE, rows, query)
 
     return router

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -11,6 +12,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from posthouse.api.caller import Caller
+from posthouse.api.gate import CREDENTIAL, Asker
 from posthouse.api.models.traffic import AttemptAnswer, EventAnswer
 from posthouse.api.pages import Cursors
 from posthouse.api.problems import problem_bytes
@@ -99,9 +101,10 @@ def routes(streams: Streams, cursors: Cursors) -> APIRouter:
         last_event_id: LastEventId = None,
     ) -> Response:
         positions = _Positions(cursors, caller)
+        asker: Asker = request.scope[CREDENTIAL]
         opened = await streams.open(
             caller,
-            request.headers["authorization"].partition(" ")[2].strip(),
+            partial(asker.still, asker.credential),
             app=query.app,
             types=_types(query.types),
             kinds=_kinds(query.kinds),

@@ -3,34 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from posthouse.api.models.common import Answer
+from posthouse.api.models.system import Caution, Health, Readiness
 from posthouse.api.problems import PROBLEM_CONTENT, language_headers, problem_body, said
 from posthouse.api.texts.accepted import language_of
-
-
-class Health(Answer):
-    """It lives."""
-
-    status: Literal["ok"]
-
-
-class Caution(Answer):
-    """Something that an operator must know of, though the process can do its work."""
-
-    code: str
-    detail: str
-
-
-class Readiness(Answer):
-    """It can do its work."""
-
-    status: Literal["ok"]
-    warnings: list[Caution]
 
 
 def routes(

@@ -6,9 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from posthouse.api.caller import Caller
+from posthouse.api.models.routing import ExplanationAnswer
 from posthouse.api.models.traffic import (
     AttemptAnswer,
     AttemptDetail,
@@ -19,6 +20,7 @@ from posthouse.api.models.traffic import (
     EventAnswer,
     EventDetail,
     EventPage,
+    ReasonsAnswer,
     Resend,
     event_detail,
 )
@@ -44,6 +46,13 @@ class EventsQuery(SpanQuery):
     type: OfType = None
     subject: Annotated[
         str | None, Field(min_length=1, max_length=2 * NAME_LENGTH_MAX, description="About this subject.")
+    ] = None
+    key: Annotated[
+        str | None, Field(min_length=1, max_length=2 * NAME_LENGTH_MAX, description="With exactly this key.")
+    ] = None
+    cause: Annotated[
+        str | None,
+        Field(max_length=NAME_LENGTH_MAX, description="That answers to this event asked for: its id."),
     ] = None
 
 
@@ -83,6 +92,15 @@ class AllDeliveriesQuery(DeliveriesQuery):
     app: OfApp = None
 
 
+class ReasonsQuery(BaseModel):
+    """Of which deliveries. An endpoint is looked for in its app, which must be named too."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    app: OfApp = None
+    endpoint: OfEndpoint = None
+
+
 class Pages:
     """The lists, of one app or of all."""
 
@@ -93,7 +111,13 @@ class Pages:
     async def events(self, caller: Principal, app: str | None, query: EventsQuery) -> EventPage:
         scope = f"events/{app or ''}"
         rows = await self._deliveries.events(
-            caller, app, self._span(scope, query), type=query.type, subject=query.subject
+            caller,
+            app,
+            self._span(scope, query),
+            type=query.type,
+            subject=query.subject,
+            key=query.key,
+            cause=query.cause,
         )
         return EventPage(
             data=[EventAnswer.of(row) for row in rows[: query.limit]],
@@ -167,6 +191,12 @@ def routes(deliveries: Deliveries, cursors: Cursors) -> APIRouter:
         """Attempts for one event, newest first."""
         return await pages.event_attempts(caller, None, event, query)
 
+    @router.get("/v1/events/{event}/explanation", tags=["events"])
+    async def explain_event(caller: Caller, event: str) -> ExplanationAnswer:
+        """Whom the event would reach if it were published now, and why nobody else: with the endpoints, grants and filters of
+        today. Of an event to whom grants cover, only for an administrator."""
+        return ExplanationAnswer.of(await deliveries.explanation(caller, event))
+
     @router.get("/v1/attempts", tags=["attempts"])
     async def list_all_attempts(caller: Caller, query: Annotated[AllAttemptsQuery, Query()]) -> AttemptPage:
         """Attempts of all that the key may see, newest first."""
@@ -181,6 +211,11 @@ def routes(deliveries: Deliveries, cursors: Cursors) -> APIRouter:
     async def list_all_deliveries(caller: Caller, query: Annotated[AllDeliveriesQuery, Query()]) -> DeliveryPage:
         """What is owed to all that the key may see, by event, newest first."""
         return await pages.owed(caller, query.app, query)
+
+    @router.get("/v1/deliveries/reasons", tags=["deliveries"])
+    async def count_deliveries(caller: Caller, query: Annotated[ReasonsQuery, Query()]) -> ReasonsAnswer:
+        """Why deliveries wait, and how many for each reason: counted up to a bound."""
+        return ReasonsAnswer.of(await deliveries.owed_reasons(caller, query.app, endpoint=query.endpoint))
 
     @router.get("/v1/apps/{app}/events", tags=["events"])
     async def list_events(caller: Caller, app: str, query: Annotated[EventsQuery, Query()]) -> EventPage:

@@ -23,6 +23,7 @@ APPS: Final = Resource(
             "list",
             "List the apps, newest first.",
             "apps",
+            options=(Option("search", "The one with this id, or whose uid or name begins so."),),
             columns=(
                 Column("id"),
                 Column("uid"),
@@ -139,7 +140,11 @@ ENDPOINTS: Final = Resource(
             "List the endpoints of an app, or of all.",
             "apps/{app}/endpoints",
             everywhere="endpoints",
-            options=(Option("enabled", "true: those that are enabled; false: those that are not."),),
+            options=(
+                Option("enabled", "true: those that are enabled; false: those that are not."),
+                Option("state", "paused, circuit_open or unverified."),
+                Option("search", "The one with this id, or whose uid or URL begins so."),
+            ),
             columns=(
                 Column("id"),
                 Column("uid"),

@@ -36,17 +36,21 @@ _PSS_SHA512: Final = padding.PSS(padding.MGF1(hashes.SHA512()), hashes.SHA512.di
 
 
 class Keyed:
-    """An algorithm with its key. `secret` is the key as `{key}` writes it, None of a private key."""
+    """An algorithm with its key. `secret` is the key as `{key}` writes it, None of a private key. `only_told`: there is no key,
+    and `sign` signs nothing."""
 
-    __slots__ = ("secret", "sign")
+    __slots__ = ("only_told", "secret", "sign")
 
-    def __init__(self, sign: Sign, secret: bytes | None = None) -> None:
+    def __init__(self, sign: Sign, secret: bytes | None = None, *, only_told: bool = False) -> None:
         self.sign: Final = sign
         self.secret: Final = secret
+        self.only_told: Final = only_told
 
 
 def keyed(algorithm: Algorithm, key: KeyText) -> Keyed:
     """A custom signature's algorithm with its key. Raises: Invalid for a key of another type or size."""
+    if key.told is not None:
+        return Keyed(key.told.sign, key.told.mask, only_told=True)
     if algorithm in DIGESTS:
         return Keyed(partial(digest, DIGESTS[algorithm]), shared_secret(key))
     if algorithm in HMACS:
@@ -67,6 +71,8 @@ def keyed(algorithm: Algorithm, key: KeyText) -> Keyed:
 
 def jwt_sign(algorithm: JwtAlgorithm, key: KeyText) -> Sign:
     """As `keyed`, of JOSE (RFC 7518 and RFC 8037). Raises: Invalid."""
+    if key.told is not None:
+        return key.told.sign
     match algorithm:
         case JwtAlgorithm.HS256:
             return mac("sha256", shared_secret(key, bytes_min=_HS256_BYTES_MIN))
@@ -80,6 +86,8 @@ def jwt_sign(algorithm: JwtAlgorithm, key: KeyText) -> Sign:
 
 def http_sign(algorithm: HttpAlgorithm, key: KeyText) -> Sign:
     """As `keyed`, of HTTP Message Signatures (RFC 9421, section 3.3). Raises: Invalid."""
+    if key.told is not None:
+        return key.told.sign
     match algorithm:
         case HttpAlgorithm.RSA_PSS_SHA512:
             return _rsa(rsa_key(key), _PSS_SHA512, hashes.SHA512())

@@ -88,7 +88,10 @@ class CustomSigner:
             turn.secret = key.secret
             if content is None or self._with_key:
                 content = self._content(turn)
-            sign = key.sign if self._mac_key is None else mac(HMACS[self._config.algorithm], self._mac_key.of(turn))
+            if self._mac_key is None or key.only_told:
+                sign = key.sign
+            else:
+                sign = mac(HMACS[self._config.algorithm], self._mac_key.of(turn))
             turn.signature = encoded(self._finish(sign(content)), self._config.encoding)
             text = self._signature.text if not texts or self._repeat is None else self._repeat
             texts.append(text.of(turn))

@@ -9,7 +9,7 @@ Sources: RFC 7468 (PEM), RFC 5958, RFC 8017 and RFC 5915 (PKCS #8, PKCS #1, SEC 
 from __future__ import annotations
 
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -42,13 +42,37 @@ _CURVES: Final[dict[object, EllipticCurve]] = {"P-256": P256, "P-384": P384}
 _TO_STANDARD: Final = str.maketrans("-_", "+/")
 
 
+class SignedBy(msgspec.Struct, frozen=True):
+    """Who is told what would be signed, by the place of the signer in the configuration. Nothing is, and no key is read: `mask`
+    stands for every key, and for every signature."""
+
+    mask: bytes
+    tell: Callable[[int, bytes], None]
+
+    def at(self, place: int) -> Told:
+        return Told(self.mask, lambda content: self.tell(place, content))
+
+
+class Told(msgspec.Struct, frozen=True):
+    """`SignedBy` for one signer."""
+
+    mask: bytes
+    tell: Callable[[bytes], None]
+
+    def sign(self, content: bytes) -> bytes:
+        self.tell(content)
+        return self.mask
+
+
 class KeyText(msgspec.Struct, frozen=True):
-    """One text of a key: how it is read, the field that names it, and whether it was found sound before."""
+    """One text of a key: how it is read, the field that names it, and whether it was found sound before. `told`: there is none,
+    and this one is told what it would sign."""
 
     text: str
     encoding: KeyEncoding | None
     path: str
     checked: bool
+    told: Told | None = None
 
     def __repr__(self) -> str:
         return f"KeyText(<hidden>, {self.encoding}, {self.path!r})"
@@ -63,16 +87,21 @@ class Keys:
     `finish` is what becomes of the bytes of a signature: they stay as they are, unless `wrong` ones are asked for.
     """
 
-    __slots__ = ("_checked", "_texts", "finish", "wrong")
+    __slots__ = ("_checked", "_texts", "_told", "finish", "wrong")
 
-    def __init__(self, texts: Mapping[str, Sequence[str]], *, checked: bool, wrong: bool = False) -> None:
+    def __init__(
+        self, texts: Mapping[str, Sequence[str]], *, checked: bool, wrong: bool = False, told: Told | None = None
+    ) -> None:
         self._texts: Final = texts
         self._checked: Final = checked
+        self._told: Final = told
         self.wrong: Final = wrong
         self.finish: Final = _altered if wrong else _kept
 
     def live(self, name: str, encoding: KeyEncoding | None, path: str) -> tuple[KeyText, ...]:
         """The texts of one of them, at least one. Raises: Invalid where there is none."""
+        if self._told is not None:
+            return (KeyText("", encoding, path, True, self._told),)
         return tuple(KeyText(text, encoding, path, self._checked) for text in live_texts(self._texts, name, path))
 
 

@@ -15,7 +15,7 @@ from posthouse.domain.limits import SIGNED_PARTS_MAX, SIGNERS_MAX
 from posthouse.domain.signing import CustomSigner, HttpSigner, JwtSigner, Place, Placed, Signer, StandardSigner
 from posthouse.wire.message import Step
 from posthouse.wire.signing import custom, http, standard, token
-from posthouse.wire.signing.keys import Keys
+from posthouse.wire.signing.keys import Keys, SignedBy
 from posthouse.wire.signing.texts import Known
 from posthouse.wire.template import EVENT_VALUES, REQUEST_VALUES
 
@@ -31,12 +31,13 @@ def compile_signers(
     values: Collection[str] = EVENT_VALUES | REQUEST_VALUES,
     checked: bool = False,
     wrong: bool = False,
+    signed_by: SignedBy | None = None,
     path: str = "signing",
 ) -> tuple[Step, ...]:
     """The signers that a configuration asks for. `keys` are the endpoint's, by name, each with its texts, newest first;
     `values` are the names that templates may use (`REQUEST_VALUES` alone where events come in batches); `checked` says that
     all this was compiled once before, so that private RSA keys are not examined again, which takes long; `wrong` asks
-    for signatures that do not verify.
+    for signatures that do not verify; `signed_by` is told what would be signed, and nothing is.
 
     Raises: Invalid with the path of the field: an unknown name, key or component, a key of the wrong type or size, a place
     that cannot be used or is taken.
@@ -44,8 +45,15 @@ def compile_signers(
     if len(config) > SIGNERS_MAX:
         raise Invalid(f"there are more than {SIGNERS_MAX} signers", path=path)
     known = Known(values)
-    made = Keys(keys, checked=checked, wrong=wrong)
-    steps = [_signer(signer, made, known, f"{path}[{i}]") for i, signer in enumerate(config)]
+    steps = [
+        _signer(
+            signer,
+            Keys(keys, checked=checked, wrong=wrong, told=None if signed_by is None else signed_by.at(i)),
+            known,
+            f"{path}[{i}]",
+        )
+        for i, signer in enumerate(config)
+    ]
     _check_places(config, steps, path)
     order = sorted(range(len(steps)), key=lambda i: _rank(config[i]))
     return tuple(steps[i] for i in order)
@@ -54,6 +62,11 @@ def compile_signers(
 def header_names(config: Sequence[Signer]) -> frozenset[str]:
     """The headers, in lower case, that these signers add; an endpoint's own must be others."""
     return frozenset(name.lower() for signer in config for place, name, _ in _spots(signer) if place is Place.HEADER)
+
+
+def written_by(signer: Signer) -> tuple[tuple[Place, str], ...]:
+    """Where a signer writes, and under which names."""
+    return tuple([(place, name) for place, name, _ in _spots(signer)])
 
 
 def _signer(signer: Signer, keys: Keys, known: Known, path: str) -> Step:

@@ -12,7 +12,7 @@ from posthouse.domain.errors import Invalid
 from posthouse.domain.signing import StandardSigner as Configuration
 from posthouse.wire.headers import fault_of
 from posthouse.wire.message import Message, Unsendable
-from posthouse.wire.signing.keys import Keys, KeyText
+from posthouse.wire.signing.keys import Keys, KeyText, Told
 from posthouse.wire.signing.places import add_header
 from posthouse_sdk.errors import SecretError
 from posthouse_sdk.signatures import SignerKey, VerifyingKey, is_message_id, parse_secret, signed_prefix
@@ -48,7 +48,19 @@ class StandardSigner:
         return b"%b,%b" % (version, b64encode(self._finish(b64decode(text))))
 
 
-def _key(text: KeyText) -> SignerKey:
+class _Told:
+    """Signs nothing, and tells what it would."""
+
+    def __init__(self, told: Told) -> None:
+        self._told: Final = told
+
+    def sign(self, prefix: bytes, body: bytes) -> bytes:
+        return b"v1," + self._told.sign(prefix + body)
+
+
+def _key(text: KeyText) -> SignerKey | _Told:
+    if text.told is not None:
+        return _Told(text.told)
     try:
         key = parse_secret(text.text)
     except SecretError as error:

@@ -30,7 +30,7 @@ def long_ago(postgres: Installed) -> float:
 def names(at: float) -> list[str]:
     """The tables of a day."""
     day = datetime.fromtimestamp(at, UTC)
-    return sorted(f"{parent}_{day:%Y%m%d}" for parent in ("event", "attempt", "event_key", "rollup_minute"))
+    return sorted(f"{parent}_{day:%Y%m%d}" for parent in ("event", "attempt", "event_key", "rollup_minute", "traffic"))
 
 
 async def attached(postgres: Installed) -> set[str]:

@@ -5,6 +5,20 @@ SELECT id, partition, uid, name, metadata, quotas, extract(epoch FROM created_at
        extract(epoch FROM updated_at)::float8 AS updated_at
   FROM app WHERE id < $1 AND deleted_at IS NULL ORDER BY id DESC LIMIT $2
 
+-- name: apps_found
+-- The newest of those with the id $1, or whose uid or name begins with $2: of the first $3 of either. OFFSET 0 keeps them being
+-- looked up one by one.
+SELECT a.id, a.partition, a.uid, a.name, a.metadata, a.quotas, extract(epoch FROM a.created_at)::float8 AS created_at,
+       extract(epoch FROM a.updated_at)::float8 AS updated_at
+  FROM (SELECT $1::uuid AS id
+        UNION (SELECT id FROM app WHERE uid COLLATE "C" >= $2 AND uid COLLATE "C" < $2::text || chr(1114111)
+                  AND deleted_at IS NULL ORDER BY uid COLLATE "C" LIMIT $3)
+        UNION (SELECT id FROM app WHERE lower(name) COLLATE "C" >= lower($2)
+                  AND lower(name) COLLATE "C" < lower($2) || chr(1114111)
+                  AND deleted_at IS NULL ORDER BY lower(name) COLLATE "C" LIMIT $3)) f,
+       LATERAL (SELECT * FROM app WHERE id = f.id AND deleted_at IS NULL OFFSET 0) a
+ ORDER BY a.id DESC LIMIT $4
+
 -- name: app
 SELECT id, partition, uid, name, metadata, quotas, extract(epoch FROM created_at)::float8 AS created_at,
        extract(epoch FROM updated_at)::float8 AS updated_at

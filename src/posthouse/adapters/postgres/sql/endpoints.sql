@@ -11,6 +11,10 @@ SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.dis
   LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
   LEFT JOIN endpoint_verification v ON v.endpoint_id = e.id
  WHERE e.app_id = $1 AND e.id < $2 AND e.deleted_at IS NULL AND ($3::boolean IS NULL OR e.enabled = $3)
+   AND CASE $5::text WHEN 'paused' THEN e.paused WHEN 'circuit_open' THEN h.circuit <> 'closed'
+                     WHEN 'unverified' THEN NOT v.sendable ELSE true END
+   AND ($6::text[] IS NULL OR e.id = $7
+        OR EXISTS (SELECT 1 FROM unnest($6::text[]) b WHERE starts_with(e.uid, b) OR starts_with(e.config ->> 'url', b)))
  ORDER BY e.id DESC LIMIT $4
 
 -- name: all_endpoints
@@ -40,6 +44,82 @@ SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.dis
   LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
   LEFT JOIN endpoint_verification v ON v.endpoint_id = e.id
  ORDER BY e.id DESC
+
+-- name: all_endpoints_paused
+-- The same, of those that are paused.
+SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.disabled_reason, e.paused,
+       extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
+       h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at, extract(epoch FROM h.probe_at)::float8 AS probe_at,
+       h.trips, extract(epoch FROM h.held_until)::float8 AS held_until, v.progress AS verification,
+       extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at,
+       ARRAY(SELECT k.name FROM endpoint_key k WHERE k.endpoint_id = e.id AND k.expires_at IS NULL ORDER BY k.name) AS keys
+  FROM (SELECT * FROM endpoint WHERE paused AND id < $1 AND deleted_at IS NULL AND ($3::boolean IS NULL OR enabled = $3)
+         ORDER BY id DESC LIMIT $2) e
+  JOIN app a ON a.id = e.app_id
+  LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
+  LEFT JOIN endpoint_verification v ON v.endpoint_id = e.id
+ ORDER BY e.id DESC
+
+-- name: all_endpoints_circuit_open
+-- The same, of those whose circuit is not closed. OFFSET 0 keeps them being looked up one by one, as far as the page goes.
+SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.disabled_reason, e.paused,
+       extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
+       h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at, extract(epoch FROM h.probe_at)::float8 AS probe_at,
+       h.trips, extract(epoch FROM h.held_until)::float8 AS held_until, v.progress AS verification,
+       extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at,
+       ARRAY(SELECT k.name FROM endpoint_key k WHERE k.endpoint_id = e.id AND k.expires_at IS NULL ORDER BY k.name) AS keys
+  FROM (SELECT d.* FROM endpoint_health o, LATERAL (
+                SELECT * FROM endpoint WHERE id = o.endpoint_id AND deleted_at IS NULL AND ($3::boolean IS NULL OR enabled = $3)
+                OFFSET 0) d
+         WHERE o.circuit <> 'closed' AND o.endpoint_id < $1
+         ORDER BY o.endpoint_id DESC LIMIT $2) e
+  JOIN app a ON a.id = e.app_id
+  LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
+  LEFT JOIN endpoint_verification v ON v.endpoint_id = e.id
+ ORDER BY e.id DESC
+
+-- name: all_endpoints_unverified
+-- The same, of those that did not pass their handshake.
+SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.disabled_reason, e.paused,
+       extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
+       h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at, extract(epoch FROM h.probe_at)::float8 AS probe_at,
+       h.trips, extract(epoch FROM h.held_until)::float8 AS held_until, v.progress AS verification,
+       extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at,
+       ARRAY(SELECT k.name FROM endpoint_key k WHERE k.endpoint_id = e.id AND k.expires_at IS NULL ORDER BY k.name) AS keys
+  FROM (SELECT d.* FROM endpoint_verification o, LATERAL (
+                SELECT * FROM endpoint WHERE id = o.endpoint_id AND deleted_at IS NULL AND ($3::boolean IS NULL OR enabled = $3)
+                OFFSET 0) d
+         WHERE NOT o.sendable AND o.endpoint_id < $1
+         ORDER BY o.endpoint_id DESC LIMIT $2) e
+  JOIN app a ON a.id = e.app_id
+  LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
+  LEFT JOIN endpoint_verification v ON v.endpoint_id = e.id
+ ORDER BY e.id DESC
+
+-- name: endpoints_found
+-- The newest of those with the id $1, or whose uid begins with one of $2 or URL with one of $3: of the first $4 of each.
+SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.disabled_reason, e.paused,
+       extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
+       h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at, extract(epoch FROM h.probe_at)::float8 AS probe_at,
+       h.trips, extract(epoch FROM h.held_until)::float8 AS held_until, v.progress AS verification,
+       extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at,
+       ARRAY(SELECT k.name FROM endpoint_key k WHERE k.endpoint_id = e.id AND k.expires_at IS NULL ORDER BY k.name) AS keys
+  FROM (SELECT $1::uuid AS id
+        UNION SELECT f.id FROM unnest($2::text[]) b, LATERAL (
+            SELECT id FROM endpoint WHERE uid COLLATE "C" >= b AND uid COLLATE "C" < b || chr(1114111)
+               AND deleted_at IS NULL ORDER BY uid COLLATE "C" LIMIT $4) f
+        UNION SELECT f.id FROM unnest($3::text[]) b, LATERAL (
+            SELECT id FROM endpoint WHERE left(config ->> 'url', 256) COLLATE "C" >= b
+               AND left(config ->> 'url', 256) COLLATE "C" < b || chr(1114111)
+               AND deleted_at IS NULL ORDER BY left(config ->> 'url', 256) COLLATE "C" LIMIT $4) f) found,
+       LATERAL (SELECT * FROM endpoint WHERE id = found.id AND deleted_at IS NULL
+                   AND ($5::boolean IS NULL OR enabled = $5) OFFSET 0) e
+  JOIN app a ON a.id = e.app_id
+  LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
+  LEFT JOIN endpoint_verification v ON v.endpoint_id = e.id
+ WHERE CASE $6::text WHEN 'paused' THEN e.paused WHEN 'circuit_open' THEN h.circuit <> 'closed'
+                     WHEN 'unverified' THEN NOT v.sendable ELSE true END
+ ORDER BY e.id DESC LIMIT $7
 
 -- name: endpoint
 SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.disabled_reason, e.paused,

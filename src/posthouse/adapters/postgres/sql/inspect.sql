@@ -32,6 +32,29 @@ SELECT DISTINCT ON (e.id) e.id, e.app_id, e.type, e.subject, e.key, e.source, e.
  WHERE e.id < $1 AND e.id >= $2 AND ($3::text IS NULL OR e.type = $3) AND ($4::text IS NULL OR e.subject = $4)
  ORDER BY e.id DESC, e.partition DESC LIMIT $5
 
+-- name: events_by_key
+-- Of one key, of an app ($6, $7) or of all; `event_by_key` has them in the order of their ids.
+SELECT DISTINCT ON (e.id) e.id, e.app_id, e.type, e.subject, e.key, e.source, e.channels, e.attributes, e.content_type,
+       octet_length(e.payload) AS payload_bytes, extract(epoch FROM e.created_at)::float8 AS created_at,
+       extract(epoch FROM e.expires_at)::float8 AS expires_at, e.cause, e.depth
+  FROM event e
+ WHERE e.key = $1 AND e.id < $2 AND e.id >= $3 AND ($4::text IS NULL OR e.type = $4) AND ($5::text IS NULL OR e.subject = $5)
+   AND ($6::int IS NULL OR e.partition = $6)
+   AND ($7::uuid IS NULL OR e.app_id = $7 OR (e.app_id IS NULL AND $7 = ANY (e.audience)))
+   AND ($8::uuid IS NULL OR e.cause = $8)
+ ORDER BY e.id DESC, e.partition DESC LIMIT $9
+
+-- name: events_by_cause
+-- Those that the answers to one event asked for; `event_by_cause` has them.
+SELECT DISTINCT ON (e.id) e.id, e.app_id, e.type, e.subject, e.key, e.source, e.channels, e.attributes, e.content_type,
+       octet_length(e.payload) AS payload_bytes, extract(epoch FROM e.created_at)::float8 AS created_at,
+       extract(epoch FROM e.expires_at)::float8 AS expires_at, e.cause, e.depth
+  FROM event e
+ WHERE e.cause = $1 AND e.id < $2 AND e.id >= $3 AND ($4::text IS NULL OR e.type = $4) AND ($5::text IS NULL OR e.subject = $5)
+   AND ($6::int IS NULL OR e.partition = $6)
+   AND ($7::uuid IS NULL OR e.app_id = $7 OR (e.app_id IS NULL AND $7 = ANY (e.audience)))
+ ORDER BY e.id DESC, e.partition DESC LIMIT $8
+
 -- name: event
 SELECT e.id, e.app_id, e.type, e.subject, e.key, e.source, e.channels, e.attributes, e.content_type,
        octet_length(e.payload) AS payload_bytes, extract(epoch FROM e.created_at)::float8 AS created_at,
@@ -160,6 +183,28 @@ SELECT d.*, n.app_id, (SELECT v.type FROM event v WHERE v.id = d.event_id LIMIT 
   ) d
   LEFT JOIN endpoint n ON n.id = d.endpoint_id
  ORDER BY d.event_id DESC, d.endpoint_id DESC
+
+-- name: owed_reasons
+-- Why deliveries of an app (or of one of its endpoints) wait: of so many rows at most, those of each endpoint along an index.
+SELECT r.reason, count(*)::bigint AS owed, min(r.due_at) FILTER (WHERE r.due_at < 'infinity') AS next_due_at
+  FROM (
+    SELECT d.reason, extract(epoch FROM d.due_at)::float8 AS due_at FROM endpoint p
+     CROSS JOIN LATERAL (
+        SELECT d.reason, d.due_at FROM delivery d
+         WHERE d.partition = $2 AND d.endpoint_id = p.id ORDER BY d.due_at LIMIT $4
+     ) d
+     WHERE p.app_id = $1 AND ($3::uuid IS NULL OR p.id = $3) LIMIT $4
+  ) r
+ GROUP BY r.reason ORDER BY owed DESC, r.reason
+
+-- name: all_owed_reasons
+-- The same of all: the newest rows, which every list of them begins with.
+SELECT r.reason, count(*)::bigint AS owed, min(r.due_at) FILTER (WHERE r.due_at < 'infinity') AS next_due_at
+  FROM (
+    SELECT d.reason, extract(epoch FROM d.due_at)::float8 AS due_at
+      FROM delivery d ORDER BY d.event_id DESC, d.endpoint_id DESC LIMIT $1
+  ) r
+ GROUP BY r.reason ORDER BY owed DESC, r.reason
 
 -- name: paces
 -- Each endpoint's last minutes with attempts, at most so many and so old: one walk back along an index.

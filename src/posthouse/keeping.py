@@ -1,0 +1,129 @@
+"""What a process does beside delivering, over PostgreSQL: housekeeping, counting for charts, and saying that it is there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from socket import gethostname
+
+from posthouse import __version__
+from posthouse.adapters.postgres.database import Database
+from posthouse.adapters.postgres.overview import PostgresOverview
+from posthouse.adapters.postgres.traffic import PostgresTraffic
+from posthouse.adapters.postgres.upkeep import PostgresUpkeep
+from posthouse.adapters.system.clock import SystemClock
+from posthouse.config import Settings
+from posthouse.dispatch.engine import Engine
+from posthouse.dispatch.janitor import Janitor
+from posthouse.dispatch.traffic import TrafficWriter
+from posthouse.domain.errors import PosthouseError
+from posthouse.domain.event import Event
+from posthouse.domain.limits import BACKLOG_ROWS_MIN, BACKLOGS_TOLD_MAX, LAST_WORK_SECONDS_MAX, SERVERS_KEPT_SECONDS
+from posthouse.intake.quotas import QuotaGate
+from posthouse.manage.overview import Installation
+from posthouse.manage.traffic import TrafficCharts
+from posthouse.ports.directory import Directory
+from posthouse.ports.overview import Presence
+from posthouse.ports.store import Store
+from posthouse.process import anchor
+from posthouse.settle.traffic import Traffic
+
+Shown = str | int | float | bool | None
+
+
+class Keeping:
+    """`published` and `traffic` are told what is to be counted; `count` writes it until cancelled. To be closed once the engine
+    has stopped: what its last results add is written then."""
+
+    def __init__(self, database: Database, clock: SystemClock, settings: Settings, *, owner: bytes) -> None:
+        self.traffic = Traffic(clock, process=owner)
+        self._book = PostgresTraffic(database)
+        self._presences = PostgresOverview(database, clock)
+        self._clock = clock
+        self._settings = settings
+        self._writer: TrafficWriter | None = None
+        self._presence = Presence(
+            id=owner,
+            host=gethostname(),
+            pid=os.getpid(),
+            role=settings.role,
+            version=__version__,
+            started_at=clock.now(),
+        )
+
+    def published(self, events: Sequence[Event]) -> None:
+        """These are in the log: one without an app as often as there are partitions that it is in, and counts once."""
+        self.traffic.published(len({event.id for event in events}))
+
+    def janitor(self, upkeep: PostgresUpkeep, quotas: QuotaGate) -> Janitor:
+        """Who keeps the house."""
+        return Janitor(
+            upkeep,
+            self._clock,
+            retention_days=self._settings.retention_days,
+            anchor=lambda: anchor(self._clock, upkeep),
+            measure=quotas.measure,
+            present=lambda: self._presences.present(self._presence, kept_seconds=SERVERS_KEPT_SECONDS),
+            counted=self.traffic.owed,
+        )
+
+    def charts(self, directory: Directory, database: Database) -> TrafficCharts:
+        """What reads what is counted."""
+        return TrafficCharts(directory, PostgresTraffic(database))
+
+    async def installation(
+        self, database: Database, store: Store, *, embedded: bool, warnings: Callable[[], Sequence[tuple[str, str]]]
+    ) -> Installation:
+        """What operators are told of all of it."""
+        return Installation(
+            PostgresOverview(database, self._clock),
+            version=__version__,
+            process=self._presence.id,
+            settings=shown(self._settings, embedded=embedded, partitions=await store.partitions()),
+            warnings=warnings,
+        )
+
+    async def count(self, engine: Engine) -> None:
+        """Write what was counted, and what endpoints are owed, until cancelled."""
+        self._writer = TrafficWriter(
+            self._book,
+            self.traffic,
+            self._clock,
+            backlogs=lambda: engine.backlog.most_owed(BACKLOGS_TOLD_MAX, rows_min=BACKLOG_ROWS_MIN),
+        )
+        await self._writer.run()
+
+    async def close(self) -> None:
+        if self._writer is not None:
+            await _briefly(self._writer.write)
+        await _briefly(lambda: self._presences.absent(self._presence.id))
+
+
+async def _briefly(work: Callable[[], Awaitable[object]]) -> None:
+    """Do what is of use as a process ends, and no more than that: where the database is away nobody waits for it."""
+    with suppress(PosthouseError, TimeoutError):
+        await asyncio.wait_for(work(), LAST_WORK_SECONDS_MAX)
+
+
+def shown(settings: Settings, *, embedded: bool, partitions: int) -> dict[str, Shown]:
+    """The settings that operators look for, and that are no secret."""
+    return {
+        "database": "embedded" if embedded else "external",
+        "partitions": partitions,
+        "role": settings.role,
+        "workers": settings.workers,
+        "public_url": settings.public_url or None,
+        "allow_private_targets": settings.allow_private_targets,
+        "allow_loopback_targets": settings.allow_loopback_targets,
+        "allowed_networks": ", ".join(map(str, settings.allowed_networks)) or None,
+        "proxies": ", ".join(settings.proxies) or None,
+        "auto_create_event_types": settings.auto_create_event_types,
+        "payload_bytes_max": settings.payload_bytes_max,
+        "owed_per_endpoint_max": settings.owed_per_endpoint_max,
+        "sockets_max": settings.sockets_max,
+        "retention_days": settings.retention_days,
+        "expression_processes": settings.expression_processes,
+        "callbacks": ", ".join(settings.callbacks) or None,
+    }
