@@ -9,7 +9,6 @@ from pydantic import Field
 
 from posthouse.api.models.common import Answer, Body, Time, time_of
 from posthouse.api.models.endpoint import EndpointPatch
-from posthouse.api.models.traffic import (
 from posthouse.api.models.exchange import (
     RequestAnswer,
     ResponseAnswer,
