@@ -43,7 +43,7 @@ class Desk:
     async def _signed_in(self) -> StorageState:
         async with visiting(self.browser, self.station.origin) as visit:
             await visit.page.goto(await self.station.link())
-            await expect(visit.page.locator("#main")).to_be_visible()
+            await expect(visit.page.locator("#main h1")).to_be_visible()
             return await visit.page.context.storage_state()
 
 

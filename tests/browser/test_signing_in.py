@@ -36,14 +36,14 @@ async def test_a_link_signs_in_once_and_leaves_no_trace(desk: Desk, language: La
     async with visiting(desk.browser, desk.station.origin, language=language, theme=theme) as visit:
         await visit.page.goto(f"{desk.station.origin}/healthz")
         await visit.page.goto(link)
-        await expect(visit.page.locator("#main")).to_be_visible()
+        await expect(visit.page.locator("#main h1")).to_be_visible()
         assert visit.clicks == 0
         assert code not in told(visit)
         assert code not in await kept(visit)
         await visit.page.go_back()
         await expect(visit.page).to_have_url(f"{desk.station.origin}/healthz")  # not by way of the code
         await visit.page.go_forward()
-        await expect(visit.page.locator("#main")).to_be_visible()
+        await expect(visit.page.locator("#main h1")).to_be_visible()
         assert "/in" not in visit.page.url
     async with visiting(desk.browser, desk.station.origin, language=language, theme=theme) as visit:
         await visit.page.goto(link)
@@ -62,19 +62,19 @@ async def test_a_key_signs_in_and_is_kept_nowhere(desk: Desk) -> None:
         await expect(visit.page.get_by_role("alert")).to_be_visible()
         await key.fill(KEY)
         await key.press("Enter")
-        await expect(visit.page.locator("#main")).to_be_visible()
+        await expect(visit.page.locator("#main h1")).to_be_visible()
         assert visit.page.url.endswith("#/events?type=order.created"), "where somebody wanted to go"
         assert KEY not in told(visit)
         assert KEY not in await kept(visit)
         assert await visit.page.evaluate("document.cookie") == "", "no script can read the session"
         await visit.page.reload()
-        await expect(visit.page.locator("#main")).to_be_visible()
+        await expect(visit.page.locator("#main h1")).to_be_visible()
 
 
 async def test_signing_out_ends_the_session_for_good(desk: Desk) -> None:
     async with visiting(desk.browser, desk.station.origin) as visit:
         await visit.page.goto(await desk.station.link())
-        await expect(visit.page.locator("#main")).to_be_visible()
+        await expect(visit.page.locator("#main h1")).to_be_visible()
         cookies = await visit.page.context.cookies()
         await visit.button("Sign out", "退出").click()
         await expect(visit.page.locator("[name=key]")).to_be_visible()
@@ -86,14 +86,14 @@ async def test_signing_out_ends_the_session_for_good(desk: Desk) -> None:
 
 async def test_a_session_that_ends_meanwhile_asks_again_and_goes_on_where_it_was(desk: Desk) -> None:
     async with desk.visit("/events?type=order.created") as visit:
-        await expect(visit.page.locator("#main")).to_be_visible()
+        await expect(visit.page.locator("#main h1")).to_be_visible()
         await visit.page.context.clear_cookies()
         await visit.page.keyboard.press("g")
         await visit.page.keyboard.press("a")
         key = visit.page.locator("[name=key]")
         await key.fill(KEY)
         await key.press("Enter")
-        await expect(visit.page.locator("#main")).to_be_visible()
+        await expect(visit.page.locator("#main h1")).to_be_visible()
         assert visit.page.url.endswith("#/attempts")
 
 
@@ -104,5 +104,5 @@ async def test_the_language_and_the_theme_are_kept(browser: Browser, desk: Desk)
         await expect(visit.page.locator("html")).to_have_attribute("lang", "zh-CN")
         await visit.page.locator("header.top select").select_option("dark")
         await visit.page.reload()
-        await expect(visit.page.locator("#main")).to_have_text("事件")
+        await expect(visit.page.locator("#main h1")).to_have_text("事件")
         await expect(visit.page.locator("html")).to_have_attribute("data-theme", "dark")
