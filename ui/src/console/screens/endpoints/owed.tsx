@@ -42,8 +42,8 @@ export function Owed({ of }: { of: Endpoint }) {
           ),
       })}
       columns={[
-        { title: said.event, cell: (row) => <code>{row.event}</code>, kind: "narrow" },
-        { title: said.type, cell: (row) => row.type ?? "—", kind: "wide", spare: true },
+        { title: said.event, cell: (row) => <code>{row.event}</code>, kind: "wide" },
+        { title: said.type, cell: (row) => row.type ?? "—", spare: true },
         { title: said.reason, cell: (row) => row.reason.replaceAll("_", " "), kind: "narrow" },
         { title: said.number, cell: (row) => row.attempt, kind: "number", spare: true },
         { title: said.due, cell: (row) => (row.due_at === null ? said.waits : <Time at={row.due_at} relative />), kind: "narrow" },
@@ -51,6 +51,7 @@ export function Owed({ of }: { of: Endpoint }) {
         {
           title: "",
           kind: "narrow",
+          spare: true,
           cell: (row) => (
             <span class="buttons">
               <Action act={() => send(row)} done={said.sent} kind="quiet">

@@ -58,6 +58,7 @@ function Editor({
   const [clash, setClash] = useState<readonly Field[] | null>(null);
   const [busy, setBusy] = useState(false);
   const [turn, next] = useState(0);
+  const [opened, setOpened] = useState<ReadonlySet<GroupName>>(new Set<GroupName>(["what"]));
 
   const edit = useMemo<Edit>(
     () => ({
@@ -78,7 +79,8 @@ function Editor({
     }),
     [base, changes],
   );
-  const refused = useMemo(() => new Set((problem?.refusals ?? []).map((one) => GROUP_OF[one.path.split(/[.[]/)[0] as Field]).filter((one): one is GroupName => one !== undefined)), [problem]);
+  const toggle = (name: GroupName, open: boolean) =>
+    setOpened((before) => (before.has(name) === open ? before : new Set(open ? [...before, name] : [...before].filter((one) => one !== name))));
 
   const discard = () => {
     change(NOTHING);
@@ -106,7 +108,6 @@ function Editor({
         ),
       );
       change(NOTHING);
-      next(turn + 1);
       say(said.saved);
       changed();
     } catch (error) {
@@ -120,7 +121,13 @@ function Editor({
         } catch (second) {
           setProblem(problemOf(second));
         }
-      } else setProblem(met);
+      } else {
+        setProblem(met);
+        for (const { path } of met.refusals) {
+          const group = GROUP_OF[path.split(/[.[]/)[0] as Field] as GroupName | undefined;
+          if (group) toggle(group, true);
+        }
+      }
     } finally {
       setBusy(false);
     }
@@ -138,7 +145,7 @@ function Editor({
           </button>
         </div>
       )}
-      <Groups key={turn} edit={edit} refused={refused} />
+      <Groups key={turn} edit={edit} opened={opened} toggle={toggle} />
       {(changes.size > 0 || broken.size > 0 || problem || clash) && (
         <div class="saving">
           <div class="grow">
