@@ -253,6 +253,34 @@ async def test_what_is_refused(server: bootstrap.Posthouse) -> None:
         assert (refused.status, refused.body["path"]) == (422, path)
 
 
+async def test_a_preview_of_an_endpoint_as_it_might_be(server: bootstrap.Posthouse) -> None:
+    port = server.port
+    await add(port, url="http://127.0.0.1:9/", events=["card.*"])
+    path = f"{APP}/endpoints/main/preview"
+    changes: dict[str, Any] = {"url": "http://127.0.0.1:9/other", "events": ["order.*"], "headers": {"X-Shop": "42"}}
+    changes |= {"method": "PUT", "transform": "{'id': event.data.id}", "format": "raw", "signing": []}
+    before = await call(port, "GET", f"{APP}/endpoints/main")
+    shown = await call(port, "POST", path, EVENT | {"changes": changes})
+    assert (shown["matches"], shown["url"], shown["steps"]) == (True, "http://127.0.0.1:9/other", [])
+    assert (shown["request"]["method"], shown["request"]["body"]) == ("PUT", '{"id":7}')
+    assert {"name": "X-Shop", "value": "42"} in shown["request"]["headers"]
+    assert not (await call(port, "POST", path, EVENT))["matches"]
+    assert await call(port, "GET", f"{APP}/endpoints/main") == before
+    # The keys that a profile makes are made up; one that must be given is missed.
+    shown = await call(port, "POST", path, EVENT | {"changes": {"profile": "feishu"}})
+    assert (shown["request"]["method"], shown["reason"]) == ("POST", None)
+    refused = await ask(port, "POST", path, EVENT | {"changes": {"auth": {"kind": "bearer", "key": "none"}}})
+    assert (refused.status, refused.body["code"]) == (409, "endpoint_unusable")
+    for given, where in (
+        ({"url": "ftp://a"}, "changes.url"),
+        ({"url": "http://10.0.0.1/"}, "changes.url"),
+        ({"transform": "event.data +"}, "changes.transform.data"),
+        ({"none": 1}, "changes.none"),
+    ):
+        refused = await ask(port, "POST", path, EVENT | {"changes": given})
+        assert (refused.status, refused.body["path"]) == (422, where)
+
+
 async def test_what_no_preview_is_of(server: bootstrap.Posthouse) -> None:
     port = server.port
     await add(port, url="http://127.0.0.1:9/")

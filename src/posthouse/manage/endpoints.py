@@ -266,11 +266,28 @@ class Endpoints:
         """Raises Invalid, NotFound, Conflict (the uid is taken), and what `check` does. Its named keys stay."""
         owner, endpoint = await find_endpoint(self._directory, principal, app, reference)
         with blaming(change, self._profiles.named(change, endpoint.config) if change.names_profile else None):
-            full = self._profiles.expanded(endpoint.config, change)
-            await self._check(check_change(full), known=_known(endpoint.config))
-            await self._check_pins(principal, full, known=endpoint.config)
-            await check_given(principal, full.given(), endpoint.config, self._expressions)
+            await self._check_change(principal, endpoint, change)
             return await self._change(principal, owner, endpoint, reference, change, check=check)
+
+    async def changed(
+        self, principal: Principal, app: str, reference: str, change: EndpointChange
+    ) -> tuple[EndpointConfig, Profile | None]:
+        """What it would be after a change, and the profile that the change names; nothing is stored.
+
+        Raises Invalid, NotFound.
+        """
+        _, endpoint = await find_endpoint(self._directory, principal, app, reference)
+        profile = self._profiles.named(change, endpoint.config) if change.names_profile else None
+        with blaming(change, profile):
+            await self._check_change(principal, endpoint, change)
+            return self._changed(principal, endpoint, change, now=self._clock.now()).config, profile
+
+    async def _check_change(self, principal: Principal, endpoint: StoredEndpoint, change: EndpointChange) -> None:
+        """Raises Invalid."""
+        full = self._profiles.expanded(endpoint.config, change)
+        await self._check(check_change(full), known=_known(endpoint.config))
+        await self._check_pins(principal, full, known=endpoint.config)
+        await check_given(principal, full.given(), endpoint.config, self._expressions)
 
     async def _change(
         self,

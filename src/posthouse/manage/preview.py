@@ -4,6 +4,7 @@ of it. Nothing is sent or stored."""
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final, Literal
@@ -11,7 +12,7 @@ from typing import Final, Literal
 import msgspec
 
 from posthouse.domain.access import Principal
-from posthouse.domain.endpoint import Endpoint
+from posthouse.domain.endpoint import Endpoint, EndpointConfig
 from posthouse.domain.errors import Invalid, NotFound, Overloaded
 from posthouse.domain.event import JSON_CONTENT, Event
 from posthouse.domain.exchange import Request
@@ -20,9 +21,12 @@ from posthouse.domain.filters import OnFilterError
 from posthouse.domain.ids import EVENT, EventId, parse_id
 from posthouse.domain.limits import PAYLOAD_BYTES_MAX, PREVIEWS_AT_ONCE_MAX
 from posthouse.domain.matching import has_filters
+from posthouse.domain.named_keys import NamedKeys
+from posthouse.domain.profile import Profile
 from posthouse.domain.routing import matches_channels, matches_type
 from posthouse.intake.parse import EventBody, attributes_json, check
 from posthouse.manage.access import endpoint_not_found, endpoint_of, find_app
+from posthouse.manage.profile_keys import made_keys
 from posthouse.manage.requests import RequestView, shown, view_of
 from posthouse.manage.trial import TYPE, sample_of, spoken
 from posthouse.ports.clock import Clock
@@ -88,6 +92,13 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     words: str | None
 
 
+class Other(msgspec.Struct, frozen=True):
+    """What an endpoint is taken for instead of what it is; `profile` is the one that it would newly speak by."""
+
+    config: EndpointConfig
+    profile: Profile | None = None
+
+
 class Previews:
     """Makes them as requests are made, whether or not the endpoint is enabled or paused."""
 
@@ -106,8 +117,11 @@ class Previews:
         self._expressions = expressions
         self._turns = asyncio.Semaphore(PREVIEWS_AT_ONCE_MAX)
 
-    async def of_stored(self, principal: Principal, app: str, reference: str, event: str) -> Preview:
-        """Of an event that was published. What its type redacts is masked before the request is made of it.
+    async def of_stored(
+        self, principal: Principal, app: str, reference: str, event: str, *, other: Other | None = None
+    ) -> Preview:
+        """Of an event that was published. What its type redacts is masked before the request is made of it. With `other`, as
+        if the endpoint were so.
 
         Raises NotFound, Overloaded, Conflict (see `manage.trial.spoken`).
         """
@@ -120,10 +134,15 @@ class Previews:
             raise NotFound(f"there is no event {event[:80]!r}", code="event_not_found", path="event")
         stored = found[1]
         rules = (await self._directory.redactions([stored.type])).get(stored.type, ())
-        return await self._made(owner, reference, stored, rules)
+        return await self._made(owner, reference, stored, rules, other)
 
-    async def of_sample(self, principal: Principal, app: str, reference: str, sample: Sample) -> Preview:
-        """Of an event as it might be published. Raises Invalid, NotFound, Overloaded, Conflict (see `manage.trial.spoken`)."""
+    async def of_sample(
+        self, principal: Principal, app: str, reference: str, sample: Sample, *, other: Other | None = None
+    ) -> Preview:
+        """Of an event as it might be published; with `other`, as if the endpoint were so.
+
+        Raises Invalid, NotFound, Overloaded, Conflict (see `manage.trial.spoken`).
+        """
         owner = await find_app(self._directory, principal, app)
         now = self._clock.now()
         body = EventBody(
@@ -156,9 +175,11 @@ class Previews:
             source=sample.source,
             attributes=attributes_json(body.attributes),
         )
-        return await self._made(owner, reference, event, ())
+        return await self._made(owner, reference, event, (), other)
 
-    async def _made(self, owner: App, reference: str, event: Event, rules: Sequence[str]) -> Preview:
+    async def _made(
+        self, owner: App, reference: str, event: Event, rules: Sequence[str], other: Other | None
+    ) -> Preview:
         found = await endpoint_of(self._directory, owner.id, reference)
         if self._turns.locked():
             raise Overloaded(f"{PREVIEWS_AT_ONCE_MAX} previews are made already; try again shortly", retry_after=2)
@@ -167,7 +188,7 @@ class Previews:
             endpoints = [e for config in configs for e in config.endpoints if e.id == found.id]
             if not endpoints:
                 raise endpoint_not_found(reference)
-            endpoint = endpoints[0]
+            endpoint = endpoints[0] if other is None else await asyncio.to_thread(_as, endpoints[0], other)
             heard, filter_words = await self._heard(endpoint, event)
             masked = shown(event, rules) if rules else event
             return await self._requested(endpoint, event, masked, heard, filter_words)
@@ -231,6 +252,31 @@ class Previews:
         if endpoint.paused:
             return Heard.PAUSED, words
         return (Heard.MATCHED if endpoint.verified else Heard.UNVERIFIED), words
+
+
+def _as(endpoint: Endpoint, other: Other) -> Endpoint:
+    """The endpoint with another configuration, and its secrets and keys; those that its profile would make are made up."""
+    config, keys = other.config, endpoint.keys
+    if other.profile is not None:
+        makeable = msgspec.structs.replace(other.profile, keys=tuple(key for key in other.profile.keys if key.make))
+        made = made_keys(makeable, keys, secrets.token_bytes)
+        keys = NamedKeys(dict(keys) | {name: (text,) for name, text in made.texts.items()})
+    return config.endpoint(
+        id=endpoint.id,
+        app_id=endpoint.app_id,
+        partition=endpoint.partition,
+        revision=endpoint.revision,
+        enabled=endpoint.enabled,
+        paused=endpoint.paused,
+        secrets=endpoint.secrets,
+        keys=keys,
+        pinned_schemas=endpoint.pinned_schemas,
+        health=endpoint.health,
+        throttle=endpoint.throttle,
+        verified=endpoint.verified or config.handshake is None,
+        allowed_per_second=endpoint.allowed_per_second,
+        grants=endpoint.grants,
+    )
 
 
 def _steps(endpoint: Endpoint) -> tuple[Step, ...]:

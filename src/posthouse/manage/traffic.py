@@ -10,7 +10,7 @@ from posthouse.domain.access import Principal
 from posthouse.domain.errors import Invalid
 from posthouse.domain.ids import APP, ENDPOINT, EndpointId, format_id, parse_id
 from posthouse.domain.latency import added
-from posthouse.domain.limits import STATS_SECONDS_MAX, TRAFFIC_LISTED_MAX
+from posthouse.domain.limits import STATS_SECONDS_MAX
 from posthouse.domain.traffic import Grid, chart_grid, ranking_grid, row_grid
 from posthouse.manage.access import admin_only, endpoint_not_found, endpoint_of, find_app
 from posthouse.ports.directory import App, Directory
@@ -79,8 +79,6 @@ class TrafficCharts:
         time is long, so that an endpoint may be among them for what was shortly before. Raises NotFound, Invalid."""
         _check_span(since, until)
         where = await self._where(principal, app)
-        if len(endpoints) > TRAFFIC_LISTED_MAX:
-            raise Invalid(f"ask for at most {TRAFFIC_LISTED_MAX} endpoints", path="?endpoint")
         if endpoints:
             scopes = await self._scopes(where, endpoints)
         else:
@@ -94,8 +92,8 @@ class TrafficCharts:
         admin_only(principal)
         _check_span(since, until)
         if apps:
-            found = [await find_app(self._directory, principal, reference) for reference in dict.fromkeys(apps)]
-            scopes = [_of_app(app) for app in {app.id: app for app in found}.values()]
+            found = {app.id: app for app in [await find_app(self._directory, principal, each) for each in apps]}
+            scopes = [_scope(app) for app in found.values()]
         else:
             scopes = await self._view.first_apps(ranking_grid(since, until), order, limit=limit)
         return await self._rows(scopes, row_grid(since, until), order)
@@ -141,6 +139,12 @@ class TrafficCharts:
         return (await endpoint_of(self._directory, where.app_id, reference)).id
 
 
+def _scope(app: App) -> Scope:
+    return Scope(
+        id=app.id, app_id=app.id, partition=app.partition, uid=None, url=None, app_uid=app.uid, app_name=app.name
+    )
+
+
 def total(points: Sequence[Point]) -> Point:
     """All points together; what was owed is no sum."""
     whole = Point()
@@ -162,9 +166,3 @@ def _place(point: Point, order: Order) -> tuple[int, int]:
 def _check_span(since: float, until: float) -> None:
     if not 0 < until - since <= STATS_SECONDS_MAX:
         raise Invalid(f"must be before until, by at most {STATS_SECONDS_MAX / 86_400:g} days", path="?since")
-
-
-def _of_app(app: App) -> Scope:
-    return Scope(
-        id=app.id, app_id=app.id, partition=app.partition, uid=None, url=None, app_uid=app.uid, app_name=app.name
-    )

@@ -238,7 +238,7 @@ function StringPart({ node, value, set, ...common }: FieldCommon & { node: Node;
   const texts = schemaTexts.value;
   const format = node.words.get("format");
   const most = node.words.get("maxLength");
-  if (value.includes("\n") || value.length > LONG_TEXT || (most instanceof Num && Number(most.text) > 1000 && typeof format !== "string")) return <CodeField {...common} rows={3} value={value} set={set} />;
+  if (value.includes("\n") || value.length > LONG_TEXT || (most instanceof Num && Number(most.text) > 5000 && typeof format !== "string")) return <CodeField {...common} rows={3} value={value} set={set} />;
   if (format === "date-time") {
     return (
       <div class="schema-item">
@@ -415,6 +415,31 @@ function ListPart({ node, ...props }: Omit<PartProps, "value"> & { node: Node; v
   if (value === undefined) return <Absent label={label ?? texts.whole} hint={hintOf(node)} required={required} add={() => set(whole.blank(notNull(node)))} />;
   const first = node.words.get("prefixItems");
   const itemOf = (i: number): Exact | undefined => (isList(first) && i < first.length ? first[i] : node.words.get("items"));
+  const itemSchema = whole.node(node.words.get("items"));
+  const choices = itemSchema.words.get("enum");
+  if (!isList(first) && isList(choices) && choices.length <= ITEMS_SHOWN_MAX && value.every((one) => choices.some((choice) => same(choice, one))) && node.words.get("uniqueItems") === true)
+    return (
+      <fieldset class="group schema-choices">
+        <legend>
+          {label ?? texts.whole}
+          {required && <span class="required">*</span>} {!required && <Remove act={() => set(undefined)} />}
+        </legend>
+        {choices.map((choice, i) => (
+          <label key={i}>
+            <input
+              type="checkbox"
+              checked={value.some((one) => same(one, choice))}
+              onChange={(event) => {
+                const on = event.currentTarget.checked;
+                set(choices.filter((one) => (same(one, choice) ? on : value.some((old) => same(old, one)))));
+              }}
+            />{" "}
+            {told(choice)}
+          </label>
+        ))}
+        {hintOf(node) && <p class="hint">{hintOf(node)}</p>}
+      </fieldset>
+    );
   if (value.length > ITEMS_SHOWN_MAX) return <JsonPart {...{ name, label: label ?? texts.whole, required, hint: hintOf(node), value, set }} />;
   return (
     <Group title={label ?? texts.whole} hint={required ? undefined : <Remove act={() => set(undefined)} />}>

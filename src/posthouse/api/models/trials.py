@@ -8,6 +8,7 @@ import msgspec
 from pydantic import Field
 
 from posthouse.api.models.common import Answer, Body, Time, time_of
+from posthouse.api.models.endpoint import EndpointPatch
 from posthouse.api.models.exchange import (
     RequestAnswer,
     ResponseAnswer,
@@ -98,7 +99,7 @@ class TrialAnswer(Answer):
 class PreviewRun(Body):
     """Of which event: one that was published, or one as it might be."""
 
-    event: Annotated[str | None, Field(description="Id of a stored event; then nothing else is given.")] = None
+    event: Annotated[str | None, Field(description="Id of a stored event; then nothing else of it is given.")] = None
     type: Annotated[str | None, Field(description="Its event type; default: endpoint.test.")] = None
     data: Annotated[Any, Field(description="Its data; default: the first example of the type.")] = None
     subject: str | None = None
@@ -106,10 +107,17 @@ class PreviewRun(Body):
     source: Annotated[str | None, Field(max_length=TEXT_LENGTH_MAX)] = None
     channels: list[str] | None = None
     attributes: dict[str, str] | None = None
+    changes: Annotated[
+        EndpointPatch | None,
+        Field(
+            description="As if the endpoint were changed so, as by PATCH; it stays as it is. Keys that a profile would make "
+            "are made up."
+        ),
+    ] = None
 
     def sample(self) -> Sample | None:
         """None: it is a stored event. Raises Invalid."""
-        given = self.model_fields_set
+        given = self.model_fields_set - {"changes"}
         if self.event is not None:
             if given != {"event"}:
                 raise Invalid("a stored event is what it is: leave the rest out", path="event")

@@ -24,11 +24,12 @@ from posthouse.api.models.secret import Rotate, Rotated, SecretAnswer
 from posthouse.api.models.trials import PreviewAnswer, PreviewRun, TrialAnswer, TrialRun
 from posthouse.api.models.verification import VerificationAnswer
 from posthouse.api.pages import Cursors, PageQuery
+from posthouse.domain.errors import Invalid
 from posthouse.domain.limits import FIND_LENGTH_MAX, OVERLAP_SECONDS, STATS_SECONDS
 from posthouse.manage.deliveries import Deliveries
 from posthouse.manage.endpoint_secrets import EndpointSecrets
 from posthouse.manage.endpoints import Endpoints, Written
-from posthouse.manage.preview import Previews
+from posthouse.manage.preview import Other, Previews
 from posthouse.manage.trial import Trials
 from posthouse.manage.verification import Verifications
 from posthouse.ports.clock import Clock
@@ -207,12 +208,20 @@ def routes(
 
     @router.post("/{endpoint}/preview")
     async def preview_endpoint(caller: Caller, app: str, endpoint: str, body: PreviewRun) -> PreviewAnswer:
-        """Show the request that an event would be to it, and whether it would hear of it. Nothing is sent."""
+        """Show the request that an event would be to it, and whether it would hear of it; with `changes`, as if it were
+        changed so. Nothing is sent or stored."""
         sample = body.sample()
+        other = None
+        if body.changes is not None:
+            try:
+                other = Other(*await endpoints.changed(caller, app, endpoint, body.changes.change()))
+            except Invalid as error:
+                error.path = f"changes.{error.path}" if error.path else "changes"
+                raise
         if sample is None:
             assert body.event is not None
-            return PreviewAnswer.of(await previews.of_stored(caller, app, endpoint, body.event))
-        return PreviewAnswer.of(await previews.of_sample(caller, app, endpoint, sample))
+            return PreviewAnswer.of(await previews.of_stored(caller, app, endpoint, body.event, other=other))
+        return PreviewAnswer.of(await previews.of_sample(caller, app, endpoint, sample, other=other))
 
     @router.get("/{endpoint}/stats")
     async def get_stats(caller: Caller, app: str, endpoint: str, query: Annotated[StatsQuery, Query()]) -> StatsAnswer:

@@ -50,8 +50,8 @@ class TrafficQuery(TrafficSpan):
     endpoint: Annotated[str | None, Field(description="Of this endpoint: id; with `app` also its uid.")] = None
 
 
-class AppRowsQuery(TrafficSpan):
-    """Which apps."""
+class RowsQuery(TrafficSpan):
+    """Which come first."""
 
     order: Annotated[
         Order,
@@ -60,8 +60,8 @@ class AppRowsQuery(TrafficSpan):
     limit: Annotated[int, Field(ge=1, le=TRAFFIC_LISTED_MAX, description="How many at most.")] = LISTED
 
 
-class NamedAppRowsQuery(AppRowsQuery):
-    """Which apps, by name."""
+class AppRowsQuery(RowsQuery):
+    """Which apps."""
 
     app: Annotated[
         list[str],
@@ -72,7 +72,7 @@ class NamedAppRowsQuery(AppRowsQuery):
     ] = []
 
 
-class EndpointRowsQuery(AppRowsQuery):
+class EndpointRowsQuery(RowsQuery):
     """Which endpoints."""
 
     app: Annotated[str | None, Field(description="Of this app: id or uid.")] = None
@@ -118,7 +118,7 @@ def routes(charts: TrafficCharts, installation: Installation, clock: Clock) -> A
         )
 
     @router.get("/v1/traffic/apps", tags=["traffic"])
-    async def list_traffic_of_apps(caller: Caller, query: Annotated[NamedAppRowsQuery, Query()]) -> AppTrafficList:
+    async def list_traffic_of_apps(caller: Caller, query: Annotated[AppRowsQuery, Query()]) -> AppTrafficList:
         """Apps with what went on over a time: those named, or those that come first. For admin keys."""
         since, until = query.seconds(clock.now())
         return AppTrafficList.of(

@@ -9,7 +9,7 @@ import { api, asked } from "../../../kit/request";
 import { Failed, Loading, Missing } from "../../../kit/shown";
 import { Facts, Id } from "../../../kit/small";
 import type { Params } from "../../routes";
-import { Bar, EndpointName, goal, isLive, isOver, reason, type Replay, State, told } from "./shared";
+import { AppName, Bar, EndpointName, goal, isLive, isOver, reason, type Replay, State, told } from "./shared";
 import { replays } from "./texts";
 import "./replays.css";
 
@@ -61,7 +61,7 @@ export default function OneReplay({ params }: { params: Params }) {
             <section class="panel">
               <Facts
                 of={[
-                  [texts.app, <a href={to(at`/apps/${of.app}`)}>{of.app}</a>],
+                  [texts.app, <a href={to(at`/apps/${of.app}`)}><AppName app={of.app} /></a>],
                   [
                     texts.endpoint,
                     <a href={to(at`/apps/${of.app}/endpoints/${of.endpoint}`)}>
@@ -150,7 +150,7 @@ function Buttons({ of, set }: { of: Replay; set: (to: Replay) => void }) {
 function Actor({ replay }: { replay: string }) {
   const found = useAsked((signal) => asked(api.GET("/v1/audit", { params: { query: { object: replay, action: "replay.created", limit: 1 } }, signal })), [replay]);
   const actor = found.data?.data[0]?.actor;
-  return actor ? <a href={to("/audit", { object: replay })}>{actor}</a> : <>—</>;
+  return actor ? <a href={to("/audit", { object: replay })}>{actor.name ?? actor.id}</a> : <>—</>;
 }
 
 /** What became of the endpoint's attempts since it began; its numbers are by the minute, from counters. */

@@ -44,6 +44,12 @@ export function Bar({ of }: { of: Replay }) {
   return <Progress label={told(of)} done={of.progress.sent} of={all ?? (isLive(of) ? null : 0)} />;
 }
 
+/** What people call an app. */
+export function AppName({ app }: { app: string }) {
+  const found = useAsked((signal) => asked(api.GET("/v1/apps/{app}", { params: { path: { app } }, signal })), [app]);
+  return <>{found.data?.name || found.data?.uid || app}</>;
+}
+
 /** What people call an endpoint, where it is still there. */
 export function EndpointName({ app, endpoint }: { app: string; endpoint: string }) {
   const found = useAsked((signal) => asked(api.GET("/v1/apps/{app}/endpoints/{endpoint}", { params: { path: { app, endpoint } }, signal })), [app, endpoint]);
