@@ -1,15 +1,17 @@
 /** The editor of an endpoint: every field that it has. Only what was changed is sent, on the condition that nobody else changed the
  * endpoint meanwhile; where somebody did, nothing is lost on either side. */
 
-import { useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { problemOf, useAsked } from "../../../kit/asking";
 import { Form } from "../../../kit/fields";
 import { count } from "../../../kit/numbers";
 import { say } from "../../../kit/overlay";
+import { go } from "../../../kit/place";
 import { api, asked, type Problem } from "../../../kit/request";
 import { ProblemText, Shown } from "../../../kit/shown";
 import { memberText } from "../../../kit/json";
 import { bodyOf, type Changes, differing, textOf, withText, withValue } from "./draft";
+import { endpointAt } from "./endpoint";
 import { type Edit, type Field, FIELDS, type GroupName, GROUP_OF, Groups } from "./groups";
 import { texts } from "./texts";
 
@@ -30,11 +32,14 @@ const read = (app: string, endpoint: string, signal?: AbortSignal) =>
   based(api.GET("/v1/apps/{app}/endpoints/{endpoint}", { params: { path: { app, endpoint } }, parseAs: "text", ...(signal && { signal }) }));
 
 export function Settings({ app, endpoint, updated, changed }: { app: string; endpoint: string; updated: string; changed: () => void }) {
-  const base = useAsked((signal) => read(app, endpoint, signal), [app, endpoint]);
+  const base = useAsked(async (signal) => (unsaved?.endpoint === endpoint ? unsaved.base : read(app, endpoint, signal)), [app, endpoint]);
   return <Shown of={base}>{(found) => <Editor app={app} endpoint={endpoint} updated={updated} base={found} set={base.set} changed={changed} />}</Shown>;
 }
 
 const NOTHING: Changes = new Map();
+
+/** What was not saved as its tab was left, and of what it is a change: whoever comes back finds it. */
+let unsaved: { readonly endpoint: string; readonly base: Base; readonly changes: Changes } | null = null;
 
 function Editor({
   app,
@@ -52,7 +57,7 @@ function Editor({
   changed: () => void;
 }) {
   const said = texts.value;
-  const [changes, change] = useState<Changes>(NOTHING);
+  const [changes, change] = useState<Changes>(unsaved?.endpoint === endpoint ? unsaved.changes : NOTHING);
   const [broken, setBroken] = useState<ReadonlySet<string>>(new Set());
   const [problem, setProblem] = useState<Problem | null>(null);
   const [clash, setClash] = useState<readonly Field[] | null>(null);
@@ -79,6 +84,14 @@ function Editor({
     }),
     [base, changes],
   );
+  useEffect(() => {
+    if (changes.size > 0) unsaved = { endpoint, base, changes };
+    else if (unsaved?.endpoint === endpoint) unsaved = null;
+    if (changes.size === 0) return;
+    const leaving = (event: BeforeUnloadEvent) => event.preventDefault();
+    addEventListener("beforeunload", leaving);
+    return () => removeEventListener("beforeunload", leaving);
+  }, [changes, base]);
   const toggle = (name: GroupName, open: boolean) =>
     setOpened((before) => (before.has(name) === open ? before : new Set(open ? [...before, name] : [...before].filter((one) => one !== name))));
 
@@ -109,6 +122,8 @@ function Editor({
       );
       change(NOTHING);
       say(said.saved);
+      // The address may hold the uid that it had.
+      if (changes.has("uid")) go(endpointAt(app, endpoint, { tab: "settings" }), { replace: true });
       changed();
     } catch (error) {
       const met = problemOf(error);
@@ -141,7 +156,7 @@ function Editor({
         <div class="notice" role="status">
           <p>{said.reload}</p>
           <button type="button" onClick={() => void reload()}>
-            ↻
+            {said.show}
           </button>
         </div>
       )}
