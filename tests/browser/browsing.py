@@ -114,7 +114,8 @@ class Visit:
         ]
 
     def check(self) -> None:
-        assert self.trouble == []
+        if self.trouble:
+            pytest.fail("\n".join(self.trouble))
 
 
 def axe_source() -> str:

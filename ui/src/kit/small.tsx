@@ -58,7 +58,12 @@ export function Copy({ text, children }: { text: string | (() => string | Promis
       aria-label={children ? undefined : kit.value.copy}
       onClick={async () => copy(typeof text === "string" ? text : await text())}
     >
-      {children ?? "⧉"}
+      {children ?? (
+        // Drawn, for few fonts have a sign for it.
+        <svg class="copy-sign" viewBox="0 0 16 16" aria-hidden="true">
+          <path d="M5.5 5.5v-3h8v8h-3M2.5 5.5h8v8h-8z" />
+        </svg>
+      )}
     </button>
   );
 }
