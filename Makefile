@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV := .venv/bin/uv
 RUN := .venv/bin/
 
-.PHONY: setup demo serve test test-databases test-browser check lint types layers tidy ui ui-types check-ui reference docs pages bench chaos simulate mutants build clean
+.PHONY: setup demo serve test test-databases test-browser check lint types layers tidy ui ui-packages ui-types check-ui reference docs pages bench chaos simulate mutants build clean
 
 setup: .venv/.synced
 
@@ -52,7 +52,9 @@ ui/node_modules/.installed: ui/package.json ui/package-lock.json
 	cd ui && npm ci --no-audit --no-fund --silent
 	@touch $@
 
-ui-types: setup ui/node_modules/.installed ## ui/src/api/schema.d.ts, from the API's own document
+ui-packages: ui/node_modules/.installed
+
+ui-types: setup ui-packages ## ui/src/api/schema.d.ts, from the API's own document
 	@mkdir -p ui/src/api
 	$(RUN)python -m ui.sources openapi > ui/src/api/openapi.tmp
 	cd ui && npx --no-install openapi-typescript src/api/openapi.tmp -o src/api/schema.d.ts

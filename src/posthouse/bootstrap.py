@@ -273,7 +273,7 @@ class Posthouse(Process):
             stream_source=PostgresStreamSource(pools.streaming),
             charts=keeping.charts(directory, managing),
             installation=await keeping.installation(
-                managing, store, embedded=data_dir is not None, warnings=self._warnings
+                managing, store, embedded=data_dir is not None, port=self.port, warnings=self._warnings
             ),
             explainer=explainer,
             retention_days=days,

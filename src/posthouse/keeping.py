@@ -7,6 +7,7 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from socket import gethostname
+from typing import Final
 
 from posthouse import __version__
 from posthouse.adapters.postgres.database import Database
@@ -22,13 +23,15 @@ from posthouse.domain.errors import PosthouseError
 from posthouse.domain.event import Event
 from posthouse.domain.limits import BACKLOG_ROWS_MIN, BACKLOGS_TOLD_MAX, LAST_WORK_SECONDS_MAX, SERVERS_KEPT_SECONDS
 from posthouse.intake.quotas import QuotaGate
-from posthouse.manage.overview import Installation
+from posthouse.manage.overview import ECHO_PATH, Installation
 from posthouse.manage.traffic import TrafficCharts
 from posthouse.ports.directory import Directory
 from posthouse.ports.overview import Presence
 from posthouse.ports.store import Store
 from posthouse.process import anchor
 from posthouse.settle.traffic import Traffic
+
+NEAR_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "0.0.0.0"})  # noqa: S104 - where a server is reached at 127.0.0.1
 
 Shown = str | int | float | bool | None
 
@@ -74,15 +77,25 @@ class Keeping:
         return TrafficCharts(directory, PostgresTraffic(database))
 
     async def installation(
-        self, database: Database, store: Store, *, embedded: bool, warnings: Callable[[], Sequence[tuple[str, str]]]
+        self,
+        database: Database,
+        store: Store,
+        *,
+        embedded: bool,
+        port: int,
+        warnings: Callable[[], Sequence[tuple[str, str]]],
     ) -> Installation:
-        """What operators are told of all of it."""
+        """What operators are told of all of it; `port` is that of this server."""
+        settings = self._settings
+        near = settings.allow_loopback_targets or settings.allow_private_targets
+        here = settings.host in NEAR_HOSTS and settings.role != "worker"
         return Installation(
             PostgresOverview(database, self._clock),
             version=__version__,
             process=self._presence.id,
-            settings=shown(self._settings, embedded=embedded, partitions=await store.partitions()),
+            settings=shown(settings, embedded=embedded, partitions=await store.partitions()),
             warnings=warnings,
+            echo_url=f"http://127.0.0.1:{port}{ECHO_PATH}" if near and here else None,
         )
 
     async def count(self, engine: Engine) -> None:

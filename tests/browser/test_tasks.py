@@ -5,19 +5,18 @@ Typing a text is no click; a button that is pressed with a key is one, and a cho
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, expect
-from tests.browser.browsing import Language, Theme, Visit, visiting
+from playwright.async_api import Browser
+from tests.browser.browsing import Language, Theme
 from tests.browser.conftest import Desk
-from tests.browser.station import NEVER, ORDER, OFTEN, answering, bare
+from tests.browser.station import NEVER, OFTEN, ORDER, answering, bare
 from tests.commands import running
 from tests.postgres import PostgresServer, end_server
 
@@ -47,7 +46,7 @@ async def failing(browser: Browser, postgres_server: PostgresServer) -> AsyncIte
 
 
 @contextmanager
-def first_start() -> Iterator[tuple[str, "Server"]]:
+def first_start() -> Iterator[tuple[str, Server]]:
     """A server as somebody starts it for the first time; the link that it prints."""
     with TemporaryDirectory(prefix="posthouse-console-", dir="/tmp", ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o755)

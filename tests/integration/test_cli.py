@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -67,6 +68,8 @@ def test_serve_from_first_start_to_stop(folder: Path) -> None:
         key = server.until(r"(ph_\S+)\n")[1]
         url = server.until(r"listens on (http://\S+);")[1]
         reach = {"POSTHOUSE_URL": url, "POSTHOUSE_KEY": key}
+        code = server.until(rf"(?m)^  {re.escape(url)}/#/in\?code=(\S{{43}})$")[1]
+        assert not [line for line in server.said.splitlines() if line.startswith("{") and code in line], "in no log"
 
         other = run("serve", "--port", "0", "--data-dir", data)
         assert other.returncode == 1

@@ -269,7 +269,7 @@ async def test_a_preview_of_an_endpoint_as_it_might_be(server: bootstrap.Posthou
     # The keys that a profile makes are made up; one that must be given is missed.
     shown = await call(port, "POST", path, EVENT | {"changes": {"profile": "feishu"}})
     assert (shown["request"]["method"], shown["reason"]) == ("POST", None)
-    refused = await ask(port, "POST", path, EVENT | {"changes": {"profile": "feishu-robot"}})
+    refused = await ask(port, "POST", path, EVENT | {"changes": {"auth": {"kind": "bearer", "key": "none"}}})
     assert (refused.status, refused.body["code"]) == (409, "endpoint_unusable")
     for given, where in (
         ({"url": "ftp://a"}, "changes.url"),

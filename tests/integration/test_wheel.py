@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.wheel import ordinary_user, runs
+from ui.sources import BUILT
 
 
 def demo(folder: Path, uid: int | None, gid: int | None) -> subprocess.CompletedProcess[str]:
@@ -43,3 +44,11 @@ def test_the_wheel_tells_the_story_to_an_ordinary_user(wheel: Path) -> None:
     told = demo(wheel, uid, gid)
     assert told.returncode == 0, told.stdout + told.stderr
     assert "That is the story." in told.stdout
+
+
+def test_the_wheel_has_the_console_in_it(wheel: Path) -> None:
+    (console,) = (wheel / "venv").glob("lib/python*/site-packages/posthouse/console")
+    ours = {path.relative_to(BUILT): path.read_bytes() for path in BUILT.rglob("*") if path.is_file()}
+    theirs = {path.relative_to(console): path.read_bytes() for path in console.rglob("*") if path.is_file()}
+    assert Path("index.html") in theirs
+    assert theirs == ours

@@ -59,6 +59,7 @@ async def test_workers_share_a_port_and_an_embedded_database_and_are_started_aga
         port = int(await asyncio.to_thread(lambda: server.until(r"listens on http://127.0.0.1:(\d+)")[1]))
         await asyncio.to_thread(server.until, rf"(?s)(worker\.ready.*){{{WORKERS}}}")
         assert len(re.findall(r"^ph_\w+$", server.said, re.M)) == 1, "the first key is shown once"
+        assert len(re.findall(rf"^  http://127.0.0.1:{port}/#/in\?code=\S{{43}}$", server.said, re.M)) == 1
 
         async def even() -> bool:
             return await series(port, "posthouse_partitions_owned") == {"0": 32.0, "1": 32.0}

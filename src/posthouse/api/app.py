@@ -272,7 +272,7 @@ def build_app(services: Services) -> App:
     if services.cookie is not None:
         app.include_router(session.routes(services.sessions, services.cookie, services.public_url))
     app.include_router(audit.routes(services.audit, cursors))
-    app.include_router(system.routes(services.metrics, services.ready, services.warnings))
+    app.include_router(system.routes(services.metrics, services.ready, services.warnings, services.installation))
     app.include_router(documents.routes(lambda: made))
     document = openapi_document(app)
     made = CatalogueDocuments(services.event_types, services.clock, document)

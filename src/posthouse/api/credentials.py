@@ -15,14 +15,14 @@ from urllib.parse import urlsplit
 
 from posthouse.domain.access import Principal
 from posthouse.domain.errors import Unauthorised
-from posthouse.domain.limits import SIGN_IN_TOKEN_BYTES
+from posthouse.manage.sessions import TOKEN_LENGTH
 
 CONSOLE_HEADER: Final = "x-posthouse-console"
+COOKIE_PREFIX: Final = "posthouse-"
 SECURITY: Final[Sequence[dict[str, list[str]]]] = ({"apiKey": []}, {"session": [], "console": []})
 """The two ways, as the OpenAPI document names them."""
 _CONSOLE: Final = CONSOLE_HEADER.encode()
-_TOKEN_LENGTH: Final = (SIGN_IN_TOKEN_BYTES * 8 + 5) // 6
-_TOKEN: Final = re.compile(rf"[A-Za-z0-9_-]{{{_TOKEN_LENGTH}}}")
+_TOKEN: Final = re.compile(rf"[A-Za-z0-9_-]{{{TOKEN_LENGTH}}}")
 _OUR_OWN: Final = (None, b"same-origin", b"none")
 
 
@@ -66,7 +66,7 @@ class SessionCookie:
     """
 
     def __init__(self, seed: bytes, public_url: str) -> None:
-        self.name = f"posthouse-{sha256(b'console cookie' + seed).hexdigest()[:12]}"
+        self.name = f"{COOKIE_PREFIX}{sha256(b'console cookie' + seed).hexdigest()[:12]}"
         self._origin = _origin(public_url)
         self._path = f"{urlsplit(public_url).path.rstrip('/')}/"
         self._names = (f"__Host-{self.name}", f"__Secure-{self.name}", self.name)
@@ -93,7 +93,8 @@ class SessionCookie:
         return self._set("", origin, 0)
 
     def _set(self, value: str, origin: bytes | None, seconds: int) -> str:
-        came_from = self._origin if origin is None else origin.decode("latin-1").lower()
+        # A page may be told to keep its origin to itself, and says `null`.
+        came_from = self._origin if origin in (None, b"null") else origin.decode("latin-1").lower()
         secure = came_from is not None and came_from.startswith("https://")
         path = self._path if came_from == self._origin else "/"
         name = self.name
@@ -117,12 +118,16 @@ class Credentials:
 
     def __init__(self, authenticator: Authenticator, cookie: SessionCookie | None) -> None:
         self._authenticator = authenticator
-        self.cookie = cookie
+        self._cookie = cookie
+
+    def given(self, credential: Credential) -> bool:
+        """Whether the request says who asks, be it true or not."""
+        return credential.authorization is not None or self._token(credential) is not None
 
     async def principal(self, credential: Credential) -> Principal:
         """Raises Unauthorised, StoreUnavailable."""
-        if credential.authorization is None and credential.console and self.cookie is not None:
-            token = None if credential.cookie is None else self.cookie.token(credential.cookie)
+        if credential.authorization is None and credential.console and self._cookie is not None:
+            token = self._token(credential)
             if token is None:
                 raise Unauthorised(
                     "nobody is signed in here; sign in with an API key, or by a link of `posthouse open`"
@@ -132,3 +137,8 @@ class Credentials:
         if scheme.lower() != b"bearer" or not key.strip():
             raise Unauthorised("send an API key: Authorization: Bearer <key>")
         return await self._authenticator.authenticate(key.strip().decode("latin-1"))
+
+    def _token(self, credential: Credential) -> str | None:
+        if self._cookie is None or credential.cookie is None or not credential.console:
+            return None
+        return self._cookie.token(credential.cookie)

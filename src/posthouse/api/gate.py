@@ -91,7 +91,7 @@ class Gate:
                 scope[CREDENTIAL] = Asker(credential, self._credentials.principal)
                 if signing_in:
                     _check_console(credential)
-                stranger = signing_in or (scope["path"] in WITHOUT_KEY and credential.authorization is None)
+                stranger = signing_in or (scope["path"] in WITHOUT_KEY and not self._credentials.given(credential))
                 principal = scope[PRINCIPAL] = None if stranger else await self._credentials.principal(credential)
                 answering.private = signing_in or (principal is not None and principal.session is not None)
             if scope["method"] in _WITH_BODY and not confirming:

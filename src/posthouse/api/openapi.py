@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from posthouse.api.credentials import CONSOLE_HEADER, SECURITY
+from posthouse.api.credentials import CONSOLE_HEADER, COOKIE_PREFIX, SECURITY
 from posthouse.api.gate import SIGN_IN, WITHOUT_KEY
 from posthouse.api.openapi_inbound import inbound_operations
 from posthouse.api.openapi_publish import publish_operations, publish_schemas
@@ -86,8 +86,9 @@ def completed(schema: dict[str, Any]) -> dict[str, Any]:
         "session": {
             "type": "apiKey",
             "in": "cookie",
-            "name": "posthouse-…",
-            "description": "Of the console, once somebody has signed in: each installation has a name of its own for it.",
+            "name": COOKIE_PREFIX,
+            "description": "Of the console, once somebody has signed in. Its name ends differently in each installation, and "
+            "begins with `__Host-` or `__Secure-` on HTTPS.",
         },
         "console": {
             "type": "apiKey",

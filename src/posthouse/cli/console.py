@@ -17,6 +17,7 @@ from cyclopts import Parameter
 from posthouse.cli.client import Client
 from posthouse.cli.output import note, printable, show_record
 from posthouse.cli.verbs import Json, Key, Url
+from posthouse.domain.errors import NotFound
 
 BROWSER_SECONDS: Final = 5.0  # until a browser that was started has read what it was given
 
@@ -47,7 +48,11 @@ def open_console(
         Open nothing.
     """
     client = Client(url, api_key)
-    made = client.post("session", "links")
+    try:
+        made = client.post("session", "links")
+    except NotFound as error:
+        error.add_note("its console is switched off (POSTHOUSE_CONSOLE), or it is of a version that has none")
+        raise
     link = _from_here(made["url"], client.url)
     if json_wanted:
         show_record(made | {"url": link}, json_wanted=True)

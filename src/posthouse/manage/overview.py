@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
@@ -11,6 +12,8 @@ from posthouse.domain.ids import EndpointId
 from posthouse.domain.limits import ATTENTION_SHOWN_MAX, BACKLOG_ROWS_MIN, OWED_COUNTED_MAX
 from posthouse.manage.access import admin_only
 from posthouse.ports.overview import Concern, DatabaseFacts, Kind, Overview, PartitionFacts, ServerFacts
+
+ECHO_PATH: Final = "/echo"
 
 
 class Attention(msgspec.Struct, frozen=True):
@@ -30,10 +33,11 @@ class SystemFacts(msgspec.Struct, frozen=True, kw_only=True):
     database: DatabaseFacts
     settings: Mapping[str, str | int | float | bool | None]
     warnings: Sequence[tuple[str, str]]
+    echo_url: str | None
 
 
 class Installation:
-    """The installation, as one process sees it."""
+    """The installation, as one process sees it. At `echo_url` it answers deliveries itself, where it may be a target."""
 
     def __init__(
         self,
@@ -43,7 +47,9 @@ class Installation:
         process: bytes,
         settings: Mapping[str, str | int | float | bool | None],
         warnings: Callable[[], Sequence[tuple[str, str]]],
+        echo_url: str | None = None,
     ) -> None:
+        self.echo_url = echo_url
         self._overview = overview
         self._version = version
         self._process = process
@@ -81,4 +87,5 @@ class Installation:
             database=await self._overview.database(),
             settings=self._settings,
             warnings=self._warnings(),
+            echo_url=self.echo_url,
         )

@@ -3,6 +3,7 @@ a hash, as keys are."""
 
 from __future__ import annotations
 
+import re
 import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
@@ -32,6 +33,8 @@ log = structlog.get_logger()
 By = Literal["key", "link"]
 
 NOT_FOR_APPS: Final = "not_for_apps"
+TOKEN_LENGTH: Final = (SIGN_IN_TOKEN_BYTES * 8 + 5) // 6
+_CODE: Final = re.compile(rf"[A-Za-z0-9_-]{{{TOKEN_LENGTH}}}")
 
 
 class Sessions:
@@ -94,14 +97,16 @@ class Sessions:
     async def sign_in_by_link(self, code: str, *, client: str) -> tuple[Principal, str]:
         """The same by the code of a link, which is used up. Raises Unauthorised."""
         session, token = self._new()
-        principal = await self._store.begin_session_by_link(
-            session,
-            session_hash(token),
-            link_hash(code),
-            now=self._clock.now(),
-            sessions_max=self._sessions_max,
-            audit=lambda found: _began(found, "link"),
-        )
+        principal = None
+        if _CODE.fullmatch(code):
+            principal = await self._store.begin_session_by_link(
+                session,
+                session_hash(token),
+                link_hash(code),
+                now=self._clock.now(),
+                sessions_max=self._sessions_max,
+                audit=lambda found: _began(found, "link"),
+            )
         if principal is None:
             self._failed("link", Unauthorised.code, client)
             raise Unauthorised(

@@ -10,10 +10,10 @@ from posthouse.domain.access import Principal
 from posthouse.domain.errors import Invalid
 from posthouse.domain.ids import APP, ENDPOINT, EndpointId, format_id, parse_id
 from posthouse.domain.latency import added
-from posthouse.domain.limits import STATS_SECONDS_MAX, TRAFFIC_LISTED_MAX
+from posthouse.domain.limits import STATS_SECONDS_MAX
 from posthouse.domain.traffic import Grid, chart_grid, ranking_grid, row_grid
 from posthouse.manage.access import admin_only, endpoint_not_found, endpoint_of, find_app
-from posthouse.ports.directory import Directory
+from posthouse.ports.directory import App, Directory
 from posthouse.ports.inspect import Where
 from posthouse.ports.traffic import Order, Point, Scope, TrafficView
 
@@ -79,19 +79,23 @@ class TrafficCharts:
         time is long, so that an endpoint may be among them for what was shortly before. Raises NotFound, Invalid."""
         _check_span(since, until)
         where = await self._where(principal, app)
-        if len(endpoints) > TRAFFIC_LISTED_MAX:
-            raise Invalid(f"ask for at most {TRAFFIC_LISTED_MAX} endpoints", path="?endpoint")
         if endpoints:
             scopes = await self._scopes(where, endpoints)
         else:
             scopes = await self._view.first_endpoints(where, ranking_grid(since, until), order, limit=limit)
         return await self._rows(scopes, row_grid(since, until), order)
 
-    async def apps(self, principal: Principal, *, since: float, until: float, order: Order, limit: int) -> Rows:
-        """Those that come first. Raises Forbidden, Invalid."""
+    async def apps(
+        self, principal: Principal, *, since: float, until: float, apps: Sequence[str], order: Order, limit: int
+    ) -> Rows:
+        """These apps, or else those that come first. Raises Forbidden, NotFound, Invalid."""
         admin_only(principal)
         _check_span(since, until)
-        scopes = await self._view.first_apps(ranking_grid(since, until), order, limit=limit)
+        if apps:
+            found = {app.id: app for app in [await find_app(self._directory, principal, each) for each in apps]}
+            scopes = [_scope(app) for app in found.values()]
+        else:
+            scopes = await self._view.first_apps(ranking_grid(since, until), order, limit=limit)
         return await self._rows(scopes, row_grid(since, until), order)
 
     async def _rows(self, scopes: Sequence[Scope], grid: Grid, order: Order) -> Rows:
@@ -133,6 +137,12 @@ class TrafficCharts:
                 "an endpoint is looked for in its app; name it by its id, or say which app with app", path="?endpoint"
             )
         return (await endpoint_of(self._directory, where.app_id, reference)).id
+
+
+def _scope(app: App) -> Scope:
+    return Scope(
+        id=app.id, app_id=app.id, partition=app.partition, uid=None, url=None, app_uid=app.uid, app_name=app.name
+    )
 
 
 def total(points: Sequence[Point]) -> Point:

@@ -7,11 +7,16 @@ from typing import Any
 import pytest
 from tests.asgi import Client
 
+from posthouse.api.credentials import SessionCookie
 from posthouse.api.gate import PRINCIPAL, WITHOUT_KEY, Gate
-from posthouse.domain.access import Principal
+from posthouse.domain.access import Principal, Session
 from posthouse.domain.errors import NotFound, StoreUnavailable, Unauthorised
 
 ADMIN = Principal(b"k" * 16)
+TOKEN = "t" * 43
+SIGNED_IN = Principal(b"k" * 16, session=Session(b"s" * 16, 2e9))
+COOKIE = SessionCookie(b"seed", "")
+CONSOLE = {"x-posthouse-console": "1"}
 JSON = {"content-type": "application/json"}
 
 
@@ -22,6 +27,11 @@ class Keys:
         if token != "good":
             raise Unauthorised("not known")
         return ADMIN
+
+    async def authenticate_session(self, token: str) -> Principal:
+        if token != TOKEN:
+            raise Unauthorised("not known")
+        return SIGNED_IN
 
 
 class Behind:
@@ -148,3 +158,53 @@ async def test_a_bug_tells_nothing(client: Client, behind: Behind) -> None:
 async def test_an_error_after_the_answer_began_does_not_begin_another(client: Client, behind: Behind) -> None:
     behind.error, behind.begins_first = NotFound("late"), True
     assert (await client.get("/v1/x")).status == 200
+
+
+@pytest.fixture
+def console(behind: Behind) -> Client:
+    return Client(Gate(behind, Keys(), cookie=COOKIE, body_bytes_max=10_000, body_seconds=0.05))
+
+
+async def test_somebody_who_signed_in_may_pass_and_what_they_are_told_is_kept_nowhere(
+    console: Client, behind: Behind
+) -> None:
+    signed_in = CONSOLE | {"cookie": f"{COOKIE.name}={TOKEN}"}
+    reply = await console.get("/v1/apps", headers=signed_in)
+    assert (reply.status, behind.scopes[-1][PRINCIPAL]) == (200, SIGNED_IN)
+    assert reply.headers == {"x-content-type-options": "nosniff", "cache-control": "no-store"}
+    reply = await console.get("/v1/asyncapi.json", headers=signed_in)
+    assert (reply.status, behind.scopes[-1][PRINCIPAL]) == (200, SIGNED_IN), "not as a stranger, who sees less"
+    assert reply.headers["cache-control"] == "no-store"
+    reply = await console.with_key("good").get("/v1/apps")
+    assert "cache-control" not in reply.headers
+    for headers in ({"cookie": signed_in["cookie"]}, CONSOLE, CONSOLE | {"cookie": f"{COOKIE.name}={'x' * 43}"}):
+        assert (await console.get("/v1/apps", headers=headers)).status == 401, headers
+    assert len(behind.scopes) == 3
+
+
+async def test_signing_in_needs_no_key_but_the_consoles_own_header_and_little_room(
+    console: Client, behind: Behind
+) -> None:
+    path = "/v1/session"
+    assert (await console.post(path, {"key": "x"}, headers=CONSOLE)).status == 200
+    assert behind.scopes[-1][PRINCIPAL] is None
+    for headers in ({}, {"x-posthouse-console": "true"}, CONSOLE | {"sec-fetch-site": "cross-site"}):
+        reply = await console.post(path, {"key": "x"}, headers=headers)
+        assert (reply.status, reply.code) == (403, "not_the_console"), headers
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+        reply = await console.post(path, body=b'{"key": "x"}', headers=CONSOLE | {"content-type": kind})
+        assert reply.status == 415, "what a form of another site can send"
+    assert (await console.post(path, {"key": "x" * 5_000}, headers=CONSOLE)).status == 413
+    assert (await console.post("/v1/apps", {"name": "x" * 5_000}, headers=CONSOLE)).status == 401
+    for method in ("GET", "DELETE", "PUT"):
+        assert (await console.request(method, path, headers=CONSOLE)).status == 401, method
+    assert (await console.post(path + "/links", headers=CONSOLE)).status == 401
+    assert len(behind.scopes) == 1
+
+
+async def test_without_a_console_nobody_signs_in(client: Client, behind: Behind) -> None:
+    stranger = client.with_key(None)
+    assert (await stranger.post("/v1/session", {"key": "x"}, headers=CONSOLE)).status == 401
+    cookie = {"cookie": f"{COOKIE.name}={TOKEN}"}
+    assert (await stranger.get("/v1/apps", headers=CONSOLE | cookie)).status == 401
+    assert behind.scopes == []

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from posthouse.domain.endpoint import (
+    BY_HAND,
     Balance,
     Batch,
     EndpointConfig,
@@ -22,7 +23,7 @@ from posthouse.domain.endpoint import (
 from posthouse.domain.errors import Invalid
 from posthouse.domain.ids import ENDPOINT, AppId, EndpointId, format_id
 from posthouse.domain.retry import Delays, Exponential, RetrySettings
-from posthouse.manage.endpoint_change import BY_HAND, EndpointChange, changed, check_change
+from posthouse.manage.endpoint_change import EndpointChange, changed, check_change
 from posthouse.ports.directory import StoredEndpoint
 
 OLD = StoredEndpoint(

@@ -4,6 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import type uPlot from "uplot";
 import { locale } from "./language";
 import { compact } from "./numbers";
+import { kit } from "./texts";
 import { isDark } from "./theme";
 
 /** A small line without axes: what became of it lately. `bad` is drawn over it. */
@@ -77,13 +78,13 @@ export function Chart({ label, times, series, unit = compact, height = 160 }: Ch
           { ...axis, size: 60, values: (_: uPlot, at: number[]) => at.map((n) => unit(n)) },
         ],
         series: [
-          { value: (_: uPlot, s: number | null) => (s === null ? "—" : new Date(s * 1000).toLocaleString(locale.value)) },
+          { label: kit.value.time, value: (_: uPlot, s: number | null) => (s === null ? "—" : new Date(s * 1000).toLocaleString(locale.value)) },
           ...series.map((one) => ({
             label: one.title,
             stroke: ink(one.colour),
             width: 1.5,
             ...(one.fill ? { fill: `color-mix(in srgb, ${ink(one.colour)} 15%, transparent)` } : {}),
-            points: { show: false },
+            points: { show: true, size: 5, filter: (_: uPlot, at: number) => alone(series[at - 1]?.values ?? []) },
             spanGaps: false,
             value: (_: uPlot, n: number | null) => (n === null ? "—" : unit(n)),
           })),
@@ -103,6 +104,12 @@ export function Chart({ label, times, series, unit = compact, height = 160 }: Ch
   }, [Plot, shape]);
   useEffect(() => plot.current?.setData(data), [JSON.stringify(data)]);
   return <figure class="chart" aria-label={label} ref={host} style={{ minHeight: `${height + 30}px` }} />;
+}
+
+/** Where a value has no neighbour, so that no line leads to it. */
+function alone(values: readonly (number | null)[]): number[] {
+  const lone = (i: number) => (values[i] ?? null) !== null && (values[i - 1] ?? null) === null && (values[i + 1] ?? null) === null;
+  return values.map((_, i) => i).filter(lone);
 }
 
 function tick(s: number, before: number | undefined, span: number): string {

@@ -59,9 +59,9 @@ export function Copy({ text, children }: { text: string | (() => string | Promis
       onClick={async () => copy(typeof text === "string" ? text : await text())}
     >
       {children ?? (
-        <svg viewBox="0 0 16 16" aria-hidden="true">
-          <rect x="5" y="5" width="9" height="9" rx="1.5" />
-          <path d="M11 2.5H4A1.5 1.5 0 0 0 2.5 4v7" />
+        // Drawn, for few fonts have a sign for it.
+        <svg class="copy-sign" viewBox="0 0 16 16" aria-hidden="true">
+          <path d="M5.5 5.5v-3h8v8h-3M2.5 5.5h8v8h-8z" />
         </svg>
       )}
     </button>

@@ -5,6 +5,7 @@ import { both } from "./language";
 export const kit = both(
   {
     text: "Text",
+    time: "Time",
     moreLines: (lines: string, size: string) => `Show more (${lines} more lines, ${size} in all)`,
     copy: "Copy",
     copied: "Copied",
@@ -50,6 +51,7 @@ export const kit = both(
   },
   {
     text: "文本",
+    time: "时间",
     moreLines: (lines: string, size: string) => `显示更多（还有 ${lines} 行，共 ${size}）`,
     copy: "复制",
     copied: "已复制",

@@ -46,6 +46,8 @@ class PostgresSessions(Configuration):
         sessions_max: int,
         audit: Callable[[Principal], Audit],
     ) -> Principal | None:
+        if await self._database.fetchrow(SQL.link, link_hash, now) is None:
+            return None
         async with self._database.transaction() as connection:
             key_id = await connection.fetchval(SQL.take_link, link_hash, now)
             if key_id is None:

@@ -328,6 +328,15 @@ class SystemAnswer(Answer):
         Field(description="Settings of the process that answers, as far as they are no secret."),
     ]
     warnings: Annotated[list[Caution], Field(description="As /readyz tells them.")]
+    echo_url: Annotated[
+        str | None,
+        Field(
+            description=(
+                "A target of the server itself, which confirms what comes and keeps nothing of it: for a first event. Null "
+                "where events may not go to this machine."
+            )
+        ),
+    ]
 
     @classmethod
     def of(cls, facts: SystemFacts, warnings: list[Caution]) -> SystemAnswer:
@@ -348,4 +357,5 @@ class SystemAnswer(Answer):
             ),
             settings=dict(facts.settings),
             warnings=warnings,
+            echo_url=facts.echo_url,
         )

@@ -50,8 +50,8 @@ class TrafficQuery(TrafficSpan):
     endpoint: Annotated[str | None, Field(description="Of this endpoint: id; with `app` also its uid.")] = None
 
 
-class AppRowsQuery(TrafficSpan):
-    """Which apps."""
+class RowsQuery(TrafficSpan):
+    """Which come first."""
 
     order: Annotated[
         Order,
@@ -60,7 +60,19 @@ class AppRowsQuery(TrafficSpan):
     limit: Annotated[int, Field(ge=1, le=TRAFFIC_LISTED_MAX, description="How many at most.")] = LISTED
 
 
-class EndpointRowsQuery(AppRowsQuery):
+class AppRowsQuery(RowsQuery):
+    """Which apps."""
+
+    app: Annotated[
+        list[str],
+        Field(
+            description=f"These, by id or uid, at most {TRAFFIC_LISTED_MAX}, whether anything went on or not.",
+            max_length=TRAFFIC_LISTED_MAX,
+        ),
+    ] = []
+
+
+class EndpointRowsQuery(RowsQuery):
     """Which endpoints."""
 
     app: Annotated[str | None, Field(description="Of this app: id or uid.")] = None
@@ -107,10 +119,10 @@ def routes(charts: TrafficCharts, installation: Installation, clock: Clock) -> A
 
     @router.get("/v1/traffic/apps", tags=["traffic"])
     async def list_traffic_of_apps(caller: Caller, query: Annotated[AppRowsQuery, Query()]) -> AppTrafficList:
-        """Apps with what went on over a time, those that come first. For admin keys."""
+        """Apps with what went on over a time: those named, or those that come first. For admin keys."""
         since, until = query.seconds(clock.now())
         return AppTrafficList.of(
-            await charts.apps(caller, since=since, until=until, order=query.order, limit=query.limit)
+            await charts.apps(caller, since=since, until=until, apps=query.app, order=query.order, limit=query.limit)
         )
 
     @router.get("/v1/attention", tags=["system"])

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 
 from posthouse.api.models.system import Caution, Health, Readiness
 from posthouse.api.problems import PROBLEM_CONTENT, language_headers, problem_body, said
 from posthouse.api.texts.accepted import language_of
+from posthouse.domain.errors import NotFound
+from posthouse.manage.overview import ECHO_PATH, Installation
 
 
 def routes(
     metrics: Callable[[], Awaitable[tuple[bytes, str]]],
     ready: Callable[[], Awaitable[str | None]],
     warnings: Callable[[], Sequence[tuple[str, str]]],
+    installation: Installation,
 ) -> APIRouter:
     router = APIRouter(tags=["system"])
 
@@ -51,5 +54,13 @@ def routes(
         """Prometheus series. No key is asked for: whoever must not see them is kept away by the proxy in front."""
         body, content_type = await metrics()
         return Response(body, headers={"content-type": content_type})
+
+    @router.post(ECHO_PATH, include_in_schema=False)
+    async def echo(request: Request) -> Response:
+        """A target for a first event, where targets on this machine are allowed: it says how much came, keeps nothing of it,
+        and gives nothing of it back."""
+        if installation.echo_url is None:
+            raise NotFound("there is no such route", code="route_not_found")
+        return JSONResponse({"received_bytes": len(await request.body())})
 
     return router

@@ -38,6 +38,10 @@ SELECT id FROM api_key WHERE revoked_at IS NULL AND app_id IS NULL ORDER BY id L
 DELETE FROM console_link
  WHERE expires_at <= to_timestamp($1) OR id NOT IN (SELECT id FROM console_link ORDER BY id DESC LIMIT $2)
 
+-- name: link
+-- Before anything else is done for somebody who may be anybody.
+SELECT 1 FROM console_link WHERE hash = $1 AND expires_at > to_timestamp($2)
+
 -- name: take_link
 -- Two at the same moment: the second one waits for the first, and finds nothing.
 DELETE FROM console_link WHERE hash = $1 AND expires_at > to_timestamp($2) RETURNING key_id

@@ -39,10 +39,13 @@ export function curl(sent: Sent): string {
   return before + words.join(" ");
 }
 
-/** In base64, what cannot be an argument: bytes that are no text, NUL, and what is too long. */
+/** What a terminal or a clipboard would change, or a shell complete: carriage returns, tabs, escapes. A line feed stays itself. */
+const CONTROLS = /[\x00-\x09\x0b-\x1f\x7f\x80-\x9f]/;
+
+/** In base64, what cannot be pasted as an argument: bytes that are no text, control characters, and what is too long. */
 function piped(sent: Sent): string | null {
   if (sent.body === null) return sent.body_base64 || null;
-  if (sent.body.length * 3 <= ARGUMENT_LENGTH_MAX && !sent.body.includes("\0")) return null;
+  if (sent.body.length * 3 <= ARGUMENT_LENGTH_MAX && !CONTROLS.test(sent.body)) return null;
   const raw = new TextEncoder().encode(sent.body);
   let text = "";
   for (let i = 0; i < raw.length; i += 8_192) text += String.fromCharCode(...raw.subarray(i, i + 8_192));

@@ -12,13 +12,15 @@ import type { Params } from "../../routes";
 import { type Attempt, AttemptDrawer, Took } from "./detail";
 import { AppFilters, AppName, shortUrl } from "./names";
 import { resendAndSay } from "./sending";
-import { ROWS_MAX, tail } from "./tail";
+import { tail } from "./tail";
 import { texts } from "./texts";
 import { Until, untilOf } from "./until";
 import { worded, words } from "./words";
 
 const OUTCOMES = ["delivered", "failed", "gave_up"] as const;
 const SCROLLED_PX = 240;
+const ROW_PX_MIN = 30;
+const ROWS_SPARE = 12; // to scroll to
 
 export default function Attempts(_: { params: Params }) {
   const said = texts.value;
@@ -58,7 +60,7 @@ export default function Attempts(_: { params: Params }) {
     if (type) parts.set("types", type);
     return tail(
       `/v1/stream?${parts}`,
-      (one) => (outcome === null || one.outcome === outcome) && (endpoint === null || one.endpoint === endpoint),
+      outcome === null && endpoint === null ? null : (one) => (outcome === null || one.outcome === outcome) && (endpoint === null || one.endpoint === endpoint),
       () => again.current(),
     );
   }, [app, endpoint, outcome, type, until?.getTime()]);
@@ -69,9 +71,9 @@ export default function Attempts(_: { params: Params }) {
   const newest = live?.rows.value ?? [];
   const known = new Set(newest.map((one) => one.id));
   const rows = newest.length > 0 ? [...newest, ...pages.rows.filter((one) => !known.has(one.id))] : pages.rows;
-  // While more come than can be read, there is no end to scroll to: the last ones of a page would be old in a moment.
-  const busy = newest.length >= ROWS_MAX;
-  const shown = busy ? rows.slice(0, ROWS_MAX) : rows;
+  // While they come, only what is seen is drawn: several times a second it moves down. Who scrolls pauses it, and has it all.
+  const moving = newest.length > 0 && live?.state.value !== "paused" && open === null;
+  const shown = moving ? rows.slice(0, Math.ceil(innerHeight / ROW_PX_MIN) + ROWS_SPARE) : rows;
   const sample = live?.sample.value;
 
   return (
@@ -101,7 +103,7 @@ export default function Attempts(_: { params: Params }) {
         <Until label={said.until} />
       </Filters>
       <List
-        of={{ ...pages, rows: shown, rest: pages.rest && !busy }}
+        of={{ ...pages, rows: shown, rest: pages.rest && !moving }}
         columns={COLUMNS()}
         id={(one) => one.id}
         link={(one) => changed({ open: one.id })}

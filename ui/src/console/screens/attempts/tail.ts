@@ -5,7 +5,7 @@ import { type Signal, signal } from "@preact/signals";
 import { listen, type Live, type LiveMessage, type LiveState } from "../../../kit/live";
 import type { Attempt } from "./detail";
 
-export const ROWS_MAX = 200;
+const ROWS_MAX = 200;
 const TURN_MS = 250;
 const SHOWN_A_TURN_MAX = 10;
 const GATHERED_MAX = 4_000;
@@ -24,14 +24,19 @@ export interface Tail extends Live {
   hold(held: boolean): void;
 }
 
-/** Some of `all`, evenly, in their order; the last one is among them. */
-export function evenly<T>(all: readonly T[], most: number): T[] {
+/** Some of `all` in their order: one out of each stretch, by chance, so that no rhythm of what comes decides what is seen. */
+export function some<T>(all: readonly T[], most: number, draw: () => number): T[] {
   if (all.length <= most) return [...all];
-  return Array.from({ length: most }, (_, i) => all[Math.floor(((i + 1) * all.length) / most) - 1] as T);
+  return Array.from({ length: most }, (_, i) => all[Math.floor(((i + draw()) * all.length) / most)] as T);
 }
 
-/** `renewed` is called where it goes on after a pause: what came in between is for the list to fetch. */
-export function tail(path: string, wanted: (attempt: Attempt) => boolean, renewed: () => void): Tail {
+function read(text: string): Attempt {
+  return JSON.parse(text) as Attempt;
+}
+
+/** `wanted` chooses among what comes, null takes all; `renewed` is called where it goes on after a pause: what came in between is
+ * for the list to fetch. */
+export function tail(path: string, wanted: ((attempt: Attempt) => boolean) | null, renewed: () => void): Tail {
   const state = signal<LiveState>("connecting");
   const rows = signal<readonly Attempt[]>([]);
   const sample = signal<Sample>({ oneOf: 1, perSecond: 0 });
@@ -52,15 +57,15 @@ export function tail(path: string, wanted: (attempt: Attempt) => boolean, renewe
   };
   const turn = () => {
     if (held || (gathered.length === 0 && turns.every((one) => one.seen === 0))) return;
-    const known = new Set(rows.value.map((one) => one.id));
-    const came = gathered
-      .map((text) => JSON.parse(text) as Attempt)
-      .filter((one) => !known.has(one.id) && wanted(one));
+    // Where all are wanted, only those that are shown need be read.
+    const found = wanted === null ? some(gathered, SHOWN_A_TURN_MAX, Math.random).map(read) : gathered.map(read).filter(wanted);
+    const came = wanted === null ? gathered.length : found.length;
     // Of those that were dropped it is not known whether they were wanted: as many as of the others.
-    const seen = came.length + (gathered.length > 0 ? Math.round((dropped * came.length) / gathered.length) : 0);
+    const seen = came + (gathered.length > 0 ? Math.round((dropped * came) / gathered.length) : 0);
     gathered = [];
     dropped = 0;
-    const shown = evenly(came, SHOWN_A_TURN_MAX);
+    const known = new Set(rows.value.map((one) => one.id)); // a stream that was cut off tells a few again
+    const shown = some(found, SHOWN_A_TURN_MAX, Math.random).filter((one) => !known.has(one.id));
     turns = [...turns, { seen, shown: shown.length }].slice(-TOLD_TURNS);
     const all = turns.reduce((sum, one) => ({ seen: sum.seen + one.seen, shown: sum.shown + one.shown }));
     const told = {

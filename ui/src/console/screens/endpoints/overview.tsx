@@ -56,7 +56,10 @@ export function Overview({ of }: { of: Endpoint }) {
           tone={numbers && numbers.owed > 0 ? "warn" : ""}
         />
         {totals && totals.p50_ms !== null && totals.p99_ms !== null ? (
-          <Figure title={said.latency} value={`${duration(totals.p50_ms)} / ${duration(totals.p99_ms)}`} />
+          <>
+            <Figure title={said.p50} value={duration(totals.p50_ms)} />
+            <Figure title={said.p99} value={duration(totals.p99_ms)} />
+          </>
         ) : (
           <Figure title={said.meanLatency} value={numbers && (numbers.mean_duration_ms === null ? "—" : duration(numbers.mean_duration_ms))} />
         )}

@@ -3,12 +3,11 @@
 import { useState } from "preact/hooks";
 import { useAsked } from "../../../kit/asking";
 import { Action } from "../../../kit/overlay";
-import { at } from "../../../kit/place";
 import { api, asked } from "../../../kit/request";
 import { Shown } from "../../../kit/shown";
 import { Badge } from "../../../kit/small";
 import type { components } from "../../../api/schema";
-import { EndpointName, shortened } from "../attempts/names";
+import { AppName, EndpointName } from "../attempts/names";
 import { resend } from "../attempts/sending";
 import { worded, words } from "../attempts/words";
 import type { Event } from "./one";
@@ -69,7 +68,7 @@ function Routed({ event, acted }: { event: Event; acted: () => void }) {
                     {worded(words.value.hears, one.reason)}
                   </Badge>
                   <span class="who">
-                    {one.uid ?? <span title={one.app}>{shortened(one.app)}</span>}
+                    {one.uid ?? <AppName app={one.app} />}
                     {one.endpoint && (
                       <>
                         {" / "}
@@ -106,7 +105,7 @@ function Routed({ event, acted }: { event: Event; acted: () => void }) {
 function Send({ app, endpoint, event, acted }: { app: string; endpoint: string; event: string; acted: () => void }) {
   const said = texts.value;
   return (
-    <Action act={async () => void (await resend({ app, endpoint, event }), acted())} done={said.resent} title={at`${endpoint}`}>
+    <Action act={async () => void (await resend({ app, endpoint, event }), acted())} done={said.resent}>
       {said.send}
     </Action>
   );

@@ -1,0 +1,80 @@
+/** The third parties. */
+
+import { Spark } from "../../../kit/charts";
+import { usePages } from "../../../kit/asking";
+import { compact, Time } from "../../../kit/numbers";
+import { at, changed, go, place, to } from "../../../kit/place";
+import { api, asked } from "../../../kit/request";
+import { Filters, RangePicker, rangeOf, TextFilter } from "../../../kit/small";
+import { List } from "../../../kit/table";
+import type { Params } from "../../routes";
+import { useFigures } from "../endpoints/traffic";
+import { EditApp } from "./edit";
+import { nameOf } from "./names";
+import { texts } from "./texts";
+
+export default function Apps(_: { params: Params }) {
+  const said = texts.value;
+  const query = place.value.query;
+  const search = query.get("search");
+  const pages = usePages(
+    (cursor, signal) => asked(api.GET("/v1/apps", { params: { query: { ...(search && { search }), ...(cursor && { cursor }) } }, signal })),
+    [search],
+  );
+  const { since, range } = rangeOf();
+  const figures = useFigures("apps", pages.rows.map((row) => row.id), since, range);
+  return (
+    <div class="screen">
+      <header>
+        <h1>{said.title}</h1>
+        <span class="grow" />
+        <a class="button primary" href={changed({ new: 1 })}>
+          {said.fresh}
+        </a>
+      </header>
+      <Filters names={["search"]}>
+        <TextFilter name="search" label={said.search} primary />
+        <RangePicker />
+      </Filters>
+      <List
+        of={pages}
+        label={said.title}
+        id={(row) => row.id}
+        link={(row) => to(at`/apps/${row.id}`)}
+        columns={[
+          { title: said.name, cell: (row) => nameOf(row), kind: "wide" },
+          { title: said.uid, cell: (row) => (row.uid ? <code>{row.uid}</code> : <span class="faint">—</span>), kind: "narrow" },
+          {
+            title: said.lately,
+            spare: true,
+            kind: "narrow",
+            cell: (row) => {
+              const known = figures.get(row.id);
+              if (!known) return <span class="faint">—</span>;
+              const all = known.series.delivered.map((n, i) => n + (known.series.failed[i] ?? 0));
+              return <Spark values={all} bad={known.series.failed} label={said.spark(compact(known.delivered), compact(known.failed))} />;
+            },
+          },
+          { title: said.delivered, kind: "number", spare: true, cell: (row) => figure(figures.get(row.id)?.delivered) },
+          { title: said.failed, kind: "number", spare: true, cell: (row) => figure(figures.get(row.id)?.failed) },
+          { title: said.created, cell: (row) => <Time at={row.created_at} />, kind: "narrow", spare: true },
+        ]}
+        empty={
+          <>
+            <p>{search ? said.noneFound : said.none}</p>
+            {!search && (
+              <a class="button primary" href={changed({ new: 1 })}>
+                {said.fresh}
+              </a>
+            )}
+          </>
+        }
+      />
+      {query.has("new") && <EditApp app={null} close={() => go(changed({ new: null }))} done={(app) => go(to(at`/apps/${app.id}`))} />}
+    </div>
+  );
+}
+
+function figure(n: number | undefined) {
+  return n === undefined ? <span class="faint">—</span> : compact(n);
+}

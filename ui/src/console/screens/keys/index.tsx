@@ -1,0 +1,185 @@
+/** API keys: who may come in. The key itself is shown once, as it is made. */
+
+import { useState } from "preact/hooks";
+import type { components } from "../../../api/schema";
+import { problemOf, usePages } from "../../../kit/asking";
+import { ChoiceField, Form, TextField } from "../../../kit/fields";
+import { Time } from "../../../kit/numbers";
+import { Action, Dialog, Drawer } from "../../../kit/overlay";
+import { at, changed, go, place, to } from "../../../kit/place";
+import { api, asked, type Problem } from "../../../kit/request";
+import { Missing, ProblemText } from "../../../kit/shown";
+import { Badge, Copy, Facts, Id } from "../../../kit/small";
+import { List } from "../../../kit/table";
+import { kit } from "../../../kit/texts";
+import { AppField } from "../../picking";
+import type { Params } from "../../routes";
+import { AppName } from "../apps/names";
+import "./keys.css";
+import { texts } from "./texts";
+
+type Key = components["schemas"]["KeyAnswer"];
+type Scope = Key["scope"];
+
+export default function Keys(_: { params: Params }) {
+  const said = texts.value;
+  const query = place.value.query;
+  const open = query.get("open");
+  const pages = usePages((cursor, signal) => asked(api.GET("/v1/keys", { params: { query: cursor ? { cursor } : {} }, signal })), []);
+  const shown = pages.rows.find((row) => row.id === open);
+  return (
+    <div class="screen">
+      <header>
+        <h1>{said.title}</h1>
+        <span class="grow" />
+        <a class="button primary" href={changed({ new: 1, open: null })}>
+          {said.fresh}
+        </a>
+      </header>
+      <List
+        of={pages}
+        label={said.title}
+        id={(row) => row.id}
+        open={open}
+        link={(row) => changed({ open: row.id })}
+        columns={[
+          { title: said.name, cell: (row) => row.name || <span class="faint">{said.noName}</span>, kind: "wide" },
+          { title: said.hint, cell: (row) => <code>{row.hint}…</code>, kind: "narrow", spare: true },
+          { title: said.scope, cell: (row) => (row.app === null ? said.scopes[row.scope] : <AppName id={row.app} />), kind: "narrow" },
+          { title: said.state, cell: (row) => <State of={row} />, kind: "narrow" },
+          { title: said.created, cell: (row) => <Time at={row.created_at} />, kind: "narrow", spare: true },
+        ]}
+        empty={<p>{said.none}</p>}
+      />
+      {query.has("new") && <Create close={() => go(changed({ new: null }))} made={pages.again} />}
+      {open !== null && pages.state !== "loading" && (
+        <Drawer title={said.key} closed={changed({ open: null })}>
+          {shown ? <Shown of={shown} revoked={pages.again} /> : <Missing />}
+        </Drawer>
+      )}
+    </div>
+  );
+}
+
+function State({ of }: { of: Key }) {
+  return of.revoked_at === null ? <Badge tone="good">{texts.value.works}</Badge> : <Badge>{texts.value.revoked}</Badge>;
+}
+
+function Shown({ of, revoked }: { of: Key; revoked: () => void }) {
+  const said = texts.value;
+  return (
+    <>
+      <Facts
+        of={[
+          [said.name, of.name || said.noName],
+          ["id", <Id>{of.id}</Id>],
+          [said.hint, <code>{of.hint}…</code>],
+          [said.scope, said.scopes[of.scope]],
+          of.app !== null && [
+            said.app,
+            <a href={to(at`/apps/${of.app}`)}>
+              <AppName id={of.app} />
+            </a>,
+          ],
+          [said.state, <State of={of} />],
+          [said.created, <Time at={of.created_at} />],
+          of.revoked_at !== null && [said.revokedAt, <Time at={of.revoked_at} />],
+        ]}
+      />
+      <div class="buttons">
+        <a class="button" href={to("/audit", { actor: of.id })}>
+          {said.usedFor}
+        </a>
+        {of.revoked_at === null && (
+          <Action
+            act={async () => {
+              await asked(api.DELETE("/v1/keys/{key}", { params: { path: { key: of.id } } }));
+              revoked();
+            }}
+            ask={
+              <>
+                <p>
+                  <strong>{of.name || of.hint}</strong>
+                </p>
+                <p>{said.revokeAsk}</p>
+              </>
+            }
+            yes={said.revoke}
+            done={said.revokeDone}
+            kind="danger"
+          >
+            {said.revoke}
+          </Action>
+        )}
+      </div>
+    </>
+  );
+}
+
+function Create({ close, made }: { close: () => void; made: () => void }) {
+  const said = texts.value;
+  const [name, setName] = useState("");
+  const [scope, setScope] = useState<Scope>("admin");
+  const [app, setApp] = useState("");
+  const [busy, setBusy] = useState(false);
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [key, setKey] = useState<string | null>(null);
+  const submit = async () => {
+    setBusy(true);
+    setProblem(null);
+    try {
+      const body = { scope, ...(name.trim() && { name: name.trim() }), ...(scope === "app" && { app: app.trim() }) };
+      setKey((await asked(api.POST("/v1/keys", { body }))).key);
+      made();
+    } catch (error) {
+      setProblem(problemOf(error));
+    } finally {
+      setBusy(false);
+    }
+  };
+  if (key !== null) {
+    return (
+      <Dialog title={said.key} close={close}>
+        <p>{said.once}</p>
+        <p class="once">
+          <code>{key}</code>
+        </p>
+        <footer>
+          <Copy text={key}>{kit.value.copy}</Copy>
+          <button type="button" class="primary" onClick={close}>
+            {said.done}
+          </button>
+        </footer>
+      </Dialog>
+    );
+  }
+  return (
+    <Dialog title={said.fresh} close={close}>
+      <Form problem={problem} submit={() => void submit()}>
+        <TextField name="name" label={said.name} value={name} set={setName} hint={said.nameHint} autoFocus />
+        <ChoiceField
+          name="scope"
+          label={said.scope}
+          value={scope}
+          set={setScope}
+          choices={(["admin", "app"] as const).map((one) => [one, said.scopes[one]] as const)}
+          hint={said.scopeHints[scope]}
+        />
+        {scope === "app" && <AppField name="app" label={said.app} value={app} set={setApp} required />}
+        {problem && (
+          <div class="notice bad" role="alert">
+            <ProblemText problem={problem} />
+          </div>
+        )}
+        <footer>
+          <button type="button" onClick={close}>
+            {kit.value.cancel}
+          </button>
+          <button type="submit" class="primary" disabled={busy || (scope === "app" && !app.trim())} aria-busy={busy}>
+            {said.create}
+          </button>
+        </footer>
+      </Form>
+    </Dialog>
+  );
+}
