@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.integration.api_world import World, raw, world_over
+from tests.integration.api_world import OWNER, World, raw, world_over
 
-from posthouse.adapters.postgres import apps, audit, endpoints, event_types, inspect, jobs, usage
+from posthouse.adapters.postgres import apps, audit, endpoints, event_types, inspect, jobs, overview, traffic, usage
 from posthouse.adapters.postgres.database import Connection
 from posthouse.domain.ids import APP, ENDPOINT, uuid7
 
-HOT = ("event", "attempt", "delivery", "rollup_minute", "endpoint_health", "job")
+HOT = ("event", "attempt", "delivery", "rollup_minute", "traffic", "endpoint_health", "job")
 ROWS = 20_000
 APPS = 10
 NEWEST = b"\xff" * 16
@@ -30,7 +30,9 @@ async def world(database: str) -> AsyncIterator[World]:
 
 
 def new_id(number: int) -> bytes:
-    return uuid7(int(time.time() * 1000) - ROWS + number, secrets.randbits(74))
+    """Of the last seconds, all of one day: of two, shortly after midnight, one is so small that it is read as a whole."""
+    now = int(time.time() * 1000)
+    return uuid7(max(now - ROWS, now - now % 86_400_000) + number, secrets.randbits(74))
 
 
 async def fill(world: World) -> tuple[bytes, bytes, int]:
@@ -68,9 +70,19 @@ async def fill(world: World) -> tuple[bytes, bytes, int]:
     )
     await world.database.execute(
         "INSERT INTO rollup_minute (partition, minute, app_id, endpoint_id, delivered)"
-        " SELECT p, date_trunc('minute', now()) - m * interval '1 minute', a, e, 1"
+        " SELECT p, date_trunc('day', now(), 'UTC') + m * interval '1 minute', a, e, 1"
         " FROM unnest($1::uuid[], $2::uuid[], $3::int[]) u (a, e, p), generate_series(1, 500) m",
         *[list(column) for column in zip(*owners, strict=True)],
+    )
+    await world.database.execute(
+        "INSERT INTO traffic (level, minutes, at, scope, partition, app_id, delivered, failed, latency)"
+        " SELECT l, s, date_trunc('day', now(), 'UTC') + m * make_interval(mins => s),"
+        "        CASE l WHEN 0 THEN $4 WHEN 1 THEN a ELSE e END, p, a, 1, 1, '{0, 2}'"
+        " FROM unnest($1::uuid[], $2::uuid[], $3::int[]) u (a, e, p), generate_series(0, 2) l,"
+        "      unnest('{1, 10, 60, 1440}'::int[]) s, generate_series(0, 1440 / s - 1) m"
+        " ON CONFLICT DO NOTHING",
+        *[list(column) for column in zip(*owners, strict=True)],
+        OWNER,
     )
     await world.database.execute(
         "INSERT INTO job (id, partition, app_id, endpoint_id, kind, state, request, first_seq, last_seq, finished_at)"
@@ -108,6 +120,9 @@ async def test_no_list_scans_a_hot_table(world: World, mode: str) -> None:
         )
     ]
     sql = inspect.SQL
+    midnight = time.time() // 86_400 * 86_400
+    day = (midnight, midnight + 86_400)
+    tens = [midnight + 600 * number for number in range(144)]
     cases: dict[str, tuple[str, tuple[object, ...]]] = {
         "events": (sql.events, (app, partition, NEWEST, OLDEST, None, None, 51)),
         "events of a type": (sql.events, (app, partition, NEWEST, OLDEST, "type.1", None, 51)),
@@ -155,6 +170,22 @@ async def test_no_list_scans_a_hot_table(world: World, mode: str) -> None:
         "endpoints": (endpoints.SQL.endpoints, (app, NEWEST, None, 51, None, None, None)),
         "all endpoints": (endpoints.SQL.all_endpoints, (NEWEST, 51)),
         "all endpoints that are enabled": (endpoints.SQL.all_endpoints_enabled, (NEWEST, 51, True)),
+        "everything": (traffic.SQL.everything, (10, *day, 600)),
+        "latencies of everything": (traffic.SQL.everything_latency, (10, *day, 600)),
+        "an app": (traffic.SQL.of_scope, (1, 10, app, tens)),
+        "an endpoint": (traffic.SQL.of_scope, (2, 10, endpoint, tens)),
+        "an endpoint by minutes": (traffic.SQL.minutes_of_endpoint, (partition, endpoint, *day)),
+        "where it went worst": (traffic.SQL.first_endpoints, (60, *day, None, "failed", 20)),
+        "where it went worst in an app": (traffic.SQL.first_endpoints, (10, day[0], day[0] + 3_600, app, "failed", 20)),
+        "apps where it went worst": (traffic.SQL.first_apps, (60, *day, "failed", 20)),
+        "series": (traffic.SQL.series, (2, 60, [endpoint], tens[::6])),
+        "latencies": (traffic.SQL.latencies, (2, 60, [endpoint], tens[::6])),
+        "series by minutes": (traffic.SQL.minute_series, ([partition], [endpoint], *day)),
+        "latencies by minutes": (traffic.SQL.minute_latencies, ([partition], [endpoint], *day)),
+        "disabled endpoints": (overview.SQL.disabled, (51, 10, "by_hand")),
+        "open circuits": (overview.SQL.circuits, (51, 10)),
+        "unverified endpoints": (overview.SQL.unverified, (51, 10)),
+        "backlogs": (overview.SQL.backlogs, (51, 10, 100, day[1] - 1_200, day[0])),
         "recent events of a type": (event_types.SQL.recent, ("type.1", 2_000, 100, 2**20)),
     }
     async with world.database.connection() as connection:
