@@ -86,7 +86,7 @@ interface Props {
   readonly types: readonly EventType[];
 }
 
-export function Groups({ edit, refused }: { edit: Edit; refused: ReadonlySet<GroupName> }) {
+export function Groups({ edit, opened, toggle }: { edit: Edit; opened: ReadonlySet<GroupName>; toggle: (name: GroupName, open: boolean) => void }) {
   const said = texts.value;
   const types = useTypes();
   const heard = edit.value("events");
@@ -102,7 +102,7 @@ export function Groups({ edit, refused }: { edit: Edit; refused: ReadonlySet<Gro
   return (
     <>
       {(Object.keys(bodies) as GroupName[]).map((name) => (
-        <Group key={name} title={said.groups[name]} hint={said.groupHints[name]} open={name === "what" || refused.has(name)}>
+        <Group key={name} title={said.groups[name]} hint={said.groupHints[name]} open={opened.has(name)} toggled={(open) => toggle(name, open)}>
           {bodies[name]()}
         </Group>
       ))}
