@@ -49,8 +49,8 @@ NOWHERE: Final = {
     "trigger": "/triggers/nope",
     "place": "/nope/nope",
 }
-ALWAYS_SOMETHING: Final = {"overview", "playground", "keys", "audit", "system"}
-"""Screens that are not lists, or of lists that have an entry from the first start on."""
+ALWAYS_SOMETHING: Final = {"overview", "playground", "apps", "keys", "audit", "system"}
+"""Screens that are not lists, or of lists that have an entry from the first start on (apps: the platform's own)."""
 
 SEEN_BY: Final[list[tuple[Language, Theme]]] = [("en", "light"), ("zh", "dark")]
 

@@ -120,7 +120,7 @@ async def test_positions_are_counted_up_to_a_bound(world: World) -> None:
     await world.owe(events, one, due_at=world.clock.now())
     await world.owe(events[:2], two, due_at=world.clock.now())
     where = Where(AppId(raw(APP, app)), events[0].partition)
-    rows = await world.inspector.owed(where, before=(NEWEST, NEWEST), limit=50, endpoint_id=None)
+    rows = (await world.inspector.owed(where, before=(NEWEST, NEWEST), limit=50, endpoint_id=None)).rows
     positions = await world.inspector.positions(rows, counted_max=100)
     order = {event.id: number for number, event in enumerate(events)}
     assert positions == [order[row.event_id] for row in rows]

@@ -139,8 +139,8 @@ async def test_no_list_scans_a_hot_table(world: World, mode: str) -> None:
         "failed attempts": (sql.attempts, (app, partition, NEWEST, OLDEST, None, "failed", None, 51)),
         "attempts of a type": (sql.attempts, (app, partition, NEWEST, OLDEST, None, None, "type.1", 51)),
         "attempt": (sql.attempt, (event, partition, app)),
-        "owed": (sql.owed, (app, partition, NEWEST, NEWEST, None, 51, None)),
-        "owed to an endpoint": (sql.owed, (app, partition, NEWEST, NEWEST, endpoint, 51, None)),
+        "owed": (sql.owed, (app, partition, NEWEST, NEWEST, None, 51, None, OLDEST)),
+        "owed to an endpoint": (sql.owed, (app, partition, NEWEST, NEWEST, endpoint, 51, None, OLDEST)),
         "why an app is owed": (sql.owed_reasons, (app, partition, None, 501)),
         "why an endpoint is owed": (sql.owed_reasons, (app, partition, endpoint, 501)),
         "why all are owed": (sql.all_owed_reasons, (501,)),
@@ -155,8 +155,9 @@ async def test_no_list_scans_a_hot_table(world: World, mode: str) -> None:
         "whether an event is pending": (sql.event_pending, (event, None)),
         "attempts of any event": (sql.event_attempts, (event, None, None, NEWEST, OLDEST, 51)),
         "attempts of all": (sql.all_attempts, (NEWEST, OLDEST, None, None, 51)),
+        "failed attempts of all": (sql.all_ill_attempts, (NEWEST, OLDEST, "failed", None, 51)),
         "any attempt": (sql.attempt, (event, None, None)),
-        "owed of all": (sql.all_owed, (NEWEST, NEWEST, 51, None)),
+        "owed of all": (sql.all_owed, (NEWEST, NEWEST, 51, None, OLDEST)),
         "cancel": (sql.cancel_facts, (partition, endpoint, event, app)),
         "newest attempt": (sql.newest_attempt, (partition,)),
         "resend": (sql.resend_facts, (partition, event, endpoint, app)),
@@ -304,9 +305,9 @@ async def test_blocked_lines_are_found_without_looking_at_what_else_is_owed(worl
         endpoint,
     )
     for query, arguments in (
-        (inspect.SQL.owed, (app, partition, NEWEST, NEWEST, None, 51, "blocked")),
-        (inspect.SQL.owed, (app, partition, NEWEST, NEWEST, endpoint, 51, "blocked")),
-        (inspect.SQL.all_owed, (NEWEST, NEWEST, 51, "blocked")),
+        (inspect.SQL.owed, (app, partition, NEWEST, NEWEST, None, 51, "blocked", OLDEST)),
+        (inspect.SQL.owed, (app, partition, NEWEST, NEWEST, endpoint, 51, "blocked", OLDEST)),
+        (inspect.SQL.all_owed, (NEWEST, NEWEST, 51, "blocked", OLDEST)),
     ):
         assert [found["event_id"] for found in await world.database.fetch(query, *arguments)] == [row[0]]
         async with world.database.connection() as connection:

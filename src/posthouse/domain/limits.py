@@ -120,6 +120,7 @@ TRAFFIC_ROWS_PER_SECOND: Final = 200  # that are written; where there are more, 
 BACKLOGS_TOLD_MAX: Final = 1_000  # endpoints of one process, those that are owed most
 BACKLOG_ROWS_MIN: Final = 100  # for an endpoint's backlog to be told of
 TRAFFIC_LISTED_MAX: Final = 50  # endpoints or apps in one answer
+SEARCH_SECONDS_MAX: Final = 0.12  # for a page of a list with a filter that no index knows; then it goes on at the next
 ATTENTION_SHOWN_MAX: Final = 50  # of each kind
 LAST_WORK_SECONDS_MAX: Final = 2.0  # for the last counters of a process that ends
 SERVERS_KEPT_SECONDS: Final = 86_400.0  # after they were seen last

@@ -36,6 +36,7 @@ from posthouse.ports.inspect import (
     AttemptRecord,
     EndpointStats,
     EventFacts,
+    Found,
     Inspector,
     OwedFacts,
     OwedReasons,
@@ -73,7 +74,7 @@ class Deliveries:
         subject: str | None = None,
         key: str | None = None,
         cause: str | None = None,
-    ) -> list[EventFacts]:
+    ) -> Found[EventFacts]:
         where = await self._where(principal, app)
         _check_filter(type)
         cause_id = None if cause is None else _event_id(cause)
@@ -120,7 +121,7 @@ class Deliveries:
         endpoint: str | None,
         outcome: AttemptOutcome | None,
         type: str | None,
-    ) -> list[AttemptFacts]:
+    ) -> Found[AttemptFacts]:
         where = await self._where(principal, app)
         _check_filter(type)
         endpoint_id = await self._endpoint_id(where, endpoint)
@@ -160,11 +161,14 @@ class Deliveries:
         limit: int,
         endpoint: str | None,
         reason: OwedReason | None = None,
-    ) -> list[OwedFacts]:
+        newest: bool = True,
+    ) -> Found[OwedFacts]:
         where = await self._where(principal, app)
         endpoint_id = await self._endpoint_id(where, endpoint)
-        rows = await self._inspector.owed(where, before=before, limit=limit, endpoint_id=endpoint_id, reason=reason)
-        return await self._estimated(rows)
+        found = await self._inspector.owed(
+            where, before=before, limit=limit, endpoint_id=endpoint_id, reason=reason, newest=newest
+        )
+        return Found(await self._estimated(found.rows), found.reached)
 
     async def owed_reasons(self, principal: Principal, app: str | None, *, endpoint: str | None) -> OwedReasons:
         where = await self._where(principal, app)
@@ -259,10 +263,10 @@ class Deliveries:
         return (await endpoint_of(self._directory, where.app_id, reference)).id
 
 
-def span(*, before: bytes, since: float | None, until: float | None, limit: int) -> Span:
+def span(*, before: bytes, since: float | None, until: float | None, limit: int, newest: bool = True) -> Span:
     """A page of ids from times (unix seconds), each id bearing its own: from `since` on, before `until`."""
     end = before if until is None else min(before, lower_bound(int(until * 1000)))
-    return Span(before=end, since=lower_bound(0 if since is None else int(since * 1000)), limit=limit)
+    return Span(before=end, since=lower_bound(0 if since is None else int(since * 1000)), limit=limit, newest=newest)
 
 
 def _pace_of(row: OwedFacts, paces: dict[EndpointId, Pace]) -> Pace:

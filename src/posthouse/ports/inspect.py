@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from enum import StrEnum
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -28,11 +28,23 @@ class Where(msgspec.Struct, frozen=True):
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of ids: below `before`, at or above `since`, at most `limit`."""
+    """A page of ids: below `before`, at or above `since`, at most `limit`. `newest`: the first one of its list."""
 
     before: bytes
     since: bytes
     limit: int
+    newest: bool = True
+
+
+Row = TypeVar("Row")
+
+
+class Found(msgspec.Struct, Generic[Row], frozen=True):
+    """Rows of a list. `reached`: there are fewer than asked for because the search ended there for now; it goes on below that
+    position."""
+
+    rows: list[Row]
+    reached: bytes | None = None
 
 
 class EventFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,8 +171,8 @@ class EndpointStats(msgspec.Struct, frozen=True, kw_only=True):
 
 class Inspector(Protocol):
     """Of one app, or of all where there is no `where`; an app's events are those addressed to it, and those of the platform
-    that it is in the audience of. Reads end within a bounded time; one that would take longer raises Invalid (code
-    `query_too_broad`)."""
+    that it is in the audience of. Reads end within a bounded time: a list with a filter that nothing is in the order of is
+    searched so far (`Found.reached`); any other that would take longer raises Invalid (code `query_too_broad`)."""
 
     async def events(
         self,
@@ -171,7 +183,7 @@ class Inspector(Protocol):
         subject: str | None,
         key: str | None = None,
         cause: EventId | None = None,
-    ) -> list[EventFacts]: ...
+    ) -> Found[EventFacts]: ...
 
     async def event(self, where: Where | None, event_id: EventId) -> tuple[EventFacts, Event] | None: ...
 
@@ -187,7 +199,7 @@ class Inspector(Protocol):
         endpoint_id: EndpointId | None,
         outcome: AttemptOutcome | None,
         type: str | None,
-    ) -> list[AttemptFacts]: ...
+    ) -> Found[AttemptFacts]: ...
 
     async def attempt(self, where: Where | None, attempt_id: AttemptId) -> AttemptRecord | None: ...
 
@@ -199,7 +211,8 @@ class Inspector(Protocol):
         limit: int,
         endpoint_id: EndpointId | None,
         reason: OwedReason | None = None,
-    ) -> list[OwedFacts]:
+        newest: bool = True,
+    ) -> Found[OwedFacts]:
         """Below the position (event id, endpoint id). Without an app there is no filter by endpoint."""
         ...
 

@@ -4,6 +4,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import type { Pages } from "./asking";
 import { Empty, Failed, Loading, Missing, Rest } from "./shown";
+import { kit } from "./texts";
 import { type Keys, useKeys } from "./keys";
 
 export interface Column<T> {
@@ -92,6 +93,19 @@ function classes<T>(column: Column<T>): string {
   return `${column.kind ?? ""}${column.spare ? " spare" : ""}`;
 }
 
+/** Nothing was found so far, and not everything was looked at: a server searches for a while at a time. */
+function Searching<T>({ of }: { of: Pages<T> }) {
+  useEffect(() => {
+    if (!of.fetching) of.more();
+  }, [of.fetching, of.more]);
+  return (
+    <div class="empty" role="status">
+      {kit.value.searching}
+      <Loading lines={1} />
+    </div>
+  );
+}
+
 /** A list that comes page by page, in each of its states. */
 export function List<T>({ of, empty, ...table }: Omit<TableProps<T>, "rows"> & { of: Pages<T>; empty: ComponentChildren }) {
   const end = useRef<HTMLDivElement>(null);
@@ -106,7 +120,8 @@ export function List<T>({ of, empty, ...table }: Omit<TableProps<T>, "rows"> & {
   if (of.state === "missing") return <Missing />;
   if (of.rows.length === 0) {
     if (of.state === "loading") return <Loading lines={8} />;
-    if (of.state === "failed" && of.problem) return <Failed problem={of.problem} again={of.again} />;
+    if (of.problem) return <Failed problem={of.problem} again={of.state === "failed" ? of.again : of.more} />;
+    if (of.rest) return <Searching of={of} />;
     return <Empty>{empty}</Empty>;
   }
   return (

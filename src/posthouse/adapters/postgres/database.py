@@ -244,6 +244,19 @@ class Database:
                 ) from error
             raise
 
+    async def read_within(self, seconds: float, query: str, *arguments: object) -> list[asyncpg.Record] | None:
+        """The rows, or None where it takes longer than that."""
+        async with self.connection() as connection:
+            with translated(writing=False):
+                try:
+                    async with connection.transaction(readonly=True):
+                        if self._pooled:
+                            await connection.execute(self._local_settings)
+                        await connection.execute(f"SET LOCAL statement_timeout = {max(int(seconds * 1000), 1)}")
+                        return await connection.fetch(query, *arguments)
+                except asyncpg.QueryCanceledError:
+                    return None
+
     async def fetchrow(self, query: str, *arguments: object, writing: bool = False) -> asyncpg.Record | None:
         rows = await self.fetch(query, *arguments, writing=writing)
         return rows[0] if rows else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -14,13 +14,14 @@ from posthouse.adapters.postgres.database import Connection, Database
 from posthouse.adapters.postgres.log import event_of
 from posthouse.adapters.postgres.pinned import pinned_by, schemas_of
 from posthouse.adapters.postgres.queries import Queries
+from posthouse.adapters.postgres.searching import Statement, search
 from posthouse.domain.delivery import AttemptOutcome, DeliveryClass, OwedReason
 from posthouse.domain.endpoint import EndpointConfig, Ordering
 from posthouse.domain.errors import Conflict, NotFound
 from posthouse.domain.estimate import Pace
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import Timings
-from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, id_beside, lower_bound, unix_ms_of
+from posthouse.domain.ids import ID_BYTES, AppId, AttemptId, EndpointId, EventId, id_beside, lower_bound, unix_ms_of
 from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX
 from posthouse.domain.order import UNORDERED, line_of
 from posthouse.domain.verification import lower
@@ -30,12 +31,14 @@ from posthouse.ports.inspect import (
     AttemptRecord,
     EndpointStats,
     EventFacts,
+    Found,
     OwedFacts,
     OwedReasons,
     ReasonCount,
     Route,
     Routes,
     RouteState,
+    Row,
     Span,
     Where,
 )
@@ -60,7 +63,7 @@ class PostgresInspector:
         subject: str | None,
         key: str | None = None,
         cause: EventId | None = None,
-    ) -> list[EventFacts]:
+    ) -> Found[EventFacts]:
         # A statement each, so that each is planned with its index.
         if key is not None:
             rows = await self._database.read(
@@ -70,13 +73,20 @@ class PostgresInspector:
             rows = await self._database.read(
                 SQL.events_by_cause, cause, span.before, span.since, type, subject, *_of(where), span.limit
             )
+        elif where is None and type is None and subject is None:
+            rows = await self._database.read(SQL.all_events, span.before, span.since, None, None, span.limit)
         elif where is None:
-            rows = await self._database.read(SQL.all_events, span.before, span.since, type, subject, span.limit)
-        else:
-            rows = await self._database.read(
-                SQL.events, where.app_id, where.partition, span.before, span.since, type, subject, span.limit
+            found = await self._search(
+                SQL.all_events, lambda before, since, limit: (before, since, type, subject, limit), span
             )
-        return [event_facts(row) for row in rows]
+            return _found(found, event_facts)
+        else:
+            of = (where.app_id, where.partition)
+            found = await self._search(
+                SQL.events, lambda before, since, limit: (*of, before, since, type, subject, limit), span
+            )
+            return _found(found, event_facts)
+        return Found([event_facts(row) for row in rows])
 
     async def event(self, where: Where | None, event_id: EventId) -> tuple[EventFacts, Event] | None:
         row = await self._database.fetchrow(SQL.event, event_id, *_of(where))
@@ -100,23 +110,21 @@ class PostgresInspector:
         endpoint_id: EndpointId | None,
         outcome: AttemptOutcome | None,
         type: str | None,
-    ) -> list[AttemptFacts]:
+    ) -> Found[AttemptFacts]:
         ended = None if outcome is None else outcome.value
-        if where is None:
-            rows = await self._database.read(SQL.all_attempts, span.before, span.since, ended, type, span.limit)
-        else:
-            rows = await self._database.read(
-                SQL.attempts,
-                where.app_id,
-                where.partition,
-                span.before,
-                span.since,
-                endpoint_id,
-                ended,
-                type,
-                span.limit,
-            )
-        return [attempt_facts(row) for row in rows]
+        ill = outcome is not None and outcome is not AttemptOutcome.DELIVERED
+
+        def arguments(before: bytes, since: bytes, limit: int) -> tuple[object, ...]:
+            if where is None:
+                return before, since, ended, type, limit
+            return where.app_id, where.partition, before, since, endpoint_id, ended, type, limit
+
+        of_all = SQL.all_ill_attempts if ill else SQL.all_attempts
+        query = of_all if where is None else SQL.attempts
+        if type is None and (ill or outcome is None):
+            rows = await self._database.read(query, *arguments(span.before, span.since, span.limit))
+            return Found([attempt_facts(row) for row in rows])
+        return _found(await self._search(query, arguments, span), attempt_facts)
 
     async def attempt(self, where: Where | None, attempt_id: AttemptId) -> AttemptRecord | None:
         row = await self._database.fetchrow(SQL.attempt, attempt_id, *_of(where))
@@ -144,15 +152,33 @@ class PostgresInspector:
         limit: int,
         endpoint_id: EndpointId | None,
         reason: OwedReason | None = None,
-    ) -> list[OwedFacts]:
+        newest: bool = True,
+    ) -> Found[OwedFacts]:
         waits = None if reason is None else reason.value
-        if where is None:
-            rows = await self._database.read(SQL.all_owed, *before, limit, waits)
-        else:
-            rows = await self._database.read(
-                SQL.owed, where.app_id, where.partition, *before, endpoint_id, limit, waits
-            )
-        return [_owed(row) for row in rows]
+
+        def arguments(position: bytes, since: bytes, rows_max: int) -> tuple[object, ...]:
+            place = (position[:ID_BYTES], position[ID_BYTES:])
+            if where is None:
+                return *place, rows_max, waits, since
+            return where.app_id, where.partition, *place, endpoint_id, rows_max, waits, since
+
+        query = SQL.all_owed if where is None else SQL.owed
+        span = Span(before=before[0] + before[1], since=bytes(ID_BYTES), limit=limit, newest=newest)
+        if reason is None or reason is OwedReason.BLOCKED:
+            rows = await self._database.read(query, *arguments(span.before, span.since, limit))
+            return Found([_owed(row) for row in rows])
+        return _found(await self._search(query, arguments, span), _owed)
+
+    async def _search(self, query: str, arguments: Statement, span: Span) -> tuple[list[asyncpg.Record], bytes | None]:
+        return await search(
+            self._database,
+            query,
+            arguments,
+            before=span.before,
+            since=span.since,
+            limit=span.limit,
+            newest=span.newest,
+        )
 
     async def owed_reasons(
         self, where: Where | None, *, endpoint_id: EndpointId | None, counted_max: int
@@ -280,6 +306,11 @@ async def owe_again(
     )
     if line != UNORDERED:
         await connection.execute(SQL.order_line, now, where.partition, endpoint_id, line)
+
+
+def _found(searched: tuple[list[asyncpg.Record], bytes | None], facts: Callable[[asyncpg.Record], Row]) -> Found[Row]:
+    rows, reached = searched
+    return Found([facts(row) for row in rows], reached)
 
 
 def _of(where: Where | None) -> tuple[int | None, AppId | None]:

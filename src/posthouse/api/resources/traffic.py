@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -31,7 +32,7 @@ from posthouse.domain.ids import ID_BYTES
 from posthouse.domain.limits import NAME_LENGTH_MAX
 from posthouse.manage.access import NEWEST
 from posthouse.manage.deliveries import Deliveries, span
-from posthouse.ports.inspect import AttemptFacts, Span
+from posthouse.ports.inspect import AttemptFacts, Found, Row, Span
 
 OfType = Annotated[str | None, Field(description="Of this event type.")]
 OfEndpoint = Annotated[str | None, Field(description="Of this endpoint: id or uid.")]
@@ -110,7 +111,7 @@ class Pages:
 
     async def events(self, caller: Principal, app: str | None, query: EventsQuery) -> EventPage:
         scope = f"events/{app or ''}"
-        rows = await self._deliveries.events(
+        found = await self._deliveries.events(
             caller,
             app,
             self._span(scope, query),
@@ -120,18 +121,18 @@ class Pages:
             cause=query.cause,
         )
         return EventPage(
-            data=[EventAnswer.of(row) for row in rows[: query.limit]],
-            next=self._cursors.next(scope, rows, query, lambda row: row.id),
+            data=[EventAnswer.of(row) for row in found.rows[: query.limit]],
+            next=self._next(scope, found, query, lambda row: row.id),
         )
 
     async def event_attempts(self, caller: Principal, app: str | None, event: str, query: SpanQuery) -> AttemptPage:
         scope = f"attempts/{app or ''}/{event}"
         rows = await self._deliveries.event_attempts(caller, app, event, self._span(scope, query))
-        return self._attempts(scope, rows, query)
+        return self._attempts(scope, Found(rows), query)
 
     async def attempts(self, caller: Principal, app: str | None, query: AttemptsQuery) -> AttemptPage:
         scope = f"attempts/{app or ''}"
-        rows = await self._deliveries.attempts(
+        found = await self._deliveries.attempts(
             caller,
             app,
             self._span(scope, query),
@@ -139,22 +140,23 @@ class Pages:
             outcome=query.outcome,
             type=query.type,
         )
-        return self._attempts(scope, rows, query)
+        return self._attempts(scope, found, query)
 
     async def owed(self, caller: Principal, app: str | None, query: DeliveriesQuery) -> DeliveryPage:
         scope = f"deliveries/{app or ''}"
         before = NEWEST + NEWEST if query.cursor is None else self._cursors.open(scope, query.cursor)
-        rows = await self._deliveries.owed(
+        found = await self._deliveries.owed(
             caller,
             app,
             before=(before[:ID_BYTES], before[ID_BYTES:]),
             limit=query.limit + 1,
             endpoint=query.endpoint,
             reason=query.reason,
+            newest=query.cursor is None,
         )
         return DeliveryPage(
-            data=[DeliveryAnswer.of(row) for row in rows[: query.limit]],
-            next=self._cursors.next(scope, rows, query, lambda row: row.event_id + row.endpoint_id),
+            data=[DeliveryAnswer.of(row) for row in found.rows[: query.limit]],
+            next=self._next(scope, found, query, lambda row: row.event_id + row.endpoint_id),
         )
 
     def _span(self, scope: str, query: SpanQuery) -> Span:
@@ -163,13 +165,20 @@ class Pages:
             since=query.since_seconds,
             until=query.until_seconds,
             limit=query.limit + 1,
+            newest=query.cursor is None,
         )
 
-    def _attempts(self, scope: str, rows: list[AttemptFacts], query: SpanQuery) -> AttemptPage:
+    def _attempts(self, scope: str, found: Found[AttemptFacts], query: SpanQuery) -> AttemptPage:
         return AttemptPage(
-            data=[AttemptAnswer.of(row) for row in rows[: query.limit]],
-            next=self._cursors.next(scope, rows, query, lambda row: row.id),
+            data=[AttemptAnswer.of(row) for row in found.rows[: query.limit]],
+            next=self._next(scope, found, query, lambda row: row.id),
         )
+
+    def _next(self, scope: str, found: Found[Row], query: PageQuery, position: Callable[[Row], bytes]) -> str | None:
+        """The cursor after a page, which may be shorter than asked for where its search ended for now."""
+        if found.reached is not None:
+            return self._cursors.seal(scope, found.reached)
+        return self._cursors.next(scope, found.rows, query, position)
 
 
 def routes(deliveries: Deliveries, cursors: Cursors) -> APIRouter:

@@ -1,5 +1,6 @@
 -- What people look at: the log, what was tried and what is owed, of one app. Every list walks an index backwards from a
--- position and stops at its limit; an app's lists of attempts and of what is owed merge those of its endpoints, the deleted
+-- position and stops at its limit; where a filter that no index knows leaves out most of what it passes, the walk is made in
+-- stretches of time (searching.py); an app's lists of attempts and of what is owed merge those of its endpoints, the deleted
 -- ones too.
 
 -- name: events
@@ -144,6 +145,20 @@ SELECT a.*, (SELECT v.type FROM event v WHERE v.id = a.event_id LIMIT 1) AS type
   ) a
  ORDER BY a.id DESC
 
+-- name: all_ill_attempts
+-- The same of those that failed or were given up: `attempt_ill` has them by their ids.
+SELECT a.*, (SELECT v.type FROM event v WHERE v.id = a.event_id LIMIT 1) AS type
+  FROM (
+    SELECT a.id, a.app_id, a.event_id, a.endpoint_id, a.number, a.kind, a.outcome, a.reason, a.sent, a.status, a.revision, a.url,
+           a.address, extract(epoch FROM a.started_at)::float8 AS started_at, a.dns_us, a.connect_us, a.tls_us,
+           a.first_byte_us, a.total_us, a.error, a.reaction
+      FROM attempt a
+     WHERE a.outcome = $3 AND a.outcome <> 'delivered' AND a.id < $1 AND a.id >= $2
+       AND ($4::text IS NULL OR (SELECT v.type FROM event v WHERE v.id = a.event_id AND v.partition = a.partition) = $4)
+     ORDER BY a.id DESC LIMIT $5
+ ) a
+ ORDER BY a.id DESC
+
 -- name: attempt
 SELECT a.id, a.app_id, a.event_id, a.endpoint_id, a.number, a.kind, a.outcome, a.reason, a.sent, a.status, a.revision, a.url,
            a.address, extract(epoch FROM a.started_at)::float8 AS started_at, a.dns_us, a.connect_us, a.tls_us,
@@ -164,7 +179,7 @@ SELECT d.*, $1::uuid AS app_id, (SELECT v.type FROM event v WHERE v.id = d.event
                extract(epoch FROM d.expires_at)::float8 AS expires_at
           FROM delivery d
          WHERE d.partition = $2 AND d.endpoint_id = p.id AND d.event_id <= $3
-           AND (d.event_id < $3 OR d.endpoint_id < $4) AND ($7::text IS NULL OR d.reason = $7)
+           AND (d.event_id < $3 OR d.endpoint_id < $4) AND d.event_id >= $8 AND ($7::text IS NULL OR d.reason = $7)
          ORDER BY d.event_id DESC LIMIT $6
      ) d
      WHERE p.app_id = $1 AND ($5::uuid IS NULL OR p.id = $5)
@@ -178,7 +193,7 @@ SELECT d.*, n.app_id, (SELECT v.type FROM event v WHERE v.id = d.event_id LIMIT 
     SELECT d.endpoint_id, d.event_id, d.number, d.kind, extract(epoch FROM d.due_at)::float8 AS due_at, d.reason,
            extract(epoch FROM d.expires_at)::float8 AS expires_at
       FROM delivery d
-     WHERE (d.event_id, d.endpoint_id) < ($1, $2) AND ($4::text IS NULL OR d.reason = $4)
+     WHERE (d.event_id, d.endpoint_id) < ($1, $2) AND d.event_id >= $5 AND ($4::text IS NULL OR d.reason = $4)
      ORDER BY d.event_id DESC, d.endpoint_id DESC LIMIT $3
   ) d
   LEFT JOIN endpoint n ON n.id = d.endpoint_id
