@@ -118,6 +118,16 @@ class Running:
                 pytest.fail(f"ended without {pattern!r}, but with: {self.said}")
         return found
 
+    def rest(self) -> str:
+        """Read until it has ended: all that it said."""
+        while self._lines.get_map():
+            for key, _ in self._lines.select():
+                text = os.read(key.fd, 65536).decode()
+                if not text:
+                    self._lines.unregister(key.fileobj)
+                self.said += text
+        return self.said
+
 
 @contextmanager
 def running(*words: str, **more: str) -> Iterator[Running]:

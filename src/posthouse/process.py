@@ -4,7 +4,6 @@ master key, and a stack that ends it all in the opposite order."""
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import signal
 import socket
 import time
@@ -112,14 +111,9 @@ class Process:
         code = await self.link_code()
         if code is None:
             return None
-        host = self.settings.host
-        try:
-            unspecified = ipaddress.ip_address(host).is_unspecified
-        except ValueError:
-            unspecified = False
-        return sign_in_url(
-            self.settings.public_url or (f"http://127.0.0.1:{self.port}" if unspecified else self.url), code
-        )
+        # Listening everywhere is no address to open.
+        here = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.settings.host)  # noqa: S104 - it is what is compared with
+        return sign_in_url(self.settings.public_url or (f"http://{here}:{self.port}" if here else self.url), code)
 
     def closing(self, end: Callable[[], Awaitable[None]]) -> None:
         """Await `end` as this process closes."""

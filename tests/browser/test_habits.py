@@ -36,7 +36,7 @@ async def test_keys_lead_to_every_screen(desk: Desk) -> None:
             await visit.page.keyboard.press(key)
             await expect(visit.page).to_have_url(re.compile(rf"#{place}(\?.*)?$"))
             await is_shown(visit)
-            await expect(visit.page.locator("nav a[aria-current=page]")).to_have_attribute("href", f"#{place}")
+            await expect(visit.page.locator("#menu a[aria-current=page]")).to_have_attribute("href", f"#{place}")
         assert visit.clicks == 0
 
 

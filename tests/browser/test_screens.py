@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import pytest
@@ -48,8 +49,8 @@ NOWHERE: Final = {
     "trigger": "/triggers/nope",
     "place": "/nope/nope",
 }
-ALWAYS_SOMETHING: Final = {"overview", "playground", "keys", "audit", "system"}
-"""Screens that are not lists, or of lists that have an entry from the first start on."""
+ALWAYS_SOMETHING: Final = {"overview", "playground", "apps", "keys", "audit", "system"}
+"""Screens that are not lists, or of lists that have an entry from the first start on (apps: the platform's own)."""
 
 SEEN_BY: Final[list[tuple[Language, Theme]]] = [("en", "light"), ("zh", "dark")]
 
@@ -63,7 +64,8 @@ async def place_of(desk: Desk, name: str) -> str:
     if "{replay}" in place:
         made = (await desk.station.get("/apps/acme/replays"))["data"]
         if not made:
-            wanted = {"endpoint": "healthy", "since": "2020-01-01T00:00:00Z", "select": "all"}
+            since = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+            wanted = {"endpoint": "healthy", "since": since, "select": "all"}
             made = [await desk.station.post("/apps/acme/replays", wanted)]
         return place.format(replay=made[0]["id"])
     return place
@@ -130,7 +132,7 @@ async def test_a_fault_of_the_server_is_told_and_another_try_is_offered(desk: De
     async def drop(route: Route) -> None:
         await route.abort()
 
-    async with desk.visit("/system" if name != "system" else "/keys") as visit:
+    async with desk.visit("/replays" if name != "replays" else "/types") as visit:
         await is_shown(visit)
         await visit.page.route("**/v1/**", refuse)
         await visit.go(LISTS[name])

@@ -114,6 +114,9 @@ def test_what_was_sent_is_sent_again_as_a_job(server: Served) -> None:
     code, shown = on_terminal(words, reach, width=120)
     assert code == 0, shown
     assert "finished" in shown
+    assert f"{counted['selected']}/{counted['selected']}" in shown
+    silent = run(*words, "--json", **reach)
+    assert (silent.returncode, silent.stderr) == (0, "")
     app = ("--app", "acme")
     made = run(
         "replays", "create", "ledger", *app, "--since", "1h", "--select", "missing", "--type", "order.*", **reach

@@ -11,7 +11,6 @@ from tests.tidy.tree import PACKAGE, ROOT, modules, name, parsed, texts
 
 LINES_MAX = 400
 LONG: dict[str, str] = {
-    "src/posthouse/bootstrap.py": "it wires a process, from its settings to its port, and does little else",
     "src/posthouse/dispatch/engine.py": "it wires everything between the log and the transport, and does little else",
     "src/posthouse/domain/limits.py": "a list: every bound, by its section",
     "src/posthouse/domain/operations.py": "a list: each thing that operators are told, with what is said of it",

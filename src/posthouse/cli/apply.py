@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
 
 from posthouse.cli.client import Client
 from posthouse.cli.output import note, printable, terminal
+from posthouse.cli.progress import bar
 from posthouse.cli.verbs import Json, Key, Url
 
 if TYPE_CHECKING:
@@ -79,12 +80,14 @@ def carry_out(
     from posthouse.cli.platform.run import run
 
     results = []
-    for result in run(client, changes):
-        results.append(result)
-        _tell(result)
-        if json_wanted:
-            row = change_row(result.change) | {"result": result.became} | ({"told": result.told} if result.told else {})
-            print(json.dumps(row, ensure_ascii=False), flush=True)
+    with bar("applying", len(changes), json_wanted=json_wanted) as shown:
+        for result in run(client, changes):
+            results.append(result)
+            _tell(result, shown.line)
+            shown.at(len(results), len(changes))
+            if json_wanted:
+                row = change_row(result.change) | {"result": result.became}
+                print(json.dumps(row | ({"told": result.told} if result.told else {}), ensure_ascii=False), flush=True)
     counts = {became: sum(result.became == became for result in results) for became in ("done", "failed", "skipped")}
     bad = counts["failed"] + len(impossible)
     if not bad:
@@ -97,18 +100,18 @@ def carry_out(
     return EXIT_CODES.get(type(first).__name__, 1)
 
 
-def _tell(result: Result) -> None:
+def _tell(result: Result, say: Callable[[str], None]) -> None:
     change = result.change
     match result.became:
         case "done":
-            note(f"✓ {DONE[change.action]} {change}" + (f" ({result.told})" if result.told else ""))
+            say(f"✓ {DONE[change.action]} {change}" + (f" ({result.told})" if result.told else ""))
         case "failed":
             at = f" ({change.item.place})" if change.item else ""
-            note(f"✗ {change}: {result.told}{at}")
+            say(f"✗ {change}: {result.told}{at}")
             for step in getattr(result.error, "__notes__", ()):
-                note(f"  {step}")
+                say(f"  {step}")
         case _:
-            note(f"- skipped {change}: {result.told}")
+            say(f"- skipped {change}: {result.told}")
 
 
 def show_plan(changes: Sequence[Change]) -> None:

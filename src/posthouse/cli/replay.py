@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from typing import Annotated, Any, Final
@@ -12,6 +11,7 @@ from cyclopts import Parameter
 from posthouse.cli.client import Client
 from posthouse.cli.main import PARTIAL
 from posthouse.cli.output import note, show_record
+from posthouse.cli.progress import bar, wanted
 from posthouse.cli.verbs import Json, Key, Url, instant
 from posthouse.domain.errors import Conflict, NotFound
 
@@ -35,7 +35,8 @@ def replay(
 ) -> int:
     """Send past events to an endpoint again, and show how far it is until everything was tried.
 
-    It runs on the server: Ctrl-C ends the watching, not the replay. Exit code 0: everything was tried; 1: it failed or was
+    It runs on the server: Ctrl-C ends the watching, not the replay. On a terminal a bar shows how far it is, else lines on
+    standard error do; with --json nothing. Exit code 0: everything was tried; 1: it failed or was
     cancelled; 6: it was paused.
 
     Parameters
@@ -81,7 +82,7 @@ def replay(
         note(f"{least}{made['selected']} events would be sent again; nothing was changed")
         show_record(made, json_wanted=json_wanted)
         return 0
-    ended = watch(lambda: client.get("apps", app, "replays", made["id"]), made)
+    ended = watch(lambda: client.get("apps", app, "replays", made["id"]), made, json_wanted=json_wanted)
     show_record(ended, json_wanted=json_wanted)
     match ended["state"]:
         case "finished":
@@ -93,31 +94,32 @@ def replay(
             return FAILED
 
 
-def watch(look: Callable[[], dict[str, Any]], found: dict[str, Any]) -> dict[str, Any]:
-    """Look again and again, with a line on stderr, until it ends or is paused; as it is then."""
-    on_terminal = sys.stderr.isatty()
+def watch(look: Callable[[], dict[str, Any]], found: dict[str, Any], *, json_wanted: bool = False) -> dict[str, Any]:
+    """Look again and again, with a bar or with lines on stderr, until it ends or is paused; as it is then."""
+    in_lines = not json_wanted and not wanted(json_wanted=json_wanted)
     told = ""
     try:
-        while True:
-            line = progress_line(found)
-            if line != told:
-                print(
-                    f"\r\x1b[K{line}" if on_terminal else line,
-                    end="" if on_terminal else "\n",
-                    file=sys.stderr,
-                    flush=True,
-                )
-                told = line
-            if found["state"] not in ("pending", "running"):
-                return found
-            time.sleep(POLL_SECONDS)
-            found = look()
+        with bar(bar_text(found), json_wanted=json_wanted) as shown:
+            while True:
+                progress = found["progress"]
+                total = progress["selected"] if found["state"] == "finished" else progress["total"]
+                shown.at(progress["sent"], total, told=bar_text(found), eta_seconds=found["eta_seconds"])
+                line = progress_line(found)
+                if in_lines and line != told:
+                    note(line)
+                    told = line
+                if found["state"] not in ("pending", "running"):
+                    return found
+                time.sleep(POLL_SECONDS)
+                found = look()
     except KeyboardInterrupt:
-        note(f"\n{found['id']} goes on; `posthouse replays cancel` ends it")
+        note(f"{found['id']} goes on; `posthouse replays cancel` ends it")
         raise
-    finally:
-        if on_terminal:
-            note("")
+
+
+def bar_text(found: dict[str, Any]) -> str:
+    """`rpl_…  running (behind_another)`."""
+    return f"{found['id']}  {found['state']}" + (f" ({found['reason']})" if found["reason"] else "")
 
 
 def progress_line(found: dict[str, Any]) -> str:
@@ -127,5 +129,4 @@ def progress_line(found: dict[str, Any]) -> str:
     known = found["state"] == "finished" or total == progress["selected"]
     of = "" if total is None else f" of {'' if known else 'about '}{total}"
     left = f", {eta:.0f} s left" if eta and found["state"] == "running" else ""
-    why = f" ({found['reason']})" if found["reason"] else ""
-    return f"{found['id']}  {found['state']}{why}  {progress['sent']}{of} sent{left}"
+    return f"{bar_text(found)}  {progress['sent']}{of} sent{left}"

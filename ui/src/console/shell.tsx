@@ -73,7 +73,7 @@ function Signed() {
           <span lang="en">Posthouse</span> <span class="faint" lang="zh-CN">驿站</span>
         </a>
         <span class="grow" />
-        <button type="button" class="quiet" onClick={() => setHelp(true)} title={texts.keys}>
+        <button type="button" class="quiet help" onClick={() => setHelp(true)} title={texts.keys}>
           ?<span class="unseen">{texts.keys}</span>
         </button>
         <Settings />

@@ -63,7 +63,7 @@ export function Diff({ before, after }: { before: string; after: string }) {
             {line.kind === "old" ? "− " : line.kind === "new" ? "+ " : "  "}
             {line.text}
           </span>
-        ) : near[i + 1] || near[i - 1] ? (
+        ) : i === 0 || near[i - 1] ? (
           <span key={i} class="left-out">
             ⋯
           </span>

@@ -233,9 +233,21 @@ export function ListField({ value, set, placeholder, ...common }: Common & { val
 }
 
 /** Fields that belong together. */
-export function Group({ title, hint, children, open = true }: { title: ComponentChildren; hint?: ComponentChildren; children: ComponentChildren; open?: boolean }) {
+export function Group({
+  title,
+  hint,
+  children,
+  open = true,
+  toggled,
+}: {
+  title: ComponentChildren;
+  hint?: ComponentChildren;
+  children: ComponentChildren;
+  open?: boolean;
+  toggled?: (open: boolean) => void;
+}) {
   return (
-    <details class="group" open={open}>
+    <details class="group" open={open} onToggle={(event) => toggled?.(event.currentTarget.open)}>
       <summary>
         <strong>{title}</strong>
         {hint && <span class="hint">{hint}</span>}

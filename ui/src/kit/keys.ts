@@ -1,6 +1,6 @@
 /** The keyboard: one listener, the newest claim first; never while somebody types. `g e` is two strokes within a second. */
 
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 export type Keys = Record<string, (event?: KeyboardEvent) => void>;
 
@@ -32,11 +32,11 @@ addEventListener("keydown", (event) => {
   if (event.key.length === 1) before = { key: event.key, at: event.timeStamp };
 });
 
-/** Claims keys while the component is shown. */
+/** Claims keys while the component is shown, from the first moment on that it is. */
 export function useKeys(keys: Keys): void {
   const held = useRef(keys);
   held.current = keys;
-  useEffect(() => {
+  useLayoutEffect(() => {
     claims.push(held);
     return () => {
       claims.splice(claims.indexOf(held), 1);

@@ -391,10 +391,12 @@ function ObjectPart({ node, ...props }: Omit<PartProps, "value"> & { node: Node;
   if (label === null || (node.properties.length === 0 && value !== undefined)) return body;
   if (value === undefined) return <Absent label={label} hint={hintOf(node)} required={required} add={() => set(whole.blank(notNull(node)))} />;
   return (
-    <Group title={label} hint={required ? undefined : <Remove act={() => set(undefined)} />}>
-      {hintOf(node) && <p class="hint">{hintOf(node)}</p>}
-      {body}
-    </Group>
+    <Removable act={required ? undefined : () => set(undefined)}>
+      <Group title={label}>
+        {hintOf(node) && <p class="hint">{hintOf(node)}</p>}
+        {body}
+      </Group>
+    </Removable>
   );
 }
 
@@ -442,20 +444,33 @@ function ListPart({ node, ...props }: Omit<PartProps, "value"> & { node: Node; v
     );
   if (value.length > ITEMS_SHOWN_MAX) return <JsonPart {...{ name, label: label ?? texts.whole, required, hint: hintOf(node), value, set }} />;
   return (
-    <Group title={label ?? texts.whole} hint={required ? undefined : <Remove act={() => set(undefined)} />}>
-      {hintOf(node) && <p class="hint">{hintOf(node)}</p>}
-      {value.map((one, i) => (
-        <div class="schema-item" key={i}>
-          <Part whole={whole} schema={itemOf(i)} value={one} set={(to) => set(value.map((old, at) => (at === i ? (to ?? whole.blank(itemOf(i))) : old)))} name={`${name}[${i}]`} label={texts.item(String(i + 1))} required depth={depth + 1} />
-          <Remove act={() => set(value.filter((_, at) => at !== i))} />
-        </div>
-      ))}
-      <p>
-        <button type="button" onClick={() => set([...value, whole.blank(itemOf(value.length))])}>
-          + {texts.addItem}
-        </button>
-      </p>
-    </Group>
+    <Removable act={required ? undefined : () => set(undefined)}>
+      <Group title={label ?? texts.whole}>
+        {hintOf(node) && <p class="hint">{hintOf(node)}</p>}
+        {value.map((one, i) => (
+          <div class="schema-item" key={i}>
+            <Part whole={whole} schema={itemOf(i)} value={one} set={(to) => set(value.map((old, at) => (at === i ? (to ?? whole.blank(itemOf(i))) : old)))} name={`${name}[${i}]`} label={texts.item(String(i + 1))} required depth={depth + 1} />
+            <Remove act={() => set(value.filter((_, at) => at !== i))} />
+          </div>
+        ))}
+        <p>
+          <button type="button" onClick={() => set([...value, whole.blank(itemOf(value.length))])}>
+            + {texts.addItem}
+          </button>
+        </p>
+      </Group>
+    </Removable>
+  );
+}
+
+/** What may be left out, with a way to do so beside it: in a summary it would be a button in a button. */
+function Removable({ act, children }: { act: (() => void) | undefined; children: ComponentChildren }) {
+  if (act === undefined) return <>{children}</>;
+  return (
+    <div class="schema-item">
+      {children}
+      <Remove act={act} />
+    </div>
   );
 }
 
@@ -485,10 +500,7 @@ function Remove({ act }: { act: () => void }) {
       class="quiet"
       title={texts.remove}
       aria-label={texts.remove}
-      onClick={(event) => {
-        event.preventDefault(); // it may stand in a summary
-        act();
-      }}
+      onClick={act}
     >
       ✕
     </button>

@@ -5,6 +5,7 @@ import { usePages } from "../../../kit/asking";
 import { compact, Time } from "../../../kit/numbers";
 import { at, changed, go, place, to } from "../../../kit/place";
 import { api, asked } from "../../../kit/request";
+import { Empty } from "../../../kit/shown";
 import { Filters, RangePicker, rangeOf, TextFilter } from "../../../kit/small";
 import { List } from "../../../kit/table";
 import type { Params } from "../../routes";
@@ -12,6 +13,9 @@ import { useFigures } from "../endpoints/traffic";
 import { EditApp } from "./edit";
 import { nameOf } from "./names";
 import { texts } from "./texts";
+
+/** Apps of Posthouse's own, which are there from the first start on: for operational events, and for routes over all apps. */
+const OWN: ReadonlySet<string> = new Set(["app_0000000001r010000000000004", "app_0000000001r010000000000008"]);
 
 export default function Apps(_: { params: Params }) {
   const said = texts.value;
@@ -59,19 +63,27 @@ export default function Apps(_: { params: Params }) {
           { title: said.failed, kind: "number", spare: true, cell: (row) => figure(figures.get(row.id)?.failed) },
           { title: said.created, cell: (row) => <Time at={row.created_at} />, kind: "narrow", spare: true },
         ]}
-        empty={
-          <>
-            <p>{search ? said.noneFound : said.none}</p>
-            {!search && (
-              <a class="button primary" href={changed({ new: 1 })}>
-                {said.fresh}
-              </a>
-            )}
-          </>
-        }
+        empty={search ? <p>{said.noneFound}</p> : <First />}
       />
+      {!search && pages.rows.length > 0 && pages.rows.every((row) => OWN.has(row.id)) && (
+        <Empty>
+          <First />
+        </Empty>
+      )}
       {query.has("new") && <EditApp app={null} close={() => go(changed({ new: null }))} done={(app) => go(to(at`/apps/${app.id}`))} />}
     </div>
+  );
+}
+
+function First() {
+  const said = texts.value;
+  return (
+    <>
+      <p>{said.none}</p>
+      <a class="button primary" href={changed({ new: 1 })}>
+        {said.fresh}
+      </a>
+    </>
   );
 }
 

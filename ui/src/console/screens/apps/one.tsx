@@ -91,9 +91,11 @@ function Found({ of, metadata, again }: { of: App; metadata: string; again: () =
         <EditApp
           app={of.id}
           close={() => edit(false)}
-          done={() => {
+          done={(app) => {
             edit(false);
             again();
+            // The address may hold the uid that it had.
+            if (app.uid !== of.uid) go(to(at`/apps/${app.id}`), { replace: true });
           }}
         />
       )}

@@ -38,6 +38,11 @@ function work(): void {
   }
 }
 
+/** The name of an app or endpoint that was asked for before; else its id, shortened. */
+export function nameOf(id: string): string {
+  return names.value.get(id) ?? shortened(id);
+}
+
 export function shortened(id: string): string {
   return id.length > 16 ? `${id.slice(0, id.indexOf("_") + 1)}…${id.slice(-6)}` : id;
 }
@@ -52,7 +57,7 @@ export function AppName({ app, link = false }: { app: string | null; link?: bool
     if (app) want(app, async () => (await asked(api.GET("/v1/apps/{app}", { params: { path: { app } } }))).uid ?? shortened(app));
   }, [app]);
   if (!app) return <span class="faint">—</span>;
-  const name = names.value.get(app) ?? shortened(app);
+  const name = nameOf(app);
   return link ? (
     <a href={at`#/apps/${app}`} title={app}>
       {name}
@@ -70,7 +75,7 @@ export function EndpointName({ app, endpoint, link = false }: { app: string | nu
         return found.uid ?? shortUrl(found.url);
       });
   }, [app, endpoint]);
-  const name = names.value.get(endpoint) ?? shortened(endpoint);
+  const name = nameOf(endpoint);
   return link && app ? (
     <a href={at`#/apps/${app}/endpoints/${endpoint}`} title={endpoint}>
       {name}

@@ -7,6 +7,7 @@ import { api, asked } from "../../../kit/request";
 import { ChoiceFilter, Filters, Outcome, rangeOf } from "../../../kit/small";
 import { List } from "../../../kit/table";
 import { kit } from "../../../kit/texts";
+import { worded, words } from "../attempts/words";
 import type { Endpoint } from "./endpoint";
 import { texts } from "./texts";
 
@@ -44,8 +45,9 @@ export function Attempts({ of }: { of: Endpoint }) {
         columns={[
           { title: said.time, cell: (row) => <Time at={row.started_at} />, kind: "narrow" },
           { title: said.outcome, cell: (row) => <Outcome of={row.outcome} />, kind: "narrow" },
-          { title: said.status, cell: (row) => row.status ?? <span class="faint">{row.reason}</span>, kind: "narrow" },
+          { title: said.status, cell: (row) => row.status ?? <span class="faint">—</span>, kind: "number" },
           { title: said.type, cell: (row) => row.type ?? "—", kind: "wide" },
+          { title: said.reason, cell: (row) => row.outcome !== "delivered" && <span title={worded(words.value.ended, row.reason)}>{row.reason}</span>, spare: true },
           { title: said.event, cell: (row) => <code>{row.event}</code>, spare: true },
           { title: said.number, cell: (row) => row.attempt, kind: "number", spare: true },
           { title: said.took, cell: (row) => (row.sent ? duration(row.timings.total_ms) : "—"), kind: "number", spare: true },

@@ -86,7 +86,7 @@ interface Props {
   readonly types: readonly EventType[];
 }
 
-export function Groups({ edit, refused }: { edit: Edit; refused: ReadonlySet<GroupName> }) {
+export function Groups({ edit, opened, toggle }: { edit: Edit; opened: ReadonlySet<GroupName>; toggle: (name: GroupName, open: boolean) => void }) {
   const said = texts.value;
   const types = useTypes();
   const heard = edit.value("events");
@@ -102,7 +102,7 @@ export function Groups({ edit, refused }: { edit: Edit; refused: ReadonlySet<Gro
   return (
     <>
       {(Object.keys(bodies) as GroupName[]).map((name) => (
-        <Group key={name} title={said.groups[name]} hint={said.groupHints[name]} open={name === "what" || refused.has(name)}>
+        <Group key={name} title={said.groups[name]} hint={said.groupHints[name]} open={opened.has(name)} toggled={(open) => toggle(name, open)}>
           {bodies[name]()}
         </Group>
       ))}
@@ -184,11 +184,20 @@ function Json({ edit, field, empty, hint, placeholder, rows = 3 }: { edit: Edit;
   );
 }
 
+/** An expression that is all there is to a rule; the server keeps it as an object with it in it. */
+function expressionOf(value: unknown): string | null {
+  if (typeof value === "string") return value;
+  if (typeof value !== "object" || value === null) return null;
+  const [[name, text] = [], ...others] = Object.entries(value);
+  return others.length === 0 && (name === "when" || name === "data") && typeof text === "string" ? text : null;
+}
+
 /** A field that holds nothing, an expression, or an object. */
 function RuleField({ edit, sample, field, use, nothing, hint }: { edit: Edit; sample: Sample | null; field: "ack" | "transform"; use: "rule" | "value"; nothing: string; hint: string }) {
   const { choices } = texts.value;
   const value: unknown = edit.value(field);
-  const [kind, choose] = useState<"none" | "expression" | "object">(value === null ? "none" : typeof value === "string" ? "expression" : "object");
+  const expression = expressionOf(value);
+  const [kind, choose] = useState<"none" | "expression" | "object">(value === null ? "none" : expression !== null ? "expression" : "object");
   const common = useLabel(edit)(field);
   return (
     <Part edit={edit} field={field} hint={hint}>
@@ -199,7 +208,7 @@ function RuleField({ edit, sample, field, use, nothing, hint }: { edit: Edit; sa
         set={(next) => {
           choose(next);
           edit.broken(field)(false);
-          edit.set(field, next === "expression" && typeof value === "string" ? value : null);
+          edit.set(field, next === "none" ? null : (value as never));
         }}
         choices={[
           ["none", nothing],
@@ -208,7 +217,7 @@ function RuleField({ edit, sample, field, use, nothing, hint }: { edit: Edit; sa
         ]}
       />
       {kind === "expression" && (
-        <ExpressionField {...common} use={use} sample={sample} value={typeof value === "string" ? value : ""} set={(text) => edit.set(field, (text || null) as never)} />
+        <ExpressionField {...common} use={use} sample={sample} value={expression ?? ""} set={(text) => edit.set(field, (text || null) as never)} />
       )}
       {kind === "object" && <JsonField {...common} text={edit.text(field)} set={(text) => edit.setText(field, text)} broken={edit.broken(field)} />}
     </Part>

@@ -8,6 +8,7 @@ import { rangeOf } from "../../../kit/small";
 import { type Column, List } from "../../../kit/table";
 import { AppName } from "../apps/names";
 import { type Endpoint, endpointAt, State } from "./endpoint";
+import "./endpoints.css";
 import { texts } from "./texts";
 import { useFigures } from "./traffic";
 
@@ -19,12 +20,26 @@ export function EndpointList({ of, found, withApp = true }: { of: Pages<Endpoint
     {
       title: said.url,
       kind: "wide",
-      cell: (row) => (
-        <>
-          {row.url}
-          {(row.uid ?? row.description) && <span class="faint"> {row.uid ?? row.description}</span>}
-        </>
-      ),
+      cell: (row) => {
+        const more = [withApp && <AppName id={row.app} />, row.uid, row.uid ? null : row.description].filter(Boolean);
+        return (
+          <>
+            <span class="row-line" title={row.url}>
+              {row.url.replace(/^https:\/\//, "")}
+            </span>
+            {more.length > 0 && (
+              <span class="row-line faint">
+                {more.map((one, i) => (
+                  <>
+                    {i > 0 && " · "}
+                    {one}
+                  </>
+                ))}
+              </span>
+            )}
+          </>
+        );
+      },
     },
     { title: said.state, cell: (row) => <State of={row} />, kind: "narrow" },
     {
@@ -50,7 +65,6 @@ export function EndpointList({ of, found, withApp = true }: { of: Pages<Endpoint
       },
     },
   ];
-  if (withApp) columns.splice(1, 0, { title: said.app, spare: true, kind: "narrow", cell: (row) => <AppName id={row.app} /> });
   return (
     <List
       of={of}

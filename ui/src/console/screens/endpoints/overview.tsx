@@ -6,6 +6,7 @@ import { compact, count, duration, Time } from "../../../kit/numbers";
 import { to } from "../../../kit/place";
 import { api, asked, askedText } from "../../../kit/request";
 import { Facts, rangeOf } from "../../../kit/small";
+import { Due } from "../attempts/due";
 import { conditionOf, disabledReason, type Endpoint } from "./endpoint";
 import { texts } from "./texts";
 
@@ -87,12 +88,12 @@ export function Overview({ of }: { of: Endpoint }) {
           <Facts
             of={[
               of.disabled_at !== null && [said.since, <Time at={of.disabled_at} relative />],
-              of.circuit.opened_at !== null && [said.conditions.circuit_open, <Time at={of.circuit.opened_at} relative />],
+              of.circuit.opened_at !== null && [said.circuitSince, <Time at={of.circuit.opened_at} relative />],
               of.circuit.next_probe_at !== null && [said.nextProbe, <Time at={of.circuit.next_probe_at} relative />],
               of.held_until !== null && [said.heldUntil, <Time at={of.held_until} relative />],
               of.failing_since !== null && [said.failingSince, <Time at={of.failing_since} relative />],
               [said.lastSuccess, confirmed ? <Time at={confirmed.started_at} relative /> : last.data ? said.never : null],
-              numbers?.next_due_at != null && [said.nextDue, <Time at={numbers.next_due_at} relative />],
+              numbers?.next_due_at != null && [said.nextDue, <Due at={numbers.next_due_at} />],
               of.verification !== null && [
                 said.verification,
                 <>

@@ -2,11 +2,13 @@
 
 import type { components } from "../../../api/schema";
 import { problemOf, usePages } from "../../../kit/asking";
-import { seconds, Time } from "../../../kit/numbers";
+import { seconds } from "../../../kit/numbers";
 import { Action, say } from "../../../kit/overlay";
 import { at, to } from "../../../kit/place";
 import { api, asked } from "../../../kit/request";
 import { List } from "../../../kit/table";
+import { Due } from "../attempts/due";
+import { worded, words } from "../attempts/words";
 import type { Endpoint } from "./endpoint";
 import { texts } from "./texts";
 
@@ -42,15 +44,16 @@ export function Owed({ of }: { of: Endpoint }) {
           ),
       })}
       columns={[
-        { title: said.event, cell: (row) => <code>{row.event}</code>, kind: "narrow" },
-        { title: said.type, cell: (row) => row.type ?? "—", kind: "wide", spare: true },
-        { title: said.reason, cell: (row) => row.reason.replaceAll("_", " "), kind: "narrow" },
+        { title: said.event, cell: (row) => <code>{row.event}</code>, kind: "wide" },
+        { title: said.type, cell: (row) => row.type ?? "—", spare: true },
+        { title: said.reason, cell: (row) => worded(words.value.waits, row.reason), kind: "wide" },
         { title: said.number, cell: (row) => row.attempt, kind: "number", spare: true },
-        { title: said.due, cell: (row) => (row.due_at === null ? said.waits : <Time at={row.due_at} relative />), kind: "narrow" },
+        { title: said.due, cell: (row) => (row.due_at === null ? said.waits : <Due at={row.due_at} />), kind: "narrow" },
         { title: said.eta, cell: (row) => (row.eta_seconds === null ? "—" : seconds(row.eta_seconds)), kind: "number", spare: true },
         {
           title: "",
           kind: "narrow",
+          spare: true,
           cell: (row) => (
             <span class="buttons">
               <Action act={() => send(row)} done={said.sent} kind="quiet">

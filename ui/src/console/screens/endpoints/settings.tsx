@@ -1,15 +1,17 @@
 /** The editor of an endpoint: every field that it has. Only what was changed is sent, on the condition that nobody else changed the
  * endpoint meanwhile; where somebody did, nothing is lost on either side. */
 
-import { useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { problemOf, useAsked } from "../../../kit/asking";
 import { Form } from "../../../kit/fields";
 import { count } from "../../../kit/numbers";
 import { say } from "../../../kit/overlay";
+import { go } from "../../../kit/place";
 import { api, asked, type Problem } from "../../../kit/request";
 import { ProblemText, Shown } from "../../../kit/shown";
 import { memberText } from "../../../kit/json";
 import { bodyOf, type Changes, differing, textOf, withText, withValue } from "./draft";
+import { endpointAt } from "./endpoint";
 import { type Edit, type Field, FIELDS, type GroupName, GROUP_OF, Groups } from "./groups";
 import { texts } from "./texts";
 
@@ -30,11 +32,14 @@ const read = (app: string, endpoint: string, signal?: AbortSignal) =>
   based(api.GET("/v1/apps/{app}/endpoints/{endpoint}", { params: { path: { app, endpoint } }, parseAs: "text", ...(signal && { signal }) }));
 
 export function Settings({ app, endpoint, updated, changed }: { app: string; endpoint: string; updated: string; changed: () => void }) {
-  const base = useAsked((signal) => read(app, endpoint, signal), [app, endpoint]);
+  const base = useAsked(async (signal) => (unsaved?.endpoint === endpoint ? unsaved.base : read(app, endpoint, signal)), [app, endpoint]);
   return <Shown of={base}>{(found) => <Editor app={app} endpoint={endpoint} updated={updated} base={found} set={base.set} changed={changed} />}</Shown>;
 }
 
 const NOTHING: Changes = new Map();
+
+/** What was not saved as its tab was left, and of what it is a change: whoever comes back finds it. */
+let unsaved: { readonly endpoint: string; readonly base: Base; readonly changes: Changes } | null = null;
 
 function Editor({
   app,
@@ -52,12 +57,13 @@ function Editor({
   changed: () => void;
 }) {
   const said = texts.value;
-  const [changes, change] = useState<Changes>(NOTHING);
+  const [changes, change] = useState<Changes>(unsaved?.endpoint === endpoint ? unsaved.changes : NOTHING);
   const [broken, setBroken] = useState<ReadonlySet<string>>(new Set());
   const [problem, setProblem] = useState<Problem | null>(null);
   const [clash, setClash] = useState<readonly Field[] | null>(null);
   const [busy, setBusy] = useState(false);
   const [turn, next] = useState(0);
+  const [opened, setOpened] = useState<ReadonlySet<GroupName>>(new Set<GroupName>(["what"]));
 
   const edit = useMemo<Edit>(
     () => ({
@@ -78,7 +84,16 @@ function Editor({
     }),
     [base, changes],
   );
-  const refused = useMemo(() => new Set((problem?.refusals ?? []).map((one) => GROUP_OF[one.path.split(/[.[]/)[0] as Field]).filter((one): one is GroupName => one !== undefined)), [problem]);
+  useEffect(() => {
+    if (changes.size > 0) unsaved = { endpoint, base, changes };
+    else if (unsaved?.endpoint === endpoint) unsaved = null;
+    if (changes.size === 0) return;
+    const leaving = (event: BeforeUnloadEvent) => event.preventDefault();
+    addEventListener("beforeunload", leaving);
+    return () => removeEventListener("beforeunload", leaving);
+  }, [changes, base]);
+  const toggle = (name: GroupName, open: boolean) =>
+    setOpened((before) => (before.has(name) === open ? before : new Set(open ? [...before, name] : [...before].filter((one) => one !== name))));
 
   const discard = () => {
     change(NOTHING);
@@ -106,8 +121,9 @@ function Editor({
         ),
       );
       change(NOTHING);
-      next(turn + 1);
       say(said.saved);
+      // The address may hold the uid that it had.
+      if (changes.has("uid")) go(endpointAt(app, endpoint, { tab: "settings" }), { replace: true });
       changed();
     } catch (error) {
       const met = problemOf(error);
@@ -120,7 +136,13 @@ function Editor({
         } catch (second) {
           setProblem(problemOf(second));
         }
-      } else setProblem(met);
+      } else {
+        setProblem(met);
+        for (const { path } of met.refusals) {
+          const group = GROUP_OF[path.split(/[.[]/)[0] as Field] as GroupName | undefined;
+          if (group) toggle(group, true);
+        }
+      }
     } finally {
       setBusy(false);
     }
@@ -134,11 +156,11 @@ function Editor({
         <div class="notice" role="status">
           <p>{said.reload}</p>
           <button type="button" onClick={() => void reload()}>
-            ↻
+            {said.show}
           </button>
         </div>
       )}
-      <Groups key={turn} edit={edit} refused={refused} />
+      <Groups key={turn} edit={edit} opened={opened} toggle={toggle} />
       {(changes.size > 0 || broken.size > 0 || problem || clash) && (
         <div class="saving">
           <div class="grow">

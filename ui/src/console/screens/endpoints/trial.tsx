@@ -10,6 +10,7 @@ import { api, asked, type Problem } from "../../../kit/request";
 import { ProblemText } from "../../../kit/shown";
 import { Facts, Outcome } from "../../../kit/small";
 import { kit } from "../../../kit/texts";
+import { worded, words } from "../attempts/words";
 import { Answered, Sent, Took } from "./exchange";
 import { isJson } from "./rich";
 import { texts } from "./texts";
@@ -84,9 +85,10 @@ function Tried({ of }: { of: Trial }) {
   return (
     <div class="tried" role="status">
       <p>
-        <Outcome of={of.outcome} /> {of.status !== null && <strong>{of.status}</strong>} <span class="faint">{of.reason}</span> {duration(of.timings.total_ms)}
+        <Outcome of={of.outcome} /> {of.status !== null && <strong>{of.status}</strong>} {duration(of.timings.total_ms)}
       </p>
-      {of.error && <p>{of.error}</p>}
+      <p>{worded(words.value.ended, of.reason)}</p>
+      {of.error && <p class="faint">{of.error}</p>}
       {of.rule && <p>{said.byRule(of.rule.place, of.rule.then)}</p>}
       <Took of={of.timings} />
       <Answered of={of.response} />

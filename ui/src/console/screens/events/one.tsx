@@ -1,6 +1,6 @@
 /** One event: what it is, where it went and why, and everything that happened to it since. */
 
-import { useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { type Page, useAsked, usePages } from "../../../kit/asking";
 import { Code, memberText } from "../../../kit/json";
 import { bytes, count, Time } from "../../../kit/numbers";
@@ -61,6 +61,11 @@ export default function One({ params }: { params: Params }) {
     [id],
     every,
   );
+  // The event may know of an attempt that was made after its attempts were asked for; where all is settled by then, nobody asks again.
+  const told = found.data?.event.routes.reduce((sum, one) => sum + one.attempts, 0) ?? 0;
+  useEffect(() => {
+    if (attempts.state === "ready" && !attempts.rest && attempts.rows.length < told) attempts.again();
+  }, [told, attempts.state]);
   const acted = () => {
     found.again();
     attempts.again();

@@ -11,7 +11,7 @@ import { type Column, List } from "../../../kit/table";
 import type { components } from "../../../api/schema";
 import type { Params } from "../../routes";
 import { Due } from "../attempts/due";
-import { AppFilters, AppName, EndpointName } from "../attempts/names";
+import { AppFilters, AppName, EndpointName, nameOf } from "../attempts/names";
 import { cancel, resend, resendAndSay } from "../attempts/sending";
 import { worded, words } from "../attempts/words";
 import { Bulk, type Filter } from "./bulk";
@@ -59,7 +59,7 @@ export default function Owed(_: { params: Params }) {
   const total = reason === null ? all : (counted.find((one) => one.reason === reason)?.owed ?? 0);
   const number = (n: number) => (truncated ? said.atLeast(count(n)) : count(n));
   const described =
-    [app && `${said.app} ${app}`, endpoint && `${said.endpoint} ${endpoint}`, reason && `${said.reason} “${worded(words.value.waits, reason)}”`].filter(Boolean).join(", ") ||
+    [app && `${said.app} ${nameOf(app)}`, endpoint && `${said.endpoint} ${nameOf(endpoint)}`, reason && `${said.reason} “${worded(words.value.waits, reason)}”`].filter(Boolean).join(", ") ||
     said.everything;
 
   return (

@@ -1,6 +1,6 @@
 /** A form made from the schema that publishes an event, and tells beforehand whom it would reach. */
 
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { problemOf } from "../../../kit/asking";
 import { type Exact } from "../../../kit/exact";
 import { ChoiceField, Form, TextField } from "../../../kit/fields";
@@ -112,9 +112,11 @@ export function Publish({ of, from }: { of: EventType; from?: Exact }) {
 /** Whom an event would reach, and why the others not. */
 export function Reach({ of }: { of: Explanation }) {
   const texts = types.value;
+  const here = useRef<HTMLDivElement>(null);
+  useEffect(() => here.current?.scrollIntoView({ block: "nearest" }), [of]);
   const reached = of.reached.flatMap((app) => app.endpoints.map((one) => ({ ...one, app: app.app, app_uid: app.uid })));
   return (
-    <div class="reach" aria-live="polite">
+    <div class="reach" aria-live="polite" ref={here}>
       <h3>{reached.length === 0 ? texts.reachedNone : texts.reached(count(reached.length))}</h3>
       {reached.length > 0 && (
         <Table
