@@ -27,6 +27,7 @@ from bench.measures import (
     https,
     isolation,
     latency,
+    lists,
     many_endpoints,
     memory,
     relay,
@@ -63,9 +64,10 @@ MEASURES: Final[dict[str, Measure]] = {
     "workers": workers.measure,
     "backlog": backlog.measure,
     "stored": stored.measure,
+    "lists": lists.measure,
     "soak": soak.measure,
 }
-EXTRA: Final = ("backlog", "stored", "soak")
+EXTRA: Final = ("backlog", "stored", "lists", "soak")
 """Measured only where they are asked for, or in a quick run: with them, everything would take more than ten minutes."""
 
 

@@ -58,6 +58,8 @@ class Scale(NamedTuple):
     backlog_seconds: int
     backlog_calm_seconds: float  # in which nobody publishes
     backlog_pages: int
+    list_requests: int  # of each list
+    charted_endpoints: int  # of which something went on all the time
     console_views: int
     console_seconds: int
 
@@ -110,6 +112,8 @@ FULL: Final = Scale(
     backlog_seconds=5,
     backlog_calm_seconds=4.0,
     backlog_pages=100,
+    list_requests=30,
+    charted_endpoints=10_000,
     console_views=9,
     console_seconds=15,
 )
@@ -162,6 +166,8 @@ QUICK: Final = Scale(
     backlog_seconds=1,
     backlog_calm_seconds=0.3,
     backlog_pages=5,
+    list_requests=3,
+    charted_endpoints=50,
     console_views=1,
     console_seconds=2,
 )

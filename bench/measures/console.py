@@ -11,7 +11,7 @@ import shutil
 import time
 from typing import Any, Final
 
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Response, sync_playwright
 
 from bench.figures import Figure, Report
 from bench.harness import Bench
@@ -66,25 +66,29 @@ def _context(browser: Browser, cookies: Any) -> BrowserContext:
 
 
 def _first_view(bench: Bench, scale: Scale, report: Report, browser: Browser, cookies: Any) -> None:
-    """With nothing in the cache of the browser."""
-    seen: list[float] = []
-    sizes: dict[str, int] = {}
-    for _ in range(scale.console_views + 1):
-        context = _context(browser, cookies)
-        page = context.new_page()
-        asked: list[Any] = []
-        page.on("response", asked.append)
-        page.goto(f"http://127.0.0.1:{bench.port}/")
-        page.locator(FIRST_FIGURES).first.wait_for()
-        seen.append(page.evaluate("performance.now()"))
-        sizes = {one.url: len(gzip.compress(one.body())) for one in asked if one.request.resource_type == "script"}
-        context.close()
+    views = [_view(bench, browser, cookies) for _ in range(scale.console_views + 1)][1:]
     report.add(
         Figure(
-            "console_first_view_ms", tuple(seen[1:]), "an empty cache to the overview with its figures, on loopback"
+            "console_first_view_ms",
+            tuple(ms for ms, _ in views),
+            "an empty cache to the overview with its figures, on loopback",
         ),
-        Figure("console_script_kib", (sum(sizes.values()) / 1024,), "all scripts of that view, compressed", 1),
+        Figure("console_script_kib", (views[0][1] / 1024,), "all scripts of that view, compressed", 1),
     )
+
+
+def _view(bench: Bench, browser: Browser, cookies: Any) -> tuple[float, int]:
+    """Milliseconds until the overview has its figures, with nothing in the cache of the browser; and bytes of scripts."""
+    context = _context(browser, cookies)
+    page = context.new_page()
+    answers: list[Response] = []
+    page.on("response", lambda answer: answers.append(answer))
+    page.goto(f"http://127.0.0.1:{bench.port}/")
+    page.locator(FIRST_FIGURES).first.wait_for()
+    took: float = page.evaluate("performance.now()")
+    scripts = sum(len(gzip.compress(one.body())) for one in answers if one.request.resource_type == "script")
+    context.close()
+    return took, scripts
 
 
 def _live(bench: Bench, scale: Scale, report: Report, browser: Browser, cookies: Any) -> None:

@@ -13,6 +13,8 @@ import os
 import shutil
 import socket
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -61,7 +63,7 @@ def _measure(bench: Bench, scale: Scale, report: Report, dead_port: int) -> None
     bench.renew()
     apps = bench.make_apps("live", scale.apps)
     empty, full = bench.data, bench.folder / "stored"
-    _check_room(bench.folder, scale)
+    check_room(bench.folder, scale)
     bench.server.stop()
     bench.restart(data=full)
     bench.server.wait_ready()
@@ -70,7 +72,7 @@ def _measure(bench: Bench, scale: Scale, report: Report, dead_port: int) -> None
     bench.measure("for an attempt to copy", apps, scale.apps)
     bench.server.stop()
     began = time.monotonic()
-    attempts, owed = asyncio.run(_fill(full, scale, dead_port))
+    attempts, owed = asyncio.run(fill(full, scale, dead_port))
     os.sync()
     built = time.monotonic() - began
     gigabytes = sum(file.stat().st_size for file in full.rglob("*") if file.is_file()) / 1e9
@@ -110,32 +112,49 @@ def _measure(bench: Bench, scale: Scale, report: Report, dead_port: int) -> None
         report.remark(sentence)
 
 
-def _check_room(folder: Path, scale: Scale) -> None:
+def check_room(folder: Path, scale: Scale) -> None:
     wanted = DISK_BYTES_SPARE + DISK_BYTES_AN_ATTEMPT * scale.stored_apps * scale.stored_events * PER_APP
     free = shutil.disk_usage(folder).free
     if free < wanted:
-        raise Broken(f"`stored` wants {wanted / 1e9:.0f} GB free in {folder}, and there are {free / 1e9:.0f}")
+        raise Broken(f"this wants {wanted / 1e9:.0f} GB free in {folder}, and there are {free / 1e9:.0f}")
 
 
-async def _fill(data: Path, scale: Scale, dead_port: int) -> tuple[int, int]:
-    """Write it all, while no server runs; how many attempts there are, and how many deliveries are owed."""
+@asynccontextmanager
+async def opened(data: Path) -> AsyncIterator[Bulk]:
+    """The database of a data directory while no server runs, for writing much."""
     postgres = EmbeddedPostgres(data, shared_buffers_mb=512, durable=False, settings=LOADING)
     await postgres.start()
     try:
         async with bulk.writing(data) as platform:
-            await outage.write_apps(platform, "stored", scale.stored_apps, dead_port)
-            await outage.write_events(platform, "stored", scale.stored_apps, scale.stored_events)
-            await _write_attempts(platform)
-            await outage.write_outage(platform, scale.backlog_apps, scale.backlog_events, dead_port)
-            await platform.tidy("event", "attempt", "delivery", "endpoint_health", "log_head", "partition")
-            await platform.database.execute("CHECKPOINT")
-            (counts,) = await platform.database.fetch(_COUNTS)
-            return counts["attempts"], counts["owed"]
+            yield platform
     finally:
         await postgres.stop()
 
 
-async def _write_attempts(platform: Bulk) -> None:
+async def fill(
+    data: Path,
+    scale: Scale,
+    dead_port: int,
+    *,
+    vary: Callable[[Bulk], Awaitable[None]] | None = None,
+    outcome: str = "t.outcome",
+) -> tuple[int, int]:
+    """Write it all, while no server runs; how many attempts there are, and how many deliveries are owed. `vary` changes
+    events before they are tried, and `outcome` is the SQL of what became of an attempt, of an event `e`."""
+    async with opened(data) as platform:
+        await outage.write_apps(platform, "stored", scale.stored_apps, dead_port)
+        await outage.write_events(platform, "stored", scale.stored_apps, scale.stored_events)
+        if vary is not None:
+            await vary(platform)
+        await _write_attempts(platform, outcome)
+        await outage.write_outage(platform, scale.backlog_apps, scale.backlog_events, dead_port)
+        await platform.tidy("event", "attempt", "delivery", "endpoint_health", "log_head", "partition")
+        await platform.database.execute("CHECKPOINT")
+        (counts,) = await platform.database.fetch(_COUNTS)
+        return counts["attempts"], counts["owed"]
+
+
+async def _write_attempts(platform: Bulk, outcome: str) -> None:
     """Those of the apps `stored-…`, one for each event and endpoint: a table that takes the place of today's."""
     today = f"attempt_{datetime.fromtimestamp(time.time(), UTC):%Y%m%d}"
     database = platform.database
@@ -143,9 +162,9 @@ async def _write_attempts(platform: Bulk) -> None:
     indexes = await database.fetch(_INDEXES, today)
     async with database.transaction() as connection:  # a table that is made in it needs no log
         await connection.execute(f"CREATE TABLE loading (LIKE {today} INCLUDING DEFAULTS INCLUDING STORAGE)")
-        await connection.execute(_LIKE_ONE, "stored-%")
+        await connection.execute(_LIKE_ONE.replace("t.outcome", outcome), "stored-%")
         for definition, is_key in indexes:
-            columns = definition.partition(" USING ")[2]
+            _, _, columns = definition.partition(" USING ")
             await connection.execute(
                 f"ALTER TABLE loading ADD {definition}" if is_key else f"CREATE INDEX ON loading USING {columns}"
             )

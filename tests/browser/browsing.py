@@ -51,8 +51,9 @@ WATCHING: Final = """
   }, true);
 """
 
-# The browser's own word on an answer that refuses, which a screen may well expect and tell.
-NOT_OURS: Final = re.compile(r"^Failed to load resource: ")
+# The browser's own words: on an answer that refuses, which a screen may well expect and tell; and on a header that is of no use
+# to a page that is no secure context.
+NOT_OURS: Final = re.compile(r"Failed to load resource: |The Cross-Origin-Opener-Policy header has been ignored")
 
 
 def chromium_program() -> str | None:

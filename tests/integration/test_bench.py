@@ -23,7 +23,7 @@ from bench.scale import FULL, QUICK
 from tests.tidy.tree import ROOT
 
 WHOLE: Final = os.environ.get("POSTHOUSE_TEST_BENCH") == "all"
-LONGER: Final = ("triggers", "https", "isolation", "many-endpoints", "workers", "backlog", "stored", "soak")
+LONGER: Final = ("triggers", "https", "isolation", "many-endpoints", "workers", "backlog", "stored", "lists", "soak")
 """Measured here only where POSTHOUSE_TEST_BENCH=all asks for it: each starts servers of its own."""
 
 NAMES: Final = [name for name in MEASURES if WHOLE or name not in LONGER]
