@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 from collections.abc import Callable, Collection, Sequence
 from typing import Final
+=======
+import math
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+>>>>>>> c-b
 
 import asyncpg
 import msgspec
@@ -14,7 +20,7 @@ from posthouse.adapters.postgres.facts import attempt_facts, event_facts, finite
 from posthouse.adapters.postgres.log import event_of
 from posthouse.adapters.postgres.pinned import pinned_by, schemas_of
 from posthouse.adapters.postgres.queries import Queries
-from posthouse.adapters.postgres.searching import Statement, search
+from posthouse.adapters.postgres.searching import search
 from posthouse.domain.delivery import AttemptOutcome, DeliveryClass, OwedReason
 from posthouse.domain.endpoint import EndpointConfig
 from posthouse.domain.errors import Conflict, NotFound
@@ -34,7 +40,11 @@ from posthouse.ports.inspect import (
     OwedReasons,
     ReasonCount,
     Routes,
+<<<<<<< HEAD
     Row,
+=======
+    RouteState,
+>>>>>>> c-b
     Span,
     Where,
 )
@@ -71,17 +81,14 @@ class PostgresInspector:
             )
         elif where is None and type is None and subject is None:
             rows = await self._database.read(SQL.all_events, span.before, span.since, None, None, span.limit)
-        elif where is None:
-            found = await self._search(
-                SQL.all_events, lambda before, since, limit: (before, since, type, subject, limit), span
-            )
-            return _found(found, event_facts)
         else:
-            of = (where.app_id, where.partition)
-            found = await self._search(
-                SQL.events, lambda before, since, limit: (*of, before, since, type, subject, limit), span
-            )
-            return _found(found, event_facts)
+            of = () if where is None else (where.app_id, where.partition)
+
+            def arguments(before: bytes, since: bytes, limit: int) -> tuple[object, ...]:
+                return *of, before, since, type, subject, limit
+
+            query = SQL.all_events if where is None else SQL.events
+            return await search(self._database, query, arguments, span, event_facts)
         return Found([event_facts(row) for row in rows])
 
     async def event(self, where: Where | None, event_id: EventId) -> tuple[EventFacts, Event] | None:
@@ -120,7 +127,7 @@ class PostgresInspector:
         if type is None and (ill or outcome is None):
             rows = await self._database.read(query, *arguments(span.before, span.since, span.limit))
             return Found([attempt_facts(row) for row in rows])
-        return _found(await self._search(query, arguments, span), attempt_facts)
+        return await search(self._database, query, arguments, span, attempt_facts)
 
     async def attempt(self, where: Where | None, attempt_id: AttemptId) -> AttemptRecord | None:
         row = await self._database.fetchrow(SQL.attempt, attempt_id, *_of(where))
@@ -162,6 +169,7 @@ class PostgresInspector:
         span = Span(before=before[0] + before[1], since=bytes(ID_BYTES), limit=limit, newest=newest)
         if reason is None or reason is OwedReason.BLOCKED:
             rows = await self._database.read(query, *arguments(span.before, span.since, limit))
+<<<<<<< HEAD
             return Found([owed_facts(row) for row in rows])
         return _found(await self._search(query, arguments, span), owed_facts)
 
@@ -175,6 +183,10 @@ class PostgresInspector:
             limit=span.limit,
             newest=span.newest,
         )
+=======
+            return Found([_owed(row) for row in rows])
+        return await search(self._database, query, arguments, span, _owed)
+>>>>>>> c-b
 
     async def owed_reasons(
         self, where: Where | None, *, endpoint_id: EndpointId | None, counted_max: int
@@ -302,11 +314,6 @@ async def owe_again(
     )
     if line != UNORDERED:
         await connection.execute(SQL.order_line, now, where.partition, endpoint_id, line)
-
-
-def _found(searched: tuple[list[asyncpg.Record], bytes | None], facts: Callable[[asyncpg.Record], Row]) -> Found[Row]:
-    rows, reached = searched
-    return Found([facts(row) for row in rows], reached)
 
 
 def _of(where: Where | None) -> tuple[int | None, AppId | None]:
