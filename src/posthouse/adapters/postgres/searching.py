@@ -20,7 +20,7 @@ from posthouse.ports.inspect import Found, Row, Span
 Statement = Callable[[bytes, bytes, int], tuple[object, ...]]
 """The arguments of the query for rows below a position, from an id on, and how many at most."""
 
-WHOLE_SECONDS: Final = 0.06
+WHOLE_SECONDS: Final = 0.05
 STRETCH_SECONDS: Final = 0.03  # that one is meant to take
 STRETCH_SECONDS_MAX: Final = 0.05
 STRETCH_MS: Final = 5_000
