@@ -185,6 +185,7 @@ _TABLES: Final = (
     "endpoint_health",
     "rollup_minute",
     "traffic",
+    "traffic_latency",
     "job",
     "process",
     "server",

@@ -37,9 +37,9 @@ _RARE: Final = "UPDATE event SET type = $1, key = 'order-1', subject = 'somebody
 # $1: the process; $2: how many endpoints. Of an endpoint each span that a chart or a ranking may read: for the last hours those
 # of ten minutes, for the last days hours, and days for a month; of everything those of minutes and hours, too.
 _TRAFFIC: Final = (
-    "INSERT INTO traffic (level, minutes, at, scope, partition, app_id, published, delivered, failed, gave_up, owed, latency)"
-    " SELECT s.level, s.minutes, s.at, s.scope, s.partition, s.app_id, 1000, 1000, s.n % 7, s.n % 3, 100000,"
-    "        array_fill(20::bigint, ARRAY[40])"
+    "WITH made AS ("
+    " INSERT INTO traffic (level, minutes, at, scope, partition, app_id, published, delivered, failed, gave_up, owed)"
+    " SELECT s.level, s.minutes, s.at, s.scope, s.partition, s.app_id, 1000, 1000, s.n % 7, s.n % 3, 100000"
     "   FROM (SELECT l.level, l.minutes, date_bin(make_interval(mins => l.minutes),"
     "                now() - g.n * make_interval(mins => l.minutes), 'epoch') AS at, t.scope, t.partition, t.app_id, t.n"
     "           FROM (VALUES (0, 1, 360), (0, 10, 432), (0, 60, 720), (0, 1440, 30), (1, 10, 37), (1, 60, 49), (1, 1440, 31),"
@@ -49,10 +49,11 @@ _TRAFFIC: Final = (
     "                  UNION ALL (SELECT 1, a.id, a.partition, a.id, row_number() OVER (ORDER BY a.id) FROM app a LIMIT $2)"
     "                  UNION ALL (SELECT 2, e.id, a.partition, a.id, row_number() OVER (ORDER BY e.id)"
     "                               FROM endpoint e JOIN app a ON a.id = e.app_id LIMIT $2)) t ON t.level = l.level) s"
-    "  WHERE s.at >= date_trunc('day', now(), 'UTC') - interval '31 days' ON CONFLICT DO NOTHING"
+    "  WHERE s.at >= date_trunc('day', now(), 'UTC') - interval '31 days' ON CONFLICT DO NOTHING RETURNING *)"
+    " INSERT INTO traffic_latency SELECT level, minutes, at, scope, partition, array_fill(20::bigint, ARRAY[40]) FROM made"
 )
 _DAY: Final = (
-    "CREATE TABLE IF NOT EXISTS traffic_{0:%Y%m%d} PARTITION OF traffic FOR VALUES FROM ('{0:%Y-%m-%d} 00:00:00+00')"
+    "CREATE TABLE IF NOT EXISTS {2}_{0:%Y%m%d} PARTITION OF {2} FOR VALUES FROM ('{0:%Y-%m-%d} 00:00:00+00')"
     " TO ('{1:%Y-%m-%d} 00:00:00+00')"
 )
 
@@ -105,9 +106,10 @@ async def _chart(bench: Bench, scale: Scale) -> None:
         for days_ago in range(32):
             first = datetime.fromtimestamp(today.timestamp() - days_ago * 86_400, UTC)
             after = datetime.fromtimestamp(first.timestamp() + 86_400, UTC)
-            await platform.database.execute(_DAY.format(first, after))
+            for table in ("traffic", "traffic_latency"):
+                await platform.database.execute(_DAY.format(first, after, table))
         await platform.database.execute(_TRAFFIC, bytes(15) + b"\1", scale.charted_endpoints)
-        await platform.database.execute("VACUUM ANALYZE traffic")
+        await platform.database.execute("VACUUM ANALYZE traffic, traffic_latency")
 
 
 def _asked(bench: Bench) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -16,7 +16,7 @@ from posthouse.adapters.postgres import apps, audit, endpoints, event_types, ins
 from posthouse.adapters.postgres.database import Connection
 from posthouse.domain.ids import APP, ENDPOINT, uuid7
 
-HOT = ("event", "attempt", "delivery", "rollup_minute", "traffic", "endpoint_health", "job")
+HOT = ("event", "attempt", "delivery", "rollup_minute", "traffic", "traffic_latency", "endpoint_health", "job")
 ROWS = 20_000
 APPS = 10
 NEWEST = b"\xff" * 16
@@ -75,12 +75,13 @@ async def fill(world: World) -> tuple[bytes, bytes, int]:
         *[list(column) for column in zip(*owners, strict=True)],
     )
     await world.database.execute(
-        "INSERT INTO traffic (level, minutes, at, scope, partition, app_id, delivered, failed, latency)"
+        "WITH made AS (INSERT INTO traffic (level, minutes, at, scope, partition, app_id, delivered, failed)"
         " SELECT l, s, date_trunc('day', now(), 'UTC') + m * make_interval(mins => s),"
-        "        CASE l WHEN 0 THEN $4 WHEN 1 THEN a ELSE e END, p, a, 1, 1, '{0, 2}'"
+        "        CASE l WHEN 0 THEN $4 WHEN 1 THEN a ELSE e END, p, a, 1, 1"
         " FROM unnest($1::uuid[], $2::uuid[], $3::int[]) u (a, e, p), generate_series(0, 2) l,"
         "      unnest('{1, 10, 60, 1440}'::int[]) s, generate_series(0, 1440 / s - 1) m"
-        " ON CONFLICT DO NOTHING",
+        " ON CONFLICT DO NOTHING RETURNING *)"
+        " INSERT INTO traffic_latency SELECT level, minutes, at, scope, partition, '{0, 2}' FROM made",
         *[list(column) for column in zip(*owners, strict=True)],
         OWNER,
     )

@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from posthouse.domain.acknowledgement import Ack
 from posthouse.domain.authentication import Auth, OAuth2Auth
+from posthouse.domain.balance import urls_of
 from posthouse.domain.egress import Tls
 from posthouse.domain.encryption import DecryptAnswer, Encryption
 from posthouse.domain.endpoint import (
@@ -17,6 +18,7 @@ from posthouse.domain.endpoint import (
     BY_HAND,
     Balance,
     Batch,
+    EndpointConfig,
     EqualUrl,
     Format,
     OnExhausted,
@@ -57,7 +59,7 @@ from posthouse.manage.flow_check import (
 from posthouse.manage.pins import check_pins
 from posthouse.manage.reaction_check import forward_targets
 from posthouse.manage.retry_check import check_retry
-from posthouse.manage.transform_check import dynamic_targets
+from posthouse.manage.transform_check import dynamic_targets, dynamic_urls
 from posthouse.ports.directory import StoredEndpoint
 from posthouse.wire.headers import check_headers
 from posthouse.wire.target import parse_target
@@ -245,3 +247,10 @@ def _check_channels(channels: tuple[str, ...]) -> None:
                 f"a channel has 1 to {NAME_LENGTH_MAX} characters without control characters",
                 path=f"channels[{index}]",
             )
+
+
+def judged_urls(config: EndpointConfig) -> list[str]:
+    """The URLs that were judged as they were set."""
+    token_urls = [config.auth.token_url] if isinstance(config.auth, OAuth2Auth) else []
+    forwards = [url for _, url, _ in forward_targets(config.on_response)]
+    return [*urls_of(config), *dynamic_urls(config), *token_urls, *forwards]

@@ -11,8 +11,6 @@ import msgspec
 from msgspec import UNSET
 
 from posthouse.domain.access import Principal
-from posthouse.domain.authentication import OAuth2Auth
-from posthouse.domain.balance import urls_of
 from posthouse.domain.egress import AllowedEgress
 from posthouse.domain.endpoint import BLANK, EndpointConfig, Secret
 from posthouse.domain.errors import Conflict, Invalid, QuotaExceeded
@@ -32,18 +30,16 @@ from posthouse.manage.access import (
     uid_of_path,
     unsteady,
 )
-from posthouse.manage.endpoint_change import EndpointChange, NewTarget, changed, check_change
+from posthouse.manage.endpoint_change import EndpointChange, NewTarget, changed, check_change, judged_urls
 from posthouse.manage.endpoint_secrets import new_secret
 from posthouse.manage.handshake_check import check_confirmable
 from posthouse.manage.key_change import keys_given
 from posthouse.manage.pins import check_pinnable
 from posthouse.manage.profile_keys import NO_MADE_KEYS, MadeKeys, check_keys_there, made_keys
 from posthouse.manage.profiles import Profiles, blaming
-from posthouse.manage.reaction_check import forward_targets
 from posthouse.manage.rules_check import check_given, written_by
 from posthouse.manage.secret_change import check_same, secret_of
 from posthouse.manage.speaking import check_egress
-from posthouse.manage.transform_check import dynamic_urls
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import App, ChangeKeys, Directory, EndpointFilter, EndpointRevision, StoredEndpoint
 from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
@@ -209,10 +205,7 @@ class Endpoints:
     ) -> Written | None:
         """Make or replace the endpoint that was `found` a moment ago. None: it was changed by somebody else meanwhile."""
         known = None if found is None else found.config
-        full = self._profiles.expanded(known or BLANK, whole)
-        await self._check(check_change(full), known=() if known is None else _known(known))
-        await self._check_pins(principal, full, known=known)
-        await check_given(principal, full.given(), known, self._expressions)
+        full = await self._checked(principal, known, whole)
         now = self._clock.now()
         if found is None:
             if check is not None:
@@ -266,28 +259,28 @@ class Endpoints:
         """Raises Invalid, NotFound, Conflict (the uid is taken), and what `check` does. Its named keys stay."""
         owner, endpoint = await find_endpoint(self._directory, principal, app, reference)
         with blaming(change, self._profiles.named(change, endpoint.config) if change.names_profile else None):
-            await self._check_change(principal, endpoint, change)
+            await self._checked(principal, endpoint.config, change)
             return await self._change(principal, owner, endpoint, reference, change, check=check)
 
     async def changed(
         self, principal: Principal, app: str, reference: str, change: EndpointChange
     ) -> tuple[EndpointConfig, Profile | None]:
-        """What it would be after a change, and the profile that the change names; nothing is stored.
-
-        Raises Invalid, NotFound.
-        """
+        """What it would be after a change, and the profile that is named. Raises Invalid, NotFound."""
         _, endpoint = await find_endpoint(self._directory, principal, app, reference)
         profile = self._profiles.named(change, endpoint.config) if change.names_profile else None
         with blaming(change, profile):
-            await self._check_change(principal, endpoint, change)
+            await self._checked(principal, endpoint.config, change)
             return self._changed(principal, endpoint, change, now=self._clock.now()).config, profile
 
-    async def _check_change(self, principal: Principal, endpoint: StoredEndpoint, change: EndpointChange) -> None:
-        """Raises Invalid."""
-        full = self._profiles.expanded(endpoint.config, change)
-        await self._check(check_change(full), known=_known(endpoint.config))
-        await self._check_pins(principal, full, known=endpoint.config)
-        await check_given(principal, full.given(), endpoint.config, self._expressions)
+    async def _checked(
+        self, principal: Principal, known: EndpointConfig | None, change: EndpointChange
+    ) -> EndpointChange:
+        """A change of one that is there, or (None) of a new one, with what its profile makes of it. Raises Invalid."""
+        full = self._profiles.expanded(known or BLANK, change)
+        await self._check(check_change(full), known=() if known is None else judged_urls(known))
+        await self._check_pins(principal, full, known=known)
+        await check_given(principal, full.given(), known, self._expressions)
+        return full
 
     async def _change(
         self,
@@ -398,13 +391,6 @@ class Endpoints:
         if profile is None or all(key.name in there for key in profile.keys):
             return NO_MADE_KEYS
         return await asyncio.to_thread(made_keys, profile, there, self._random)
-
-
-def _known(config: EndpointConfig) -> list[str]:
-    """The URLs that were judged as they were set."""
-    token_urls = [config.auth.token_url] if isinstance(config.auth, OAuth2Auth) else []
-    forwards = [url for _, url, _ in forward_targets(config.on_response)]
-    return [*urls_of(config), *dynamic_urls(config), *token_urls, *forwards]
 
 
 def _named(keys: Mapping[str, str] | None) -> dict[str, Any]:

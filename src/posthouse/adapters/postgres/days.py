@@ -28,7 +28,7 @@ SQL = Queries("days.sql")
 log = structlog.get_logger()
 
 BY_ID: Final = ("event", "attempt")
-BY_TIME: Final = ("event_key", "rollup_minute", "traffic")
+BY_TIME: Final = ("event_key", "rollup_minute", "traffic", "traffic_latency")
 PARENTS: Final = BY_ID + BY_TIME
 KEY_DAYS: Final = 3
 """Idempotency keys live for a day; the rest is for whoever looks into one later."""
@@ -158,6 +158,7 @@ async def _retire(connection: Connection, now: float, retention_days: int) -> li
         "event_key": today - timedelta(days=KEY_DAYS),
         "rollup_minute": kept,
         "traffic": kept,
+        "traffic_latency": kept,
     }
     days = _days(await connection.fetch(SQL.days, list(first_kept)))
     # A parent refuses to detach anything while one of its days is half detached: those come first.

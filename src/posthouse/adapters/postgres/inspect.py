@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import math
+<<<<<<< HEAD
 from collections.abc import Callable, Collection, Sequence
+from typing import Final
+=======
+import math
+from collections.abc import Collection, Sequence
 from typing import Any, Final
+>>>>>>> c-b
 
 import asyncpg
 import msgspec
 
 from posthouse.adapters.postgres.changes import write_audit
 from posthouse.adapters.postgres.database import Connection, Database
+from posthouse.adapters.postgres.facts import attempt_facts, event_facts, finite, owed_facts, pace_of, route_of
 from posthouse.adapters.postgres.log import event_of
 from posthouse.adapters.postgres.pinned import pinned_by, schemas_of
 from posthouse.adapters.postgres.queries import Queries
-from posthouse.adapters.postgres.searching import Statement, search
+from posthouse.adapters.postgres.searching import search
 from posthouse.domain.delivery import AttemptOutcome, DeliveryClass, OwedReason
-from posthouse.domain.endpoint import EndpointConfig, Ordering
+from posthouse.domain.endpoint import EndpointConfig
 from posthouse.domain.errors import Conflict, NotFound
 from posthouse.domain.estimate import Pace
 from posthouse.domain.event import Event
-from posthouse.domain.exchange import Timings
 from posthouse.domain.ids import ID_BYTES, AppId, AttemptId, EndpointId, EventId, id_beside, lower_bound, unix_ms_of
 from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX
 from posthouse.domain.order import UNORDERED, line_of
-from posthouse.domain.verification import lower
 from posthouse.ports.directory import Audit
 from posthouse.ports.inspect import (
     AttemptFacts,
@@ -35,10 +39,12 @@ from posthouse.ports.inspect import (
     OwedFacts,
     OwedReasons,
     ReasonCount,
-    Route,
     Routes,
-    RouteState,
+<<<<<<< HEAD
     Row,
+=======
+    RouteState,
+>>>>>>> c-b
     Span,
     Where,
 )
@@ -75,17 +81,14 @@ class PostgresInspector:
             )
         elif where is None and type is None and subject is None:
             rows = await self._database.read(SQL.all_events, span.before, span.since, None, None, span.limit)
-        elif where is None:
-            found = await self._search(
-                SQL.all_events, lambda before, since, limit: (before, since, type, subject, limit), span
-            )
-            return _found(found, event_facts)
         else:
-            of = (where.app_id, where.partition)
-            found = await self._search(
-                SQL.events, lambda before, since, limit: (*of, before, since, type, subject, limit), span
-            )
-            return _found(found, event_facts)
+            of = () if where is None else (where.app_id, where.partition)
+
+            def arguments(before: bytes, since: bytes, limit: int) -> tuple[object, ...]:
+                return *of, before, since, type, subject, limit
+
+            query = SQL.all_events if where is None else SQL.events
+            return await search(self._database, query, arguments, span, event_facts)
         return Found([event_facts(row) for row in rows])
 
     async def event(self, where: Where | None, event_id: EventId) -> tuple[EventFacts, Event] | None:
@@ -95,7 +98,7 @@ class PostgresInspector:
     async def event_routes(self, where: Where | None, event_id: EventId, *, limit: int) -> Routes:
         rows = await self._database.read(SQL.event_routes, event_id, *_of(where), _earliest_attempt(event_id), limit)
         pending = await self._database.fetchval(SQL.event_pending, event_id, _of(where)[0])
-        return Routes(taken=tuple(_route(row) for row in rows), pending=pending)
+        return Routes(taken=tuple(route_of(row) for row in rows), pending=pending)
 
     async def event_attempts(self, where: Where | None, event_id: EventId, span: Span) -> list[AttemptFacts]:
         since = max(span.since, _earliest_attempt(event_id))
@@ -124,7 +127,7 @@ class PostgresInspector:
         if type is None and (ill or outcome is None):
             rows = await self._database.read(query, *arguments(span.before, span.since, span.limit))
             return Found([attempt_facts(row) for row in rows])
-        return _found(await self._search(query, arguments, span), attempt_facts)
+        return await search(self._database, query, arguments, span, attempt_facts)
 
     async def attempt(self, where: Where | None, attempt_id: AttemptId) -> AttemptRecord | None:
         row = await self._database.fetchrow(SQL.attempt, attempt_id, *_of(where))
@@ -166,8 +169,9 @@ class PostgresInspector:
         span = Span(before=before[0] + before[1], since=bytes(ID_BYTES), limit=limit, newest=newest)
         if reason is None or reason is OwedReason.BLOCKED:
             rows = await self._database.read(query, *arguments(span.before, span.since, limit))
-            return Found([_owed(row) for row in rows])
-        return _found(await self._search(query, arguments, span), _owed)
+<<<<<<< HEAD
+            return Found([owed_facts(row) for row in rows])
+        return _found(await self._search(query, arguments, span), owed_facts)
 
     async def _search(self, query: str, arguments: Statement, span: Span) -> tuple[list[asyncpg.Record], bytes | None]:
         return await search(
@@ -179,6 +183,10 @@ class PostgresInspector:
             limit=span.limit,
             newest=span.newest,
         )
+=======
+            return Found([_owed(row) for row in rows])
+        return await search(self._database, query, arguments, span, _owed)
+>>>>>>> c-b
 
     async def owed_reasons(
         self, where: Where | None, *, endpoint_id: EndpointId | None, counted_max: int
@@ -198,7 +206,7 @@ class PostgresInspector:
         self, endpoint_ids: Collection[EndpointId], *, since: float, minutes_max: int
     ) -> dict[EndpointId, Pace]:
         rows = await self._database.read(SQL.paces, list(endpoint_ids), since, minutes_max)
-        return {EndpointId(row["id"]): _pace(row) for row in rows}
+        return {EndpointId(row["id"]): pace_of(row) for row in rows}
 
     async def positions(self, rows: Sequence[OwedFacts], *, counted_max: int) -> list[int | None]:
         endpoints = [row.endpoint_id for row in rows]
@@ -213,7 +221,7 @@ class PostgresInspector:
     ) -> EndpointStats:
         (counts,) = await self._database.read(SQL.stats, where.partition, endpoint_id, since, until)
         (owed,) = await self._database.read(SQL.owed_count, where.partition, endpoint_id, owed_max)
-        return EndpointStats(**counts, owed=owed["owed"], next_due_at=_finite(owed["next_due_at"]))
+        return EndpointStats(**counts, owed=owed["owed"], next_due_at=finite(owed["next_due_at"]))
 
     async def resend(
         self, where: Where, endpoint_id: EndpointId, event_id: EventId, *, now: float, audit: Audit
@@ -236,7 +244,7 @@ class PostgresInspector:
             await connection.execute(SQL.poke, where.partition)
             await write_audit(connection, audit)
         assert row is not None, "it was written just now"
-        return _owed({**row, "type": facts["type"]})
+        return owed_facts({**row, "type": facts["type"]})
 
     async def cancel(
         self,
@@ -271,7 +279,7 @@ class PostgresInspector:
                 await connection.execute(SQL.order_line, now, where.partition, endpoint_id, row["line"])
             await connection.execute(SQL.poke, where.partition)
             await write_audit(connection, audit)
-        return _owed({**{name: value for name, value in row.items() if name != "line"}, "type": facts["type"]})
+        return owed_facts({**{name: value for name, value in row.items() if name != "line"}, "type": facts["type"]})
 
 
 async def resend_facts(
@@ -308,11 +316,6 @@ async def owe_again(
         await connection.execute(SQL.order_line, now, where.partition, endpoint_id, line)
 
 
-def _found(searched: tuple[list[asyncpg.Record], bytes | None], facts: Callable[[asyncpg.Record], Row]) -> Found[Row]:
-    rows, reached = searched
-    return Found([facts(row) for row in rows], reached)
-
-
 def _of(where: Where | None) -> tuple[int | None, AppId | None]:
     return (None, None) if where is None else (where.partition, where.app_id)
 
@@ -320,92 +323,3 @@ def _of(where: Where | None) -> tuple[int | None, AppId | None]:
 def _earliest_attempt(event_id: EventId) -> bytes:
     """Nobody tried before the event was there: older days need not be searched."""
     return lower_bound(unix_ms_of(event_id) - 2 * CLOCK_SKEW_SECONDS_MAX * 1000)
-
-
-def _route(row: asyncpg.Record) -> Route:
-    if row["owed"]:
-        state = RouteState.IN_PROGRESS if row["reason"] == OwedReason.IN_FLIGHT else RouteState.OWED
-    elif row["outcome"] == AttemptOutcome.FAILED:
-        state = RouteState.IN_PROGRESS  # between two of its homes
-    else:
-        state = RouteState.DELIVERED if row["outcome"] == AttemptOutcome.DELIVERED else RouteState.GAVE_UP
-    return Route(
-        app_id=AppId(row["app_id"]),
-        endpoint_id=EndpointId(row["endpoint_id"]),
-        state=state,
-        attempts=row["attempts"],
-        reason=row["reason"],
-        due_at=_finite(row["due_at"]),
-    )
-
-
-def event_facts(row: asyncpg.Record) -> EventFacts:
-    """An event without its payload, from a row that holds the columns of the `events` query."""
-    return EventFacts(
-        id=EventId(row["id"]),
-        app_id=row["app_id"],
-        type=row["type"],
-        subject=row["subject"],
-        key=row["key"],
-        source=row["source"],
-        channels=tuple(row["channels"] or ()),
-        attributes=row["attributes"],
-        content_type=row["content_type"],
-        payload_bytes=row["payload_bytes"],
-        created_at=row["created_at"],
-        expires_at=row["expires_at"],
-        cause=row["cause"],
-        depth=row["depth"],
-    )
-
-
-def attempt_facts(row: asyncpg.Record) -> AttemptFacts:
-    """An attempt, from a row that holds the columns of the `attempts` query."""
-    return AttemptFacts(
-        id=AttemptId(row["id"]),
-        app_id=AppId(row["app_id"]),
-        event_id=EventId(row["event_id"]),
-        endpoint_id=EndpointId(row["endpoint_id"]),
-        type=row["type"],
-        number=row["number"],
-        kind=row["kind"],
-        outcome=row["outcome"],
-        reason=row["reason"],
-        sent=row["sent"],
-        status=row["status"],
-        revision=row["revision"],
-        url=row["url"],
-        address=row["address"],
-        started_at=row["started_at"],
-        timings=Timings(
-            dns_us=row["dns_us"],
-            connect_us=row["connect_us"],
-            tls_us=row["tls_us"],
-            first_byte_us=row["first_byte_us"],
-            total_us=row["total_us"],
-        ),
-        error=row["error"],
-        reaction=row["reaction"],
-    )
-
-
-def _owed(row: asyncpg.Record | dict[str, Any]) -> OwedFacts:
-    return OwedFacts(**{**row, "due_at": _finite(row["due_at"])})
-
-
-def _finite(at: float | None) -> float | None:
-    return at if at is not None and math.isfinite(at) else None
-
-
-def _pace(row: asyncpg.Record) -> Pace:
-    config = _config.decode(row["config"])
-    return Pace(
-        open=row["open"],
-        concurrency=1 if config.ordering is Ordering.ENDPOINT else config.concurrency,
-        per_second=lower(
-            None if config.rate_limit is None else config.rate_limit.per_second, row["allowed_per_second"]
-        ),
-        held_until=row["held_until"],
-        attempts=row["attempts"],
-        total_us=row["total_us"],
-    )

@@ -15,27 +15,33 @@ import asyncpg
 from posthouse.adapters.postgres.database import Database
 from posthouse.domain.ids import lower_bound, unix_ms_of
 from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX, SEARCH_SECONDS_MAX
+from posthouse.ports.inspect import Found, Row, Span
 
 Statement = Callable[[bytes, bytes, int], tuple[object, ...]]
 """The arguments of the query for rows below a position, from an id on, and how many at most."""
 
-WHOLE_SECONDS: Final = 0.08
-STRETCH_SECONDS: Final = 0.04  # that one is meant to take
-STRETCH_SECONDS_MAX: Final = 0.1
-STRETCH_MS: Final = 60_000
+WHOLE_SECONDS: Final = 0.06
+STRETCH_SECONDS: Final = 0.03  # that one is meant to take
+STRETCH_SECONDS_MAX: Final = 0.05
+STRETCH_MS: Final = 5_000
 GROWTH_MAX: Final = 8.0
 SHRINKAGE: Final = 16
 
 
 async def search(
-    database: Database, query: str, arguments: Statement, *, before: bytes, since: bytes, limit: int, newest: bool
-) -> tuple[list[asyncpg.Record], bytes | None]:
-    """The newest rows below a position and from an id on, at most so many; and the position down to which was searched, None
-    where that is the end, or there are as many. `newest`: nothing was searched yet.
+    database: Database, query: str, arguments: Statement, span: Span, facts: Callable[[asyncpg.Record], Row]
+) -> Found[Row]:
+    """The newest rows of a span, whose position begins with an id, as `facts`. Raises Invalid (code `query_too_broad`) where
+    not even a millisecond can be searched."""
+    rows, reached = await _searched(database, query, arguments, span)
+    return Found([facts(row) for row in rows], reached)
 
-    A position begins with an id. Raises Invalid (code `query_too_broad`) where not even a millisecond can be searched.
-    """
-    if newest:
+
+async def _searched(
+    database: Database, query: str, arguments: Statement, span: Span
+) -> tuple[list[asyncpg.Record], bytes | None]:
+    before, since, limit = span.before, span.since, span.limit
+    if span.newest:
         rows = await database.read_within(WHOLE_SECONDS, query, *arguments(before, since, limit))
         if rows is not None:
             return rows, None

@@ -10,7 +10,7 @@ from typing import Final
 import asyncpg
 
 from posthouse.adapters.postgres.database import Database
-from posthouse.adapters.postgres.inspect import attempt_facts, event_facts
+from posthouse.adapters.postgres.facts import attempt_facts, event_facts
 from posthouse.adapters.postgres.queries import Queries
 from posthouse.domain.ids import ID_BYTES, AppId, AttemptId, EventId, lower_bound
 from posthouse.domain.limits import STREAM_EXAMINED_ROWS_MAX, STREAM_SLACK_SECONDS

@@ -20,6 +20,7 @@ from posthouse.domain.event import Event
 from posthouse.domain.ids import EndpointId
 
 DAY: Final = 86_400.0
+TABLES: Final = ("event", "attempt", "event_key", "rollup_minute", "traffic", "traffic_latency")
 
 
 def long_ago(postgres: Installed) -> float:
@@ -30,7 +31,7 @@ def long_ago(postgres: Installed) -> float:
 def names(at: float) -> list[str]:
     """The tables of a day."""
     day = datetime.fromtimestamp(at, UTC)
-    return sorted(f"{parent}_{day:%Y%m%d}" for parent in ("event", "attempt", "event_key", "rollup_minute", "traffic"))
+    return sorted(f"{parent}_{day:%Y%m%d}" for parent in TABLES)
 
 
 async def attached(postgres: Installed) -> set[str]:

@@ -6,8 +6,8 @@ ALTER TABLE rollup_minute ADD COLUMN latency int[];
 
 -- The same and more, of spans of 1, 10, 60 and 1,440 minutes that begin at `at`. `level` 0: everything that one process did
 -- (`scope`: the process), and what it saw of all that is owed; 1: an app; 2: an endpoint (but for its minutes, which are in
--- `rollup_minute`), and about what it was owed at last. They are written beside the journal, a little later than it: a crash loses
--- what was not written.
+-- `rollup_minute`), and about what it was owed. They are written beside the journal, a little later than it: a crash loses what
+-- was not written.
 CREATE TABLE traffic (
     level       smallint NOT NULL,
     minutes     smallint NOT NULL,
@@ -20,7 +20,17 @@ CREATE TABLE traffic (
     failed      bigint NOT NULL DEFAULT 0,
     gave_up     bigint NOT NULL DEFAULT 0,
     owed        bigint,
-    latency     bigint[] NOT NULL DEFAULT '{}',
+    PRIMARY KEY (level, minutes, at, scope, partition)
+) PARTITION BY RANGE (at);
+
+-- How long its requests took. Apart: they are four times as wide, and who looks where it goes worst reads the others of all.
+CREATE TABLE traffic_latency (
+    level       smallint NOT NULL,
+    minutes     smallint NOT NULL,
+    at          timestamptz NOT NULL,
+    scope       uuid NOT NULL,
+    partition   int NOT NULL,
+    latency     bigint[] NOT NULL,
     PRIMARY KEY (level, minutes, at, scope, partition)
 ) PARTITION BY RANGE (at);
 

@@ -2,15 +2,22 @@
 -- all endpoints walks the spans of one length alone.
 
 -- name: add
-INSERT INTO traffic AS t (level, minutes, at, scope, partition, app_id, published, delivered, failed, gave_up, owed, latency)
-SELECT u.level, u.minutes, to_timestamp(u.at), u.scope, u.partition, u.app_id, u.published, u.delivered, u.failed, u.gave_up, u.owed,
-       u.latency
-  FROM unnest($1::traffic_record[]) u
+WITH counted AS (
+    SELECT u.level, u.minutes, to_timestamp(u.at) AS at, u.scope, u.partition, u.app_id, u.published, u.delivered, u.failed,
+           u.gave_up, u.owed, u.latency
+      FROM unnest($1::traffic_record[]) u
+), timed AS (
+    INSERT INTO traffic_latency AS t (level, minutes, at, scope, partition, latency)
+    SELECT c.level, c.minutes, c.at, c.scope, c.partition, c.latency FROM counted c WHERE c.latency <> '{}'
+    ON CONFLICT (level, minutes, at, scope, partition) DO UPDATE
+       SET latency = ARRAY (SELECT coalesce(a, 0) + coalesce(b, 0) FROM unnest(t.latency, EXCLUDED.latency) s (a, b))
+)
+INSERT INTO traffic AS t (level, minutes, at, scope, partition, app_id, published, delivered, failed, gave_up, owed)
+SELECT c.level, c.minutes, c.at, c.scope, c.partition, c.app_id, c.published, c.delivered, c.failed, c.gave_up, c.owed FROM counted c
 ON CONFLICT (level, minutes, at, scope, partition) DO UPDATE
    SET published = t.published + EXCLUDED.published, delivered = t.delivered + EXCLUDED.delivered,
        failed = t.failed + EXCLUDED.failed, gave_up = t.gave_up + EXCLUDED.gave_up,
-       owed = greatest(t.owed, EXCLUDED.owed),
-       latency = ARRAY (SELECT coalesce(a, 0) + coalesce(b, 0) FROM unnest(t.latency, EXCLUDED.latency) s (a, b))
+       owed = greatest(t.owed, EXCLUDED.owed)
 
 -- name: everything
 -- By point of the grid: $4 seconds each, from $2 on.
@@ -25,7 +32,7 @@ SELECT floor((extract(epoch FROM t.at) - $2) / $4)::int AS place, sum(t.publishe
 SELECT l.place, array_agg(l.requests ORDER BY l.bucket) AS latency
   FROM (
     SELECT floor((extract(epoch FROM t.at) - $2) / $4)::int AS place, u.bucket, sum(u.requests)::bigint AS requests
-      FROM traffic t CROSS JOIN LATERAL unnest(t.latency) WITH ORDINALITY u (requests, bucket)
+      FROM traffic_latency t CROSS JOIN LATERAL unnest(t.latency) WITH ORDINALITY u (requests, bucket)
      WHERE t.level = 0 AND t.minutes = $1 AND t.at >= to_timestamp($2) AND t.at < to_timestamp($3)
      GROUP BY 1, 2
  ) l
@@ -33,12 +40,16 @@ SELECT l.place, array_agg(l.requests ORDER BY l.bucket) AS latency
 
 -- name: of_scope
 -- Each of the spans that begin at $4, of an app or of an endpoint.
-SELECT g.at, t.delivered, t.failed, t.gave_up, t.owed, t.latency
+SELECT g.at, t.delivered, t.failed, t.gave_up, t.owed, coalesce(l.latency, '{}') AS latency
   FROM unnest($4::float8[]) g (at)
  CROSS JOIN LATERAL (
-    SELECT t.delivered, t.failed, t.gave_up, t.owed, t.latency FROM traffic t
+    SELECT t.delivered, t.failed, t.gave_up, t.owed, t.partition FROM traffic t
      WHERE t.level = $1 AND t.minutes = $2 AND t.at = to_timestamp(g.at) AND t.scope = $3 OFFSET 0
  ) t
+  LEFT JOIN LATERAL (
+    SELECT l.latency FROM traffic_latency l
+     WHERE l.level = $1 AND l.minutes = $2 AND l.at = to_timestamp(g.at) AND l.scope = $3 AND l.partition = t.partition OFFSET 0
+ ) l ON true
 
 -- name: minutes_of_endpoint
 SELECT extract(epoch FROM r.minute)::float8 AS at, r.delivered, r.failed, r.gave_up, NULL::bigint AS owed,
@@ -96,7 +107,7 @@ SELECT l.ord, array_agg(l.requests ORDER BY l.bucket) AS latency
       FROM unnest($3::uuid[]) WITH ORDINALITY s (scope, ord)
      CROSS JOIN unnest($4::float8[]) g (at)
      CROSS JOIN LATERAL (
-        SELECT t.latency FROM traffic t
+        SELECT t.latency FROM traffic_latency t
          WHERE t.level = $1 AND t.minutes = $2 AND t.at = to_timestamp(g.at) AND t.scope = s.scope OFFSET 0
      ) t
      CROSS JOIN LATERAL unnest(t.latency) WITH ORDINALITY u (requests, bucket)

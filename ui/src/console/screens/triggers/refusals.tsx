@@ -1,6 +1,6 @@
 /** What a trigger saw and set aside: tried again, or let be, one by one or as the filter says. */
 
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { type Page, usePages } from "../../../kit/asking";
 import { Bulk } from "../../../kit/bulk";
 import { type Exact, isList, isMap, told, writeExact } from "../../../kit/exact";
@@ -73,6 +73,7 @@ export function Refusals({ trigger, total, again }: { trigger: string; total: nu
   const tell = (went: Awaited<ReturnType<typeof retry>>) => {
     say(texts.retriedTold(count(went.published), count(went.refused), count(went.left_out)), went.refused > 0 ? "bad" : "good");
   };
+  const tally = useRef({ published: 0, refused: 0, left_out: 0 });
   const shown = code === null ? count(total) : "";
 
   return (
@@ -82,15 +83,21 @@ export function Refusals({ trigger, total, again }: { trigger: string; total: nu
         <span class="grow" />
         <Bulk
           disabled={rows.length === 0}
-          gather={gather}
+          gather={(signal) => {
+            tally.current = { published: 0, refused: 0, left_out: 0 };
+            return gather(signal);
+          }}
           ask={texts.retryAsk}
           yes={texts.retryAll}
           piece={PIECE}
           act={async (ids) => {
             const went = await retry(ids);
+            tally.current.published += went.published;
+            tally.current.refused += went.refused;
+            tally.current.left_out += went.left_out;
             if (went.postponed !== null) return texts.postponed(went.postponed);
           }}
-          done={(n) => texts.working(n, n)}
+          done={() => texts.retriedTold(count(tally.current.published), count(tally.current.refused), count(tally.current.left_out))}
           ended={after}
           stop={texts.stop}
         >
