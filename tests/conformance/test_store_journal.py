@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -32,14 +31,9 @@ from posthouse.domain.ids import AttemptId, EndpointId, id_beside, next_id
 MINUTE = int(time.time() // 60)
 
 
-<<<<<<< HEAD
-def rollup(made: Attempt, **counters: Any) -> Rollup:
-    return Rollup(partition=made.partition, minute=MINUTE, app_id=made.app_id, endpoint_id=made.endpoint_id, **counters)
-=======
 def rollup(made: Attempt, **counters: int) -> Rollup:
     empty = Rollup(partition=made.partition, minute=MINUTE, app_id=made.app_id, endpoint_id=made.endpoint_id)
     return replace(empty, **counters)
->>>>>>> c-b
 
 
 async def test_an_attempt_is_on_record_as_it_was_made(world: World) -> None:

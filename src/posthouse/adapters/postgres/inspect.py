@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from collections.abc import Callable, Collection, Sequence
-from typing import Final
-=======
-import math
 from collections.abc import Collection, Sequence
-from typing import Any, Final
->>>>>>> c-b
+from typing import Final
 
 import asyncpg
 import msgspec
@@ -40,11 +34,6 @@ from posthouse.ports.inspect import (
     OwedReasons,
     ReasonCount,
     Routes,
-<<<<<<< HEAD
-    Row,
-=======
-    RouteState,
->>>>>>> c-b
     Span,
     Where,
 )
@@ -169,24 +158,8 @@ class PostgresInspector:
         span = Span(before=before[0] + before[1], since=bytes(ID_BYTES), limit=limit, newest=newest)
         if reason is None or reason is OwedReason.BLOCKED:
             rows = await self._database.read(query, *arguments(span.before, span.since, limit))
-<<<<<<< HEAD
             return Found([owed_facts(row) for row in rows])
-        return _found(await self._search(query, arguments, span), owed_facts)
-
-    async def _search(self, query: str, arguments: Statement, span: Span) -> tuple[list[asyncpg.Record], bytes | None]:
-        return await search(
-            self._database,
-            query,
-            arguments,
-            before=span.before,
-            since=span.since,
-            limit=span.limit,
-            newest=span.newest,
-        )
-=======
-            return Found([_owed(row) for row in rows])
-        return await search(self._database, query, arguments, span, _owed)
->>>>>>> c-b
+        return await search(self._database, query, arguments, span, owed_facts)
 
     async def owed_reasons(
         self, where: Where | None, *, endpoint_id: EndpointId | None, counted_max: int
