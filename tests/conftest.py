@@ -33,6 +33,8 @@ LONG_FILES: Final = (
     "tests/integration/test_schemathesis.py",
     "tests/integration/test_bench.py",
     "tests/chaos/test_kill.py",
+    "tests/browser/test_screens.py",
+    "tests/browser/test_tasks.py",
     "tests/integration/test_triggers_end_to_end.py",
     "tests/chaos/test_triggers.py",
     "tests/simulation/test_simulation.py",

@@ -41,7 +41,7 @@ export const menuTexts = both(
     attempts: "投递尝试",
     owed: "待送",
     replays: "重放",
-    endpoints: "目标 URL",
+    endpoints: "端点",
     apps: "应用",
     types: "事件类型",
     triggers: "触发器",

@@ -81,7 +81,7 @@ export const texts = both(
     key: "密钥",
     kinds: {
       app: "应用",
-      endpoint: "目标 URL",
+      endpoint: "端点",
       grant: "授权",
       event_type: "事件类型",
       key: "API 密钥",

@@ -40,7 +40,7 @@ export const texts = both(
     scopes: { admin: "一切", app: "单个应用" },
     scopeHints: {
       admin: "一切权限：发布、修改、查看密钥、登录控制台。",
-      app: "管理一个应用：它的目标 URL 和发往那里的内容。不能登录控制台。",
+      app: "管理一个应用：它的端点和发往那里的内容。不能登录控制台。",
     },
     app: "应用",
     created: "创建于",

@@ -97,8 +97,8 @@ export default function OneReplay({ params }: { params: Params }) {
 function Figure({ title, value }: { title: string; value: string }) {
   return (
     <div class="figure">
-      <span class="faint">{title}</span>
       <b>{value}</b>
+      <span class="faint">{title}</span>
     </div>
   );
 }

@@ -107,8 +107,8 @@ function useSamples(of: Trigger | null): readonly Sample[] {
 function Figure({ title, value, bad = false }: { title: string; value: string; bad?: boolean }) {
   return (
     <div class={`figure${bad ? " warn" : ""}`}>
-      <span class="faint">{title}</span>
       <b>{value}</b>
+      <span class="faint">{title}</span>
     </div>
   );
 }
