@@ -17,7 +17,7 @@ GOES: Final = {"o": "/", "e": "/events", "a": "/attempts", "w": "/owed", "r": "/
 
 FILTERED: Final = {
     "events": "/events?type=order.created&range=6h",
-    "attempts": "/attempts?outcome=failed&range=6h",
+    "attempts": "/attempts?outcome=delivered&type=user.registered&range=6h",
     "owed": "/owed?app=acme",
     "endpoints": "/endpoints?app=acme",
     "apps": "/apps?q=Acme",

@@ -95,6 +95,7 @@ function Shown({ of, revoked }: { of: Key; revoked: () => void }) {
             act={async () => {
               await asked(api.DELETE("/v1/keys/{key}", { params: { path: { key: of.id } } }));
               revoked();
+              go(changed({ open: null }), { replace: true }); // the list has only those that work
             }}
             ask={
               <>
