@@ -126,6 +126,7 @@ class Running:
                 if not text:
                     self._lines.unregister(key.fileobj)
                 self.said += text
+        self.process.wait(PATIENCE_SECONDS)
         return self.said
 
 
