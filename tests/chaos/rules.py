@@ -160,15 +160,21 @@ def _in_order(endpoint: Endpoint, line: list[str], came: list[Arrival]) -> Itera
 
 def paced(history: History) -> Iterator[Offence]:
     """In every window of w seconds a target gets at most rate · w + burst requests, replays and repeats included. What the way
-    to the targets held back comes all at once when it is free again: that is the way's doing, and does not count."""
+    to the targets held back comes all at once when it is free again: that is the way's doing, and does not count. Nor does what
+    a process sends as it wakes from being stopped: what it had let go before, and again where connections died meanwhile."""
     doubt = PACE_JITTER_SECONDS + history.lag()
-    held = [(t.begin, t.end + doubt) for t in history.troubles if t.kind is Kind.TARGETS]
+    held = [(t.begin, t.end + doubt, None) for t in history.troubles if t.kind is Kind.TARGETS]
+    held += [(t.begin, t.end + WAKING_SECONDS, t.process) for t in history.troubles if t.kind is Kind.STOPPED]
     for endpoint in history.endpoints:
         if endpoint.rate is None:
             continue
         rate, burst = endpoint.rate
-        arrived = {a.request: a.at for a in history.arrivals if a.path == endpoint.path}.values()
-        times = sorted(at for at in arrived if not any(begin <= at <= end for begin, end in held))
+        arrived = {a.request: a for a in history.arrivals if a.path == endpoint.path}.values()
+        times = sorted(
+            a.at
+            for a in arrived
+            if not any(begin <= a.at <= end and process in (None, a.sender[0]) for begin, end, process in held)
+        )
         # Most of `n - rate · t` over pairs i <= j, in one pass: the lowest so far is what the window begins with.
         lowest, begin = math.inf, 0.0
         for n, at in enumerate(times):

@@ -35,7 +35,7 @@ CHECKS: Final = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-EXAMPLES: Final = int(os.environ.get("POSTHOUSE_API_EXAMPLES", "8"))
+EXAMPLES: Final = int(os.environ.get("POSTHOUSE_API_EXAMPLES", "4"))
 """Of each operation, as an administrator."""
 KEPT: Final = {("delete", "/v1/apps/{app}"), ("delete", "/v1/apps/{app}/endpoints/{endpoint}")}
 """Others need what these would take away."""
