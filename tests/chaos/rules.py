@@ -13,6 +13,7 @@ from tests.chaos.history import Again, Arrival, Endpoint, History, Kind, Logged
 from posthouse.domain.limits import LANE_CONCURRENCY
 
 JITTER_SECONDS: Final = 0.1
+WAKING_SECONDS: Final = 2.0
 PACE_JITTER_SECONDS: Final = (
     0.25  # between being let go and arriving: a process that begins again makes its connections then
 )
