@@ -13,11 +13,10 @@ from tests.chaos.history import Again, Arrival, Endpoint, History, Kind, Logged
 from posthouse.domain.limits import LANE_CONCURRENCY
 
 JITTER_SECONDS: Final = 0.1
-WAKING_SECONDS: Final = 2.0
-PACE_JITTER_SECONDS: Final = (
-    0.25  # between being let go and arriving: a process that begins again makes its connections then
-)
 """How much later than it was sent a request may be noticed, beside what was measured."""
+PACE_JITTER_SECONDS: Final = 0.25
+"""The same from when it was let go: a process that begins again makes its connections in between."""
+WAKING_SECONDS: Final = 2.0
 JOURNALLED_SECONDS: Final = 2.0
 """So soon after its answer a result is on record, where nothing is wrong."""
 LOST_SECONDS: Final = 10.0
@@ -164,7 +163,9 @@ def paced(history: History) -> Iterator[Offence]:
     to the targets held back comes all at once when it is free again: that is the way's doing, and does not count. Nor does what
     a process sends as it wakes from being stopped: what it had let go before, and again where connections died meanwhile."""
     doubt = PACE_JITTER_SECONDS + history.lag()
-    held = [(t.begin, t.end + doubt, None) for t in history.troubles if t.kind is Kind.TARGETS]
+    held: list[tuple[float, float, int | None]] = [
+        (t.begin, t.end + doubt, None) for t in history.troubles if t.kind is Kind.TARGETS
+    ]
     held += [(t.begin, t.end + WAKING_SECONDS, t.process) for t in history.troubles if t.kind is Kind.STOPPED]
     for endpoint in history.endpoints:
         if endpoint.rate is None:
