@@ -141,6 +141,7 @@ async def test_from_a_failed_attempt_to_another_secret_and_another_try(
     before = (await failing.station.get(f"/apps/acme/endpoints/{till}/secret"))["secret"]
     async with failing.visit(f"/attempts?open={attempt['id']}", language=language, theme=theme) as visit:
         drawer = visit.page.locator(".drawer")
+        await expect(drawer).to_contain_text("the till is closed")  # all is there, and nothing moves any more
         await drawer.locator("a[href*='tab=secret']").click()
         await visit.button("Rotate the secret", "轮换密钥", visit.page.locator("#main")).click()
         await visit.button("Rotate the secret", "轮换密钥", visit.page.get_by_role("dialog")).click()
