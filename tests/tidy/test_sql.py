@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 
 from tests.tidy.tree import PACKAGE, modules, parsed
@@ -61,3 +62,10 @@ def test_no_name_is_given_twice() -> None:
         names = [line for line in path.read_text("utf-8").splitlines() if line.startswith("-- name:")]
         assert len(names) == len(set(names)), path.name
         assert len(names) == len(Queries(path.name).names()), f"{path.name}: a name that is not understood"
+
+
+def test_every_part_is_shared() -> None:
+    for path in (ADAPTER / "sql").glob("*.sql"):
+        text = path.read_text("utf-8")
+        for part in re.findall(r"^-- part: (\w+)$", text, re.MULTILINE):
+            assert text.count("{{%s}}" % part) > 1, f"{path.name}: {part}"  # noqa: UP031

@@ -1,7 +1,8 @@
 """Named SQL from the `.sql` files beside this module.
 
 A file is a list of queries, each under a line `-- name: query_name`; the comment lines that follow describe it. A query is
-an attribute: `ENGINE.claim`. An unknown name fails at import of its user, an unused one fails a test.
+an attribute: `ENGINE.claim`. An unknown name fails at import of its user, an unused one fails a test. What several queries of
+a file share stands once, under `-- part: part_name`, and in each of them as `{{part_name}}`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import re
 from importlib import resources
 
-_NAME = re.compile(r"^-- name: ([a-z][a-z0-9_]*)\s*$", re.MULTILINE)
+_HEAD = re.compile(r"^-- (name|part): ([a-z][a-z0-9_]*)\s*$", re.MULTILINE)
+_PART = re.compile(r"\{\{([a-z][a-z0-9_]*)\}\}")
+_COMMENTS = re.compile(r"\A(--.*\n)+")
 
 
 class Queries:
@@ -18,8 +21,12 @@ class Queries:
     def __init__(self, file: str) -> None:
         self.file = file
         text = (resources.files("posthouse.adapters.postgres") / "sql" / file).read_text("utf-8")
-        parts = _NAME.split(text)
-        self._queries = {name: body.strip() for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+        found = _HEAD.split(text)
+        bodies = list(zip(found[1::3], found[2::3], (body.strip() for body in found[3::3]), strict=True))
+        parts = {name: _COMMENTS.sub("", body) for kind, name, body in bodies if kind == "part"}
+        self._queries = {
+            name: _PART.sub(lambda part: parts[part[1]], body) for kind, name, body in bodies if kind == "name"
+        }
 
     def __getattr__(self, name: str) -> str:
         try:

@@ -1,15 +1,23 @@
 -- Endpoints, and their secrets.
 
--- name: endpoints
-SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.disabled_reason, e.paused,
+-- part: endpoint_columns
+-- An endpoint `e` as it is told, with its health `h` and its verification `v`.
+e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.disabled_reason, e.paused,
        extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
        h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at, extract(epoch FROM h.probe_at)::float8 AS probe_at,
        h.trips, extract(epoch FROM h.held_until)::float8 AS held_until, v.progress AS verification,
        extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at,
        ARRAY(SELECT k.name FROM endpoint_key k WHERE k.endpoint_id = e.id AND k.expires_at IS NULL ORDER BY k.name) AS keys
-  FROM endpoint e JOIN app a ON a.id = e.app_id
+
+-- part: endpoint_facts
+-- What `endpoint_columns` are of, joined to an endpoint `e`.
+JOIN app a ON a.id = e.app_id
   LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
   LEFT JOIN endpoint_verification v ON v.endpoint_id = e.id
+
+-- name: endpoints
+SELECT {{endpoint_columns}}
+  FROM endpoint e {{endpoint_facts}}
  WHERE e.app_id = $1 AND e.id < $2 AND e.deleted_at IS NULL AND ($3::boolean IS NULL OR e.enabled = $3)
    AND CASE $5::text WHEN 'paused' THEN e.paused WHEN 'circuit_open' THEN h.circuit <> 'closed'
                      WHEN 'unverified' THEN NOT v.sendable ELSE true END
@@ -19,91 +27,51 @@ SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.dis
 
 -- name: all_endpoints
 -- Of all apps. The page is cut before anything is joined to it.
-SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.disabled_reason, e.paused,
-       extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
-       h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at, extract(epoch FROM h.probe_at)::float8 AS probe_at,
-       h.trips, extract(epoch FROM h.held_until)::float8 AS held_until, v.progress AS verification,
-       extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at,
-       ARRAY(SELECT k.name FROM endpoint_key k WHERE k.endpoint_id = e.id AND k.expires_at IS NULL ORDER BY k.name) AS keys
+SELECT {{endpoint_columns}}
   FROM (SELECT * FROM endpoint WHERE id < $1 AND deleted_at IS NULL ORDER BY id DESC LIMIT $2) e
-  JOIN app a ON a.id = e.app_id
-  LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
-  LEFT JOIN endpoint_verification v ON v.endpoint_id = e.id
+  {{endpoint_facts}}
  ORDER BY e.id DESC
 
 -- name: all_endpoints_enabled
 -- The same, of those that are enabled, or are not.
-SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.disabled_reason, e.paused,
-       extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
-       h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at, extract(epoch FROM h.probe_at)::float8 AS probe_at,
-       h.trips, extract(epoch FROM h.held_until)::float8 AS held_until, v.progress AS verification,
-       extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at,
-       ARRAY(SELECT k.name FROM endpoint_key k WHERE k.endpoint_id = e.id AND k.expires_at IS NULL ORDER BY k.name) AS keys
+SELECT {{endpoint_columns}}
   FROM (SELECT * FROM endpoint WHERE enabled = $3 AND id < $1 AND deleted_at IS NULL ORDER BY id DESC LIMIT $2) e
-  JOIN app a ON a.id = e.app_id
-  LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
-  LEFT JOIN endpoint_verification v ON v.endpoint_id = e.id
+  {{endpoint_facts}}
  ORDER BY e.id DESC
 
 -- name: all_endpoints_paused
 -- The same, of those that are paused.
-SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.disabled_reason, e.paused,
-       extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
-       h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at, extract(epoch FROM h.probe_at)::float8 AS probe_at,
-       h.trips, extract(epoch FROM h.held_until)::float8 AS held_until, v.progress AS verification,
-       extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at,
-       ARRAY(SELECT k.name FROM endpoint_key k WHERE k.endpoint_id = e.id AND k.expires_at IS NULL ORDER BY k.name) AS keys
+SELECT {{endpoint_columns}}
   FROM (SELECT * FROM endpoint WHERE paused AND id < $1 AND deleted_at IS NULL AND ($3::boolean IS NULL OR enabled = $3)
          ORDER BY id DESC LIMIT $2) e
-  JOIN app a ON a.id = e.app_id
-  LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
-  LEFT JOIN endpoint_verification v ON v.endpoint_id = e.id
+  {{endpoint_facts}}
  ORDER BY e.id DESC
 
 -- name: all_endpoints_circuit_open
 -- The same, of those whose circuit is not closed. OFFSET 0 keeps them being looked up one by one, as far as the page goes.
-SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.disabled_reason, e.paused,
-       extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
-       h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at, extract(epoch FROM h.probe_at)::float8 AS probe_at,
-       h.trips, extract(epoch FROM h.held_until)::float8 AS held_until, v.progress AS verification,
-       extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at,
-       ARRAY(SELECT k.name FROM endpoint_key k WHERE k.endpoint_id = e.id AND k.expires_at IS NULL ORDER BY k.name) AS keys
+SELECT {{endpoint_columns}}
   FROM (SELECT d.* FROM endpoint_health o, LATERAL (
                 SELECT * FROM endpoint WHERE id = o.endpoint_id AND deleted_at IS NULL AND ($3::boolean IS NULL OR enabled = $3)
                 OFFSET 0) d
          WHERE o.circuit <> 'closed' AND o.endpoint_id < $1
          ORDER BY o.endpoint_id DESC LIMIT $2) e
-  JOIN app a ON a.id = e.app_id
-  LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
-  LEFT JOIN endpoint_verification v ON v.endpoint_id = e.id
+  {{endpoint_facts}}
  ORDER BY e.id DESC
 
 -- name: all_endpoints_unverified
 -- The same, of those that did not pass their handshake.
-SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.disabled_reason, e.paused,
-       extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
-       h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at, extract(epoch FROM h.probe_at)::float8 AS probe_at,
-       h.trips, extract(epoch FROM h.held_until)::float8 AS held_until, v.progress AS verification,
-       extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at,
-       ARRAY(SELECT k.name FROM endpoint_key k WHERE k.endpoint_id = e.id AND k.expires_at IS NULL ORDER BY k.name) AS keys
+SELECT {{endpoint_columns}}
   FROM (SELECT d.* FROM endpoint_verification o, LATERAL (
                 SELECT * FROM endpoint WHERE id = o.endpoint_id AND deleted_at IS NULL AND ($3::boolean IS NULL OR enabled = $3)
                 OFFSET 0) d
          WHERE NOT o.sendable AND o.endpoint_id < $1
          ORDER BY o.endpoint_id DESC LIMIT $2) e
-  JOIN app a ON a.id = e.app_id
-  LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
-  LEFT JOIN endpoint_verification v ON v.endpoint_id = e.id
+  {{endpoint_facts}}
  ORDER BY e.id DESC
 
 -- name: endpoints_found
 -- The newest of those with the id $1, or whose uid begins with one of $2 or URL with one of $3: of the first $4 of each.
-SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.disabled_reason, e.paused,
-       extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
-       h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at, extract(epoch FROM h.probe_at)::float8 AS probe_at,
-       h.trips, extract(epoch FROM h.held_until)::float8 AS held_until, v.progress AS verification,
-       extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at,
-       ARRAY(SELECT k.name FROM endpoint_key k WHERE k.endpoint_id = e.id AND k.expires_at IS NULL ORDER BY k.name) AS keys
+SELECT {{endpoint_columns}}
   FROM (SELECT $1::uuid AS id
         UNION SELECT f.id FROM unnest($2::text[]) b, LATERAL (
             SELECT id FROM endpoint WHERE uid COLLATE "C" >= b AND uid COLLATE "C" < b || chr(1114111)
@@ -114,35 +82,19 @@ SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.dis
                AND deleted_at IS NULL ORDER BY left(config ->> 'url', 256) COLLATE "C" LIMIT $4) f) found,
        LATERAL (SELECT * FROM endpoint WHERE id = found.id AND deleted_at IS NULL
                    AND ($5::boolean IS NULL OR enabled = $5) OFFSET 0) e
-  JOIN app a ON a.id = e.app_id
-  LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
-  LEFT JOIN endpoint_verification v ON v.endpoint_id = e.id
+  {{endpoint_facts}}
  WHERE CASE $6::text WHEN 'paused' THEN e.paused WHEN 'circuit_open' THEN h.circuit <> 'closed'
                      WHEN 'unverified' THEN NOT v.sendable ELSE true END
  ORDER BY e.id DESC LIMIT $7
 
 -- name: endpoint
-SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.disabled_reason, e.paused,
-       extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
-       h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at, extract(epoch FROM h.probe_at)::float8 AS probe_at,
-       h.trips, extract(epoch FROM h.held_until)::float8 AS held_until, v.progress AS verification,
-       extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at,
-       ARRAY(SELECT k.name FROM endpoint_key k WHERE k.endpoint_id = e.id AND k.expires_at IS NULL ORDER BY k.name) AS keys
-  FROM endpoint e JOIN app a ON a.id = e.app_id
-  LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
-  LEFT JOIN endpoint_verification v ON v.endpoint_id = e.id
+SELECT {{endpoint_columns}}
+  FROM endpoint e {{endpoint_facts}}
  WHERE e.app_id = $1 AND (e.id = $2 OR e.uid = $3) AND e.deleted_at IS NULL
 
 -- name: endpoint_locked
-SELECT e.id, e.app_id, e.uid, e.revision, e.config, e.metadata, e.enabled, e.disabled_reason, e.paused,
-       extract(epoch FROM e.disabled_at)::float8 AS disabled_at, extract(epoch FROM h.failing_since)::float8 AS failing_since,
-       h.circuit, extract(epoch FROM h.opened_at)::float8 AS opened_at, extract(epoch FROM h.probe_at)::float8 AS probe_at,
-       h.trips, extract(epoch FROM h.held_until)::float8 AS held_until, v.progress AS verification,
-       extract(epoch FROM e.created_at)::float8 AS created_at, extract(epoch FROM e.updated_at)::float8 AS updated_at,
-       ARRAY(SELECT k.name FROM endpoint_key k WHERE k.endpoint_id = e.id AND k.expires_at IS NULL ORDER BY k.name) AS keys
-  FROM endpoint e JOIN app a ON a.id = e.app_id
-  LEFT JOIN endpoint_health h ON h.partition = a.partition AND h.endpoint_id = e.id
-  LEFT JOIN endpoint_verification v ON v.endpoint_id = e.id
+SELECT {{endpoint_columns}}
+  FROM endpoint e {{endpoint_facts}}
  WHERE e.app_id = $1 AND e.id = $2 AND e.deleted_at IS NULL FOR NO KEY UPDATE OF e
 
 -- name: count_endpoints

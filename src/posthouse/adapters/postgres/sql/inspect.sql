@@ -3,20 +3,28 @@
 -- stretches of time (searching.py); an app's lists of attempts and of what is owed merge those of its endpoints, the deleted
 -- ones too.
 
+-- part: event_columns
+-- An event `e`, without its payload.
+e.id, e.app_id, e.type, e.subject, e.key, e.source, e.channels, e.attributes, e.content_type,
+       octet_length(e.payload) AS payload_bytes, extract(epoch FROM e.created_at)::float8 AS created_at,
+       extract(epoch FROM e.expires_at)::float8 AS expires_at, e.cause, e.depth
+
+-- part: attempt_columns
+-- An attempt `a`, without the answer.
+a.id, a.app_id, a.event_id, a.endpoint_id, a.number, a.kind, a.outcome, a.reason, a.sent, a.status, a.revision, a.url,
+       a.address, extract(epoch FROM a.started_at)::float8 AS started_at, a.dns_us, a.connect_us, a.tls_us, a.first_byte_us,
+       a.total_us, a.error, a.reaction
+
 -- name: events
 -- Those addressed to the app, and those of the platform that it is in the audience of.
 SELECT * FROM (
-    (SELECT e.id, e.app_id, e.type, e.subject, e.key, e.source, e.channels, e.attributes, e.content_type,
-       octet_length(e.payload) AS payload_bytes, extract(epoch FROM e.created_at)::float8 AS created_at,
-       extract(epoch FROM e.expires_at)::float8 AS expires_at, e.cause, e.depth
+    (SELECT {{event_columns}}
        FROM event e
       WHERE e.app_id = $1 AND e.partition = $2 AND e.id < $3 AND e.id >= $4 AND ($5::text IS NULL OR e.type = $5)
         AND ($6::text IS NULL OR e.subject = $6)
       ORDER BY e.id DESC LIMIT $7)
     UNION ALL
-    (SELECT e.id, e.app_id, e.type, e.subject, e.key, e.source, e.channels, e.attributes, e.content_type,
-       octet_length(e.payload) AS payload_bytes, extract(epoch FROM e.created_at)::float8 AS created_at,
-       extract(epoch FROM e.expires_at)::float8 AS expires_at, e.cause, e.depth
+    (SELECT {{event_columns}}
        FROM event e
       WHERE e.app_id IS NULL AND e.partition = $2 AND e.id < $3 AND e.id >= $4 AND $1 = ANY (e.audience)
         AND ($5::text IS NULL OR e.type = $5) AND ($6::text IS NULL OR e.subject = $6)
@@ -26,18 +34,14 @@ SELECT * FROM (
 
 -- name: all_events
 -- Of every app and of the platform; one of those is in several partitions, and is one event.
-SELECT DISTINCT ON (e.id) e.id, e.app_id, e.type, e.subject, e.key, e.source, e.channels, e.attributes, e.content_type,
-       octet_length(e.payload) AS payload_bytes, extract(epoch FROM e.created_at)::float8 AS created_at,
-       extract(epoch FROM e.expires_at)::float8 AS expires_at, e.cause, e.depth
+SELECT DISTINCT ON (e.id) {{event_columns}}
   FROM event e
  WHERE e.id < $1 AND e.id >= $2 AND ($3::text IS NULL OR e.type = $3) AND ($4::text IS NULL OR e.subject = $4)
  ORDER BY e.id DESC, e.partition DESC LIMIT $5
 
 -- name: events_by_key
 -- Of one key, of an app ($6, $7) or of all; `event_by_key` has them in the order of their ids.
-SELECT DISTINCT ON (e.id) e.id, e.app_id, e.type, e.subject, e.key, e.source, e.channels, e.attributes, e.content_type,
-       octet_length(e.payload) AS payload_bytes, extract(epoch FROM e.created_at)::float8 AS created_at,
-       extract(epoch FROM e.expires_at)::float8 AS expires_at, e.cause, e.depth
+SELECT DISTINCT ON (e.id) {{event_columns}}
   FROM event e
  WHERE e.key = $1 AND e.id < $2 AND e.id >= $3 AND ($4::text IS NULL OR e.type = $4) AND ($5::text IS NULL OR e.subject = $5)
    AND ($6::int IS NULL OR e.partition = $6)
@@ -47,9 +51,7 @@ SELECT DISTINCT ON (e.id) e.id, e.app_id, e.type, e.subject, e.key, e.source, e.
 
 -- name: events_by_cause
 -- Those that the answers to one event asked for; `event_by_cause` has them.
-SELECT DISTINCT ON (e.id) e.id, e.app_id, e.type, e.subject, e.key, e.source, e.channels, e.attributes, e.content_type,
-       octet_length(e.payload) AS payload_bytes, extract(epoch FROM e.created_at)::float8 AS created_at,
-       extract(epoch FROM e.expires_at)::float8 AS expires_at, e.cause, e.depth
+SELECT DISTINCT ON (e.id) {{event_columns}}
   FROM event e
  WHERE e.cause = $1 AND e.id < $2 AND e.id >= $3 AND ($4::text IS NULL OR e.type = $4) AND ($5::text IS NULL OR e.subject = $5)
    AND ($6::int IS NULL OR e.partition = $6)
@@ -57,9 +59,7 @@ SELECT DISTINCT ON (e.id) e.id, e.app_id, e.type, e.subject, e.key, e.source, e.
  ORDER BY e.id DESC, e.partition DESC LIMIT $8
 
 -- name: event
-SELECT e.id, e.app_id, e.type, e.subject, e.key, e.source, e.channels, e.attributes, e.content_type,
-       octet_length(e.payload) AS payload_bytes, extract(epoch FROM e.created_at)::float8 AS created_at,
-       extract(epoch FROM e.expires_at)::float8 AS expires_at, e.cause, e.depth, e.partition, e.seq, e.payload, e.config_version, e.audience,
+SELECT {{event_columns}}, e.partition, e.seq, e.payload, e.config_version, e.audience,
        e.only_endpoint, e.to_url
   FROM event e
  WHERE e.id = $1 AND ($2::int IS NULL OR e.partition = $2)
@@ -98,9 +98,7 @@ SELECT EXISTS (
 -- All attempts of the event are found first (OFFSET 0): walking ids backwards could pass millions of others.
 SELECT a.*, (SELECT v.type FROM event v WHERE v.id = $1 LIMIT 1) AS type
   FROM (
-    SELECT a.id, a.app_id, a.event_id, a.endpoint_id, a.number, a.kind, a.outcome, a.reason, a.sent, a.status, a.revision, a.url,
-           a.address, extract(epoch FROM a.started_at)::float8 AS started_at, a.dns_us, a.connect_us, a.tls_us,
-           a.first_byte_us, a.total_us, a.error, a.reaction
+    SELECT {{attempt_columns}}
       FROM attempt a
      WHERE a.event_id = $1 AND ($2::int IS NULL OR a.partition = $2) AND ($3::uuid IS NULL OR a.app_id = $3)
        AND a.id < $4 AND a.id >= $5 OFFSET 0
@@ -113,9 +111,7 @@ SELECT a.*, (SELECT v.type FROM event v WHERE v.id = a.event_id AND v.partition 
   FROM (
     SELECT a.* FROM endpoint p
      CROSS JOIN LATERAL (
-        SELECT a.id, a.app_id, a.event_id, a.endpoint_id, a.number, a.kind, a.outcome, a.reason, a.sent, a.status, a.revision,
-               a.url, a.address, extract(epoch FROM a.started_at)::float8 AS started_at, a.dns_us, a.connect_us, a.tls_us,
-               a.first_byte_us, a.total_us, a.error, a.reaction
+        SELECT {{attempt_columns}}
           FROM attempt a
          WHERE a.endpoint_id = p.id AND a.partition = $2 AND a.id < $3 AND a.id >= $4
            AND ($6::text IS NULL OR a.outcome = $6)
@@ -133,9 +129,7 @@ SELECT a.*, (SELECT v.type FROM event v WHERE v.id = a.event_id LIMIT 1) AS type
   FROM (
     SELECT a.* FROM partition p
      CROSS JOIN LATERAL (
-        SELECT a.id, a.app_id, a.event_id, a.endpoint_id, a.number, a.kind, a.outcome, a.reason, a.sent, a.status, a.revision, a.url,
-           a.address, extract(epoch FROM a.started_at)::float8 AS started_at, a.dns_us, a.connect_us, a.tls_us,
-           a.first_byte_us, a.total_us, a.error, a.reaction
+        SELECT {{attempt_columns}}
           FROM attempt a
          WHERE a.partition = p.id AND a.id < $1 AND a.id >= $2 AND ($3::text IS NULL OR a.outcome = $3)
            AND ($4::text IS NULL OR (SELECT v.type FROM event v WHERE v.id = a.event_id AND v.partition = a.partition) = $4)
@@ -149,9 +143,7 @@ SELECT a.*, (SELECT v.type FROM event v WHERE v.id = a.event_id LIMIT 1) AS type
 -- The same of those that failed or were given up: `attempt_ill` has them by their ids.
 SELECT a.*, (SELECT v.type FROM event v WHERE v.id = a.event_id LIMIT 1) AS type
   FROM (
-    SELECT a.id, a.app_id, a.event_id, a.endpoint_id, a.number, a.kind, a.outcome, a.reason, a.sent, a.status, a.revision, a.url,
-           a.address, extract(epoch FROM a.started_at)::float8 AS started_at, a.dns_us, a.connect_us, a.tls_us,
-           a.first_byte_us, a.total_us, a.error, a.reaction
+    SELECT {{attempt_columns}}
       FROM attempt a
      WHERE a.outcome = $3 AND a.outcome <> 'delivered' AND a.id < $1 AND a.id >= $2
        AND ($4::text IS NULL OR (SELECT v.type FROM event v WHERE v.id = a.event_id AND v.partition = a.partition) = $4)
@@ -160,9 +152,7 @@ SELECT a.*, (SELECT v.type FROM event v WHERE v.id = a.event_id LIMIT 1) AS type
  ORDER BY a.id DESC
 
 -- name: attempt
-SELECT a.id, a.app_id, a.event_id, a.endpoint_id, a.number, a.kind, a.outcome, a.reason, a.sent, a.status, a.revision, a.url,
-           a.address, extract(epoch FROM a.started_at)::float8 AS started_at, a.dns_us, a.connect_us, a.tls_us,
-           a.first_byte_us, a.total_us, a.error, a.reaction,
+SELECT {{attempt_columns}},
        a.response_headers, a.response_body, r.config,
        (SELECT v.type FROM event v WHERE v.id = a.event_id LIMIT 1) AS type
   FROM partition p
