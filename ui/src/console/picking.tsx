@@ -19,7 +19,8 @@ interface Picking {
   readonly placeholder?: string;
 }
 
-function useSettled(text: string): string {
+/** A text once nobody has typed for a moment. */
+export function useSettled(text: string): string {
   const [settled, settle] = useState(text);
   useEffect(() => {
     const timer = setTimeout(() => settle(text), PAUSE_MS);

@@ -86,34 +86,24 @@ export const MENU: readonly { readonly group: "watch" | "configure" | "operate";
   },
 ];
 
-const screens = import.meta.glob<{ default: Screen }>("./screens/*/{index,one}.tsx");
-
-function screen(file: string): Route["load"] {
-  return async () => {
-    const load = screens[`${file}.tsx`];
-    if (!load) throw new Error(`no screen ${file}`);
-    return load();
-  };
-}
-
 export const ROUTES: readonly Route[] = [
-  { path: "/", load: screen("./screens/overview/index"), menu: "overview" },
-  { path: "/events", load: screen("./screens/events/index"), menu: "events" },
-  { path: "/events/:event", load: screen("./screens/events/one"), menu: "events" },
-  { path: "/attempts", load: screen("./screens/attempts/index"), menu: "attempts" },
-  { path: "/owed", load: screen("./screens/owed/index"), menu: "owed" },
-  { path: "/replays", load: screen("./screens/replays/index"), menu: "replays" },
-  { path: "/replays/:app/:replay", load: screen("./screens/replays/one"), menu: "replays" },
-  { path: "/endpoints", load: screen("./screens/endpoints/index"), menu: "endpoints" },
-  { path: "/apps/:app/endpoints/:endpoint", load: screen("./screens/endpoints/one"), menu: "endpoints" },
-  { path: "/apps", load: screen("./screens/apps/index"), menu: "apps" },
-  { path: "/apps/:app", load: screen("./screens/apps/one"), menu: "apps" },
-  { path: "/types", load: screen("./screens/types/index"), menu: "types" },
-  { path: "/types/:type", load: screen("./screens/types/one"), menu: "types" },
-  { path: "/triggers", load: screen("./screens/triggers/index"), menu: "triggers" },
-  { path: "/triggers/:trigger", load: screen("./screens/triggers/one"), menu: "triggers" },
-  { path: "/playground", load: screen("./screens/playground/index"), menu: "playground" },
-  { path: "/keys", load: screen("./screens/keys/index"), menu: "keys" },
-  { path: "/audit", load: screen("./screens/audit/index"), menu: "audit" },
-  { path: "/system", load: screen("./screens/system/index"), menu: "system" },
+  { path: "/", load: () => import("./screens/overview"), menu: "overview" },
+  { path: "/events", load: () => import("./screens/events"), menu: "events" },
+  { path: "/events/:event", load: () => import("./screens/events/one"), menu: "events" },
+  { path: "/attempts", load: () => import("./screens/attempts"), menu: "attempts" },
+  { path: "/owed", load: () => import("./screens/owed"), menu: "owed" },
+  { path: "/replays", load: () => import("./screens/replays"), menu: "replays" },
+  { path: "/replays/:app/:replay", load: () => import("./screens/replays/one"), menu: "replays" },
+  { path: "/endpoints", load: () => import("./screens/endpoints"), menu: "endpoints" },
+  { path: "/apps/:app/endpoints/:endpoint", load: () => import("./screens/endpoints/one"), menu: "endpoints" },
+  { path: "/apps", load: () => import("./screens/apps"), menu: "apps" },
+  { path: "/apps/:app", load: () => import("./screens/apps/one"), menu: "apps" },
+  { path: "/types", load: () => import("./screens/types"), menu: "types" },
+  { path: "/types/:type", load: () => import("./screens/types/one"), menu: "types" },
+  { path: "/triggers", load: () => import("./screens/triggers"), menu: "triggers" },
+  { path: "/triggers/:trigger", load: () => import("./screens/triggers/one"), menu: "triggers" },
+  { path: "/playground", load: () => import("./screens/playground"), menu: "playground" },
+  { path: "/keys", load: () => import("./screens/keys"), menu: "keys" },
+  { path: "/audit", load: () => import("./screens/audit"), menu: "audit" },
+  { path: "/system", load: () => import("./screens/system"), menu: "system" },
 ];

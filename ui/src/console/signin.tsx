@@ -1,33 +1,26 @@
 /** Signing in: with an API key, or by a link that works once. Neither ever stands in an address that a server hears of. */
 
 import { useEffect, useState } from "preact/hooks";
-import { problemOf } from "../kit/asking";
 import { Form, TextField } from "../kit/fields";
 import { go, place, to } from "../kit/place";
-import { api, asked, type Problem } from "../kit/request";
+import { api, asked } from "../kit/request";
+import { useSending } from "../kit/sending";
 import { signedIn } from "../kit/session";
-import { ProblemText } from "../kit/shown";
+import { Refusal } from "../kit/shown";
 import { Mark, Settings } from "./shell";
 import { shell } from "./texts";
 
 export function SignIn() {
   const texts = shell.value;
   const [key, setKey] = useState("");
-  const [busy, setBusy] = useState(false);
-  const [problem, setProblem] = useState<Problem | null>(null);
+  const { busy, problem, send } = useSending();
 
   const enter = async (with_: { key: string } | { code: string }) => {
-    setBusy(true);
-    setProblem(null);
-    try {
+    await send(async () => {
       await asked(api.POST("/v1/session", { body: with_ }));
       setKey("");
       signedIn();
-    } catch (error) {
-      setProblem(problemOf(error));
-    } finally {
-      setBusy(false);
-    }
+    });
   };
 
   useEffect(() => {
@@ -48,11 +41,7 @@ export function SignIn() {
         <button type="submit" class="primary" disabled={busy || !key.trim()} aria-busy={busy}>
           {texts.signIn}
         </button>
-        {problem && (
-          <div class="notice bad" role="alert">
-            <ProblemText problem={problem} />
-          </div>
-        )}
+        <Refusal of={problem} />
         <p class="hint">{texts.noKey}</p>
         <p>
           <code>posthouse open</code>

@@ -6,7 +6,7 @@ import { problemOf } from "./asking";
 import { count } from "./numbers";
 import { Dialog, say } from "./overlay";
 import type { Problem } from "./request";
-import { Loading, ProblemText } from "./shown";
+import { Loading, Refusal } from "./shown";
 import { Progress } from "./small";
 import { kit } from "./texts";
 
@@ -93,11 +93,7 @@ export function Bulk<T>({ children, gather, ask, yes, act, piece, done, ended, s
               <Progress done={at} of={all.length} label={`${count(at)} / ${n}`} />
             </div>
           )}
-          {problem && (
-            <div class="notice bad" role="alert">
-              <ProblemText problem={problem} />
-            </div>
-          )}
+          <Refusal of={problem} />
           <footer>
             <button type="button" onClick={close}>
               {at !== null && !problem ? stop : kit.value.cancel}

@@ -58,14 +58,19 @@ function valueEnd(text: string, from: number): number {
   return i;
 }
 
+export function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** Indented, token by token; the tokens themselves stay as they are. Text that is no JSON comes back as it is. */
 export function indented(text: string): string {
   if (text.length > FORMAT_LENGTH_MAX) return text;
-  try {
-    JSON.parse(text);
-  } catch {
-    return text;
-  }
+  if (!isJson(text)) return text;
   const out: string[] = [];
   let depth = 0;
   const tokens = text.match(/"(?:\\.|[^"\\])*"|[{}[\],:]|[^\s{}[\],:"]+/g) ?? [];

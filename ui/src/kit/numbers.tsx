@@ -75,3 +75,9 @@ export function Time({ at, relative = false }: { at: string | null | undefined; 
     </time>
   );
 }
+
+/** What a field of type `datetime-local` holds, a moment of the machine's own time zone, as the API takes it; null where it is none. */
+export function instant(text: string): string | null {
+  const at = new Date(text);
+  return Number.isNaN(at.getTime()) ? null : at.toISOString();
+}

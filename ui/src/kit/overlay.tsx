@@ -7,7 +7,7 @@ import { problemOf } from "./asking";
 import { useKeys } from "./keys";
 import { go } from "./place";
 import type { Problem } from "./request";
-import { ProblemText } from "./shown";
+import { Refusal } from "./shown";
 import { kit } from "./texts";
 
 /** Beside the list; where it leads is in the address, so `closed` is the address without it. */
@@ -107,11 +107,7 @@ export function Action({
       {asking && (
         <Dialog title={children} close={() => setAsking(false)}>
           {ask}
-          {problem && (
-            <div class="notice bad" role="alert">
-              <ProblemText problem={problem} />
-            </div>
-          )}
+          <Refusal of={problem} />
           <footer>
             <button type="button" onClick={() => setAsking(false)}>
               {kit.value.cancel}

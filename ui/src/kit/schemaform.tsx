@@ -4,6 +4,7 @@
 import { type ComponentChildren, createContext } from "preact";
 import { useContext, useEffect, useState } from "preact/hooks";
 import { type Exact, type ExactMap, Num, isList, isMap, isNumber, isWhole, parseExact, same, told, withEntry, writeExact } from "./exact";
+import { isJson } from "./json";
 import { ChoiceField, CodeField, Group, SwitchField, TextField } from "./fields";
 import { constraints, isOf, type Node, Schema } from "./schema";
 import { schemaTexts } from "./schematexts";
@@ -314,15 +315,6 @@ function JsonPart({ value, set, ...common }: FieldCommon & { value: Exact | unde
       }}
     />
   );
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function Variant({ node, ...props }: PartProps & { node: Node }) {

@@ -88,3 +88,13 @@ export function Rest<T>({ of }: { of: Pages<T> }) {
     </button>
   );
 }
+
+/** Why what was sent was refused, where it was. */
+export function Refusal({ of }: { of: Problem | null }) {
+  if (of === null) return null;
+  return (
+    <div class="notice bad" role="alert">
+      <ProblemText problem={of} />
+    </div>
+  );
+}

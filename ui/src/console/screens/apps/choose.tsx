@@ -3,7 +3,7 @@
 import { useEffect, useId, useState } from "preact/hooks";
 import { changed, go, place } from "../../../kit/place";
 import { api, asked } from "../../../kit/request";
-import { known, nameOf } from "./names";
+import { known, titleOf } from "../../names";
 
 const PAUSE_MS = 200;
 
@@ -35,7 +35,7 @@ function Suggestions({ id, text }: { id: string; text: string }) {
     <datalist id={id}>
       {useApps(text).map((app) => (
         <option key={app.id} value={app.uid ?? app.id}>
-          {nameOf(app)}
+          {titleOf(app)}
         </option>
       ))}
     </datalist>

@@ -4,13 +4,13 @@ import { useEffect, useState } from "preact/hooks";
 import type { components } from "../../../api/schema";
 import { problemOf } from "../../../kit/asking";
 import { CodeField, Form, NumberField, TextField } from "../../../kit/fields";
-import { indented, memberText } from "../../../kit/json";
+import { indented, isJson, memberText } from "../../../kit/json";
 import { Dialog, say } from "../../../kit/overlay";
 import { at } from "../../../kit/place";
 import { api, asked, askedText, type Problem } from "../../../kit/request";
+import { useSending } from "../../../kit/sending";
 import { Failed, Loading, ProblemText } from "../../../kit/shown";
 import { kit } from "../../../kit/texts";
-import { isJson } from "../endpoints/rich";
 import { texts } from "./texts";
 
 type App = components["schemas"]["AppAnswer"];
@@ -34,8 +34,7 @@ export function EditApp({ app, close, done }: { app: string | null; close: () =>
   const [before, setBefore] = useState<Held | null>(app === null ? BLANK : null);
   const [held, hold] = useState<Held>(BLANK);
   const [tag, setTag] = useState("");
-  const [busy, setBusy] = useState(false);
-  const [problem, setProblem] = useState<Problem | null>(null);
+  const { busy, problem, send } = useSending();
   const [unread, setUnread] = useState<Problem | null>(null);
 
   useEffect(() => {
@@ -65,8 +64,6 @@ export function EditApp({ app, close, done }: { app: string | null; close: () =>
   const wrong = held.metadata.trim() !== "" && !isJson(held.metadata) ? said.notJson : null;
   const submit = async () => {
     if (before === null) return;
-    setBusy(true);
-    setProblem(null);
     const changes: string[] = [];
     const put = (name: keyof Held, text: string) => held[name] !== before[name] && changes.push(`${JSON.stringify(name)}:${text}`);
     put("uid", JSON.stringify(held.uid.trim() || null));
@@ -74,7 +71,7 @@ export function EditApp({ app, close, done }: { app: string | null; close: () =>
     put("metadata", held.metadata.trim() || "{}");
     put("quotas", JSON.stringify(held.quotas));
     const sent = { body: {}, bodySerializer: () => `{${changes.join(",")}}` };
-    try {
+    await send(async () => {
       const answer = await asked(
         app === null
           ? api.POST("/v1/apps", sent)
@@ -82,10 +79,7 @@ export function EditApp({ app, close, done }: { app: string | null; close: () =>
       );
       say(said.saved);
       done(answer);
-    } catch (error) {
-      setProblem(problemOf(error));
-      setBusy(false);
-    }
+    });
   };
 
   return (

@@ -2,14 +2,15 @@
 
 import { useState } from "preact/hooks";
 import type { components } from "../../../api/schema";
-import { problemOf, usePages } from "../../../kit/asking";
+import { usePages } from "../../../kit/asking";
 import { ChipsField } from "../../../kit/chips";
 import { Form, TextField } from "../../../kit/fields";
 import { count, Time } from "../../../kit/numbers";
 import { Action, Dialog, Drawer, say } from "../../../kit/overlay";
 import { changed, go, place } from "../../../kit/place";
-import { api, asked, type Problem } from "../../../kit/request";
-import { Missing, ProblemText } from "../../../kit/shown";
+import { api, asked } from "../../../kit/request";
+import { useSending } from "../../../kit/sending";
+import { Missing, Refusal } from "../../../kit/shown";
 import { Badge, Facts, Id } from "../../../kit/small";
 import { List } from "../../../kit/table";
 import { kit } from "../../../kit/texts";
@@ -124,12 +125,9 @@ function Add({ of, close, done }: { of: App; close: () => void; done: () => void
   const [subjects, setSubjects] = useState<string[]>(["*"]);
   const [uid, setUid] = useState("");
   const [ends, setEnds] = useState("");
-  const [busy, setBusy] = useState(false);
-  const [problem, setProblem] = useState<Problem | null>(null);
+  const { busy, problem, send } = useSending();
   const submit = async () => {
-    setBusy(true);
-    setProblem(null);
-    try {
+    await send(async () => {
       await asked(
         api.POST("/v1/apps/{app}/grants", {
           params: { path: { app: of.id } },
@@ -139,10 +137,7 @@ function Add({ of, close, done }: { of: App; close: () => void; done: () => void
       say(said.added);
       done();
       close();
-    } catch (error) {
-      setProblem(problemOf(error));
-      setBusy(false);
-    }
+    });
   };
   return (
     <Dialog title={said.addGrant} close={close}>
@@ -151,11 +146,7 @@ function Add({ of, close, done }: { of: App; close: () => void; done: () => void
         <ChipsField name="subjects" label={said.subjects} value={subjects} set={setSubjects} hint={said.subjectsHint} spaces required />
         <TextField name="expires_at" label={said.ends} type="datetime-local" value={ends} set={setEnds} hint={said.endsHint} />
         <TextField name="uid" label={said.uid} value={uid} set={setUid} hint={said.hints.uid} />
-        {problem && (
-          <div class="notice bad" role="alert">
-            <ProblemText problem={problem} />
-          </div>
-        )}
+        <Refusal of={problem} />
         <footer>
           <button type="button" onClick={close}>
             {kit.value.cancel}

@@ -1,17 +1,16 @@
 /** The third parties. */
 
-import { Spark } from "../../../kit/charts";
 import { usePages } from "../../../kit/asking";
-import { compact, Time } from "../../../kit/numbers";
+import { Time } from "../../../kit/numbers";
 import { at, changed, go, place, to } from "../../../kit/place";
 import { api, asked } from "../../../kit/request";
 import { Empty } from "../../../kit/shown";
 import { Filters, RangePicker, rangeOf, TextFilter } from "../../../kit/small";
 import { List } from "../../../kit/table";
 import type { Params } from "../../routes";
-import { useFigures } from "../endpoints/traffic";
+import { Lately, figure, useFigures } from "../endpoints/traffic";
 import { EditApp } from "./edit";
-import { nameOf } from "./names";
+import { titleOf } from "../../names";
 import { texts } from "./texts";
 
 /** Apps of Posthouse's own, which are there from the first start on: for operational events, and for routes over all apps. */
@@ -46,18 +45,13 @@ export default function Apps(_: { params: Params }) {
         id={(row) => row.id}
         link={(row) => to(at`/apps/${row.id}`)}
         columns={[
-          { title: said.name, cell: (row) => nameOf(row), kind: "wide" },
+          { title: said.name, cell: (row) => titleOf(row), kind: "wide" },
           { title: said.uid, cell: (row) => (row.uid ? <code>{row.uid}</code> : <span class="faint">—</span>), kind: "narrow" },
           {
             title: said.lately,
             spare: true,
             kind: "narrow",
-            cell: (row) => {
-              const known = figures.get(row.id);
-              if (!known) return <span class="faint">—</span>;
-              const all = known.series.delivered.map((n, i) => n + (known.series.failed[i] ?? 0));
-              return <Spark values={all} bad={known.series.failed} label={said.spark(compact(known.delivered), compact(known.failed))} />;
-            },
+            cell: (row) => <Lately of={figures.get(row.id)} />,
           },
           { title: said.delivered, kind: "number", spare: true, cell: (row) => figure(figures.get(row.id)?.delivered) },
           { title: said.failed, kind: "number", spare: true, cell: (row) => figure(figures.get(row.id)?.failed) },
@@ -85,8 +79,4 @@ function First() {
       </a>
     </>
   );
-}
-
-function figure(n: number | undefined) {
-  return n === undefined ? <span class="faint">—</span> : compact(n);
 }

@@ -16,7 +16,7 @@ import "../endpoints/endpoints.css";
 import { EndpointList } from "../endpoints/list";
 import { EditApp } from "./edit";
 import { Grants } from "./grants";
-import { known, nameOf } from "./names";
+import { known, titleOf } from "../../names";
 import { texts } from "./texts";
 
 export type App = components["schemas"]["AppAnswer"];
@@ -45,7 +45,7 @@ function Found({ of, metadata, again }: { of: App; metadata: string; again: () =
   return (
     <>
       <header>
-        <h1>{nameOf(of)}</h1>
+        <h1>{titleOf(of)}</h1>
         <span class="grow" />
         <div class="buttons">
           <button type="button" onClick={() => edit(true)}>
@@ -59,7 +59,7 @@ function Found({ of, metadata, again }: { of: App; metadata: string; again: () =
             ask={
               <>
                 <p>
-                  <strong>{nameOf(of)}</strong>
+                  <strong>{titleOf(of)}</strong>
                 </p>
                 <p>{said.removeAsk}</p>
               </>

@@ -14,7 +14,7 @@ import type { components } from "../../../api/schema";
 import "./attempts.css";
 import { curl } from "./curl";
 import { Due } from "./due";
-import { AppName, EndpointName } from "./names";
+import { AppName, EndpointName } from "../../names";
 import { resend, resendAndSay } from "./sending";
 import { texts } from "./texts";
 import { worded, words } from "./words";

@@ -2,13 +2,14 @@
 
 import { useState } from "preact/hooks";
 import type { components } from "../../../api/schema";
-import { problemOf, useAsked } from "../../../kit/asking";
+import { useAsked } from "../../../kit/asking";
 import { ChipsField } from "../../../kit/chips";
 import { ChoiceField, CodeField, Form, TextField } from "../../../kit/fields";
 import { Dialog } from "../../../kit/overlay";
 import { go } from "../../../kit/place";
-import { api, asked, type Problem } from "../../../kit/request";
-import { ProblemText } from "../../../kit/shown";
+import { api, asked } from "../../../kit/request";
+import { useSending } from "../../../kit/sending";
+import { Refusal } from "../../../kit/shown";
 import { Id } from "../../../kit/small";
 import { kit } from "../../../kit/texts";
 import { AppField } from "../../picking";
@@ -29,16 +30,13 @@ export function Create({ app: given, closed }: { app: string; closed: string }) 
   const [profile, setProfile] = useState("");
   const [settings, setSettings] = useState<Record<string, string>>({});
   const [keys, setKeys] = useState<Record<string, string>>({});
-  const [problem, setProblem] = useState<Problem | null>(null);
-  const [busy, setBusy] = useState(false);
+  const { busy, problem, send } = useSending();
   const [made, setMade] = useState<Created | null>(null);
   const chosen = profiles.find((one) => one.name === profile);
   const close = () => go(closed);
 
   const submit = async () => {
-    setBusy(true);
-    setProblem(null);
-    try {
+    await send(async () => {
       const given = (values: Record<string, string>) => Object.fromEntries(Object.entries(values).filter(([, value]) => value));
       setMade(
         await asked(
@@ -53,11 +51,7 @@ export function Create({ app: given, closed }: { app: string; closed: string }) 
           }),
         ),
       );
-    } catch (error) {
-      setProblem(problemOf(error));
-    } finally {
-      setBusy(false);
-    }
+    });
   };
 
   if (made) {
@@ -128,11 +122,7 @@ export function Create({ app: given, closed }: { app: string; closed: string }) 
           />
         ))}
         <p class="hint">{said.createHint}</p>
-        {problem && (
-          <div class="notice bad" role="alert">
-            <ProblemText problem={problem} />
-          </div>
-        )}
+        <Refusal of={problem} />
         <footer>
           <button type="button" onClick={close}>
             {kit.value.cancel}

@@ -1,16 +1,15 @@
 /** A list of endpoints: the state of each, and what passed lately. */
 
 import type { Pages } from "../../../kit/asking";
-import { Spark } from "../../../kit/charts";
-import { compact, duration } from "../../../kit/numbers";
+import { duration } from "../../../kit/numbers";
 import { changed } from "../../../kit/place";
 import { rangeOf } from "../../../kit/small";
 import { type Column, List } from "../../../kit/table";
-import { AppName } from "../apps/names";
+import { AppTitle } from "../../names";
 import { type Endpoint, endpointAt, State } from "./endpoint";
 import "./endpoints.css";
 import { texts } from "./texts";
-import { useFigures } from "./traffic";
+import { Lately, figure, useFigures } from "./traffic";
 
 export function EndpointList({ of, found, withApp = true }: { of: Pages<Endpoint>; found: boolean; withApp?: boolean }) {
   const said = texts.value;
@@ -21,7 +20,7 @@ export function EndpointList({ of, found, withApp = true }: { of: Pages<Endpoint
       title: said.url,
       kind: "wide",
       cell: (row) => {
-        const more = [withApp && <AppName id={row.app} />, row.uid, row.uid ? null : row.description].filter(Boolean);
+        const more = [withApp && <AppTitle app={row.app} />, row.uid, row.uid ? null : row.description].filter(Boolean);
         return (
           <>
             <span class="row-line" title={row.url}>
@@ -46,12 +45,7 @@ export function EndpointList({ of, found, withApp = true }: { of: Pages<Endpoint
       title: said.lately,
       spare: true,
       kind: "narrow",
-      cell: (row) => {
-        const known = figures.get(row.id);
-        if (!known) return <span class="faint">—</span>;
-        const all = known.series.delivered.map((n, i) => n + (known.series.failed[i] ?? 0));
-        return <Spark values={all} bad={known.series.failed} label={said.spark(compact(known.delivered), compact(known.failed))} />;
-      },
+      cell: (row) => <Lately of={figures.get(row.id)} />,
     },
     { title: said.delivered, kind: "number", spare: true, cell: (row) => figure(figures.get(row.id)?.delivered) },
     { title: said.failed, kind: "number", spare: true, cell: (row) => figure(figures.get(row.id)?.failed) },
@@ -84,8 +78,4 @@ export function EndpointList({ of, found, withApp = true }: { of: Pages<Endpoint
       }
     />
   );
-}
-
-function figure(n: number | undefined) {
-  return n === undefined ? <span class="faint">—</span> : compact(n);
 }

@@ -8,13 +8,13 @@ import { api, asked } from "../../../kit/request";
 import { Shown } from "../../../kit/shown";
 import { Id, RangePicker, Tabs } from "../../../kit/small";
 import type { Params } from "../../routes";
-import { AppName } from "../apps/names";
+import { AppTitle } from "../../names";
 import { Attempts } from "./attempts";
 import "./endpoints.css";
 import { type Endpoint, State } from "./endpoint";
 import { Overview } from "./overview";
 import { Owed } from "./owed";
-import { Replay } from "./replay";
+import { CreateReplay } from "../replays/create";
 import { Revisions } from "./revisions";
 import { Secret } from "./secret";
 import { Settings } from "./settings";
@@ -52,7 +52,7 @@ function Found({ of, changed }: { of: Endpoint; changed: () => void }) {
         <span>
           {said.ofApp}{" "}
           <a href={to(at`/apps/${of.app}`)}>
-            <AppName id={of.app} />
+            <AppTitle app={of.app} />
           </a>
         </span>
         {of.uid && <Id>{of.uid}</Id>}
@@ -124,7 +124,7 @@ function Found({ of, changed }: { of: Endpoint; changed: () => void }) {
         ]}
       />
       {over === "test" && <Test app={of.app} endpoint={of.id} close={() => open(null)} />}
-      {over === "replay" && <Replay app={of.app} endpoint={of.id} close={() => open(null)} />}
+      {over === "replay" && <CreateReplay app={of.app} endpoint={of.id} chosen close={() => open(null)} />}
     </>
   );
 }

@@ -3,19 +3,10 @@
 import { useEffect, useState } from "preact/hooks";
 import type { components } from "../../../api/schema";
 import { CodeField, type Common } from "../../../kit/fields";
-import { indented } from "../../../kit/json";
+import { indented, isJson } from "../../../kit/json";
 import { count } from "../../../kit/numbers";
 import { api, asked } from "../../../kit/request";
 import { texts } from "./texts";
-
-export function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 /** What is JSON, as text. `set` gets it as it is typed, once it is JSON; empty is null, or what `empty` says. */
 export function JsonField({

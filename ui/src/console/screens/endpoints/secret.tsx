@@ -2,13 +2,14 @@
 
 import { useEffect, useState } from "preact/hooks";
 import type { components } from "../../../api/schema";
-import { problemOf, useAsked } from "../../../kit/asking";
+import { useAsked } from "../../../kit/asking";
 import { ChoiceField, CodeField, Form, TextField } from "../../../kit/fields";
 import { count, Time } from "../../../kit/numbers";
 import { Action, Dialog, say } from "../../../kit/overlay";
 import { place, to } from "../../../kit/place";
-import { api, asked, type Problem } from "../../../kit/request";
-import { Failed, ProblemText, Shown } from "../../../kit/shown";
+import { api, asked } from "../../../kit/request";
+import { useSending } from "../../../kit/sending";
+import { Failed, Refusal, Shown } from "../../../kit/shown";
 import { Copy, Id, Outcome } from "../../../kit/small";
 import { Table } from "../../../kit/table";
 import { kit } from "../../../kit/texts";
@@ -266,12 +267,9 @@ function PutKey({ of, name: given, close, done }: { of: Endpoint; name: string; 
   const [name, setName] = useState(given);
   const [value, setValue] = useState("");
   const [overlap, setOverlap] = useState<Overlap>("86400");
-  const [busy, setBusy] = useState(false);
-  const [problem, setProblem] = useState<Problem | null>(null);
+  const { busy, problem, send } = useSending();
   const submit = async () => {
-    setBusy(true);
-    setProblem(null);
-    try {
+    await send(async () => {
       await asked(
         api.PUT("/v1/apps/{app}/endpoints/{endpoint}/keys/{key}", {
           params: { path: { app: of.app, endpoint: of.id, key: name.trim() } },
@@ -281,10 +279,7 @@ function PutKey({ of, name: given, close, done }: { of: Endpoint; name: string; 
       say(said.putKeyDone);
       done();
       close();
-    } catch (error) {
-      setProblem(problemOf(error));
-      setBusy(false);
-    }
+    });
   };
   return (
     <Dialog title={said.putKey} close={close}>
@@ -292,11 +287,7 @@ function PutKey({ of, name: given, close, done }: { of: Endpoint; name: string; 
         <TextField name="name" label={said.parts.keyName} value={name} set={setName} required disabled={given !== ""} />
         <CodeField name="value" label={said.keyText} value={value} set={setValue} rows={4} required />
         <ChoiceField name="overlap_seconds" label={said.keyOverlap} value={overlap} set={setOverlap} choices={OVERLAPS.map((one) => [one, said.overlaps[one]] as const)} />
-        {problem && (
-          <div class="notice bad" role="alert">
-            <ProblemText problem={problem} />
-          </div>
-        )}
+        <Refusal of={problem} />
         <footer>
           <button type="button" onClick={close}>
             {kit.value.cancel}

@@ -8,7 +8,7 @@ import { count } from "../../../kit/numbers";
 import { say } from "../../../kit/overlay";
 import { go } from "../../../kit/place";
 import { api, asked, type Problem } from "../../../kit/request";
-import { ProblemText, Shown } from "../../../kit/shown";
+import { Refusal, Shown } from "../../../kit/shown";
 import { memberText } from "../../../kit/json";
 import { bodyOf, type Changes, differing, textOf, withText, withValue } from "./draft";
 import { endpointAt } from "./endpoint";
@@ -171,11 +171,7 @@ function Editor({
                 {clash.length > 0 && <p>{said.conflictFields(clash.map((field) => said.fields[field]).join(", "))}</p>}
               </div>
             )}
-            {problem && (
-              <div class="notice bad" role="alert">
-                <ProblemText problem={problem} />
-              </div>
-            )}
+            <Refusal of={problem} />
             <p>
               {names.length > 0 ? (
                 <>

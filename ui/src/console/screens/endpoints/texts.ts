@@ -150,24 +150,6 @@ export const texts = both(
     binary: (size: string) => `${size} that are no text, in base64:`,
     byRule: (rule: string, then: string) => `The rule ${rule} would count: ${then}.`,
 
-    replayTitle: "Send again what it missed",
-    select: "Which",
-    selects: { failed: "given up", missing: "never tried", all: "all that it matches" },
-    selectHints: {
-      failed: "Events whose last attempt here gave up.",
-      missing: "Events that it matches now, and was never tried with: from before it was made, or while it was disabled.",
-      all: "All that it matches or was tried with, also what it has confirmed.",
-    },
-    span: "From when",
-    spans: { "3600": "The last hour", "86400": "The last 24 hours", "604800": "The last 7 days", "2592000": "The last 30 days", custom: "Another time…" },
-    from: "Since",
-    until: "Until (empty: now)",
-    types: "Event types (empty: all)",
-    counting: "Counting…",
-    counted: (count: string) => `${count} events will be sent again. What is owed already is left alone.`,
-    countedAtLeast: (count: string) => `At least ${count} events will be sent again. What is owed already is left alone.`,
-    countedNone: "There is nothing to send again in this time.",
-    startReplay: "Start the replay",
 
     groups: {
       what: "Where and what",
@@ -548,24 +530,6 @@ export const texts = both(
     binary: (size: string) => `${size} 非文本内容，以 base64 显示：`,
     byRule: (rule: string, then: string) => `会按规则 ${rule} 处理：${then}。`,
 
-    replayTitle: "补发它错过的事件",
-    select: "哪些",
-    selects: { failed: "已放弃的", missing: "从未尝试的", all: "所有匹配的" },
-    selectHints: {
-      failed: "最后一次尝试以放弃告终的事件。",
-      missing: "它现在匹配、但从未尝试过的事件：在它创建之前或停用期间发布的。",
-      all: "所有匹配的或尝试过的，包括已确认的。",
-    },
-    span: "时间范围",
-    spans: { "3600": "最近 1 小时", "86400": "最近 24 小时", "604800": "最近 7 天", "2592000": "最近 30 天", custom: "其他时间…" },
-    from: "从",
-    until: "到（留空：现在）",
-    types: "事件类型（留空：全部）",
-    counting: "正在统计…",
-    counted: (count: string) => `将重新发送 ${count} 个事件。已经待送的不受影响。`,
-    countedAtLeast: (count: string) => `将重新发送至少 ${count} 个事件。已经待送的不受影响。`,
-    countedNone: "这段时间没有需要补发的。",
-    startReplay: "开始重放",
 
     groups: {
       what: "去处与内容",

@@ -2,17 +2,17 @@
 
 import { useState } from "preact/hooks";
 import type { components } from "../../../api/schema";
-import { problemOf } from "../../../kit/asking";
 import { ChoiceField, CodeField, Form } from "../../../kit/fields";
+import { isJson } from "../../../kit/json";
 import { duration } from "../../../kit/numbers";
 import { Dialog } from "../../../kit/overlay";
-import { api, asked, type Problem } from "../../../kit/request";
-import { ProblemText } from "../../../kit/shown";
+import { api, asked } from "../../../kit/request";
+import { useSending } from "../../../kit/sending";
+import { Refusal } from "../../../kit/shown";
 import { Facts, Outcome } from "../../../kit/small";
 import { kit } from "../../../kit/texts";
 import { worded, words } from "../attempts/words";
 import { Answered, Sent, Took } from "./exchange";
-import { isJson } from "./rich";
 import { texts } from "./texts";
 import { useTypes } from "./types";
 
@@ -24,8 +24,7 @@ export function Test({ app, endpoint, close }: { app: string; endpoint: string; 
   const types = useTypes();
   const [type, setType] = useState("");
   const [data, setData] = useState("");
-  const [busy, setBusy] = useState(false);
-  const [problem, setProblem] = useState<Problem | null>(null);
+  const { busy, problem, send } = useSending();
   const [trial, setTrial] = useState<Trial | null>(null);
   const [preview, setPreview] = useState<Preview | null>(null);
   const wrong = data.trim() && !isJson(data) ? said.notJson : null;
@@ -34,34 +33,24 @@ export function Test({ app, endpoint, close }: { app: string; endpoint: string; 
   const raw = () => `{${[type && `"type":${JSON.stringify(type)}`, data.trim() && `"data":${data}`].filter(Boolean).join(",")}}`;
 
   const run = async (ask: () => Promise<void>) => {
-    setBusy(true);
-    setProblem(null);
     setTrial(null);
     setPreview(null);
-    try {
+    await send(async () => {
       await ask();
-    } catch (error) {
-      setProblem(problemOf(error));
-    } finally {
-      setBusy(false);
-    }
+    });
   };
-  const send = () =>
+  const test = () =>
     run(async () => setTrial(await asked(api.POST("/v1/apps/{app}/endpoints/{endpoint}/test", { params: path, body: {}, bodySerializer: raw }))));
   const show = () =>
     run(async () => setPreview(await asked(api.POST("/v1/apps/{app}/endpoints/{endpoint}/preview", { params: path, body: {}, bodySerializer: raw }))));
 
   return (
     <Dialog title={said.testTitle} close={close} wide>
-      <Form problem={problem} submit={() => !wrong && void send()}>
+      <Form problem={problem} submit={() => !wrong && void test()}>
         <p class="hint">{said.testHint}</p>
         <ChoiceField name="type" label={said.testType} value={type} set={setType} choices={[["", said.testNoType], ...types.map((one) => [one.name, one.name] as const)]} />
         <CodeField name="data" label={said.testData} value={data} set={setData} rows={3} placeholder='{"total": 120}' wrong={wrong} />
-        {problem && (
-          <div class="notice bad" role="alert">
-            <ProblemText problem={problem} />
-          </div>
-        )}
+        <Refusal of={problem} />
         <footer>
           <button type="button" class="quiet" onClick={close}>
             {kit.value.close}

@@ -7,7 +7,7 @@ import { api, asked } from "../../../kit/request";
 import { Shown } from "../../../kit/shown";
 import { Badge } from "../../../kit/small";
 import type { components } from "../../../api/schema";
-import { AppName, EndpointName } from "../attempts/names";
+import { AppName, EndpointName } from "../../names";
 import { resend } from "../attempts/sending";
 import { worded, words } from "../attempts/words";
 import type { Event } from "./one";

@@ -14,7 +14,7 @@ import type { components } from "../../../api/schema";
 import type { Params } from "../../routes";
 import { type Attempt, AttemptDrawer } from "../attempts/detail";
 import { Due } from "../attempts/due";
-import { AppName, EndpointName } from "../attempts/names";
+import { AppName, EndpointName } from "../../names";
 import { resend } from "../attempts/sending";
 import { worded, words } from "../attempts/words";
 import "./events.css";

@@ -9,7 +9,7 @@ import { Outcome, type Tone } from "../../../kit/small";
 import type { components } from "../../../api/schema";
 import { type Attempt, Took } from "../attempts/detail";
 import { Due } from "../attempts/due";
-import { AppName, EndpointName } from "../attempts/names";
+import { AppName, EndpointName } from "../../names";
 import { worded, words } from "../attempts/words";
 import type { Event, Route } from "./one";
 import { texts } from "./texts";

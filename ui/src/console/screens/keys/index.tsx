@@ -2,19 +2,20 @@
 
 import { useState } from "preact/hooks";
 import type { components } from "../../../api/schema";
-import { problemOf, usePages } from "../../../kit/asking";
+import { usePages } from "../../../kit/asking";
 import { ChoiceField, Form, TextField } from "../../../kit/fields";
 import { Time } from "../../../kit/numbers";
 import { Action, Dialog, Drawer } from "../../../kit/overlay";
 import { at, changed, go, place, to } from "../../../kit/place";
-import { api, asked, type Problem } from "../../../kit/request";
-import { Missing, ProblemText } from "../../../kit/shown";
+import { api, asked } from "../../../kit/request";
+import { useSending } from "../../../kit/sending";
+import { Missing, Refusal } from "../../../kit/shown";
 import { Badge, Copy, Facts, Id } from "../../../kit/small";
 import { List } from "../../../kit/table";
 import { kit } from "../../../kit/texts";
 import { AppField } from "../../picking";
 import type { Params } from "../../routes";
-import { AppName } from "../apps/names";
+import { AppTitle } from "../../names";
 import "./keys.css";
 import { texts } from "./texts";
 
@@ -45,7 +46,7 @@ export default function Keys(_: { params: Params }) {
         columns={[
           { title: said.name, cell: (row) => row.name || <span class="faint">{said.noName}</span>, kind: "wide" },
           { title: said.hint, cell: (row) => <code>{row.hint}…</code>, kind: "narrow", spare: true },
-          { title: said.scope, cell: (row) => (row.app === null ? said.scopes[row.scope] : <AppName id={row.app} />), kind: "narrow" },
+          { title: said.scope, cell: (row) => (row.app === null ? said.scopes[row.scope] : <AppTitle app={row.app} />), kind: "narrow" },
           { title: said.state, cell: (row) => <State of={row} />, kind: "narrow" },
           { title: said.created, cell: (row) => <Time at={row.created_at} />, kind: "narrow", spare: true },
         ]}
@@ -78,7 +79,7 @@ function Shown({ of, revoked }: { of: Key; revoked: () => void }) {
           of.app !== null && [
             said.app,
             <a href={to(at`/apps/${of.app}`)}>
-              <AppName id={of.app} />
+              <AppTitle app={of.app} />
             </a>,
           ],
           [said.state, <State of={of} />],
@@ -122,21 +123,14 @@ function Create({ close, made }: { close: () => void; made: () => void }) {
   const [name, setName] = useState("");
   const [scope, setScope] = useState<Scope>("admin");
   const [app, setApp] = useState("");
-  const [busy, setBusy] = useState(false);
-  const [problem, setProblem] = useState<Problem | null>(null);
+  const { busy, problem, send } = useSending();
   const [key, setKey] = useState<string | null>(null);
   const submit = async () => {
-    setBusy(true);
-    setProblem(null);
-    try {
+    await send(async () => {
       const body = { scope, ...(name.trim() && { name: name.trim() }), ...(scope === "app" && { app: app.trim() }) };
       setKey((await asked(api.POST("/v1/keys", { body }))).key);
       made();
-    } catch (error) {
-      setProblem(problemOf(error));
-    } finally {
-      setBusy(false);
-    }
+    });
   };
   if (key !== null) {
     return (
@@ -167,11 +161,7 @@ function Create({ close, made }: { close: () => void; made: () => void }) {
           hint={said.scopeHints[scope]}
         />
         {scope === "app" && <AppField name="app" label={said.app} value={app} set={setApp} required />}
-        {problem && (
-          <div class="notice bad" role="alert">
-            <ProblemText problem={problem} />
-          </div>
-        )}
+        <Refusal of={problem} />
         <footer>
           <button type="button" onClick={close}>
             {kit.value.cancel}

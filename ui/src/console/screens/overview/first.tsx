@@ -1,10 +1,11 @@
 /** For an installation in which nothing was published yet: one press from here to an event on its way. */
 
 import { useState } from "preact/hooks";
-import { problemOf, useAsked } from "../../../kit/asking";
+import { useAsked } from "../../../kit/asking";
 import { Form, TextField } from "../../../kit/fields";
 import { at, go, to } from "../../../kit/place";
-import { api, asked, type Problem } from "../../../kit/request";
+import { api, asked } from "../../../kit/request";
+import { useSending } from "../../../kit/sending";
 import { ProblemText } from "../../../kit/shown";
 import { texts } from "./texts";
 
@@ -16,28 +17,21 @@ export function FirstSteps() {
   const said = texts.value;
   const system = useAsked((signal) => asked(api.GET("/v1/system", { signal })), []);
   const [typed, type] = useState<string | null>(null);
-  const [busy, setBusy] = useState(false);
-  const [problem, setProblem] = useState<Problem | null>(null);
+  const { busy, problem, send } = useSending();
   const echo = system.data?.echo_url ?? "";
   const url = typed ?? echo;
 
-  const send = async () => {
-    setBusy(true);
-    setProblem(null);
-    try {
+  const begin = async () => {
+    await send(async () => {
       go(to(at`/events/${await firstEvent(url.trim())}`));
-    } catch (error) {
-      setProblem(problemOf(error));
-    } finally {
-      setBusy(false);
-    }
+    });
   };
   const links = ["/types", "/apps", "/types"];
   return (
     <section class="panel first">
       <h2>{said.first}</h2>
       <p>{said.firstWhy}</p>
-      <Form problem={problem} submit={() => void send()}>
+      <Form problem={problem} submit={() => void begin()}>
         <TextField
           name="url"
           type="url"

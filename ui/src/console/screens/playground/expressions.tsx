@@ -11,7 +11,7 @@ import { ProblemText } from "../../../kit/shown";
 import { Badge } from "../../../kit/small";
 import type { components } from "../../../api/schema";
 import { NO_SAMPLE, Sample } from "./sample";
-import { isJson, useShared } from "./shared";
+import { isJsonOrNone, useShared } from "./shared";
 import { playground } from "./texts";
 
 type Answer = components["schemas"]["ExpressionAnswer"];
@@ -27,7 +27,7 @@ export function Expressions() {
   const [found, setFound] = useState<{ text: string; answer: Answer; of: string } | null>(null);
   const [problem, setProblem] = useState<Problem | null>(null);
 
-  const ready = settled.x.trim() !== "" && isJson(settled.data) && (!ofAnswer || isJson(settled.headers));
+  const ready = settled.x.trim() !== "" && isJsonOrNone(settled.data) && (!ofAnswer || isJsonOrNone(settled.headers));
   const body = bodyOf(settled, ofAnswer);
   useEffect(() => {
     setProblem(null);
@@ -67,7 +67,7 @@ export function Expressions() {
                 <NumberField name="response.attempt" label={texts.attempt} value={Number(fields.attempt)} set={(attempt) => set({ attempt: String(attempt ?? "") })} min={1} />
               </div>
               <CodeField name="response.body" label={texts.body} rows={3} value={fields.answer} set={(answer) => set({ answer })} />
-              <CodeField name="response.headers" label={texts.headers} rows={2} value={fields.headers} set={(headers) => set({ headers })} hint={isJson(fields.headers) ? undefined : texts.badJson} placeholder='{"retry-after": "5"}' />
+              <CodeField name="response.headers" label={texts.headers} rows={2} value={fields.headers} set={(headers) => set({ headers })} hint={isJsonOrNone(fields.headers) ? undefined : texts.badJson} placeholder='{"retry-after": "5"}' />
             </>
           )}
           {!fits && <p class="notice warn">{texts.tooLong}</p>}

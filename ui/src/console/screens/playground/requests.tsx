@@ -11,7 +11,7 @@ import { Badge, Copy, Facts } from "../../../kit/small";
 import type { components } from "../../../api/schema";
 import { AppField, EndpointField } from "../../picking";
 import { NO_SAMPLE, Sample } from "./sample";
-import { isJson, useShared } from "./shared";
+import { isJsonOrNone, useShared } from "./shared";
 import { playground } from "./texts";
 
 type Preview = components["schemas"]["PreviewAnswer"];
@@ -29,7 +29,7 @@ export function Requests() {
 
   const app = settled.app.trim();
   const endpoint = settled.endpoint.trim();
-  const ready = app !== "" && endpoint !== "" && isJson(settled.data) && isObject(settled.changes);
+  const ready = app !== "" && endpoint !== "" && isJsonOrNone(settled.data) && isObject(settled.changes);
   const body = bodyOf(settled);
   useEffect(() => {
     setProblem(null);
@@ -130,7 +130,7 @@ function bodyOf(fields: typeof DEFAULTS): string {
   const changes = [
     ...(fields.profile ? [`"profile":${JSON.stringify(fields.profile)}`] : []),
     ...(fields.method ? [`"method":${JSON.stringify(fields.method)}`] : []),
-    ...(fields.format.trim() ? [`"format":${fields.format.trim().startsWith("{") && isJson(fields.format) ? fields.format : JSON.stringify(fields.format.trim())}`] : []),
+    ...(fields.format.trim() ? [`"format":${fields.format.trim().startsWith("{") && isJsonOrNone(fields.format) ? fields.format : JSON.stringify(fields.format.trim())}`] : []),
     ...(fields.filter.trim() ? [`"filter":${JSON.stringify(fields.filter)}`] : []),
     ...(fields.transform.trim() ? [`"transform":${JSON.stringify(fields.transform)}`] : []),
     ...(own ? [own] : []),

@@ -9,7 +9,7 @@ import { at } from "../../../kit/place";
 import { askedExact } from "../../../kit/raw";
 import { askedText } from "../../../kit/request";
 import { TypeField } from "../../picking";
-import { isJson } from "./shared";
+import { isJsonOrNone } from "./shared";
 import { playground } from "./texts";
 
 export interface SampleFields {
@@ -65,7 +65,7 @@ export function Sample({ fields, set }: { fields: SampleFields; set: (changes: P
         rows={10}
         value={fields.data}
         set={(data) => set({ data })}
-        hint={isJson(fields.data) ? undefined : texts.badJson}
+        hint={isJsonOrNone(fields.data) ? undefined : texts.badJson}
         placeholder='{"id": 7}'
       />
     </>

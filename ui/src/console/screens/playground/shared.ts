@@ -1,4 +1,5 @@
 import { useEffect, useRef, useState } from "preact/hooks";
+import { isJson } from "../../../kit/json";
 import { changed, go, place } from "../../../kit/place";
 
 /** An address holds no more than this of what was typed; browsers and chats cut longer ones. */
@@ -39,12 +40,6 @@ export function useShared<F extends Record<string, string>>(defaults: F): { fiel
 }
 
 /** Whether a text is JSON; an empty one is left out, and so is right. */
-export function isJson(text: string): boolean {
-  if (text.trim() === "") return true;
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
+export function isJsonOrNone(text: string): boolean {
+  return text.trim() === "" || isJson(text);
 }

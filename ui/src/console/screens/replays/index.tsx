@@ -2,7 +2,7 @@
 
 import { usePages } from "../../../kit/asking";
 import { count, Time } from "../../../kit/numbers";
-import { at, changed, place, to } from "../../../kit/place";
+import { at, changed, go, place, to } from "../../../kit/place";
 import { api, asked } from "../../../kit/request";
 import { Filters, TextFilter } from "../../../kit/small";
 import { List } from "../../../kit/table";
@@ -76,7 +76,7 @@ export default function Replays(_: { params: Params }) {
           app={query.get("app") ?? ""}
           endpoint={query.get("endpoint") ?? ""}
           select={query.get("select") ?? ""}
-          closed={changed({ new: null, endpoint: null, select: null })}
+          close={() => go(changed({ new: null, endpoint: null, select: null }))}
         />
       )}
     </div>

@@ -1,16 +1,17 @@
 /** Making a trigger, and changing one. Its settings are a form made from the schema of its kind. */
 
 import { useState } from "preact/hooks";
-import { problemOf, useAsked } from "../../../kit/asking";
+import { useAsked } from "../../../kit/asking";
 import { type Exact, exactOf, type ExactMap, isMap, same, writeExact } from "../../../kit/exact";
 import { ChoiceField, CodeField, Form, Group, TextField } from "../../../kit/fields";
 import { Action, say } from "../../../kit/overlay";
 import { at, changed, go, to } from "../../../kit/place";
 import { raw } from "../../../kit/raw";
-import { api, asked, type Problem } from "../../../kit/request";
+import { api, asked } from "../../../kit/request";
 import { Schema } from "../../../kit/schema";
 import { edited, type Edited, ValueEditor } from "../../../kit/schemaform";
-import { ProblemText, Shown } from "../../../kit/shown";
+import { useSending } from "../../../kit/sending";
+import { Refusal, Shown } from "../../../kit/shown";
 import type { components } from "../../../api/schema";
 import { AppField } from "../../picking";
 import { PlanShown } from "./plan";
@@ -48,8 +49,7 @@ function Fields({ of, kinds, saved }: { of: Trigger | null; kinds: readonly Kind
   const [app, setApp] = useState(of?.app ?? "");
   const [when, setWhen] = useState(of?.when ?? "");
   const [map, setMap] = useState(of?.map ?? "");
-  const [problem, setProblem] = useState<Problem | null>(null);
-  const [busy, setBusy] = useState(false);
+  const { busy, problem, send } = useSending();
   const [plan, setPlan] = useState<{ of: string; plan: Plan } | null>(null);
 
   const titles: Readonly<Record<string, string>> = texts.kinds;
@@ -70,20 +70,14 @@ function Fields({ of, kinds, saved }: { of: Trigger | null; kinds: readonly Kind
 
   const save = async () => {
     if (!ready || busy) return;
-    setBusy(true);
-    setProblem(null);
-    try {
+    await send(async () => {
       const made = of
         ? await asked(api.PATCH("/v1/triggers/{trigger}", { params: { path: { trigger: of.id } }, ...raw(body) }))
         : await asked(api.POST("/v1/triggers", raw(body)));
       say(of ? texts.saved : texts.made);
       saved?.();
       go(to(at`/triggers/${reference(made)}`));
-    } catch (error) {
-      setProblem(problemOf(error));
-    } finally {
-      setBusy(false);
-    }
+    });
   };
 
   return (
@@ -116,11 +110,7 @@ function Fields({ of, kinds, saved }: { of: Trigger | null; kinds: readonly Kind
         <CodeField name="when" label={texts.when} hint={texts.whenHint} rows={2} value={when} set={setWhen} placeholder="event.data.new.total > 100" />
         <CodeField name="map" label={texts.map} hint={texts.mapHint} rows={3} value={map} set={setMap} placeholder='{"subject": "shop:" + string(event.data.new.shop_id)}' />
       </Group>
-      {problem && (
-        <div class="notice bad" role="alert">
-          <ProblemText problem={problem} />
-        </div>
-      )}
+      <Refusal of={problem} />
       {plan && plan.of === body && (
         <section class="panel" aria-live="polite">
           <PlanShown of={plan.plan} />
@@ -130,14 +120,7 @@ function Fields({ of, kinds, saved }: { of: Trigger | null; kinds: readonly Kind
         {!of && (
           <Action
             disabled={!ready}
-            act={async () => {
-              setProblem(null);
-              try {
-                setPlan({ of: body, plan: await asked(api.POST("/v1/triggers/plan", raw(body))) });
-              } catch (error) {
-                setProblem(problemOf(error));
-              }
-            }}
+            act={() => send(async () => setPlan({ of: body, plan: await asked(api.POST("/v1/triggers/plan", raw(body))) }))}
           >
             {texts.planFirst}
           </Action>

@@ -5,13 +5,13 @@ import { useAsked } from "../../../kit/asking";
 import { Chart } from "../../../kit/charts";
 import { ChoiceField, Form, TextField } from "../../../kit/fields";
 import { Code } from "../../../kit/json";
-import { count, seconds, Time } from "../../../kit/numbers";
+import { count, instant, seconds, Time } from "../../../kit/numbers";
 import { Action, Dialog, Drawer, say } from "../../../kit/overlay";
 import { at, changed, go, place, to } from "../../../kit/place";
-import { api, asked, base, type Problem } from "../../../kit/request";
-import { ProblemText, Shown } from "../../../kit/shown";
+import { api, asked, base } from "../../../kit/request";
+import { useSending } from "../../../kit/sending";
+import { Refusal, Shown } from "../../../kit/shown";
 import { Copy, Facts, Id, Tabs } from "../../../kit/small";
-import { problemOf } from "../../../kit/asking";
 import type { Params } from "../../routes";
 import { TriggerForm } from "./form";
 import { PlanShown } from "./plan";
@@ -213,23 +213,16 @@ function Rewind({ of, set }: { of: Trigger; set: (to: Trigger) => void }) {
   const [open, setOpen] = useState(false);
   const [where, setWhere] = useState<"start" | "time">("time");
   const [time, setTime] = useState("");
-  const [problem, setProblem] = useState<Problem | null>(null);
-  const [busy, setBusy] = useState(false);
-  const moment = new Date(time);
-  const ready = where === "start" || !Number.isNaN(moment.getTime());
+  const { busy, problem, send } = useSending();
+  const moment = instant(time);
+  const ready = where === "start" || moment !== null;
   const rewind = async () => {
     if (!ready || busy) return;
-    setBusy(true);
-    setProblem(null);
-    try {
-      set(await asked(api.POST("/v1/triggers/{trigger}/rewind", { params: { path: { trigger: of.id } }, body: where === "start" ? {} : { to: moment.toISOString() } })));
+    await send(async () => {
+      set(await asked(api.POST("/v1/triggers/{trigger}/rewind", { params: { path: { trigger: of.id } }, body: where === "start" ? {} : { to: moment } })));
       say(texts.rewound);
       setOpen(false);
-    } catch (error) {
-      setProblem(problemOf(error));
-    } finally {
-      setBusy(false);
-    }
+    });
   };
   return (
     <>
@@ -251,11 +244,7 @@ function Rewind({ of, set }: { of: Trigger; set: (to: Trigger) => void }) {
               ]}
             />
             {where === "time" && <TextField name="to" label={texts.rewindTime} type="datetime-local" required value={time} set={setTime} />}
-            {problem && (
-              <div class="notice bad" role="alert">
-                <ProblemText problem={problem} />
-              </div>
-            )}
+            <Refusal of={problem} />
             <footer>
               <button type="submit" class="danger" disabled={!ready || busy} aria-busy={busy}>
                 {texts.rewindYes}

@@ -1,16 +1,17 @@
 /** Schedules: events at set times. */
 
 import { useState } from "preact/hooks";
-import { problemOf, useAsked, usePages } from "../../../kit/asking";
+import { useAsked, usePages } from "../../../kit/asking";
 import { ChoiceField, CodeField, Form, NumberField, TextField } from "../../../kit/fields";
-import { Code } from "../../../kit/json";
+import { Code, isJson } from "../../../kit/json";
 import { count, seconds, Time } from "../../../kit/numbers";
 import { Action, Drawer, say } from "../../../kit/overlay";
 import { at, changed, go, place, to } from "../../../kit/place";
 import { raw } from "../../../kit/raw";
-import { api, asked, askedText, type Problem } from "../../../kit/request";
+import { api, asked, askedText } from "../../../kit/request";
 import { memberText } from "../../../kit/json";
-import { ProblemText, Shown } from "../../../kit/shown";
+import { useSending } from "../../../kit/sending";
+import { Refusal, Shown } from "../../../kit/shown";
 import { Badge, Facts, Id, type Tone } from "../../../kit/small";
 import { List } from "../../../kit/table";
 import type { components } from "../../../api/schema";
@@ -222,16 +223,13 @@ export function ScheduleForm({ of, data: before = "{}", saved }: { of: Schedule 
   const [key, setKey] = useState(of?.key ?? "");
   const [data, setData] = useState(before);
   const [catchUp, setCatchUp] = useState<Schedule["catch_up"]>(of?.catch_up ?? "last");
-  const [problem, setProblem] = useState<Problem | null>(null);
-  const [busy, setBusy] = useState(false);
+  const { busy, problem, send } = useSending();
   const bad = !isJson(data);
   const zones = useZones();
 
   const text = (field: string, value: string): string => `"${field}":${value.trim() ? JSON.stringify(value.trim()) : "null"}`;
   const save = async () => {
     if (busy || bad) return;
-    setBusy(true);
-    setProblem(null);
     const body = raw(
       `{${[
         `"name":${JSON.stringify(name.trim())}`,
@@ -245,18 +243,14 @@ export function ScheduleForm({ of, data: before = "{}", saved }: { of: Schedule 
         `"catch_up":${JSON.stringify(catchUp)}`,
       ].join(",")}}`,
     );
-    try {
+    await send(async () => {
       const made = of
         ? await asked(api.PATCH("/v1/schedules/{schedule}", { params: { path: { schedule: of.id } }, ...body }))
         : await asked(api.POST("/v1/schedules", body));
       say(of ? texts.saved : texts.made);
       saved?.();
       go(to("/triggers", { tab: "schedules", open: made.id }));
-    } catch (error) {
-      setProblem(problemOf(error));
-    } finally {
-      setBusy(false);
-    }
+    });
   };
   return (
     <Form problem={problem} submit={() => void save()}>
@@ -309,11 +303,7 @@ export function ScheduleForm({ of, data: before = "{}", saved }: { of: Schedule 
           ["none", texts.catchUps.none],
         ]}
       />
-      {problem && (
-        <div class="notice bad" role="alert">
-          <ProblemText problem={problem} />
-        </div>
-      )}
+      <Refusal of={problem} />
       <footer>
         <button type="submit" class="primary" disabled={busy || bad || !type.trim()} aria-busy={busy}>
           {of ? texts.save : texts.create}
@@ -332,13 +322,4 @@ function useZones(): readonly string[] {
     }
   });
   return zones;
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
 }

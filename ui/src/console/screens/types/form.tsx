@@ -1,14 +1,15 @@
 /** Making an event type, and changing one. Schema and examples go as they were typed: no number in them is rounded. */
 
 import { useState } from "preact/hooks";
-import { problemOf } from "../../../kit/asking";
 import { type Exact, isList, isMap, writeExact } from "../../../kit/exact";
 import { ChoiceField, CodeField, Form, ListField, TextField } from "../../../kit/fields";
+import { isJson } from "../../../kit/json";
 import { say } from "../../../kit/overlay";
 import { at, changed, go, to } from "../../../kit/place";
 import { raw } from "../../../kit/raw";
-import { api, asked, type Problem } from "../../../kit/request";
-import { ProblemText } from "../../../kit/shown";
+import { api, asked } from "../../../kit/request";
+import { useSending } from "../../../kit/sending";
+import { Refusal } from "../../../kit/shown";
 import { Check } from "./check";
 import { types } from "./texts";
 
@@ -50,15 +51,12 @@ export function TypeForm({ of, saved }: { of: EventType | null; saved?: () => vo
   const [schema, setSchema] = useState(of ? (of.schema === null ? "" : writeExact(of.schema, 2)) : '{\n  "type": "object",\n  "required": ["id"],\n  "properties": {\n    "id": {"type": "integer"}\n  }\n}');
   const [examples, setExamples] = useState(of && of.examples.length > 0 ? writeExact(of.examples, 2) : "");
   const [redact, setRedact] = useState<readonly string[]>(of?.redact ?? []);
-  const [problem, setProblem] = useState<Problem | null>(null);
-  const [busy, setBusy] = useState(false);
+  const { busy, problem, send } = useSending();
   const schemaBad = schema.trim() !== "" && !isJson(schema);
   const examplesBad = examples.trim() !== "" && !isJson(examples);
 
   const save = async () => {
     if (busy || schemaBad || examplesBad) return;
-    setBusy(true);
-    setProblem(null);
     const body = raw(
       `{${[
         ...(of ? [] : [`"name":${JSON.stringify(name.trim())}`]),
@@ -69,17 +67,13 @@ export function TypeForm({ of, saved }: { of: EventType | null; saved?: () => vo
         `"redact":${JSON.stringify(redact)}`,
       ].join(",")}}`,
     );
-    try {
+    await send(async () => {
       if (of) await asked(api.PATCH("/v1/event-types/{name}", { params: { path: { name: of.name } }, ...body }));
       else await asked(api.POST("/v1/event-types", body));
       say(of ? texts.saved : texts.made);
       saved?.();
       go(of ? changed({ edit: null }) : to(at`/types/${name.trim()}`));
-    } catch (error) {
-      setProblem(problemOf(error));
-    } finally {
-      setBusy(false);
-    }
+    });
   };
 
   return (
@@ -102,11 +96,7 @@ export function TypeForm({ of, saved }: { of: EventType | null; saved?: () => vo
       {of && <Check name={of.name} schema={schemaBad ? null : schema.trim() || "null"} />}
       <CodeField name="examples" label={texts.examplesField} hint={examplesBad ? texts.badJson : texts.examplesHint} rows={8} value={examples} set={setExamples} placeholder={'[{"id": 1}]'} />
       <ListField name="redact" label={texts.redactField} hint={texts.redactHint} value={redact} set={setRedact} placeholder="/customer/email" />
-      {problem && (
-        <div class="notice bad" role="alert">
-          <ProblemText problem={problem} />
-        </div>
-      )}
+      <Refusal of={problem} />
       <footer>
         <button type="submit" class="primary" disabled={busy || schemaBad || examplesBad || (!of && !name.trim())} aria-busy={busy}>
           {of ? texts.save : texts.create}
@@ -114,13 +104,4 @@ export function TypeForm({ of, saved }: { of: EventType | null; saved?: () => vo
       </footer>
     </Form>
   );
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -1,17 +1,17 @@
 /** A form made from the schema that publishes an event, and tells beforehand whom it would reach. */
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { problemOf } from "../../../kit/asking";
 import { type Exact } from "../../../kit/exact";
 import { ChoiceField, Form, TextField } from "../../../kit/fields";
 import { count } from "../../../kit/numbers";
 import { Action, say } from "../../../kit/overlay";
 import { at, go, to } from "../../../kit/place";
 import { raw } from "../../../kit/raw";
-import { api, asked, type Problem } from "../../../kit/request";
+import { api, asked } from "../../../kit/request";
 import { Schema } from "../../../kit/schema";
 import { edited, type Edited, ValueEditor } from "../../../kit/schemaform";
-import { ProblemText } from "../../../kit/shown";
+import { useSending } from "../../../kit/sending";
+import { Refusal } from "../../../kit/shown";
 import { Table } from "../../../kit/table";
 import type { components } from "../../../api/schema";
 import { AppField } from "../../picking";
@@ -32,8 +32,7 @@ export function Publish({ of, from }: { of: EventType; from?: Exact }) {
   const [subject, setSubject] = useState("");
   const [key, setKey] = useState("");
   const [data, setData] = useState<Edited>(() => edited(from ?? beginning(of)));
-  const [busy, setBusy] = useState(false);
-  const [problem, setProblem] = useState<Problem | null>(null);
+  const { busy, problem, send } = useSending();
   const [reach, setReach] = useState<{ of: string; answer: Explanation } | null>(null);
   useEffect(() => {
     if (from !== undefined) setData(edited(from));
@@ -46,7 +45,7 @@ export function Publish({ of, from }: { of: EventType; from?: Exact }) {
   const asking = `${target} ${app} ${body}`;
   const ready = data.valid && !of.archived && (target === "grants" || app.trim() !== "");
 
-  const send = (dry: boolean) => {
+  const ask = (dry: boolean) => {
     const query = dry ? { dry_run: true } : {};
     return target === "grants"
       ? asked(api.POST("/v1/events", { params: { query }, ...raw(body) }))
@@ -54,17 +53,11 @@ export function Publish({ of, from }: { of: EventType; from?: Exact }) {
   };
   const publish = async () => {
     if (!ready || busy) return;
-    setBusy(true);
-    setProblem(null);
-    try {
-      const made = (await send(false)) as unknown as { id: string };
+    await send(async () => {
+      const made = (await ask(false)) as unknown as { id: string };
       say(texts.published);
       go(to(at`/events/${made.id}`));
-    } catch (error) {
-      setProblem(problemOf(error));
-    } finally {
-      setBusy(false);
-    }
+    });
   };
 
   return (
@@ -90,13 +83,9 @@ export function Publish({ of, from }: { of: EventType; from?: Exact }) {
           <TextField name="key" label={texts.key} hint={texts.keyHint} value={key} set={setKey} />
         </div>
         <ValueEditor schema={of.schema} of={data} set={setData} name="data" label={texts.data} />
-        {problem && (
-          <div class="notice bad" role="alert">
-            <ProblemText problem={problem} />
-          </div>
-        )}
+        <Refusal of={problem} />
         <footer>
-          <Action disabled={!ready} act={async () => setReach({ of: asking, answer: (await send(true)) as unknown as Explanation })}>
+          <Action disabled={!ready} act={async () => setReach({ of: asking, answer: (await ask(true)) as unknown as Explanation })}>
             {texts.dryRun}
           </Action>
           <button type="submit" class="primary" disabled={!ready || busy} aria-busy={busy}>
