@@ -61,17 +61,13 @@ async def browser() -> AsyncIterator[Browser]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def desk(browser: Browser, postgres_server: PostgresServer) -> AsyncIterator[Desk]:
     """At a station where much has happened."""
-    dsn = await postgres_server.fresh_database()
-    async with bare(dsn) as station:
+    async with bare(postgres_server) as station:
         await furnish(station)
         yield Desk(browser, station)
-    await postgres_server.drop_database(dsn)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def new_desk(browser: Browser, postgres_server: PostgresServer) -> AsyncIterator[Desk]:
     """At a station where nothing has happened yet."""
-    dsn = await postgres_server.fresh_database()
-    async with bare(dsn) as station:
+    async with bare(postgres_server) as station:
         yield Desk(browser, station)
-    await postgres_server.drop_database(dsn)

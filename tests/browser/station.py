@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
+from tests.postgres import PostgresServer
 from tests.serving import call, listed, serving
 from tests.targets import OK, Peer, RawTarget, Script, target
 
@@ -126,14 +127,18 @@ class Station:
 
 
 @asynccontextmanager
-async def bare(dsn: str, **settings: Any) -> AsyncIterator[Station]:
-    """Nothing is there yet."""
-    async with serving(dsn, **settings) as server:
-        station = Station(server, dsn)
-        try:
-            yield station
-        finally:
-            await station.close()
+async def bare(postgres: PostgresServer, **settings: Any) -> AsyncIterator[Station]:
+    """Over a database of its own: nothing is there yet."""
+    dsn = await postgres.fresh_database()
+    try:
+        async with serving(dsn, **settings) as server:
+            station = Station(server, dsn)
+            try:
+                yield station
+            finally:
+                await station.close()
+    finally:
+        await postgres.drop_database(dsn)
 
 
 async def furnish(station: Station) -> None:

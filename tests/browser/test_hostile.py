@@ -37,11 +37,9 @@ SAYS: Final = {"event", "attempt", "endpoint", "apps", "app", "types", "type", "
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def hostile_desk(browser: Browser, postgres_server: PostgresServer) -> AsyncIterator[Desk]:
-    dsn = await postgres_server.fresh_database()
-    async with bare(dsn) as station:
+    async with bare(postgres_server) as station:
         await furnish_hostile(station)
         yield Desk(browser, station)
-    await postgres_server.drop_database(dsn)
 
 
 @pytest.mark.parametrize("name", PLACES)

@@ -50,8 +50,7 @@ SHOP: Final = Shop()
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def failing(browser: Browser, postgres_server: PostgresServer) -> AsyncIterator[Desk]:
     """At a station with a target that has failed ten thousand times, whose circuit nothing opens."""
-    dsn = await postgres_server.fresh_database()
-    async with bare(dsn, circuit_requests_min=1_000_000) as station:
+    async with bare(postgres_server, circuit_requests_min=1_000_000) as station:
         await station.post("/event-types", {"name": "order.created", "schema": ORDER_SCHEMA, "examples": [ORDER]})
         await station.post("/apps", {"uid": "acme", "name": "Acme"})
         for uid in TILLS:
@@ -65,7 +64,6 @@ async def failing(browser: Browser, postgres_server: PostgresServer) -> AsyncIte
         await station.endpoint("globex", "shop", SHOP, retry=NEVER, concurrency=64)
         await station.publish(FAILED, app="globex")
         yield Desk(browser, station)
-    await postgres_server.drop_database(dsn)
 
 
 async def sees_the_first_event(visit: Visit) -> None:
@@ -83,14 +81,12 @@ async def sees_the_first_event(visit: Visit) -> None:
 async def test_from_the_first_start_to_a_first_event_delivered(
     browser: Browser, postgres_server: PostgresServer, language: Language, theme: Theme
 ) -> None:
-    dsn = await postgres_server.fresh_database()
     async with (
-        bare(dsn, allow_loopback_targets=True) as station,
+        bare(postgres_server, allow_loopback_targets=True) as station,
         visiting(browser, station.origin, language=language, theme=theme) as visit,
     ):
         await visit.page.goto(await station.link())
         await sees_the_first_event(visit)
-    await postgres_server.drop_database(dsn)
 
 
 @contextmanager
