@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from unittest.mock import patch
 
 import pytest
 from tests.installed import Installed, installed
 
-from posthouse.api.app import openapi_document
-
 if TYPE_CHECKING:
-    from fastapi import FastAPI
     from tests.postgres import PostgresServer
 
 pytest_plugins = [
@@ -65,20 +61,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_document() -> Iterator[None]:
-    """The document of the routes, which is half of what a server takes to start, is the same for all servers of a session."""
-
-    @cache
-    def whatever_the_routes_do() -> dict[str, Any]:
-        return openapi_document(made[0])
-
-    made: list[FastAPI] = []
-
-    def document(app: FastAPI) -> dict[str, Any]:
-        made[:] = [app]
-        return whatever_the_routes_do()
-
-    with patch("posthouse.api.app.openapi_document", document):
+def waits_for_its_turn() -> Iterator[None]:
+    """A process of tests that waits long for its turn, on a machine with more to do than it can, is no server that stalls."""
+    with patch.dict("posthouse.adapters.postgres.database.SETTINGS", idle_in_transaction_session_timeout="20s"):
         yield
 
 

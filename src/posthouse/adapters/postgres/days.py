@@ -20,7 +20,7 @@ from posthouse.adapters.postgres.database import Connection, Database, translate
 from posthouse.adapters.postgres.queries import Queries
 from posthouse.adapters.postgres.rows import ids_beside
 from posthouse.adapters.postgres.store import SQL as STORE
-from posthouse.domain.errors import StoreUnavailable
+from posthouse.domain.errors import InDoubt, StoreUnavailable
 from posthouse.domain.ids import ID_BYTES, lower_bound
 from posthouse.domain.limits import CLOCK_SKEW_SECONDS_MAX, DAYS_AHEAD, OUTSIDE_ROWS_MAX
 
@@ -61,7 +61,8 @@ async def ensure_days(database: Database, *, now: float, ahead: int = DAYS_AHEAD
 
     Safe in several processes at once, and after a crash at any point: a table made but not attached is attached.
 
-    Raises: StoreUnavailable, also where somebody keeps a conflicting lock for long: call again.
+    Raises: StoreUnavailable, also where somebody keeps a conflicting lock for long, or connections end again and again:
+    call again.
     """
     today = _today(now)
     wanted = [today + timedelta(days=offset) for offset in range(-1, ahead + 1)]
@@ -114,9 +115,10 @@ async def _insist(database: Database, day: date) -> list[str]:
         try:
             return await _make(database, day)
         except StoreUnavailable as error:
-            if not isinstance(error.__cause__, asyncpg.LockNotAvailableError):
+            # A connection that ended in between, as when this process was stopped for a while: what is there is looked at.
+            if not isinstance(error, InDoubt) and not isinstance(error.__cause__, asyncpg.LockNotAvailableError):
                 raise
-            # The wait was the server's, up to the lock's timeout; now others have their turn.
+            # Where it waited for a lock, others have their turn.
             await asyncio.sleep(0.1)
     return await _make(database, day)
 

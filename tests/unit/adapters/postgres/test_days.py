@@ -111,6 +111,24 @@ async def test_a_table_that_a_crash_left_over_is_attached(postgres: Installed) -
     assert set(names(at)) <= await attached(postgres)
 
 
+async def test_a_connection_that_ends_in_between_is_made_up_for(postgres: Installed) -> None:
+    waiting = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    async with postgres.reading.transaction() as holding:
+        await holding.fetch(days.SQL.days_lock, days._MAKING)
+        making = asyncio.create_task(ensure_days(postgres.publishing, now=postgres.at, ahead=2))
+
+        async def another(than: int | None) -> int:
+            async with asyncio.timeout(30):
+                while (pid := await holding.fetchval(waiting)) in (None, than):  # noqa: ASYNC110 - the server's fact
+                    await asyncio.sleep(0.01)
+            return int(pid)
+
+        first = await another(None)
+        await holding.fetchval("SELECT pg_terminate_backend($1)", first)
+        await another(first)
+    assert sorted(await making) == names(postgres.at + 2 * DAY)
+
+
 @pytest.mark.usefixtures("impatient")
 async def test_a_lock_in_the_way_is_told_and_nothing_is_half_made(postgres: Installed) -> None:
     async with postgres.reading.transaction() as holding:
