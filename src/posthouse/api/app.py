@@ -273,9 +273,8 @@ def build_app(services: Services) -> App:
         app.include_router(session.routes(services.sessions, services.cookie, services.public_url))
     app.include_router(audit.routes(services.audit, cursors))
     app.include_router(system.routes(services.metrics, services.ready, services.warnings, services.installation))
-    app.include_router(documents.routes(lambda: made))
-    document = openapi_document(app)
-    made = CatalogueDocuments(services.event_types, services.clock, document)
+    made = CatalogueDocuments(services.event_types, services.clock, lambda: openapi_document(app))
+    app.include_router(documents.routes(made))
     services.watch_cache("documents", lambda: made.cached)
     services.watch_cache("api_keys", lambda: services.authenticator.known_cached)
     services.watch_cache("unknown_api_keys", lambda: services.authenticator.unknown_cached)
@@ -285,7 +284,7 @@ def build_app(services: Services) -> App:
         return Response(await made.openapi(), media_type="application/json")
 
     app.add_route(OPENAPI_PATH, openapi, include_in_schema=False)
-    app.add_exception_handler(HTTPException, _no_such_route(document))
+    app.add_exception_handler(HTTPException, _no_such_route(made))
     gate: App = Gate(
         cast("App", app),
         services.authenticator,
@@ -315,12 +314,15 @@ async def _invalid(request: Request, error: Exception) -> Response:
     return _response(*problem_bytes(fields_of(error.errors()), language_of(request.scope["headers"])))
 
 
-def _no_such_route(document: dict[str, Any]) -> Callable[[Request, Exception], Awaitable[Response]]:
+def _no_such_route(documents: CatalogueDocuments) -> Callable[[Request, Exception], Awaitable[Response]]:
     """Answers 404 and 405; which methods a path has, the document says: the framework names one route's only."""
-    methods = [
-        (re.compile(re.sub(r"{\w+}", "[^/]+", path)), {method.upper() for method in operations})
-        for path, operations in document["paths"].items()
-    ]
+
+    async def allowed(path: str) -> set[str]:
+        known = (await documents.routes())["paths"].items()
+        found = (
+            operations for template, operations in known if re.fullmatch(re.sub(r"{\w+}", "[^/]+", template), path)
+        )
+        return {method.upper() for operations in found for method in operations}
 
     async def answer(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -330,10 +332,8 @@ def _no_such_route(document: dict[str, Any]) -> Callable[[Request, Exception], A
                 code, detail = "route_not_found", "there is no such route"
             case 405:
                 code, detail = "method_not_allowed", f"this route does not answer {request.method}"
-                path = request.url.path
-                allowed = set[str]().union(*(some for known, some in methods if known.fullmatch(path)))
-                if allowed:
-                    headers["Allow"] = ", ".join(sorted(allowed))
+                if methods := await allowed(request.url.path):
+                    headers["Allow"] = ", ".join(sorted(methods))
             case _:
                 code, detail = "http_error", str(error.detail)
         language = language_of(request.scope["headers"])

@@ -30,14 +30,17 @@ class CatalogueDocuments:
     """`/openapi.json` and `/v1/asyncapi.json` as bytes, kept by the catalogue's version and by what a caller sees of it.
 
     For callers without a key the version is looked at once a second, so that strangers cost nothing: what they get may be
-    that much behind. Documents are made one at a time, and off the loop.
+    that much behind. Documents are made one at a time, and off the loop; that of the routes when somebody first asks, since
+    it is most of what a process would take to start.
     """
 
-    def __init__(self, event_types: EventTypes, clock: Clock, openapi: dict[str, Any]) -> None:
+    def __init__(self, event_types: EventTypes, clock: Clock, routes: Callable[[], dict[str, Any]]) -> None:
+        """`routes` makes OpenAPI's document of the routes; it is called once, in a thread."""
         self._event_types = event_types
         self._clock = clock
-        self._openapi = openapi
-        self._openapi_told = _encode(openapi)
+        self._make_routes = routes
+        self._routes: dict[str, Any] | None = None
+        self._openapi_told: bytes | None = None
         self._made: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
         self._use = CacheUse()
         self._making = asyncio.Lock()
@@ -46,17 +49,25 @@ class CatalogueDocuments:
 
     async def openapi(self) -> bytes:
         """OpenAPI, with what is public as webhooks. Without the database, as it was told last."""
+        routes = await self.routes()
         try:
             self._openapi_told = await self._document(
-                "openapi", None, lambda types, cut: with_webhooks(self._openapi, types, cut=cut)
+                "openapi", None, lambda types, cut: with_webhooks(routes, types, cut=cut)
             )
         except StoreUnavailable as error:
             log.warning("api.openapi_without_catalogue", error=str(error))
-        return self._openapi_told
+        return _encode(routes) if self._openapi_told is None else self._openapi_told
 
     async def asyncapi(self, viewer: Principal | None) -> bytes:
         """AsyncAPI, of what the viewer sees; None is somebody without a key."""
         return await self._document("asyncapi", viewer, lambda types, cut: asyncapi_document(types, cut=cut))
+
+    async def routes(self) -> dict[str, Any]:
+        """OpenAPI, of the routes alone."""
+        async with self._making:
+            if self._routes is None:
+                self._routes = await asyncio.to_thread(self._make_routes)
+            return self._routes
 
     @property
     def cached(self) -> CacheFacts:

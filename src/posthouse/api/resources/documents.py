@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from fastapi import APIRouter
 from fastapi.responses import Response
 
@@ -13,8 +11,7 @@ from posthouse.api.catalogue_documents import CatalogueDocuments
 JSON_CONTENT = "application/json"
 
 
-def routes(documents: Callable[[], CatalogueDocuments]) -> APIRouter:
-    """The documents are made of all routes, so they are there only once these are."""
+def routes(documents: CatalogueDocuments) -> APIRouter:
     router = APIRouter(tags=["event types"])
 
     @router.get(
@@ -24,6 +21,6 @@ def routes(documents: Callable[[], CatalogueDocuments]) -> APIRouter:
     )
     async def get_asyncapi(viewer: Viewer) -> Response:
         """The catalogue as an AsyncAPI 3.0 document: what the key's holder sees; without a key, what is public."""
-        return Response(await documents().asyncapi(viewer), media_type=JSON_CONTENT)
+        return Response(await documents.asyncapi(viewer), media_type=JSON_CONTENT)
 
     return router
