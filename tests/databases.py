@@ -69,6 +69,8 @@ class MariaDb:
                     program,
                     "--no-defaults",
                     f"--datadir={data}",
+                    # One of its own: a server that starts clears away the temporary tables that lie there.
+                    f"--tmpdir={data}",
                     f"--socket={self.socket}",
                     f"--pid-file={self._folder / 'pid'}",
                     "--skip-networking",

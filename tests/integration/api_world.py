@@ -259,6 +259,9 @@ async def ready() -> str | None:
     return None
 
 
+_contract: Final[list[Contract]] = []
+
+
 async def metrics() -> tuple[bytes, str]:
     return PrometheusTelemetry().render()
 
@@ -324,7 +327,8 @@ async def world_over(
         )
         key = await made.keys.ensure_first_key(None)
         app = build_app(made)
-        contract = Contract((await Client(app).get("/openapi.json")).json())
-        yield World(database, made, Client(app, key=key, check=contract.check), clock, seals)
+        if not _contract:  # the routes are the same in all worlds, and it takes long to make
+            _contract.append(Contract((await Client(app).get("/openapi.json")).json()))
+        yield World(database, made, Client(app, key=key, check=_contract[0].check), clock, seals)
     finally:
         await database.close()

@@ -256,7 +256,7 @@ async def test_it_is_cut_where_schemas_are_large(world: World, monkeypatch: pyte
 
 
 async def test_documents_are_kept_up_to_a_bound(world: World) -> None:
-    documents = CatalogueDocuments(world.services.event_types, world.clock, {"components": {"schemas": {}}, "info": {}})
+    documents = CatalogueDocuments(world.services.event_types, world.clock, dict)
     for number in range(limits.DOCUMENTS_CACHED_MAX + 5):
         await make(world, {"name": f"a{number}"})
         await documents.asyncapi(None)

@@ -32,19 +32,19 @@ async def loaded(world: World, app: str = "shop") -> Mapping[str, tuple[str, ...
 
 async def test_keys_are_given_with_an_endpoint_and_never_shown(world: World) -> None:
     made = await world.admin.post(
-        "/v1/apps/shop/endpoints", {"url": URL, "uid": "main", "keys": {"legacy": "h\u00fcsh\n", "api-key": "k2"}}
+        "/v1/apps/shop/endpoints", {"url": URL, "uid": "main", "keys": {"legacy": "h\u00fcsh\n", "api-key": "key-2"}}
     )
     assert made.status == 201
     assert made.json()["keys"] == ["api-key", "legacy"]
-    assert dict(await loaded(world)) == {"api-key": ("k2",), "legacy": ("h\u00fcsh\n",)}
+    assert dict(await loaded(world)) == {"api-key": ("key-2",), "legacy": ("h\u00fcsh\n",)}
     for path in (AT, f"{AT}/keys", f"{AT}/revisions", "/v1/endpoints", "/v1/audit"):
         told = await world.admin.get(path)
         assert told.status == 200
         assert b"sh\\n" not in told.body + made.body
-        assert b"k2" not in told.body + made.body
+        assert b"key-2" not in told.body + made.body
     (entry,) = (await world.admin.get("/v1/audit?action=endpoint.created")).json()["data"]
     assert entry["detail"] == {"keys": ["api-key", "legacy"]}
-    assert all(b"k2" not in sealed for (sealed,) in await world.query("SELECT ciphertext FROM endpoint_key"))
+    assert all(b"key-2" not in sealed for (sealed,) in await world.query("SELECT ciphertext FROM endpoint_key"))
 
 
 async def test_a_key_is_rotated_and_deleted(world: World) -> None:
