@@ -255,6 +255,20 @@ async def test_it_is_cut_where_schemas_are_large(world: World, monkeypatch: pyte
     assert document["info"]["x-truncated"] is True
 
 
+async def test_the_document_of_the_routes_is_made_once_and_not_before_somebody_asks(world: World) -> None:
+    made: list[dict[str, Any]] = []
+
+    def routes() -> dict[str, Any]:
+        made.append({"components": {"schemas": {}}, "info": {}})
+        return made[-1]
+
+    documents = CatalogueDocuments(world.services.event_types, world.clock, routes)
+    await documents.asyncapi(None)
+    assert made == []
+    await asyncio.gather(*(documents.openapi() for _ in range(3)), documents.routes())
+    assert len(made) == 1
+
+
 async def test_documents_are_kept_up_to_a_bound(world: World) -> None:
     documents = CatalogueDocuments(world.services.event_types, world.clock, dict)
     for number in range(limits.DOCUMENTS_CACHED_MAX + 5):
