@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Final
 
 import jsonschema_rs
 import msgspec
+from docs.http_page import openapi_document
 from tests.asgi import Client, Reply
 from tests.fakes import FakeTransport
 from tests.making import app_of
@@ -234,6 +237,12 @@ class Contract:
         self._validators[key].validate(msgspec.json.decode(body))
 
 
+@cache
+def contract() -> Contract:
+    """What all routes promise: the same in every world, and it takes most of a second to make."""
+    return Contract(openapi_document())
+
+
 def raw(prefix: str, text: str) -> bytes:
     """The bytes of an id."""
     found = parse_id(prefix, text)
@@ -257,9 +266,6 @@ async def check_target(host: str, port: int) -> str | None:
 
 async def ready() -> str | None:
     return None
-
-
-_contract: Final[list[Contract]] = []
 
 
 async def metrics() -> tuple[bytes, str]:
@@ -327,8 +333,7 @@ async def world_over(
         )
         key = await made.keys.ensure_first_key(None)
         app = build_app(made)
-        if not _contract:  # the routes are the same in all worlds, and it takes long to make
-            _contract.append(Contract((await Client(app).get("/openapi.json")).json()))
-        yield World(database, made, Client(app, key=key, check=_contract[0].check), clock, seals)
+        promised = await asyncio.to_thread(contract)
+        yield World(database, made, Client(app, key=key, check=promised.check), clock, seals)
     finally:
         await database.close()
