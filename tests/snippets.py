@@ -145,6 +145,14 @@ class Terminal:
     def interrupt(self) -> None:
         os.write(self._master, b"\x03")
 
+    def idle(self) -> None:
+        """Wait for the shell to be in front again: what ran there has ended, and listens no more."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while os.tcgetpgrp(self._master) != self.process.pid:
+            if time.monotonic() > deadline:
+                pytest.fail(f"what runs in front does not end: {self.said[-2000:]}")
+            self.read(0.05)
+
     def close(self) -> None:
         """Ctrl-C to what still runs, then the end of the shell."""
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -198,6 +206,7 @@ class Reader:
                     terminal = self.terminal(step.options["terminal"])
                     self._seen[step.options["terminal"]] = len(terminal.said)
                     terminal.interrupt()
+                    terminal.idle()
         return count
 
     def _run(self, step: Step, where: str, *, may_fail: bool) -> None:

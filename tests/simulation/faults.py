@@ -62,6 +62,7 @@ PLOTS: Final = (
     "probed",
     "suspended",
     "flooded",
+    "dialled",
 )
 """What `plots.py` arranges."""
 

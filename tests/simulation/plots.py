@@ -54,6 +54,7 @@ class Plots(PlotsOfOwners):
             "probed": self._probed,
             "suspended": self._suspended,
             "flooded": self._flooded,
+            "dialled": self._dialled,
         }
 
     def play(self) -> None:

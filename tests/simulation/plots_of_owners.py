@@ -10,6 +10,7 @@ from tests.simulation.process import Process
 from tests.simulation.scheduler import elsewhere
 from tests.simulation.stage import LOOK_SECONDS, Acts, Stage
 
+from posthouse.domain.ids import EndpointId
 from posthouse.domain.limits import LEASE_SECONDS
 from posthouse.ports.clock import set_or_over
 
@@ -79,6 +80,35 @@ class PlotsOfOwners(Stage):
         newcomer.session_lost = False
         if self._goes_on():
             await self._much_is_published()
+
+    def _dialled(self) -> Acts | None:
+        """Somebody has more partitions than is its share as soon as there is one process more."""
+        world = self._world
+        if len(world.serving()) >= len(world.database.partitions):
+            return None
+        for owner in self._owners():
+            if len(owner.engine.ownership.epochs) > 1:
+                first = min(owner.engine.ownership.epochs)  # which it hands over
+                here = [app_id for app_id in world.apps if world.database.apps[app_id].partition == first]
+                endpoint_id = self._actor(ordered=True, among=here)
+                return None if endpoint_id is None else self._dialled_for(endpoint_id)
+        return None
+
+    async def _dialled_for(self, endpoint_id: EndpointId) -> None:
+        """A request of an ordered line waits for its connection. A process joins and gets the partition, while its owner goes
+        on with others; then the connection is there."""
+        world = self._world
+        self._configure(endpoint_id)
+        self._becomes(endpoint_id, "good")
+        await self._sleep(0.2, 0.6)
+        world.connecting[endpoint_id] = 2.5 + self._random.random()
+        self._publish(endpoint_id, 1)
+        await self._sleep(0.2, 0.4)
+        if self._goes_on():
+            self._disturb()
+            world.begin()
+        await asyncio.sleep(4.0)
+        world.connecting.pop(endpoint_id, None)
 
     async def _much_is_published(self) -> None:
         for _ in range(40):

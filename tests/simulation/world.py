@@ -114,6 +114,7 @@ class World:
         self.filtered = self.ruling.random() < FILTERED
         self.rules: dict[EndpointId, Rule] = {}
         self.filtering_seconds = FILTERING_SECONDS  # at most, of a filter that is not slow
+        self.connecting: dict[EndpointId, float] = {}  # so many seconds it takes to get the next connection
         self.deleted: set[EndpointId] = set()
         self.grants: list[tuple[Grant, float]] = []  # every one that there was, and when it ended or will
         self.routed = random.Random(seed + 8).random() < ROUTED
@@ -150,6 +151,8 @@ class World:
 
     def connecting_seconds(self, endpoint_id: EndpointId) -> float:
         """How long it takes to get a connection: now and then longer than a lease has left."""
+        if self.network.trouble and endpoint_id in self.connecting:
+            return self.connecting.pop(endpoint_id)
         long = self.network.trouble and endpoint_id not in self.canaries and self.random.random() < self.weather.slow
         return self.random.random() * (4.0 if long else 0.01)
 
