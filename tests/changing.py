@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 import psycopg
 import pytest
+from tests.folders import FAST
 
 from posthouse.adapters.postgres.embedded import EmbeddedPostgres
 from posthouse.adapters.sources.changes.kind import ChangesKind
@@ -174,7 +175,7 @@ class Trigger:
 
 @pytest.fixture(scope="session")
 def logical_server() -> Iterator[EmbeddedPostgres]:
-    folder = Path(tempfile.mkdtemp(prefix="posthouse-tests-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="posthouse-tests-", dir=FAST))
     settings = {"wal_level": "logical", "max_replication_slots": "20", "max_wal_senders": "20"}
     try:
         with DataDir.hold(folder):

@@ -19,6 +19,7 @@ from typing import Final
 
 import asyncpg
 import pytest
+from tests.folders import FAST
 
 from posthouse.adapters.postgres.cluster import DATABASE, ROLE, Cluster
 from posthouse.adapters.postgres.migrate import migrate
@@ -142,7 +143,7 @@ class Clusters:
 
     def server(self, of: Postgres | None = None) -> Postgres:
         """A server on a copy of the migrated cluster, or of another one that is stopped."""
-        folder = Path(tempfile.mkdtemp(prefix="posthouse-fault-", dir="/tmp"))
+        folder = Path(tempfile.mkdtemp(prefix="posthouse-fault-", dir=FAST))
         self._folders.append(folder)
         folder.chmod(0o755)
         made = Postgres(folder, self._install, self._account)
@@ -184,7 +185,7 @@ def _copy(cluster: Path, to: Path) -> None:
 @pytest.fixture(scope="session")
 def cluster_template() -> Iterator[tuple[Path, Account | None]]:
     """A migrated cluster that is stopped."""
-    folder = Path(tempfile.mkdtemp(prefix="posthouse-fault-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="posthouse-fault-", dir=FAST))
     folder.chmod(0o755)
     account = account_for(folder, folder / "postgres")
     install = runtime_for(locate(), folder, account)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import pytest
+from tests.folders import FAST
 from tests.postgres import end_server
 from tests.warm import Command, begin
 
@@ -162,7 +163,7 @@ class Served(NamedTuple):
 @cache
 def _made_before() -> Path:
     """A data directory with a migrated database that is stopped, for others to be copied from."""
-    folder = Path(tempfile.mkdtemp(prefix="posthouse-served-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="posthouse-served-", dir=FAST))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     folder.chmod(0o755)
 
@@ -182,7 +183,7 @@ def _made_before() -> Path:
 def served(*flags: str) -> Iterator[Served]:
     """A server with an embedded database of its own, in a folder that PostgreSQL's account can reach. Its first start finds a
     cluster there: making one is for the tests of that."""
-    with tempfile.TemporaryDirectory(prefix="posthouse-served-", dir="/tmp", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix="posthouse-served-", dir=FAST, ignore_cleanup_errors=True) as name:
         os.chmod(name, 0o755)
         data = Path(name) / "data"
         subprocess.run(["/bin/cp", "-a", _made_before(), data], check=True)

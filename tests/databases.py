@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from tests.folders import FAST
 
 PATIENCE_SECONDS: Final = 60
 PREFIX: Final = "posthouse-mariadb-"
@@ -111,7 +112,7 @@ class MariaDb:
 @contextmanager
 def mariadb_server(*, durable: bool = False, guarded: bool = False) -> Iterator[MariaDb]:
     """Start a server, and end it."""
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=FAST))
     server = MariaDb(folder, durable=durable, guarded=guarded)
     try:
         if guarded:

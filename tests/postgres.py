@@ -20,6 +20,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from tests.folders import FAST
 
 from posthouse.adapters.postgres import postmaster
 from posthouse.adapters.postgres.embedded import EmbeddedPostgres
@@ -86,10 +87,10 @@ async def fresh_database() -> str:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    """A server for the whole session, under /tmp: pytest's own folders are closed to the user that it runs as."""
+    """A server for the whole session."""
     global _current
     _sweep()
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=FAST))
     try:
         with DataDir.hold(folder):
             embedded = EmbeddedPostgres(folder, durable=False, shared_buffers_mb=64, max_connections=100)
@@ -114,7 +115,7 @@ async def database(postgres_server: PostgresServer) -> AsyncIterator[str]:
 
 def _sweep() -> None:
     """Clear away what a killed test session left behind: its lock is free, while that of a running one is not."""
-    for folder in Path("/tmp").glob(f"{_PREFIX}*"):
+    for folder in Path(FAST).glob(f"{_PREFIX}*"):
         with suppress(SetupError, FileNotFoundError):
             if folder.lstat().st_uid == os.geteuid() and (folder / LOCK_FILE).exists():
                 with DataDir.hold(folder):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.folders import FAST
 
 PATIENCE_SECONDS = 20
 
@@ -20,7 +21,7 @@ def redis_socket() -> Iterator[str]:
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("redis-server is not installed: `make test-databases` installs it")
-    with tempfile.TemporaryDirectory(prefix="posthouse-redis-", dir="/tmp") as name:
+    with tempfile.TemporaryDirectory(prefix="posthouse-redis-", dir=FAST) as name:
         socket = Path(name) / "redis.sock"
         process = subprocess.Popen(
             [program, "--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no", "--dir", name],

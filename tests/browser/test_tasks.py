@@ -20,6 +20,7 @@ from tests.browser.browsing import Language, Theme, Visit, visiting
 from tests.browser.conftest import Desk
 from tests.browser.station import NEVER, OFTEN, ORDER, ORDER_SCHEMA, answering, bare
 from tests.commands import Running, running
+from tests.folders import FAST
 from tests.postgres import PostgresServer, end_server
 from tests.serving import listed
 from tests.targets import Peer
@@ -92,7 +93,7 @@ async def test_from_the_first_start_to_a_first_event_delivered(
 @contextmanager
 def first_start() -> Iterator[Running]:
     """A server that somebody starts for the first time."""
-    with TemporaryDirectory(prefix="posthouse-console-", dir="/tmp", ignore_cleanup_errors=True) as name:
+    with TemporaryDirectory(prefix="posthouse-console-", dir=FAST, ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o755)
         try:
             with running("serve", "--port", "0", "--data-dir", f"{name}/data", "--dev") as server:

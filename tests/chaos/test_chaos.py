@@ -17,6 +17,7 @@ from tests.chaos.history import History
 from tests.chaos.plan import Plan, plan
 from tests.chaos.rules import Offence, check
 from tests.chaos.run import Run
+from tests.folders import FAST
 
 SECONDS = float(os.environ.get("POSTHOUSE_CHAOS_SECONDS", "16"))
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(1_000_000))
@@ -27,7 +28,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(SECONDS + 300)]
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="posthouse-chaos-", dir="/tmp", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix="posthouse-chaos-", dir=FAST, ignore_cleanup_errors=True) as name:
         os.chmod(name, 0o755)
         yield Path(name)
 

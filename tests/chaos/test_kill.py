@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from tests.chaos.server import EFFECT_POINTS, POINTS
+from tests.folders import FAST
 
 from posthouse.domain.limits import LANE_CONCURRENCY, UNWRITTEN_RESULTS_MAX
 
@@ -181,7 +182,7 @@ class Chaos:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="posthouse-chaos-", dir="/tmp", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix="posthouse-chaos-", dir=FAST, ignore_cleanup_errors=True) as name:
         os.chmod(name, 0o755)
         yield Path(name)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from tests.commands import PATIENCE_SECONDS, environment, run, running
+from tests.folders import FAST
 from tests.postgres import end_server
 
 UNREACHABLE = "http://127.0.0.1:9"
@@ -25,7 +26,7 @@ UNREACHABLE = "http://127.0.0.1:9"
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder that PostgreSQL's account can reach, too."""
-    with tempfile.TemporaryDirectory(prefix="posthouse-cli-", dir="/tmp", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix="posthouse-cli-", dir=FAST, ignore_cleanup_errors=True) as name:
         os.chmod(name, 0o755)
         yield Path(name)
         end_server(Path(name) / "data")

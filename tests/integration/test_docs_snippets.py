@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.folders import FAST
 from tests.postgres import end_server
 from tests.snippets import Reader, Step, matches, steps
 
@@ -33,7 +34,7 @@ def free_ports(*named: str) -> dict[str, int]:
 @pytest.fixture
 def reader(wheel: Path) -> Iterator[Reader]:
     """Somebody in an empty folder, with the wheel installed and nothing else."""
-    with tempfile.TemporaryDirectory(prefix="posthouse-docs-", dir="/tmp", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix="posthouse-docs-", dir=FAST, ignore_cleanup_errors=True) as name:
         os.chmod(name, 0o755)
         folder = Path(name)
         ports = free_ports("8080", "9000")

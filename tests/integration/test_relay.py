@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from tests.commands import PATIENCE_SECONDS, Running, run, running
+from tests.folders import FAST
 from tests.postgres import end_server
 
 from posthouse_sdk import Webhook
@@ -27,7 +28,7 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder that PostgreSQL's account can reach, too."""
-    with tempfile.TemporaryDirectory(prefix="posthouse-relay-", dir="/tmp", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix="posthouse-relay-", dir=FAST, ignore_cleanup_errors=True) as name:
         os.chmod(name, 0o755)
         yield Path(name)
         end_server(Path(name) / "data")

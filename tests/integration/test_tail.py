@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.commands import PATIENCE_SECONDS, run, running
+from tests.folders import FAST
 from tests.integration.test_relay import KEY, ask, free_port, publish, serve
 from tests.postgres import end_server
 
@@ -18,7 +19,7 @@ from tests.postgres import end_server
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder that PostgreSQL's account can reach, too."""
-    with tempfile.TemporaryDirectory(prefix="posthouse-tail-", dir="/tmp", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix="posthouse-tail-", dir=FAST, ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o755)
         yield Path(name)
         end_server(Path(name) / "data")

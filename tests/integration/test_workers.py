@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from tests.commands import PATIENCE_SECONDS, running
 from tests.fakes import until
+from tests.folders import FAST
 from tests.integration.test_engine import ID
 from tests.postgres import end_server
 from tests.serving import KEY, call, exchange, request, serving
@@ -28,7 +29,7 @@ WORKERS = 2
 
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="posthouse-tests-", dir="/tmp") as folder:
+    with tempfile.TemporaryDirectory(prefix="posthouse-tests-", dir=FAST) as folder:
         os.chmod(folder, 0o755)
         try:
             yield Path(folder) / "data"

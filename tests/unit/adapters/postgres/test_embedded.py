@@ -18,6 +18,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from tests.folders import FAST
 from tests.postgres import end_server
 
 from posthouse.adapters.postgres import cluster as cluster_module
@@ -89,7 +90,7 @@ class Reports(list[str]):
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
     """A data directory that the server's user can reach; its server is ended afterwards, whatever the test did."""
-    folder = Path(tempfile.mkdtemp(prefix="posthouse-test-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="posthouse-test-", dir=FAST))
     folder.chmod(0o711)
     yield folder / "data"
     for password in folder.glob("**/postgres.password"):
