@@ -58,6 +58,7 @@ class Client:
         idle_per_key_max: int = 32,
         idle_max: int = 512,
         idle_seconds_max: float = 30.0,
+        surplus_seconds_max: float = 1.0,
     ) -> None:
         self.transport = HttpTransport(
             policy,
@@ -66,6 +67,7 @@ class Client:
             idle_per_key_max=idle_per_key_max,
             idle_max=idle_max,
             idle_seconds_max=idle_seconds_max,
+            surplus_seconds_max=surplus_seconds_max,
         )
 
     async def __aenter__(self) -> Client:
@@ -158,12 +160,23 @@ async def test_requests_go_over_one_kept_connection() -> None:
 
 @on_both_loops
 async def test_concurrent_requests_have_connections_of_their_own() -> None:
-    async with target(answer_ok) as served, Client(idle_per_key_max=3) as client:
+    async with target(answer_ok) as served, Client() as client:
         for _ in range(3):
             await asyncio.gather(*(client.answer(served) for _ in range(10)))
         await served.connections(10)
-        assert len(client.transport._pool) == 3
+        assert len(served.peers) == 10
         assert len(served.requests) == 30
+
+
+@on_both_loops
+async def test_what_a_burst_opened_beyond_the_usual_is_kept_for_a_moment() -> None:
+    async with target(answer_ok) as served, Client(idle_per_key_max=3, surplus_seconds_max=0.05) as client:
+        await asyncio.gather(*(client.answer(served) for _ in range(10)))
+        assert len(served.peers) == 10
+        while len(client.transport._pool) > 3:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+        await client.answer(served)
+        assert len(served.peers) == 10
 
 
 @on_both_loops

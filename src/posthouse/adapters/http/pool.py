@@ -11,17 +11,22 @@ from posthouse.domain.cache_use import CacheFacts, CacheUse
 IDLE_PER_KEY_MAX: Final = 128
 IDLE_MAX: Final = 1_024
 IDLE_SECONDS_MAX: Final = 30.0
+SURPLUS_SECONDS_MAX: Final = 1.0
+"""What a burst opened beyond IDLE_PER_KEY_MAX is kept this long: to the next turn of the burst, not to the next hour's. Closed
+at once it would be opened again by the next request, which costs more than the request."""
 
 
 class Pool:
-    """At most `total_max` idle connections, `per_key_max` of one key, each for `seconds_max` (the sweep closes them).
+    """At most `total_max` idle connections, `per_key_max` of one key, each for `seconds_max` (the sweep closes them); beyond
+    that number of one key, each for `surplus_seconds_max`.
 
     A connection is in the pool or in one request's hands, never both. The one used last is taken first, so that the
     surplus grows old and goes; over the total, the one idle longest makes room.
     """
 
-    def __init__(self, *, per_key_max: int, total_max: int, seconds_max: float) -> None:
+    def __init__(self, *, per_key_max: int, total_max: int, seconds_max: float, surplus_seconds_max: float) -> None:
         self._per_key_max = per_key_max
+        self._surplus_seconds_max = surplus_seconds_max
         self._total_max = total_max
         self._seconds_max = seconds_max
         self._by_key: dict[PoolKey, list[Connection]] = {}
@@ -50,16 +55,14 @@ class Pool:
         return connection
 
     def put(self, connection: Connection, now: float) -> None:
-        """Keep a reusable connection, or close one: this or the one idle longest."""
+        """Keep a reusable connection; over the total, close the one idle longest."""
         idle = self._by_key.get(connection.key)
         if idle is None:
             idle = self._by_key[connection.key] = []
-        elif len(idle) >= self._per_key_max:
-            connection.abort()
-            return
+        seconds = self._seconds_max if len(idle) < self._per_key_max else self._surplus_seconds_max
         idle.append(connection)
         self._by_age[connection] = None
-        connection.deadline = now + self._seconds_max
+        connection.deadline = now + seconds
         if len(self._by_age) > self._total_max:
             oldest = next(iter(self._by_age))
             self.discard(oldest)

@@ -12,7 +12,7 @@ from posthouse.adapters.http.addresses import AddressBook, Unusable
 from posthouse.adapters.http.connection import Connection, PoolKey
 from posthouse.adapters.http.dial import Dialler, NotDialled
 from posthouse.adapters.http.guard import GuardPolicy, parse_address
-from posthouse.adapters.http.pool import IDLE_MAX, IDLE_PER_KEY_MAX, IDLE_SECONDS_MAX, Pool
+from posthouse.adapters.http.pool import IDLE_MAX, IDLE_PER_KEY_MAX, IDLE_SECONDS_MAX, SURPLUS_SECONDS_MAX, Pool
 from posthouse.adapters.http.proxy import Proxy
 from posthouse.adapters.http.reasons import short
 from posthouse.adapters.http.resolver import AresResolver, Resolver
@@ -54,6 +54,7 @@ class HttpTransport:
         idle_per_key_max: int = IDLE_PER_KEY_MAX,
         idle_max: int = IDLE_MAX,
         idle_seconds_max: float = IDLE_SECONDS_MAX,
+        surplus_seconds_max: float = SURPLUS_SECONDS_MAX,
     ) -> None:
         """`ca_file`: certificate authorities (PEM) trusted besides the system's. `proxies` and `source_addresses` are
         those that endpoints may name.
@@ -65,7 +66,12 @@ class HttpTransport:
         self._in_the_clear = Way()
         self._over_tls = Way(client_context(ca_file))
         self._ways = Ways(asked, ca_file, proxies=proxies or {}, sources=source_addresses)
-        self._pool = Pool(per_key_max=idle_per_key_max, total_max=idle_max, seconds_max=idle_seconds_max)
+        self._pool = Pool(
+            per_key_max=idle_per_key_max,
+            total_max=idle_max,
+            seconds_max=idle_seconds_max,
+            surplus_seconds_max=surplus_seconds_max,
+        )
         self._dialler = Dialler(self)
         self._open: set[Connection] = set()
         self._sweep_timer: asyncio.TimerHandle | None = None

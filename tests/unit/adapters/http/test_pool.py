@@ -41,7 +41,7 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 def test_what_was_put_last_is_taken_first(loop: asyncio.AbstractEventLoop) -> None:
-    pool = Pool(per_key_max=4, total_max=10, seconds_max=30.0)
+    pool = Pool(per_key_max=4, total_max=10, seconds_max=30.0, surplus_seconds_max=1.0)
     first, second = Kept(KEY, loop), Kept(KEY, loop)
     pool.put(first, 100.0)
     pool.put(second, 101.0)
@@ -63,23 +63,26 @@ def test_what_was_put_last_is_taken_first(loop: asyncio.AbstractEventLoop) -> No
     ],
 )
 def test_a_connection_serves_exactly_its_own_key(loop: asyncio.AbstractEventLoop, change: dict[str, Any]) -> None:
-    pool = Pool(per_key_max=4, total_max=10, seconds_max=30.0)
+    pool = Pool(per_key_max=4, total_max=10, seconds_max=30.0, surplus_seconds_max=1.0)
     pool.put(Kept(KEY, loop), 100.0)
     assert pool.take(msgspec.structs.replace(KEY, **change)) is None
     assert pool.take(PoolKey("https", "a.example", 443, "93.184.216.34")) is not None
 
 
-def test_surplus_of_a_key_is_closed(loop: asyncio.AbstractEventLoop) -> None:
-    pool = Pool(per_key_max=2, total_max=10, seconds_max=30.0)
+def test_surplus_of_a_key_is_kept_for_a_moment(loop: asyncio.AbstractEventLoop) -> None:
+    pool = Pool(per_key_max=2, total_max=10, seconds_max=30.0, surplus_seconds_max=1.0)
     connections = [Kept(KEY, loop) for _ in range(3)]
     for connection in connections:
         pool.put(connection, 100.0)
-    assert [connection.aborted for connection in connections] == [False, False, True]
-    assert len(pool) == 2
+    assert [connection.deadline for connection in connections] == [130.0, 130.0, 101.0]
+    assert pool.take(KEY) is connections[2], "the surplus is used first, while there is need for it"
+    assert pool.take(KEY) is connections[1]
+    pool.put(connections[2], 100.5)
+    assert connections[2].deadline == 130.5, "it is no surplus any more"
 
 
 def test_over_the_total_the_one_idle_longest_goes(loop: asyncio.AbstractEventLoop) -> None:
-    pool = Pool(per_key_max=2, total_max=3, seconds_max=30.0)
+    pool = Pool(per_key_max=2, total_max=3, seconds_max=30.0, surplus_seconds_max=1.0)
     connections = [Kept(PoolKey("http", f"{n}.example", 80, "93.184.216.34"), loop) for n in range(5)]
     for connection in connections:
         pool.put(connection, 100.0)
@@ -90,7 +93,7 @@ def test_over_the_total_the_one_idle_longest_goes(loop: asyncio.AbstractEventLoo
 
 
 def test_a_closed_connection_is_forgotten_wherever_it_is(loop: asyncio.AbstractEventLoop) -> None:
-    pool = Pool(per_key_max=4, total_max=10, seconds_max=30.0)
+    pool = Pool(per_key_max=4, total_max=10, seconds_max=30.0, surplus_seconds_max=1.0)
     idle, taken = Kept(KEY, loop), Kept(KEY, loop)
     pool.put(idle, 100.0)
     pool.put(taken, 100.0)
