@@ -81,7 +81,7 @@ pages: setup
 	DOCS_LANGUAGE=en $(RUN)sphinx-build -W --keep-going -q -c docs -d docs/_build/.doctrees/en docs/en docs/_build/en
 	DOCS_LANGUAGE=zh $(RUN)sphinx-build -W --keep-going -q -c docs -d docs/_build/.doctrees/zh docs/zh docs/_build/zh
 
-bench: setup ## all figures but the longest, in under ten minutes; BENCH_JSON=path, BENCH_CHART=path.svg, BENCH_ARGS=--quick or '--only backlog,stored,soak'
+bench: setup ## all figures but the longest, in a quarter of an hour; BENCH_JSON=path, BENCH_CHART=path.svg, BENCH_ARGS=--quick or '--only backlog,stored,soak'
 	@UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --frozen --inexact --quiet --group bench --python .venv/bin/python
 	$(RUN)python -m bench $(if $(BENCH_JSON),--json $(BENCH_JSON)) $(if $(BENCH_CHART),--chart $(BENCH_CHART)) $(BENCH_ARGS)
 

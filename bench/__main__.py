@@ -68,7 +68,7 @@ MEASURES: Final[dict[str, Measure]] = {
     "soak": soak.measure,
 }
 EXTRA: Final = ("backlog", "stored", "lists", "soak")
-"""Measured only where they are asked for, or in a quick run: with them, everything would take more than ten minutes."""
+"""Measured only where they are asked for, or in a quick run: with them, everything would take half an hour and more."""
 
 
 def measured(scale: Scale, wanted: list[str]) -> dict[str, Any]:

@@ -37,15 +37,16 @@ OUT_OF_TURN_SECONDS: Final = 0.05
 
 class _Line:
     """One endpoint's rows: when the next is due (None: none but those that are held; infinity: they wait for each other), and
-    whether they wait for room. Its app is known once they were looked at.
+    whether they wait for room. Its app is known once they were looked at. `doubted` are held, while there may be another row.
     """
 
-    __slots__ = ("app_id", "due_at", "partition", "rows", "waits")
+    __slots__ = ("app_id", "doubted", "due_at", "partition", "rows", "waits")
 
     def __init__(self, partition: int) -> None:
         self.partition = partition
         self.due_at: float | None = None
         self.app_id: AppId | None = None
+        self.doubted: set[EventId] | None = None
         self.waits = False
         self.rows = 0  # about so many
 
@@ -100,6 +101,9 @@ class Backlog:
             if partition in self._epochs:
                 # Rows that all wait for each other are looked at, too: their endpoint may be gone.
                 self.owe(partition, endpoint_id, min(due_at, self._clock.now()) if due_at == math.inf else due_at)
+                # A delivery may have ended, and been sent again, before memory hears that its end is written: until then it
+                # speaks for the row that is gone, and no page brings the new one.
+                self._lines[endpoint_id].doubted = set(self._held.get(endpoint_id, ())) or None
 
     def drop(self, partitions: Collection[int]) -> None:
         """Forget partitions that are no longer ours."""
@@ -146,6 +150,10 @@ class Backlog:
         held = self._held.get(endpoint_id)
         if held is not None:
             held.discard(event_id)
+            line = self._lines.get(endpoint_id)
+            if line is not None and line.doubted is not None and event_id in line.doubted:
+                line.doubted.discard(event_id)
+                self.owe(line.partition, endpoint_id, self._clock.now())
             if not held:
                 del self._held[endpoint_id]
                 self._tidy(endpoint_id)

@@ -330,6 +330,24 @@ async def test_what_was_written_from_outside_is_learnt() -> None:
 
 
 @virtual_time
+async def test_a_delivery_that_is_sent_again_before_its_end_is_heard_of_gets_its_page() -> None:
+    async with running(ONE) as desk:
+        key = desk.row(ONE, 1)
+        await until(lambda: desk.keys == [key])
+        # Its end is written, and its row is gone; another one is written from outside, and only then does memory hear of it.
+        desk.row(ONE, 1, told=False, reason=OwedReason.RESENT)
+        await desk.backlog.take([0])
+        await asyncio.sleep(5)
+        assert desk.keys == [key], "memory still speaks for the row that was there"
+        desk.backlog.release(key)
+        await until(lambda: desk.keys == [key, key])
+        looked = len(desk.store.wanted)
+        desk.settle(key)
+        await asyncio.sleep(5)
+        assert len(desk.store.wanted) == looked, "once is enough"
+
+
+@virtual_time
 async def test_what_nobody_can_receive_is_settled() -> None:
     async with running(ONE) as desk:
         gone = an_endpoint(9)
