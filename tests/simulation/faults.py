@@ -63,6 +63,7 @@ PLOTS: Final = (
     "suspended",
     "flooded",
     "dialled",
+    "outlived",
 )
 """What `plots.py` arranges."""
 
@@ -168,6 +169,7 @@ class Network:
         self._weather = weather
         self.trouble = True
         self.doubt = 0.0  # how likely the answer to what a journal wrote is lost
+        self.slow_commits: dict[str, float] = {}  # so long the next of these takes, once it has its locks
         self.changes: Callable[[], int] = lambda: 0
         self.committed: Callable[[Statement], None] = lambda statement: None
 
@@ -177,6 +179,8 @@ class Network:
         assert now is not None, "everything is done by a statement"
         if step is Step.AFTER_COMMIT:
             self.committed(now)
+        elif step is not Step.READ and self.trouble and operation in self.slow_commits:
+            await asyncio.sleep(self.slow_commits.pop(operation))
         elif (
             step is not Step.READ
             and self.trouble

@@ -55,6 +55,7 @@ class Plots(PlotsOfOwners):
             "suspended": self._suspended,
             "flooded": self._flooded,
             "dialled": self._dialled,
+            "outlived": self._outlived,
         }
 
     def play(self) -> None:

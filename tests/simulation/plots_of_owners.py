@@ -110,6 +110,41 @@ class PlotsOfOwners(Stage):
         await asyncio.sleep(4.0)
         world.connecting.pop(endpoint_id, None)
 
+    def _outlived(self) -> Acts | None:
+        endpoint_id = self._actor(ordered=False)
+        return None if endpoint_id is None or len(self._owners()) < 2 else self._outlived_by(endpoint_id)
+
+    async def _outlived_by(self, endpoint_id: EndpointId) -> None:
+        """A request runs for so long that it has a row. Its process is taken for dead; whoever takes its partition is about to
+        send it again as the answer comes, which takes a while to be put on record."""
+        world, asked = self._world, asyncio.Event()
+        self._configure(endpoint_id)
+        self._becomes(endpoint_id, "good")
+        await self._sleep(0.2, 0.6)
+        world.targets.watched[endpoint_id] = lambda process, event_ids: 4.6
+        self._publish(endpoint_id, 1)
+        await self._sleep(2.7, 2.9)
+        owner = self._owner(endpoint_id)
+        if owner is None or not self._goes_on():
+            return
+
+        def recovering(process: Process, args: Sequence[Any]) -> None:
+            if process is not owner:
+                process.late_questions["recover_in_flight"] = 2.0
+                asked.set()
+
+        world.asked["recover_in_flight"].append(recovering)
+        owner.session_lost = True
+        owner.disturbed()
+        owner.engine.suspend()
+        await set_or_over(asked, 1.5)
+        world.asked["recover_in_flight"].remove(recovering)
+        self._disturb()
+        world.network.slow_commits["settle_late"] = 1.0 + self._random.random()
+        owner.session_lost = False
+        await asyncio.sleep(4.0)
+        world.network.slow_commits.pop("settle_late", None)
+
     async def _much_is_published(self) -> None:
         for _ in range(40):
             for app_id in self._world.apps:
