@@ -342,10 +342,13 @@ class Plots(PlotsOfOwners):
         return starts
 
     def _flooded(self) -> Acts | None:
-        """Only where few sockets are shared by all, and who is well need not wait for other reasons."""
+        """Only where few sockets are shared by all, and who is well need not wait for other reasons, such as rows of its own:
+        these have three quarters of the sockets at most, and what hangs may hold as many."""
         world = self._world
         owners = self._owners()
         if world.sockets_max > SOCKETS_MAX or world.canary_seconds > LEASE_SECONDS or not owners:
+            return None
+        if any(row.endpoint_id in world.canaries for row in world.database.owed.values()):
             return None
         most = max(owners, key=lambda process: len(process.engine.ownership.epochs))
         here = [a for a in world.apps[:APPS] if world.database.apps[a].partition in most.engine.ownership.epochs]
