@@ -173,8 +173,9 @@ async def test_from_the_overview_to_ten_thousand_that_are_sent_again(
         if not to_the_end:
             await visit.button("Cancel the replay", "取消重放", main).click()
             await visit.button("Cancel it", "取消重放", dialog).click()
+        # Ten thousand take some twenty seconds where nothing else is at work.
         await expect(main).to_contain_text(
-            visit.say("finished", "已完成") if to_the_end else visit.say("cancelled", "已取消")
+            visit.say("finished", "已完成") if to_the_end else visit.say("cancelled", "已取消"), timeout=120_000
         )
     path = "/v1/apps/globex/deliveries"
     await listed(failing.station.port, path, lambda owed: not owed, "nothing to be owed any more")
