@@ -42,7 +42,6 @@ class Lane:
         "calm",
         "closed",
         "concurrency",
-        "endpoint",
         "in_flight",
         "learning",
         "ours",
@@ -63,7 +62,6 @@ class Lane:
         all_owed: bool = False,
     ) -> None:
         """`boot`: since when (boot clock) nobody else can have sent anything for it."""
-        self.endpoint = endpoint  # its peer's, which is looked at several times for each delivery
         self.peer = Peer(endpoint, circuits)
         self.closed = self._is_closed()
         self.calm = self.peer.calm  # as it was when a request last ended
@@ -81,13 +79,16 @@ class Lane:
         self.adrift = False
         self.ours = True
 
+    @property
+    def endpoint(self) -> Endpoint:
+        return self.peer.endpoint
+
     def configure(self, endpoint: Endpoint, boot: float) -> None:
         """Go on with another revision of the endpoint."""
         if endpoint.pace != self.endpoint.pace or self.bucket is None:
             self._pace(endpoint, boot)
         if endpoint.concurrency != self.endpoint.concurrency:
             self.concurrency.configure(endpoint.concurrency)
-        self.endpoint = endpoint
         self.peer.configure(endpoint)
         self.closed = self._is_closed()
 

@@ -108,7 +108,7 @@ class Lanes:
                 lane.slow_down(rate.per_second, seconds, self._clock.boot())
             self._lanes.add(lane)
             self._made(lane)
-        elif lane.endpoint is not endpoint:
+        elif lane.peer.endpoint is not endpoint:
             self._configure(lane, endpoint)
         return lane
 
@@ -116,7 +116,7 @@ class Lanes:
         """A fresh delivery, perhaps one of a crowd: it waits in its lane, or is spilled where that is closed or full, or where
         rows come before it."""
         lane = self._lanes.get(endpoint.id)
-        if lane is None or lane.endpoint is not endpoint:
+        if lane is None or lane.peer.endpoint is not endpoint:
             lane = self.lane(endpoint)
         if lane.adrift and lane.adopt(delivery):
             return
