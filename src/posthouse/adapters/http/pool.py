@@ -17,8 +17,8 @@ at once it would be opened again by the next request, which costs more than the 
 
 
 class Pool:
-    """At most `total_max` idle connections, `per_key_max` of one key, each for `seconds_max` (the sweep closes them); beyond
-    that number of one key, each for `surplus_seconds_max`.
+    """At most `total_max` idle connections, each for `seconds_max` (the sweep closes them). Of one key, what is beyond
+    `per_key_max` is kept for `surplus_seconds_max`, while half of the pool is free: it takes no other key's place.
 
     A connection is in the pool or in one request's hands, never both. The one used last is taken first, so that the
     surplus grows old and goes; over the total, the one idle longest makes room.
@@ -55,11 +55,16 @@ class Pool:
         return connection
 
     def put(self, connection: Connection, now: float) -> None:
-        """Keep a reusable connection; over the total, close the one idle longest."""
+        """Keep a reusable connection, or close one: this, where it is surplus and there is no room, or the one idle longest."""
         idle = self._by_key.get(connection.key)
         if idle is None:
             idle = self._by_key[connection.key] = []
-        seconds = self._seconds_max if len(idle) < self._per_key_max else self._surplus_seconds_max
+        seconds = self._seconds_max
+        if len(idle) >= self._per_key_max:
+            if len(self._by_age) >= self._total_max // 2:
+                connection.abort()
+                return
+            seconds = self._surplus_seconds_max
         idle.append(connection)
         self._by_age[connection] = None
         connection.deadline = now + seconds

@@ -81,6 +81,17 @@ def test_surplus_of_a_key_is_kept_for_a_moment(loop: asyncio.AbstractEventLoop) 
     assert connections[2].deadline == 130.5, "it is no surplus any more"
 
 
+def test_surplus_of_a_key_takes_no_other_key_s_place(loop: asyncio.AbstractEventLoop) -> None:
+    pool = Pool(per_key_max=1, total_max=4, seconds_max=30.0, surplus_seconds_max=1.0)
+    other = Kept(PoolKey("http", "b.example", 80, "93.184.216.34"), loop)
+    pool.put(other, 100.0)
+    connections = [Kept(KEY, loop) for _ in range(8)]
+    for connection in connections:
+        pool.put(connection, 100.0)
+    assert [connection.aborted for connection in connections] == [False, *[True] * 7]
+    assert pool.take(other.key) is other
+
+
 def test_over_the_total_the_one_idle_longest_goes(loop: asyncio.AbstractEventLoop) -> None:
     pool = Pool(per_key_max=2, total_max=3, seconds_max=30.0, surplus_seconds_max=1.0)
     connections = [Kept(PoolKey("http", f"{n}.example", 80, "93.184.216.34"), loop) for n in range(5)]
