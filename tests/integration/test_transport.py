@@ -19,7 +19,7 @@ from tests.targets import OK, Peer, RawTarget, answer_ok, on_both_loops, target
 from posthouse.adapters.http import addresses as addresses_module
 from posthouse.adapters.http.guard import GuardPolicy
 from posthouse.adapters.http.resolver import Lookup, LookupFailed
-from posthouse.adapters.http.transport import HttpTransport
+from posthouse.adapters.http.transport import STANDSTILL_SECONDS, HttpTransport
 from posthouse.domain.endpoint import Timeouts
 from posthouse.domain.errors import SetupError
 from posthouse.domain.exchange import Answer, Failure, Fault, Request, Result, Target
@@ -47,13 +47,26 @@ class Names:
     async def close(self) -> None: ...
 
 
+class Late:
+    """A resolver that answers when told to."""
+
+    def __init__(self) -> None:
+        self.answer = asyncio.Event()
+
+    async def lookup(self, name: str) -> Lookup:
+        await self.answer.wait()
+        return Lookup(("127.0.0.1",), 0.0)
+
+    async def close(self) -> None: ...
+
+
 class Client:
     """A transport that is closed at the end, with requests made short."""
 
     def __init__(
         self,
         policy: GuardPolicy = LOOPBACK,
-        names: Names | None = None,
+        names: Names | Late | None = None,
         ca_file: Path | None = None,
         idle_per_key_max: int = 32,
         idle_max: int = 512,
@@ -376,6 +389,52 @@ async def test_a_target_that_does_not_accept() -> None:
                 filler.close()
 
 
+# A process that stands still: its time is not the target's.
+
+
+def stand_still(then: Callable[[], None]) -> None:
+    """Block the event loop for longer than any limit here, and let what was waited for come right after it."""
+    time.sleep(STANDSTILL_SECONDS + 0.5)
+    then()
+
+
+@on_both_loops
+async def test_time_in_which_we_stood_still_is_not_the_targets() -> None:
+    asked = asyncio.Event()
+    go_on = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        asked.set()
+        await go_on.wait()
+        await peer.send(OK)
+
+    async with target(script) as served, Client() as client:
+        task = asyncio.create_task(client.send(served, timeouts=limits(first_byte=0.4, total=0.5)))
+        await asked.wait()
+        time.sleep(0.8)  # noqa: ASYNC251 (the process stands still)
+        go_on.set()
+        assert isinstance(await task, Answer)
+
+
+@on_both_loops
+async def test_a_standstill_while_a_name_is_looked_up_is_not_held_against_the_target() -> None:
+    names = Late()
+    async with target(answer_ok) as served, Client(names=names) as client:
+        asyncio.get_running_loop().call_later(0.1, stand_still, names.answer.set)
+        answer = await client.answer(served, host="hooks.example", timeouts=limits(connect=0.5, total=0.8))
+        assert answer.timings.dns_us is not None
+        assert answer.timings.dns_us < 500_000
+
+
+@on_both_loops
+async def test_after_a_standstill_the_limits_hold_as_before() -> None:
+    async with Client(names=Names(None)) as client:
+        asyncio.get_running_loop().call_later(0.1, stand_still, lambda: None)
+        failure = await client.failure(80, Fault.DNS_TIMEOUT, host="hooks.example", timeouts=limits(connect=0.3))
+        assert failure.timings.total_us < 1_000_000
+
+
 # Kept connections that die.
 
 
@@ -553,25 +612,6 @@ async def test_without_file_descriptors_nobody_is_blamed() -> None:
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         await client.answer(served)
-
-
-@on_both_loops
-async def test_time_in_which_we_stood_still_is_not_the_targets() -> None:
-    asked = asyncio.Event()
-    go_on = asyncio.Event()
-
-    async def script(peer: Peer) -> None:
-        await peer.request()
-        asked.set()
-        await go_on.wait()
-        await peer.send(OK)
-
-    async with target(script) as served, Client() as client:
-        task = asyncio.create_task(client.send(served, timeouts=limits(first_byte=0.4, total=0.5)))
-        await asked.wait()
-        time.sleep(0.8)  # noqa: ASYNC251 (the process stands still)
-        go_on.set()
-        assert isinstance(await task, Answer)
 
 
 # Names and addresses.

@@ -14,6 +14,7 @@ import msgspec
 
 from posthouse.adapters.http.guard import Address, GuardPolicy, explain, parse_address, refusal, unmapped
 from posthouse.adapters.http.resolver import LookupFailed, Resolver
+from posthouse.adapters.http.waits import Waits
 from posthouse.domain.cache_use import CacheFacts, CacheUse
 from posthouse.domain.errors import Invalid
 from posthouse.domain.exchange import Fault
@@ -46,9 +47,17 @@ class AddressBook:
     failures are not kept. One lookup of a name is under way at a time, however many wait for it.
     """
 
-    def __init__(self, resolver: Resolver, policy: GuardPolicy, *, now: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        resolver: Resolver,
+        policy: GuardPolicy,
+        *,
+        waits: Waits | None = None,
+        now: Callable[[], float] = monotonic,
+    ) -> None:
         self._resolver = resolver
         self._policy = policy
+        self._waits = Waits() if waits is None else waits
         self._now = now
         self._entries: dict[str, _Entry] = {}
         self._use = CacheUse()
@@ -129,7 +138,7 @@ class AddressBook:
 
     async def _look_up(self, host: str) -> tuple[str, ...] | Unusable:
         try:
-            async with asyncio.timeout(LOOKUP_SECONDS_MAX):
+            async with self._waits.within(LOOKUP_SECONDS_MAX):
                 answer = await self._resolver.lookup(host.removesuffix("."))
         except TimeoutError:
             return Unusable(Fault.DNS_TIMEOUT, f"cannot resolve {host}: the DNS servers did not answer")

@@ -6,9 +6,6 @@ import asyncio
 import socket
 import sys
 from base64 import b64encode
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from time import monotonic
 from typing import Final
 
 import msgspec
@@ -16,6 +13,7 @@ import msgspec
 from posthouse.adapters.http.connection import Connection, Keeper, PoolKey
 from posthouse.adapters.http.proxy import Refused, tunnel
 from posthouse.adapters.http.reasons import errno_text, is_ours, tls_text
+from posthouse.adapters.http.waits import Waits
 from posthouse.adapters.http.ways import Way
 from posthouse.domain.egress import PinOf
 from posthouse.domain.errors import PosthouseError
@@ -43,31 +41,11 @@ class NotDialled(msgspec.Struct, frozen=True):
 
 
 class Dialler:
-    """Opens connections, and can drop every dial under way at once.
+    """Opens connections, each step within its limit."""
 
-    Time limits here are timers of asyncio: a new connection costs a hundred times more than its timers do.
-    """
-
-    def __init__(self, keeper: Keeper) -> None:
+    def __init__(self, keeper: Keeper, waits: Waits) -> None:
         self._keeper = keeper
-        self._limits: set[asyncio.Timeout] = set()
-
-    @asynccontextmanager
-    async def within(self, seconds: float) -> AsyncIterator[None]:
-        """A time limit that `hurry` ends early; TimeoutError ends what runs under it."""
-        async with asyncio.timeout(seconds) as limit:
-            self._limits.add(limit)
-            try:
-                yield
-            finally:
-                self._limits.discard(limit)
-
-    def hurry(self) -> None:
-        """Let the time of everything under way be over."""
-        now = asyncio.get_running_loop().time()
-        for limit in self._limits:
-            if not limit.expired():
-                limit.reschedule(now)
+        self._waits = waits
 
     async def dial(
         self,
@@ -80,25 +58,25 @@ class Dialler:
     ) -> Dialled | NotDialled:
         """Connect to the first of these keys' addresses that accepts; a TLS handshake is tried with that one only.
 
-        `connect_seconds` bounds TCP over all addresses together, and TLS; `deadline` bounds both. Raises OSError for
-        what is our own fault.
+        `connect_seconds` bounds TCP over all addresses together, and TLS; `deadline`, on the clock of `waits`, bounds both.
+        Raises OSError for what is our own fault.
         """
-        started = monotonic()
+        started = self._waits.now()
         tcp_deadline = min(started + connect_seconds, deadline)
         failed = NotDialled(Fault.CONNECT_FAILED, "no address to connect to", "")
         for position, key in enumerate(keys):
-            left = tcp_deadline - monotonic()
+            left = tcp_deadline - self._waits.now()
             if left <= 0 and position:
                 break
             share = max(left / (len(keys) - position), min(left, CONNECT_SECONDS_MIN))
             sock = await self._connect(key, way, share)
-            connect_us = _microseconds(started)
+            connect_us = self._microseconds(started)
             if isinstance(sock, NotDialled):
                 failed = NotDialled(sock.fault, sock.detail, sock.address, connect_us)
                 continue
-            tls_started = monotonic()
+            tls_started = self._waits.now()
             connection = await self._open(sock, key, way, server_name, min(connect_seconds, deadline - tls_started))
-            tls_us = None if way.context is None else _microseconds(tls_started)
+            tls_us = None if way.context is None else self._microseconds(tls_started)
             if isinstance(connection, NotDialled):
                 return NotDialled(connection.fault, connection.detail, connection.address, connect_us, tls_us)
             return Dialled(connection, connect_us, tls_us)
@@ -108,14 +86,14 @@ class Dialler:
         """A socket connected to a key's address, through the proxy where there is one."""
         if way.proxy is None:
             return await self._reach(key.address, key.port, way.source_address, seconds)
-        deadline = monotonic() + seconds
+        deadline = self._waits.now() + seconds
         sock = await self._reach(way.proxy_address, way.proxy.port, way.source_address, seconds)
         if isinstance(sock, NotDialled):
             # Where the proxy is, is the operator's business alone.
             fault = Fault.PROXY_TIMEOUT if sock.fault is Fault.CONNECT_TIMEOUT else Fault.PROXY_FAILED
             return NotDialled(fault, f"the proxy {way.proxy.name!r} does not accept connections", key.address)
         try:
-            async with self.within(deadline - monotonic()):
+            async with self._waits.within(deadline - self._waits.now()):
                 await tunnel(sock, way.proxy, key.address, key.port)
         except TimeoutError:
             _close(sock)
@@ -144,7 +122,7 @@ class Dialler:
             sock.setblocking(False)
             if source:
                 _bind(sock, source)
-            async with self.within(seconds):
+            async with self._waits.within(seconds):
                 await asyncio.get_running_loop().sock_connect(sock, (address, port))
         except TimeoutError as error:
             _close(sock)
@@ -171,7 +149,7 @@ class Dialler:
         connection = Connection(key, loop, self._keeper)
         context = way.context
         try:
-            async with self.within(seconds):
+            async with self._waits.within(seconds):
                 transport, _ = await loop.create_connection(
                     lambda: connection, sock=sock, ssl=context, server_hostname=server_name if context else None
                 )
@@ -193,6 +171,9 @@ class Dialler:
             connection.abort()
             return NotDialled(Fault.TLS_PIN_MISMATCH, mismatch, key.address)
         return connection
+
+    def _microseconds(self, since: float) -> int:
+        return int((self._waits.now() - since) * 1_000_000)
 
 
 def _pin_mismatch(transport: asyncio.BaseTransport, way: Way) -> str | None:
@@ -220,7 +201,3 @@ def _bind(sock: socket.socket, source: str) -> None:
 def _close(sock: socket.socket | None) -> None:
     if sock is not None:
         sock.close()
-
-
-def _microseconds(since: float) -> int:
-    return int((monotonic() - since) * 1_000_000)

@@ -17,6 +17,7 @@ from posthouse.adapters.http.proxy import Proxy
 from posthouse.adapters.http.reasons import short
 from posthouse.adapters.http.resolver import AresResolver, Resolver
 from posthouse.adapters.http.tls import client_context
+from posthouse.adapters.http.waits import Waits
 from posthouse.adapters.http.ways import Way, Ways
 from posthouse.domain.cache_use import CacheFacts
 from posthouse.domain.errors import NotOwner
@@ -62,17 +63,18 @@ class HttpTransport:
         Raises: SetupError where `ca_file` cannot be used.
         """
         asked = resolver if resolver is not None else AresResolver()
-        self.addresses = AddressBook(asked, policy)
+        self._waits = Waits(self._keep_time)
+        self.addresses = AddressBook(asked, policy, waits=self._waits)
         self._in_the_clear = Way()
         self._over_tls = Way(client_context(ca_file))
-        self._ways = Ways(asked, ca_file, proxies=proxies or {}, sources=source_addresses)
+        self._ways = Ways(asked, ca_file, self._waits, proxies=proxies or {}, sources=source_addresses)
         self._pool = Pool(
             per_key_max=idle_per_key_max,
             total_max=idle_max,
             seconds_max=idle_seconds_max,
             surplus_seconds_max=surplus_seconds_max,
         )
-        self._dialler = Dialler(self)
+        self._dialler = Dialler(self, self._waits)
         self._open: set[Connection] = set()
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._sweep_due = 0.0
@@ -89,14 +91,16 @@ class HttpTransport:
         if self._closed:
             raise RuntimeError("the transport is closed")
         started = monotonic()
+        began = started - self._waits.stood
         target = request.target
         dns_us: int | None = None
         addresses = self.addresses.known(target.host, started)
         if addresses is None:
             found = await self._resolve(request)
-            dns_us = _microseconds(started)
+            dns_us = self._microseconds(began)
+            started = began + self._waits.stood
             if isinstance(found, Unusable):
-                return self._failed(request, started, found.fault, found.detail, Timings(dns_us=dns_us))
+                return self._failed(request, began, found.fault, found.detail, Timings(dns_us=dns_us))
             addresses = found
         egress = "" if request.egress is None else request.egress.identity
         for address in addresses:
@@ -106,7 +110,7 @@ class HttpTransport:
                 if result is not None:
                     return result
                 break
-        return await self._send_anew(request, started, addresses, dns_us, may_write)
+        return await self._send_anew(request, began, addresses, dns_us, may_write)
 
     @property
     def idle_cached(self) -> CacheFacts:
@@ -123,7 +127,7 @@ class HttpTransport:
         self._closed = True
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
-        self._dialler.hurry()
+        self._waits.hurry()
         for connection in list(self._open):
             connection.fail(RuntimeError("the transport was closed during the request"))
         try:
@@ -196,7 +200,7 @@ class HttpTransport:
     async def _resolve(self, request: Request) -> tuple[str, ...] | Unusable:
         seconds = min(request.timeouts.connect, request.timeouts.total)
         try:
-            async with self._dialler.within(seconds):
+            async with self._waits.within(seconds):
                 return await self.addresses.find(request.target.host)
         except TimeoutError:
             return Unusable(Fault.DNS_TIMEOUT, f"cannot resolve {request.target.host}: no answer within {seconds:g} s")
@@ -204,12 +208,12 @@ class HttpTransport:
     async def _send_anew(
         self,
         request: Request,
-        started: float,
+        began: float,
         addresses: tuple[str, ...],
         dns_us: int | None,
         may_write: Callable[[], bool] | None,
     ) -> Result:
-        """Send over a new connection to one of these judged addresses."""
+        """Send over a new connection to one of these judged addresses; `began` is on the clock of what is waited for."""
         target, egress = request.target, request.egress
         tls = target.scheme == "https"
         if egress is None:
@@ -218,24 +222,25 @@ class HttpTransport:
             identity, seconds = egress.identity, min(request.timeouts.connect, request.timeouts.total)
             found = await self._ways.of(egress, tls=tls, seconds=seconds)
             if isinstance(found, Unusable):
-                return self._failed(request, started, found.fault, found.detail, Timings(dns_us=dns_us))
+                return self._failed(request, began, found.fault, found.detail, Timings(dns_us=dns_us))
             way = found
         dialled = await self._dialler.dial(
             [PoolKey(target.scheme, target.host, target.port, address, identity) for address in addresses],
             way,
             _server_name(target),
             connect_seconds=request.timeouts.connect,
-            deadline=started + request.timeouts.total,
+            deadline=began + request.timeouts.total,
         )
         if isinstance(dialled, NotDialled):
             timings = Timings(dns_us, dialled.connect_us, dialled.tls_us)
-            return self._failed(request, started, dialled.fault, dialled.detail, timings, dialled.address)
+            return self._failed(request, began, dialled.fault, dialled.detail, timings, dialled.address)
         connection = dialled.connection
         if self._closed:
             connection.abort()
             raise RuntimeError("the transport was closed during the request")
         if connection.key.address != addresses[0]:
             self.addresses.prefer(target.host, connection.key.address)
+        started = began + self._waits.stood
         result = await self._exchange(
             connection, request, started, dns_us, dialled.connect_us, dialled.tls_us, may_write
         )
@@ -243,12 +248,12 @@ class HttpTransport:
         return result
 
     def _failed(
-        self, request: Request, started: float, fault: Fault, detail: str, timings: Timings, address: str = ""
+        self, request: Request, began: float, fault: Fault, detail: str, timings: Timings, address: str = ""
     ) -> Failure:
         """A failure before the request was sent, or the total limit where that was the one to end it."""
         if self._closed:
             raise RuntimeError("the transport was closed during the request")
-        total_us = _microseconds(started)
+        total_us = self._microseconds(began)
         total = request.timeouts.total
         if fault in _TIMEOUTS and total_us >= (total - CLOCK_SECONDS) * 1_000_000:
             detail = f"not connected within {total:g} s in all ({detail})"
@@ -260,14 +265,21 @@ class HttpTransport:
 
     def opened(self, connection: Connection) -> None:
         self._open.add(connection)
-        if self._sweep_timer is None and not self._closed:
-            self._schedule_sweep()
+        self._keep_time()
 
     def lost(self, connection: Connection) -> None:
         self._open.discard(connection)
         self._pool.discard(connection)
         if self._all_lost is not None and not self._open:
             self._all_lost.set()
+
+    def _microseconds(self, since: float) -> int:
+        return int((self._waits.now() - since) * 1_000_000)
+
+    def _keep_time(self) -> None:
+        """Sweep, from now on, while a connection is open or one is waited for."""
+        if self._sweep_timer is None and not self._closed:
+            self._schedule_sweep()
 
     def _schedule_sweep(self) -> None:
         self._sweep_due = monotonic() + SWEEP_SECONDS
@@ -278,13 +290,14 @@ class HttpTransport:
         now = monotonic()
         late = now - self._sweep_due
         if late > STANDSTILL_SECONDS:
+            self._waits.stood_still(late)
             for connection in self._open:
                 connection.deadline += late
                 connection.total_deadline += late
         for connection in [connection for connection in self._open if connection.deadline <= now]:
             connection.expire(now)
         self._sweep_timer = None
-        if self._open:
+        if self._open or self._waits.pending:
             self._schedule_sweep()
 
 
@@ -295,7 +308,3 @@ def _server_name(target: Target) -> str:
     """Whose certificate we ask for: the name in the URL, whatever the address it is pinned to."""
     literal = parse_address(target.host)
     return str(literal) if literal is not None else target.host.removesuffix(".")
-
-
-def _microseconds(since: float) -> int:
-    return int((monotonic() - since) * 1_000_000)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import Collection, Mapping
 from ipaddress import ip_network
@@ -17,6 +16,7 @@ from posthouse.adapters.http.proxy import Proxy
 from posthouse.adapters.http.reasons import tls_text
 from posthouse.adapters.http.resolver import Resolver
 from posthouse.adapters.http.tls import Contexts
+from posthouse.adapters.http.waits import Waits
 from posthouse.domain.egress import Egress, PinOf
 from posthouse.domain.errors import PosthouseError
 from posthouse.domain.exchange import Fault
@@ -42,12 +42,19 @@ class Ways:
     """Makes ways of what endpoints want, as far as the operator has it: proxies by name, and addresses to connect from."""
 
     def __init__(
-        self, resolver: Resolver, ca_file: Path | None, *, proxies: Mapping[str, Proxy], sources: Collection[str]
+        self,
+        resolver: Resolver,
+        ca_file: Path | None,
+        waits: Waits,
+        *,
+        proxies: Mapping[str, Proxy],
+        sources: Collection[str],
     ) -> None:
+        self._waits = waits
         self.contexts = Contexts(ca_file)
         self._proxies = proxies
         self._sources = frozenset(sources)
-        self._addresses = AddressBook(resolver, EVERYWHERE)
+        self._addresses = AddressBook(resolver, EVERYWHERE, waits=waits)
 
     async def of(self, egress: Egress, *, tls: bool, seconds: float) -> Way | Unusable:
         """The way to a target; `seconds` bound the lookup of the proxy.
@@ -77,7 +84,7 @@ class Ways:
 
     async def _find(self, proxy: Proxy, source: str, seconds: float) -> str | Unusable:
         try:
-            async with asyncio.timeout(seconds):
+            async with self._waits.within(seconds):
                 found = await self._addresses.find(proxy.host)
         except TimeoutError:
             return Unusable(Fault.PROXY_TIMEOUT, f"the proxy {proxy.name!r} cannot be found: no answer of DNS")

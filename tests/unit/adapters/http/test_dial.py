@@ -9,6 +9,7 @@ import pytest
 
 from posthouse.adapters.http.connection import Connection, PoolKey
 from posthouse.adapters.http.dial import CONNECT_SECONDS_MIN, Dialler, NotDialled
+from posthouse.adapters.http.waits import Waits
 from posthouse.adapters.http.ways import Way
 from posthouse.domain.exchange import Fault
 
@@ -22,8 +23,8 @@ class Register:
 class Swallowed(Dialler):
     """Every address swallows packets: each dial takes its whole share, without waiting for it to pass."""
 
-    def __init__(self) -> None:
-        super().__init__(Register())
+    def __init__(self, waits: Waits | None = None) -> None:
+        super().__init__(Register(), Waits() if waits is None else waits)
         self.shares: list[float] = []
 
     async def _connect(self, key: PoolKey, way: Way, seconds: float) -> socket.socket | NotDialled:
@@ -35,8 +36,9 @@ def keys(count: int) -> list[PoolKey]:
     return [PoolKey("http", "a.example", 80, f"93.184.216.{n}") for n in range(1, count + 1)]
 
 
-async def dial(dialler: Dialler, count: int, *, connect: float, total: float) -> NotDialled:
-    result = await dialler.dial(keys(count), Way(), "", connect_seconds=connect, deadline=monotonic() + total)
+async def dial(dialler: Dialler, count: int, *, connect: float, total: float, now: float | None = None) -> NotDialled:
+    began = monotonic() if now is None else now
+    result = await dialler.dial(keys(count), Way(), "", connect_seconds=connect, deadline=began + total)
     assert isinstance(result, NotDialled)
     return result
 
@@ -68,3 +70,11 @@ async def test_once_the_time_is_over_no_other_address_is_tried() -> None:
     result = await dial(dialler, 3, connect=5.0, total=0.0)
     assert len(dialler.shares) == 1
     assert result.address == "93.184.216.1"
+
+
+async def test_the_time_for_connecting_is_not_what_a_standstill_took() -> None:
+    waits = Waits()
+    waits.stood_still(100.0)
+    dialler = Swallowed(waits)
+    await dial(dialler, 2, connect=8.0, total=60.0, now=waits.now())
+    assert dialler.shares == [pytest.approx(4.0, abs=0.1), pytest.approx(8.0, abs=0.1)]
