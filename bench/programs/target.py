@@ -17,7 +17,7 @@ from typing import Any, Final, cast
 
 import uvloop
 
-ANSWER: Final = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
+ANSWER: Final = "HTTP/1.1 202 Accepted\r\nDate: %a, %d %b %Y %H:%M:%S GMT\r\nContent-Length: 0\r\n\r\n"
 LENGTH: Final = b"content-length:"
 
 
@@ -30,6 +30,8 @@ class Received:
     def __init__(self) -> None:
         self.late = 0
         self.connections = 0
+        self._answers_at = 0
+        self._answer = b""
         self.reset(0, 0, 0.0)
 
     def reset(self, run: int, numbers: int, delay_seconds: float) -> None:
@@ -41,6 +43,14 @@ class Received:
         self.answered = 0
         self.answered_at = 0.0
         self.delay_seconds = delay_seconds
+
+    def answer(self) -> bytes:
+        """With the date, as servers give it (RFC 9110, section 6.6.1): another one each second."""
+        second = int(time.time())
+        if second != self._answers_at:
+            self._answers_at = second
+            self._answer = time.strftime(ANSWER, time.gmtime(second)).encode()
+        return self._answer
 
     def note(self, body: bytes) -> None:
         at = body.find(b'"n":"')
@@ -83,11 +93,11 @@ class TargetProtocol(asyncio.Protocol):
             if self._received.delay_seconds:
                 asyncio.get_running_loop().call_later(self._received.delay_seconds, self._answer)
             else:
-                self._transport.write(ANSWER)
+                self._transport.write(self._received.answer())
         self._buffer = buffer
 
     def _answer(self) -> None:
-        self._transport.write(ANSWER)
+        self._transport.write(self._received.answer())
         self._received.answered += 1
         self._received.answered_at = time.time()
 

@@ -255,7 +255,7 @@ class Posthouse(Process):
                 body_seconds=settings.body_seconds,
                 answer_seconds=PUBLISH_ANSWER_SECONDS_MAX,
             )
-            self._express = routes.express if answers else None
+            self._express = routes if answers else None
             self._task(OwnOutbox(direct, routes.relayed, there=upkeep.has_outbox).run())
             return watching.answering(routes, body_seconds=settings.body_seconds) if answers else routes
 

@@ -1,7 +1,8 @@
 """uvicorn's connection, with a way past ASGI for what is published one small event at a time.
 
 Where a POST to a publish route has come in one piece, `express` may take it: it is told of the URL, the headers and the body,
-and answers by a call. All else, and whatever it does not take, goes uvicorn's own way, as if nothing had been.
+and answers by a call. All else, and whatever it does not take, goes uvicorn's own way, as if nothing had been. Of what it
+took it knows the head: the next request with the same is not parsed at all.
 """
 
 from __future__ import annotations
@@ -10,17 +11,33 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from http import HTTPStatus
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Protocol
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from posthouse.api.known_head import KnownHead, known_head
+
 Headers = Sequence[tuple[bytes, bytes]]
 Answer = Callable[[int, Headers, bytes], None]
-Express = Callable[[bytes, Headers, bytes, Answer], bool]
-"""(URL, headers, body, answer): whether it takes the request; then it calls `answer` (status, headers, body) once, later."""
 
+
+class Express(Protocol):
+    """Who may take requests."""
+
+    def credential(self, headers: Headers) -> bytes | None:
+        """What is to be kept of the key that came, where these headers are those of a request that may be taken."""
+        ...
+
+    def take(self, url: bytes, credential: bytes, headers: Headers, body: bytes, answer: Answer) -> bool:
+        """Whether it takes the request; then it calls `answer` (status, headers, body) once, later."""
+        ...
+
+
+LESSONS_MAX: Final = 16  # whose heads keep changing is parsed each time
 ABORT: Final = "posthouse.abort"
+EVENTS_END: Final = b"/events"
+TIMER_SECONDS: Final = 0.01  # timers may be so much too early
 _STATUS_LINES: Final = {
     int(status): b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus
 }  # RFC 9112, section 4
@@ -60,6 +77,7 @@ class Connection(HttpToolsProtocol):
     """
 
     express: ClassVar[Express | None] = None
+    loop: asyncio.AbstractEventLoop
     cycle: Any
     headers: list[tuple[bytes, bytes]]
 
@@ -68,18 +86,46 @@ class Connection(HttpToolsProtocol):
         self._extensions: dict[str, dict[object, object]] = {ABORT: {"now": transport.abort}}
         self._held = False  # its head is here; uvicorn has not been told of it
         self._body = b""
-        self._usual: Headers = ()
-        self._usual_lines = b""
+        self._answered: tuple[int, Headers, Headers] | None = None  # as what the answer before began, and with that:
+        self._start = b""
+        self._rests_since = 0.0
+        self._between = True  # the parser has seen whole requests only
+        self._known: KnownHead | None = None
+        self._lessons = LESSONS_MAX
+        self._credential = b""  # of the request that was just parsed and taken
         self.silent = True  # it has brought nothing yet
 
     def data_received(self, data: bytes) -> None:
+        between = self._between
+        if between and self._known is not None and self._may_take and (found := self._known.read(data)) is not None:
+            url, body = found
+            if url.endswith(EVENTS_END) and self._take(url, self._known.credential, self._known.headers, body):
+                return
+        self._credential = b""
         super().data_received(data)
         if self._held and not self.transport.is_closing():
             # The rest of the body is still to come.
             self._hand_over()
+        elif self._credential and between and self._between and self._lessons:
+            self._lessons -= 1
+            self._known = known_head(data, self.headers, self._credential)
+
+    @property
+    def _may_take(self) -> bool:
+        """Whether a request that begins now could be answered as soon as it is there."""
+        return (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
+
+    def _take(self, url: bytes, credential: bytes, headers: Headers, body: bytes, *, keep_alive: bool = True) -> bool:
+        express = type(self).express
+        assert express is not None
+        taken = _Taken(keep_alive and self._keeps_alive)
+        if not express.take(url, credential, headers, body, partial(self._answer, taken)):
+            return False
+        self.cycle = taken
+        return True
 
     def on_message_begin(self) -> None:
-        self.silent = False
+        self.silent = self._between = False
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
@@ -88,11 +134,10 @@ class Connection(HttpToolsProtocol):
         self._body = b""
         self._held = (
             type(self).express is not None
-            and self.url.endswith(b"/events")
+            and self.url.endswith(EVENTS_END)
             and self.parser.get_method() == b"POST"
-            and (self.cycle is None or self.cycle.response_complete)
+            and self._may_take
             and not self.expect_100_continue
-            and not self.flow.write_paused
             and not self.parser.should_upgrade()
         )
         if not self._held:
@@ -105,15 +150,17 @@ class Connection(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._between = True
         if self._held:
             express = type(self).express
             assert express is not None
-            taken = _Taken(
-                self._keeps_alive and self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
-            )
-            if express(self.url, self.headers, self._body, partial(self._answer, taken)):
+            credential = express.credential(self.headers)
+            keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+            if credential is not None and self._take(
+                self.url, credential, self.headers, self._body, keep_alive=keep_alive
+            ):
                 self._held = False
-                self.cycle = taken
+                self._credential = credential if keep_alive else b""
                 return
             self._hand_over()
         super().on_message_complete()
@@ -144,24 +191,42 @@ class Connection(HttpToolsProtocol):
         taken.response_complete = True
         if self.transport.is_closing():
             return
-        usual = self.server_state.default_headers
-        if usual is not self._usual:  # another list with each second
-            self._usual, self._usual_lines = usual, _lines(usual)
+        usual = self.server_state.default_headers  # another list with each second
+        answered = self._answered
+        if answered is None or answered[0] != status or answered[1] is not headers or answered[2] is not usual:
+            self._answered = (status, headers, usual)
+            self._start = b"%b%b%b" % (_STATUS_LINES[status], _lines(usual), _lines(headers))
         close = b"" if taken.keep_alive else b"connection: close\r\n"
-        self.transport.write(
-            b"%b%b%b%bcontent-length: %d\r\n\r\n%b"
-            % (
-                _STATUS_LINES[status],
-                self._usual_lines,
-                _lines(headers),
-                close,
-                len(body),
-                body,
-            )
-        )
+        self.transport.write(b"%b%bcontent-length: %d\r\n\r\n%b" % (self._start, close, len(body), body))
         if not taken.keep_alive:
             self.transport.close()
-        self.on_response_complete()
+        if self.pipeline or self.flow.read_paused or self.transport.is_closing():
+            self.on_response_complete()
+        else:
+            self.server_state.total_requests += 1
+            self._rest()
+
+    def on_response_complete(self) -> None:
+        self._rests_since = self.loop.time()
+        super().on_response_complete()
+
+    def _rest(self) -> None:
+        """As uvicorn's connection rests between requests, but with one timer for many of them: it looks when the last was."""
+        self._rests_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def timeout_keep_alive_handler(self) -> None:
+        self.timeout_keep_alive_task = None
+        if self.cycle is not None and not self.cycle.response_complete:
+            return  # it does not rest; its answer begins the time anew
+        left = self._rests_since + self.timeout_keep_alive - self.loop.time()
+        if left > TIMER_SECONDS:
+            self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
 
 
 def _lines(headers: Headers) -> bytes:
@@ -170,7 +235,7 @@ def _lines(headers: Headers) -> bytes:
 
 def expressing(express: Express | None) -> type[Connection]:
     """Connections of which `express` takes what it may."""
-    return type("ExpressConnection", (Connection,), {"express": express and staticmethod(express)})
+    return type("ExpressConnection", (Connection,), {"express": express})
 
 
 def abort(scope: Any) -> None:

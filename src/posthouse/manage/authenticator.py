@@ -51,7 +51,11 @@ class Authenticator:
 
     def cached(self, token: str) -> Principal | None:
         """The holder, if this key was looked up lately."""
-        found = self._known.get(key_hash(token))
+        return self.known(key_hash(token))
+
+    def known(self, hashed: bytes) -> Principal | None:
+        """The same, by what is kept of the key."""
+        found = self._known.get(hashed)
         if found is None or found[1] <= self._clock.boot():
             return None
         self._known_use.hits += 1

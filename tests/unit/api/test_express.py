@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 from tests.fakes import until
 
-from posthouse.api.express import Answer, Headers, expressing
+from posthouse.api.express import LESSONS_MAX, Answer, Headers, expressing
 from posthouse.api.server import Server
 
 PATIENCE_SECONDS = 20
@@ -25,17 +25,22 @@ class Desk:
     def __init__(self) -> None:
         self.port = 0
         self.takes = True
+        self.judged = 0  # heads that were parsed and offered
         self.taken: list[bytes] = []
         self.passed: list[bytes] = []
         self.waiting: list[tuple[Answer, bytes]] = []
         self.holds = False
         self.server: Server | None = None
 
-    def express(self, url: bytes, headers: Headers, body: bytes, answer: Answer) -> bool:
+    def credential(self, headers: Headers) -> bytes | None:
+        self.judged += 1
+        return dict(headers).get(b"x-kind", b"")
+
+    def take(self, url: bytes, credential: bytes, headers: Headers, body: bytes, answer: Answer) -> bool:
         if not self.takes:
             return False
         self.taken.append(body)
-        self.waiting.append((answer, b"%b|%b|%b" % (url, dict(headers).get(b"x-kind", b""), body)))
+        self.waiting.append((answer, b"%b|%b|%b" % (url, credential, body)))
         if not self.holds:
             asyncio.get_running_loop().call_soon(self.answer)
         return True
@@ -61,18 +66,19 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk() -> AsyncIterator[Desk]:
+async def desk(*, keep_alive_seconds: float = 5.0) -> AsyncIterator[Desk]:
     made = Desk()
     listening = socket.create_server(("127.0.0.1", 0))
     made.port = listening.getsockname()[1]
     config = uvicorn.Config(
         made,
-        http=expressing(made.express),
+        http=expressing(made),
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         date_header=False,
+        timeout_keep_alive=keep_alive_seconds,  # type: ignore[arg-type] # uvicorn waits for parts of a second, too
     )
     made.server = Server(config)
     task = asyncio.create_task(made.server.serve(sockets=[listening]))
@@ -248,4 +254,140 @@ async def test_what_is_not_http_is_refused() -> None:
         async with asyncio.timeout(PATIENCE_SECONDS):
             assert (await reader.read()).startswith(b"HTTP/1.1 400")
         assert served.taken == []
+        writer.close()
+
+
+# Heads that are known.
+
+
+async def test_the_head_of_the_next_request_is_not_parsed_again() -> None:
+    async with desk() as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        for number, url in enumerate([b"/v1/events", b"/v1/apps/a/events", b"/v1/apps/bcd/events"] * 2):
+            writer.write(request(b"x" * number * 100, url=url))
+            assert (await read_answer(reader))[1] == b"%b|plain|%b" % (url, b"x" * number * 100)
+        assert (served.judged, len(served.taken), served.passed) == (1, 6, [])
+        writer.close()
+
+
+async def test_another_head_is_parsed_and_then_known() -> None:
+    async with desk() as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        for kind in (b"plain", b"fancy", b"fancy", b"plain"):
+            writer.write(request().replace(b"plain", kind))
+            assert (await read_answer(reader))[1] == b"/v1/events|%b|{}" % kind
+        assert served.judged == 3
+        writer.close()
+
+
+async def test_a_head_that_is_always_another_is_not_learnt_for_ever() -> None:
+    async with desk() as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        for number in range(LESSONS_MAX):
+            writer.write(request(more=b"X-Request: %d\r\n" % number))
+            await read_answer(reader)
+        last = request(more=b"X-Request: last\r\n")
+        for _ in range(3):
+            writer.write(last)
+            assert (await read_answer(reader))[1] == b"/v1/events|plain|{}"
+        assert served.judged == LESSONS_MAX + 3
+        writer.close()
+
+
+@pytest.mark.parametrize("at", [3, 10, 40, -1, -2])
+async def test_pieces_and_pairs_of_what_is_known_are_answered_all_the_same(at: int) -> None:
+    async with desk() as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        data = request(b'{"a":1}')
+        writer.write(data)
+        await read_answer(reader)
+        writer.write(data[:at])
+        await writer.drain()
+        await asyncio.sleep(0.05)  # they are to arrive apart; were they not, it would be a case of another test
+        writer.write(data[at:])
+        assert (await read_answer(reader))[1] == b'/v1/events|plain|{"a":1}'
+        writer.write(data + request(b"two"))
+        assert (await read_answer(reader))[1] == b'/v1/events|plain|{"a":1}'
+        assert (await read_answer(reader))[1] == b"/v1/events|plain|two"
+        writer.write(request(url=b"/v1/apps"))
+        assert (await read_answer(reader))[1] == b"/v1/apps|plain|{}"
+        writer.write(data)
+        assert (await read_answer(reader))[1] == b'/v1/events|plain|{"a":1}'
+        writer.close()
+
+
+async def test_what_is_known_waits_for_the_answer_before_it() -> None:
+    async with desk() as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(request())
+        await read_answer(reader)
+        served.holds = True
+        writer.write(request(b"first"))
+        await until(lambda: len(served.waiting) == 1)
+        writer.write(request(b"second"))
+        await asyncio.sleep(0.05)
+        assert served.taken == [b"{}", b"first"]
+        served.answer()
+        for body in (b"first", b"second"):
+            assert (await read_answer(reader))[1] == b"/v1/events|plain|" + body
+        writer.close()
+
+
+async def test_what_is_known_and_not_taken_goes_through_asgi() -> None:
+    async with desk() as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(request())
+        await read_answer(reader)
+        served.takes = False
+        writer.write(request(b"other"))
+        assert (await read_answer(reader))[1] == b"/v1/events|plain|other"
+        assert served.passed == [b"other"]
+        writer.close()
+
+
+async def test_a_server_about_to_end_says_so_to_those_it_knows() -> None:
+    async with desk() as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(request())
+        await read_answer(reader)
+        assert served.server is not None
+        served.server.part()
+        writer.write(request())
+        assert b"connection: close" in (await read_answer(reader))[0]
+        assert served.judged == 1
+        writer.close()
+
+
+# Connections that rest.
+
+
+async def test_a_connection_that_rests_for_too_long_is_closed_and_not_before() -> None:
+    async with desk(keep_alive_seconds=0.5) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        loop = asyncio.get_running_loop()
+        for _ in range(8):
+            writer.write(request())
+            await read_answer(reader)
+            rested_at = loop.time()
+            await asyncio.sleep(0.1)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert await reader.read() == b""
+        assert loop.time() - rested_at > 0.4
+        assert len(served.taken) == 8
+        writer.close()
+
+
+async def test_a_request_under_way_is_not_rest() -> None:
+    async with desk(keep_alive_seconds=0.2) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(request())
+        await read_answer(reader)
+        served.holds = True
+        writer.write(request(b"slow"))
+        await until(lambda: len(served.waiting) == 1)
+        await asyncio.sleep(0.5)
+        served.answer()
+        assert (await read_answer(reader))[1] == b"/v1/events|plain|slow"
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert await reader.read() == b"", "and then it rests"
         writer.close()

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Sequence
 from time import monotonic
 from typing import Final, Protocol, cast
 
 import httptools
 import msgspec
 
+from posthouse.adapters.http.broken import Broken, headers_too_large, malformed_answer, printable
+from posthouse.adapters.http.known_answer import KnownAnswer, known_answer
 from posthouse.adapters.http.reasons import OURS, errno_text, tls_text
 from posthouse.domain.exchange import Fault
 from posthouse.domain.limits import RESPONSE_HEADER_BYTES_MAX, RESPONSE_HEADERS_MAX, RESPONSE_READ_BYTES_MAX
@@ -47,15 +50,6 @@ class PoolKey(msgspec.Struct, frozen=True):
     egress: str = ""
 
 
-class Broken(msgspec.Struct, frozen=True, gc=False):
-    """Why no complete answer came. `unanswered`: the connection ended before a byte of an answer."""
-
-    fault: Fault
-    detail: str
-    status: int | None = None
-    unanswered: bool = False
-
-
 class Keeper(Protocol):
     """Knows every connection that is open."""
 
@@ -87,6 +81,7 @@ class Connection(asyncio.Protocol):
         "_interim",
         "_keep_alive",
         "_keeper",
+        "_known",
         "_loop",
         "_parser",
         "_phase",
@@ -117,6 +112,9 @@ class Connection(asyncio.Protocol):
         self._phase = IDLE
         self._unasked = False
         self._waiter: asyncio.Future[Broken | None] | None = None
+        self._known: KnownAnswer | None = None
+        self.headers: Sequence[tuple[bytes, bytes]] = ()
+        self._wire_bytes = 0
         self.deadline = float("inf")
         self.total_deadline = float("inf")
         self.reusable = False
@@ -139,7 +137,7 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None or self._phase != IDLE:
             if self._unasked:
-                self._end(_malformed("the target spoke before it was asked"))
+                self._end(malformed_answer("the target spoke before it was asked"))
             else:
                 self._end(Broken(Fault.CLOSED_EARLY, "the connection was closed before the request", unanswered=True))
             return waiter
@@ -149,7 +147,7 @@ class Connection(asyncio.Protocol):
         self._wire_bytes = self._read_bytes = self._interim = 0
         self._head_only = head.startswith(b"HEAD ")
         self._verdict: Broken | None = None
-        self.headers: list[tuple[bytes, bytes]] = []
+        self.headers = []
         self.chunks: list[bytes] = []
         self.truncated = self.reusable = False
         self.total_deadline = total_deadline
@@ -202,6 +200,13 @@ class Connection(asyncio.Protocol):
         if self.first_byte_at == 0.0:
             self.first_byte_at = monotonic()
             self.deadline = self.total_deadline
+            known = self._known
+            if known is not None and len(data) == known.size and data.startswith(known.head) and not self._head_only:
+                self.status, self.headers = known.status, known.headers
+                self.chunks.append(data[len(known.head) :])
+                self._phase, self._keep_alive = DONE, True
+                self._end(None)
+                return
         self._wire_bytes += len(data)
         parser = self._parser
         assert parser is not None
@@ -213,6 +218,8 @@ class Connection(asyncio.Protocol):
             self._stopped(error, data)
         else:
             if self._phase == DONE:
+                if self._keep_alive and self._wire_bytes == len(data):
+                    self._known = known_answer(data, self._read_bytes, self.status, self.headers)
                 self._end(None)
             elif self._wire_bytes > WIRE_BYTES_MAX:
                 self._truncate()
@@ -248,9 +255,9 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._phase != HEAD:  # a trailer: not kept
             return
-        headers = self.headers
+        headers = cast(list[tuple[bytes, bytes]], self.headers)
         if len(headers) >= RESPONSE_HEADERS_MAX:
-            self._stop(_headers_too_large(f"{RESPONSE_HEADERS_MAX} headers", self._status()))
+            self._stop(headers_too_large(f"{RESPONSE_HEADERS_MAX} headers", self._status()))
         headers.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
@@ -259,7 +266,7 @@ class Connection(asyncio.Protocol):
         if status < 200:
             self._interim += 1
             if status == 101 or status < 100 or self._interim > INTERIM_ANSWERS_MAX:
-                self._stop(_malformed(f"status {status} is no answer to this request"))
+                self._stop(malformed_answer(f"status {status} is no answer to this request"))
             self.headers = []
             return
         self.status = status
@@ -291,7 +298,7 @@ class Connection(asyncio.Protocol):
         allowed = len(data) - (self._wire_bytes - RESPONSE_HEADER_BYTES_MAX)
         parser.feed_data(data[:allowed])
         if self._phase == HEAD:
-            self._stop(_headers_too_large(f"{RESPONSE_HEADER_BYTES_MAX // 1024} KiB", self._status()))
+            self._stop(headers_too_large(f"{RESPONSE_HEADER_BYTES_MAX // 1024} KiB", self._status()))
         return data[allowed:]
 
     def _stop(self, verdict: Broken) -> None:
@@ -317,9 +324,9 @@ class Connection(asyncio.Protocol):
             return
         status = self.status if self._phase == BODY else None
         if data.startswith(TLS_ALERT) and self._wire_bytes == len(data):
-            self._end(_malformed("the target speaks TLS here: should the URL begin with https?"))
+            self._end(malformed_answer("the target speaks TLS here: should the URL begin with https?"))
         else:
-            self._end(_malformed(_printable(str(error)) or "cannot be read", status))
+            self._end(malformed_answer(printable(str(error)) or "cannot be read", status))
 
     def _ended(self, exc: Exception | None) -> None:
         """No more bytes will come: the end of a body that only this delimits, or of hope."""
@@ -371,15 +378,7 @@ class Connection(asyncio.Protocol):
         return status if status >= 200 else None
 
 
-def _headers_too_large(limit: str, status: int | None) -> Broken:
-    return Broken(Fault.HEADERS_TOO_LARGE, f"the answer's head is larger than {limit}", status)
-
-
-def _malformed(why: str, status: int | None = None) -> Broken:
-    return Broken(Fault.MALFORMED_RESPONSE, f"the answer is not HTTP/1.1: {why}", status)
-
-
-def _ends_with_connection(headers: list[tuple[bytes, bytes]]) -> bool:
+def _ends_with_connection(headers: Sequence[tuple[bytes, bytes]]) -> bool:
     """Whether only the end of the connection ends the body (RFC 9112, section 6.3, points 4 and 8)."""
     for name, value in headers:
         if name == b"transfer-encoding":
@@ -387,7 +386,3 @@ def _ends_with_connection(headers: list[tuple[bytes, bytes]]) -> bool:
         if name == b"content-length":
             return False
     return True
-
-
-def _printable(text: str) -> str:
-    return "".join(character for character in text if character.isprintable())

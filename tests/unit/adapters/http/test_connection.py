@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posthouse.adapters.http import connection as module
-from posthouse.adapters.http.connection import INTERIM_ANSWERS_MAX, WIRE_BYTES_MAX, Broken, Connection, PoolKey
+from posthouse.adapters.http.broken import Broken
+from posthouse.adapters.http.connection import INTERIM_ANSWERS_MAX, WIRE_BYTES_MAX, Connection, PoolKey
 from posthouse.domain.exchange import Fault
 from posthouse.domain.limits import RESPONSE_HEADER_BYTES_MAX, RESPONSE_HEADERS_MAX, RESPONSE_READ_BYTES_MAX
 
@@ -77,11 +78,11 @@ class Bench:
     def verdict(self) -> Broken | None:
         return self.waiter.result()
 
-    def answer(self) -> tuple[int, list[tuple[bytes, bytes]], bytes, bool, bool]:
+    def answer(self) -> tuple[int, tuple[tuple[bytes, bytes], ...], bytes, bool, bool]:
         assert self.verdict() is None
         connection = self.connection
         body = b"".join(connection.chunks)
-        return connection.status, connection.headers, body, connection.truncated, connection.reusable
+        return connection.status, tuple(connection.headers), body, connection.truncated, connection.reusable
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +142,43 @@ def test_a_kept_connection_remembers_nothing(
         if not reusable:
             break
         bench.send()
+
+
+@given(st.data())
+def test_what_is_known_of_an_answer_changes_nothing(loop: asyncio.AbstractEventLoop, data: st.DataObject) -> None:
+    sent = data.draw(st.sampled_from([answer for answer in ANSWERS if answer[3]]))[0]
+    head = data.draw(st.sampled_from([REQUEST, b"HEAD / HTTP/1.1\r\n\r\n"]))
+    bench, fresh = Bench(loop), Bench(loop, head)
+    bench.feed(sent)
+    assert bench.answer()[4]
+    changed = bytearray(sent)
+    for _ in range(data.draw(st.integers(0, 2))):
+        at = data.draw(st.integers(0, len(changed)))
+        changed[at : at + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=3))
+    pieces = [bytes(changed)]
+    if data.draw(st.booleans()):
+        cut = data.draw(st.integers(0, len(changed)))
+        pieces = [pieces[0][:cut], pieces[0][cut:]]
+    bench.send(head)
+    for one in (bench, fresh):
+        one.feed(*[piece for piece in pieces if piece])
+        if not one.waiter.done():
+            one.end()
+    assert bench.verdict() == fresh.verdict()
+    if fresh.verdict() is None:
+        assert bench.answer() == fresh.answer()
+
+
+def test_an_answer_with_the_head_of_the_one_before_is_not_parsed(loop: asyncio.AbstractEventLoop) -> None:
+    bench = Bench(loop)
+    head = b"HTTP/1.1 200 OK\r\nDate: Sun\r\nContent-Length: 2\r\n\r\n"
+    bench.feed(head + b"ok")
+    first = bench.answer()
+    bench.connection._parser = None
+    for body in (b"ok", b"no"):
+        bench.send()
+        bench.feed(head + body)
+        assert bench.answer() == (200, first[1], body, False, True)
 
 
 PIECES = st.sampled_from(
@@ -368,14 +406,14 @@ def test_an_answer_before_all_was_sent_counts_and_closes(loop: asyncio.AbstractE
 def test_headers_keep_order_and_lose_case_and_padding(loop: asyncio.AbstractEventLoop) -> None:
     bench = Bench(loop)
     bench.feed(b"HTTP/1.1 204 N\r\nX-B:  two words \t\r\nx-a:\r\nX-B: again\r\n\r\n")
-    assert bench.answer()[1] == [(b"x-b", b"two words"), (b"x-a", b""), (b"x-b", b"again")]
+    assert bench.answer()[1] == ((b"x-b", b"two words"), (b"x-a", b""), (b"x-b", b"again"))
 
 
 def test_headers_of_interim_answers_and_trailers_are_not_the_answers(loop: asyncio.AbstractEventLoop) -> None:
     bench = Bench(loop)
     bench.feed(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     bench.feed(b"0\r\nX-Trailer: 1\r\n\r\n")
-    assert bench.answer()[1] == [(b"transfer-encoding", b"chunked")]
+    assert bench.answer()[1] == ((b"transfer-encoding", b"chunked"),)
 
 
 def test_head_and_body_go_out_in_order(loop: asyncio.AbstractEventLoop) -> None:
