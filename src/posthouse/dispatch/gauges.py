@@ -6,12 +6,14 @@ from posthouse.dispatch.engine import Engine
 from posthouse.dispatch.janitor import Janitor
 from posthouse.dispatch.verifier import Verifier
 from posthouse.domain.cache_use import of_function
+from posthouse.domain.ids import format_id
 from posthouse.domain.occurrences import zone_of
 from posthouse.domain.redaction import pointer_tree
 from posthouse.intake.catalogue import CatalogueCache
 from posthouse.intake.publisher import Publisher
 from posthouse.ports.clock import Clock
 from posthouse.ports.telemetry import Telemetry
+from posthouse.wire.answer import header_lines
 from posthouse.wire.render import content_type_bytes
 from posthouse.wire.standard import to_the_second
 
@@ -75,5 +77,7 @@ def watch_caches(telemetry: Telemetry, engine: Engine, catalogue: CatalogueCache
     telemetry.watch_cache("oauth2_tokens", lambda: engine.sender.tokens.cached)
     telemetry.watch_cache("content_types", of_function(content_type_bytes))
     telemetry.watch_cache("seconds", of_function(to_the_second))
+    telemetry.watch_cache("ids", of_function(format_id))
+    telemetry.watch_cache("answer_headers", of_function(header_lines))
     telemetry.watch_cache("redaction_pointers", of_function(pointer_tree))
     telemetry.watch_cache("time_zones", of_function(zone_of))

@@ -73,7 +73,7 @@ class LaneFacts:
 
     def made(self, lane: Lane) -> None:
         """A slow rate need not begin anew with each owner: after a planned hand-over the last attempt is on record."""
-        owned = self._owned.get(lane.endpoint.partition)
+        owned = self._owned.get(lane.partition)
         bucket = lane.bucket
         if bucket is not None and owned is not None and owned.planned:
             wait = bucket.wait(self._clock.boot())

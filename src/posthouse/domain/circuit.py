@@ -89,11 +89,12 @@ class Circuit:
     Ask `admits`, tell `began`, and give what `began` answered to `ended`: what began in an earlier state moves nothing.
     """
 
-    __slots__ = ("_bucket_at", "_confirmed", "_counts", "_generation", "_policy", "_running", "opened_at", "probe_at",
-                 "state", "trips")  # fmt: skip
+    __slots__ = ("_bucket_at", "_confirmed", "_counts", "_generation", "_policy", "_running", "_span", "opened_at",
+                 "probe_at", "state", "trips")  # fmt: skip
 
     def __init__(self, policy: CircuitPolicy, health: Health = HEALTHY) -> None:
         self._policy = policy
+        self._span = policy.window_seconds / _BUCKETS
         # Half open on record: its owner died with the probe under way, and its successor tries again.
         self.state = CircuitState.CLOSED if health.circuit is CircuitState.CLOSED else CircuitState.OPEN
         self.opened_at = health.opened_at
@@ -146,7 +147,7 @@ class Circuit:
     def _count(self, failed: bool, now: float) -> bool:
         """Count a request of a closed circuit; whether too many have failed."""
         policy, counts = self._policy, self._counts
-        span = policy.window_seconds / _BUCKETS
+        span = self._span
         if now >= self._bucket_at + span:
             stale = now >= self._bucket_at + 2 * span
             self._counts = counts = [0, 0, 0, 0] if stale else [0, 0, counts[0], counts[1]]

@@ -99,12 +99,14 @@ class Publisher:
 
     def _admitted(self, partition: int, drafts: Sequence[Draft], *, near: bool) -> asyncio.Future[list[AppendResult]]:
         size = 0
+        keys: list[tuple[AppId | None, str]] = []
         for draft in drafts:
             size += len(draft.payload)
             if draft.attributes is not None:
                 size += len(draft.attributes)
+            if draft.idempotency_key is not None:
+                keys.append((draft.app_id, draft.idempotency_key))
         self.admit(size)
-        keys = [(d.app_id, d.idempotency_key) for d in drafts if d.idempotency_key is not None]
         if keys:
             if any(key in self._keys for key in keys):
                 raise Conflict(
@@ -201,7 +203,10 @@ class Publisher:
             _fail(groups, error)
             return
         self._telemetry.publish_batch(len(drafts), self._clock.boot() - started)
-        self.hand_off([event for d, r in zip(drafts, results, strict=True) for event in events_of(d, r)])
+        events: list[Event] = []
+        for draft, result in zip(drafts, results, strict=True):
+            events += events_of(draft, result)
+        self.hand_off(events)
         at = 0
         for group_drafts, future, _ in groups:
             if not future.done():
@@ -255,17 +260,17 @@ def _fail(groups: Sequence[Group], error: Exception) -> None:
 def events_of(draft: Draft, result: AppendResult) -> tuple[Event, ...]:
     """What was appended: one event, or one for each partition of a platform event's audience."""
     match result:
-        case Appended(partition, seq, version, created_at):
-            return (_event(draft, Placed(partition, seq, version, ()), created_at),)
+        case Appended():
+            return (_event(draft, result, (), result.created_at),)
         case Announced(created_at, places):
-            return tuple([_event(draft, place, created_at) for place in places])
+            return tuple([_event(draft, place, place.audience, created_at) for place in places])
         case Repeated() | AppMissing():
             return ()
         case _:
             assert_never(result)
 
 
-def _event(draft: Draft, at: Placed, created_at: float) -> Event:
+def _event(draft: Draft, at: Appended | Placed, audience: tuple[AppId, ...], created_at: float) -> Event:
     return Event(
         draft.id,
         at.partition,
@@ -281,7 +286,7 @@ def _event(draft: Draft, at: Placed, created_at: float) -> Event:
         channels=draft.channels,
         expires_at=draft.expires_at,
         depth=draft.depth,
-        audience=at.audience,
+        audience=audience,
         only=draft.only,
         to_url=draft.to_url,
         source=draft.source,

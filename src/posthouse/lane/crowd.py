@@ -77,7 +77,7 @@ class Crowd:
 
     def add(self, lane: Lane) -> None:
         """Its turn will come."""
-        self._lanes[lane.endpoint.id] = lane
+        self._lanes[lane.id] = lane
         self.pump_soon()
 
     def remove(self, endpoint_id: EndpointId) -> None:

@@ -21,6 +21,7 @@ Load = list[Delivery]
 """What goes in one request: one delivery, or a batch."""
 
 _NONE: Final[tuple[Load, Load]] = ([], [])
+_AGAIN: Final = Fate.AGAIN  # looked up once
 _WAIT_SECONDS_MIN: Final = 0.001  # of its timer
 _ROOM_IN_BATCHES: Final = 2  # rows are paged in for so many requests ahead
 
@@ -42,10 +43,12 @@ class Lane:
         "calm",
         "closed",
         "concurrency",
+        "id",
         "in_flight",
         "learning",
         "ours",
         "owed_lines",
+        "partition",
         "peer",
         "queue",
         "requests",
@@ -62,6 +65,8 @@ class Lane:
         all_owed: bool = False,
     ) -> None:
         """`boot`: since when (boot clock) nobody else can have sent anything for it."""
+        self.id: Final = endpoint.id
+        self.partition: Final = endpoint.partition
         self.peer = Peer(endpoint, circuits)
         self.closed = self._is_closed()
         self.calm = self.peer.calm  # as it was when a request last ended
@@ -287,7 +292,7 @@ class Lane:
     def settle(self, load: Load, fates: Sequence[Fate]) -> tuple[Load, Load]:
         """Let the lines of a load go on. What goes again, and is first in the queue; and what leaves the queue, since one
         before it in its line is a row now."""
-        if len(load) == 1 and not load[0].line and fates[0] is not Fate.AGAIN:
+        if len(load) == 1 and not load[0].line and fates[0] is not _AGAIN:
             return _NONE
         again = [delivery for delivery, fate in zip(load, fates, strict=True) if fate is Fate.AGAIN]
         if again:

@@ -29,16 +29,17 @@ log = structlog.get_logger()
 Send = Callable[[Peer, Load], Awaitable[Told]]
 Spill = Callable[[Delivery, Endpoint, OwedReason], None]
 
+RESTING_MAX: Final = 256  # workers that wait for their next request: beyond so many, one that is done ends
 PROMPT_STALLED_MAX: Final = 16  # lanes looked at when one request ends; the rest at the next sweep
 
 
 class Lanes:
     """Offers deliveries to their lanes and keeps each lane sending while it may.
 
-    A lane runs as many workers as it has requests in flight; a worker takes the next load of its lane when it is done
-    with one, so that a busy lane costs no task an event. `may_start` is asked before every send (the lease holds, the
-    journal has room). A lane that must wait (for its rate, its circuit, its target's `Retry-After`, or more events for a
-    batch) has one timer.
+    A lane has as many workers as it has requests in flight; a worker takes the next load of its lane when it is done
+    with one, and rests when there is none, so that events cost no tasks. `may_start` is asked before every send (the lease
+    holds, the journal has room). A lane that must wait (for its rate, its circuit, its target's `Retry-After`, or more events
+    for a batch) has one timer.
 
     What a lane cannot hold, or has held for two seconds, is spilled to a row, the latter while `may_spill` (the journal has
     room); a row that cannot be sent now is left in the store (`release`). `drained` is told when a lane may have room for
@@ -81,13 +82,15 @@ class Lanes:
         self._made = made
         self._learn = learn
         self._circuits = circuits
-        self._lanes = Registry(lambda lane: lane.endpoint.id not in self._active and lane.forgettable(clock.boot()))
+        self._lanes = Registry(lambda lane: lane.id not in self._active and lane.forgettable(clock.boot()))
         self._active: dict[EndpointId, Lane] = {}  # with something waiting or in flight
         self._stalled = Stalled(budget, may_start, self.start)
         self._crowd = Crowd(budget, clock, self.start)
         self._pace = RowPace()
         self._rows = Crowd(budget, clock, self.start, self._pace)
         self._workers: set[asyncio.Task[None]] = set()
+        self._resting: list[asyncio.Future[tuple[Lane, Load]]] = []
+        self._ending = False
         self._faults = FaultLog()
         self._leaving: set[int] = set()  # partitions of which nothing is started any more
         self.paged_bytes = 0  # payloads of rows that wait in lanes
@@ -170,26 +173,36 @@ class Lanes:
 
     def start(self, lane: Lane) -> None:
         """Let the lane send what it may."""
-        if not len(lane.queue):
+        if lane.queue.empty:
             return
-        self._active[lane.endpoint.id] = lane
+        self._active[lane.id] = lane
         while (load := self._take(lane)) is not None:
-            task = asyncio.get_running_loop().create_task(self._work(lane, load))
-            self._workers.add(task)
-            task.add_done_callback(self._workers.discard)
+            self._give(lane, load)
+
+    def _give(self, lane: Lane, load: Load) -> None:
+        """Have a worker make this request: one that rests, or a new one."""
+        while self._resting:
+            worker = self._resting.pop()
+            if not worker.done():
+                worker.set_result((lane, load))
+                return
+        task = asyncio.get_running_loop().create_task(self._work(lane, load))
+        self._workers.add(task)
+        task.add_done_callback(self._workers.discard)
 
     def _take(self, lane: Lane) -> Load | None:
-        if lane.closed or lane.requests >= lane.concurrency.limit:
+        if lane.closed or lane.queue.empty or lane.requests >= lane.concurrency.limit:
             return None
         first = lane.queue.first()
         if first is None:
             return None
-        if lane.bucket is not None or not lane.peer.calm or lane.endpoint.batch is not None:
+        peer = lane.peer
+        if lane.bucket is not None or not peer.calm or peer.endpoint.batch is not None:
             wait = lane.wait(self._clock.boot(), self._clock.now())
             if wait > 0:
                 lane.wake_in(self._woken, wait)
                 return None
-        if self._leaving and lane.endpoint.partition in self._leaving:
+        if self._leaving and lane.partition in self._leaving:
             return None
         if first.row and not self._rows.admits(lane):
             first = lane.queue.fresh_first()
@@ -210,13 +223,24 @@ class Lanes:
 
     def _woken(self, lane: Lane) -> None:
         lane.timer = None
-        if self._lanes.get(lane.endpoint.id) is not lane:
+        if self._lanes.get(lane.id) is not lane:
             return
         self.start(lane)
         if not lane.closed:
-            self._drained(lane.endpoint.id)
+            self._drained(lane.id)
 
     async def _work(self, lane: Lane, load: Load) -> None:
+        """Make requests: of this lane until it has no more, then of whatever lane there is."""
+        while True:
+            await self._send_on(lane, load)
+            load = []  # what rests holds no payload
+            if self._ending or len(self._resting) >= RESTING_MAX:
+                return
+            more: asyncio.Future[tuple[Lane, Load]] = asyncio.get_running_loop().create_future()
+            self._resting.append(more)
+            lane, load = await more
+
+    async def _send_on(self, lane: Lane, load: Load) -> None:
         current: Load | None = load
         while current is not None:
             started_at = self._clock.boot()
@@ -225,7 +249,7 @@ class Lanes:
             try:
                 told = await self._send(lane.peer, current)
             except Exception as error:  # noqa: BLE001 - it is logged, though not each time
-                self._faults.tell(error, lane.endpoint.id)
+                self._faults.tell(error, lane.id)
             finally:
                 lane.ended(current)
                 self._budget.give_back(load_bytes(current))
@@ -249,16 +273,17 @@ class Lanes:
                 self.close(lane)  # it goes nowhere from here
             # Before the next one is taken: a lane that never runs dry has room for rows too.
             if lane.paged_room(0.0 if lane.peer.calm else self._clock.now()):
-                self._drained(lane.endpoint.id)
+                self._drained(lane.id)
             current = self._take(lane)
-            self._stalled.restart(PROMPT_STALLED_MAX)
+            if self._stalled.lanes:
+                self._stalled.restart(PROMPT_STALLED_MAX)
             self._crowd.pump_soon()
             self._rows.pump_soon()
-            if current is not None and lane.concurrency.limit > lane.requests and len(lane.queue):
+            if current is not None and lane.concurrency.limit > lane.requests and not lane.queue.empty:
                 self.start(lane)  # it may have more at once than before
-        if lane.in_flight or len(lane.queue):
+        if lane.in_flight or not lane.queue.empty:
             return
-        self._active.pop(lane.endpoint.id, None)
+        self._active.pop(lane.id, None)
         if lane.ours:
             lane.adrift = False
         else:
@@ -301,7 +326,7 @@ class Lanes:
             lines.add(delivery.line)
             self._spill(lane, delivery, OwedReason.BEHIND if behind else reason)
         if rows and not lane.closed:
-            self._drained(lane.endpoint.id)
+            self._drained(lane.id)
 
     def sweep(self, boot: float) -> None:
         """Spill what has waited for two seconds, and let the cursor pass requests that have run for as long."""
@@ -317,8 +342,8 @@ class Lanes:
                     self._mark_in_flight(lane, delivery)
             if lane.all_owed and lane.learning is None and lane.endpoint.ordered:
                 self._learn(lane)
-            if not len(lane.queue) and not lane.in_flight:
-                self._active.pop(lane.endpoint.id, None)
+            if lane.queue.empty and not lane.in_flight:
+                self._active.pop(lane.id, None)
         self.resume()
 
     def disable(self, endpoint_id: EndpointId) -> None:
@@ -362,7 +387,7 @@ class Lanes:
     def keep_only(self, app_ids: Collection[AppId], endpoint_ids: Collection[EndpointId]) -> None:
         """These are all the endpoints that the apps have: the lanes of others stop."""
         for lane in self._lanes.of_apps(app_ids):
-            if lane.endpoint.id not in endpoint_ids:
+            if lane.id not in endpoint_ids:
                 self.close(lane)
 
     def line_emptied(self, endpoint_id: EndpointId, line: int) -> None:
@@ -374,19 +399,19 @@ class Lanes:
     def taken(self, partitions: Collection[int]) -> None:
         """Partitions are ours again: what their lanes knew of others' doing is old."""
         for lane in self._lanes:
-            if lane.adrift and lane.endpoint.partition in partitions:
+            if lane.adrift and lane.partition in partitions:
                 lane.taken(
-                    self._owned_since(lane.endpoint.partition),
-                    all_owed=lane.endpoint.ordered and self._owes(lane.endpoint.id),
+                    self._owned_since(lane.partition),
+                    all_owed=lane.endpoint.ordered and self._owes(lane.id),
                 )
 
     def drop(self, partitions: Collection[int]) -> None:
         """Partitions are no longer ours: forget what waits; what is in flight ends by itself."""
         self._leaving.difference_update(partitions)
         for lane in self._lanes:
-            if lane.endpoint.partition not in partitions:
+            if lane.partition not in partitions:
                 continue
-            endpoint_id = lane.endpoint.id
+            endpoint_id = lane.id
             self.paged_bytes -= lane.queue.paged_bytes
             lane.queue.clear()
             self._stalled.remove(endpoint_id)
@@ -403,7 +428,7 @@ class Lanes:
         """Before these are handed over: start nothing more of them, and every request that still runs gets its row. `drop` ends
         it."""
         self._leaving.update(partitions)
-        self._mark_running([lane for lane in self._active.values() if lane.endpoint.partition in partitions])
+        self._mark_running([lane for lane in self._active.values() if lane.partition in partitions])
 
     def mark_all_in_flight(self) -> None:
         """Before a planned hand-over: every request that still runs gets its row."""
@@ -416,11 +441,14 @@ class Lanes:
 
     def paced(self, partitions: Collection[int]) -> list[Delivery]:
         """What is under way of these to endpoints with a rate."""
-        lanes = [lane for lane in self._active.values() if lane.endpoint.partition in partitions]
+        lanes = [lane for lane in self._active.values() if lane.partition in partitions]
         return [delivery for lane in lanes if lane.bucket is not None for delivery in lane.in_flight.values()]
 
     async def finish(self, seconds: float) -> None:
         """Wait a while for the requests under way, then abandon the rest."""
+        self._ending = True
+        for resting in self._resting:
+            resting.cancel()
         if self._workers:
             await asyncio.wait(list(self._workers), timeout=seconds)
         for worker in list(self._workers):

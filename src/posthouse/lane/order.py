@@ -40,6 +40,10 @@ class Queue:
     def __len__(self) -> int:
         return self.fresh + self.paged
 
+    @property
+    def empty(self) -> bool:
+        return not (self.fresh or self.paged)
+
     def add(self, delivery: Delivery) -> None:
         """At the end: of its line, or of those that came the same way."""
         self._count(delivery, 1)

@@ -17,21 +17,22 @@ class Stalled:
         self._budget = budget
         self._may_start = may_start
         self._start = start
-        self._lanes: OrderedDict[EndpointId, Lane] = OrderedDict()
+        self.lanes: OrderedDict[EndpointId, Lane] = OrderedDict()
+        """Those that wait."""
 
     def __len__(self) -> int:
-        return len(self._lanes)
+        return len(self.lanes)
 
     def add(self, lane: Lane) -> None:
-        self._lanes[lane.endpoint.id] = lane
+        self.lanes[lane.id] = lane
 
     def remove(self, endpoint_id: EndpointId) -> None:
-        self._lanes.pop(endpoint_id, None)
+        self.lanes.pop(endpoint_id, None)
 
     def restart(self, most: int) -> None:
         """Let so many try again, while there is any use."""
-        for _ in range(min(most, len(self._lanes))):
+        for _ in range(min(most, len(self.lanes))):
             if self._budget.full or not self._may_start():
                 return
-            _, lane = self._lanes.popitem(last=False)
+            _, lane = self.lanes.popitem(last=False)
             self._start(lane)

@@ -13,6 +13,7 @@ from posthouse.ports.clock import Clock
 from posthouse.wire.renderer import AnyRenderer
 
 TOTAL_SECONDS_MIN: Final = 0.001  # that are left to a request after its token
+_REPLAY: Final = DeliveryClass.REPLAY  # looked up once
 
 
 def rendered(
@@ -25,7 +26,7 @@ def rendered(
 ) -> Request:
     """What carries these, written `now`. Raises Unsendable. What had to wait for a token has so much less time for itself."""
     first = load[0]
-    replay = first.kind is DeliveryClass.REPLAY
+    replay = first.kind is _REPLAY
     if request_id is None:
         request = renderer.render(first.event, now=now, replay=replay, token=bearer)
     else:

@@ -72,6 +72,7 @@ UNAUTHORIZED: Final = 401
 _SETTLED: Final = Fate.SETTLED
 _OWED: Final = Fate.OWED
 _CONFIRMED: Final = Confirm()
+_PLAIN: Final = (Confirm, RetryAt)  # decisions that make nothing else happen
 
 
 class Sender:
@@ -345,7 +346,7 @@ class Sender:
             owed = owed_after(delivery, endpoint, decision)
         attempt = self._recorded(delivery, endpoint, outcome_of(decision), refused or made.reason, made, words)
         effects: tuple[Effect, ...] = ()
-        if health is not None or not isinstance(decision, Confirm | RetryAt):
+        if health is not None or not isinstance(decision, _PLAIN):
             effects = follow(attempt, delivery.event.type, decision, made.before, health, now)
         if made.reacting is not None and refused is not BEHIND:
             attempt, more = self.reactions.record(made.reacting, attempt, endpoint, delivery.event, now)

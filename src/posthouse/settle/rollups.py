@@ -9,6 +9,8 @@ from posthouse.domain.delivery import Attempt, AttemptOutcome, Rollup
 from posthouse.domain.ids import AppId, EndpointId
 from posthouse.domain.latency import LAST, UNIT_BITS
 
+_DELIVERED: Final = AttemptOutcome.DELIVERED  # looked up once
+_FAILED: Final = AttemptOutcome.FAILED
 _LATENCY: Final = (
     4  # where its counters begin, behind delivered, failed, gave up and microseconds; as many as were needed
 )
@@ -31,9 +33,9 @@ class Rollups:
             counters = self._counters[key] = [0, 0, 0, 0]
             self._apps[attempt.endpoint_id] = attempt.app_id
         outcome = attempt.outcome
-        if outcome is AttemptOutcome.DELIVERED:
+        if outcome is _DELIVERED:
             counters[0] += 1
-        elif outcome is AttemptOutcome.FAILED:
+        elif outcome is _FAILED:
             counters[1] += 1
         else:
             counters[2] += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -16,16 +17,22 @@ _TO_SPACES: Final = bytes.maketrans(b"\r\n\0", b"   ")
 
 def stored_headers(answer: Answer) -> bytes:
     """The headers as `name: value\\r\\n` lines in order: as many whole ones as fit in RESPONSE_HEADER_BYTES_MAX."""
-    whole = b"".join([b"%b: %b\r\n" % header for header in answer.headers])
+    return header_lines(answer.headers)
+
+
+@lru_cache(maxsize=128)  # many answers to the second have the same, the date among them
+def header_lines(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """As `stored_headers`. Pure, and remembered."""
+    whole = b"".join([b"%b: %b\r\n" % header for header in headers])
     if (
         len(whole) <= RESPONSE_HEADER_BYTES_MAX
-        and whole.count(b"\n") == whole.count(b"\r") == len(answer.headers)  # the lines' own ends, and no others
+        and whole.count(b"\n") == whole.count(b"\r") == len(headers)  # the lines' own ends, and no others
         and b"\0" not in whole
     ):
         return whole  # nearly all: nothing to replace and nothing to leave out
     lines: list[bytes] = []
     room = RESPONSE_HEADER_BYTES_MAX
-    for name, value in answer.headers:
+    for name, value in headers:
         line = b"%b: %b\r\n" % (name.translate(_TO_SPACES), value.translate(_TO_SPACES))
         room -= len(line)
         if room < 0:

@@ -460,6 +460,46 @@ async def test_before_a_hand_over_everything_in_flight_is_marked() -> None:
 
 
 @virtual_time
+async def test_a_worker_that_is_done_makes_the_next_request_of_any_lane() -> None:
+    desk = Desk()
+    desk.offer(an_endpoint(1), 1)
+    await desk.answer(1)
+    (worker,) = desk.lanes._workers
+    for number in (2, 3, 1):
+        desk.offer(an_endpoint(number), number + 10)
+        await desk.answer(number + 10)
+        assert desk.lanes._workers == {worker}
+    assert desk.seqs == [1, 12, 13, 11]
+    desk.offer(an_endpoint(1), 21)
+    desk.offer(an_endpoint(2), 22)
+    assert len(desk.lanes._workers) == 2, "the one is taken, and so there is another"
+    await desk.answer()
+    assert desk.seqs == [1, 12, 13, 11, 21, 22]
+
+
+@virtual_time
+async def test_workers_that_rest_are_bounded_and_hold_no_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes_module, "RESTING_MAX", 2)
+    desk = Desk()
+    desk.offer(an_endpoint(concurrency=5), 1, 2, 3, 4, 5)
+    await desk.answer()
+    assert len(desk.lanes._workers) == len(desk.lanes._resting) == 2
+    frames = [worker.get_coro().cr_frame for worker in desk.lanes._workers]  # type: ignore[union-attr]
+    assert [frame.f_locals["load"] for frame in frames] == [[], []]
+
+
+@virtual_time
+async def test_workers_that_rest_end_with_the_lanes() -> None:
+    desk = Desk()
+    desk.offer(an_endpoint(concurrency=2), 1, 2)
+    await desk.answer(1)
+    finish = asyncio.create_task(desk.lanes.finish(10.0))
+    await desk.answer(2)
+    await asyncio.wait_for(finish, 1.0)
+    assert desk.lanes._workers == set()
+
+
+@virtual_time
 async def test_rows_that_wait_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lanes_module, "PAGED_BYTES_MAX", 2_000)
     desk = Desk()

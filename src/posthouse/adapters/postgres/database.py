@@ -180,9 +180,7 @@ class Database:
             await self._history.check(connection)
         async with connection.transaction() if self._pooled else nullcontext():
             # Ids travel as their 16 raw bytes.
-            await connection.set_type_codec(
-                "uuid", schema="pg_catalog", encoder=lambda raw: raw, decoder=bytes, format="binary"
-            )
+            await connection.set_type_codec("uuid", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary")
 
     def _expire(self) -> None:
         """What is connected now leads to a server that is not the one any more; should it still answer, it must not."""
