@@ -133,7 +133,8 @@ class ProcessSession:
     def notify(self, partitions: Iterable[int]) -> None:
         """Tell the owners of these partitions that there is something new; coalesced, and allowed to be lost."""
         self._pending.update(partitions)
-        self._notify_due.set()
+        if self._pending:
+            self._notify_due.set()
 
     def announce(self) -> None:
         """Tell the other processes to look at their shares of the partitions; allowed to be lost."""
