@@ -37,12 +37,16 @@ async def ids(world: World, partition: int) -> list[EventId]:
 # Order
 
 
-async def test_each_partition_numbers_its_events_in_the_order_of_the_batch(world: World) -> None:
+async def test_each_partition_numbers_its_events_and_those_of_an_app_in_the_order_of_the_batch(world: World) -> None:
     first, second, elsewhere = await app_in(world, 3), await app_in(world, 3), await app_in(world, 5)
     drafts = [draft(app_id) for app_id in (first, elsewhere, second, first, elsewhere)]
     results = appended(await world.log.append(drafts))
-    assert [(r.partition, r.seq) for r in results] == [(3, 1), (5, 1), (3, 2), (3, 3), (5, 2)]
-    assert await ids(world, 3) == [drafts[0].id, drafts[2].id, drafts[3].id]
+    assert [r.partition for r in results] == [3, 5, 3, 3, 5]
+    assert [results[1].seq, results[4].seq] == [1, 2]
+    assert sorted([results[0].seq, results[2].seq, results[3].seq]) == [1, 2, 3]
+    assert results[0].seq < results[3].seq
+    by_seq = sorted((results[at].seq, drafts[at].id) for at in (0, 2, 3))
+    assert await ids(world, 3) == [id for _, id in by_seq]
     assert await ids(world, 5) == [drafts[1].id, drafts[4].id]
     more = appended(await world.log.append([draft(second)]))
     assert [(r.partition, r.seq) for r in more] == [(3, 4)]

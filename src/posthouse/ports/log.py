@@ -66,7 +66,7 @@ class Head(msgspec.Struct, frozen=True, gc=False):
 
 class EventLog(Protocol):
     async def append(self, drafts: Sequence[Draft]) -> list[AppendResult]:
-        """Append all of them in one durable commit, in order within a partition; one result each, in order.
+        """Append all of them in one durable commit, those of an app in their order; one result each, in order.
 
         A draft without an app is for every app that a grant covers at the moment of the call; its type's visibility must not
         be private, or it is for none. Idempotent by event id: appending again what a doubtful commit holds answers as the

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Final, NamedTuple, assert_never
+from typing import Final, NamedTuple, assert_never, cast
 
 import asyncpg
 import msgspec
@@ -14,7 +14,7 @@ from posthouse.adapters.postgres.database import Connection, Database, confirmed
 from posthouse.adapters.postgres.queries import Queries
 from posthouse.domain.errors import KeyReused, StoreUnavailable
 from posthouse.domain.event import Draft, Event
-from posthouse.domain.ids import ID_BYTES, EventId, lower_bound
+from posthouse.domain.ids import ID_BYTES, AppId, EventId, lower_bound
 from posthouse.domain.limits import (
     AUDIENCE_APPS_MAX,
     CLOCK_SKEW_SECONDS_MAX,
@@ -51,6 +51,8 @@ class PostgresLog:
         self._together: asyncio.Task[None] | None = None
 
     async def append(self, drafts: Sequence[Draft]) -> list[AppendResult]:
+        if not drafts:
+            return []
         async with self._publishing.connection() as connection:
             with translated(writing=True):
                 try:
@@ -68,6 +70,8 @@ class PostgresLog:
                     await self._confirm(connection)
                     results = None
                 if results is not None:
+                    if all(type(result) is Appended for result in results):
+                        return cast(list[AppendResult], results)  # nearly always: nothing was seen before
                     again = [d.id for d, r in zip(drafts, results, strict=True) if _seen_again(d, r)]
                     known = await self._find(connection, again) if again else {}
                     if known:
@@ -81,7 +85,7 @@ class PostgresLog:
     async def _publish(self, connection: Connection, drafts: Sequence[Draft]) -> list[AppendResult | _Present]:
         if all(draft.app_id is not None for draft in drafts):
             if all(draft.idempotency_key is None for draft in drafts):
-                return await self._publish_rows(connection, drafts)
+                return await self._publish_groups(connection, drafts)
             if any(draft.together for draft in drafts):
                 rows = await connection.fetch(SQL.publish_together, *_columns(drafts), [d.together for d in drafts])
                 return [_result(*row[:7]) for row in rows]
@@ -102,11 +106,34 @@ class PostgresLog:
                 results.append(Announced(places[0]["created_at"], tuple(_placed(row) for row in places)))
         return results
 
-    async def _publish_rows(self, connection: Connection, drafts: Sequence[Draft]) -> list[AppendResult | _Present]:
-        rows = await connection.fetch(SQL.publish_rows, [_row(draft) for draft in drafts])
-        placed = {row[0]: Appended(row[1], row[2], row[3], row[4]) for row in rows}
-        missing = AppMissing()
-        return [placed.get(draft.id, missing) for draft in drafts]
+    async def _publish_groups(self, connection: Connection, drafts: Sequence[Draft]) -> list[AppendResult | _Present]:
+        groups: dict[tuple[AppId | None, str | None], int] = {}
+        counts: list[int] = []
+        entries: list[tuple[object, ...]] = []
+        for draft in drafts:
+            group = groups.setdefault((draft.app_id, draft.app_uid), len(counts) + 1)
+            if group > len(counts):
+                counts.append(0)
+            counts[group - 1] += 1
+            entries.append(_entry(draft, group, counts[group - 1]))
+        ids = [draft.id for draft in drafts]
+        rows = await connection.fetch(
+            SQL.publish_groups,
+            [app for app, _ in groups],
+            [uid for _, uid in groups],
+            counts,
+            min(ids),
+            max(ids),
+            entries,
+        )
+        placed = [tuple(row) for row in rows]
+        results: list[AppendResult | _Present] = []
+        for entry in entries:
+            partition, base, version, created_at = placed[entry[0] - 1]  # type: ignore[operator]
+            results.append(
+                AppMissing() if partition is None else Appended(partition, base + entry[1], version, created_at)
+            )
+        return results
 
     async def _find(self, connection: Connection, ids: Sequence[EventId]) -> dict[EventId, Appended | Announced]:
         found: dict[EventId, Appended | Announced] = {}
@@ -265,14 +292,23 @@ def _certain(result: AppendResult | _Present) -> AppendResult:
     return result
 
 
-def _row(d: Draft) -> tuple[object, ...]:
-    """An `event_row` (migrations/0016_rows.sql)."""
+def _entry(d: Draft, group: int, nth: int) -> tuple[object, ...]:
+    """An `event_entry` (migrations/0029_groups.sql)."""
     return (
-        d.id, d.app_id, d.app_uid, d.type, d.content_type, d.payload, d.subject, d.key, d.source,
+        group, nth, d.id, d.type, d.content_type, d.payload, d.subject, d.key, d.source,
         CHANNEL_SEPARATOR.join(d.channels) if d.channels else None, d.attributes, d.expires_at, d.traceparent, d.cause,
         d.depth,
     )  # fmt: skip
 
 
 def _columns(drafts: Sequence[Draft]) -> list[tuple[object, ...]]:
+    """As `publish` wants them."""
     return list(zip(*[(*_row(d), d.idempotency_key, d.fingerprint) for d in drafts], strict=True))
+
+
+def _row(d: Draft) -> tuple[object, ...]:
+    return (
+        d.id, d.app_id, d.app_uid, d.type, d.content_type, d.payload, d.subject, d.key, d.source,
+        CHANNEL_SEPARATOR.join(d.channels) if d.channels else None, d.attributes, d.expires_at, d.traceparent, d.cause,
+        d.depth,
+    )  # fmt: skip

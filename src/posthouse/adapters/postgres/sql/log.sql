@@ -12,9 +12,9 @@ SELECT r.verdict, r.partition, r.seq, r.config_version, r.created_at, r.known_id
     publish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17), unnest($18::bool[]), unnest($17::bytea[])
   ) AS r (verdict, partition, seq, config_version, created_at, known_id, known_fingerprint, together, fingerprint)
 
--- name: publish_rows
--- Append a batch of events that all have an app and no idempotency key (migrations/0016_rows.sql).
-SELECT * FROM publish_rows($1)
+-- name: publish_groups
+-- Append a batch of events that all have an app and no idempotency key (migrations/0029_groups.sql).
+SELECT * FROM publish_groups($1, $2, $3, $4, $5, $6)
 
 -- name: publish_platform
 -- Append a batch in which some have none (migrations/0003_grants.sql).
