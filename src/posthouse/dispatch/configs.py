@@ -137,7 +137,8 @@ class Configs:
                 configs = await self.refresh(changed) if changed else []
                 if forgotten != self._forgotten:
                     continue
-                self._versions[partition] = max(now, version)
+                if partition in self._versions:  # it is ours still
+                    self._versions[partition] = max(now, version)
                 self._only(set(changed), {endpoint.id for config in configs for endpoint in config.endpoints})
                 for config in configs:
                     if config.grants.version > since:

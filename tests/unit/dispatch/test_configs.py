@@ -288,6 +288,20 @@ async def test_a_partition_that_is_taken_anew_while_it_catches_up_begins_again()
 
 
 @virtual_time
+async def test_a_partition_that_is_lost_while_it_catches_up_has_no_version() -> None:
+    desk = Desk()
+    desk.configs.take({0: 1})
+    desk.store.put(an_app(version=2))
+    desk.store.slow.clear()
+    behind = asyncio.create_task(desk.configs.catch_up(0, 2))
+    await until(lambda: len(desk.store.loads) == 1)
+    desk.configs.drop({0})
+    desk.store.slow.set()
+    await behind
+    assert desk.configs.version(0) == 0
+
+
+@virtual_time
 async def test_a_partition_that_is_not_ours_does_not_catch_up() -> None:
     desk = Desk()
     desk.configs.take({0: 1})
