@@ -257,7 +257,6 @@ class ScriptedStore(MemoryStore):
     def __init__(self, database: MemoryDatabase) -> None:
         super().__init__(database)
         self.batches: list[JournalBatch] = []  # as they were tried
-        self.again: list[bool] = []
         self.written: list[JournalBatch] = []
         self.faults: list[Exception | None] = []  # of the next tries
         self.refuses: Callable[[JournalBatch], bool] = lambda _: False
@@ -265,11 +264,8 @@ class ScriptedStore(MemoryStore):
         self.open = asyncio.Event()
         self.open.set()
 
-    async def journal(
-        self, batch: JournalBatch, *, now: float, lease_seconds: float, again: bool = False
-    ) -> Journalled:
+    async def journal(self, batch: JournalBatch, *, now: float, lease_seconds: float) -> Journalled:
         self.batches.append(batch)
-        self.again.append(again)
         await self.open.wait()
         fault = self.faults.pop(0) if self.faults else None
         if fault is not None:

@@ -223,8 +223,8 @@ class PostgresWorld:
             await connection.execute("UPDATE log_head SET seq = 0")
             await connection.execute("UPDATE config_head SET version = 1")
             await connection.execute(
-                "UPDATE partition SET owner = NULL, epoch = 0, lease_until = '-infinity', cursor = 0, poke = 0, "
-                "cursor_at = clock_timestamp()"
+                "UPDATE partition SET owner = NULL, epoch = 0, lease_until = '-infinity', cursor = 0, poke = 0, batch = 0, "
+                "batch_epoch = 0, cursor_at = clock_timestamp()"
             )
 
     async def put_app(self, app_id: AppId, *, partition: int, uid: str | None = None) -> None:

@@ -313,8 +313,8 @@ async def test_an_effect_is_recorded_once(world: World) -> None:
         id=made.id, partition=1, endpoint_id=endpoint_id, kind=EffectKind.DISABLE_ENDPOINT, reason="http_status"
     )
     mine = await owns(world, owner)
-    batch = JournalBatch(owner=owner, epochs=mine, attempts=(made,), effects=(effect,))
+    batch = JournalBatch(owner=owner, epochs=mine, number=1, attempts=(made,), effects=(effect,))
     await world.store.journal(batch, now=0.0, lease_seconds=LEASE)
     await world.store.disable_endpoint(effect)
-    await world.store.journal(batch, now=0.0, lease_seconds=LEASE, again=True)
+    await world.store.journal(batch, now=0.0, lease_seconds=LEASE)
     assert await world.store.effects([1], limit=10) == []

@@ -63,9 +63,9 @@ async def test_what_is_on_record_as_handed_over_is_found_by_a_successor(world: W
     mine = await owns(world, owner)
     events = await log_of(world, 1)
     attempt, effect = handed_over(AttemptId(new_id()), events[0], app_id, now=5.0)
-    batch = JournalBatch(owner=owner, epochs=mine, attempts=(attempt,), effects=(effect,))
+    batch = JournalBatch(owner=owner, epochs=mine, attempts=(attempt,), effects=(effect,), number=1)
     await world.store.journal(batch, now=0.0, lease_seconds=LEASE)
-    await world.store.journal(batch, now=0.0, lease_seconds=LEASE, again=True)
+    await world.store.journal(batch, now=0.0, lease_seconds=LEASE)
     assert [one.id for one in await world.store.effects([1], limit=10)] == [effect.id]
     recorded = await world.store.recorded(1, after=Cursor(1, 0, 0.0), until=2)
     assert recorded == {(stand_in(app_id), events[0].id)}

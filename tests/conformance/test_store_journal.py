@@ -219,34 +219,63 @@ async def test_a_batch_sent_again_is_written_once(world: World) -> None:
     owner = new_owner()
     mine = await owns(world, owner)
     batch, endpoint_id = await everything(world, owner, 1, mine[1])
-    for again in (False, True, True):
-        assert (await world.store.journal(batch, now=0.0, lease_seconds=LEASE, again=again)).held == {1}
+    batch = replace(batch, number=7)
+    for _ in range(3):
+        assert (await world.store.journal(batch, now=0.0, lease_seconds=LEASE)).held == {1}
         assert await written(world, batch, endpoint_id) == [True] * 5
     # What happened since is not undone by it.
     settled = tuple((row.partition, *row.key) for row in batch.owed)
-    await world.store.journal(JournalBatch(owner=owner, epochs=mine, settled=settled), now=0.0, lease_seconds=LEASE)
-    await world.store.journal(batch, now=0.0, lease_seconds=LEASE, again=True)
+    later = JournalBatch(owner=owner, epochs=mine, settled=settled, number=8)
+    await world.store.journal(later, now=0.0, lease_seconds=LEASE)
+    await world.store.journal(batch, now=0.0, lease_seconds=LEASE)
     assert await rows(world, 1, endpoint_id) == []
+
+
+async def test_a_batch_that_was_overtaken_does_nothing_though_it_holds_no_attempt(world: World) -> None:
+    """A statement that was thought lost is carried out after its repetition, and after what followed that."""
+    owner = new_owner()
+    mine = await owns(world, owner)
+    batch, endpoint_id = await everything(world, owner, 1, mine[1])
+    row = JournalBatch(owner=owner, epochs=batch.epochs, owed=batch.owed, number=1)
+    settled = tuple((owed.partition, *owed.key) for owed in batch.owed)
+    gone = JournalBatch(owner=owner, epochs=batch.epochs, settled=settled, number=2)
+    for one in (row, row, gone, row, gone):
+        assert (await world.store.journal(one, now=0.0, lease_seconds=LEASE)).held == {1}
+    assert await rows(world, 1, endpoint_id) == []
+    assert (await world.store.journal(replace(row, number=3), now=0.0, lease_seconds=LEASE)).held == {1}
+    assert len(await rows(world, 1, endpoint_id)) == len(batch.owed)
+
+
+async def test_numbers_are_an_owners_under_an_epoch(world: World) -> None:
+    owner, heir = new_owner(), new_owner()
+    mine = await owns(world, owner)
+    batch, endpoint_id = await everything(world, owner, 1, mine[1])
+    await world.store.journal(JournalBatch(owner=owner, epochs=mine, number=40), now=0.0, lease_seconds=LEASE)
+    await world.store.release(owner, mine)
+    taken = await owns(world, heir)
+    batch = replace(batch, owner=heir, epochs={1: taken[1]}, number=1)
+    assert (await world.store.journal(batch, now=0.0, lease_seconds=LEASE)).held == {1}
+    assert await written(world, batch, endpoint_id) == [True] * 5
 
 
 async def test_a_batch_sent_again_that_was_never_written_is_written(world: World) -> None:
     owner = new_owner()
     mine = await owns(world, owner)
     batch, endpoint_id = await everything(world, owner, 1, mine[1])
-    assert (await world.store.journal(batch, now=0.0, lease_seconds=LEASE, again=True)).held == {1}
+    assert (await world.store.journal(replace(batch, number=2), now=0.0, lease_seconds=LEASE)).held == {1}
     assert await written(world, batch, endpoint_id) == [True] * 5
 
 
-async def test_a_batch_sent_again_is_known_by_any_of_its_attempts(world: World) -> None:
-    """Also by those of a partition that was lost meanwhile: it was written for all of them or for none."""
+async def test_a_batch_sent_again_is_known_by_any_of_its_partitions(world: World) -> None:
+    """One of them was lost meanwhile: it was written for all of them or for none."""
     owner = new_owner()
     mine = await owns(world, owner)
     lost, _ = await everything(world, owner, 1, mine[1])
     kept, _ = await everything(world, owner, 2, mine[2])
-    both = replace(lost, epochs=lost.epochs | kept.epochs, rollups=kept.rollups)
+    both = replace(lost, epochs=lost.epochs | kept.epochs, rollups=kept.rollups, number=1)
     assert (await world.store.journal(both, now=0.0, lease_seconds=LEASE)).held == {1, 2}
     await world.store.release(owner, {1: mine[1]})
-    assert (await world.store.journal(both, now=0.0, lease_seconds=LEASE, again=True)).held == {2}
+    assert (await world.store.journal(both, now=0.0, lease_seconds=LEASE)).held == {2}
     assert await world.rollups() == list(kept.rollups)
 
 
@@ -312,7 +341,7 @@ async def test_refused_data_write_nothing(world: World, bad: dict[str, str]) -> 
 
 
 async def test_an_attempt_is_on_record_once(world: World) -> None:
-    """Without `again`, a batch that is there already is a mistake of the caller's, and told."""
+    """Without a number, a batch that is there already is a mistake of the caller's, and told."""
     owner = new_owner()
     mine = await owns(world, owner)
     batch, _ = await everything(world, owner, 1, mine[1])

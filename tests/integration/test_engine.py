@@ -334,7 +334,7 @@ async def test_a_journal_that_loses_its_connections_loses_and_repeats_nothing(da
             return bool(
                 await world.fetch(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
-                    "AND pid <> pg_backend_pid() AND query LIKE '%FROM journal_counted(%'"
+                    "AND pid <> pg_backend_pid() AND query LIKE '%FROM journal_numbered(%'"
                 )
             )
 

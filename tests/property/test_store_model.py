@@ -204,6 +204,7 @@ class History:
         batch = JournalBatch(
             owner=self.owners[owner],
             epochs=dict(self.epochs[owner]),
+            number=len(self.journals) + 1 if self.rng.random() < 0.7 else 0,
             attempts=attempts,
             owed=tuple(row for _, row in made.values() if row is not None),
             settled=tuple(key for key, (_, row) in made.items() if row is None),
@@ -222,8 +223,8 @@ class History:
 
     async def journal_again(self) -> None:
         if self.journals:
-            batch, again = self.rng.choice(self.journals[-4:]), self.rng.random() < 0.7
-            await self.same(lambda w: w.store.journal(batch, now=0.0, lease_seconds=LEASE, again=again))
+            batch = self.rng.choice(self.journals[-4:])
+            await self.same(lambda w: w.store.journal(batch, now=0.0, lease_seconds=LEASE))
 
     def fate(self, owner: int) -> tuple[tuple[int, EndpointId, EventId], tuple[Attempt | None, Owed | None]]:
         """What becomes of some delivery: its key, the attempt that was made, and what remains owed."""

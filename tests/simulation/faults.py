@@ -64,6 +64,8 @@ PLOTS: Final = (
     "flooded",
     "dialled",
     "outlived",
+    "returned",
+    "resent",
 )
 """What `plots.py` arranges."""
 

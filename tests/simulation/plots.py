@@ -27,7 +27,7 @@ from posthouse.domain.limits import LEASE_SECONDS
 from posthouse.ports.clock import set_or_over
 
 PLOT_MAX: Final = 2  # of each kind in a history
-DEMANDING: Final = frozenset({"held_up", "come_back", "succeeded", "suspended"})
+DEMANDING: Final = frozenset({"held_up", "come_back", "succeeded", "suspended", "returned"})
 """Seldom is everybody there: they have precedence."""
 
 SMALL: Final = 8  # a lane that has no room for more is filled on purpose
@@ -56,6 +56,8 @@ class Plots(PlotsOfOwners):
             "flooded": self._flooded,
             "dialled": self._dialled,
             "outlived": self._outlived,
+            "returned": self._returned,
+            "resent": self._resent,
         }
 
     def play(self) -> None:

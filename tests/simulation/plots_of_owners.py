@@ -10,7 +10,7 @@ from tests.simulation.process import Process
 from tests.simulation.scheduler import elsewhere
 from tests.simulation.stage import LOOK_SECONDS, Acts, Stage
 
-from posthouse.domain.ids import EndpointId
+from posthouse.domain.ids import EndpointId, EventId
 from posthouse.domain.limits import LEASE_SECONDS
 from posthouse.ports.clock import set_or_over
 
@@ -144,6 +144,89 @@ class PlotsOfOwners(Stage):
         owner.session_lost = False
         await asyncio.sleep(4.0)
         world.network.slow_commits.pop("settle_late", None)
+
+    def _returned(self) -> Acts | None:
+        endpoint_id = self._actor(ordered=False)
+        return None if endpoint_id is None or len(self._owners()) < 2 else self._returned_to(endpoint_id)
+
+    async def _returned_to(self, endpoint_id: EndpointId) -> None:
+        """A request runs for so long that it is to have a row, which does not arrive. Its process is taken for dead. As the
+        answer is put on record, which takes a while, whoever took the partition dies: it comes back to the one that still has
+        the request in hand, and its event is routed anew."""
+        world = self._world
+        self._configure(endpoint_id)
+        self._becomes(endpoint_id, "good")
+        await self._sleep(0.2, 0.6)
+        world.targets.watched[endpoint_id] = lambda process, event_ids: 5.0
+        self._publish(endpoint_id, 1)
+        await self._sleep(0.4, 0.6)
+        sender = self._owner(endpoint_id)
+        if sender is None or not self._goes_on():
+            return
+        sender.cut_off = (frozenset({"journal"}), world.now() + 10.0)
+        await asyncio.sleep(2.0)
+        self._becomes(endpoint_id, "hanging")
+        sender.session_lost = True
+        sender.disturbed()
+        sender.engine.suspend()
+        asked = world.asked["settle_late"]
+
+        def settling(process: Process, args: Sequence[Any]) -> None:
+            owner = self._owner(endpoint_id)
+            mine = any(attempt.endpoint_id == endpoint_id for attempt, _, _ in args[0])
+            if process is sender and mine and owner not in (None, sender):
+                assert owner is not None
+                asked.remove(settling)
+                process.late_answers["settle_late"] = 4.0 + 2.0 * self._random.random()
+                self._kill(owner)
+
+        asked.append(settling)
+        for _ in range(20):
+            await asyncio.sleep(LOOK_SECONDS)
+            if self._owner(endpoint_id) not in (None, sender):
+                break
+        self._disturb()
+        sender.session_lost = False
+        sender.cut_off = (frozenset(), 0.0)
+        await asyncio.sleep(3.0)
+        self._becomes(endpoint_id, "good")
+        if settling in asked:
+            asked.remove(settling)
+            return
+        await asyncio.sleep(8.0)
+        if len(world.serving()) < 2:
+            world.begin()
+
+    def _resent(self) -> Acts | None:
+        endpoint_id = self._actor(ordered=False)
+        return None if endpoint_id is None else self._resent_to(endpoint_id)
+
+    async def _resent_to(self, endpoint_id: EndpointId) -> None:
+        """What was tried before is confirmed, and sent again as its end is in the store, before its owner has heard of that."""
+        asked = self._world.asked["journal"]
+        self._configure_for_few(endpoint_id)
+        self._becomes(endpoint_id, "failing")
+        await self._sleep(0.2, 0.6)
+        self._publish(endpoint_id, 1, type="order.paid")
+        await self._sleep(0.4, 0.8)
+        self._becomes(endpoint_id, "good")
+
+        def writing(process: Process, args: Sequence[Any]) -> None:
+            ended = [event_id for _, settled, event_id in args[0].settled if settled == endpoint_id]
+            if ended:
+                asked.remove(writing)
+                process.late_answers["journal"] = 1.0 + self._random.random()
+                elsewhere(self._sends_again(endpoint_id, ended[0]))
+
+        asked.append(writing)
+        await asyncio.sleep(6.0)
+        if writing in asked:
+            asked.remove(writing)
+
+    async def _sends_again(self, endpoint_id: EndpointId, event_id: EventId) -> None:
+        await self._sleep(0.2, 0.5)
+        if self._goes_on():
+            self._world.resend_of(endpoint_id, event_id)
 
     async def _much_is_published(self) -> None:
         for _ in range(40):

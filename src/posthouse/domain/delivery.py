@@ -211,6 +211,7 @@ class JournalBatch(msgspec.Struct, frozen=True, kw_only=True):
 
     owner: bytes
     epochs: dict[int, int]  # partition -> epoch under which this was done
+    number: int = 0  # among those of its owner, from 1 on; 0: it has none, and is written as often as it comes
     attempts: tuple[Attempt, ...] = ()
     owed: tuple[Owed, ...] = ()
     settled: tuple[tuple[int, EndpointId, EventId], ...] = ()  # rows that are no longer owed

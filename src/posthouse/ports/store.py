@@ -102,14 +102,12 @@ class Store(Protocol):
         """Every process that takes part or owns a partition, and whether it takes part by the database's clock."""
         ...
 
-    async def journal(
-        self, batch: JournalBatch, *, now: float, lease_seconds: float, again: bool = False
-    ) -> Journalled:
+    async def journal(self, batch: JournalBatch, *, now: float, lease_seconds: float) -> Journalled:
         """Write a batch in one transaction.
 
         Of each line that it changes the first row is due (at `now` if it was waiting for another, unless it is blocked), the
-        others at infinity. It extends the leases of the partitions for which it was written. `again` says that the same
-        batch was sent before and its fate is unknown: it is then written at most once, for which it must hold an attempt.
+        others at infinity. It extends the leases of the partitions for which it was written. One that has a `number` is written
+        at most once under its epochs, and not after a later one of its owner: in doubt, it is sent again as it was.
         An endpoint's health keeps the earliest time since which it fails, until it is confirmed.
 
         Raises: InDoubt, StoreUnavailable, StoreRejected.

@@ -26,7 +26,7 @@ from posthouse.domain.delivery import (
     Owed,
     Rollup,
 )
-from posthouse.domain.errors import InDoubt, StoreRejected, StoreUnavailable
+from posthouse.domain.errors import StoreRejected, StoreUnavailable
 from posthouse.domain.ids import EndpointId
 from posthouse.domain.limits import (
     JOURNAL_LINGER_SECONDS,
@@ -55,9 +55,10 @@ Written = Callable[[JournalBatch, Journalled, Released], None]
 class _Buffer:
     """Results on their way into the next batch; changes to one key are folded here."""
 
-    __slots__ = ("attempts", "effects", "health", "lines", "released", "rows", "settled")
+    __slots__ = ("attempts", "count", "effects", "health", "lines", "released", "rows", "settled")
 
     def __init__(self) -> None:
+        self.count = 0  # of results: kept, since each request asks for it
         self.attempts: list[Attempt] = []
         self.rows: dict[DeliveryKey, tuple[int, Owed | None]] = {}
         self.settled: list[tuple[int, int]] = []
@@ -68,12 +69,9 @@ class _Buffer:
             Line, int | None
         ] = {}  # those that change, with the first `seq` that becomes a row (None: none)
 
-    def __len__(self) -> int:
-        # Asked for each request: of the three, two are nearly always smaller than the first.
-        most, rows, settled = len(self.attempts), len(self.rows), len(self.settled)
-        if rows > most:
-            most = rows
-        return settled if settled > most else most
+    def counted_again(self) -> None:
+        """Some were taken out."""
+        self.count = max(len(self.attempts), len(self.rows), len(self.settled))
 
 
 class Journal:
@@ -114,6 +112,7 @@ class Journal:
         self._rollups = Rollups()
         self._rollups_due = 0.0
         self._cursors_due = 0.0
+        self._number = 0
         self._built = 0
         self._wrote = 0
         self._wake = asyncio.Event()
@@ -162,6 +161,7 @@ class Journal:
         """An attempt ended, and the delivery goes on in memory: at another URL."""
         if self._epochs.get(attempt.partition) == delivery.epoch:
             self._buffer.attempts.append(attempt)
+            self._buffer.count += 1
             self._buffer.effects += effects
             if health is not None:
                 self._buffer.health[health.endpoint_id] = health
@@ -178,6 +178,7 @@ class Journal:
         if self._epochs.get(owed.partition) != delivery.epoch:
             return
         self._change(delivery, owed)
+        self._buffer.count += 1
         if delivery.fresh:
             self._buffer.settled.append((owed.partition, owed.seq))
         delivery.row = True
@@ -186,6 +187,7 @@ class Journal:
 
     def _settle(self, delivery: Delivery, owed: Owed | None) -> None:
         buffer = self._buffer
+        buffer.count += 1
         event = delivery.event
         if owed is not None or delivery.row:
             self._change(delivery, owed)
@@ -221,7 +223,7 @@ class Journal:
 
     def _nudge(self) -> None:
         self._wake.set()
-        if len(self._buffer) >= JOURNAL_RESULTS_MAX // 2:
+        if self._buffer.count >= JOURNAL_RESULTS_MAX // 2:
             self._urgent.set()
 
     def moved(self) -> None:
@@ -238,6 +240,7 @@ class Journal:
         buffer.effects = [e for e in buffer.effects if e.partition not in partitions]
         buffer.lines = {k: first for k, first in buffer.lines.items() if k[0] not in partitions}
         buffer.health = {k: h for k, h in buffer.health.items() if h.partition not in partitions}
+        buffer.counted_again()
         self._rollups.forget(partitions)
 
     def speaks_for(self, partitions: Collection[int]) -> bool:
@@ -253,11 +256,11 @@ class Journal:
     @property
     def unwritten(self) -> int:
         """Results that a crash now would repeat."""
-        return len(self._buffer) + self._writing
+        return self._buffer.count + self._writing
 
     @property
     def has_room(self) -> bool:
-        return len(self._buffer) + self._writing < UNWRITTEN_RESULTS_MAX
+        return self._buffer.count + self._writing < UNWRITTEN_RESULTS_MAX
 
     # Writing
 
@@ -270,7 +273,7 @@ class Journal:
 
     async def caught_up(self) -> None:
         """Return when what was recorded before this call is written, however much comes meanwhile."""
-        last = self._built + (1 if len(self._buffer) else 0)
+        last = self._built + (1 if self._buffer.count else 0)
         while self._wrote < last:
             await self._clock.sleep(JOURNAL_LINGER_SECONDS)
 
@@ -281,19 +284,19 @@ class Journal:
             batch, released = self._build()
             if batch is not None:
                 await self._write(batch, released)
-            if not len(self._buffer):
+            if not self._buffer.count:
                 self._idle.set()
 
     async def _gather(self) -> None:
         """Return when there is something to write: for results, a little after the first one came."""
-        while not len(self._buffer) and not self._urgent.is_set():
+        while not self._buffer.count and not self._urgent.is_set():
             due = self._due()
             delay = None if due is None else due - self._clock.boot()
             if delay is not None and delay <= 0:
                 return
             self._wake.clear()
             await set_or_over(self._wake, delay)
-        if len(self._buffer) < JOURNAL_RESULTS_MAX // 2:
+        if self._buffer.count < JOURNAL_RESULTS_MAX // 2:
             await set_or_over(self._urgent, JOURNAL_LINGER_SECONDS)
 
     def _due(self) -> float | None:
@@ -316,10 +319,10 @@ class Journal:
             rollups = self._rollups.take()
             self._rollups_due = now + ROLLUP_SECONDS
         cursors: list[Cursor] = []
-        if len(buffer) or rollups or flushing or now >= self._cursors_due:
+        if buffer.count or rollups or flushing or now >= self._cursors_due:
             cursors = self._progress.advance()
             self._cursors_due = now + CURSOR_SECONDS
-        if not (len(buffer) or rollups or cursors):
+        if not (buffer.count or rollups or cursors):
             return None, []
         partitions = {a.partition for a in buffer.attempts}
         partitions.update(p for p, _ in buffer.rows.values())
@@ -329,6 +332,7 @@ class Journal:
         batch = JournalBatch(
             owner=self._owner,
             epochs={p: self._epochs[p] for p in partitions},
+            number=self._next_number(),
             attempts=tuple(buffer.attempts),
             owed=tuple(row for _, row in buffer.rows.values() if row is not None),
             settled=tuple((p, *key) for key, (p, row) in buffer.rows.items() if row is None),
@@ -341,6 +345,10 @@ class Journal:
         self._writing_lines = buffer.lines
         self._built += 1
         return batch, buffer.released
+
+    def _next_number(self) -> int:
+        self._number += 1
+        return self._number
 
     async def _write(self, batch: JournalBatch, released: Released) -> None:
         self._writing = max(len(batch.attempts), len(batch.owed) + len(batch.settled))
@@ -364,15 +372,15 @@ class Journal:
         be at fault. What the store refuses even then (there is no table for this day, say) is tried until it can be
         written: ending the process would repeat every delivery since, over and over.
         """
-        again = False
         delay = 0.05
         while True:
             try:
-                return await self._store.journal(batch, now=self._clock.now(), lease_seconds=LEASE_SECONDS, again=again)
+                return await self._store.journal(batch, now=self._clock.now(), lease_seconds=LEASE_SECONDS)
             except StoreRejected as error:
                 if len(batch.attempts) > 1:
                     early, late = halves(batch)
-                    before, after = await self._insist(early), await self._insist(late)
+                    before = await self._insist(replace(early, number=self._next_number()))
+                    after = await self._insist(replace(late, number=self._next_number()))
                     return Journalled(before.held & after.held, {**before.lines, **after.lines})
                 less = reduced(batch)
                 if less is None:
@@ -384,9 +392,6 @@ class Journal:
                     log.error("journal.stored_in_part", error=str(error))
                     batch = less
             except StoreUnavailable as error:
-                again = again or isinstance(error, InDoubt)
-                log.warning("journal.retrying", error=str(error), results=len(batch.attempts), again=again)
-                if again and not batch.attempts and batch.rollups:
-                    batch = replace(batch, rollups=())  # without an attempt nothing would tell that they were counted
+                log.warning("journal.retrying", error=str(error), results=len(batch.attempts))
                 await self._clock.sleep(delay)
                 delay = min(delay * 2, RETRY_SECONDS_MAX)

@@ -57,6 +57,7 @@ class PartitionState:
     cursor: int = 0
     cursor_at: float = 0.0
     poke: int = 0
+    batch: tuple[int, int] = (0, 0)  # the last one of the journal: its epoch, and its number
 
     def held_by(self, owner: bytes, epoch: int) -> bool:
         """The fence: whether this owner holds the partition under this epoch."""

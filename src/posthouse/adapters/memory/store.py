@@ -111,9 +111,7 @@ class MemoryStore(MemoryOwed, MemoryEffects):
 
     # The journal
 
-    async def journal(
-        self, batch: JournalBatch, *, now: float, lease_seconds: float, again: bool = False
-    ) -> Journalled:
+    async def journal(self, batch: JournalBatch, *, now: float, lease_seconds: float) -> Journalled:
         keys = [(o.partition, *o.key) for o in batch.owed] + list(batch.settled)
         assert len(keys) == len(set(keys)), "changes to one key are folded before they are written"
         async with self._database.transaction("journal") as transaction:
@@ -121,13 +119,18 @@ class MemoryStore(MemoryOwed, MemoryEffects):
             await transaction.lock_rows(batch.epochs)
             held = self._held(batch.owner, batch.epochs)
             # Whether it was written before, for whatever partitions: for all of those that are held now.
-            there = any(attempt.id in self._database.attempts for attempt in batch.attempts)
+            written = batch.number > 0 and any(
+                self._partition(p).batch >= (batch.epochs[p], batch.number) for p in held
+            )
             lease_until = self._database.clock() + lease_seconds
             await transaction.commits()
-            if not (again and there):
+            if not written:
                 if any(a.id in self._database.attempts for a in batch.attempts if a.partition in held):
                     raise StoreRejected("an attempt is on record already")
                 self._write(batch, held)
+                if batch.number:
+                    for partition in held:
+                        self._partition(partition).batch = (batch.epochs[partition], batch.number)
             lines = self.order([line for line in batch.lines if line[0] in held], now)
             self._extend(held, lease_until)
         return Journalled(held, lines)

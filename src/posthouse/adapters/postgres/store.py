@@ -108,14 +108,12 @@ class PostgresStore(PostgresEffects):
 
     # The journal
 
-    async def journal(
-        self, batch: JournalBatch, *, now: float, lease_seconds: float, again: bool = False
-    ) -> Journalled:
+    async def journal(self, batch: JournalBatch, *, now: float, lease_seconds: float) -> Journalled:
         row = await self._journalling.fetchrow(
             SQL.journal,
             batch.owner,
             lease_seconds,
-            again,
+            batch.number,
             now,
             list(batch.epochs),
             list(batch.epochs.values()),

@@ -68,12 +68,12 @@ async def test_a_journal_in_doubt_is_written_once(world: World, step: Step, writ
     (event,) = await world.log.read(1, 0, since=None)
     owner = new_owner()
     await world.store.claim(owner, limit=2, lease_seconds=10, exclusive=False)
-    batch = JournalBatch(owner=owner, epochs={1: 1}, attempts=(attempt(event, new_endpoint()),))
+    batch = JournalBatch(owner=owner, epochs={1: 1}, number=1, attempts=(attempt(event, new_endpoint()),))
     world.faults.raise_at = ("journal", step)
     with pytest.raises(InDoubt):
         await world.store.journal(batch, now=0.0, lease_seconds=10)
     assert len(world.database.attempts) == written
-    assert (await world.store.journal(batch, now=0.0, lease_seconds=10, again=True)).held == {1}
+    assert (await world.store.journal(batch, now=0.0, lease_seconds=10)).held == {1}
     assert len(world.database.attempts) == 1
 
 

@@ -419,9 +419,9 @@ async def test_a_journal_writes_by_key(probe: Probe) -> None:
     rows = [(row, event) for page in pages for row, event in page.rows if event is not None]
     assert len(rows) == 400
     for part in range(0, 400, 50):
-        batch = _batch(owner, epochs, rows[part : part + 50])
+        batch = structs.replace(_batch(owner, epochs, rows[part : part + 50]), number=part + 1)
         await probe.touched()
-        held = await probe.store.journal(batch, now=0.0, lease_seconds=60, again=part % 100 == 0)
+        held = await probe.store.journal(batch, now=0.0, lease_seconds=60)
         touched = await probe.touched()
         assert held.held == epochs.keys()
         assert rows_of(touched, "delivery") <= 2 * 50

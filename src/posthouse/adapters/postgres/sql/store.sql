@@ -54,9 +54,9 @@ UNION ALL
 SELECT id, true FROM process WHERE live_until > clock_timestamp()
 
 -- name: journal
--- Write a batch of results (migrations/0025_traffic.sql); nothing, as an owner of none, where the history of the database is another
+-- Write a batch of results (migrations/0030_numbered.sql); nothing, as an owner of none, where the history of the database is another
 -- one than that by which the results were made (a pooler may have led us to a standby that was promoted).
-SELECT * FROM journal_counted(CASE WHEN $33::int IS NULL
+SELECT * FROM journal_numbered(CASE WHEN $33::int IS NULL
                                      OR ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int = $33 THEN $1::uuid END,
                            $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
                            $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32)
