@@ -69,6 +69,9 @@ PLOTS: Final = (
 )
 """What `plots.py` arranges."""
 
+YOUNG_PLOTS: Final = ("repeated",)
+"""The same; drawn apart, so that the histories without them are as they were."""
+
 
 class Weather(NamedTuple):
     """How likely what is, for a whole history. Chances of failure are for each question; weights are for each step."""
@@ -115,6 +118,12 @@ class Weather(NamedTuple):
         def some_more(value: float, chance: float) -> float:
             return value if more.random() < chance and not quiet else 0.0
 
+        def some_plots() -> tuple[str, ...]:
+            apart = random.Random()
+            old = [plot for plot in PLOTS if more.random() < 0.5 and (not quiet or plot == "flooded")]
+            apart.setstate(more.getstate())
+            return (*old, *[plot for plot in YOUNG_PLOTS if apart.random() < 0.5 and not quiet])
+
         bad = tuple(mood for mood in MOODS if draw.random() < 0.5)
         return cls(
             failing=0.0 if quiet else some(draw.choice((0.01, 0.03, 0.1)), 0.6),
@@ -145,7 +154,7 @@ class Weather(NamedTuple):
             orphaning=some_more(0.3, 0.4),
             claiming=some_more(1.0, 0.4),
             unlooked=some_more(3.0, 0.4),
-            plots=tuple(plot for plot in PLOTS if more.random() < 0.5 and (not quiet or plot == "flooded")),
+            plots=some_plots(),
         )
 
 
@@ -211,6 +220,10 @@ class Network:
         if fate < weather.failing / 2 or process.is_cut_off(operation):
             process.disturbed()
             raise StoreUnavailable("no connection")
+        if process.overdue.get(operation, 0.0):
+            elsewhere(self._serve(work, now, process.overdue.pop(operation))).add_done_callback(heard)
+            process.disturbed()
+            raise InDoubt("the connection died")
         began = asyncio.get_running_loop().time()
         asked = elsewhere(self._serve(work, now))
         doubtful = self.trouble and operation == "journal" and draw.random() < self.doubt
@@ -238,7 +251,9 @@ class Network:
             attempt.response_body and zlib.crc32(attempt.id) % 1000 < refusing * 1000 for attempt in batch.attempts
         )
 
-    async def _serve(self, work: Callable[[], Coroutine[Any, Any, Any]], now: Statement) -> Any:
+    async def _serve(self, work: Callable[[], Coroutine[Any, Any, Any]], now: Statement, seconds: float = 0.0) -> Any:
+        if seconds:
+            await asyncio.sleep(seconds)
         statement.set(now)
         return await work()
 

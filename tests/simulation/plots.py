@@ -58,6 +58,7 @@ class Plots(PlotsOfOwners):
             "outlived": self._outlived,
             "returned": self._returned,
             "resent": self._resent,
+            "repeated": self._repeated,
         }
 
     def play(self) -> None:

@@ -223,6 +223,31 @@ class PlotsOfOwners(Stage):
         if writing in asked:
             asked.remove(writing)
 
+    def _repeated(self) -> Acts | None:
+        endpoint_id = self._actor(ordered=False)
+        return None if endpoint_id is None else self._repeated_for(endpoint_id)
+
+    async def _repeated_for(self, endpoint_id: EndpointId) -> None:
+        """A request runs until it has a row. The connection dies as that is written, and it is written again; after the request
+        has ended the first statement is carried out after all."""
+        world = self._world
+        asked = world.asked["journal"]
+        self._configure_for_few(endpoint_id)
+        self._becomes(endpoint_id, "good")
+        await self._sleep(0.2, 0.6)
+        world.targets.watched[endpoint_id] = lambda process, event_ids: 3.0
+        self._publish(endpoint_id, 1, type="order.paid")
+
+        def writing(process: Process, args: Sequence[Any]) -> None:
+            if not args[0].attempts and any(owed.endpoint_id == endpoint_id for owed in args[0].owed):
+                asked.remove(writing)
+                process.overdue["journal"] = 2.5 + self._random.random()
+
+        asked.append(writing)
+        await asyncio.sleep(6.5)
+        if writing in asked:
+            asked.remove(writing)
+
     async def _sends_again(self, endpoint_id: EndpointId, event_id: EventId) -> None:
         await self._sleep(0.2, 0.5)
         if self._goes_on():

@@ -183,6 +183,9 @@ class Process(Machine):
         self.cut_off: tuple[frozenset[str], float] = (frozenset(), 0.0)  # what does not arrive, until when
         self.late_answers: dict[str, float] = {}  # so many seconds late is the next one
         self.late_questions: dict[str, float] = {}  # so many seconds it is on its way
+        self.overdue: dict[
+            str, float
+        ] = {}  # the next one's connection dies, and it is carried out so many seconds later
         self.unheard: dict[str, int] = {}  # so many questions find no connection
         self.full_since: float | None = None  # when the cap on unwritten results was reached
         self.writing: JournalBatch | None = None
