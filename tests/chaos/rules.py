@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -200,7 +200,7 @@ def repeated(history: History) -> Iterator[Offence]:
         confirmed = [e for e in earlier if e.confirmed]
         if confirmed:
             repeats += 1
-            if not all(_excused(history, e, a) for e in confirmed):
+            if not (all(_excused(history, e, a) for e in confirmed) or _goes_on(history, earlier, a)):
                 yield Offence("repeated", f"{a.path} got {a.event} again, for no reason", a.path, a.event, a.at)
         earlier.append(a)
     faults = len(history.troubles)
@@ -220,6 +220,15 @@ def _excused(history: History, first: Arrival, again: Arrival) -> bool:
     # A planned end waits a while for requests under way, and leaves the slow ones to the successor.
     slow = first.answered - first.at > 1.0 or history.starved(first.at, first.answered)
     return slow and bool(history.touched(first.at, first.answered + doubt, Kind.RESTARTED, process=process))
+
+
+def _goes_on(history: History, earlier: Iterable[Arrival], again: Arrival) -> bool:
+    """Whether its sender was stopped in the middle of that very request, and made it once more as it woke: its connection had
+    died meanwhile. Others had sent it by then."""
+    process = again.sender[0]
+    began = min((e.at for e in earlier if e.sender == again.sender), default=math.inf)
+    stops = history.touched(began - JITTER_SECONDS, again.at, Kind.STOPPED, process=process)
+    return any(again.at <= stop.end + WAKING_SECONDS for stop in stops)
 
 
 def _unrecorded(history: History, a: Arrival, until: float) -> bool:

@@ -181,6 +181,17 @@ def _again_long_after_it_was_on_record(history: History) -> None:
     history.troubles.append(Trouble(Kind.KILLED, at(50), at(59), 0))
 
 
+def _again_as_its_sender_woke_long_ago(history: History) -> None:
+    _sent_once_more_by_who_was_stopped(history)
+    history.arrivals.append(arrival(LINES, "evt_5", at(12)))
+
+
+def _again_by_who_never_sent_it(history: History) -> None:
+    _sent_once_more_by_who_was_stopped(history)
+    history.arrivals[-1].sender = (2, 1)
+    history.troubles.append(Trouble(Kind.STOPPED, at(5), at(8), 2))
+
+
 def _again_and_again(history: History) -> None:
     history.troubles.append(Trouble(Kind.KILLED, at(5), at(7), 0))
     history.arrivals += [arrival(LINES, "evt_5", at(6) + n / 100) for n in range(65)]
@@ -301,6 +312,8 @@ def _alarm(history: History) -> None:
         (_again_though_the_machine_starved_at_another_time, {"repeated"}),
         (_again_as_another_process_was_killed, {"repeated"}),
         (_again_long_after_it_was_on_record, {"repeated"}),
+        (_again_as_its_sender_woke_long_ago, {"repeated"}),
+        (_again_by_who_never_sent_it, {"repeated"}),
         (_again_and_again, {"repeated"}),
         (_replayed_unasked, {"asked again"}),
         (_replayed_though_younger, {"asked again"}),
@@ -337,6 +350,12 @@ def test_a_spoilt_history_offends(spoil: Spoil, rules: set[str]) -> None:
 def _repeated_after_a_kill(history: History) -> None:
     history.troubles.append(Trouble(Kind.KILLED, at(5), at(7), 0))
     history.arrivals += [arrival(LINE, "evt_4", at(6)), arrival(LINE, "evt_5", at(7))]  # 4, 5, 4, 5
+
+
+def _sent_once_more_by_who_was_stopped(history: History) -> None:
+    history.troubles.append(Trouble(Kind.STOPPED, at(5), at(8), 0))
+    history.arrivals.append(arrival(LINES, "evt_5", at(6), sender=(1, 1)))  # by its successor
+    history.arrivals.append(arrival(LINES, "evt_5", at(8) + 0.1))  # and by itself
 
 
 def _tried_again(history: History) -> None:
@@ -417,6 +436,7 @@ def _cut_short_on_a_machine_that_starves(history: History) -> None:
     "change",
     [
         _repeated_after_a_kill,
+        _sent_once_more_by_who_was_stopped,
         _tried_again,
         _never_answered_and_tried_again,
         _answer_lost_on_the_way,
