@@ -178,7 +178,8 @@ async def test_from_the_overview_to_ten_thousand_that_are_sent_again(
         await expect(visit.page.get_by_role("progressbar")).to_be_visible()
         assert visit.clicks <= 5
         main = visit.page.locator("#main")
-        await expect(main).to_contain_text(re.compile(visit.say(r"[1-9][\d,]* of [\d,]+ sent|10,000", r"已发送 [1-9]")))
+        sent = re.compile(visit.say(r"[1-9][\d,]* of (about )?[\d,]+ sent", r"已发送 [1-9]"))
+        await expect(main).to_contain_text(sent)
         await visit.shot("task-replay")
         if not to_the_end:
             await visit.button("Cancel the replay", "取消重放", main).click()
