@@ -119,10 +119,7 @@ class PlotsOfOwners(Stage):
         send it again as the answer comes, which takes a while to be put on record."""
         world, asked = self._world, asyncio.Event()
         self._configure(endpoint_id)
-        self._becomes(endpoint_id, "good")
-        await self._sleep(0.2, 0.6)
-        world.targets.watched[endpoint_id] = lambda process, event_ids: 4.6
-        self._publish(endpoint_id, 1)
+        await self._begins_to_send(endpoint_id, 4.6)
         await self._sleep(2.7, 2.9)
         owner = self._owner(endpoint_id)
         if owner is None or not self._goes_on():
@@ -155,10 +152,7 @@ class PlotsOfOwners(Stage):
         the request in hand, and its event is routed anew."""
         world = self._world
         self._configure(endpoint_id)
-        self._becomes(endpoint_id, "good")
-        await self._sleep(0.2, 0.6)
-        world.targets.watched[endpoint_id] = lambda process, event_ids: 5.0
-        self._publish(endpoint_id, 1)
+        await self._begins_to_send(endpoint_id, 5.0)
         await self._sleep(0.4, 0.6)
         sender = self._owner(endpoint_id)
         if sender is None or not self._goes_on():
@@ -230,13 +224,9 @@ class PlotsOfOwners(Stage):
     async def _repeated_for(self, endpoint_id: EndpointId) -> None:
         """A request runs until it has a row. The connection dies as that is written, and it is written again; after the request
         has ended the first statement is carried out after all."""
-        world = self._world
-        asked = world.asked["journal"]
+        asked = self._world.asked["journal"]
         self._configure_for_few(endpoint_id)
-        self._becomes(endpoint_id, "good")
-        await self._sleep(0.2, 0.6)
-        world.targets.watched[endpoint_id] = lambda process, event_ids: 3.0
-        self._publish(endpoint_id, 1, type="order.paid")
+        await self._begins_to_send(endpoint_id, 3.0, type="order.paid")
 
         def writing(process: Process, args: Sequence[Any]) -> None:
             if not args[0].attempts and any(owed.endpoint_id == endpoint_id for owed in args[0].owed):
@@ -252,6 +242,13 @@ class PlotsOfOwners(Stage):
         await self._sleep(0.2, 0.5)
         if self._goes_on():
             self._world.resend_of(endpoint_id, event_id)
+
+    async def _begins_to_send(self, endpoint_id: EndpointId, seconds: float, *, type: str = "order.created") -> None:
+        """An event comes for a target that takes so long for it."""
+        self._becomes(endpoint_id, "good")
+        await self._sleep(0.2, 0.6)
+        self._world.targets.watched[endpoint_id] = lambda process, event_ids: seconds
+        self._publish(endpoint_id, 1, type=type)
 
     async def _much_is_published(self) -> None:
         for _ in range(40):

@@ -200,18 +200,14 @@ class Connection(HttpToolsProtocol):
         self.transport.write(b"%b%bcontent-length: %d\r\n\r\n%b" % (self._start, close, len(body), body))
         if not taken.keep_alive:
             self.transport.close()
-        if self.pipeline or self.flow.read_paused or self.transport.is_closing():
-            self.on_response_complete()
-        else:
-            self.server_state.total_requests += 1
-            self._rest()
+        self.on_response_complete()
 
     def on_response_complete(self) -> None:
-        self._rests_since = self.loop.time()
-        super().on_response_complete()
-
-    def _rest(self) -> None:
-        """As uvicorn's connection rests between requests, but with one timer for many of them: it looks when the last was."""
+        """As uvicorn's, but a connection rests between requests with one timer for many of them: it looks when the last was."""
+        if self.pipeline or self.flow.read_paused or self.transport.is_closing():
+            super().on_response_complete()
+            return
+        self.server_state.total_requests += 1
         self._rests_since = self.loop.time()
         if self.timeout_keep_alive_task is None:
             self.timeout_keep_alive_task = self.loop.call_later(

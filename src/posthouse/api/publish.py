@@ -19,7 +19,7 @@ import structlog
 
 from posthouse.api.credentials import Credentials, SessionCookie, credential_of
 from posthouse.api.deadlines import Deadlines, Disconnected
-from posthouse.api.express import Answer, Headers
+from posthouse.api.express import EVENTS_END, Answer, Headers
 from posthouse.api.gate import App, Receive, Scope, Send
 from posthouse.api.problems import problem_bytes
 from posthouse.api.texts.accepted import language_of
@@ -64,7 +64,6 @@ _PARAMETERS: Final = ("dry_run", "subject", "type")
 ACCEPTED: Final = ((b"content-type", b"application/json"),)
 PLATFORM_URL: Final = PLATFORM_PATH.encode()
 APPS_URL: Final = APPS_PREFIX.encode()
-EVENTS_END: Final = b"/events"
 _REFERENCE: Final = slice(len(APPS_PREFIX), -len(EVENTS_END))
 
 Explain = Callable[[Draft], Awaitable[bytes]]

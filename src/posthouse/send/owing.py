@@ -10,9 +10,8 @@ from posthouse.domain.delivery import AttemptOutcome, Delivery, DeliveryClass, O
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.event import Event
 
-_DELIVERED: Final = (
-    AttemptOutcome.DELIVERED
-)  # looked up once: in 3.11 a member of an enumeration is found by Python code
+# Looked up once: in 3.11 a member of an enumeration is found by Python code.
+_DELIVERED: Final = AttemptOutcome.DELIVERED
 
 
 def outcome_of(decision: Decision) -> AttemptOutcome:

@@ -70,13 +70,13 @@ class Dialler:
                 break
             share = max(left / (len(keys) - position), min(left, CONNECT_SECONDS_MIN))
             sock = await self._connect(key, way, share)
-            connect_us = self._microseconds(started)
+            connect_us = self._waits.microseconds(started)
             if isinstance(sock, NotDialled):
                 failed = NotDialled(sock.fault, sock.detail, sock.address, connect_us)
                 continue
             tls_started = self._waits.now()
             connection = await self._open(sock, key, way, server_name, min(connect_seconds, deadline - tls_started))
-            tls_us = None if way.context is None else self._microseconds(tls_started)
+            tls_us = None if way.context is None else self._waits.microseconds(tls_started)
             if isinstance(connection, NotDialled):
                 return NotDialled(connection.fault, connection.detail, connection.address, connect_us, tls_us)
             return Dialled(connection, connect_us, tls_us)
@@ -171,9 +171,6 @@ class Dialler:
             connection.abort()
             return NotDialled(Fault.TLS_PIN_MISMATCH, mismatch, key.address)
         return connection
-
-    def _microseconds(self, since: float) -> int:
-        return int((self._waits.now() - since) * 1_000_000)
 
 
 def _pin_mismatch(transport: asyncio.BaseTransport, way: Way) -> str | None:

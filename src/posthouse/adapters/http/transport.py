@@ -97,7 +97,7 @@ class HttpTransport:
         addresses = self.addresses.known(target.host, started)
         if addresses is None:
             found = await self._resolve(request)
-            dns_us = self._microseconds(began)
+            dns_us = self._waits.microseconds(began)
             started = began + self._waits.stood
             if isinstance(found, Unusable):
                 return self._failed(request, began, found.fault, found.detail, Timings(dns_us=dns_us))
@@ -253,7 +253,7 @@ class HttpTransport:
         """A failure before the request was sent, or the total limit where that was the one to end it."""
         if self._closed:
             raise RuntimeError("the transport was closed during the request")
-        total_us = self._microseconds(began)
+        total_us = self._waits.microseconds(began)
         total = request.timeouts.total
         if fault in _TIMEOUTS and total_us >= (total - CLOCK_SECONDS) * 1_000_000:
             detail = f"not connected within {total:g} s in all ({detail})"
@@ -272,9 +272,6 @@ class HttpTransport:
         self._pool.discard(connection)
         if self._all_lost is not None and not self._open:
             self._all_lost.set()
-
-    def _microseconds(self, since: float) -> int:
-        return int((self._waits.now() - since) * 1_000_000)
 
     def _keep_time(self) -> None:
         """Sweep, from now on, while a connection is open or one is waited for."""

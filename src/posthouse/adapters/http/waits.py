@@ -33,6 +33,10 @@ class Waits:
         """Monotonic seconds, without those of standstills: a deadline on this clock is not missed by one."""
         return monotonic() - self.stood
 
+    def microseconds(self, since: float) -> int:
+        """How long ago that was, on this clock."""
+        return int((self.now() - since) * 1_000_000)
+
     @asynccontextmanager
     async def within(self, seconds: float) -> AsyncIterator[None]:
         """A time limit; TimeoutError ends what runs under it."""

@@ -109,13 +109,13 @@ class PostgresLog:
     async def _publish_groups(self, connection: Connection, drafts: Sequence[Draft]) -> list[AppendResult | _Present]:
         groups: dict[tuple[AppId | None, str | None], int] = {}
         counts: list[int] = []
-        entries: list[tuple[object, ...]] = []
+        places: list[tuple[int, int]] = []  # of each event: its group, and which of that it is, both from 1
         for draft in drafts:
             group = groups.setdefault((draft.app_id, draft.app_uid), len(counts) + 1)
             if group > len(counts):
                 counts.append(0)
             counts[group - 1] += 1
-            entries.append(_entry(draft, group, counts[group - 1]))
+            places.append((group, counts[group - 1]))
         ids = [draft.id for draft in drafts]
         rows = await connection.fetch(
             SQL.publish_groups,
@@ -124,15 +124,13 @@ class PostgresLog:
             counts,
             min(ids),
             max(ids),
-            entries,
+            [(*place, draft.id, *_contents(draft)) for place, draft in zip(places, drafts, strict=True)],
         )
         placed = [tuple(row) for row in rows]
         results: list[AppendResult | _Present] = []
-        for entry in entries:
-            partition, base, version, created_at = placed[entry[0] - 1]  # type: ignore[operator]
-            results.append(
-                AppMissing() if partition is None else Appended(partition, base + entry[1], version, created_at)
-            )
+        for group, nth in places:
+            partition, base, version, created_at = placed[group - 1]
+            results.append(AppMissing() if partition is None else Appended(partition, base + nth, version, created_at))
         return results
 
     async def _find(self, connection: Connection, ids: Sequence[EventId]) -> dict[EventId, Appended | Announced]:
@@ -292,10 +290,10 @@ def _certain(result: AppendResult | _Present) -> AppendResult:
     return result
 
 
-def _entry(d: Draft, group: int, nth: int) -> tuple[object, ...]:
-    """An `event_entry` (migrations/0029_groups.sql)."""
+def _contents(d: Draft) -> tuple[object, ...]:
+    """What an event has of its own: of an `event_entry` (migrations/0029_groups.sql) all behind the id."""
     return (
-        group, nth, d.id, d.type, d.content_type, d.payload, d.subject, d.key, d.source,
+        d.type, d.content_type, d.payload, d.subject, d.key, d.source,
         CHANNEL_SEPARATOR.join(d.channels) if d.channels else None, d.attributes, d.expires_at, d.traceparent, d.cause,
         d.depth,
     )  # fmt: skip
@@ -303,12 +301,5 @@ def _entry(d: Draft, group: int, nth: int) -> tuple[object, ...]:
 
 def _columns(drafts: Sequence[Draft]) -> list[tuple[object, ...]]:
     """As `publish` wants them."""
-    return list(zip(*[(*_row(d), d.idempotency_key, d.fingerprint) for d in drafts], strict=True))
-
-
-def _row(d: Draft) -> tuple[object, ...]:
-    return (
-        d.id, d.app_id, d.app_uid, d.type, d.content_type, d.payload, d.subject, d.key, d.source,
-        CHANNEL_SEPARATOR.join(d.channels) if d.channels else None, d.attributes, d.expires_at, d.traceparent, d.cause,
-        d.depth,
-    )  # fmt: skip
+    rows = [(d.id, d.app_id, d.app_uid, *_contents(d), d.idempotency_key, d.fingerprint) for d in drafts]
+    return list(zip(*rows, strict=True))

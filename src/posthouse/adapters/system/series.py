@@ -61,17 +61,17 @@ COUNTERS: Final = {
 
 CACHES: Final = frozenset(
     {
+        "answer_headers",
         "api_keys",
         "app_configurations",
         "apps",
         "chinese_texts",
-        "answer_headers",
         "content_types",
-        "ids",
         "data_keys",
         "documents",
         "event_types",
         "expressions",
+        "ids",
         "inbound_sources",
         "oauth2_tokens",
         "redaction_pointers",
