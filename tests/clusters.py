@@ -33,6 +33,7 @@ _SETTINGS: Final = {
     "fsync": "off",
     "shared_buffers": "32MB",
     "max_connections": "60",
+    "dynamic_shared_memory_type": "mmap",  # in the cluster's folder: what a killed server leaves goes with it
     "max_wal_senders": "4",
     "wal_keep_size": "256MB",
     "hot_standby": "on",
@@ -65,8 +66,18 @@ class Postgres:
         self.settings |= settings
         lines = [f"{name} = '{value}'" for name, value in {**self.settings, "port": str(self.port)}.items()]
         (self.cluster / "posthouse.conf").write_text("\n".join(lines) + "\n")
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not await self._launch():  # noqa: ASYNC110 - other processes' fact
+                await asyncio.sleep(0.02)
+
+    async def _launch(self) -> bool:
+        """Start it, and wait until it answers; false if a process of the killed server before still has its memory.
+
+        One that was forked as `kill` looked lives on until it notices that its postmaster is gone.
+        """
         (self.cluster / "postmaster.pid").unlink(missing_ok=True)
         with self._log.open("ab") as log:
+            told_before = log.tell()
             self._process = subprocess.Popen(  # noqa: ASYNC220
                 [self._install / "bin" / "postgres", "-D", self.cluster],
                 stdout=log,
@@ -74,16 +85,17 @@ class Postgres:
                 start_new_session=True,
                 **identity(self._account),
             )
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while True:
-                assert self._process.poll() is None, self._log.read_text()[-2000:]
-                try:
-                    connection = await asyncpg.connect(self.dsn, database="postgres")
-                except (OSError, asyncpg.PostgresError):
-                    await asyncio.sleep(0.02)
-                else:
-                    await connection.close()
-                    return
+        while self._process.poll() is None:
+            try:
+                connection = await asyncpg.connect(self.dsn, database="postgres")
+            except (OSError, asyncpg.PostgresError):
+                await asyncio.sleep(0.02)
+            else:
+                await connection.close()
+                return True
+        told = self._log.read_bytes()[told_before:].decode("utf-8", errors="replace")
+        assert "still in use" in told, told[-2000:]
+        return False
 
     async def stop(self, way: signal.Signals = signal.SIGINT) -> None:
         """End it: fast, or immediately (SIGQUIT). Returns when it is gone."""
