@@ -82,12 +82,16 @@ class FakeClock:
         self._count = seed << 32
         self._draw = draw
         self._floor = 0
+        self.cpu_seconds = 0.0
 
     def now(self) -> float:
         return EPOCH + asyncio.get_running_loop().time()
 
     def boot(self) -> float:
         return asyncio.get_running_loop().time() + BOOT
+
+    def cpu(self) -> float:
+        return self.cpu_seconds
 
     def new_id(self) -> bytes:
         self._count += 1

@@ -173,6 +173,7 @@ class Posthouse(Process):
             call_book=PostgresCalls(reading),
             handlers=handlers,
             counted=keeping.traffic.counted,
+            pressed=publisher.pressed,
         )
         history.tell(engine.replaced, held=lambda: engine.ownership.epochs)
         session.tell(appended=engine.tails.nudge, lost=engine.suspend, changed=engine.ownership.wake)

@@ -94,6 +94,7 @@ class Checker:
         self.tell: Callable[[str], None] | None = None
         self.statements = 0
         self.rows: dict[RowKey, Owed] = {}
+        self.marked: dict[RowKey, int] = {}  # under which epoch a row was written, to say that its request runs
         self.lines: defaultdict[tuple[int, EndpointId, int], set[RowKey]] = defaultdict(set)
         self.ends: dict[DeliveryKey, Attempt] = {}  # of live deliveries: how they ended, on record
         self.attempts: dict[AttemptId, Attempt] = {}
@@ -312,6 +313,8 @@ class Checker:
                 if before is None and after.kind is DeliveryClass.LIVE and key[1:] in self.ends:
                     self.wrong(f"{_short(key[1:])} has ended, and is owed")
                 self.rows[key] = after
+                if statement.operation == "journal" and after.reason is OwedReason.IN_FLIGHT:
+                    self.marked[key] = statement.epochs[key[0]]
                 if after.line:
                     self.lines[after.partition, after.endpoint_id, after.line].add(key)
         return lines
@@ -477,6 +480,11 @@ class Checker:
             if lost_at is None or self.world.now() > max(lost_at - EPOCH, process.disturbed_at) + OBEYED_SECONDS:
                 self.wrong(f"{event.seq} of partition {event.partition} is sent though its grant was taken away")
 
+    def marks(self, process: Process, key: DeliveryKey) -> None:
+        """A process is to write that its request for a delivery is under way."""
+        if key in process.engine.sender.settling:
+            self.wrong(f"process {process.number} says that {_short(key)} is under way, whose answer is there")
+
     def gives_up(self, process: Process, key: DeliveryKey) -> None:
         """On record it is once the journal is written."""
         self.given_up[key].append(process)
@@ -525,7 +533,7 @@ class Checker:
         """Nothing in memory is unbounded (7), and nothing that is owed is forgotten (2)."""
         for what in too_much(process, self.world.sockets_max):
             self.wrong(f"process {process.number} has {what}")
-        for what in self.waiting.looks_at(process, self.rows, self.world.now()):
+        for what in self.waiting.looks_at(process, self.rows, self.marked, self.world.now()):
             self.wrong(f"process {process.number}: {what}")
         for what in self.stale.looks_at(process, self.world.now()):
             self.wrong(f"process {process.number}: {what}")

@@ -69,7 +69,7 @@ PLOTS: Final = (
 )
 """What `plots.py` arranges."""
 
-YOUNG_PLOTS: Final = ("repeated",)
+YOUNG_PLOTS: Final = ("repeated", "announced")
 """The same; drawn apart, so that the histories without them are as they were."""
 
 

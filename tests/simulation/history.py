@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 import structlog
 from tests.simulation.faults import Weather
-from tests.simulation.memory import CRAMPED, CRAMPED_FILTERING, LANES, PAGED, SLOWING, patched
+from tests.simulation.memory import CRAMPED, CRAMPED_BUSY, CRAMPED_FILTERING, LANES, PAGED, SLOWING, patched
 from tests.simulation.plots import Plots
 from tests.simulation.process import Process
 from tests.simulation.scenes import Scenes
@@ -69,6 +69,8 @@ def _run(seed: int, tell: Callable[[str], None] | None) -> Verdict:
     if not PAGED.keys().isdisjoint(limits):
         limits |= PAGED
     limits |= {path: value for path, value in CRAMPED_FILTERING.items() if apart.random() < weather.cramped}
+    busy = random.Random(seed + 11)
+    limits |= {path: value for path, value in CRAMPED_BUSY.items() if busy.random() < weather.cramped}
     alarms: list[str] = []
 
     def listen(_: object, level: str, entry: MutableMapping[str, Any]) -> NoReturn:

@@ -44,6 +44,12 @@ CRAMPED_FILTERING: Final = {
 }
 """Drawn apart from the others."""
 
+CRAMPED_BUSY: Final = {
+    "posthouse.dispatch.engine.OUTSTANDING_BUSY_MAX": 8,
+    "posthouse.lane.lanes.LANE_FRESH_BUSY_MAX": 9,
+}
+"""Drawn apart from all others."""
+
 SOCKETS_MAX: Final = 20
 BYTES_MAX: Final = 60
 UNDER_WAY_MAX: Final = 250
@@ -54,6 +60,7 @@ SLOWING: Final = frozenset(
         "posthouse.settle.journal.UNWRITTEN_RESULTS_MAX",
         "posthouse.lane.lane.LANE_FRESH_MAX",
         "posthouse.settle.backlog.PAGE_ENDPOINTS_MAX",
+        "posthouse.dispatch.engine.OUTSTANDING_BUSY_MAX",
     }
 )
 """At these, whoever is well waits for others by design."""
@@ -100,6 +107,8 @@ def too_much(process: Process, sockets_max: int) -> Iterator[str]:
     if engine.lanes.in_flight > sockets_max:
         yield f"{engine.lanes.in_flight} requests in flight"
     fresh_max = limit("posthouse.lane.lane.LANE_FRESH_MAX")
+    if process.clock.busy_seconds:
+        fresh_max = max(fresh_max, limit("posthouse.lane.lanes.LANE_FRESH_BUSY_MAX"))
     for lane in engine.lanes._lanes:
         if lane.queue.fresh > fresh_max + lane.concurrency.limit * 100:
             yield f"{lane.queue.fresh} fresh deliveries in a lane"

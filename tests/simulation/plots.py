@@ -59,6 +59,7 @@ class Plots(PlotsOfOwners):
             "returned": self._returned,
             "resent": self._resent,
             "repeated": self._repeated,
+            "announced": self._announced,
         }
 
     def play(self) -> None:
@@ -371,6 +372,25 @@ class Plots(PlotsOfOwners):
                 return
         for endpoint_id in endpoints:
             self._becomes(endpoint_id, "good")
+
+    def _announced(self) -> Acts | None:
+        endpoint_id = self._actor(ordered=False)
+        return None if endpoint_id is None else self._announced_to(endpoint_id)
+
+    async def _announced_to(self, endpoint_id: EndpointId) -> None:
+        """An endpoint takes more types than before, and the platform publishes one of those at once."""
+        world = self._world
+        world.grant(self._app_of(endpoint_id))
+        self._configure(endpoint_id, types=("order.paid",))
+        self._becomes(endpoint_id, "good")
+        await self._sleep(0.4, 0.8)
+        elsewhere(world.publish(None, 1, types=("order.paid",)))
+        await self._sleep(0.2, 0.5)
+        self._configure(endpoint_id)
+        for _ in range(4):
+            if self._goes_on():
+                elsewhere(world.publish(None, 1, types=("order.created",)))
+            await self._sleep(0.0, 0.02)
 
     def _probed(self) -> Acts | None:
         endpoint_id = self._actor(ordered=self._random.random() < 0.3)

@@ -148,18 +148,20 @@ class PlotsOfOwners(Stage):
 
     async def _returned_to(self, endpoint_id: EndpointId) -> None:
         """A request runs for so long that it is to have a row, which does not arrive. Its process is taken for dead. As the
-        answer is put on record, which takes a while, whoever took the partition dies: it comes back to the one that still has
-        the request in hand, and its event is routed anew."""
+        answer is put on record, which takes a while, all others die: the partition comes back to the one that still has the
+        request in hand, and its event is routed anew."""
         world = self._world
-        self._configure(endpoint_id)
-        await self._begins_to_send(endpoint_id, 5.0)
+        self._configure_for_few(endpoint_id)
+        await self._begins_to_send(endpoint_id, 4.2, type="order.paid")
         await self._sleep(0.4, 0.6)
         sender = self._owner(endpoint_id)
         if sender is None or not self._goes_on():
             return
-        sender.cut_off = (frozenset({"journal"}), world.now() + 10.0)
-        await asyncio.sleep(2.0)
-        self._becomes(endpoint_id, "hanging")
+        await asyncio.sleep(1.3)
+        sender.late_questions["journal"] = 6.0
+        await asyncio.sleep(0.6)
+        for other in world.serving():
+            other.late_answers["newest_attempt"] = 6.0  # whoever takes the partition derives it no sooner
         sender.session_lost = True
         sender.disturbed()
         sender.engine.suspend()
@@ -169,10 +171,12 @@ class PlotsOfOwners(Stage):
             owner = self._owner(endpoint_id)
             mine = any(attempt.endpoint_id == endpoint_id for attempt, _, _ in args[0])
             if process is sender and mine and owner not in (None, sender):
-                assert owner is not None
                 asked.remove(settling)
                 process.late_answers["settle_late"] = 4.0 + 2.0 * self._random.random()
-                self._kill(owner)
+                process.late_answers.pop("newest_attempt", None)
+                for other in world.serving():
+                    if other is not sender:
+                        self._kill(other)
 
         asked.append(settling)
         for _ in range(20):
@@ -181,9 +185,7 @@ class PlotsOfOwners(Stage):
                 break
         self._disturb()
         sender.session_lost = False
-        sender.cut_off = (frozenset(), 0.0)
         await asyncio.sleep(3.0)
-        self._becomes(endpoint_id, "good")
         if settling in asked:
             asked.remove(settling)
             return

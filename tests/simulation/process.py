@@ -37,26 +37,34 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 IDS_AHEAD_SECONDS_MAX: Final = 60.0
+BUSY_EVERY_SECONDS: Final = 4.0
+BUSY_SECONDS: Final = (0.0, 0.0, 1.0, 2.5)
 
 taken_at: contextvars.ContextVar[float] = contextvars.ContextVar("taken_at")
 """When a lane let a request go: it may be looked up for a while whether its events may still be sent."""
 
 
 class SimClock:
-    """`ports.clock.Clock` of one machine: its wall clock is off by `skew`, which jumps; its boot clock began at any time."""
+    """`ports.clock.Clock` of one machine: its wall clock is off by `skew`, which jumps; its boot clock began at any time. Of
+    every four seconds it has none to spare for so many (`busy_seconds`)."""
 
-    def __init__(self, seed: int, skew: float) -> None:
+    def __init__(self, seed: int, skew: float, busy_seconds: float) -> None:
         self._random = random.Random(seed)
         self._count = seed << 32
         self._last_ms = 0
         self._booted = self._random.random() * 1_000
         self.skew = skew
+        self.busy_seconds = busy_seconds
 
     def now(self) -> float:
         return EPOCH + asyncio.get_running_loop().time() + self.skew
 
     def boot(self) -> float:
         return asyncio.get_running_loop().time() + BOOT + self._booted
+
+    def cpu(self) -> float:
+        rounds, seconds = divmod(self.boot(), BUSY_EVERY_SECONDS)
+        return rounds * self.busy_seconds + min(seconds, self.busy_seconds)
 
     def new_id(self) -> bytes:
         self._last_ms = max(int(self.now() * 1000), self._last_ms)
@@ -121,6 +129,14 @@ class WatchedEngine(Engine):
             return ours
 
         self.journal.record = watched  # type: ignore[method-assign]
+        mark = self.journal.mark_in_flight
+
+        def marked(delivery: Delivery, owed: Owed) -> None:
+            if self.journal.owns(delivery):
+                process.world.checker.marks(process, delivery.key)
+            mark(delivery, owed)
+
+        self.journal.mark_in_flight = marked  # type: ignore[method-assign]
         write = self.journal._write
 
         async def written(batch: JournalBatch, released: Released) -> None:
@@ -193,7 +209,8 @@ class Process(Machine):
         self.running: Counter[DeliveryKey] = Counter()
         self.begun: set[DeliveryKey] = set()  # of which it ever made a request
         skew = world.weather.skew * (2 * world.random.random() - 1)
-        self.clock = SimClock(number, skew)
+        busy_seconds = world.busying.choice(BUSY_SECONDS) if world.weather.stall or world.weather.crash else 0.0
+        self.clock = SimClock(number, skew, busy_seconds)
         self.owner = uuid7(1, number)
         event_log = cast(EventLog, Remote(self, world.network, MemoryLog(world.database)))
         store = cast(Store, Remote(self, world.network, MemoryStore(world.database)))
@@ -210,6 +227,7 @@ class Process(Machine):
             circuits=CIRCUITS,
             owed_max=owed_max,
             expressions=SimExpressions(self, number),
+            pressed=lambda: self.publisher.pressed(),
         )
         self.engine.watch(self)
         self.publisher = Publisher(event_log, self.clock, FakeTelemetry(), appended=self._appended)

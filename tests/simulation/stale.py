@@ -22,6 +22,8 @@ class Stale:
 
     def looks_at(self, process: Process, now: float) -> Iterator[str]:
         database, engine = process.world.database, process.engine
+        if others := engine.configs._versions.keys() - engine.ownership.epochs.keys():
+            yield f"has versions of partitions that it does not own: {sorted(others)}"
         for app_id, router in engine.configs._routers.items():
             app = database.apps.get(app_id)
             if (

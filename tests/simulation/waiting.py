@@ -1,5 +1,5 @@
 """Rows that fall due and are known to nobody, or are held in memory for nothing: they would wait until their partition changes
-hands (invariant 2)."""
+hands (invariant 2). And rows that are said to be under way, and are not: they would wait for as long as a request may take."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from tests.fakes import EPOCH
 
-from posthouse.domain.delivery import DeliveryKey, Owed, RowKey
+from posthouse.domain.delivery import DeliveryKey, Owed, OwedReason, RowKey
 from posthouse.domain.ids import EndpointId
 from posthouse.settle.backlog import OUT_OF_TURN_SECONDS
 
@@ -35,14 +35,19 @@ class Waiting:
         self._unknown: dict[RowKey, tuple[Owed, int, float]] = {}  # as what, under which epoch, since when
         self._untold: dict[tuple[Process, EndpointId], float] = {}  # since when
         self._idle: dict[tuple[Process, DeliveryKey], float] = {}  # since when
+        self._ended: dict[tuple[Process, RowKey], float] = {}  # since when
 
-    def looks_at(self, process: Process, rows: Mapping[RowKey, Owed], now: float) -> Iterator[str]:
+    def looks_at(
+        self, process: Process, rows: Mapping[RowKey, Owed], marked: Mapping[RowKey, int], now: float
+    ) -> Iterator[str]:
+        """`marked`: under which epoch rows were written that say that their request runs."""
         world, backlog = process.world, process.engine.backlog
         if process.stalled or process.stopped:  # it goes on later, or hands over
             for key in [key for key in self._unknown if world.database.partitions[key[0]].owner == process.owner]:
                 del self._unknown[key]
             return
         yield from self._looks_at_held(process, now)
+        yield from self._looks_at_marked(process, rows, marked, now)
         yield from self._looks_at_room(process, now)
         scheduled = set(backlog._heap)
         # By its own clock, which may be ahead of the database's: whose turn has not come yet is looked at again so much later.
@@ -97,6 +102,25 @@ class Waiting:
         for key in idle:
             if now - self._idle.setdefault((process, key), now) > IDLE_SECONDS_MAX:
                 yield f"{key[1].hex()[-6:]} for {key[0].hex()[-4:]} is held in memory, and nothing becomes of it"
+
+    def _looks_at_marked(
+        self, process: Process, rows: Mapping[RowKey, Owed], marked: Mapping[RowKey, int], now: float
+    ) -> Iterator[str]:
+        epochs = process.engine.ownership.epochs
+        running = {
+            key
+            for key, row in rows.items()
+            if (row.reason, row.sender) == (OwedReason.IN_FLIGHT, process.owner)
+            and key[0] in epochs
+            and marked[key] == epochs[key[0]]
+        }
+        busy = _busy_with(process) if running else set()
+        ended = {key for key in running if key[1:] not in busy}
+        for known in [known for known in self._ended if known[0] is process and known[1] not in ended]:
+            del self._ended[known]
+        for key in ended:
+            if now - self._ended.setdefault((process, key), now) > IDLE_SECONDS_MAX:
+                yield f"{key[2].hex()[-6:]} for {key[1].hex()[-4:]} is said to be under way, and is not"
 
 
 def _busy_with(process: Process) -> set[DeliveryKey]:

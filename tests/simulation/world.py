@@ -117,6 +117,7 @@ class World:
         self.connecting: dict[EndpointId, float] = {}  # so many seconds it takes to get the next connection
         self.deleted: set[EndpointId] = set()
         self.grants: list[tuple[Grant, float]] = []  # every one that there was, and when it ended or will
+        self.busying = random.Random(seed + 10)
         self.routed = random.Random(seed + 8).random() < ROUTED
         self.apps = [AppId(uuid7(5, a + 1)) for a in range(APPS + self.routed)]  # with routes, the last has no endpoint
 

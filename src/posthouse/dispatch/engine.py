@@ -25,12 +25,14 @@ from posthouse.domain.errors import PosthouseError, StoreUnavailable
 from posthouse.domain.event import Event
 from posthouse.domain.ids import AppId, EndpointId
 from posthouse.domain.limits import (
+    OUTSTANDING_BUSY_MAX,
     OUTSTANDING_DELIVERIES_MAX,
     OWED_PER_ENDPOINT_MAX,
     PAGED_BYTES_MAX,
     PLATFORM_PENDING_MAX,
 )
 from posthouse.lane.budget import Budget
+from posthouse.lane.busy import Busy
 from posthouse.lane.lanes import Lanes
 from posthouse.ports.calls import CallBook
 from posthouse.ports.clock import Clock
@@ -61,8 +63,9 @@ class Engine:
 
     `start` takes partitions and begins; `stop` hands them over. `offer` is the publisher's short cut; `published` is told of
     the events that follow-ups made (by default they are offered). `changed`: other processes should look at their shares of
-    the partitions (`ownership.wake`). `counted`: counters were written, as far as they are of these partitions. `failed` is
-    completed with an exception should one of the engine's own tasks die, which is a bug: the process should then end.
+    the partitions (`ownership.wake`). `counted`: counters were written, as far as they are of these partitions. `pressed`:
+    somebody waits for what they publish to be stored. `failed` is completed with an exception should one of the engine's own
+    tasks die, which is a bug: the process should then end.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Engine:
         call_book: CallBook | None = None,
         handlers: Handlers | None = None,
         counted: Callable[[Sequence[Rollup], Collection[int]], None] = lambda rollups, held: None,
+        pressed: Callable[[], bool] = lambda: False,
     ) -> None:
         self._counted = counted
         self._log = event_log
@@ -93,6 +97,7 @@ class Engine:
         self._clock = clock
         self._owner = owner
         self.progress = Progress()
+        self.busy = Busy(clock)
         self.ownership = Ownership(
             store,
             clock,
@@ -178,6 +183,8 @@ class Engine:
             made=self.facts.made,
             learn=self.facts.learn,
             circuits=circuits,
+            pressed=pressed,
+            busy=self.busy,
         )
         self.configs = Configs(
             store,
@@ -481,6 +488,8 @@ class Engine:
     def _tail_has_room(self) -> bool:
         if self.platform.on and self.effects.pending >= PLATFORM_PENDING_MAX:
             return False  # events that are handed over come faster than they are published
+        if self.progress.deliveries >= OUTSTANDING_BUSY_MAX and self.busy():
+            return False  # what is read of the log would only wait to be sent, and become rows
         return self.journal.has_room and not self._stopping
 
     def _may_start(self) -> bool:

@@ -14,6 +14,7 @@ BATCH_EVENTS_MAX: Final = 1_000
 PENDING_EVENTS_MAX: Final = 10_000
 PENDING_BYTES_MAX: Final = 64 * 1024 * 1024
 FLUSH_EVENTS_MAX: Final = 1_000
+PRESSING_EVENTS: Final = 4  # more than so many that wait to be stored have precedence over what is to be sent
 FLUSH_BYTES_MAX: Final = 8 * 1024 * 1024
 PUBLISH_CLASSES: Final = 1
 HANDED_BYTES_MAX: Final = (
@@ -79,6 +80,7 @@ TAIL_READ_BYTES_MAX: Final = 8 * 1024 * 1024
 OUTSTANDING_EVENTS_MAX: Final = 8_000
 OUTSTANDING_DELIVERIES_MAX: Final = 64_000
 OUTSTANDING_BYTES_MAX: Final = 64 * 1024 * 1024
+OUTSTANDING_BUSY_MAX: Final = 2_000  # deliveries, where the event loop has no time to spare: more would wait for it
 TRACKED_EVENTS_MAX: Final = 100_000
 OFFERED_EVENTS_MAX: Final = 2_000
 OFFERED_BYTES_MAX: Final = 16 * 1024 * 1024
@@ -90,6 +92,7 @@ SIGNED_PARTS_MAX: Final = 32  # of one signature: its parts, components, claims,
 
 # Lanes
 LANE_FRESH_MAX: Final = 256
+LANE_FRESH_BUSY_MAX: Final = 1_024  # where the event loop has no time to spare
 CROWD_ENDPOINTS_MIN: Final = 17  # an event for so many endpoints is a crowd, which others must not wait for
 CROWD_STARTS_MAX: Final = 8  # of a crowd, in one turn of the event loop
 ROWS_BESIDE_LIVE: Final = 100  # owed deliveries a second that may start beside live ones, or a quarter of those

@@ -19,6 +19,7 @@ from posthouse.domain.limits import (
     HANDED_BYTES_MAX,
     PENDING_BYTES_MAX,
     PENDING_EVENTS_MAX,
+    PRESSING_EVENTS,
     PUBLISH_CLASSES,
 )
 from posthouse.ports.clock import Clock
@@ -73,6 +74,10 @@ class Publisher:
         self.failed_events = 0
         self.handed_events = 0
         self.handed_back_events = 0
+
+    def pressed(self) -> bool:
+        """Whether so many events wait to be stored that these have precedence over what is to be sent."""
+        return self.pending_events > PRESSING_EVENTS
 
     def admit(self, size: int) -> None:
         """Raises Overloaded where a body of this size would not find room; asked before it is read."""

@@ -1,4 +1,5 @@
-"""What others must not wait for: an event for very many endpoints, and rows, of which there may be millions."""
+"""What others must not wait for: an event for very many endpoints, rows, of which there may be millions, and whatever there is
+to send, while somebody waits for what they publish to be stored."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from typing import Final
 
 from posthouse.domain.ids import EndpointId
 from posthouse.domain.limits import CROWD_STARTS_MAX, ROWS_BESIDE_LIVE
-from posthouse.lane.budget import Budget
+from posthouse.lane.budget import Sockets
 from posthouse.lane.lane import Lane
 from posthouse.ports.clock import Clock
 
@@ -63,7 +64,7 @@ class Crowd:
     whatever hangs in the first half."""
 
     def __init__(
-        self, budget: Budget, clock: Clock, start: Callable[[Lane], None], pace: RowPace | None = None
+        self, budget: Sockets, clock: Clock, start: Callable[[Lane], None], pace: RowPace | None = None
     ) -> None:
         self._budget = budget
         self._clock = clock

@@ -321,6 +321,7 @@ class Lane:
         running.number = delivery.number
         running.fresh = delivery.fresh
         running.row = delivery.row
+        running.marked = delivery.marked
         return True
 
     def forgettable(self, boot: float) -> bool:

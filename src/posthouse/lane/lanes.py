@@ -13,8 +13,8 @@ from posthouse.domain.circuit import DEFAULT_POLICY, CircuitPolicy
 from posthouse.domain.delivery import Delivery, Fate, OwedReason
 from posthouse.domain.endpoint import Endpoint, Throttle
 from posthouse.domain.ids import AppId, EndpointId
-from posthouse.domain.limits import LANE_SECONDS_MAX, PAGED_BYTES_MAX
-from posthouse.lane.budget import Budget
+from posthouse.domain.limits import LANE_FRESH_BUSY_MAX, LANE_SECONDS_MAX, PAGED_BYTES_MAX
+from posthouse.lane.budget import AllSockets, Budget
 from posthouse.lane.crowd import Crowd, RowPace
 from posthouse.lane.faults import FaultLog
 from posthouse.lane.lane import Lane, Load, load_bytes
@@ -46,6 +46,10 @@ class Lanes:
     rows, `mark_in_flight` of each request that the cursor is to pass, and `hand_over` of each that is under way as its
     partition is given away. `owned_since` says since when (boot clock) a partition is ours, `owes` whether an endpoint has rows
     at all; `made` is told each new lane, and `learn` each that is in use and does not know which of its lines have rows.
+
+    While somebody waits for what they publish to be stored (`pressed`), live deliveries start a few in each turn of the event
+    loop, so that these are answered between them. Where the loop has no time to spare (`busy`), it is not for its target that
+    a lane fills: it holds more then.
     """
 
     def __init__(
@@ -66,6 +70,8 @@ class Lanes:
         made: Callable[[Lane], None] = lambda lane: None,
         learn: Callable[[Lane], None] = lambda lane: None,
         circuits: CircuitPolicy = DEFAULT_POLICY,
+        pressed: Callable[[], bool] = lambda: False,
+        busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self._budget = budget
         self._clock = clock
@@ -82,12 +88,15 @@ class Lanes:
         self._made = made
         self._learn = learn
         self._circuits = circuits
+        self._pressed = pressed
+        self._busy = busy
         self._lanes = Registry(lambda lane: lane.id not in self._active and lane.forgettable(clock.boot()))
         self._active: dict[EndpointId, Lane] = {}  # with something waiting or in flight
         self._stalled = Stalled(budget, may_start, self.start)
         self._crowd = Crowd(budget, clock, self.start)
         self._pace = RowPace()
         self._rows = Crowd(budget, clock, self.start, self._pace)
+        self._singles = Crowd(AllSockets(), clock, self.start)
         self._workers: set[asyncio.Task[None]] = set()
         self._resting: list[asyncio.Future[tuple[Lane, Load]]] = []
         self._ending = False
@@ -130,7 +139,7 @@ class Lanes:
             self._spill(lane, delivery, lane.closed_reason)
         elif not lane.peer.calm and lane.peer.wait(self._clock.now()) not in (0.0, math.inf):
             self._spill(lane, delivery, lane.peer.quiet_reason)
-        elif lane.has_fresh_room:
+        elif lane.has_fresh_room or (lane.queue.fresh < LANE_FRESH_BUSY_MAX and self._busy()):
             lane.queue.add(delivery)
             if crowd:
                 self._active[endpoint.id] = lane
@@ -208,6 +217,8 @@ class Lanes:
             first = lane.queue.fresh_first()
             if first is None:
                 return None
+        if not first.row and self._pressed() and not self._singles.admits(lane):
+            return None
         size = lane.next_size(first)
         if not self._may_start() or not self._budget.admits(
             size, lane_sockets=lane.requests, lane_bytes=lane.bytes_in_flight
@@ -305,8 +316,9 @@ class Lanes:
     # Leaving memory
 
     def _spill(self, lane: Lane, delivery: Delivery, reason: OwedReason) -> None:
-        """A delivery that waits nowhere any more: it becomes a row, or its row is left alone until it is due again."""
-        if delivery.row:
+        """A delivery that waits nowhere any more: it becomes a row, or its row is left alone until it is due again. One that
+        was to go to another URL has a row that says that its request runs: that is written anew."""
+        if delivery.row and not delivery.marked:
             self._release(delivery)
         else:
             if delivery.line:
@@ -417,6 +429,7 @@ class Lanes:
             self._stalled.remove(endpoint_id)
             self._crowd.remove(endpoint_id)
             self._rows.remove(endpoint_id)
+            self._singles.remove(endpoint_id)
             if lane.in_flight:
                 lane.adrift = True
                 lane.ours = False

@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Three clocks and a die.
+    """Some clocks and a die.
 
     `now` is unix seconds anchored to the database's clock. `boot` is monotonic seconds that go on while the machine
     sleeps: leases and waits are counted on it.
@@ -16,6 +16,10 @@ class Clock(Protocol):
     def now(self) -> float: ...
 
     def boot(self) -> float: ...
+
+    def cpu(self) -> float:
+        """Seconds for which the calling thread has computed."""
+        ...
 
     def new_id(self) -> bytes:
         """A UUIDv7 at `now`, greater than every earlier one of this process."""

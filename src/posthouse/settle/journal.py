@@ -181,7 +181,7 @@ class Journal:
         self._buffer.count += 1
         if delivery.fresh:
             self._buffer.settled.append((owed.partition, owed.seq))
-        delivery.row = True
+        delivery.row = delivery.marked = True
         delivery.fresh = False
         self._nudge()
 

@@ -30,7 +30,12 @@ from posthouse.domain.errors import StoreUnavailable
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.exchange import Fault, Result
 from posthouse.domain.ids import AppId, EndpointId, EventId, uuid7
-from posthouse.domain.limits import IN_FLIGHT_GRACE_SECONDS, LANE_FRESH_MAX, UNWRITTEN_RESULTS_MAX
+from posthouse.domain.limits import (
+    IN_FLIGHT_GRACE_SECONDS,
+    LANE_FRESH_MAX,
+    OUTSTANDING_BUSY_MAX,
+    UNWRITTEN_RESULTS_MAX,
+)
 from posthouse.domain.retry import RetrySettings
 from posthouse.intake.publisher import Publisher
 from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
@@ -283,6 +288,26 @@ async def test_a_full_lane_spills_and_everything_is_delivered_once() -> None:
         await until(lambda: world.cursor == len(ids), seconds=5.0)
         await until(world.quiet)
         assert world.times_sent() == dict.fromkeys(ids, 1)
+
+
+@virtual_time
+async def test_where_there_is_no_time_to_spare_what_is_more_waits_in_the_log() -> None:
+    """It would wait in memory for as long, and become rows there."""
+    world = World()
+    gate = asyncio.Event()
+    world.endpoint(ONE, hanging(gate))
+    world.endpoint(TWO, hanging(gate))
+    async with started(world) as process:
+        process.engine.busy = lambda: True  # type: ignore[assignment]
+        process.engine.lanes._busy = lambda: True
+        ids = await process.publish(OUTSTANDING_BUSY_MAX // 2 + 300)
+        await asyncio.sleep(0.2)
+        assert process.engine.progress.deliveries == OUTSTANDING_BUSY_MAX
+        process.engine.busy = lambda: False  # type: ignore[assignment]
+        await until(lambda: process.engine.progress.deliveries > OUTSTANDING_BUSY_MAX)
+        gate.set()
+        await until(world.quiet)
+        assert world.times_sent() == dict.fromkeys(ids, 2), "by one request for each endpoint"
 
 
 @virtual_time

@@ -25,7 +25,7 @@ from posthouse.domain.errors import (
 )
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.ids import AppId, EventId, uuid7
-from posthouse.domain.limits import FLUSH_BYTES_MAX, FLUSH_EVENTS_MAX, HANDED_BYTES_MAX
+from posthouse.domain.limits import FLUSH_BYTES_MAX, FLUSH_EVENTS_MAX, HANDED_BYTES_MAX, PRESSING_EVENTS
 from posthouse.intake.publisher import DOUBT_SECONDS, Publisher
 from posthouse.ports.handing import Handed
 from posthouse.ports.log import Appended, AppendResult, AppMissing, Repeated
@@ -103,6 +103,21 @@ async def test_an_event_is_durable_and_handed_on_when_it_is_answered() -> None:
     assert desk.telemetry.publish_batches == [1]
     assert (desk.telemetry.published_events, desk.telemetry.published_bytes) == (1, 3)
     assert (desk.publisher.pending_events, desk.publisher.pending_bytes) == (0, 0)
+
+
+@virtual_time
+async def test_it_is_pressed_while_more_than_a_few_events_wait_to_be_stored() -> None:
+    desk = Desk()
+    desk.log.open.clear()
+    few = desk.submit(*[desk.draft() for _ in range(PRESSING_EVENTS)])
+    await asyncio.sleep(0)
+    assert not desk.publisher.pressed()
+    one_more = desk.submit(desk.draft())
+    await asyncio.sleep(0)
+    assert desk.publisher.pressed()
+    desk.log.open.set()
+    await asyncio.gather(few, one_more)
+    assert not desk.publisher.pressed()
 
 
 @virtual_time

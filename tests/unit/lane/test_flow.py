@@ -62,7 +62,7 @@ class Desk:
 
     @staticmethod
     def mark(_: Lane, delivery: Delivery) -> None:
-        delivery.fresh, delivery.row = False, True
+        delivery.fresh, delivery.row, delivery.marked = False, True, True
 
     async def send(self, peer: Peer, load: Load) -> Told:
         now = self.clock.now()
@@ -366,9 +366,10 @@ async def test_what_goes_to_another_url_goes_first() -> None:
     assert desk.seqs == [1, 1, 2, 3]
 
 
-@pytest.mark.parametrize("row", [False, True])
-def test_what_would_go_to_another_url_of_a_lane_that_was_closed_leaves_memory(row: bool) -> None:
-    """It would wait there for as long as the lane is closed: for ever, where the endpoint was deleted."""
+@pytest.mark.parametrize(("row", "marked"), [(False, False), (True, False), (False, True)])
+def test_what_would_go_to_another_url_of_a_lane_that_was_closed_leaves_memory(row: bool, marked: bool) -> None:
+    """It would wait there for as long as the lane is closed: for ever, where the endpoint was deleted. A row that says that
+    its request runs says so no more."""
 
     @virtual_time
     async def test() -> None:
@@ -379,7 +380,8 @@ def test_what_would_go_to_another_url_of_a_lane_that_was_closed_leaves_memory(ro
             desk.page_in(endpoint, 1)
         else:
             desk.offer(endpoint, 1)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(2.1 if marked else 0.1)
+        desk.sweep()
         desk.lanes.configure([an_endpoint(fallback_urls=(SECOND,), paused=True)])
         desk.gate.set()
         await until(lambda: not desk.running)

@@ -14,7 +14,13 @@ from posthouse.domain.circuit import CircuitState, Health
 from posthouse.domain.delivery import Delivery, DeliveryKey, Fate, OwedReason
 from posthouse.domain.endpoint import Endpoint, Ordering
 from posthouse.domain.ids import EndpointId
-from posthouse.domain.limits import CROWD_STARTS_MAX, LANE_FRESH_MAX, LANE_PAGED_MAX, LANES_IDLE_MAX
+from posthouse.domain.limits import (
+    CROWD_STARTS_MAX,
+    LANE_FRESH_BUSY_MAX,
+    LANE_FRESH_MAX,
+    LANE_PAGED_MAX,
+    LANES_IDLE_MAX,
+)
 from posthouse.lane import lanes as lanes_module
 from posthouse.lane import registry
 from posthouse.lane.budget import Budget
@@ -37,6 +43,8 @@ class Desk:
         self.seconds = 0.0
         self.may_start = True
         self.may_spill = True
+        self.pressed = False
+        self.busy = False
         self.budget = Budget(**budget)
         self.released: list[Delivery] = []
         self.adopted: list[Delivery] = []
@@ -52,6 +60,8 @@ class Desk:
             mark_in_flight=self.mark,
             hand_over=self.mark,
             drained=lambda endpoint_id: self.drained.update([endpoint_id]),
+            pressed=lambda: self.pressed,
+            busy=lambda: self.busy,
         )
 
     async def send(self, _: Peer, load: Load) -> Told:
@@ -126,6 +136,18 @@ async def test_what_a_lane_cannot_hold_becomes_a_row() -> None:
     desk.offer(an_endpoint(concurrency=1), *range(1, LANE_FRESH_MAX + 11))
     assert desk.reasons() == {OwedReason.LANE_FULL: 9}, "one is in flight"
     assert desk.lanes.waiting == LANE_FRESH_MAX
+
+
+@virtual_time
+async def test_a_lane_holds_more_where_it_is_not_for_its_target_that_it_fills() -> None:
+    desk = Desk()
+    desk.busy = True
+    desk.offer(an_endpoint(concurrency=1), *range(1, LANE_FRESH_BUSY_MAX + 11))
+    assert desk.reasons() == {OwedReason.LANE_FULL: 9}
+    assert desk.lanes.waiting == LANE_FRESH_BUSY_MAX
+    desk.busy = False
+    desk.offer(an_endpoint(concurrency=1), LANE_FRESH_BUSY_MAX + 20)
+    assert desk.reasons() == {OwedReason.LANE_FULL: 10}
 
 
 @pytest.mark.parametrize(
@@ -591,6 +613,54 @@ async def test_a_crowd_that_hangs_takes_one_half_of_the_sockets() -> None:
     assert desk.reasons() == Counter({OwedReason.WAITED: 101 - len(desk.started)})
     while desk.running:
         await desk.answer()
+
+
+# While somebody waits for what they publish to be stored
+
+
+@virtual_time
+async def test_what_is_sent_gives_way_to_what_is_published() -> None:
+    """A few start in each turn of the event loop, lane by lane, and none is forgotten."""
+    desk = Desk()
+    desk.pressed = True
+    for number in range(1, 4):
+        desk.offer(an_endpoint(number, concurrency=100), *range(1, 2 * CROWD_STARTS_MAX + 1))
+    turns = []
+    while len(desk.started) < 6 * CROWD_STARTS_MAX:
+        before = len(desk.started)
+        await asyncio.sleep(0)
+        turns.append(len(desk.started) - before)
+    assert max(turns) <= CROWD_STARTS_MAX
+    then = [delivery.endpoint_id for delivery in desk.started[CROWD_STARTS_MAX : 4 * CROWD_STARTS_MAX]]
+    assert set(Counter(then).values()) == {CROWD_STARTS_MAX}, "they come in turn"
+    await asyncio.sleep(0.001)
+    await desk.answer()
+
+
+@virtual_time
+async def test_what_is_sent_meanwhile_may_have_all_sockets() -> None:
+    desk = Desk(sockets_max=40)
+    desk.pressed = True
+    for number in range(1, 51):
+        desk.offer(an_endpoint(number), 1)
+    await asyncio.sleep(0.001)
+    assert len(desk.running) == 40
+    await desk.answer()
+    await asyncio.sleep(0.001)
+    assert len(desk.started) == 50
+    await desk.answer()
+
+
+@virtual_time
+async def test_when_nobody_waits_any_more_all_of_it_starts() -> None:
+    desk = Desk()
+    desk.pressed = True
+    desk.offer(an_endpoint(concurrency=100), *range(1, 4 * CROWD_STARTS_MAX + 1))
+    desk.pressed = False
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert len(desk.started) == 4 * CROWD_STARTS_MAX
+    await desk.answer()
 
 
 @virtual_time

@@ -29,6 +29,8 @@ class SystemClock:
     # No method: it is asked six times for each delivery.
     boot: Final = staticmethod(time.monotonic if _BOOT is None else partial(time.clock_gettime, _BOOT))
 
+    cpu: Final = staticmethod(time.thread_time)
+
     def __init__(self) -> None:
         self._offset = 0.0
         self._last_ms = 0

@@ -32,3 +32,13 @@ def test_an_answer_that_was_long_on_its_way_does_not_move_a_clock_that_is_right(
 def test_even_a_slow_answer_moves_a_clock_that_is_certainly_wrong() -> None:
     clock = SystemClock()
     assert told(clock, ahead=100.0, there=2.0, back=2.0) == pytest.approx(98.0, abs=0.002)
+
+
+def test_time_in_which_this_thread_computes_nothing_does_not_count() -> None:
+    clock = SystemClock()
+    before = clock.cpu()
+    while clock.cpu() - before < 0.01:  # it counts what is computed, or this never ends
+        pass
+    before = clock.cpu()
+    time.sleep(0.2)
+    assert clock.cpu() - before < 0.1
