@@ -40,8 +40,8 @@ class Publisher:
     """Appends drafts in groups that stand or fall together, one flush at a time in each class of partitions. Where another
     process nearby owns their partition they are handed to it, if that can be done, and appended here if no answer comes.
 
-    `appended` is called after each commit with the events that are new, before anybody is answered. A caller that goes
-    away does not cancel its group. What waits is bounded by events and by bytes; beyond it `submit` refuses.
+    `appended` is called after each commit with the events that are new, as soon as those who wait for them are woken. A
+    caller that goes away does not cancel its group. What waits is bounded by events and by bytes; beyond it `submit` refuses.
     """
 
     def __init__(
@@ -211,12 +211,13 @@ class Publisher:
         events: list[Event] = []
         for draft, result in zip(drafts, results, strict=True):
             events += events_of(draft, result)
-        self.hand_off(events)
         at = 0
         for group_drafts, future, _ in groups:
             if not future.done():
                 future.set_result(results[at : at + len(group_drafts)])
             at += len(group_drafts)
+        # After those who wait were woken: what there is to do for a flush of events would keep all of them.
+        asyncio.get_running_loop().call_soon(self.hand_off, events)
 
     def hand_off(self, events: list[Event]) -> None:
         """Tell of events that are durable. Whatever becomes of it, their senders are answered, and the tail reads them."""

@@ -352,6 +352,7 @@ async def test_a_hanging_target_does_not_slow_its_neighbours_in_the_partition() 
     world.endpoint(ONE, hanging(gate), concurrency=1)
     async with started(world) as process:
         await process.publish()
+        await until(lambda: len(world.sent) == 2)
         world.endpoint(ONE, events=("never.mind",))
         await process.publish()
         for _ in range(20):

@@ -91,7 +91,7 @@ class Desk:
 
 
 @virtual_time
-async def test_an_event_is_durable_and_handed_on_when_it_is_answered() -> None:
+async def test_an_event_is_durable_when_it_is_answered_and_handed_on_right_after() -> None:
     desk = Desk()
     sent = desk.draft(
         payload=b"[1]", subject="shop:1", key="k", channels=("eu",), expires_at=desk.clock.now() + 60, depth=2
@@ -99,6 +99,8 @@ async def test_an_event_is_durable_and_handed_on_when_it_is_answered() -> None:
     (result,) = await desk.publisher.submit(0, [sent])
     assert isinstance(result, Appended)
     (stored,) = await desk.log.read(0, 0, since=None)
+    assert desk.handed == [], "whoever waits for the answer goes first"
+    await asyncio.sleep(0)
     assert desk.handed == [stored], "what is handed on is what a tail would read"
     assert desk.telemetry.publish_batches == [1]
     assert (desk.telemetry.published_events, desk.telemetry.published_bytes) == (1, 3)
@@ -218,6 +220,7 @@ def test_a_commit_in_doubt_is_sent_again_identical(doubts: int) -> None:
         assert result.seq == 1
         assert len(desk.log.appends) == doubts + 1
         assert all(a == desk.log.appends[0] for a in desk.log.appends)
+        await asyncio.sleep(0)
         assert [e.seq for e in desk.handed] == [1]
         assert desk.database.partitions[0].head == 1
 
@@ -297,6 +300,7 @@ async def test_a_missing_app_and_a_repeated_key_are_answers() -> None:
     assert isinstance(results[1], Repeated)
     assert (results[1].event_id, results[1].fingerprint) == (keyed.id, b"f")
     assert isinstance(results[2], Appended)
+    await asyncio.sleep(0)
     assert len(desk.handed) == 2, "only what is new is handed on"
 
 
@@ -321,6 +325,7 @@ async def test_a_hand_off_that_fails_is_told_in_the_log_and_not_to_the_client() 
     desk.fault = ZeroDivisionError()
     with capture_logs() as logs:
         (result,) = await desk.publisher.submit(0, [desk.draft()])
+        await asyncio.sleep(0)
     assert isinstance(result, Appended)
     assert [entry["event"] for entry in logs] == ["publish.hand_off_failed"]
 
