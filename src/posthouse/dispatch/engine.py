@@ -488,7 +488,7 @@ class Engine:
     def _tail_has_room(self) -> bool:
         if self.platform.on and self.effects.pending >= PLATFORM_PENDING_MAX:
             return False  # events that are handed over come faster than they are published
-        if self.progress.deliveries >= OUTSTANDING_BUSY_MAX and self.busy():
+        if self.progress.events >= OUTSTANDING_BUSY_MAX and self.busy():
             return False  # what is read of the log would only wait to be sent, and become rows
         return self.journal.has_room and not self._stopping
 

@@ -23,6 +23,7 @@ from tests.fakes import (
 from tests.making import config, grant
 
 from posthouse.adapters.memory import MemoryDatabase, MemoryLog, MemoryStore, Step
+from posthouse.dispatch import engine as engine_module
 from posthouse.dispatch.engine import Engine
 from posthouse.domain.delivery import AttemptOutcome, DeliveryClass, JournalBatch, Owed, OwedReason
 from posthouse.domain.endpoint import EndpointConfig, Ordering, RateLimit, Secret
@@ -33,7 +34,6 @@ from posthouse.domain.ids import AppId, EndpointId, EventId, uuid7
 from posthouse.domain.limits import (
     IN_FLIGHT_GRACE_SECONDS,
     LANE_FRESH_MAX,
-    OUTSTANDING_BUSY_MAX,
     UNWRITTEN_RESULTS_MAX,
 )
 from posthouse.domain.retry import RetrySettings
@@ -290,24 +290,28 @@ async def test_a_full_lane_spills_and_everything_is_delivered_once() -> None:
         assert world.times_sent() == dict.fromkeys(ids, 1)
 
 
-@virtual_time
-async def test_where_there_is_no_time_to_spare_what_is_more_waits_in_the_log() -> None:
+def test_where_there_is_no_time_to_spare_what_is_more_waits_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would wait in memory for as long, and become rows there."""
-    world = World()
-    gate = asyncio.Event()
-    world.endpoint(ONE, hanging(gate))
-    world.endpoint(TWO, hanging(gate))
-    async with started(world) as process:
-        process.engine.busy = lambda: True  # type: ignore[assignment]
-        process.engine.lanes._busy = lambda: True
-        ids = await process.publish(OUTSTANDING_BUSY_MAX // 2 + 300)
-        await asyncio.sleep(0.2)
-        assert process.engine.progress.deliveries == OUTSTANDING_BUSY_MAX
-        process.engine.busy = lambda: False  # type: ignore[assignment]
-        await until(lambda: process.engine.progress.deliveries > OUTSTANDING_BUSY_MAX)
-        gate.set()
-        await until(world.quiet)
-        assert world.times_sent() == dict.fromkeys(ids, 2), "by one request for each endpoint"
+    monkeypatch.setattr(engine_module, "OUTSTANDING_BUSY_MAX", 100)
+
+    @virtual_time
+    async def test() -> None:
+        world = World()
+        gate = asyncio.Event()
+        world.endpoint(ONE, hanging(gate))
+        world.endpoint(TWO, hanging(gate))
+        async with started(world) as process:
+            process.engine.busy = lambda: True  # type: ignore[assignment]
+            ids = await process.publish(200)
+            await asyncio.sleep(0.2)
+            assert process.engine.progress.events == 100
+            process.engine.busy = lambda: False  # type: ignore[assignment]
+            await until(lambda: process.engine.progress.events == 200)
+            gate.set()
+            await until(world.quiet)
+            assert world.times_sent() == dict.fromkeys(ids, 2), "by one request for each endpoint"
+
+    test()
 
 
 @virtual_time

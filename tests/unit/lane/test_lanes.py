@@ -638,6 +638,24 @@ async def test_what_is_sent_gives_way_to_what_is_published() -> None:
 
 
 @virtual_time
+async def test_meanwhile_what_comes_singly_passes_between_a_crowd_too() -> None:
+    desk = Desk()
+    desk.pressed = True
+    for number in range(1, 101):
+        desk.lanes.offer(an_endpoint(number), a_delivery(1, number), crowd=True)
+    await asyncio.sleep(0)
+    for number in range(500, 504):
+        desk.offer(an_endpoint(number), 7)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert desk.seqs[: 5 * CROWD_STARTS_MAX].count(7) == 4
+    assert len(desk.started) < 100
+    await asyncio.sleep(0.001)
+    assert len(desk.started) == 104
+    await desk.answer()
+
+
+@virtual_time
 async def test_what_is_sent_meanwhile_may_have_all_sockets() -> None:
     desk = Desk(sockets_max=40)
     desk.pressed = True
