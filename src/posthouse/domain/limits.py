@@ -95,6 +95,7 @@ LANE_FRESH_MAX: Final = 256
 LANE_FRESH_BUSY_MAX: Final = 1_024  # where the event loop has no time to spare
 CROWD_ENDPOINTS_MIN: Final = 17  # an event for so many endpoints is a crowd, which others must not wait for
 CROWD_STARTS_MAX: Final = 8  # of a crowd, in one turn of the event loop
+PRESSED_STARTS_MAX: Final = 16  # of all deliveries, in one turn, while events wait to be stored
 ROWS_BESIDE_LIVE: Final = 100  # owed deliveries a second that may start beside live ones, or a quarter of those
 LANE_PAGED_MAX: Final = 64
 PAGED_BYTES_MAX: Final = 64 * 1024 * 1024

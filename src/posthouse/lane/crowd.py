@@ -64,14 +64,20 @@ class Crowd:
     whatever hangs in the first half."""
 
     def __init__(
-        self, budget: Sockets, clock: Clock, start: Callable[[Lane], None], pace: RowPace | None = None
+        self,
+        budget: Sockets,
+        clock: Clock,
+        start: Callable[[Lane], None],
+        pace: RowPace | None = None,
+        starts_max: int = CROWD_STARTS_MAX,
     ) -> None:
         self._budget = budget
         self._clock = clock
         self._start = start
         self._pace = pace
         self._lanes: OrderedDict[EndpointId, Lane] = OrderedDict()
-        self._left = CROWD_STARTS_MAX  # in this turn
+        self._starts_max = starts_max
+        self._left = starts_max  # in this turn
         self._turning = False
         self._in_turn = False  # one of those that wait starts what it may
         self._in_vain = False  # the last turn started nothing: those whose turn it was have their share
@@ -126,15 +132,15 @@ class Crowd:
 
     def _turn(self) -> None:
         self._turning = False
-        self._left = CROWD_STARTS_MAX
+        self._left = self._starts_max
         self._in_turn = True
         try:
-            for _ in range(min(CROWD_STARTS_MAX, len(self._lanes))):
+            for _ in range(min(self._starts_max, len(self._lanes))):
                 if self._left <= 0 or self._full or not self._ready():
                     break  # whoever ends a request comes here again, or the next turn does
                 _, lane = self._lanes.popitem(last=False)
                 self._start(lane)
         finally:
             self._in_turn = False
-        self._in_vain = self._left == CROWD_STARTS_MAX
+        self._in_vain = self._left == self._starts_max
         self.pump_soon()

@@ -20,6 +20,7 @@ from posthouse.domain.limits import (
     LANE_FRESH_MAX,
     LANE_PAGED_MAX,
     LANES_IDLE_MAX,
+    PRESSED_STARTS_MAX,
 )
 from posthouse.lane import lanes as lanes_module
 from posthouse.lane import registry
@@ -624,15 +625,15 @@ async def test_what_is_sent_gives_way_to_what_is_published() -> None:
     desk = Desk()
     desk.pressed = True
     for number in range(1, 4):
-        desk.offer(an_endpoint(number, concurrency=100), *range(1, 2 * CROWD_STARTS_MAX + 1))
+        desk.offer(an_endpoint(number, concurrency=100), *range(1, 2 * PRESSED_STARTS_MAX + 1))
     turns = []
-    while len(desk.started) < 6 * CROWD_STARTS_MAX:
+    while len(desk.started) < 6 * PRESSED_STARTS_MAX:
         before = len(desk.started)
         await asyncio.sleep(0)
         turns.append(len(desk.started) - before)
-    assert max(turns) <= CROWD_STARTS_MAX
-    then = [delivery.endpoint_id for delivery in desk.started[CROWD_STARTS_MAX : 4 * CROWD_STARTS_MAX]]
-    assert set(Counter(then).values()) == {CROWD_STARTS_MAX}, "they come in turn"
+    assert max(turns) <= PRESSED_STARTS_MAX
+    then = [delivery.endpoint_id for delivery in desk.started[PRESSED_STARTS_MAX : 4 * PRESSED_STARTS_MAX]]
+    assert set(Counter(then).values()) == {PRESSED_STARTS_MAX}, "they come in turn"
     await asyncio.sleep(0.001)
     await desk.answer()
 
@@ -673,11 +674,11 @@ async def test_what_is_sent_meanwhile_may_have_all_sockets() -> None:
 async def test_when_nobody_waits_any_more_all_of_it_starts() -> None:
     desk = Desk()
     desk.pressed = True
-    desk.offer(an_endpoint(concurrency=100), *range(1, 4 * CROWD_STARTS_MAX + 1))
+    desk.offer(an_endpoint(concurrency=100), *range(1, 4 * PRESSED_STARTS_MAX + 1))
     desk.pressed = False
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert len(desk.started) == 4 * CROWD_STARTS_MAX
+    assert len(desk.started) == 4 * PRESSED_STARTS_MAX
     await desk.answer()
 
 
