@@ -52,6 +52,7 @@ class Scale(NamedTuple):
     soak_part_seconds: float
     stored_apps: int  # of ten endpoints each
     stored_events: int  # of each of them, with an attempt for each of those ten
+    stored_rest_seconds: float  # after the start of a server, before what counts
     backlog_apps: int  # of ten dead endpoints each
     backlog_events: int  # owed to each of those ten
     backlog_rate: int
@@ -106,6 +107,7 @@ FULL: Final = Scale(
     soak_part_seconds=30.0,
     stored_apps=1_000,
     stored_events=1_000,
+    stored_rest_seconds=30.0,
     backlog_apps=1_000,
     backlog_events=100,
     backlog_rate=500,
@@ -160,6 +162,7 @@ QUICK: Final = Scale(
     soak_part_seconds=0.3,
     stored_apps=10,
     stored_events=20,
+    stored_rest_seconds=0.1,
     backlog_apps=10,
     backlog_events=10,
     backlog_rate=100,
