@@ -1,10 +1,10 @@
 """What goes through where there are ten million attempts in the store and a million deliveries owed, over an empty platform's.
 
 Two platforms, empty and full, whose servers run in turn, each with a run that does not count after its start, and half a minute
-in which it comes to rest: one that has just begun learns of the endpoints that are owed, which is told apart (`outage`). The attempts lie
-in the table of today, into which the new ones go, are like those that the server writes, and have the events they speak of;
-what is owed is what an outage leaves (`outage.py`). For a bounded time and disk it is written by the database itself, today's
-table without a log and its indexes at last; then it is vacuumed, and all of it is on the disk before anything is measured.
+in which it comes to rest: one that has just begun loads the apps of what is owed, as it falls due. The attempts lie in the
+table of today, into which the new ones go, are like those that the server writes, and have the events they speak of; what is
+owed is what an outage leaves (`outage.py`). For a bounded time and disk it is written by the database itself, today's table
+without a log and its indexes at last; then it is vacuumed, and all of it is on the disk before anything is measured.
 """
 
 from __future__ import annotations
