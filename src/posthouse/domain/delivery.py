@@ -47,13 +47,13 @@ class OwedReason(StrEnum):
 class Delivery(msgspec.Struct, gc=False):
     """The obligation to bring one event to one endpoint, in its owner's memory.
 
-    `number` is the attempt to be made next, from 1. `offered_at` is on the boot clock. `row` says that `delivery` has, or
-    is about to have, a row for it, and `marked` that this row says that its request runs. `fresh` says that the partition's
-    cursor still waits for it. `epoch` is the one under
-    which it was taken on: what is recorded under another is not written. Deliveries of the same `line` go one after the
-    other, in the order of their events; those of line 0 wait for nobody. `tried` has a bit for each of the endpoint's URLs
-    that this attempt was already made at. `renewed` says that this attempt goes with a token that came after a 401. `replayed`
-    says that a replay put it in and nobody tried it yet: no filter was asked about it.
+    `number` is the attempt to be made next, from 1. `offered_at` is on the boot clock. `row` says that `delivery` has, or is
+    about to have, a row for it, and `marked` that this row says that its request runs. `fresh` says that the partition's
+    cursor still waits for it. `epoch` is the one under which it was taken on: what is recorded under another is not written.
+    Deliveries of the same `line` go one after the other, in the order of their events; those of line 0 wait for nobody.
+    `tried` has a bit for each of the endpoint's URLs that this attempt was already made at. `renewed` says that this attempt
+    goes with a token that came after a 401. `replayed` says that a replay put it in and nobody tried it yet: no filter was
+    asked about it.
     """
 
     event: Event
