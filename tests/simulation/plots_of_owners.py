@@ -211,7 +211,7 @@ class PlotsOfOwners(Stage):
             ended = [event_id for _, settled, event_id in args[0].settled if settled == endpoint_id]
             if ended:
                 asked.remove(writing)
-                process.late_answers["journal"] = 1.0 + self._random.random()
+                process.late_answers["journal"] = 2.0 + self._random.random()
                 elsewhere(self._sends_again(endpoint_id, ended[0]))
 
         asked.append(writing)
@@ -241,7 +241,7 @@ class PlotsOfOwners(Stage):
             asked.remove(writing)
 
     async def _sends_again(self, endpoint_id: EndpointId, event_id: EventId) -> None:
-        await self._sleep(0.2, 0.5)
+        await self._sleep(0.1, 0.3)
         if self._goes_on():
             self._world.resend_of(endpoint_id, event_id)
 

@@ -20,6 +20,10 @@ UNKNOWN_SECONDS_MAX: Final = 8.0
 """A row may be unknown while an answer of the store is late or lost. What is told of it is asked for again soon."""
 
 
+UNKNOWN_CALM_SECONDS_MAX: Final = 2.5
+"""Where it was told of all rows, and nothing is late or lost meanwhile, it is known sooner."""
+
+
 IDLE_SECONDS_MAX: Final = 1.0
 """What is held is in a lane, under way or on its way into the store: it goes from one to the other at once."""
 
@@ -78,7 +82,9 @@ class Waiting:
             if was != row or epoch != state.epoch:
                 since = now
             self._unknown[key] = (row, state.epoch, since)
-            if now - since > UNKNOWN_SECONDS_MAX:
+            told = process.engine._pokes.get(partition) == state.poke and not backlog.still.locked()
+            calm = told and process.disturbed_at <= since
+            if now - since > (UNKNOWN_CALM_SECONDS_MAX if calm else UNKNOWN_SECONDS_MAX):
                 due_at = row.due_at - EPOCH
                 yield f"{event_id.hex()[-6:]} for {endpoint_id.hex()[-4:]} is due at {due_at:.3f}, and nobody will look"
 
