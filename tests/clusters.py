@@ -22,6 +22,7 @@ import pytest
 from tests.folders import FAST
 
 from posthouse.adapters.postgres.cluster import DATABASE, ROLE, Cluster
+from posthouse.adapters.postgres.embedded import ORPHANS_MESSAGE
 from posthouse.adapters.postgres.migrate import migrate
 from posthouse.adapters.postgres.runtime import Account, account_for, identity, locate, runtime_for
 
@@ -94,7 +95,7 @@ class Postgres:
                 await connection.close()
                 return True
         told = self._log.read_bytes()[told_before:].decode("utf-8", errors="replace")
-        assert "still in use" in told, told[-2000:]
+        assert ORPHANS_MESSAGE in told, told[-2000:]
         return False
 
     async def stop(self, way: signal.Signals = signal.SIGINT) -> None:

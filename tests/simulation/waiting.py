@@ -4,8 +4,8 @@ hands (invariant 2). And rows that are said to be under way, and are not: they w
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from tests.fakes import EPOCH
 
@@ -15,6 +15,8 @@ from posthouse.settle.backlog import OUT_OF_TURN_SECONDS
 
 if TYPE_CHECKING:
     from tests.simulation.process import Process
+
+K = TypeVar("K")
 
 UNKNOWN_SECONDS_MAX: Final = 8.0
 """A row may be unknown while an answer of the store is late or lost. What is told of it is asked for again soon."""
@@ -92,22 +94,16 @@ class Waiting:
         lanes = process.engine.lanes._lanes
         waiting = {endpoint_id for endpoint_id, line in process.engine.backlog._lines.items() if line.waits}
         untold = [e for e in sorted(waiting) if lanes.get(e) is not None and not _is_told(process, e)]
-        for known in [known for known in self._untold if known[0] is process and known[1] not in untold]:
-            del self._untold[known]
-        for endpoint_id in untold:
-            if now - self._untold.setdefault((process, endpoint_id), now) > UNTOLD_SECONDS_MAX:
-                yield f"rows of {endpoint_id.hex()[-4:]} wait for room, which there is, and nobody will say so"
+        for endpoint_id in _so_for_long(self._untold, process, untold, now, UNTOLD_SECONDS_MAX):
+            yield f"rows of {endpoint_id.hex()[-4:]} wait for room, which there is, and nobody will say so"
 
     def _looks_at_held(self, process: Process, now: float) -> Iterator[str]:
         held = {
             (endpoint_id, event_id) for endpoint_id, ids in process.engine.backlog._held.items() for event_id in ids
         }
         idle = held - _busy_with(process) if held else held
-        for known in [known for known in self._idle if known[0] is process and known[1] not in idle]:
-            del self._idle[known]
-        for key in idle:
-            if now - self._idle.setdefault((process, key), now) > IDLE_SECONDS_MAX:
-                yield f"{key[1].hex()[-6:]} for {key[0].hex()[-4:]} is held in memory, and nothing becomes of it"
+        for key in _so_for_long(self._idle, process, idle, now, IDLE_SECONDS_MAX):
+            yield f"{key[1].hex()[-6:]} for {key[0].hex()[-4:]} is held in memory, and nothing becomes of it"
 
     def _looks_at_marked(
         self, process: Process, rows: Mapping[RowKey, Owed], marked: Mapping[RowKey, int], now: float
@@ -122,11 +118,17 @@ class Waiting:
         }
         busy = _busy_with(process) if running else set()
         ended = {key for key in running if key[1:] not in busy}
-        for known in [known for known in self._ended if known[0] is process and known[1] not in ended]:
-            del self._ended[known]
-        for key in ended:
-            if now - self._ended.setdefault((process, key), now) > IDLE_SECONDS_MAX:
-                yield f"{key[2].hex()[-6:]} for {key[1].hex()[-4:]} is said to be under way, and is not"
+        for key in _so_for_long(self._ended, process, ended, now, IDLE_SECONDS_MAX):
+            yield f"{key[2].hex()[-6:]} for {key[1].hex()[-4:]} is said to be under way, and is not"
+
+
+def _so_for_long(
+    since: dict[tuple[Process, K], float], process: Process, keys: Collection[K], now: float, seconds_max: float
+) -> list[K]:
+    """Those of a process's keys that were among them for longer than that, at each look; `since` remembers when they came."""
+    for known in [known for known in since if known[0] is process and known[1] not in keys]:
+        del since[known]
+    return [key for key in keys if now - since.setdefault((process, key), now) > seconds_max]
 
 
 def _busy_with(process: Process) -> set[DeliveryKey]:

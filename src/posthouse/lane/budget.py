@@ -7,33 +7,11 @@ still is room, and a lane that has nothing in flight finds it.
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Final
 
 from posthouse.domain.limits import IN_FLIGHT_BYTES_MAX, SOCKETS_MAX
 
 SHARE: Final = 32  # above one half, a lane may hold a 32nd of what is left
-
-
-class Sockets(Protocol):
-    """What is asked before many deliveries start one after the other."""
-
-    @property
-    def half_full(self) -> bool: ...
-
-    @property
-    def full_for_rows(self) -> bool: ...
-
-    def admits_row(self, *, lane_sockets: int) -> bool: ...
-
-
-class AllSockets:
-    """For what has no less right to a socket than anything else: `Budget.admits` is asked as ever."""
-
-    half_full: Final = False
-    full_for_rows: Final = False
-
-    def admits_row(self, *, lane_sockets: int) -> bool:
-        return True
 
 
 class Budget:

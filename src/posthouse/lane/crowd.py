@@ -11,7 +11,7 @@ from typing import Final
 
 from posthouse.domain.ids import EndpointId
 from posthouse.domain.limits import CROWD_STARTS_MAX, ROWS_BESIDE_LIVE
-from posthouse.lane.budget import Sockets
+from posthouse.lane.budget import Budget
 from posthouse.lane.lane import Lane
 from posthouse.ports.clock import Clock
 
@@ -65,7 +65,7 @@ class Crowd:
 
     def __init__(
         self,
-        budget: Sockets,
+        budget: Budget,
         clock: Clock,
         start: Callable[[Lane], None],
         pace: RowPace | None = None,

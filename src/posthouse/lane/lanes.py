@@ -14,7 +14,7 @@ from posthouse.domain.delivery import Delivery, Fate, OwedReason
 from posthouse.domain.endpoint import Endpoint, Throttle
 from posthouse.domain.ids import AppId, EndpointId
 from posthouse.domain.limits import LANE_FRESH_BUSY_MAX, LANE_SECONDS_MAX, PAGED_BYTES_MAX, PRESSED_STARTS_MAX
-from posthouse.lane.budget import AllSockets, Budget
+from posthouse.lane.budget import Budget
 from posthouse.lane.crowd import Crowd, RowPace
 from posthouse.lane.faults import FaultLog
 from posthouse.lane.lane import Lane, Load, load_bytes
@@ -96,7 +96,8 @@ class Lanes:
         self._crowd = Crowd(budget, clock, self.start)
         self._pace = RowPace()
         self._rows = Crowd(budget, clock, self.start, self._pace)
-        self._singles = Crowd(AllSockets(), clock, self.start, starts_max=PRESSED_STARTS_MAX)
+        # From all sockets: of this budget nothing is taken, and the shared one is asked as ever.
+        self._singles = Crowd(Budget(), clock, self.start, starts_max=PRESSED_STARTS_MAX)
         self._workers: set[asyncio.Task[None]] = set()
         self._resting: list[asyncio.Future[tuple[Lane, Load]]] = []
         self._ending = False

@@ -31,11 +31,7 @@ from posthouse.domain.errors import StoreUnavailable
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.exchange import Fault, Result
 from posthouse.domain.ids import AppId, EndpointId, EventId, uuid7
-from posthouse.domain.limits import (
-    IN_FLIGHT_GRACE_SECONDS,
-    LANE_FRESH_MAX,
-    UNWRITTEN_RESULTS_MAX,
-)
+from posthouse.domain.limits import IN_FLIGHT_GRACE_SECONDS, LANE_FRESH_MAX, UNWRITTEN_RESULTS_MAX
 from posthouse.domain.retry import RetrySettings
 from posthouse.intake.publisher import Publisher
 from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions

@@ -40,7 +40,7 @@ _POLL_SECONDS: Final = 0.01
 _CONNECT_SECONDS_MAX: Final = 10.0
 _LOG_TAIL_BYTES: Final = 64 * 1024
 # PostgreSQL's words for "processes of the server before this one still hold its shared memory".
-_ORPHANS_MESSAGE: Final = "still in use"
+ORPHANS_MESSAGE: Final = "still in use"
 
 
 def _silent(_: str) -> None:
@@ -221,7 +221,7 @@ class EmbeddedPostgres:
 
     def _may_pass(self, refusal: str) -> bool:
         """Whether it refused for what is left of an earlier server, or for one that a killed Posthouse just started."""
-        return _ORPHANS_MESSAGE in refusal or postmaster.running(self._cluster.path) is not None
+        return ORPHANS_MESSAGE in refusal or postmaster.running(self._cluster.path) is not None
 
     async def _adopt(self) -> bool:
         """Take over a server that an earlier Posthouse left running, if it is the one that we would start.
