@@ -119,15 +119,17 @@ class Posthouse(Process):
         reading, managing = pools.reading, pools.managing
         upkeep = PostgresUpkeep(pools.upkeep)
         telemetry = PrometheusTelemetry()
-        event_log = self.wrap_log(PostgresLog(pools.publishing, reading))
-        store = self.wrap_store(PostgresStore(pools.journalling, reading, sealer.open, history=history))
+        event_log = self.wrap_log(PostgresLog(pools.publishing, reading, polling=pools.polling))
+        store = self.wrap_store(
+            PostgresStore(pools.journalling, reading, sealer.open, polling=pools.polling, history=history)
+        )
         egress = settings.allowed_egress()
         http = transport_of(settings, egress)
         self._stack.push_async_callback(http.close)
         transport = self.wrap_transport(http)
         expressions = expressions_of(settings)
         self._stack.push_async_callback(expressions.close)
-        session = self._session = ProcessSession(direct, reading, owner=owner, history=history)
+        session = self._session = ProcessSession(direct, pools.polling, owner=owner, history=history)
 
         keeping = Keeping(reading, clock, settings, owner=owner)
 
@@ -151,6 +153,7 @@ class Posthouse(Process):
             telemetry,
             appended=appended,
             handing=links,
+            sharing=lambda: engine.ownership.live,
             pending_events_max=settings.pending_events_max,
             pending_bytes_max=settings.pending_bytes_max,
         )
@@ -167,7 +170,7 @@ class Posthouse(Process):
             published=publisher.hand_off,
             circuits=settings.circuit_policy(),
             owed_max=settings.owed_per_endpoint_max,
-            jobs=PostgresJobs(reading),
+            jobs=PostgresJobs(reading, polling=pools.polling),
             changed=session.announce,
             expressions=expressions,
             call_book=PostgresCalls(reading),

@@ -549,12 +549,15 @@ class Checker:
 
 
 def _is_late_answer(statement: Statement, before: Owed | None, after: Owed | None) -> bool:
-    """Whether its sender had marked the row; others of a line only change when they are due."""
+    """Whether its sender had marked the row; others of a line, even of one request, only change when they are due."""
     assert statement.process is not None
     if before is None:
         return False
-    if before.key in {late[0].key for late in statement.arguments[0][0]}:
-        return (before.reason, before.sender) == (OwedReason.IN_FLIGHT, statement.process.owner)
+    if before.key in {late[0].key for late in statement.arguments[0][0]} and (before.reason, before.sender) == (
+        OwedReason.IN_FLIGHT,
+        statement.process.owner,
+    ):
+        return True
     return after is not None and msgspec.structs.replace(after, due_at=before.due_at) == before
 
 

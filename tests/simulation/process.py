@@ -230,7 +230,13 @@ class Process(Machine):
             pressed=lambda: self.publisher.pressed(),
         )
         self.engine.watch(self)
-        self.publisher = Publisher(event_log, self.clock, FakeTelemetry(), appended=self._appended)
+        self.publisher = Publisher(
+            event_log,
+            self.clock,
+            FakeTelemetry(),
+            appended=self._appended,
+            sharing=lambda: self.engine.ownership.live,
+        )
 
     def _appended(self, events: list[Event]) -> None:
         if self.world.random.random() >= self.world.weather.deaf:

@@ -120,6 +120,7 @@ class Engine:
             hold=self._hold,
             written=self._written,
             room=self._room,
+            sharing=lambda: self.ownership.live,
         )
         self.effects = Effects(
             store,

@@ -31,7 +31,9 @@ log = structlog.get_logger()
 
 DOUBT_SECONDS: Final = 10.0
 GATHER_SECONDS: Final = 0.001
+GATHER_SECONDS_MAX: Final = 0.02
 GATHERED_EVENTS: Final = 100  # with so many a commit is worth it at once
+CROWDED_EVENTS: Final = 32  # with fewer than so many in a commit nobody waits for its company but that one moment
 
 Group = tuple[Sequence[Draft], "asyncio.Future[list[AppendResult]]", int]
 
@@ -42,6 +44,8 @@ class Publisher:
 
     `appended` is called after each commit with the events that are new, as soon as those who wait for them are woken. A
     caller that goes away does not cancel its group. What waits is bounded by events and by bytes; beyond it `submit` refuses.
+    `sharing` says how many processes share the database, this one among them: where many events come, each commits the less
+    often the more there are.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class Publisher:
         *,
         appended: Callable[[list[Event]], None],
         handing: Handing | None = None,
+        sharing: Callable[[], int] = lambda: 1,
         classes: int = PUBLISH_CLASSES,
         pending_events_max: int = PENDING_EVENTS_MAX,
         pending_bytes_max: int = PENDING_BYTES_MAX,
@@ -64,6 +69,8 @@ class Publisher:
         self._flushing: list[asyncio.Task[None] | None] = [None] * classes
         self._keys: set[tuple[AppId | None, str]] = set()
         self._handing = handing
+        self._sharing = sharing
+        self._queued = 0  # events that wait here for their flush
         self._handed = 0  # groups of which no answer has come
         self._all_told = asyncio.Event()
         self._events_max = pending_events_max
@@ -135,6 +142,7 @@ class Publisher:
     def _append_here(self, partition: int, group: Group) -> None:
         cls = partition % len(self._queues)
         self._queues[cls].append(group)
+        self._queued += len(group[0])
         if self._flushing[cls] is None:
             self._flushing[cls] = asyncio.get_running_loop().create_task(self._flush(cls))
 
@@ -165,19 +173,41 @@ class Publisher:
         try:
             while queue:
                 groups = _gather(queue)
+                events = sum(len(group[0]) for group in groups)
+                self._queued -= events
+                started = self._clock.boot()
                 try:
                     await self._append(groups)
                 except Exception as error:
                     # A fault of ours. Those who wait are told that it may have happened; those behind them have their turn.
-                    log.exception("publish.failed", events=sum(len(group[0]) for group in groups))
+                    log.exception("publish.failed", events=events)
                     _fail(groups, StoreUnavailable(f"the append failed: {error}"))
                 finally:
                     self._leave(groups)
-                if queue and self.pending_events < GATHERED_EVENTS:
-                    # Who was just answered may publish again, and a commit costs PostgreSQL the same for one event as for ten.
-                    await self._clock.sleep(GATHER_SECONDS)
+                if queue or events > PRESSING_EVENTS:
+                    await self._gather_company(events, self._clock.boot() - started)
         finally:
             self._flushing[cls] = None
+
+    async def _gather_company(self, events: int, seconds: float) -> None:
+        """After a commit of so many events that took so long. Who was just answered may publish again, and a commit costs
+        PostgreSQL the same for one event as for ten: so the next one is a moment away.
+
+        Of many processes each has a part of the events, and would commit as often as one alone does. So where they come in
+        crowds, and as long as more come, each lets the others have their turns: twice as long as its own took, for each.
+        """
+        processes = self._sharing()
+        if processes == 1 or max(events, self._queued) < CROWDED_EVENTS:
+            if self._queued < GATHERED_EVENTS:
+                await self._clock.sleep(GATHER_SECONDS)
+            return
+        until = self._clock.boot() + min(2 * processes * seconds, GATHER_SECONDS_MAX)
+        seen = -1
+        while seen < self._queued < GATHERED_EVENTS:
+            seen = self._queued
+            await self._clock.sleep(GATHER_SECONDS * processes)
+            if self._clock.boot() >= until:
+                return
 
     def _leave(self, groups: Sequence[Group]) -> None:
         for drafts, future, size in groups:

@@ -1,8 +1,8 @@
 """The journal: results are gathered and written one transaction at a time.
 
-Nobody waits for it, so it lingers a little (50 ms) to gather more: a batch costs a fixed part and a small part a
-result. A batch that could not be written is tried again before any later one; what is unwritten is capped, and at the cap
-the lanes start nothing.
+Nobody waits for it, so it lingers a little (50 ms, more where several processes share the database) to gather more: a batch
+costs a fixed part and a small part a result. A batch that could not be written is tried again before any later one; what is
+unwritten is capped, and at the cap the lanes start nothing.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from posthouse.settle.rollups import Rollups
 
 log = structlog.get_logger()
 
+LINGERING_PROCESSES_MAX: Final = 4
 CURSOR_SECONDS: Final = 1.0  # a cursor alone is not worth a commit more often than this
 ROLLUP_SECONDS: Final = 5.0
 RETRY_SECONDS_MAX: Final = 2.0
@@ -95,6 +96,7 @@ class Journal:
         hold: Callable[[int, DeliveryKey, int], None],
         written: Written,
         room: Callable[[], None],
+        sharing: Callable[[], int] = lambda: 1,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -105,6 +107,7 @@ class Journal:
         self._hold = hold
         self._written = written
         self._room = room
+        self._sharing = sharing
         self._buffer = _Buffer()
         self._writing = 0
         self._writing_for: Collection[int] = ()
@@ -288,7 +291,8 @@ class Journal:
                 self._idle.set()
 
     async def _gather(self) -> None:
-        """Return when there is something to write: for results, a little after the first one came."""
+        """Return when there is something to write: for results, a little after the first one came. Of several processes each
+        has a part of the results: it takes so many times longer until there are as many, to write or to be repeated."""
         while not self._buffer.count and not self._urgent.is_set():
             due = self._due()
             delay = None if due is None else due - self._clock.boot()
@@ -297,7 +301,7 @@ class Journal:
             self._wake.clear()
             await set_or_over(self._wake, delay)
         if self._buffer.count < JOURNAL_RESULTS_MAX // 2:
-            await set_or_over(self._urgent, JOURNAL_LINGER_SECONDS)
+            await set_or_over(self._urgent, JOURNAL_LINGER_SECONDS * min(self._sharing(), LINGERING_PROCESSES_MAX))
 
     def _due(self) -> float | None:
         """When cursors or counters alone are worth a commit (boot clock); None where none has moved."""

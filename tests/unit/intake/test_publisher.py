@@ -26,7 +26,14 @@ from posthouse.domain.errors import (
 from posthouse.domain.event import Draft, Event
 from posthouse.domain.ids import AppId, EventId, uuid7
 from posthouse.domain.limits import FLUSH_BYTES_MAX, FLUSH_EVENTS_MAX, HANDED_BYTES_MAX, PRESSING_EVENTS
-from posthouse.intake.publisher import DOUBT_SECONDS, Publisher
+from posthouse.intake.publisher import (
+    CROWDED_EVENTS,
+    DOUBT_SECONDS,
+    GATHER_SECONDS,
+    GATHER_SECONDS_MAX,
+    GATHERED_EVENTS,
+    Publisher,
+)
 from posthouse.ports.handing import Handed
 from posthouse.ports.log import Appended, AppendResult, AppMissing, Repeated
 
@@ -43,15 +50,19 @@ class Log(MemoryLog):
         self.open.set()
         self.running = 0
         self.most = 0
+        self.seconds = 0.0
+        self.began: list[float] = []
         self.before: list[Exception | None] = []
         self.after: list[Exception | None] = []
 
     async def append(self, drafts: Sequence[Draft]) -> list[AppendResult]:
         self.appends.append(list(drafts))
+        self.began.append(asyncio.get_running_loop().time())
         self.running += 1
         self.most = max(self.most, self.running)
         try:
             await self.open.wait()
+            await asyncio.sleep(self.seconds)
             fault = self.before.pop(0) if self.before else None
             if fault is not None:
                 raise fault
@@ -134,6 +145,65 @@ async def test_while_one_commit_is_under_way_the_next_batch_gathers() -> None:
     await asyncio.gather(*tasks)
     assert len(desk.log.appends) <= 3
     assert sum(len(a) for a in desk.log.appends) == 20
+
+
+@virtual_time
+async def test_after_a_commit_of_several_events_the_next_one_is_a_moment_away() -> None:
+    desk = Desk()
+    await desk.publisher.submit(0, [desk.draft() for _ in range(PRESSING_EVENTS)])
+    await desk.publisher.submit(0, [desk.draft()])
+    assert len(desk.log.appends) == 2, "after a few there is nothing to wait for"
+    await desk.publisher.submit(0, [desk.draft() for _ in range(PRESSING_EVENTS + 1)])
+    first = desk.submit(desk.draft())
+    await asyncio.sleep(GATHER_SECONDS / 2)
+    await asyncio.gather(first, desk.submit(desk.draft()))
+    assert [len(append) for append in desk.log.appends[2:]] == [PRESSING_EVENTS + 1, 2]
+
+
+async def after_a_crowd(
+    processes: int, *, crowd: int = CROWDED_EVENTS, took: float = 0.002, every: float = 0.001, more: int = 60
+) -> tuple[float, int]:
+    """How long after a commit of a crowd the next one begins, and of how many events, where one comes each so many seconds."""
+    desk = Desk(sharing=lambda: processes)
+    desk.log.seconds = took
+    await desk.publisher.submit(0, [desk.draft() for _ in range(crowd)])
+    ended = asyncio.get_running_loop().time()
+    tasks: list[asyncio.Task[list[AppendResult]]] = []
+    while len(desk.log.appends) < 2:
+        if len(tasks) < more:
+            tasks.append(desk.submit(desk.draft()))
+        await asyncio.sleep(every)
+    await asyncio.gather(*tasks)
+    return desk.log.began[1] - ended, len(desk.log.appends[1])
+
+
+@virtual_time
+async def test_where_many_events_come_to_several_processes_each_gathers_for_longer() -> None:
+    alone, _ = await after_a_crowd(1)
+    assert alone == pytest.approx(GATHER_SECONDS)
+    of_two, two = await after_a_crowd(2, every=0.0005)
+    of_four, four = await after_a_crowd(4, every=0.0005)
+    assert 2 * 2 * 0.002 <= of_two <= 2 * 2 * 0.002 + 2 * GATHER_SECONDS
+    assert 2 * 4 * 0.002 <= of_four <= 2 * 4 * 0.002 + 4 * GATHER_SECONDS
+    assert 2 * two - 4 <= four
+
+
+@virtual_time
+async def test_it_gathers_no_longer_than_more_come_nor_than_it_may() -> None:
+    silent, events = await after_a_crowd(2, more=1)
+    assert silent == pytest.approx(2 * 2 * GATHER_SECONDS), "one look in which one came, and one in vain"
+    assert events == 1
+    slow, _ = await after_a_crowd(4, took=1.0, more=1_000)
+    assert slow == pytest.approx(GATHER_SECONDS_MAX), "which is a multiple of four looks"
+    many, events = await after_a_crowd(4, every=0.0001, more=1_000)
+    assert many == pytest.approx(3 * 4 * GATHER_SECONDS), "in each look forty come"
+    assert events >= GATHERED_EVENTS
+
+
+@virtual_time
+async def test_a_few_events_are_kept_a_moment_however_many_processes_there_are() -> None:
+    few, _ = await after_a_crowd(4, crowd=CROWDED_EVENTS - 1, every=0.0005)
+    assert few == pytest.approx(GATHER_SECONDS)
 
 
 @virtual_time

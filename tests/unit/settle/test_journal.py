@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from tests.fakes import EPOCH, FakeClock, FakeTelemetry, ScriptedStore, a_delivery, an_endpoint, until, virtual_time
 from tests.making import attempt
 
@@ -24,10 +25,17 @@ from posthouse.domain.delivery import (
     OwedReason,
 )
 from posthouse.domain.errors import InDoubt, StoreUnavailable
-from posthouse.domain.limits import UNWRITTEN_RESULTS_MAX
+from posthouse.domain.limits import JOURNAL_LINGER_SECONDS, UNWRITTEN_RESULTS_MAX
 from posthouse.ports.store import Journalled
 from posthouse.send.owing import owed_row
-from posthouse.settle.journal import CURSOR_SECONDS, RETRY_SECONDS_MAX, ROLLUP_SECONDS, Journal, Released
+from posthouse.settle.journal import (
+    CURSOR_SECONDS,
+    LINGERING_PROCESSES_MAX,
+    RETRY_SECONDS_MAX,
+    ROLLUP_SECONDS,
+    Journal,
+    Released,
+)
 from posthouse.settle.progress import Progress
 
 
@@ -45,6 +53,7 @@ class Desk:
         self.held: set[DeliveryKey] = set()
         self.answers: list[tuple[JournalBatch, set[int], Released]] = []
         self.rooms = 0
+        self.processes = 1
         self.journal = Journal(
             self.store,
             clock,
@@ -55,6 +64,7 @@ class Desk:
             hold=lambda _, key, __: self.held.add(key),
             written=self.written,
             room=self.room,
+            sharing=lambda: self.processes,
         )
 
     def written(self, batch: JournalBatch, result: Journalled, released: Released) -> None:
@@ -115,6 +125,22 @@ async def test_what_comes_together_is_written_together() -> None:
         assert batch.settled == ()
         assert desk.telemetry.journal_batches == [5]
         assert desk.journal.unwritten == 0
+
+
+@virtual_time
+@pytest.mark.parametrize("processes", [1, 3, 100])
+async def test_results_gather_for_as_much_longer_as_there_are_processes_that_share_them(processes: int) -> None:
+    async with running() as desk:
+        desk.processes = processes
+        seconds = JOURNAL_LINGER_SECONDS * min(processes, LINGERING_PROCESSES_MAX)
+        desk.deliver(desk.dispatched())
+        await asyncio.sleep(seconds - 0.001)
+        assert not desk.store.written
+        await asyncio.sleep(0.002)
+        assert len(desk.store.written) == 1
+        desk.deliver(desk.dispatched(2))
+        await desk.journal.flush()
+        assert len(desk.store.written) == 2, "whoever waits for it does not wait for others"
 
 
 @virtual_time
