@@ -33,8 +33,8 @@ async def installed(dsn: str, *, partitions: int = PARTITIONS) -> AsyncIterator[
     """Install a migrated database, and connect to it as a process of Posthouse does."""
     publishing, journalling = Database(dsn, size=8), Database(dsn, size=2)
     reading, polling = (
-        Database(dsn, size=6, settings=READING_SETTINGS),
-        Database(dsn, size=3, settings=POLLING_SETTINGS),
+        Database(dsn, size=4, settings=READING_SETTINGS),
+        Database(dsn, size=2, settings=POLLING_SETTINGS),
     )
     databases = (publishing, journalling, reading, polling)
     for database in databases:

@@ -520,31 +520,31 @@ async def test_an_app_whose_targets_are_slow_leaves_turns_to_others(server: boot
         await asyncio.gather(*asking, return_exceptions=True)
 
 
-@pytest.mark.parametrize(
-    ("handshake", "path"),
-    [
-        ({"steps": []}, "handshake.steps"),
-        ({"steps": [ECHO] * 6}, "handshake.steps"),
-        ({"steps": [ECHO], "every": 59}, "handshake.every"),
-        ({"steps": [ECHO], "grace": -1}, "handshake.grace"),
-        ({"steps": [ECHO | {"type": "a b"}]}, "handshake.steps[0].type"),
-        ({"steps": [ECHO, {"kind": "options", "origin": "a b"}]}, "handshake.steps[1].origin"),
-        ({"steps": [{"kind": "options", "origin": "a.example", "rate": 0}]}, "handshake.steps[0].rate"),
-        (
-            {"steps": [{"kind": "confirm", "within": 1, "headers": {"X-A": "{confirm_url}"}}]},
-            "handshake.steps[0].within",
-        ),
-        ({"steps": [ECHO | {"key": "nobody"}]}, "handshake.steps[0].key"),
-        ({"steps": [ECHO | {"kind": "other"}]}, "handshake.steps[0].kind"),
-        ({"steps": [ECHO | {"more": 1}]}, "handshake.steps[0].more"),
-        (
-            {"steps": [{"kind": "request", "key": "long", "expect": {"json": {"/a": ["{key}" * 200] * 100}}}]},
-            "handshake.steps[0].expect.json./a[0]",
-        ),
-        ({"steps": [{"kind": "request", "data": [0] * 3_000}]}, "handshake.steps[0].data[1999]"),
-    ],
-)
-async def test_what_is_wrong_with_it_is_told(server: bootstrap.Posthouse, handshake: Any, path: str) -> None:
-    body = {"url": "http://127.0.0.1:9/", "keys": {"long": "k" * 4_000}, "handshake": handshake}
-    refused = await ask(server.port, "POST", ENDPOINTS, body)
-    assert (refused.status, refused.body.get("path")) == (422, path), refused.body
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"steps": []}, "handshake.steps"),
+    ({"steps": [ECHO] * 6}, "handshake.steps"),
+    ({"steps": [ECHO], "every": 59}, "handshake.every"),
+    ({"steps": [ECHO], "grace": -1}, "handshake.grace"),
+    ({"steps": [ECHO | {"type": "a b"}]}, "handshake.steps[0].type"),
+    ({"steps": [ECHO, {"kind": "options", "origin": "a b"}]}, "handshake.steps[1].origin"),
+    ({"steps": [{"kind": "options", "origin": "a.example", "rate": 0}]}, "handshake.steps[0].rate"),
+    (
+        {"steps": [{"kind": "confirm", "within": 1, "headers": {"X-A": "{confirm_url}"}}]},
+        "handshake.steps[0].within",
+    ),
+    ({"steps": [ECHO | {"key": "nobody"}]}, "handshake.steps[0].key"),
+    ({"steps": [ECHO | {"kind": "other"}]}, "handshake.steps[0].kind"),
+    ({"steps": [ECHO | {"more": 1}]}, "handshake.steps[0].more"),
+    (
+        {"steps": [{"kind": "request", "key": "long", "expect": {"json": {"/a": ["{key}" * 200] * 100}}}]},
+        "handshake.steps[0].expect.json./a[0]",
+    ),
+    ({"steps": [{"kind": "request", "data": [0] * 3_000}]}, "handshake.steps[0].data[1999]"),
+]
+
+
+async def test_what_is_wrong_with_it_is_told(server: bootstrap.Posthouse) -> None:
+    for handshake, path in WRONG:
+        body = {"url": "http://127.0.0.1:9/", "keys": {"long": "k" * 4_000}, "handshake": handshake}
+        refused = await ask(server.port, "POST", ENDPOINTS, body)
+        assert (refused.status, refused.body.get("path")) == (422, path), refused.body

@@ -240,12 +240,12 @@ async def test_links_and_cookies_name_the_public_address(database: str) -> None:
         assert (await ask(server.port, "GET", "/v1/session", key=None, headers=kept(through))).status == 200
 
 
-@pytest.mark.parametrize("host", ["", "evil.example/?x=", "a b", "[", "evil.example#", "user@evil.example"])
-async def test_a_host_that_is_none_makes_no_link(server: bootstrap.Posthouse, host: str) -> None:
-    reply = await ask(server.port, "POST", "/v1/session/links", headers={"Host": host})
-    assert reply.status in (201, 400)
-    if reply.status == 201:
-        assert reply.body["url"].startswith(f"http://127.0.0.1:{server.port}/#"), "none was given"
+async def test_a_host_that_is_none_makes_no_link(server: bootstrap.Posthouse) -> None:
+    for host in ("", "evil.example/?x=", "a b", "[", "evil.example#", "user@evil.example"):
+        reply = await ask(server.port, "POST", "/v1/session/links", headers={"Host": host})
+        assert reply.status in (201, 400), host
+        if reply.status == 201:
+            assert reply.body["url"].startswith(f"http://127.0.0.1:{server.port}/#"), "none was given"
 
 
 async def test_switched_off_there_is_no_console_and_nobody_signs_in(database: str) -> None:

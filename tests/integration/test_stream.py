@@ -182,22 +182,23 @@ async def test_filters(database: str) -> None:
             assert len(await everything.messages(16)) == 16
 
 
-@pytest.mark.parametrize(
-    ("query", "path"),
-    [
-        ({"types": "order.*,"}, "?types"),
-        ({"types": "a b"}, "?types"),
-        ({"types": ",".join(["a"] * 101)}, "?types"),
-        ({"kinds": "events,everything"}, "?kinds"),
-        ({"kinds": ""}, "?kinds"),
-        ({"data": "perhaps"}, "?data"),
-        ({"since": "now"}, "?since"),
-    ],
-)
-async def test_what_cannot_be_asked_for_is_named(database: str, query: dict[str, Any], path: str) -> None:
-    async with serving(database) as server, following(server.port, **query) as followed:
-        assert followed.status == 422
-        assert (await followed.problem())["path"] == path
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"types": "order.*,"}, "?types"),
+    ({"types": "a b"}, "?types"),
+    ({"types": ",".join(["a"] * 101)}, "?types"),
+    ({"kinds": "events,everything"}, "?kinds"),
+    ({"kinds": ""}, "?kinds"),
+    ({"data": "perhaps"}, "?data"),
+    ({"since": "now"}, "?since"),
+]
+
+
+async def test_what_cannot_be_asked_for_is_named(database: str) -> None:
+    async with serving(database) as server:
+        for query, path in WRONG:
+            async with following(server.port, **query) as followed:
+                assert followed.status == 422, query
+                assert (await followed.problem())["path"] == path, query
 
 
 # Who sees what

@@ -13,10 +13,10 @@ from posthouse.domain.limits import (
     STATEMENT_SECONDS_MAX,
 )
 
-READING_CONNECTIONS: Final = 6
+READING_CONNECTIONS: Final = 4
 API_CONNECTIONS: Final = 8
 STREAM_CONNECTIONS: Final = 4
-POLLING_CONNECTIONS: Final = 3
+POLLING_CONNECTIONS: Final = 2
 READING_SETTINGS: Final = {"plan_cache_mode": "force_custom_plan"}  # a generic plan locks every day's partition
 POLLING_SETTINGS: Final = {
     "plan_cache_mode": "force_generic_plan",
