@@ -69,7 +69,7 @@ PLOTS: Final = (
 )
 """What `plots.py` arranges."""
 
-YOUNG_PLOTS: Final = ("repeated", "announced")
+YOUNG_PLOTS: Final = ("repeated", "announced", "credited")
 """The same; drawn apart, so that the histories without them are as they were."""
 
 

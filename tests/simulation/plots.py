@@ -15,12 +15,12 @@ from typing import Any, Final
 from tests.simulation.filtering import FILTERING_SECONDS, Rule
 from tests.simulation.memory import SOCKETS_MAX, limit
 from tests.simulation.plots_of_owners import PlotsOfOwners
+from tests.simulation.plots_of_rates import PlotsOfRates
 from tests.simulation.process import Process
 from tests.simulation.scheduler import elsewhere
 from tests.simulation.stage import LOOK_SECONDS, NEWCOMERS_MAX, Acts
 from tests.simulation.world import APPS, PLAIN, World
 
-from posthouse.domain.delivery import Owed, OwedReason
 from posthouse.domain.endpoint import OnExhausted
 from posthouse.domain.ids import EndpointId, EventId
 from posthouse.domain.limits import LEASE_SECONDS
@@ -33,7 +33,7 @@ DEMANDING: Final = frozenset({"held_up", "come_back", "succeeded", "suspended", 
 SMALL: Final = 8  # a lane that has no room for more is filled on purpose
 
 
-class Plots(PlotsOfOwners):
+class Plots(PlotsOfOwners, PlotsOfRates):
     """`leave` hands a process's partitions over. One is played at a time, so that none spoils another."""
 
     def __init__(self, world: World, draw: random.Random, *, leave: Callable[[Process], None]) -> None:
@@ -49,6 +49,7 @@ class Plots(PlotsOfOwners):
             "cancelled": self._cancelled,
             "joined": self._joined,
             "overlapped": self._overlapped,
+            "credited": self._credited,
             "succeeded": self._succeeded,
             "renewed": self._renewed,
             "probed": self._probed,
@@ -219,83 +220,6 @@ class Plots(PlotsOfOwners):
             self._leave(owner)
         await asyncio.sleep(longer)
         self._becomes(beside, "good")
-
-    def _cancelled(self) -> Acts | None:
-        endpoint_id = self._actor(ordered=False, slow=True)
-        return None if endpoint_id is None else self._cancelled_with(endpoint_id)
-
-    async def _cancelled_with(self, endpoint_id: EndpointId) -> None:
-        """What waits in memory for a slow rate is cancelled, and sent all the same; as it is under way, its process leaves.
-        There is more for the target by then."""
-        world = self._world
-        self._configure_for_few(endpoint_id)
-        self._becomes(endpoint_id, "good")
-        await self._sleep(0.2, 0.6)
-        self._publish(endpoint_id, 6, type="order.paid")
-        until = world.now() + LEASE_SECONDS
-        while world.now() < until and self._goes_on():
-            await asyncio.sleep(LOOK_SECONDS)
-            row = self._waiting(endpoint_id)
-            if row is not None:
-                world.cancel_of(row)
-                world.targets.watched[endpoint_id] = self._sends(endpoint_id, row.event_id)
-                await asyncio.sleep(LEASE_SECONDS / 2)
-                return
-
-    def _waiting(self, endpoint_id: EndpointId) -> Owed | None:
-        """A row that waits in memory behind another one."""
-        owner = self._owner(endpoint_id)
-        lane = None if owner is None else owner.engine.lanes._lanes.get(endpoint_id)
-        if lane is None or len(lane.queue._paged) < 2:
-            return None
-        second = lane.queue._paged[1]
-        row = self._world.database.owed.get((second.event.partition, endpoint_id, second.event.id))
-        return None if row is None or row.reason is OwedReason.IN_FLIGHT else row
-
-    def _sends(self, endpoint_id: EndpointId, awaited: EventId) -> Callable[[Process, Sequence[EventId]], float]:
-        def sends(process: Process, event_ids: Sequence[EventId]) -> float:
-            if awaited not in event_ids:
-                self._world.targets.watched[endpoint_id] = sends
-                return 0.0
-            if not self._goes_on() or process.stopped or process.session_lost:
-                return 0.0
-            self._leave(process)
-            self._publish(endpoint_id, 1, type="order.paid")
-            return 0.8 + self._random.random()
-
-        return sends
-
-    def _overlapped(self) -> Acts | None:
-        endpoint_id = self._actor(ordered=False, slow=True)
-        return None if endpoint_id is None else self._overlapped_with(endpoint_id)
-
-    async def _overlapped_with(self, endpoint_id: EndpointId) -> None:
-        """A request to a target with a slow rate ends after the next one has ended; then their process leaves."""
-        watched, rate = self._world.targets.watched, self._world.flows[endpoint_id].rate_limit
-        assert rate is not None
-        longer = 1.0 / rate.per_second + 0.1 + 0.1 * self._random.random()
-        self._configure_for_few(endpoint_id)
-        self._becomes(endpoint_id, "good")
-
-        def first(process: Process, event_ids: Sequence[EventId]) -> float:
-            watched[endpoint_id] = second
-            return longer
-
-        def second(process: Process, event_ids: Sequence[EventId]) -> float:
-            if self._goes_on() and not process.stopped and not process.session_lost:
-                elsewhere(self._leaves(process, endpoint_id))
-            return 0.0
-
-        await self._sleep(0.2, 0.6)
-        watched[endpoint_id] = first
-        self._publish(endpoint_id, 6, type="order.paid")
-        await asyncio.sleep(6.0)
-
-    async def _leaves(self, process: Process, endpoint_id: EndpointId) -> None:
-        await self._sleep(0.3, 0.4)
-        if self._goes_on() and not process.stopped and not process.dead:
-            self._leave(process)
-            self._publish(endpoint_id, 1, type="order.paid")
 
     def _joined(self) -> Acts | None:
         endpoint_id = self._actor(ordered=True)

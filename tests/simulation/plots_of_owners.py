@@ -198,25 +198,30 @@ class PlotsOfOwners(Stage):
         return None if endpoint_id is None else self._resent_to(endpoint_id)
 
     async def _resent_to(self, endpoint_id: EndpointId) -> None:
-        """What was tried before is confirmed, and sent again as its end is in the store, before its owner has heard of that."""
-        asked = self._world.asked["journal"]
+        """What ran until it has a row is confirmed, and sent again as its end is in the store, before its owner has heard of
+        that. Then nothing is done for a while; and once more, as others may have done something."""
         self._configure_for_few(endpoint_id)
-        self._becomes(endpoint_id, "failing")
-        await self._sleep(0.2, 0.6)
-        self._publish(endpoint_id, 1, type="order.paid")
-        await self._sleep(0.4, 0.8)
-        self._becomes(endpoint_id, "good")
+        for _ in range(3):
+            if self._goes_on():
+                await self._ends_unheard(endpoint_id)
+
+    async def _ends_unheard(self, endpoint_id: EndpointId) -> None:
+        asked, ended = self._world.asked["journal"], asyncio.Event()
 
         def writing(process: Process, args: Sequence[Any]) -> None:
-            ended = [event_id for _, settled, event_id in args[0].settled if settled == endpoint_id]
-            if ended:
+            mine = [event_id for _, settled, event_id in args[0].settled if settled == endpoint_id]
+            if mine:
                 asked.remove(writing)
-                process.late_answers["journal"] = 2.0 + self._random.random()
-                elsewhere(self._sends_again(endpoint_id, ended[0]))
+                ended.set()
+                process.late_answers["journal"] = 1.0 + 0.5 * self._random.random()
+                elsewhere(self._sends_again(endpoint_id, mine[0]))
 
         asked.append(writing)
-        await asyncio.sleep(6.0)
-        if writing in asked:
+        await self._begins_to_send(endpoint_id, 2.4 + 0.4 * self._random.random(), type="order.paid")
+        await set_or_over(ended, 5.0)
+        if ended.is_set():
+            await asyncio.sleep(4.5)
+        else:
             asked.remove(writing)
 
     def _repeated(self) -> Acts | None:

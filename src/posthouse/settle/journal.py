@@ -1,8 +1,8 @@
 """The journal: results are gathered and written one transaction at a time.
 
-Nobody waits for it, so it lingers a little (50 ms, more where several processes share the database) to gather more: a batch
-costs a fixed part and a small part a result. A batch that could not be written is tried again before any later one; what is
-unwritten is capped, and at the cap the lanes start nothing.
+Nobody waits for it, so it lingers a little (50 ms; longer where processes share the database) to gather more: a batch costs a
+fixed part and a small part a result. A batch that could not be written is tried again before any later one; what is unwritten
+is capped, and at the cap the lanes start nothing.
 """
 
 from __future__ import annotations
@@ -291,8 +291,7 @@ class Journal:
                 self._idle.set()
 
     async def _gather(self) -> None:
-        """Return when there is something to write: for results, a little after the first one came. Of several processes each
-        has a part of the results: it takes so many times longer until there are as many, to write or to be repeated."""
+        """Return when there is something to write: for results, a little after the first one; of many processes each has fewer."""
         while not self._buffer.count and not self._urgent.is_set():
             due = self._due()
             delay = None if due is None else due - self._clock.boot()
