@@ -291,7 +291,7 @@ class Journal:
                 self._idle.set()
 
     async def _gather(self) -> None:
-        """Return when there is something to write: for results, a little after the first one; of many processes each has fewer."""
+        """Return when there is something to write: for results, a little after the first one (longer where many share)."""
         while not self._buffer.count and not self._urgent.is_set():
             due = self._due()
             delay = None if due is None else due - self._clock.boot()
