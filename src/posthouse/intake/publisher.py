@@ -202,11 +202,10 @@ class Publisher:
                 await self._clock.sleep(GATHER_SECONDS)
             return
         until = self._clock.boot() + min(2 * processes * seconds, GATHER_SECONDS_MAX)
-        look = min(max(GATHER_SECONDS * processes, seconds), GATHER_SECONDS_MAX)
         seen = -1
         while seen < self._queued < GATHERED_EVENTS:
             seen = self._queued
-            await self._clock.sleep(look)
+            await self._clock.sleep(GATHER_SECONDS * processes)
             if self._clock.boot() >= until:
                 return
 
