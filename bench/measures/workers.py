@@ -1,8 +1,9 @@
 """What more workers cost PostgreSQL: its CPU for an event, and what its backends wait for, with 1, 2 and 4 of them.
 
 One platform; before each run the server is started again with so many workers, the partitions spread over them, and there is
-a run that does not count. Meanwhile `pg_stat_activity` is looked at many times a second: what each backend that works is at,
-on the CPU or waiting, and for what. On a machine of few cores more workers cannot do more: it is the cost that is compared.
+a run that does not count. In another one after it `pg_stat_activity` is looked at many times a second: what each backend that
+works is at, on the CPU or waiting, and for what (to look is work for PostgreSQL, too, the more the more backends there are).
+On a machine of few cores more workers cannot do more: it is the cost that is compared.
 
 It is compared under two loads. Workers are added because more is asked of a server: so each brings as many connections as one
 has. And where the connections stay as many as they were, each worker has a part of them, and its commits a part of the events.
@@ -16,11 +17,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 
-from bench import processes
 from bench.bulk import dsn_of
 from bench.figures import Figure, Report
 from bench.harness import CONNECTIONS, OURS, Bench, Run, busy
@@ -30,7 +30,7 @@ from bench.server import Broken
 EVERY_SECONDS: Final = 0.02
 SPREAD_SECONDS_MAX: Final = 30
 TOLD_WAITS: Final = 4
-WARM_UP: Final = 3  # the run that does not count is so many times smaller
+WARM_UP: Final = 3  # runs beside the one that counts are so many times smaller
 
 _ACTIVE: Final = (
     "SELECT coalesce(wait_event_type, 'CPU') AS kind,"
@@ -47,13 +47,12 @@ _OWNERS: Final = "SELECT count(*) FROM partition GROUP BY owner, lease_until > c
 
 
 class Waits:
-    """What the backends that worked were at, each time that somebody looked: on the CPU, or waiting for what. How much was
-    written to the WAL meanwhile, and what the looking itself took of PostgreSQL's CPU (seconds)."""
+    """What the backends that worked were at, each time that somebody looked: on the CPU, or waiting for what. And how much was
+    written to the WAL meanwhile."""
 
     def __init__(self) -> None:
         self.seen: Counter[tuple[str, str]] = Counter()
         self.wal_bytes = 0.0
-        self.cpu = 0.0
 
     def note(self, kind: str, name: str, backends: int) -> None:
         """A backend that waits for its client is not at work."""
@@ -72,15 +71,11 @@ class Waits:
 
 
 class Watched(NamedTuple):
-    """A run, and what PostgreSQL waited for in it."""
+    """A run, and what PostgreSQL waited for in a shorter one after it."""
 
     run: Run
+    looked_at: Run
     waits: Waits
-
-    @property
-    def postgres_us(self) -> float:
-        """PostgreSQL's CPU of a delivery, without what the looking took."""
-        return self.run.postgres_us - self.waits.cpu / self.run.received.deliveries * 1e6
 
 
 def measure(bench: Bench, scale: Scale, report: Report) -> None:
@@ -95,9 +90,11 @@ def measure(bench: Bench, scale: Scale, report: Report) -> None:
             bench.server.wait_ready()
             asyncio.run(_wait_spread(dsn_of(bench.data), workers))
             bench.measure("workers, warming up", apps, scale.events // WARM_UP)
+            load: dict[str, Any] = {"connections": CONNECTIONS * workers}
+            run = bench.measure(f"{workers} workers", apps, scale.events, **load)
             with watching(dsn_of(bench.data)) as waits:
-                run = bench.measure(f"{workers} workers", apps, scale.events, connections=CONNECTIONS * workers)
-            runs.append(Watched(run, waits))
+                looked_at = bench.measure(f"{workers} workers, looked at", apps, scale.events // WARM_UP, **load)
+            runs.append(Watched(run, looked_at, waits))
             if workers > 1:
                 shared[workers].append(
                     bench.measure(f"{workers} workers, the same load", apps, scale.events // WARM_UP)
@@ -119,17 +116,12 @@ def _tell(scale: Scale, report: Report, found: dict[int, list[Watched]], shared:
         add("events_per_second", [r.per_second for r in runs],
             f"{scale.events:,} events, one endpoint each, {CONNECTIONS * workers} connections")  # fmt: skip
         add("cpu_us_per_delivery", [r.cpu_us for r in runs], "all of the server's processes", 1)
-        add(
-            "pg_cpu_us_per_delivery",
-            [w.postgres_us for w in watched],
-            "all of PostgreSQL, but for what the looking took",
-            1,
-        )
+        add("pg_cpu_us_per_delivery", [r.postgres_us for r in runs], "all of PostgreSQL", 1)
         if workers > 1:
-            add("pg_cpu_ratio", [w.postgres_us / one.postgres_us for w, one in zip(watched, alone, strict=True)],
+            add("pg_cpu_ratio", [w.run.postgres_us / one.run.postgres_us for w, one in zip(watched, alone, strict=True)],
                 "PostgreSQL's CPU of a delivery over that with one worker, run by run", 2)  # fmt: skip
             add("pg_cpu_ratio_same_load",
-                [run.postgres_us / one.postgres_us for run, one in zip(shared[workers], alone, strict=True)],
+                [run.postgres_us / one.run.postgres_us for run, one in zip(shared[workers], alone, strict=True)],
                 f"the same, where all workers together have the {CONNECTIONS} connections that one has", 2)  # fmt: skip
         together = Waits()
         for one in watched:
@@ -138,7 +130,7 @@ def _tell(scale: Scale, report: Report, found: dict[int, list[Watched]], shared:
             f"of the time of PostgreSQL's busy backends they waited for a row's lock; in all {together}", 4)  # fmt: skip
         add("lwlock_share", [w.waits.share("LWLock") for w in watched],
             "the same, for one of PostgreSQL's own short locks; that of the WAL's flush is one of them", 3)  # fmt: skip
-        add("wal_bytes_per_delivery", [w.waits.wal_bytes / w.run.received.deliveries for w in watched],
+        add("wal_bytes_per_delivery", [w.waits.wal_bytes / w.looked_at.received.deliveries for w in watched],
             "written to the WAL, the event's commit and its attempt's")  # fmt: skip
         add("load", [sum(r.shares[name] for name in OURS) for r in runs],
             "share of one core of everything that takes part", 2)  # fmt: skip
@@ -172,13 +164,10 @@ def watching(dsn: str) -> Iterator[Waits]:
         try:
             statement = await connection.prepare(_ACTIVE)
             before: float = await connection.fetchval(_WAL)
-            mine = connection.get_server_pid()
-            spent = processes.cpu(mine)
             while not stop.is_set():
                 for row in await statement.fetch():
                     waits.note(*row)
                 await asyncio.sleep(EVERY_SECONDS)
-            waits.cpu = processes.cpu(mine) - spent
             waits.wal_bytes = await connection.fetchval(_WAL) - before
         finally:
             await connection.close()
