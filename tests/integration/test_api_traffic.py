@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 from tests.integration.api_world import World, raw, world_over
 
+from posthouse.adapters.postgres.database import Database
+from posthouse.adapters.postgres.inspect import PostgresInspector
 from posthouse.domain.delivery import AttemptOutcome, DeliveryClass, OwedReason, Rollup
 from posthouse.domain.event import Event
 from posthouse.domain.ids import APP, ATTEMPT, ENDPOINT, EVENT, AppId, EndpointId, format_id, next_id
@@ -74,6 +76,35 @@ async def test_an_event_is_shown_with_its_data_as_they_were_published(world: Wor
         name: value for name, value in shown.items() if name not in ("data", "data_base64", "routes", "pending")
     }
     assert (shown["routes"], shown["pending"]) == ([], True)
+
+
+async def test_an_event_whose_end_is_written_as_somebody_looks_is_never_without_both(world: World) -> None:
+    """Nothing is owed and nothing is pending: whoever sees that asks no more."""
+    endpoint = await world.endpoint("shop")
+    (event,) = await world.publish(await app_id(world))
+
+    class Meanwhile:
+        """The database; after a first statement the event is delivered, and the cursor passes it."""
+
+        def __init__(self) -> None:
+            self.asked = 0
+
+        def __getattr__(self, name: str) -> Any:
+            ask = getattr(world.database, name)
+
+            async def asking(*args: Any) -> Any:
+                self.asked += 1
+                answer = await ask(*args)
+                if self.asked == 1:
+                    await world.record((event,), endpoint)
+                return answer
+
+            return asking
+
+    database = Meanwhile()
+    routes = await PostgresInspector(cast("Database", database)).event_routes(None, event.id, limit=10)
+    assert database.asked > 1
+    assert routes.taken or routes.pending
 
 
 async def test_data_that_are_not_json_are_shown_in_base64(world: World) -> None:

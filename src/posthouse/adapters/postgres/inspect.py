@@ -85,8 +85,9 @@ class PostgresInspector:
         return None if row is None else (event_facts(row), event_of(row))
 
     async def event_routes(self, where: Where | None, event_id: EventId, *, limit: int) -> Routes:
-        rows = await self._database.read(SQL.event_routes, event_id, *_of(where), _earliest_attempt(event_id), limit)
+        # First: what the cursor had passed then has a row or an attempt in what is seen later.
         pending = await self._database.fetchval(SQL.event_pending, event_id, _of(where)[0])
+        rows = await self._database.read(SQL.event_routes, event_id, *_of(where), _earliest_attempt(event_id), limit)
         return Routes(taken=tuple(route_of(row) for row in rows), pending=pending)
 
     async def event_attempts(self, where: Where | None, event_id: EventId, span: Span) -> list[AttemptFacts]:
