@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import asyncpg
 
@@ -90,10 +90,10 @@ def measure(bench: Bench, scale: Scale, report: Report) -> None:
             bench.server.wait_ready()
             asyncio.run(_wait_spread(dsn_of(bench.data), workers))
             bench.measure("workers, warming up", apps, scale.events // WARM_UP)
-            load: dict[str, Any] = {"connections": CONNECTIONS * workers}
-            run = bench.measure(f"{workers} workers", apps, scale.events, **load)
+            many = CONNECTIONS * workers
+            run = bench.measure(f"{workers} workers", apps, scale.events, connections=many)
             with watching(dsn_of(bench.data)) as waits:
-                looked_at = bench.measure(f"{workers} workers, looked at", apps, scale.events // WARM_UP, **load)
+                looked_at = bench.measure("workers, looked at", apps, scale.events // WARM_UP, connections=many)
             runs.append(Watched(run, looked_at, waits))
             if workers > 1:
                 shared[workers].append(

@@ -200,6 +200,7 @@ async def test_retry_after_holds_the_whole_endpoint(server: bootstrap.Posthouse,
     await until(held, "held_until to be told")
     others = await publish(server.port, 20)
     assert {o["reason"] for o in await owed(server.port, 21)} == {"held", "failed"}
+    assert len(receiver.requests) == 1
     await confirmed(receiver, first, *others)
     waited = time.time() - asked[0]
     assert waited >= 5.0 - JITTER_SECONDS, "a date has whole seconds"

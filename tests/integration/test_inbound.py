@@ -173,7 +173,8 @@ async def test_other_content_keeps_its_type(server: Posthouse) -> None:
         if content_type:
             sent.headers["Content-Type"] = content_type
         assert (await send(server.port, sent)).status == 202, content_type
-        (newest, *_) = await events(server.port)
+        (newest, *older) = await events(server.port)
+        assert len(older) == number, content_type
         found = await call(server.port, "GET", f"/v1/events/{newest['id']}")
         assert found["subject"] == "8", content_type
         assert data_of(found) == (json.loads(body) if not content_type else body)

@@ -553,10 +553,8 @@ def _is_late_answer(statement: Statement, before: Owed | None, after: Owed | Non
     assert statement.process is not None
     if before is None:
         return False
-    if before.key in {late[0].key for late in statement.arguments[0][0]} and (before.reason, before.sender) == (
-        OwedReason.IN_FLIGHT,
-        statement.process.owner,
-    ):
+    marked = (before.reason, before.sender) == (OwedReason.IN_FLIGHT, statement.process.owner)
+    if marked and before.key in {late[0].key for late in statement.arguments[0][0]}:
         return True
     return after is not None and msgspec.structs.replace(after, due_at=before.due_at) == before
 

@@ -179,10 +179,7 @@ class PlotsOfOwners(Stage):
                         self._kill(other)
 
         asked.append(settling)
-        for _ in range(20):
-            await asyncio.sleep(LOOK_SECONDS)
-            if self._owner(endpoint_id) not in (None, sender):
-                break
+        await self._heir_of(sender, endpoint_id)
         self._disturb()
         sender.session_lost = False
         await asyncio.sleep(3.0)

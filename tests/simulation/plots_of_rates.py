@@ -121,13 +121,10 @@ class PlotsOfRates(Stage):
         self._kill(sender)
         while len(world.serving()) < 2:
             world.begin()
-        for _ in range(20):
-            await asyncio.sleep(LOOK_SECONDS)
-            heir = self._owner(endpoint_id)
-            if heir is not None and heir is not sender:
-                self._publish(endpoint_id, 2, type="order.paid")
-                self._leave(heir)
-                break
+        heir = await self._heir_of(sender, endpoint_id)
+        if heir is not None:
+            self._publish(endpoint_id, 2, type="order.paid")
+            self._leave(heir)
         await asyncio.sleep(4.0)
 
     async def _leaves(self, process: Process, endpoint_id: EndpointId) -> None:

@@ -76,6 +76,15 @@ class Stage:
         self._newcomers.append(world.make(self._random.choice(apps), flow))
         return self._newcomers[-1]
 
+    async def _heir_of(self, process: Process, endpoint_id: EndpointId) -> Process | None:
+        """Whoever serves an endpoint after this one, as soon as somebody does; None if nobody does for two seconds."""
+        for _ in range(20):
+            await asyncio.sleep(LOOK_SECONDS)
+            owner = self._owner(endpoint_id)
+            if owner is not None and owner is not process:
+                return owner
+        return None
+
     def _owner(self, endpoint_id: EndpointId) -> Process | None:
         """Whoever serves an endpoint, if all is well with it."""
         world = self._world

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final, assert_never
 
@@ -70,7 +70,6 @@ class Publisher:
         self._keys: set[tuple[AppId | None, str]] = set()
         self._handing = handing
         self._sharing = sharing
-        self._queued = 0  # events that wait here for their flush
         self._handed = 0  # groups of which no answer has come
         self._all_told = asyncio.Event()
         self._events_max = pending_events_max
@@ -142,7 +141,6 @@ class Publisher:
     def _append_here(self, partition: int, group: Group) -> None:
         cls = partition % len(self._queues)
         self._queues[cls].append(group)
-        self._queued += len(group[0])
         if self._flushing[cls] is None:
             self._flushing[cls] = asyncio.get_running_loop().create_task(self._flush(cls))
 
@@ -173,8 +171,7 @@ class Publisher:
         try:
             while queue:
                 groups = _gather(queue)
-                events = sum(len(group[0]) for group in groups)
-                self._queued -= events
+                events = _events_in(groups)
                 started = self._clock.boot()
                 try:
                     await self._append(groups)
@@ -185,26 +182,24 @@ class Publisher:
                 finally:
                     self._leave(groups)
                 if queue or events > PRESSING_EVENTS:
-                    await self._gather_company(events, self._clock.boot() - started)
+                    await self._gather_company(queue, events, self._clock.boot() - started)
         finally:
             self._flushing[cls] = None
 
-    async def _gather_company(self, events: int, seconds: float) -> None:
+    async def _gather_company(self, queue: deque[Group], events: int, seconds: float) -> None:
         """After a commit of so many events that took so long. Who was just answered may publish again, and a commit costs
         PostgreSQL the same for one event as for ten: so the next one is a moment away.
 
         Of many processes each has a part of the events, and would commit as often as one alone does. So where they come in
         crowds, and as long as more come, each lets the others have their turns: twice as long as its own took, for each.
         """
-        processes = self._sharing()
-        if processes == 1 or max(events, self._queued) < CROWDED_EVENTS:
-            if self._queued < GATHERED_EVENTS:
-                await self._clock.sleep(GATHER_SECONDS)
-            return
-        until = self._clock.boot() + min(2 * processes * seconds, GATHER_SECONDS_MAX)
+        crowded = max(events, _events_in(queue)) >= CROWDED_EVENTS
+        processes = self._sharing() if crowded else 1
+        turns = min(2 * processes * seconds, GATHER_SECONDS_MAX) if processes > 1 else 0.0
+        until = self._clock.boot() + turns
         seen = -1
-        while seen < self._queued < GATHERED_EVENTS:
-            seen = self._queued
+        while seen < (waiting := _events_in(queue)) < GATHERED_EVENTS:
+            seen = waiting
             await self._clock.sleep(GATHER_SECONDS * processes)
             if self._clock.boot() >= until:
                 return
@@ -272,6 +267,10 @@ class Publisher:
                 log.warning("publish.in_doubt", events=len(drafts), error=str(error))
                 await self._clock.sleep(delay)
                 delay = min(delay * 2, 1.0)
+
+
+def _events_in(groups: Iterable[Group]) -> int:
+    return sum([len(drafts) for drafts, _, _ in groups])
 
 
 def _gather(queue: deque[Group]) -> list[Group]:
