@@ -281,7 +281,6 @@ class PlotsOfOwners(Stage):
         if not asked.is_set() or not self._goes_on():
             return
         self._disturb()
-        if len(world.serving()) < 2:
-            world.begin()
+        self._second_at_hand()
         await asyncio.sleep(LEASE_SECONDS - 0.5)
         await self._much_is_published()

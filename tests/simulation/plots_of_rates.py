@@ -27,24 +27,26 @@ class PlotsOfRates(Stage):
     async def _cancelled_with(self, endpoint_id: EndpointId) -> None:
         """What waits in memory for a slow rate is cancelled, and sent all the same; as it is under way, its process leaves.
         There is more for the target by then, and what waits with the next owner is cancelled, too."""
-        world = self._world
         self._configure_for_few(endpoint_id)
         self._becomes(endpoint_id, "good")
         await self._sleep(0.2, 0.6)
         for _ in range(2):
-            if len(world.serving()) < 2 and self._goes_on():
-                self._disturb()
-                world.begin()
-            self._publish(endpoint_id, 6, type="order.paid")
-            until = world.now() + LEASE_SECONDS
-            while world.now() < until and self._goes_on():
-                await asyncio.sleep(LOOK_SECONDS)
-                row = self._waiting(endpoint_id)
-                if row is not None:
-                    world.cancel_of(row)
-                    world.targets.watched[endpoint_id] = self._sends(endpoint_id, row.event_id)
-                    await asyncio.sleep(LEASE_SECONDS / 2)
-                    break
+            await self._cancels_what_waits(endpoint_id)
+
+    async def _cancels_what_waits(self, endpoint_id: EndpointId) -> None:
+        world = self._world
+        if self._goes_on():
+            self._second_at_hand()
+        self._publish(endpoint_id, 6, type="order.paid")
+        until = world.now() + LEASE_SECONDS
+        while world.now() < until and self._goes_on():
+            await asyncio.sleep(LOOK_SECONDS)
+            row = self._waiting(endpoint_id)
+            if row is not None:
+                world.cancel_of(row)
+                world.targets.watched[endpoint_id] = self._sends(endpoint_id, row.event_id)
+                await asyncio.sleep(LEASE_SECONDS / 2)
+                return
 
     def _waiting(self, endpoint_id: EndpointId) -> Owed | None:
         """A row that waits in memory behind another one."""
@@ -119,8 +121,7 @@ class PlotsOfRates(Stage):
             return
         await asyncio.sleep(LOOK_SECONDS)
         self._kill(sender)
-        while len(world.serving()) < 2:
-            world.begin()
+        self._second_at_hand()
         heir = await self._heir_of(sender, endpoint_id)
         if heir is not None:
             self._publish(endpoint_id, 2, type="order.paid")

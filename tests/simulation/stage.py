@@ -130,6 +130,12 @@ class Stage:
         if not self._world.serving():
             self._world.begin()
 
+    def _second_at_hand(self) -> None:
+        """Somebody is up by the time that a process is to leave: one that begins only then takes too long."""
+        if len(self._world.serving()) < 2:
+            self._disturb()
+            self._world.begin()
+
     async def _sleep(self, least: float, most: float) -> None:
         await asyncio.sleep(least + self._random.random() * (most - least))
 
