@@ -6,15 +6,13 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
 
 from posthouse.adapters.postgres.database import Database
 from posthouse.adapters.postgres.days import ensure_days
 from posthouse.adapters.postgres.log import PostgresLog
+from posthouse.adapters.postgres.pools import POLLING_SETTINGS, READING_SETTINGS
 from posthouse.adapters.postgres.store import PostgresStore
 from posthouse.domain.limits import PARTITIONS
-
-ENGINE_SETTINGS: Final = {"plan_cache_mode": "force_custom_plan"}
 
 
 @dataclass(frozen=True)
@@ -34,16 +32,19 @@ class Installed:
 async def installed(dsn: str, *, partitions: int = PARTITIONS) -> AsyncIterator[Installed]:
     """Install a migrated database, and connect to it as a process of Posthouse does."""
     publishing, journalling = Database(dsn, size=8), Database(dsn, size=2)
-    reading = Database(dsn, size=6, settings=ENGINE_SETTINGS)
-    databases = (publishing, journalling, reading)
+    reading, polling = (
+        Database(dsn, size=4, settings=READING_SETTINGS),
+        Database(dsn, size=2, settings=POLLING_SETTINGS),
+    )
+    databases = (publishing, journalling, reading, polling)
     for database in databases:
         await database.open()
     try:
         await reading.execute("SELECT install($1)", partitions)
         now = time.time()
         await ensure_days(reading, now=now, ahead=1)
-        log = PostgresLog(publishing, reading)
-        store = PostgresStore(journalling, reading, lambda sealed, *_: sealed)
+        log = PostgresLog(publishing, reading, polling=polling)
+        store = PostgresStore(journalling, reading, lambda sealed, *_: sealed, polling=polling)
         yield Installed(dsn, publishing, journalling, reading, log, store, now)
     finally:
         for database in databases:

@@ -116,18 +116,19 @@ class Posthouse(Process):
         pools = Pools(dsn, direct, history, publish_seconds=PUBLISH_STATEMENT_SECONDS_MAX)
         for database in pools.all:
             await self._open(database)
-        reading, managing = pools.reading, pools.managing
+        reading, polling, managing = pools.reading, pools.polling, pools.managing
         upkeep = PostgresUpkeep(pools.upkeep)
         telemetry = PrometheusTelemetry()
-        event_log = self.wrap_log(PostgresLog(pools.publishing, reading))
-        store = self.wrap_store(PostgresStore(pools.journalling, reading, sealer.open, history=history))
+        event_log = self.wrap_log(PostgresLog(pools.publishing, reading, polling=polling))
+        postgres = PostgresStore(pools.journalling, reading, sealer.open, polling=polling, history=history)
+        store = self.wrap_store(postgres)
         egress = settings.allowed_egress()
         http = transport_of(settings, egress)
         self._stack.push_async_callback(http.close)
         transport = self.wrap_transport(http)
         expressions = expressions_of(settings)
         self._stack.push_async_callback(expressions.close)
-        session = self._session = ProcessSession(direct, reading, owner=owner, history=history)
+        session = self._session = ProcessSession(direct, polling, owner=owner, history=history)
 
         keeping = Keeping(reading, clock, settings, owner=owner)
 
@@ -168,7 +169,7 @@ class Posthouse(Process):
             published=publisher.hand_off,
             circuits=settings.circuit_policy(),
             owed_max=settings.owed_per_endpoint_max,
-            jobs=PostgresJobs(reading),
+            jobs=PostgresJobs(reading, polling=polling),
             changed=session.announce,
             expressions=expressions,
             call_book=PostgresCalls(reading),

@@ -69,8 +69,9 @@ _progress: Final = msgspec.json.Decoder(_Progress)
 class PostgresJobs:
     """`ports.jobs.Jobs` and `ports.jobs.ReplayBook` on PostgreSQL."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, polling: Database | None = None) -> None:
         self._database = database
+        self._polling = polling or database
 
     # What both read
 
@@ -110,7 +111,7 @@ class PostgresJobs:
     # The steps of the one who carries it out
 
     async def live(self, partitions: Collection[int], *, after: bytes, limit: int) -> list[Work]:
-        rows = await self._database.fetch(SQL.live, list(partitions), after, limit, OUTSTANDING_COUNTED_MAX)
+        rows = await self._polling.fetch(SQL.live, list(partitions), after, limit, OUTSTANDING_COUNTED_MAX)
         return [
             Work(
                 replay=_replay(row),

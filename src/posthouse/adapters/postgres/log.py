@@ -44,9 +44,10 @@ class _Want(NamedTuple):
 class PostgresLog:
     """`ports.log.EventLog` on PostgreSQL. `publishing` and `reading` may be the same database or not."""
 
-    def __init__(self, publishing: Database, reading: Database) -> None:
+    def __init__(self, publishing: Database, reading: Database, *, polling: Database | None = None) -> None:
         self._publishing = publishing
         self._reading = reading
+        self._polling = polling or reading
         self._wants: list[_Want] = []
         self._together: asyncio.Task[None] | None = None
 
@@ -198,7 +199,7 @@ class PostgresLog:
                         want.rows.set_result(rows)
 
     async def heads(self, partitions: Sequence[int]) -> Mapping[int, Head]:
-        rows = await self._reading.fetch(SQL.heads, partitions)
+        rows = await self._polling.fetch(SQL.heads, partitions)
         return {partition: Head(seq, version, poke) for partition, seq, version, poke in rows}
 
     async def event_at(self, partition: int, seq: int, *, since: float | None) -> EventId | None:

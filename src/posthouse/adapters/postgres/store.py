@@ -56,14 +56,22 @@ _CONFIG = msgspec.json.Decoder(EndpointConfig)
 
 
 class PostgresStore(PostgresEffects):
-    """`ports.store.Store` on PostgreSQL: `journalling` is written by one task at a time, `reading` by all. Results are written
-    to the `history` by which they were made, and to no other."""
+    """`ports.store.Store` on PostgreSQL: `journalling` is written by one task at a time, `reading` by all, and `polling` (by
+    default the same) is for what is asked over and over. Results are written to the `history` by which they were made, and to
+    no other."""
 
     def __init__(
-        self, journalling: Database, reading: Database, open_secret: OpenSecret, *, history: History | None = None
+        self,
+        journalling: Database,
+        reading: Database,
+        open_secret: OpenSecret,
+        *,
+        polling: Database | None = None,
+        history: History | None = None,
     ) -> None:
         super().__init__(reading)
         self._journalling = journalling
+        self._polling = polling or reading
         self._open_secret = open_secret
         self._history = history
 
@@ -104,7 +112,7 @@ class PostgresStore(PostgresEffects):
 
     async def processes(self) -> dict[bytes, bool]:
         # One that owns something and takes part is told of twice, the second time as taking part.
-        return {row["id"]: row["attends"] for row in await self._reading.fetch(SQL.processes)}
+        return {row["id"]: row["attends"] for row in await self._polling.fetch(SQL.processes)}
 
     # The journal
 
@@ -187,7 +195,7 @@ class PostgresStore(PostgresEffects):
         endpoints = [w.endpoint_id for w in wants]
         untils = [math.inf if w.every else now for w in wants]
         held = [(ord_, event) for ord_, want in enumerate(wants, 1) for event in want.held]
-        rows = await self._reading.fetch(
+        rows = await self._polling.fetch(
             SQL.page,
             partitions,
             endpoints,
@@ -198,7 +206,7 @@ class PostgresStore(PostgresEffects):
             [event for _, event in held],
         )
         later = {
-            row["ord"]: row["due_at"] for row in await self._reading.fetch(SQL.next_due, partitions, endpoints, untils)
+            row["ord"]: row["due_at"] for row in await self._polling.fetch(SQL.next_due, partitions, endpoints, untils)
         }
         found: dict[int, list[asyncpg.Record]] = {}
         for row in rows:
@@ -220,7 +228,7 @@ class PostgresStore(PostgresEffects):
     # Configuration
 
     async def apps(self, app_ids: Collection[AppId]) -> list[AppConfig]:
-        rows = await self._reading.fetch(SQL.apps, list(app_ids))
+        rows = await self._polling.fetch(SQL.apps, list(app_ids))
         configs = [(row, None if row["id"] is None else _CONFIG.decode(row["config"])) for row in rows]
         pins = {pin for _, config in configs if config is not None for pin in config.payload_versions.items()}
         schemas = await schemas_of(self._reading, pins)

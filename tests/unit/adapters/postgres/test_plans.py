@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
 from msgspec import structs
-from tests.installed import ENGINE_SETTINGS, installed
+from tests.installed import installed
 from tests.making import attempt, draft, new_endpoint, new_id, new_owner, owed
 
 from posthouse.adapters.postgres.database import Connection, Database
 from posthouse.adapters.postgres.days import ensure_days
 from posthouse.adapters.postgres.jobs import PostgresJobs
 from posthouse.adapters.postgres.log import PostgresLog
+from posthouse.adapters.postgres.pools import POLLING_SETTINGS, READING_SETTINGS
 from posthouse.adapters.postgres.store import PostgresStore
 from posthouse.adapters.postgres.stream import PostgresStreamSource
 from posthouse.domain.delivery import Attempt, Cursor, JournalBatch, Owed, OwedReason, Rollup
@@ -204,9 +205,12 @@ def with_a_line(filled: tuple[str, float]) -> None:
     asyncio.run(fill())
 
 
-@pytest.fixture(params=[ENGINE_SETTINGS, {"plan_cache_mode": "force_generic_plan"}], ids=["custom", "generic"])
+@pytest.fixture(
+    params=[READING_SETTINGS, {"plan_cache_mode": "force_generic_plan"}, POLLING_SETTINGS],
+    ids=["custom", "generic", "polling"],
+)
 async def probe(filled: tuple[str, float], request: pytest.FixtureRequest) -> AsyncIterator[Probe]:
-    """Both kinds of plans: a session that does not ask for one comes to either."""
+    """Both kinds of plans, as a session that does not ask for one comes to either; and those of what is asked over and over."""
     dsn, first_day = filled
     database = Database(dsn, size=1, settings=request.param)
     await database.open()
