@@ -85,6 +85,16 @@ async def test_days_are_made_once_from_yesterday_on(postgres: Installed) -> None
     assert await ensure_days(postgres.reading, now=postgres.at, ahead=3) == []
 
 
+async def test_what_a_large_day_consists_of_is_looked_at_when_it_has_doubled(postgres: Installed) -> None:
+    told = await postgres.reading.fetch(
+        "SELECT relname::text, reloptions FROM pg_class WHERE relkind = 'r' AND relname = ANY ($1)", names(postgres.at)
+    )
+    patient = {"autovacuum_analyze_threshold=1000", "autovacuum_analyze_scale_factor=1"}
+    assert {name.rpartition("_")[0]: {*(options or ())} for name, options in told} == {
+        parent: patient if parent in ("event", "attempt") else set() for parent in TABLES
+    }
+
+
 async def test_an_id_of_the_last_moment_of_a_day_has_a_place_and_so_has_the_next(postgres: Installed) -> None:
     midnight = (postgres.at // DAY + 1) * DAY
     for at, day in ((midnight - 0.001, postgres.at), (midnight, postgres.at + DAY)):
