@@ -89,8 +89,9 @@ def measure(bench: Bench, scale: Scale, report: Report) -> None:
             bench.restart(workers=workers)
             bench.server.wait_ready()
             asyncio.run(_wait_spread(dsn_of(bench.data), workers))
-            bench.measure("workers, warming up", apps, scale.events // WARM_UP)
             many = CONNECTIONS * workers
+            # By as many connections: each process opens its own to the database, and looks for the apps, as they come.
+            bench.measure("workers, warming up", apps, scale.events // WARM_UP, connections=many)
             run = bench.measure(f"{workers} workers", apps, scale.events, connections=many)
             with watching(dsn_of(bench.data)) as waits:
                 looked_at = bench.measure("workers, looked at", apps, scale.events // WARM_UP, connections=many)
