@@ -46,10 +46,12 @@ class _End(NamedTuple):
 class _Tail:
     """One partition. `position` is the last `seq` handed on; while `busy`, a task is reading and offers are set aside. `left`
     is how far the log reached when the partition was ours before, until it was compared with the log of now. `nudged`: somebody
-    said that there is more since the log was last read; `cut`: that read may have ended at its limits."""
+    said that there is more since the log was last read; `cut`: that read may have ended at its limits. `told`: that its log
+    lost its end is on record, so that nobody has to compare it with that again."""
 
     __slots__ = (
-        "at", "busy", "cut", "epoch", "last_id", "left", "nudged", "offered", "partition", "position", "seen_head", "suspect"
+        "at", "busy", "cut", "epoch", "last_id", "left", "nudged", "offered", "partition", "position", "seen_head", "suspect",
+        "told",
     )  # fmt: skip
 
     def __init__(self, claim: Claim, left: _End | None) -> None:
@@ -65,10 +67,13 @@ class _Tail:
         self.cut = False
         self.nudged = False
         self.suspect = False
+        self.told = False
 
     @property
     def end(self) -> _End:
-        """How far the log is known to reach."""
+        """How far the log is known to reach, or was before the partition was taken."""
+        if self.left is not None:
+            return self.left
         offered = max(self.offered, default=0)
         if offered > self.position:
             return _End(
@@ -131,7 +136,8 @@ class Tails:
         for partition in partitions:
             tail = self._tails.pop(partition, None)
             if tail is not None:
-                self._left[partition] = tail.left or tail.end
+                if not tail.told:
+                    self._left[partition] = tail.end
                 for seq in list(tail.offered):
                     self._take_offered(tail, seq)
 
@@ -270,10 +276,14 @@ class Tails:
             while self._is_ours(tail) and await self._advance(tail):
                 pass
         except LogRewound as error:
-            self._alarm(tail.partition, tail.at, error)
             if self._is_ours(tail):
+                tail.told = True
+                self._alarm(tail.partition, tail.at, error)
                 await self._rewound([tail.partition])
-                self._left.pop(tail.partition, None)  # it is known
+            elif self._left.get(tail.partition) == tail.end:
+                # Taken away while this was looked for. Were it ours again, it would be compared, and told, there.
+                del self._left[tail.partition]
+                self._alarm(tail.partition, tail.at, error)
         except PosthouseError as error:
             log.warning("tail.failed", partition=tail.partition, error=str(error))
             tail.suspect = True  # the poll tries again

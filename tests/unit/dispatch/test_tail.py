@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
@@ -66,6 +67,7 @@ class Desk:
         self.prepares = 0
         self.fault: Exception | None = None
         self.gate = True
+        self.take_again = False  # as soon as it was given up
         self.alarmed: list[tuple[int, float]] = []
         self.tails = Tails(
             self.log,
@@ -105,6 +107,9 @@ class Desk:
     async def rewind(self, partitions: Collection[int]) -> None:
         self.rewound += partitions
         self.drop(*partitions)
+        if self.take_again:
+            self.take(*partitions, after=2, epoch=1001)
+            await asyncio.sleep(0.001)
 
     def append(self, seqs: Iterable[int], partition: int = 0, *, size: int = 7, tag: int = 0) -> list[Event]:
         """Put events into the log."""
@@ -409,6 +414,48 @@ def test_a_partition_that_is_ours_again_is_compared_with_what_was_known_of_it(en
             assert desk.tails.rewinds == len(alarms) == len(desk.alarmed) == (end != "the same")
             assert desk.rewound == [], "it was derived from this log, and goes on"
             assert desk.seqs[5:] == list(range(3, state.head + 1)), "what has those positions now is handed on"
+
+    test()
+
+
+@pytest.mark.parametrize("taken", ["while it is given up", "while it is looked for", "later", "by another process"])
+def test_a_log_that_lost_its_end_is_told_of_once_whenever_its_partition_comes_and_goes(taken: str) -> None:
+    """A database that is another one says so itself, and all partitions are taken anew, as a tail finds it out."""
+
+    @virtual_time
+    async def test() -> None:
+        async with running() as desk:
+            desk.tails.offer(desk.append(range(1, 6)))
+            state = desk.database.partitions[0]
+            state.head = 3
+            del state.events[4], state.events[5]
+            looking, found = asyncio.Event(), asyncio.Event()
+            heads = desk.log.heads
+
+            async def slow_heads(partitions: Sequence[int]) -> Mapping[int, Head]:
+                seen = await heads(partitions)
+                looking.set()
+                await found.wait()
+                return seen
+
+            with patch.object(desk.log, "heads", slow_heads):
+                if taken == "while it is given up":
+                    desk.take_again = True
+                desk.tails.suspect_all()
+                desk.tails.nudge([0])
+                await looking.wait()
+            if taken != "while it is given up":
+                desk.drop(0)
+            if taken == "while it is looked for":
+                desk.take(0, after=2, epoch=1001)
+            found.set()
+            await until(lambda: desk.tails.rewinds == 1 or taken == "while it is looked for")
+            if taken == "later":
+                desk.take(0, after=2, epoch=1001)
+            desk.tails.nudge([0])
+            await until(lambda: desk.tails.position(0) == (0 if taken == "by another process" else 3))
+            await asyncio.sleep(1)
+            assert (desk.tails.rewinds, len(desk.alarmed)) == (1, 1)
 
     test()
 

@@ -35,8 +35,7 @@ KEY_DAYS: Final = 3
 
 STATISTICS: Final = "autovacuum_analyze_threshold = 1000, autovacuum_analyze_scale_factor = 1"
 """When PostgreSQL looks at what a day of the log, or of attempts, consists of: once it has doubled. How many rows there are it
-knows from the table's size, and each look takes 0.2 s of its CPU; at every twentieth more, as is usual, they were a tenth of all
-that it does under load."""
+knows from the table's size, and each look takes 0.2 s of its CPU: at every twentieth more they were a tenth of its work."""
 
 LOCK_TRIES_MAX: Final = 5
 LOCK_TIMEOUT: Final = "1s"
