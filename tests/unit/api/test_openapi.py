@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 import jsonschema_rs
 import pytest
@@ -23,8 +25,9 @@ class NoDatabase:
         raise StoreUnavailable("there is no database")
 
 
-@pytest.fixture
-async def document() -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def client() -> Client:
+    """Of an API with nothing behind it."""
     nothing: Any = None
 
     async def ready() -> str | None:
@@ -55,7 +58,12 @@ async def document() -> dict[str, Any]:
         metrics=metrics,
         ready=ready,
     )
-    reply = await Client(build_app(services)).get("/openapi.json")
+    return Client(build_app(services))
+
+
+@pytest.fixture(scope="module")
+def document(client: Client) -> dict[str, Any]:
+    reply = asyncio.run(client.get("/openapi.json"))
     assert reply.status == 200
     found: dict[str, Any] = reply.json()
     return found
@@ -76,6 +84,11 @@ def references(node: Any) -> Iterator[str]:
     elif isinstance(node, list):
         for value in node:
             yield from references(value)
+
+
+async def test_no_request_waits_until_routes_are_made_once_more(client: Client) -> None:
+    with patch("fastapi.routing.get_dependant", side_effect=AssertionError("made again")):
+        assert [(await client.get(path)).status for path in ("/healthz", "/nothing", "/v1/nothing")] == [200, 404, 401]
 
 
 def test_it_is_version_3_1_and_every_reference_leads_somewhere(document: dict[str, Any]) -> None:

@@ -141,7 +141,8 @@ async def _make(database: Database, day: date) -> list[str]:
                 continue
             if found is None:
                 await connection.execute(
-                    f"CREATE TABLE {name} (LIKE {parent} INCLUDING ALL)" + (f" WITH ({STATISTICS})" if parent in BY_ID else "")
+                    f"CREATE TABLE {name} (LIKE {parent} INCLUDING ALL)"
+                    + (f" WITH ({STATISTICS})" if parent in BY_ID else "")
                 )
             first, after = _bounds(parent, day)
             await connection.execute(
