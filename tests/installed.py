@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import asyncpg
+
 from posthouse.adapters.postgres.database import Database
 from posthouse.adapters.postgres.days import ensure_days
 from posthouse.adapters.postgres.log import PostgresLog
@@ -26,6 +28,17 @@ class Installed:
     log: PostgresLog
     store: PostgresStore
     at: float  # unix seconds: its days are those around it
+
+
+async def without_days(dsn: str) -> str:
+    """A database, after the days that it was made with are gone, for a test with days of its own."""
+    connection = await asyncpg.connect(dsn)
+    for (day,) in await connection.fetch(
+        "SELECT inhrelid::regclass::text FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE relkind = 'r'"
+    ):
+        await connection.execute(f"DROP TABLE {day}")
+    await connection.close()
+    return dsn
 
 
 @asynccontextmanager

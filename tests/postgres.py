@@ -1,4 +1,4 @@
-"""PostgreSQL for tests: one embedded server a session, and as many migrated databases as wanted, each in some 20 ms.
+"""PostgreSQL for tests: one embedded server a session, and as many migrated databases with days as wanted, each in some 20 ms.
 
 `tests/conftest.py` takes the fixtures with `pytest_plugins = ["tests.postgres"]`.
 """
@@ -12,6 +12,7 @@ import shutil
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,8 @@ import pytest
 from tests.folders import FAST
 
 from posthouse.adapters.postgres import postmaster
+from posthouse.adapters.postgres.database import Database
+from posthouse.adapters.postgres.days import ensure_days
 from posthouse.adapters.postgres.embedded import EmbeddedPostgres
 from posthouse.adapters.postgres.migrate import migrate
 from posthouse.adapters.system.datadir import LOCK_FILE, DataDir
@@ -41,7 +44,7 @@ class PostgresServer:
         self._making = threading.Lock()
 
     async def fresh_database(self) -> str:
-        """The DSN of a new, migrated and empty database."""
+        """The DSN of a new, migrated and empty database, with the days that whoever serves would make."""
         await asyncio.to_thread(self._make_template)
         return await self._create(f"test_{secrets.token_hex(6)}", _TEMPLATE)
 
@@ -61,7 +64,14 @@ class PostgresServer:
                 self._has_template = True
 
     async def _migrate_template(self) -> None:
-        await migrate(await self._create(_TEMPLATE, "template1"))
+        dsn = await self._create(_TEMPLATE, "template1")
+        await migrate(dsn)
+        database = Database(dsn, size=1)
+        await database.open()
+        try:
+            await ensure_days(database, now=time.time())
+        finally:
+            await database.close()
 
     async def _create(self, name: str, template: str) -> str:
         # Its files are copied: to write each of its pages to the log takes five times as long.

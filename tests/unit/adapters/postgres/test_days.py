@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Final
 
 import pytest
-from tests.installed import Installed
+from tests.installed import Installed, installed, without_days
 from tests.making import app_of, config, new_endpoint, new_id, new_owner, owed
 from tests.world_steps import LEASE, owns, publish, rows
 from tests.worlds import PostgresWorld
@@ -21,6 +22,13 @@ from posthouse.domain.ids import EndpointId
 
 DAY: Final = 86_400.0
 TABLES: Final = ("event", "attempt", "event_key", "rollup_minute", "traffic", "traffic_latency")
+
+
+@pytest.fixture
+async def postgres(database: str) -> AsyncIterator[Installed]:
+    """A database that was installed without any day, and then got its first ones."""
+    async with installed(await without_days(database)) as made:
+        yield made
 
 
 def long_ago(postgres: Installed) -> float:

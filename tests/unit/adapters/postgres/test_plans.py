@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
 from msgspec import structs
-from tests.installed import installed
+from tests.installed import installed, without_days
 from tests.making import attempt, draft, new_endpoint, new_id, new_owner, owed
 
 from posthouse.adapters.postgres.database import Connection, Database
@@ -157,7 +157,7 @@ def filled(postgres_server: PostgresServer) -> tuple[str, float]:
     """The DSN of a database with much in it, and the midnight with which that begins."""
 
     async def fill() -> tuple[str, float]:
-        dsn = await postgres_server.fresh_database()
+        dsn = await without_days(await postgres_server.fresh_database())
         async with installed(dsn, partitions=PARTITIONS) as postgres:
             first_day = (postgres.at // DAY - DAYS + 2) * DAY  # to the end of tomorrow
             await ensure_days(postgres.reading, now=first_day + DAY, ahead=DAYS - 2)
