@@ -428,6 +428,31 @@ async def test_a_standstill_while_a_name_is_looked_up_is_not_held_against_the_ta
 
 
 @on_both_loops
+async def test_what_begins_after_a_standstill_is_given_none_of_its_time() -> None:
+    """It begins before anybody noticed: before, an attempt could end before it began, and was then lost to the records."""
+    asked = asyncio.Event()
+
+    async def hanging(peer: Peer) -> None:
+        await peer.request()
+        asked.set()
+        await asyncio.Event().wait()
+
+    names = Late()
+    async with target(hanging) as waiting, target(answer_ok) as served, Client(names=names) as client:
+        task = asyncio.create_task(client.send(waiting))
+        await asked.wait()
+        time.sleep(STANDSTILL_SECONDS + 0.5)  # noqa: ASYNC251 (the process stands still)
+        asyncio.get_running_loop().call_later(0.1, names.answer.set)
+        began = time.monotonic()
+        answer = await client.answer(served, host="hooks.example")
+        assert answer.timings.dns_us is not None
+        assert answer.timings.connect_us is not None
+        taken_us = int((time.monotonic() - began) * 1_000_000)
+        assert 90_000 < answer.timings.dns_us + answer.timings.connect_us <= answer.timings.total_us <= taken_us
+        task.cancel()
+
+
+@on_both_loops
 async def test_after_a_standstill_the_limits_hold_as_before() -> None:
     async with Client(names=Names(None)) as client:
         asyncio.get_running_loop().call_later(0.1, stand_still, lambda: None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from time import monotonic
@@ -77,7 +78,7 @@ class HttpTransport:
         self._dialler = Dialler(self, self._waits)
         self._open: set[Connection] = set()
         self._sweep_timer: asyncio.TimerHandle | None = None
-        self._sweep_due = 0.0
+        self._sweep_due = math.inf
         self._closed = False
         self._all_lost: asyncio.Event | None = None
 
@@ -91,6 +92,8 @@ class HttpTransport:
         if self._closed:
             raise RuntimeError("the transport is closed")
         started = monotonic()
+        if started > self._sweep_due + STANDSTILL_SECONDS:
+            self._sweep()  # whoever begins after a standstill that nobody noticed yet has no time to get back
         began = started - self._waits.stood
         target = request.target
         dns_us: int | None = None
@@ -98,7 +101,7 @@ class HttpTransport:
         if addresses is None:
             found = await self._resolve(request)
             dns_us = self._waits.microseconds(began)
-            started = began + self._waits.stood
+            started = min(began + self._waits.stood, monotonic())
             if isinstance(found, Unusable):
                 return self._failed(request, began, found.fault, found.detail, Timings(dns_us=dns_us))
             addresses = found
@@ -240,7 +243,7 @@ class HttpTransport:
             raise RuntimeError("the transport was closed during the request")
         if connection.key.address != addresses[0]:
             self.addresses.prefer(target.host, connection.key.address)
-        started = began + self._waits.stood
+        started = min(began + self._waits.stood, monotonic())
         result = await self._exchange(
             connection, request, started, dns_us, dialled.connect_us, dialled.tls_us, may_write
         )
@@ -284,6 +287,8 @@ class HttpTransport:
 
     def _sweep(self) -> None:
         """End what is over its time."""
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
         now = monotonic()
         late = now - self._sweep_due
         if late > STANDSTILL_SECONDS:
@@ -293,7 +298,7 @@ class HttpTransport:
                 connection.total_deadline += late
         for connection in [connection for connection in self._open if connection.deadline <= now]:
             connection.expire(now)
-        self._sweep_timer = None
+        self._sweep_timer, self._sweep_due = None, math.inf
         if self._open or self._waits.pending:
             self._schedule_sweep()
 

@@ -34,8 +34,8 @@ class Waits:
         return monotonic() - self.stood
 
     def microseconds(self, since: float) -> int:
-        """How long ago that was, on this clock."""
-        return int((self.now() - since) * 1_000_000)
+        """How long ago that was, on this clock: nothing, where all since then counts as a standstill's."""
+        return max(int((self.now() - since) * 1_000_000), 0)
 
     @asynccontextmanager
     async def within(self, seconds: float) -> AsyncIterator[None]:

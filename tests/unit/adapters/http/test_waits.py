@@ -34,6 +34,7 @@ async def test_the_clock_leaves_out_what_a_standstill_took() -> None:
     before = waits.now()
     waits.stood_still(1_000.0)
     assert before - 1_000.0 <= waits.now() < monotonic() - 999.0
+    assert waits.microseconds(before) == 0, "of what began as it stood still there is no time left"
 
 
 async def test_time_that_is_over_is_not_given_back() -> None:
