@@ -237,13 +237,13 @@ async def test_whoever_does_not_read_is_not_cut_off(watched: Database, begin: Be
     """The platform is halted, for longer than the database waits for a reader that is silent."""
     await watched.run("CREATE TABLE item (id int PRIMARY KEY)")
     await watched.run(
-        f"ALTER DATABASE {await watched.value('SELECT current_database()')} SET wal_sender_timeout = '3s'"
+        f"ALTER DATABASE {await watched.value('SELECT current_database()')} SET wal_sender_timeout = '6s'"
     )
     trigger = await begin(await watched.installed("item"))
     await watched.run("INSERT INTO item SELECT generate_series(1, 30000)")
     asked = await watched.value("SELECT clock_timestamp()")
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not await watched.value("SELECT clock_timestamp() > %s + interval '7 s'", asked):  # noqa: ASYNC110
+        while not await watched.value("SELECT clock_timestamp() > %s + interval '13 s'", asked):  # noqa: ASYNC110
             await asyncio.sleep(0.2)
     assert len((await trigger.caught_up()).seen) == 30_000
 

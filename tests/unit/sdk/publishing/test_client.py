@@ -129,8 +129,9 @@ def test_a_retry_after_beyond_the_time_ends_it_at_once(hub_of: Callable[..., Pub
 def test_it_ends_in_time(hub_of: Callable[..., Publish], step: Step, in_doubt: bool) -> None:
     begun = time.monotonic()
     with pytest.raises(UnavailableError) as told:
-        published(hub_of, step, timeout=0.5)
-    assert time.monotonic() - begun < 5
+        # Of a try that the end cuts off nobody knows: where all are to be answered there is time enough between them.
+        published(hub_of, step, timeout=0.5 if in_doubt else 2)
+    assert time.monotonic() - begun < 10
     assert told.value.in_doubt is in_doubt
 
 
