@@ -199,8 +199,11 @@ async def test_everything_works_behind_pgbouncer_in_transaction_mode(database: s
 
             await asyncio.gather(*map(configuring, range(12)))
             await until(lambda: received(served) == dict.fromkeys(ids, 1), "every event to arrive once")
-            listed = await call(two.port, "GET", "/v1/apps/acme/attempts?limit=100")
-            assert len(listed["data"]) == 90
+
+            async def on_record() -> bool:
+                return len((await call(two.port, "GET", "/v1/apps/acme/attempts?limit=100"))["data"]) == 90
+
+            await until(on_record, "every attempt to be on record")
             process.terminate()
             await asyncio.to_thread(process.wait, 10)
             assert (await ask(one.port, "GET", "/v1/apps")).status == 503, "what reads went through the pooler"
