@@ -46,12 +46,10 @@ class _End(NamedTuple):
 class _Tail:
     """One partition. `position` is the last `seq` handed on; while `busy`, a task is reading and offers are set aside. `left`
     is how far the log reached when the partition was ours before, until it was compared with the log of now. `nudged`: somebody
-    said that there is more since the log was last read; `cut`: that read may have ended at its limits. `told`: that its log
-    lost its end is on record, so that nobody has to compare it with that again."""
+    said that there is more since the log was last read; `cut`: that read may have ended at its limits."""
 
     __slots__ = (
-        "at", "busy", "cut", "epoch", "last_id", "left", "nudged", "offered", "partition", "position", "seen_head", "suspect",
-        "told",
+        "at", "busy", "cut", "epoch", "last_id", "left", "nudged", "offered", "partition", "position", "seen_head", "suspect"
     )  # fmt: skip
 
     def __init__(self, claim: Claim, left: _End | None) -> None:
@@ -67,7 +65,6 @@ class _Tail:
         self.cut = False
         self.nudged = False
         self.suspect = False
-        self.told = False
 
     @property
     def end(self) -> _End:
@@ -136,8 +133,7 @@ class Tails:
         for partition in partitions:
             tail = self._tails.pop(partition, None)
             if tail is not None:
-                if not tail.told:
-                    self._left[partition] = tail.end
+                tail.left = self._left[partition] = tail.end
                 for seq in list(tail.offered):
                     self._take_offered(tail, seq)
 
@@ -276,14 +272,15 @@ class Tails:
             while self._is_ours(tail) and await self._advance(tail):
                 pass
         except LogRewound as error:
-            if self._is_ours(tail):
-                tail.told = True
-                self._alarm(tail.partition, tail.at, error)
-                await self._rewound([tail.partition])
-            elif self._left.get(tail.partition) == tail.end:
-                # Taken away while this was looked for. Were it ours again, it would be compared, and told, there.
+            ours = self._is_ours(tail)
+            if ours:
+                self.drop([tail.partition])
+            if tail.left is not None and self._left.get(tail.partition) is tail.left:
+                # Nobody has it to compare any more. Were it taken anew meanwhile, its next tail would, and tell of it.
                 del self._left[tail.partition]
-                self._alarm(tail.partition, tail.at, error)
+                self._alarm(tail.partition, tail.left.at, error)
+            if ours:
+                await self._rewound([tail.partition])
         except PosthouseError as error:
             log.warning("tail.failed", partition=tail.partition, error=str(error))
             tail.suspect = True  # the poll tries again
@@ -354,6 +351,8 @@ class Tails:
         try:
             await self._require(tail.partition, left)
         except LogRewound as error:
+            if not self._is_ours(tail):
+                raise
             self._alarm(tail.partition, left.at, error)
         tail.left = None
 

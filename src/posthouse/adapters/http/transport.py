@@ -101,7 +101,7 @@ class HttpTransport:
         if addresses is None:
             found = await self._resolve(request)
             dns_us = self._waits.microseconds(began)
-            started = min(began + self._waits.stood, monotonic())
+            started = self._waits.given_back(began)
             if isinstance(found, Unusable):
                 return self._failed(request, began, found.fault, found.detail, Timings(dns_us=dns_us))
             addresses = found
@@ -243,7 +243,7 @@ class HttpTransport:
             raise RuntimeError("the transport was closed during the request")
         if connection.key.address != addresses[0]:
             self.addresses.prefer(target.host, connection.key.address)
-        started = min(began + self._waits.stood, monotonic())
+        started = self._waits.given_back(began)
         result = await self._exchange(
             connection, request, started, dns_us, dialled.connect_us, dialled.tls_us, may_write
         )

@@ -33,6 +33,11 @@ class Waits:
         """Monotonic seconds, without those of standstills: a deadline on this clock is not missed by one."""
         return monotonic() - self.stood
 
+    def given_back(self, since: float) -> float:
+        """When something that began at `since` on this clock would have begun, in monotonic seconds, had it been held up by no
+        standstill; not later than now."""
+        return min(since + self.stood, monotonic())
+
     def microseconds(self, since: float) -> int:
         """How long ago that was, on this clock: nothing, where all since then counts as a standstill's."""
         return max(int((self.now() - since) * 1_000_000), 0)
