@@ -33,11 +33,13 @@ class Installed:
 async def without_days(dsn: str) -> str:
     """A database, after the days that it was made with are gone, for a test with days of its own."""
     connection = await asyncpg.connect(dsn)
-    for (day,) in await connection.fetch(
-        "SELECT inhrelid::regclass::text FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE relkind = 'r'"
-    ):
-        await connection.execute(f"DROP TABLE {day}")
-    await connection.close()
+    try:
+        days = await connection.fetch(
+            "SELECT inhrelid::regclass::text FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE relkind = 'r'"
+        )
+        await connection.execute(f"DROP TABLE {', '.join(day for (day,) in days)}")
+    finally:
+        await connection.close()
     return dsn
 
 
