@@ -42,6 +42,8 @@ _ACTIVE: Final = (
     "  FROM pg_stat_activity WHERE state = 'active' AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
     " GROUP BY 1, 2"
 )
+_OF_ROWS: Final = ("transactionid", "tuple")
+"""What who waits for a row waits for (PostgreSQL, "Wait Events of Type Lock"); others wait as a table is made longer, say."""
 _WAL: Final = "SELECT (pg_current_wal_insert_lsn() - '0/0')::float8"
 _OWNERS: Final = "SELECT count(*) FROM partition GROUP BY owner, lease_until > clock_timestamp()"
 
@@ -59,9 +61,10 @@ class Waits:
         if kind != "Client":
             self.seen[kind, name] += backends
 
-    def share(self, kind: str) -> float:
-        """Of the time of all backends that worked."""
-        return sum(count for (of, _), count in self.seen.items() if of == kind) / max(self.seen.total(), 1)
+    def share(self, kind: str, *events: str) -> float:
+        """Of the time of all backends that worked; `events` are those of the kind that count, all where none is named."""
+        counts = [n for (of, name), n in self.seen.items() if of == kind and name.startswith(events or "")]
+        return sum(counts) / max(self.seen.total(), 1)
 
     def __str__(self) -> str:
         """The largest parts, in words."""
@@ -127,7 +130,7 @@ def _tell(scale: Scale, report: Report, found: dict[int, list[Watched]], shared:
         together = Waits()
         for one in watched:
             together.seen.update(one.waits.seen)
-        add("lock_share", [w.waits.share("Lock") for w in watched],
+        add("lock_share", [w.waits.share("Lock", *_OF_ROWS) for w in watched],
             f"of the time of PostgreSQL's busy backends they waited for a row's lock; in all {together}", 4)  # fmt: skip
         add("lwlock_share", [w.waits.share("LWLock") for w in watched],
             "the same, for one of PostgreSQL's own short locks; that of the WAL's flush is one of them", 3)  # fmt: skip

@@ -218,8 +218,7 @@ class Posthouse(Process):
         profiles = Profiles(shipped(), [] if settings.profiles is None else in_directory(settings.profiles))
         inbound = InboundKind(profiles.get, settings.public_url, settings.payload_bytes_max)
         watching = Watching.over(
-            reading,
-            managing,
+            pools,
             sealer,
             self.wrap_kinds(load_kinds((TableKind(), ChangesKind(), inbound))),
             telemetry,
@@ -234,7 +233,8 @@ class Posthouse(Process):
         )
         self._stack.push_async_callback(watching.close)
 
-        verifier = Verifier(PostgresVerifications(managing), store, transport, clock, public_url=settings.public_url)
+        verifications = PostgresVerifications(managing, polling=polling)
+        verifier = Verifier(verifications, store, transport, clock, public_url=settings.public_url)
         verifier.handshakes.told = operators.endpoint_verification
         watch_handshakes(telemetry, verifier)
         self._stack.push_async_callback(verifier.close)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import NamedTuple, cast
+from typing import NamedTuple, Protocol, cast
 
 from posthouse.adapters.postgres.database import Database
 from posthouse.adapters.postgres.inbound import PostgresInbound
@@ -32,6 +32,15 @@ from posthouse.trigger.schedules import ScheduledEvents
 from posthouse.trigger.works import Works, readable_kinds
 
 
+class Databases(Protocol):
+    """Of `adapters.postgres.pools.Pools` those that triggers go by: what is worked on is looked for over and over by `polling`
+    and taken by `reading`."""
+
+    reading: Database
+    polling: Database
+    managing: Database
+
+
 class Watching(NamedTuple):
     """To be started where this process may deliver, `answering` where it answers requests, and closed."""
 
@@ -45,8 +54,7 @@ class Watching(NamedTuple):
     @classmethod
     def over(
         cls,
-        working: Database,
-        managing: Database,
+        databases: Databases,
         sealer: Sealer,
         kinds: dict[str, TriggerKind],
         telemetry: Telemetry,
@@ -60,15 +68,16 @@ class Watching(NamedTuple):
         owner: bytes,
         payload_bytes_max: int,
     ) -> Watching:
-        """`kinds` are of this process; what is worked on is found by `working`, and managed by `managing`."""
+        """`kinds` are of this process."""
+        working, polling, managing = databases.reading, databases.polling, databases.managing
         scheduled = ScheduledEvents(
-            PostgresSchedules(working), door, clock, telemetry, failing=operators.schedule_failing
+            PostgresSchedules(working, polling=polling), door, clock, telemetry, failing=operators.schedule_failing
         )
         telemetry.watch("schedule_refusals", lambda: scheduled.refusals)
         telemetry.watch("schedule_skips", lambda: scheduled.skips)
         runner = Runner(scheduled, clock)
         works = Works(
-            PostgresTriggers(working, sealer),
+            PostgresTriggers(working, sealer, polling=polling),
             readable_kinds(kinds),
             door,
             catalogue,

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
@@ -272,6 +273,15 @@ async def metrics() -> tuple[bytes, str]:
     return PrometheusTelemetry().render()
 
 
+@dataclass
+class OneForAll:
+    """`posthouse.watching.Databases`."""
+
+    reading: Database
+    polling: Database
+    managing: Database
+
+
 @asynccontextmanager
 async def world_over(
     dsn: str, *, sealed: Sealer | None = None, kinds: dict[str, TriggerKind] | None = None, **services: Any
@@ -292,8 +302,7 @@ async def world_over(
         catalogue = CatalogueCache(directory, clock)
         door = ObservedEvents(catalogue, quotas, publisher)
         watching = Watching.over(
-            database,
-            database,
+            OneForAll(database, database, database),
             seals,
             kinds or {},
             telemetry,

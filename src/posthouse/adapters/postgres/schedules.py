@@ -34,8 +34,9 @@ _Move = tuple[bytes, str, bytes | None, float | None]
 class PostgresSchedules:
     """`ports.schedules.ScheduleBook` and `ports.schedules.ScheduleQueue` on PostgreSQL."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, polling: Database | None = None) -> None:
         self._database = database
+        self._polling = polling or database
 
     # As they are managed
 
@@ -107,7 +108,7 @@ class PostgresSchedules:
     # As they are fired
 
     async def claim(self, new_id: Callable[[], bytes], *, limit: int, lease_seconds: float) -> Claims:
-        look = await self._database.fetchrow(SQL.look)
+        look = await self._polling.fetchrow(SQL.look)
         assert look is not None, "it always answers one row"
         now, next_at = look["now"], look["next_at"]
         if next_at is None or next_at > now:

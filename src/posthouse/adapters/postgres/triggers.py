@@ -37,8 +37,9 @@ _observation: Final = msgspec.msgpack.Decoder(Observation)
 class PostgresTriggers:
     """`ports.triggers.TriggerBook` and `ports.triggers.TriggerQueue` on PostgreSQL."""
 
-    def __init__(self, database: Database, sealer: Sealer) -> None:
+    def __init__(self, database: Database, sealer: Sealer, *, polling: Database | None = None) -> None:
         self._database = database
+        self._polling = polling or database
         self._sealer = sealer
 
     # As they are managed
@@ -149,7 +150,7 @@ class PostgresTriggers:
     async def claim(
         self, owner: bytes, kinds: Collection[str], *, held: int, lease_seconds: float
     ) -> tuple[list[Taken], int]:
-        look = await self._database.fetchrow(SQL.free, list(kinds))
+        look = await self._polling.fetchrow(SQL.free, list(kinds))
         assert look is not None, "it counts"
         share = -(-look["triggers"] // max(look["processes"], 1))
         if not look["free"] or held >= share:

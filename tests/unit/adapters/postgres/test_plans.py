@@ -25,8 +25,10 @@ from posthouse.adapters.postgres.days import ensure_days
 from posthouse.adapters.postgres.jobs import PostgresJobs
 from posthouse.adapters.postgres.log import PostgresLog
 from posthouse.adapters.postgres.pools import POLLING_SETTINGS, READING_SETTINGS
+from posthouse.adapters.postgres.schedules import PostgresSchedules
 from posthouse.adapters.postgres.store import PostgresStore
 from posthouse.adapters.postgres.stream import PostgresStreamSource
+from posthouse.adapters.postgres.verifications import PostgresVerifications
 from posthouse.domain.delivery import Attempt, Cursor, JournalBatch, Owed, OwedReason, Rollup
 from posthouse.domain.event import Event
 from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, JobId, lower_bound
@@ -85,6 +87,11 @@ FILL: Final = """
     SELECT CASE n % 3 WHEN 0 THEN '*' WHEN 1 THEN 'shop:*' ELSE 'shop:' || n / 60 END,
            CASE n % 3 WHEN 0 THEN 'news' WHEN 1 THEN 'digest' ELSE 'order.*' END, app_id, id_at(3, n), partition FROM made;
     UPDATE log_head SET seq = {seq_max};
+    -- Much that is due some day, and nothing now.
+    INSERT INTO schedule (id, config, progress, wake_at)
+    SELECT id, '{{}}', '{{}}', now() + interval '1 day' FROM made WHERE n < 5000;
+    INSERT INTO endpoint_verification (endpoint_id, progress, wake_at)
+    SELECT id, '{{}}', now() + interval '1 day' FROM made WHERE n < 5000;
     VACUUM ANALYZE;
 """
 
@@ -290,6 +297,16 @@ async def test_heads_touch_neither_events_nor_deliveries(probe: Probe) -> None:
     assert len(await probe.log.heads(range(PARTITIONS))) == PARTITIONS
     touched = await probe.touched()
     assert touched.keys() <= {"log_head", "config_head", "partition"}
+
+
+async def test_a_look_at_what_falls_due_by_the_clock_reads_the_first_of_it(probe: Probe) -> None:
+    one = _OneConnection(probe.connection)
+    schedules = await PostgresSchedules(one).claim(new_id, limit=10, lease_seconds=10)
+    assert (schedules.taken, schedules.next_at is None) == ((), False)
+    assert rows_of(await probe.touched(), "schedule") <= 1 + PROBES
+    verifications = await PostgresVerifications(one).claim(limit=10, lease_seconds=10)
+    assert (verifications.taken, verifications.next_at is None) == ((), False)
+    assert rows_of(await probe.touched(), "endpoint_verification") <= 1 + PROBES
 
 
 async def test_publishing_reads_what_it_looks_up_and_no_events(probe: Probe) -> None:
