@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from posthouse.adapters.system.collector import hold_collector
 from posthouse.cli.output import note
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def serve(
     callbacks
         A Python module with callback handlers, such as mypkg.hooks (may be given several times, or several with commas).
     """
+    hold_collector()
     from posthouse import config, process
 
     settings = config.load(

@@ -11,17 +11,24 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
-from posthouse import bootstrap, config, process
-from posthouse.adapters.system.siblings import WorkerPlace
+from posthouse.adapters.system.collector import hold_collector
 from posthouse.domain.errors import PosthouseError
-from posthouse.supervisor import READY
+
+if TYPE_CHECKING:
+    from posthouse.adapters.system.siblings import WorkerPlace
+    from posthouse.config import Settings
 
 
 def main() -> None:
+    hold_collector()
+    from posthouse import config, process
+    from posthouse.adapters.system.siblings import WorkerPlace
+
     told = msgspec.json.decode(_line())
     number, shared, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
     count = told.pop("worker_count")
@@ -45,7 +52,10 @@ def _line() -> bytes:
     return read
 
 
-async def _serve(settings: config.Settings, place: WorkerPlace) -> None:
+async def _serve(settings: Settings, place: WorkerPlace) -> None:
+    from posthouse import bootstrap
+    from posthouse.supervisor import READY
+
     async with bootstrap.Posthouse(settings, worker=place) as posthouse:
         posthouse.stop_on_signals()
         loop = asyncio.get_running_loop()

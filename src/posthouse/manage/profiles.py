@@ -8,8 +8,9 @@ profile.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -78,13 +79,14 @@ def fields_of(profile: Profile, settings: Mapping[str, str]) -> dict[str, Any]:
     return {name: read_field(name, value) for name, value in fields.items()}
 
 
-def shipped() -> list[Profile]:
-    """Those that come with Posthouse, by name."""
+@cache
+def shipped() -> tuple[Profile, ...]:
+    """Those that come with Posthouse, by name; read once."""
     files = [file for file in resources.files("posthouse_sdk.profiles").iterdir() if file.name.endswith(_SUFFIX)]
-    return [
+    return tuple(
         load(file.read_text("utf-8"), name=file.name.removesuffix(_SUFFIX))
         for file in sorted(files, key=lambda file: file.name)
-    ]
+    )
 
 
 def in_directory(directory: Path) -> list[Profile]:
@@ -129,7 +131,7 @@ def schema() -> dict[str, Any]:
 class Profiles:
     """Those that endpoints may name. Raises: SetupError where two have the same name, or there are too many."""
 
-    def __init__(self, *of: list[Profile]) -> None:
+    def __init__(self, *of: Iterable[Profile]) -> None:
         self._profiles: Final[dict[str, Profile]] = {}
         for profile in [profile for profiles in of for profile in profiles]:
             if profile.name in self._profiles:
