@@ -247,6 +247,22 @@ async def test_one_that_fails_never_stops_another(database: str) -> None:
         assert [row["n"] for row in await world.published(2)] == [0, 1]
 
 
+async def test_an_app_stays_while_triggers_publish_to_it(world: World) -> None:
+    await call(world.port, "POST", "/v1/apps", {"uid": "acme"})
+    for n in range(6):
+        await world.create(uid=f"s{n}", app="acme")
+    unnamed = await world.create(uid=None, app="acme")
+    refused = await ask(world.port, "DELETE", "/v1/apps/acme")
+    assert (refused.status, refused.body["code"]) == (409, "app_has_triggers")
+    assert "s0, s1, s2, s3, s4, …;" in refused.body["detail"]
+    assert (await ask(world.port, "GET", "/v1/apps/acme")).status == 200
+    for n in range(6):
+        assert (await world.ask("DELETE", f"/s{n}")).status == 204
+    assert f"{unnamed['id']};" in (await ask(world.port, "DELETE", "/v1/apps/acme")).body["detail"]
+    await call(world.port, "PATCH", f"/v1/triggers/{unnamed['id']}", {"app": None})
+    assert (await ask(world.port, "DELETE", "/v1/apps/acme")).status == 204
+
+
 async def test_refused_settings_make_no_trigger(world: World) -> None:
     for fields, status, path, code in (
         ({"kind": "nothing"}, 422, "kind", "invalid"),

@@ -140,7 +140,7 @@ class Apps:
         return stored
 
     async def delete(self, principal: Principal, reference: str, *, check: AppCheck | None = None) -> None:
-        """With its endpoints and its keys. Raises NotFound, Forbidden, and what `check` does."""
+        """With what it has. Raises NotFound, Forbidden, Conflict (triggers publish to it), and what `check` does."""
         app = await find_app(self._directory, principal, reference)
         admin_only(principal)
         not_reserved(app.id)

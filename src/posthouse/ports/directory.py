@@ -181,7 +181,8 @@ class Directory(EventTypeStore, SessionStore, Protocol):
         ...
 
     async def delete_app(self, app_id: AppId, audit: Audit, *, check: Callable[[App], None] | None = None) -> bool:
-        """With its endpoints, their secrets and keys, and its API keys; whether it was there. `check` may object by raising."""
+        """With its endpoints, their secrets and keys, its grants, schedules and API keys; whether it was there. `check` may
+        object by raising. Raises Conflict (code `app_has_triggers`) while triggers publish to it."""
         ...
 
     # Endpoints, newest first

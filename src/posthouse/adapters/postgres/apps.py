@@ -13,12 +13,16 @@ from posthouse.adapters.postgres.changes import searchable, write_audit
 from posthouse.adapters.postgres.configuration import Configuration, bump_app, bump_shared, encode, names, one
 from posthouse.adapters.postgres.queries import Queries
 from posthouse.adapters.postgres.verifications import drop
-from posthouse.domain.ids import APP, AppId, parse_id
+from posthouse.domain.errors import Conflict
+from posthouse.domain.ids import APP, TRIGGER, AppId, format_id, parse_id
 from posthouse.domain.limits import FOUND_ROWS_MAX
 from posthouse.domain.quota import UNLIMITED, Quotas
 from posthouse.ports.directory import App, Audit
 
 SQL = Queries("apps.sql")
+
+NAMED_TRIGGERS: Final = 5
+"""Where an app is not deleted because of its triggers, so many are named."""
 
 _quotas: Final = msgspec.json.Decoder(Quotas)
 
@@ -77,6 +81,15 @@ class PostgresApps(Configuration):
                 return False
             if check is not None:
                 check(_app(row))
+            # Each has left something in the database that it watches, or is at an address that others send to.
+            triggers = await connection.fetch(SQL.app_triggers, app_id, NAMED_TRIGGERS + 1)
+            if triggers:
+                told = ", ".join(row["uid"] or format_id(TRIGGER, row["id"]) for row in triggers[:NAMED_TRIGGERS])
+                told += ", …" if len(triggers) > NAMED_TRIGGERS else ""
+                raise Conflict(
+                    f"triggers publish to this app: {told}; delete them first, or let them publish to another app",
+                    code="app_has_triggers",
+                )
             await connection.execute(SQL.delete_app, app_id)
             endpoints = await connection.fetch(SQL.delete_app_endpoints, app_id)
             gone = [row["id"] for row in endpoints]

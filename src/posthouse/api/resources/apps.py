@@ -75,7 +75,8 @@ def routes(apps: Apps, cursors: Cursors) -> APIRouter:
 
     @router.delete("/{app}", status_code=204, response_class=Response)
     async def delete_app(caller: Caller, app: str, conditions: Conditional) -> None:
-        """Delete an app with its endpoints and keys. What it is owed is cancelled."""
+        """Delete an app with its endpoints, grants, schedules and keys. What it is owed is cancelled. It stays while triggers
+        publish to it: 409."""
         await apps.delete(caller, app, check=conditions.on(AppAnswer.of))
 
     return router

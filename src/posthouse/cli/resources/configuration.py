@@ -43,7 +43,7 @@ APPS: Final = Resource(
         ),
         Verb(
             "delete",
-            "Delete an app with its endpoints, grants and keys. What it is owed is cancelled.",
+            "Delete an app with its endpoints, grants, schedules and keys. What it is owed is cancelled.",
             "apps/{app}",
             "DELETE",
             done="deleted {app}",

@@ -60,5 +60,9 @@ UPDATE api_key SET revoked_at = clock_timestamp() WHERE app_id = $1 AND revoked_
 -- name: drop_app_grants
 DELETE FROM app_grant WHERE app_id = $1
 
+-- name: app_triggers
+-- Of an app that is locked, which whoever makes a trigger of it does first.
+SELECT id, uid FROM trigger WHERE app_id = $1 ORDER BY id LIMIT $2
+
 -- name: drop_app_schedules
 DELETE FROM schedule WHERE app_id = $1
