@@ -437,6 +437,9 @@ async def test_a_body_that_is_not_what_it_says_is_kept_too(server: Posthouse) ->
     assert (await send(server.port, post("open", b"{not json"))).status == 202
     (kept,) = await listed(server.port, "/v1/triggers/open/refusals", lambda rows: len(rows) == 1, "it")
     assert (kept["code"], kept["seen"]["text"]) == ("malformed_body", "{not json")
+    assert (await send(server.port, post("open", b'{"a":"\xe9"}'))).status == 202
+    kept = await listed(server.port, "/v1/triggers/open/refusals", lambda rows: len(rows) == 2, "both")
+    assert {one["code"] for one in kept} == {"malformed_body"}
     await trigger(server.port, "github", GITHUB)
     assert (await send(server.port, github("push", b"{not json"))).status == 400
     (kept,) = await listed(server.port, "/v1/triggers/github/refusals", lambda rows: len(rows) == 1, "it")

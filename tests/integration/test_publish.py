@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.serving import Reply, ask, call, exchange, reply_of, request, serving
+from tests.serving import KEY, Reply, ask, call, exchange, reply_of, request, serving
 
 from posthouse import bootstrap
 
@@ -52,6 +53,34 @@ async def test_other_content_goes_in_as_it_is(server: bootstrap.Posthouse) -> No
     assert reply.status == 202
     refused = await ask(server.port, "POST", EVENTS, b"%PDF", headers=pdf)
     assert (refused.status, refused.body["code"]) == (422, "type_missing")
+
+
+async def test_a_body_that_is_compressed_is_not_taken_for_what_it_is_not(server: bootstrap.Posthouse) -> None:
+    squeezed = gzip.compress(b"text")
+    for headers in ({"Content-Type": "text/plain"}, {"Content-Type": "application/json"}):
+        headers = headers | {"Content-Encoding": "gzip"}
+        refused = await ask(server.port, "POST", f"{EVENTS}?type=file.stored", squeezed, headers=headers)
+        assert (refused.status, refused.body["path"]) == (415, "Content-Encoding")
+
+
+async def test_a_header_that_decides_is_there_once(server: bootstrap.Posthouse) -> None:
+    for header in (f"Authorization: Bearer {KEY}", "Content-Type: application/json"):
+        sent = request("POST", EVENTS, GOOD).replace(b"\r\n", f"\r\n{header}\r\n{header}\r\n".encode(), 1)
+        refused = await exchange(server.port, sent)
+        assert (refused.status, refused.body["code"]) == (400, "malformed_request")
+
+
+@pytest.mark.parametrize("data", [b"1e400", b'{"id":1e400}', b"[" * 900 + b"]" * 900])
+async def test_what_no_schema_can_judge_is_refused(server: bootstrap.Posthouse, data: bytes) -> None:
+    await ask(server.port, "POST", EVENTS, GOOD)  # from here on the short way knows the type, the app and the key
+    for _ in range(2):
+        refused = await ask(server.port, "POST", EVENTS, b'{"type":"order.created","data":%b}' % data)
+        assert (refused.status, refused.body["code"]) == (422, "schema_mismatch")
+    dry = await ask(server.port, "POST", f"{EVENTS}?dry_run=true", b'{"type":"order.created","data":%b}' % data)
+    assert dry.status == 422
+    assert (await ask(server.port, "POST", EVENTS, b'{"type":"file.stored","data":%b}' % data)).status == 202
+    checked = await ask(server.port, "POST", "/v1/event-types/file.stored/check", {"schema": {"type": "object"}})
+    assert (checked.status, checked.body["recent"]["fit"]) == (200, 0)
 
 
 async def test_batches_are_all_or_nothing(server: bootstrap.Posthouse) -> None:

@@ -13,10 +13,12 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, ClassVar, Final, Protocol
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from posthouse.api.known_head import KnownHead, known_head
+from posthouse.domain.limits import CLIENT_FIRST_HEAD_SECONDS, CLIENT_HEAD_BYTES_MAX
 
 Headers = Sequence[tuple[bytes, bytes]]
 Answer = Callable[[int, Headers, bytes], None]
@@ -41,6 +43,10 @@ TIMER_SECONDS: Final = 0.01  # timers may be so much too early
 _STATUS_LINES: Final = {
     int(status): b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus
 }  # RFC 9112, section 4
+
+
+_UPGRADES: Final = (b"upgrade", b"http2-settings")
+_TOO_LARGE: Final = b"%bcontent-length: 0\r\nconnection: close\r\n\r\n" % _STATUS_LINES[431]
 
 
 class State(ServerState):
@@ -69,11 +75,14 @@ class _Taken:
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's, and three things more.
+    """uvicorn's, and some things more.
 
     What `express` takes (above). When the server is about to end, each answer is its connection's last. And a scope holds
     what cuts its connection off: ASGI has no word for it, and closing waits until the client has read what was sent: one that
     does not read would keep its connection, and this process from ending. The extension's `now` does it.
+
+    A head has a limit of size, and the first one of time. And who asks to upgrade (curl and Java do, for HTTP/2) is answered as
+    if it had not (RFC 9110, section 7.8): the parser passes over the body of such a request, and would take it for the next.
     """
 
     express: ClassVar[Express | None] = None
@@ -94,6 +103,21 @@ class Connection(HttpToolsProtocol):
         self._lessons = LESSONS_MAX
         self._credential = b""  # of the request that was just parsed and taken
         self.silent = True  # it has brought nothing yet
+        self._in_head = self._upgrading = False
+        self._head_began = False  # in what is being read; what comes later of the head is counted
+        self._head_bytes = 0
+        self._first_head_due: asyncio.TimerHandle | None = self.loop.call_later(
+            CLIENT_FIRST_HEAD_SECONDS, transport.close
+        )
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._has_a_head()
+        super().connection_lost(exc)
+
+    def _has_a_head(self) -> None:
+        if self._first_head_due is not None:
+            self._first_head_due.cancel()
+            self._first_head_due = None
 
     def data_received(self, data: bytes) -> None:
         between = self._between
@@ -102,13 +126,40 @@ class Connection(HttpToolsProtocol):
             if url.endswith(EVENTS_END) and self._take(url, self._known.credential, self._known.headers, body):
                 return
         self._credential = b""
-        super().data_received(data)
+        self._read(data)
+        if self._in_head and not self._head_began:
+            self._head_bytes += len(data)
+            if self._head_bytes > CLIENT_HEAD_BYTES_MAX and not self.transport.is_closing():
+                self.transport.write(_TOO_LARGE)
+                self.transport.close()
+        self._head_began = False
         if self._held and not self.transport.is_closing():
             # The rest of the body is still to come.
             self._hand_over()
         elif self._credential and between and self._between and self._lessons:
             self._lessons -= 1
             self._known = known_head(data, self.headers, self._credential)
+
+    def _read(self, data: bytes) -> None:
+        """uvicorn's `data_received`, but for requests to upgrade."""
+        self._unset_keepalive_if_required()
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserError:
+                self.send_400_response("Invalid HTTP request received.")
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                (read,) = upgrade.args
+                if self.parser.get_method() == b"CONNECT":
+                    self.send_400_response("This is no proxy.")
+                    return
+                lines = _lines([header for header in self.headers if header[0] not in _UPGRADES])
+                version = self.parser.get_http_version().encode()
+                head = b"%b %b HTTP/%b\r\n%b\r\n" % (self.parser.get_method(), self.url, version, lines)
+                self.parser = httptools.HttpRequestParser(self)
+                data = head + data[read:]
 
     @property
     def _may_take(self) -> bool:
@@ -125,20 +176,27 @@ class Connection(HttpToolsProtocol):
         return True
 
     def on_message_begin(self) -> None:
-        self.silent = self._between = False
+        self.silent = self._between = self._upgrading = False
+        self._in_head = self._head_began = True
+        self._head_bytes = 0
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
 
     def on_headers_complete(self) -> None:
+        self._has_a_head()
+        self._in_head = False
         self._body = b""
+        self._upgrading = self.parser.should_upgrade()
+        if self._upgrading:
+            self._held = False
+            return
         self._held = (
             type(self).express is not None
             and self.url.endswith(EVENTS_END)
             and self.parser.get_method() == b"POST"
             and self._may_take
             and not self.expect_100_continue
-            and not self.parser.should_upgrade()
         )
         if not self._held:
             self._begin()
@@ -150,6 +208,8 @@ class Connection(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._upgrading:
+            return
         self._between = True
         if self._held:
             express = type(self).express

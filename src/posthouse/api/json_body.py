@@ -31,6 +31,11 @@ def _check_type(content_type: bytes | None, content_encoding: bytes | None) -> N
         name, _, value = parameter.strip().partition("=")
         if name == "charset" and value.strip('"') not in ("utf-8", "utf8", "us-ascii"):
             raise Invalid("send JSON in UTF-8", path="Content-Type", code=UNSUPPORTED)
+    refuse_encoded(content_encoding)
+
+
+def refuse_encoded(content_encoding: bytes | None) -> None:
+    """Raises Invalid for a body that is compressed."""
     if content_encoding is not None and content_encoding.strip().lower() not in (b"", b"identity"):
         raise Invalid("send the body as it is, not compressed", path="Content-Encoding", code=UNSUPPORTED)
 

@@ -20,7 +20,8 @@ import structlog
 from posthouse.api.credentials import Credentials, SessionCookie, credential_of
 from posthouse.api.deadlines import Deadlines, Disconnected
 from posthouse.api.express import EVENTS_END, Answer, Headers
-from posthouse.api.gate import App, Receive, Scope, Send
+from posthouse.api.gate import App, Receive, Scope, Send, single
+from posthouse.api.json_body import refuse_encoded
 from posthouse.api.problems import problem_bytes
 from posthouse.api.texts.accepted import language_of
 from posthouse.domain.access import Principal
@@ -131,11 +132,13 @@ class PublishRoutes:
         token = None
         for name, value in headers:
             if name == b"authorization":
+                if token is not None:
+                    return None
                 token = value
             elif name == b"content-type":
                 if value != b"application/json":
                     return None
-            elif name == b"idempotency-key" or name.startswith(b"ce-"):
+            elif name in (b"idempotency-key", b"content-encoding") or name.startswith(b"ce-"):
                 return None
         if token is None or token[:7].lower() != b"bearer ":
             return None
@@ -155,6 +158,9 @@ class PublishRoutes:
             reference, partition, draft = found
             stored = self._publisher.enqueue(partition, [draft])
         except PosthouseError:
+            return False
+        except Exception:
+            log.exception("publish.not_taken")  # ours: it must not end in the connection's parser
             return False
         self._deadlines.watch(stored)
         stored.add_done_callback(partial(self._express_answer, reference, draft, headers, answer))
@@ -216,17 +222,11 @@ class PublishRoutes:
     async def _publish(
         self, task: asyncio.Task[Any], scope: Scope, receive: Receive, reference: str | None, batch: bool
     ) -> tuple[int, bytes]:
-        token = content_type = idempotency_key = None
-        length = -1
-        for name, value in scope["headers"]:
-            if name == b"authorization":
-                token = value
-            elif name == b"content-type":
-                content_type = value
-            elif name == b"idempotency-key":
-                idempotency_key = value
-            elif name == b"content-length":
-                length = int(value)
+        deciding = single(scope["headers"])
+        refuse_encoded(deciding.get(b"content-encoding"))
+        token, content_type = deciding.get(b"authorization"), deciding.get(b"content-type")
+        length = int(deciding.get(b"content-length", b"-1"))
+        idempotency_key = next((value for name, value in scope["headers"] if name == b"idempotency-key"), None)
         kind = JSON_CONTENT if content_type is None else content_type.decode("latin-1").strip()
         batch = batch or is_batch(essence_of(kind))  # a batch of CloudEvents goes where one goes, too
         principal = await self._principal(token, scope["headers"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, NamedTuple
 
 import jsonschema_rs
 import msgspec
@@ -16,6 +17,7 @@ TYPES_CACHED_MAX: Final = 10_000
 APPS_CACHED_MAX: Final = 50_000
 VERSION_SECONDS: Final = 1.0
 SCHEMA_ERRORS_SHOWN: Final = 3
+BACKTRACKS_MAX: Final = 10_000  # of a pattern with look-around, in a schema from before these were refused
 
 
 class _Type:
@@ -115,7 +117,7 @@ class CatalogueCache:
         if entry is None or entry.archived:
             return False
         self._types_use.hits += 1
-        return entry.validator is None or bool(entry.validator.is_valid(msgspec.json.decode(payload)))
+        return entry.validator is None or not misfits(entry.validator, payload, most=1)
 
     @property
     def apps_cached(self) -> CacheFacts:
@@ -148,7 +150,7 @@ class CatalogueCache:
                 "or start the server with --auto-create-event-types",
                 code="event_type_not_found",
             )
-        validator = None if found.schema is None else compile_schema(found.schema)
+        validator = None if found.schema is None else _stored_schema(found.schema)
         entry = _Type(validator, found.archived)
         if version == self._version:  # else this may be from before the change, and would stay
             if len(self._types) >= TYPES_CACHED_MAX:
@@ -158,11 +160,27 @@ class CatalogueCache:
 
 
 def compile_schema(schema: str) -> Any:
-    """A validator for JSON Schema text, draft 2020-12 where it does not say. No reference outside it is ever followed.
+    """A validator for JSON Schema text, draft 2020-12 where it does not say. No reference outside it is ever followed, and
+    patterns are matched in linear time: whose data it judges may be anybody's, so they have no look-around and no
+    back-references.
 
     Raises ValueError.
     """
-    return jsonschema_rs.validator_for(msgspec.json.decode(schema), retriever=_no_retrieval, validate_formats=True)
+    return _compiled(schema, jsonschema_rs.RegexOptions())
+
+
+def _stored_schema(schema: str) -> Any:
+    """As `compile_schema`; one that was stored when patterns with look-around were taken judges on, and gives up early."""
+    try:
+        return compile_schema(schema)
+    except ValueError:
+        return _compiled(schema, jsonschema_rs.FancyRegexOptions(backtrack_limit=BACKTRACKS_MAX))
+
+
+def _compiled(schema: str, patterns: Any) -> Any:
+    return jsonschema_rs.validator_for(
+        msgspec.json.decode(schema), retriever=_no_retrieval, validate_formats=True, pattern_options=patterns
+    )
 
 
 def _no_retrieval(uri: str) -> Any:
@@ -170,14 +188,33 @@ def _no_retrieval(uri: str) -> Any:
 
 
 def _check_schema(validator: Any, payload: bytes, path: str) -> None:
-    data = msgspec.json.decode(payload)
-    if validator.is_valid(data):
-        return
-    first: list[Any] = []
-    for error in validator.iter_errors(data):
-        first.append(error)
-        if len(first) == SCHEMA_ERRORS_SHOWN:
-            break
-    place = path + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first[0].instance_path)
-    told = "; ".join(str(error.message)[:200] for error in first)
-    raise Invalid(f"the data do not fit the event type's schema: {told}", path=place, code="schema_mismatch")
+    found = misfits(validator, payload, most=SCHEMA_ERRORS_SHOWN)
+    if found:
+        told = "; ".join(one.told[:200] for one in found)
+        raise Invalid(
+            f"the data do not fit the event type's schema: {told}", path=path + found[0].place, code="schema_mismatch"
+        )
+
+
+class Misfit(NamedTuple):
+    """Where in the data (`.items[0].price`; empty: the data themselves), and what does not fit."""
+
+    place: str
+    told: str
+
+
+def misfits(validator: Any, payload: bytes, *, most: int) -> list[Misfit]:
+    """Why these data do not fit, at most so many of the reasons; none where they do. What no schema can judge does not fit: a
+    number beyond all that a double holds, or what is nested more deeply than the validator goes."""
+    try:
+        data = msgspec.json.decode(payload)
+        if validator.is_valid(data):
+            return []
+        return [
+            Misfit(
+                "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.instance_path), str(error.message)
+            )
+            for error in islice(validator.iter_errors(data), most)
+        ]
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        return [Misfit("", f"no schema can judge them ({error})")]

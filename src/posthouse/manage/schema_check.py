@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -19,7 +19,7 @@ from posthouse.domain.limits import (
     SUBSCRIBERS_SHOWN_MAX,
 )
 from posthouse.domain.redaction import REDACTED
-from posthouse.intake.catalogue import compile_schema
+from posthouse.intake.catalogue import compile_schema, misfits
 from posthouse.ports.event_types import EventType, EventTypeStore, Subscriber
 
 MESSAGE_LENGTH_MAX = 200
@@ -73,12 +73,18 @@ async def check_schema(store: EventTypeStore, entry: EventType, schema: dict[str
     )
 
 
+_NO_PATTERN: Final = 'is not a "regex"'
+_WHY_NOT: Final = "; a pattern has no look-around and no back-references, so that it takes linear time"
+
+
 def compiled(schema: str) -> Any:
     """A validator for JSON Schema text. Raises Invalid."""
     try:
         return compile_schema(schema)
     except ValueError as error:
         told = str(error).partition("\n")[0][:300]
+        if told.endswith(_NO_PATTERN):
+            told += _WHY_NOT
         raise Invalid(f"this is not a JSON Schema: {told}", path="schema", code="invalid_schema") from None
 
 
@@ -86,15 +92,13 @@ def _sampled(validator: Any, payloads: list[tuple[EventId, bytes]], *, shown: bo
     """`shown`: what an error says may quote the data."""
     if validator is None:
         return Sample(len(payloads), len(payloads), ())
-    misfits: list[Misfit] = []
+    told: list[Misfit] = []
     fit = 0
     for event_id, payload in payloads:
-        data = msgspec.json.decode(payload)
-        if validator.is_valid(data):
+        found = misfits(validator, payload, most=1)
+        if not found:
             fit += 1
-        elif len(misfits) < SAMPLE_ERRORS_MAX:
-            error = next(iter(validator.iter_errors(data)))
-            path = "data" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.instance_path)
-            told = str(error.message)[:MESSAGE_LENGTH_MAX] if shown else REDACTED
-            misfits.append(Misfit(event_id, path, told))
-    return Sample(len(payloads), fit, tuple(misfits))
+        elif len(told) < SAMPLE_ERRORS_MAX:
+            why = found[0].told[:MESSAGE_LENGTH_MAX] if shown else REDACTED
+            told.append(Misfit(event_id, f"data{found[0].place}", why))
+    return Sample(len(payloads), fit, tuple(told))

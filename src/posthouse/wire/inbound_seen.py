@@ -71,7 +71,7 @@ def content_of(data: bytes, content_type: str, kind: str = "raw") -> Content:
     if kind == "json" or (kind == "raw" and not content_type):
         try:
             msgspec.json.decode(data)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             if kind == "json":
                 return Content(data, told, text=_text(data), fault=f"the body is no JSON: {error}")
         else:

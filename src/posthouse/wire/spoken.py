@@ -142,20 +142,26 @@ class SpokenRenderer:
         additions: Additions | None = None,
     ) -> Request:
         """With what this event's request has of its own. Raises: Unsendable."""
-        message = self._formatter.render(self._pins.event(event), now=now, random=self._random, replay=replay)
-        if additions is not None:
-            self._add(message, additions)
-        return self._finished(message, token)
+        try:
+            message = self._formatter.render(self._pins.event(event), now=now, random=self._random, replay=replay)
+            if additions is not None:
+                self._add(message, additions)
+            return self._finished(message, token)
+        except RecursionError:
+            raise _too_deep() from None
 
     def render_batch(
         self, events: Sequence[Event], *, now: float, replay: bool, request_id: bytes, token: str | None = None
     ) -> Request:
         """Raises: Unsendable."""
-        pinned = [self._pins.event(event) for event in events] if self._pins else events
-        message = self._formatter.render_batch(
-            pinned, now=now, random=self._random, replay=replay, request_id=request_id
-        )
-        return self._finished(message, token)
+        try:
+            pinned = [self._pins.event(event) for event in events] if self._pins else events
+            message = self._formatter.render_batch(
+                pinned, now=now, random=self._random, replay=replay, request_id=request_id
+            )
+            return self._finished(message, token)
+        except RecursionError:
+            raise _too_deep() from None
 
     @property
     def frame_bytes(self) -> int:
@@ -167,7 +173,7 @@ class SpokenRenderer:
         """What an event adds to it; of one that cannot be written, its payload: the request will say so."""
         try:
             return self._formatter.added_bytes(self._pins.event(event))
-        except Unsendable:
+        except (Unsendable, RecursionError):
             return len(event.payload)
 
     def _add(self, message: Message, additions: Additions) -> None:
@@ -217,6 +223,10 @@ class SpokenRenderer:
             return  # the payloads of its events may have it
         except (Unsendable, Invalid) as error:
             raise Invalid(f"not even the smallest event could be sent: {error}", path=place) from None
+
+
+def _too_deep() -> Unsendable:
+    return Unsendable("the payload is nested more deeply than this format can be written")
 
 
 def _with_secrets(endpoint: Endpoint) -> NamedKeys:

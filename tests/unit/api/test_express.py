@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -159,7 +160,6 @@ async def test_what_is_not_taken_goes_through_asgi_as_it_came() -> None:
         request(url=b"/v1/apps"),
         request(url=b"/v1/events?dry_run=true"),
         request(method=b"PUT"),
-        request(more=b"Connection: Upgrade\r\nUpgrade: websocket\r\n"),
     ],
 )
 async def test_other_requests_are_not_even_offered(data: bytes) -> None:
@@ -391,3 +391,65 @@ async def test_a_request_under_way_is_not_rest() -> None:
         async with asyncio.timeout(PATIENCE_SECONDS):
             assert await reader.read() == b"", "and then it rests"
         writer.close()
+
+
+@pytest.mark.parametrize("url", [b"/v1/events", b"/elsewhere"])
+@pytest.mark.parametrize("pieces", [1, 2, 3])
+async def test_who_asks_to_upgrade_is_answered_as_if_it_had_not(url: bytes, pieces: int) -> None:
+    """curl and Java's client ask for HTTP/2 so. The body is no request, and what follows is one."""
+    asking = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQ\r\n"
+    smuggled = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with desk() as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        first, second = request(smuggled, url=url, more=asking), request(b"{}", url=url, more=asking)
+        cuts = {1: [], 2: [first.index(smuggled)], 3: [40, len(first) - 3]}[pieces]
+        for start, end in itertools.pairwise([0, *cuts, len(first)]):
+            writer.write(first[start:end])
+            await writer.drain()
+            await asyncio.sleep(0)
+        assert (await read_answer(reader))[1] == b"%b|plain|%b" % (url, smuggled)
+        writer.write(second + second)
+        for _ in range(2):
+            assert (await read_answer(reader))[1] == b"%b|plain|{}" % url
+        assert sorted(served.taken + served.passed) == sorted([smuggled, b"{}", b"{}"])
+        writer.close()
+
+
+async def test_it_is_no_proxy() -> None:
+    async with desk() as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n")
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+        writer.close()
+
+
+@pytest.mark.parametrize("line", [b"X: %b\r\n" % (b"a" * 100), b"a" * 102], ids=["many", "one"])
+async def test_a_head_without_end_is_not_read_to_its_end(line: bytes) -> None:
+    async with desk() as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(request()[: -len(b"\r\n{}")])
+        with suppress(ConnectionError):
+            for _ in range(200):  # 20 MB
+                writer.write(line * 1000)
+                await writer.drain()
+        with suppress(ConnectionError):
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                assert (await reader.read()).startswith(b"HTTP/1.1 431 ")
+        assert served.judged == 0
+        writer.close()
+
+
+async def test_a_head_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("posthouse.api.express.CLIENT_FIRST_HEAD_SECONDS", 0.2)
+    async with desk() as served:
+        silent, halting, talking = [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(3)]
+        halting[1].write(request()[:30])
+        talking[1].write(request())
+        assert (await read_answer(talking[0]))[0].startswith(b"HTTP/1.1 202 ")
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert await silent[0].read() == await halting[0].read() == b""
+        talking[1].write(request())
+        assert (await read_answer(talking[0]))[0].startswith(b"HTTP/1.1 202 "), "it rests between requests"
+        for _, writer in (silent, halting, talking):
+            writer.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 from tests.fakes import FakeClock, virtual_time
@@ -13,7 +14,7 @@ from posthouse.domain.errors import Invalid, NotFound
 from posthouse.domain.ids import APP, AppId, format_id, uuid7
 from posthouse.domain.quota import Quotas
 from posthouse.intake import catalogue as catalogue_module
-from posthouse.intake.catalogue import CatalogueCache, compile_schema
+from posthouse.intake.catalogue import CatalogueCache, compile_schema, misfits
 from posthouse.ports.catalogue import AppEntry, EventTypeEntry
 
 SCHEMA = '{"type": "object", "required": ["sku"], "properties": {"sku": {"type": "string"}, "n": {"type": "integer"}}}'
@@ -251,6 +252,27 @@ async def test_names_from_outside_do_not_fill_memory(monkeypatch: pytest.MonkeyP
         await desk.cache.app(f"a{n}")
     assert len(desk.cache._types) <= 10
     assert len(desk.cache._apps) <= 10
+
+
+@pytest.mark.parametrize("text", ["1e400", '{"a":1e400}', "[" * 900 + "]" * 900, "[" * 2000 + "]" * 2000])
+def test_what_no_schema_can_judge_does_not_fit(text: str) -> None:
+    validator = compile_schema('{"type": ["object", "number"], "properties": {"a": {"maximum": 5}}}')
+    (found,) = misfits(validator, text.encode(), most=3)
+    assert (found.place, found.told[:25]) == ("", "no schema can judge them ")
+    assert misfits(validator, b'{"a":5}', most=3) == []
+    assert misfits(validator, b'{"a":6}', most=3)[0].place == ".a"
+
+
+@virtual_time
+async def test_patterns_take_linear_time_those_of_before_too() -> None:
+    slow = json.dumps({"properties": {"a": {"pattern": "(?<=(a|aa)+)b"}}})
+    with pytest.raises(ValueError, match="regex"):
+        compile_schema(slow)
+    desk = Desk()
+    desk.put(slow)
+    await desk.cache.check("order.created", b'{"a":"ab"}', path="data")
+    with pytest.raises(Invalid):
+        await desk.cache.check("order.created", b'{"a":"b"}', path="data")
 
 
 def test_a_schema_is_followed_nowhere() -> None:

@@ -144,7 +144,7 @@ def _outcome(data: bytes) -> Outcome:
                 return Unavailable(detail)
             case _:
                 return CallFailed(FailedBecause.DIED, "the process said something else than what it was asked for")
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return CallFailed(FailedBecause.BAD_ACTION, f"what the handlers returned cannot be read: {error}")
 
 

@@ -115,7 +115,7 @@ class Worker(asyncio.Protocol):
     def _take(self, body: bytes) -> None:
         try:
             said = decode_said(body)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             self.kill()
             return
         expected, self._said = self._said, None
