@@ -387,17 +387,20 @@ async def test_a_rate_is_for_those_who_are_verified(server: Posthouse) -> None:
     assert 0 < int(reply.headers["retry-after"]) <= 100
 
 
-async def test_so_many_at_once_and_no_more(server: Posthouse) -> None:
-    await trigger(server.port, "one", OPEN | {"concurrency": 1})
-    await trigger(server.port, "other", OPEN)
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    writer.write(b"POST /in/one HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\nConnection: close\r\n\r\n{")
-    reply = await until_status(server.port, post("one", b'{"n": 9}'), 429)
-    assert reply.headers["retry-after"] == "1"
-    assert (await send(server.port, post("other"))).status == 202
-    await reader.read()
-    writer.close()
-    assert (await send(server.port, post("one", b'{"n": 9}'))).status == 202
+async def test_so_many_at_once_and_no_more(database: str) -> None:
+    async with serving(database, public_url=PUBLIC_URL) as server:
+        await call(server.port, "POST", "/v1/event-types", {"name": "order.paid"})
+        await trigger(server.port, "one", OPEN | {"concurrency": 1})
+        await trigger(server.port, "other", OPEN)
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"POST /in/one HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\nConnection: close\r\n\r\n{")
+        reply = await until_status(server.port, post("one", b'{"n": 9}'), 429)
+        assert reply.headers["retry-after"] == "1"
+        assert (await send(server.port, post("other"))).status == 202
+        writer.write(b'"n": 1}')
+        assert (await reader.read()).startswith(b"HTTP/1.1 202 ")
+        writer.close()
+        assert (await send(server.port, post("one", b'{"n": 9}'))).status == 202
 
 
 # What is refused

@@ -8,9 +8,11 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
 
+from posthouse.cli import exact
 from posthouse.domain.errors import (
     Conflict,
     Forbidden,
@@ -42,12 +44,14 @@ class Answer(NamedTuple):
 
 
 class Client:
-    """Calls `url` (default: POSTHOUSE_URL, else this machine's port 8080) with `key` (default: POSTHOUSE_KEY).
+    """Calls `url` (default: POSTHOUSE_URL, else this machine's port 8080) with `key` (default: POSTHOUSE_KEY). With
+    `exact_numbers` what is answered holds them as they were written (`posthouse.cli.exact`), for whoever shows it.
 
     Raises the domain's errors: what the server refused, and StoreUnavailable where it cannot be reached.
     """
 
-    def __init__(self, url: str | None = None, key: str | None = None) -> None:
+    def __init__(self, url: str | None = None, key: str | None = None, *, exact_numbers: bool = False) -> None:
+        self._loads = exact.loads if exact_numbers else json.loads
         self.url = url_given(url)
         self._key = _key(key)
 
@@ -112,11 +116,11 @@ class Client:
         sent = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"} | dict(headers or {})
         try:
             request = urllib.request.Request(  # noqa: S310 - the scheme is the operator's choice
-                url, method=method, data=None if body is None else json.dumps(body).encode(), headers=sent
+                url, method=method, data=None if body is None else exact.dumps(body).encode(), headers=sent
             )
             with _PROXY_FREE.open(request, timeout=TIMEOUT_SECONDS) as answer:
                 text = answer.read(ANSWER_BYTES_MAX)
-                return Answer(answer.status, json.loads(text) if text else None, answer.headers.get("ETag"))
+                return Answer(answer.status, self._body(answer.status, text), answer.headers.get("ETag"))
         except urllib.error.HTTPError as error:
             raise _refusal(error) from None
         except (urllib.error.URLError, OSError, ValueError) as error:
@@ -126,10 +130,27 @@ class Client:
                 "start one with `posthouse serve`, or set POSTHOUSE_URL or --url",
             ) from None
 
+    def _body(self, status: int, text: bytes) -> Any:
+        """What was answered. Raises StoreUnavailable where this is no answer of ours."""
+        try:
+            if text or status == HTTPStatus.NO_CONTENT:
+                return self._loads(text) if text else None
+        except ValueError:
+            pass
+        raise _next(
+            StoreUnavailable(f"what answers at {self.url} is no Posthouse server"), "set POSTHOUSE_URL or --url to one"
+        )
+
 
 def url_given(url: str | None) -> str:
-    """The server's URL: as given, or POSTHOUSE_URL, or this machine's."""
-    return (url or os.environ.get("POSTHOUSE_URL") or DEFAULT_URL).rstrip("/")
+    """The server's URL: as given, or POSTHOUSE_URL, or this machine's; `localhost:8080` is http. Raises Invalid."""
+    given = (url or os.environ.get("POSTHOUSE_URL") or DEFAULT_URL).rstrip("/")
+    scheme, separator, _ = given.partition("://")
+    if not separator:
+        return f"http://{given}"
+    if scheme.lower() not in ("http", "https"):
+        raise Invalid(f"the URL of the server is like https://posthouse.example, and not {given[:200]!r}")
+    return given
 
 
 def key_given(key: str | None) -> str:
@@ -141,7 +162,13 @@ def key_given(key: str | None) -> str:
 
 
 def _key(key: str | None) -> str | None:
-    return key or next((value for name in _KEYS if (value := os.environ.get(name))), None)
+    found = (key or next((value for name in _KEYS if (value := os.environ.get(name))), "")).strip()
+    if not found.isascii() or not found.isprintable() or " " in found:
+        # It is said before it is sent, and not shown: it may be right but for what came along.
+        raise _next(
+            Unauthorised("the API key holds spaces or other characters that no key has"), "look at how it was copied"
+        )
+    return found or None
 
 
 def _no_key() -> PosthouseError:

@@ -5,11 +5,12 @@ What strangers wrote (names, answers of targets) must not drive the terminal: ev
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from posthouse.cli import exact
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,7 +58,7 @@ def show(rows: Iterable[dict[str, Any]], columns: Sequence[Column], *, json_want
     if as_json(json_wanted):
         count = 0
         for row in rows:
-            print(json.dumps(row, ensure_ascii=False))
+            print(exact.dumps(row))
             count += 1
         return count
     found = list(rows)
@@ -71,7 +72,7 @@ def show(rows: Iterable[dict[str, Any]], columns: Sequence[Column], *, json_want
 def show_record(record: dict[str, Any], *, json_wanted: bool = False) -> None:
     """Print one thing to stdout: a line a field on a terminal."""
     if as_json(json_wanted):
-        print(json.dumps(record, ensure_ascii=False))
+        print(exact.dumps(record))
         return
     from rich.table import Table
 
@@ -120,7 +121,7 @@ def cell(name: str, value: Any, *, inline: bool = True) -> Text:
         case list() if inline and all(isinstance(one, str) for one in value):
             return Text(printable(", ".join(value)))
         case list() | dict() if inline:
-            return Text(printable(json.dumps(value, ensure_ascii=False)))
+            return Text(printable(exact.dumps(value)))
         case list() | dict():
             return Text(printable(outlined(value).rstrip()))
         case _:
@@ -141,7 +142,11 @@ def outlined(value: Any, *, width: int = 100) -> str:
         flat = not any(isinstance(one, list | dict) for one in values)
         return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=flat)
 
+    def number(dumper: Dumper, value: exact.Exact) -> yaml.Node:
+        return dumper.represent_scalar("tag:yaml.org,2002:float", value.written)
+
     Dumper.add_representer(list, sequence)
+    Dumper.add_representer(exact.Exact, number)
     return str(
         yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=width)
     )

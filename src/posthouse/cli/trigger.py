@@ -58,7 +58,7 @@ def trigger(
     given = (("subject", subject), ("key", event_key), ("channels", channel))
     body |= {name: value for name, value in given if value is not None}
     try:
-        answer = Client(url, api_key).ask(
+        answer = Client(url, api_key, exact_numbers=True).ask(
             "POST",
             ("events",) if app is None else ("apps", app, "events"),
             body=body,
@@ -104,9 +104,7 @@ def explained(routing: dict[str, Any]) -> Iterator[Text]:
     whom = f"{_count(endpoints, 'endpoint')} of {_count(len(reached), 'app')}" if reached else "nobody"
     yield line((routing["type"], "bold"), about, f" would reach {whom}")
     if not reached and not others:
-        yield line(
-            "  ", "no app has a grant for this type or this subject, or had one; `posthouse grants add` gives one"
-        )
+        yield line("  ", "no app has a grant for this type and this subject; `posthouse grants add` gives one")
     for one in reached:
         yield line("  ", (_name(one, "app"), "bold"))
         for endpoint in one["endpoints"]:

@@ -7,7 +7,6 @@ thing is given as it is (`posthouse endpoints get ledger`), everything around it
 from __future__ import annotations
 
 import inspect
-import json
 import re
 import sys
 import time
@@ -21,6 +20,7 @@ from urllib.parse import parse_qsl
 import cyclopts
 from cyclopts import Parameter
 
+from posthouse.cli import exact
 from posthouse.cli.client import Client
 from posthouse.cli.output import Column, as_json, note, show, show_record
 from posthouse.domain.errors import Conflict, Invalid, NotFound, PosthouseError
@@ -227,7 +227,7 @@ def _run(resource: Resource, verb: Verb, given: dict[str, Any]) -> None:
     if verb.variant is not None and given.pop(verb.variant.argument, False):
         other = verb.variant
         verb = replace(verb, path=other.path, prints=other.prints, done="" if other.prints else verb.done, variant=None)
-    client = Client(given.pop("url", None), given.pop("api_key", None))
+    client = Client(given.pop("url", None), given.pop("api_key", None), exact_numbers=True)
     json_wanted = given.pop("json_wanted", False)
     limit = None if given.pop("all", False) else given.pop("limit", PAGE_ROWS)
     if limit is not None and limit < 1:
@@ -380,7 +380,7 @@ def given_text(text: str, flag: str) -> str:
 def decoded(text: str, flag: str) -> Any:
     """The JSON of a flag. Raises Invalid."""
     try:
-        return json.loads(given_text(text, flag))
+        return exact.loads(given_text(text, flag))
     except ValueError as error:
         raise Invalid(f"{flag} is not JSON: {error}") from None
 

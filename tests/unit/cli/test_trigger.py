@@ -51,7 +51,7 @@ def test_whom_it_would_reach_and_why_not_the_others() -> None:
 def test_nobody() -> None:
     assert lines(ROUTING | {"reached": [], "not_reached": [], "subject": None}) == [
         "order.created would reach nobody",
-        "  no app has a grant for this type or this subject, or had one; `posthouse grants add` gives one",
+        "  no app has a grant for this type and this subject; `posthouse grants add` gives one",
     ]
 
 
