@@ -159,6 +159,7 @@ class Connection(HttpToolsProtocol):
                 version = self.parser.get_http_version().encode()
                 head = b"%b %b HTTP/%b\r\n%b\r\n" % (self.parser.get_method(), self.url, version, lines)
                 self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
                 data = head + data[read:]
 
     @property

@@ -83,7 +83,7 @@ class Gate:
             return
         answering = _Answering(send)
         try:
-            headers = single(scope["headers"])
+            headers = _single(scope["headers"])
             confirming = scope["path"].startswith(CONFIRM_PATH)  # nothing else of it counts, key and body neither
             signing_in = (scope["method"], scope["path"]) == self._sign_in
             if scope["path"].startswith(PROTECTED) and not confirming:
@@ -178,7 +178,7 @@ def _check_console(credential: Credential) -> None:
         )
 
 
-def single(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+def _single(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     """The headers that decide something here. Raises Invalid where one of them comes twice."""
     found: dict[bytes, bytes] = {}
     for name, value in headers:

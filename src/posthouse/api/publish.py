@@ -20,7 +20,7 @@ import structlog
 from posthouse.api.credentials import Credentials, SessionCookie, credential_of
 from posthouse.api.deadlines import Deadlines, Disconnected
 from posthouse.api.express import EVENTS_END, Answer, Headers
-from posthouse.api.gate import App, Receive, Scope, Send, single
+from posthouse.api.gate import App, Receive, Scope, Send
 from posthouse.api.json_body import refuse_encoded
 from posthouse.api.problems import problem_bytes
 from posthouse.api.texts.accepted import language_of
@@ -222,11 +222,22 @@ class PublishRoutes:
     async def _publish(
         self, task: asyncio.Task[Any], scope: Scope, receive: Receive, reference: str | None, batch: bool
     ) -> tuple[int, bytes]:
-        deciding = single(scope["headers"])
-        refuse_encoded(deciding.get(b"content-encoding"))
-        token, content_type = deciding.get(b"authorization"), deciding.get(b"content-type")
-        length = int(deciding.get(b"content-length", b"-1"))
-        idempotency_key = next((value for name, value in scope["headers"] if name == b"idempotency-key"), None)
+        token = content_type = idempotency_key = encoding = None
+        length = -1
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                if token is not None:
+                    raise Invalid(f"the header {name.decode()} is there twice", code="malformed_request")
+                token = value
+            elif name == b"content-type":
+                content_type = value  # the last one: who calls through a script with a usual one adds another
+            elif name == b"content-encoding":
+                encoding = value
+            elif name == b"idempotency-key":
+                idempotency_key = value
+            elif name == b"content-length":
+                length = int(value)
+        refuse_encoded(encoding)
         kind = JSON_CONTENT if content_type is None else content_type.decode("latin-1").strip()
         batch = batch or is_batch(essence_of(kind))  # a batch of CloudEvents goes where one goes, too
         principal = await self._principal(token, scope["headers"])

@@ -146,7 +146,7 @@ def url_given(url: str | None) -> str:
     """The server's URL: as given, or POSTHOUSE_URL, or this machine's; `localhost:8080` is http. Raises Invalid."""
     given = (url or os.environ.get("POSTHOUSE_URL") or DEFAULT_URL).rstrip("/")
     scheme, separator, _ = given.partition("://")
-    if not separator:
+    if not separator and ":" in given:
         return f"http://{given}"
     if scheme.lower() not in ("http", "https"):
         raise Invalid(f"the URL of the server is like https://posthouse.example, and not {given[:200]!r}")

@@ -22,9 +22,10 @@ def test_where_the_server_is(given: str | None, asked: str, monkeypatch: pytest.
     assert url_given(given) == asked
 
 
-def test_an_address_of_something_else() -> None:
-    with pytest.raises(Invalid, match="and not 'postgresql://x'"):
-        url_given("postgresql://x")
+@pytest.mark.parametrize("given", ["postgresql://x", "nowhere"])
+def test_an_address_of_something_else(given: str) -> None:
+    with pytest.raises(Invalid, match=f"is like https://posthouse[.]example, and not '{given}'"):
+        url_given(given)
 
 
 @pytest.mark.parametrize("key", ["ph_…", "ph_a b", "ph_a\x00b"])
