@@ -43,8 +43,6 @@ TIMER_SECONDS: Final = 0.01  # timers may be so much too early
 _STATUS_LINES: Final = {
     int(status): b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus
 }  # RFC 9112, section 4
-
-
 _UPGRADES: Final = (b"upgrade", b"http2-settings")
 _TOO_LARGE: Final = b"%bcontent-length: 0\r\nconnection: close\r\n\r\n" % _STATUS_LINES[431]
 
@@ -103,21 +101,14 @@ class Connection(HttpToolsProtocol):
         self._lessons = LESSONS_MAX
         self._credential = b""  # of the request that was just parsed and taken
         self.silent = True  # it has brought nothing yet
-        self._in_head = self._upgrading = False
+        self._in_head = False
         self._head_began = False  # in what is being read; what comes later of the head is counted
         self._head_bytes = 0
-        self._first_head_due: asyncio.TimerHandle | None = self.loop.call_later(
-            CLIENT_FIRST_HEAD_SECONDS, transport.close
-        )
+        self._first_head_due = self.loop.call_later(CLIENT_FIRST_HEAD_SECONDS, transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._has_a_head()
+        self._first_head_due.cancel()
         super().connection_lost(exc)
-
-    def _has_a_head(self) -> None:
-        if self._first_head_due is not None:
-            self._first_head_due.cancel()
-            self._first_head_due = None
 
     def data_received(self, data: bytes) -> None:
         between = self._between
@@ -148,6 +139,7 @@ class Connection(HttpToolsProtocol):
                 self.parser.feed_data(data)
                 return
             except httptools.HttpParserError:
+                self.logger.warning("Invalid HTTP request received.")
                 self.send_400_response("Invalid HTTP request received.")
                 return
             except httptools.HttpParserUpgrade as upgrade:
@@ -177,7 +169,7 @@ class Connection(HttpToolsProtocol):
         return True
 
     def on_message_begin(self) -> None:
-        self.silent = self._between = self._upgrading = False
+        self.silent = self._between = False
         self._in_head = self._head_began = True
         self._head_bytes = 0
         self.url = b""
@@ -185,13 +177,11 @@ class Connection(HttpToolsProtocol):
         self.expect_100_continue = False
 
     def on_headers_complete(self) -> None:
-        self._has_a_head()
+        self._first_head_due.cancel()
         self._in_head = False
+        if self.parser.should_upgrade():
+            return  # it begins once more, as if it had not asked
         self._body = b""
-        self._upgrading = self.parser.should_upgrade()
-        if self._upgrading:
-            self._held = False
-            return
         self._held = (
             type(self).express is not None
             and self.url.endswith(EVENTS_END)
@@ -209,7 +199,7 @@ class Connection(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if self._upgrading:
+        if self.parser.should_upgrade():
             return
         self._between = True
         if self._held:

@@ -237,11 +237,11 @@ class PublishRoutes:
                 idempotency_key = value
             elif name == b"content-length":
                 length = int(value)
-        refuse_encoded(encoding)
         kind = JSON_CONTENT if content_type is None else content_type.decode("latin-1").strip()
         batch = batch or is_batch(essence_of(kind))  # a batch of CloudEvents goes where one goes, too
         principal = await self._principal(token, scope["headers"])
         app = await self._app(principal, reference)
+        refuse_encoded(encoding)
         most = self._batch_bytes_max if batch else self._payload_bytes_max
         if length > most:
             raise TooLarge(f"the body has {length} bytes; at most {most} are accepted")

@@ -132,14 +132,15 @@ class Client:
 
     def _body(self, status: int, text: bytes) -> Any:
         """What was answered. Raises StoreUnavailable where this is no answer of ours."""
+        if status == HTTPStatus.NO_CONTENT:
+            return None
         try:
-            if text or status == HTTPStatus.NO_CONTENT:
-                return self._loads(text) if text else None
+            return self._loads(text)
         except ValueError:
-            pass
-        raise _next(
-            StoreUnavailable(f"what answers at {self.url} is no Posthouse server"), "set POSTHOUSE_URL or --url to one"
-        )
+            raise _next(
+                StoreUnavailable(f"what answers at {self.url} is no Posthouse server"),
+                "set POSTHOUSE_URL or --url to one",
+            ) from None
 
 
 def url_given(url: str | None) -> str:

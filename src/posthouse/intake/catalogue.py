@@ -12,6 +12,7 @@ from posthouse.domain.cache_use import CacheFacts, CacheUse
 from posthouse.domain.errors import Invalid, NotFound
 from posthouse.ports.catalogue import AppEntry, Catalogue
 from posthouse.ports.clock import Clock
+from posthouse.wire.json_schema import place_of, validator_of
 
 TYPES_CACHED_MAX: Final = 10_000
 APPS_CACHED_MAX: Final = 50_000
@@ -117,7 +118,7 @@ class CatalogueCache:
         if entry is None or entry.archived:
             return False
         self._types_use.hits += 1
-        return entry.validator is None or not misfits(entry.validator, payload, most=1)
+        return entry.validator is None or not faults_of(entry.validator, payload, most=1)
 
     @property
     def apps_cached(self) -> CacheFacts:
@@ -160,13 +161,12 @@ class CatalogueCache:
 
 
 def compile_schema(schema: str) -> Any:
-    """A validator for JSON Schema text, draft 2020-12 where it does not say. No reference outside it is ever followed, and
-    patterns are matched in linear time: whose data it judges may be anybody's, so they have no look-around and no
-    back-references.
+    """A validator for JSON Schema text (`wire.json_schema`), of which patterns take linear time: whose data it judges may be
+    anybody's.
 
     Raises ValueError.
     """
-    return _compiled(schema, jsonschema_rs.RegexOptions())
+    return validator_of(msgspec.json.decode(schema))
 
 
 def _stored_schema(schema: str) -> Any:
@@ -174,21 +174,12 @@ def _stored_schema(schema: str) -> Any:
     try:
         return compile_schema(schema)
     except ValueError:
-        return _compiled(schema, jsonschema_rs.FancyRegexOptions(backtrack_limit=BACKTRACKS_MAX))
-
-
-def _compiled(schema: str, patterns: Any) -> Any:
-    return jsonschema_rs.validator_for(
-        msgspec.json.decode(schema), retriever=_no_retrieval, validate_formats=True, pattern_options=patterns
-    )
-
-
-def _no_retrieval(uri: str) -> Any:
-    raise ValueError(f"a schema may only refer to itself, not to {uri}")
+        patterns = jsonschema_rs.FancyRegexOptions(backtrack_limit=BACKTRACKS_MAX)
+        return validator_of(msgspec.json.decode(schema), patterns=patterns)
 
 
 def _check_schema(validator: Any, payload: bytes, path: str) -> None:
-    found = misfits(validator, payload, most=SCHEMA_ERRORS_SHOWN)
+    found = faults_of(validator, payload, most=SCHEMA_ERRORS_SHOWN)
     if found:
         told = "; ".join(one.told[:200] for one in found)
         raise Invalid(
@@ -196,25 +187,20 @@ def _check_schema(validator: Any, payload: bytes, path: str) -> None:
         )
 
 
-class Misfit(NamedTuple):
+class Fault(NamedTuple):
     """Where in the data (`.items[0].price`; empty: the data themselves), and what does not fit."""
 
     place: str
     told: str
 
 
-def misfits(validator: Any, payload: bytes, *, most: int) -> list[Misfit]:
+def faults_of(validator: Any, payload: bytes, *, most: int) -> list[Fault]:
     """Why these data do not fit, at most so many of the reasons; none where they do. What no schema can judge does not fit: a
     number beyond all that a double holds, or what is nested more deeply than the validator goes."""
     try:
         data = msgspec.json.decode(payload)
         if validator.is_valid(data):
             return []
-        return [
-            Misfit(
-                "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.instance_path), str(error.message)
-            )
-            for error in islice(validator.iter_errors(data), most)
-        ]
+        return [Fault(place_of(error), str(error.message)) for error in islice(validator.iter_errors(data), most)]
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        return [Misfit("", f"no schema can judge them ({error})")]
+        return [Fault("", f"no schema can judge them ({error})")]

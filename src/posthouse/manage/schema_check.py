@@ -19,10 +19,12 @@ from posthouse.domain.limits import (
     SUBSCRIBERS_SHOWN_MAX,
 )
 from posthouse.domain.redaction import REDACTED
-from posthouse.intake.catalogue import compile_schema, misfits
+from posthouse.intake.catalogue import compile_schema, faults_of
 from posthouse.ports.event_types import EventType, EventTypeStore, Subscriber
 
 MESSAGE_LENGTH_MAX = 200
+_NO_PATTERN: Final = 'is not a "regex"'
+_WHY_NOT: Final = "; a pattern has no look-around and no back-references, so that it takes linear time"
 
 
 class Misfit(msgspec.Struct, frozen=True):
@@ -73,10 +75,6 @@ async def check_schema(store: EventTypeStore, entry: EventType, schema: dict[str
     )
 
 
-_NO_PATTERN: Final = 'is not a "regex"'
-_WHY_NOT: Final = "; a pattern has no look-around and no back-references, so that it takes linear time"
-
-
 def compiled(schema: str) -> Any:
     """A validator for JSON Schema text. Raises Invalid."""
     try:
@@ -95,7 +93,7 @@ def _sampled(validator: Any, payloads: list[tuple[EventId, bytes]], *, shown: bo
     told: list[Misfit] = []
     fit = 0
     for event_id, payload in payloads:
-        found = misfits(validator, payload, most=1)
+        found = faults_of(validator, payload, most=1)
         if not found:
             fit += 1
         elif len(told) < SAMPLE_ERRORS_MAX:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import jsonschema_rs
 import msgspec
 
 from posthouse.domain.errors import Invalid
@@ -20,6 +19,7 @@ from posthouse.domain.limits import (
     TRANSFORM_SCHEMA_STEPS_MAX,
     TRANSFORM_SCHEMA_WORK_MAX,
 )
+from posthouse.wire.json_schema import place_of, validator_of
 
 _REFUSED: Final = frozenset(
     {
@@ -45,13 +45,7 @@ class DataSchema:
             raise Invalid(f"a schema has at most {TRANSFORM_SCHEMA_BYTES_MAX} bytes", path=path, code="invalid_schema")
         self._steps: Final = _Counted(schema, path).steps
         try:
-            self._validator: Final = jsonschema_rs.validator_for(
-                schema,
-                mask=_MASK,
-                retriever=_no_retrieval,
-                validate_formats=True,
-                pattern_options=jsonschema_rs.RegexOptions(),
-            )
+            self._validator: Final = validator_of(schema, mask=_MASK)
         except ValueError as error:
             told = str(error).partition("\n")[0][:ERROR_LENGTH_MAX]
             raise Invalid(f"this is not a JSON Schema: {told}", path=path, code="invalid_schema") from None
@@ -64,8 +58,7 @@ class DataSchema:
         if self._validator.is_valid(data):
             return None
         error = next(iter(self._validator.iter_errors(data)))
-        place = "data" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.instance_path)
-        return f"{place}: {error.message}"
+        return f"data{place_of(error)}: {error.message}"
 
 
 class _Counted:
@@ -115,7 +108,3 @@ class _Counted:
                 code="invalid_schema",
             )
         return found
-
-
-def _no_retrieval(uri: str) -> Any:
-    raise ValueError(f"a schema may only refer to itself, not to {uri}")

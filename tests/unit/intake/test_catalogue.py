@@ -14,7 +14,7 @@ from posthouse.domain.errors import Invalid, NotFound
 from posthouse.domain.ids import APP, AppId, format_id, uuid7
 from posthouse.domain.quota import Quotas
 from posthouse.intake import catalogue as catalogue_module
-from posthouse.intake.catalogue import CatalogueCache, compile_schema, misfits
+from posthouse.intake.catalogue import CatalogueCache, compile_schema, faults_of
 from posthouse.ports.catalogue import AppEntry, EventTypeEntry
 
 SCHEMA = '{"type": "object", "required": ["sku"], "properties": {"sku": {"type": "string"}, "n": {"type": "integer"}}}'
@@ -257,10 +257,10 @@ async def test_names_from_outside_do_not_fill_memory(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("text", ["1e400", '{"a":1e400}', "[" * 900 + "]" * 900, "[" * 2000 + "]" * 2000])
 def test_what_no_schema_can_judge_does_not_fit(text: str) -> None:
     validator = compile_schema('{"type": ["object", "number"], "properties": {"a": {"maximum": 5}}}')
-    (found,) = misfits(validator, text.encode(), most=3)
+    (found,) = faults_of(validator, text.encode(), most=3)
     assert (found.place, found.told[:25]) == ("", "no schema can judge them ")
-    assert misfits(validator, b'{"a":5}', most=3) == []
-    assert misfits(validator, b'{"a":6}', most=3)[0].place == ".a"
+    assert faults_of(validator, b'{"a":5}', most=3) == []
+    assert faults_of(validator, b'{"a":6}', most=3)[0].place == ".a"
 
 
 @virtual_time
