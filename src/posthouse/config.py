@@ -5,10 +5,13 @@ The text under each setting is what docs/en/reference/settings.md says of it (`m
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import os
+import re
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -27,6 +30,14 @@ from posthouse.domain.errors import Invalid, SetupError
 from posthouse.wire.target import parse_target
 
 _CIRCUIT = CircuitPolicy()
+
+PREFIX: Final = "POSTHOUSE_"
+FILE: Final = "posthouse.toml"
+# Of commands of ours that are no server, and what Kubernetes sets for a service named posthouse.
+_NOT_SETTINGS: Final = re.compile(
+    r"POSTHOUSE_(?:URL|KEY|API_KEY|OUTBOX_DSN|LISTEN_KEY_.*|SERVICE_(?:HOST|PORT).*|PORT_\d+_.*)"
+)
+_FLAGS: Final = {"allow_loopback_targets": "dev", "allowed_networks": "allow-network"}
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -47,10 +58,10 @@ class Settings(BaseSettings):
     """What an operator may set. Sizes are bytes and durations seconds."""
 
     model_config = SettingsConfigDict(
-        env_prefix="POSTHOUSE_",
+        env_prefix=PREFIX,
         extra="forbid",
         frozen=True,
-        toml_file="posthouse.toml",
+        toml_file=FILE,
         env_ignore_empty=True,
         use_attribute_docstrings=True,
     )
@@ -153,6 +164,14 @@ class Settings(BaseSettings):
     log_level: str = "info"
     """`debug`, `info`, `warning` or `error`."""
 
+    @field_validator("port", mode="before")
+    @classmethod
+    def _not_of_a_service(cls, value: object) -> object:
+        """`tcp://10.0.0.1:8080` is what Kubernetes sets in every pod beside a service named posthouse: no port to listen on."""
+        if isinstance(value, str) and value.startswith("tcp://"):
+            return cls.model_fields["port"].default
+        return value
+
     @field_validator("allowed_networks", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -229,15 +248,49 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 
+class BadSettings(SetupError):
+    """What was given cannot be a setting."""
+
+
 def environment_of_others() -> dict[str, str]:
     """Our environment without what is ours: for processes that run the code of others."""
-    return {name: value for name, value in os.environ.items() if not name.upper().startswith("POSTHOUSE_")}
+    return {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
 
 
 def load(**flags: Any) -> Settings:
-    """The settings, with flags that are not None above the environment. Raises SetupError, naming each bad setting."""
+    """The settings, with flags that are not None above the environment. Raises BadSettings, naming each as it was given."""
+    given = {name: value for name, value in flags.items() if value is not None}
     try:
-        return Settings(**{name: value for name, value in flags.items() if value is not None})
+        return Settings(**given)
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
-        raise SetupError(f"bad settings: {told}") from None
+        wrong = error.errors(include_input=False, include_url=False)
+        told = "; ".join(f"{_as_given(list(map(str, one['loc'])), given)}: {one['msg']}" for one in wrong)
+        raise BadSettings(f"bad settings: {told}") from None
+    except ValueError as error:  # the file is no TOML
+        raise BadSettings(f"bad settings: {FILE}: {error}") from None
+
+
+def _as_given(place: list[str], flags: Collection[str]) -> str:
+    """How whoever gave it calls it: a flag, a variable of the environment, or a key of the file."""
+    name = place[0] if place else ""
+    if name in flags:
+        return "--" + _FLAGS.get(name, name).replace("_", "-")
+    variable = PREFIX + name.upper()
+    if variable not in map(str.upper, os.environ) and name in TomlConfigSettingsSource(Settings)():
+        return f"{'.'.join(place)} in {FILE}"
+    return variable
+
+
+def unknown_variables(names: Iterable[str]) -> list[tuple[str, str | None]]:
+    """Of these variables of the environment those that look like settings and are none, each with the one that may be meant."""
+
+    def meant(name: str) -> str | None:
+        close = difflib.get_close_matches(name.removeprefix(PREFIX).lower(), Settings.model_fields, n=1)
+        return PREFIX + close[0].upper() if close else None
+
+    ours = {name.upper(): name for name in sorted(names) if name.upper().startswith(PREFIX)}
+    return [
+        (name, meant(upper))
+        for upper, name in ours.items()
+        if upper.removeprefix(PREFIX).lower() not in Settings.model_fields and not _NOT_SETTINGS.fullmatch(upper)
+    ]

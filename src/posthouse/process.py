@@ -26,6 +26,7 @@ from posthouse.adapters.postgres.upkeep import PostgresUpkeep
 from posthouse.adapters.system.clock import SystemClock
 from posthouse.adapters.system.datadir import DataDir, default_data_dir
 from posthouse.adapters.system.keyring import Keyring, Sealer, load_keyring
+from posthouse.adapters.system.listening import cannot_listen
 from posthouse.adapters.system.telemetry import configure_logging as telemetry_logging
 from posthouse.config import Settings, environment_of_others
 from posthouse.domain.egress import AllowedEgress
@@ -142,9 +143,7 @@ class Process:
         try:
             listening = socket.create_server((host, port), family=family, backlog=LISTEN_BACKLOG)
         except OSError as error:
-            raise SetupError(
-                f"cannot listen on {host}:{port} ({error.strerror}); choose another with --host and --port"
-            ) from error
+            raise cannot_listen(f"{host}:{port}", error, options="--host and --port") from error
         self._stack.callback(listening.close)
         self.port = listening.getsockname()[1]
         return listening

@@ -7,10 +7,12 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,13 +111,30 @@ def test_commands_say_when_there_is_no_server() -> None:
 
 @pytest.mark.parametrize(
     ("setting", "value", "said"),
-    [("POSTHOUSE_PORT", "99999", "port"), ("POSTHOUSE_ALLOWED_NETWORKS", "10.0.0.0/99", "allowed_networks")],
+    [
+        ("POSTHOUSE_PORT", "99999", "POSTHOUSE_PORT: "),
+        ("POSTHOUSE_ALLOWED_NETWORKS", "10.0.0.0/99", "POSTHOUSE_ALLOWED_NETWORKS: "),
+    ],
 )
 def test_a_bad_setting_is_named(setting: str, value: str, said: str) -> None:
     told = run("serve", **{setting: value})
-    assert told.returncode == 1
+    assert told.returncode == 2
     assert said in told.stderr
     assert "Traceback" not in told.stderr
+
+
+def test_a_variable_that_is_no_setting_is_told_and_a_port_that_is_taken(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        told = run("serve", "--port", port, "--data-dir", str(folder / "data"), POSTHOUSE_DATABSE_URL="postgresql://x")
+        assert told.returncode == 1
+        warned, _, refused = told.stderr.strip().partition("\n")
+        assert json.loads(warned)["did_you_mean"] == "POSTHOUSE_DATABASE_URL"
+        assert refused == (
+            f"posthouse: cannot listen on 127.0.0.1:{port} (Address already in use); choose another with --host and --port"
+        )
+        told = run("listen", "--port", port)
+        assert f"cannot listen on 127.0.0.1:{port} (Address already in use); choose another with --port" in told.stderr
 
 
 def test_listen_prints_what_arrives() -> None:
@@ -125,10 +144,12 @@ def test_listen_prints_what_arrives() -> None:
     with running("listen", "--port", "0", "--secret", secret) as listener:
         url = listener.until(r"listening on (http://\S+)/;")[1]
         body = b'{"type":"user_register","data":{}}'
-        for headers in (Webhook(secret).sign("msg_1", int(time.time()), body), {"webhook-id": "msg_2"}):
-            asked = urllib.request.Request(url, data=body, headers=headers)
-            with urllib.request.urlopen(asked, timeout=20) as answer:
-                assert answer.status == 200
+        signed = urllib.request.Request(url, data=body, headers=Webhook(secret).sign("msg_1", int(time.time()), body))
+        with urllib.request.urlopen(signed, timeout=20) as answer:
+            assert answer.status == 200
+        strange = urllib.request.Request(url, data=body, headers={"webhook-id": "msg_2"})
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(strange, timeout=20)
         first = json.loads(listener.until(r"(\{.*msg_1.*\})\n")[1])
         second = json.loads(listener.until(r"(\{.*msg_2.*\})\n")[1])
         packed = gzip.compress(body)

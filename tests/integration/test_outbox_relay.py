@@ -370,8 +370,10 @@ async def test_the_command_relays_over_http(database: str, outbox: Place) -> Non
         (dead,) = rows(await asyncio.to_thread(run, "outbox", "list", "--dsn", outbox.dsn))
         assert (dead["type"], dead["data"]) == ("order.gone", "4")
         again = await asyncio.to_thread(run, "outbox", "retry", "--all", "--dsn", outbox.dsn)
-        assert "1 go out again" in again.stderr
+        assert "1 goes out again" in again.stderr
         assert outbox.pending() == ["4"]
+        again = await asyncio.to_thread(run, "outbox", "retry", str(dead["id"]), "--dsn", outbox.dsn)
+        assert (again.returncode, f"none of them was refused: {dead['id']};" in again.stderr) == (4, True)
 
 
 def _relay_until_dead(outbox: Place, reach: dict[str, str]) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from posthouse.config import load
+from posthouse.config import BadSettings, load, unknown_variables
 from posthouse.domain.circuit import CircuitPolicy
-from posthouse.domain.errors import SetupError
 
 
 @pytest.fixture(autouse=True)
@@ -44,12 +45,51 @@ def test_every_threshold_of_a_circuit_can_be_set(monkeypatch: pytest.MonkeyPatch
     ],
 )
 def test_a_threshold_that_makes_no_sense_is_named(name: str, value: float) -> None:
-    with pytest.raises(SetupError, match=f"bad settings: {name}: "):
+    with pytest.raises(BadSettings, match=f"bad settings: --{name.replace('_', '-')}: "):
         load(**{name: value})
+
+
+def test_what_is_wrong_is_called_as_it_was_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("POSTHOUSE_WORKERS", "0")
+    (tmp_path / "posthouse.toml").write_text('retention_days = 1\nworkes = 3\nlog_level = "info"\n')
+    with pytest.raises(BadSettings) as refused:
+        load(port="none", allowed_networks="10.0.0.0/99")
+    for name in (
+        "--port",
+        "--allow-network",
+        "POSTHOUSE_WORKERS",
+        "retention_days in posthouse.toml",
+        "workes in posthouse.toml",
+    ):
+        assert f"{name}: " in str(refused.value)
+    (tmp_path / "posthouse.toml").write_text("retention_days = \n")
+    with pytest.raises(BadSettings, match=r"bad settings: posthouse.toml: .*line 1"):
+        load()
+
+
+def test_what_kubernetes_sets_beside_a_service_of_our_name_is_no_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTHOUSE_PORT", "tcp://10.0.0.1:9000")
+    assert load().port == 8080
+
+
+def test_a_variable_that_is_no_setting() -> None:
+    ours = ("POSTHOUSE_PORT", "posthouse_workers", "POSTHOUSE_URL", "POSTHOUSE_KEY", "POSTHOUSE_API_KEY", "PATH")
+    others = (
+        "POSTHOUSE_OUTBOX_DSN",
+        "POSTHOUSE_LISTEN_KEY_TOKEN",
+        "POSTHOUSE_SERVICE_HOST",
+        "POSTHOUSE_PORT_8080_TCP_ADDR",
+    )
+    assert unknown_variables([*ours, *others]) == []
+    assert unknown_variables(["POSTHOUSE_DATABSE_URL", "POSTHOUSE_XYZ"]) == [
+        ("POSTHOUSE_DATABSE_URL", "POSTHOUSE_DATABASE_URL"),
+        ("POSTHOUSE_XYZ", None),
+    ]
 
 
 def test_the_longest_wait_is_compared_with_the_first() -> None:
     with pytest.raises(
-        SetupError, match="circuit_probe_seconds_max: must be at least circuit_probe_seconds, which is 400"
+        BadSettings, match="POSTHOUSE_CIRCUIT_PROBE_SECONDS_MAX: must be at least circuit_probe_seconds, which is 400"
     ):
         load(circuit_probe_seconds=400.0)

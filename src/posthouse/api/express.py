@@ -43,6 +43,7 @@ TIMER_SECONDS: Final = 0.01  # timers may be so much too early
 _STATUS_LINES: Final = {
     int(status): b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus
 }  # RFC 9112, section 4
+_VERSIONS: Final = ("1.1", "1.0")
 _UPGRADES: Final = (b"upgrade", b"http2-settings")
 _TOO_LARGE: Final = b"%bcontent-length: 0\r\nconnection: close\r\n\r\n" % _STATUS_LINES[431]
 
@@ -179,6 +180,12 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._first_head_due.cancel()
         self._in_head = False
+        version = self.parser.get_http_version()
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if version not in _VERSIONS or hosts > 1 or (hosts == 0 and version == "1.1"):
+            raise ValueError(
+                "no request of HTTP/1.1 (RFC 9112, section 3.2)"
+            )  # the parser passes it on as an error of its own
         if self.parser.should_upgrade():
             return  # it begins once more, as if it had not asked
         self._body = b""

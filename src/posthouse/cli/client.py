@@ -26,13 +26,19 @@ from posthouse.domain.errors import (
 )
 from posthouse.domain.limits import PAGE_ROWS_MAX
 
+EVENT_STREAM: Final = "text/event-stream"
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 TIMEOUT_SECONDS: Final = 30
 ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 _PROXY_FREE: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_OF_PROXIES: Final = frozenset({HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.TOO_MANY_REQUESTS})
 _KEYS: Final = ("POSTHOUSE_KEY", "POSTHOUSE_API_KEY", "POSTHOUSE_ADMIN_KEY")
 
 Query = Mapping[str, str]
+
+
+class NotOurs(StoreUnavailable):
+    """Something answers where the server should, and it is no Posthouse."""
 
 
 class Answer(NamedTuple):
@@ -87,15 +93,18 @@ class Client:
             raise _no_key()
         request = urllib.request.Request(  # noqa: S310 - the scheme is the operator's choice
             self.url + "/v1/" + "/".join(quote(part, safe="") for part in path) + "?" + urlencode(query),
-            headers={"Authorization": f"Bearer {self._key}", "Accept": "text/event-stream"} | headers,
+            headers={"Authorization": f"Bearer {self._key}", "Accept": EVENT_STREAM} | headers,
         )
         try:
             answer: http.client.HTTPResponse = _PROXY_FREE.open(request, timeout=seconds)
         except urllib.error.HTTPError as error:
-            raise _refusal(error) from None
+            raise _refusal(error, self.url) from None
         except (urllib.error.URLError, OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
             raise StoreUnavailable(f"no server there: {getattr(reason, 'strerror', None) or reason}") from None
+        if answer.headers.get_content_type() != EVENT_STREAM:
+            answer.close()
+            raise _not_ours(self.url)
         return answer
 
     def ask(
@@ -122,7 +131,7 @@ class Client:
                 text = answer.read(ANSWER_BYTES_MAX)
                 return Answer(answer.status, self._body(answer.status, text), answer.headers.get("ETag"))
         except urllib.error.HTTPError as error:
-            raise _refusal(error) from None
+            raise _refusal(error, self.url) from None
         except (urllib.error.URLError, OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
             raise _next(
@@ -131,16 +140,13 @@ class Client:
             ) from None
 
     def _body(self, status: int, text: bytes) -> Any:
-        """What was answered. Raises StoreUnavailable where this is no answer of ours."""
+        """What was answered. Raises NotOurs."""
         if status == HTTPStatus.NO_CONTENT:
             return None
         try:
             return self._loads(text)
         except ValueError:
-            raise _next(
-                StoreUnavailable(f"what answers at {self.url} is no Posthouse server"),
-                "set POSTHOUSE_URL or --url to one",
-            ) from None
+            raise _not_ours(self.url) from None
 
 
 def url_given(url: str | None) -> str:
@@ -185,11 +191,20 @@ def _next(error: PosthouseError, step: str) -> PosthouseError:
     return error
 
 
-def _refusal(error: urllib.error.HTTPError) -> PosthouseError:
-    """The server's problem+json as the error that it was."""
+def _not_ours(url: str) -> PosthouseError:
+    return _next(NotOurs(f"what answers at {url} is no Posthouse server"), "set POSTHOUSE_URL or --url to one")
+
+
+def _refusal(error: urllib.error.HTTPError, url: str) -> PosthouseError:
+    """The server's problem+json as the error that it was; NotOurs where it is none, and no server said it that may be gone
+    for a while behind a proxy."""
     try:
         problem = json.loads(error.read(ANSWER_BYTES_MAX))
     except ValueError:
+        problem = None
+    if not isinstance(problem, dict):
+        if error.code < 500 and error.code not in _OF_PROXIES:
+            return _not_ours(url)
         problem = {}
     detail = problem.get("detail") or problem.get("title") or f"the server answered {error.code}"
     code = problem.get("code", "")
@@ -212,7 +227,7 @@ def _refusal(error: urllib.error.HTTPError) -> PosthouseError:
             )
         case 413:
             return TooLarge(told)
-        case 429 | 503:
+        case 429 | 502 | 503 | 504:
             wait = error.headers.get("Retry-After")
             return _next(Overloaded(told), f"try again in {wait} s" if wait else "try again shortly")
         case status if status < 500:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from posthouse.cli.client import Client
+from posthouse.cli.client import Client, NotOurs
 from posthouse.cli.output import note
 from posthouse.cli.sse import Block, Reader
 from posthouse.domain.errors import Invalid, Overloaded, PosthouseError, StoreUnavailable
@@ -39,8 +39,8 @@ class Follower:
     """Follows the stream, and hands each of its messages to `take` until it is interrupted. `lost` says, of what came while
     nothing could be heard, what does not happen to it.
 
-    Raises what the server refuses for good: Unauthorised, Forbidden, NotFound, Invalid. A server that cannot be reached is
-    tried again for ever.
+    Raises what the server refuses for good: Unauthorised, Forbidden, NotFound, Invalid; and NotOurs where no server of ours
+    was ever there. One that cannot be reached is tried again for ever.
     """
 
     def __init__(self, client: Client, query: Mapping[str, str], take: Callable[[Block], None], *, lost: str) -> None:
@@ -59,6 +59,8 @@ class Follower:
                 self._follow()
                 why = "the server ended the stream"
             except (StoreUnavailable, Overloaded) as error:
+                if isinstance(error, NotOurs) and self._last_id is None:
+                    raise
                 why = str(error)
                 least = 1.0 if isinstance(error, Overloaded) else 0.0
             except BrokenPipeError:

@@ -55,7 +55,8 @@ def listen(
         The endpoint's secret (whsec_… or whpk_…), to verify with; may be given several times. With --forward-to: to sign
         with; without one, one is made and shown.
     status
-        The status to answer events with (default: 200; with --profile, what it confirms with).
+        The status to answer events with (default: 200; with --profile, what it confirms with). With --secret, what is not
+        signed with it is answered 401 all the same.
     profile
         The name of a profile (feishu, meta, wecom, …), or the path of a file: ./shop.toml.
     setting
@@ -117,6 +118,8 @@ def listen(
 
     def answer(arrival: Arrival) -> int:
         print(_line(arrival) if as_json else _told(arrival), flush=True)
+        if secret and not arrival.verified:
+            return 401  # whatever --status says: what nobody vouches for is not confirmed
         return 200 if status is None else status
 
     if not secret:

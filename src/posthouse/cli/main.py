@@ -15,6 +15,7 @@ from posthouse import __version__
 PARTIAL: Final = 6
 EXIT_CODES: Final = {
     "Invalid": 2,
+    "BadSettings": 2,
     "Unauthorised": 3,
     "Forbidden": 3,
     "NotFound": 4,
@@ -22,6 +23,7 @@ EXIT_CODES: Final = {
     "TooLarge": 2,
     "Overloaded": 7,
     "StoreUnavailable": 7,
+    "NotOurs": 7,
     "InDoubt": 7,
     "SourceUnavailable": 7,
 }

@@ -17,7 +17,7 @@ from cyclopts import Parameter
 from posthouse.cli.client import key_given, url_given
 from posthouse.cli.output import Column, note, show
 from posthouse.cli.verbs import SERVER, Json, Url
-from posthouse.domain.errors import Invalid, PosthouseError, SetupError, StoreUnavailable
+from posthouse.domain.errors import Invalid, NotFound, PosthouseError, SetupError, StoreUnavailable
 from posthouse_sdk.outbox import errors
 from posthouse_sdk.outbox.schema import drop_statements, statements
 from posthouse_sdk.outbox.store import Store, store_of
@@ -86,6 +86,7 @@ def relay(
     log_level
         Which logs to write: debug, info, warning, error.
     """
+    from posthouse.adapters.system.listening import cannot_listen
     from posthouse.adapters.system.telemetry import configure_logging
     from posthouse_sdk.outbox.publisher import HttpPublisher
     from posthouse_sdk.outbox.relay import Relay, RelaySettings
@@ -119,9 +120,7 @@ def relay(
                     note(f"/metrics and /healthz on http://{host}:{found}")
                     await made.run()
             except OSError as error:
-                raise SetupError(
-                    f"cannot listen on {listen} ({error.strerror}); choose another with --listen"
-                ) from None
+                raise cannot_listen(str(listen), error, options="--listen") from None
         finally:
             await publisher.close()
 
@@ -212,7 +211,8 @@ def list_dead(*, dsn: Dsn, limit: int = 50, json_wanted: Json = False) -> None:
 
 @outbox.command
 def retry(*ids: int, dsn: Dsn, every: Annotated[bool, Parameter(name="--all", negative="")] = False) -> None:
-    """Put events that were refused back at the end of the outbox, once what was wrong is mended.
+    """Put events that were refused back at the end of the outbox, once what was wrong is mended. Exit code 4 where none of
+    those that are named is there.
 
     Parameters
     ----------
@@ -225,7 +225,11 @@ def retry(*ids: int, dsn: Dsn, every: Annotated[bool, Parameter(name="--all", ne
         raise Invalid("name the events by their ids, or give --all")
     with told():
         count = _run(dsn, lambda store: store.retry(None if every else ids))
-    note(f"{count} go out again")
+    if ids and not count:
+        raise NotFound(
+            f"none of them was refused: {', '.join(map(str, ids))}; `posthouse outbox list` shows those that were"
+        )
+    note("1 goes out again" if count == 1 else f"{count} go out again")
 
 
 def _run(dsn: str, work: Callable[[Store], Awaitable[T]], *, opened: bool = True) -> T:

@@ -48,6 +48,11 @@ class Column(NamedTuple):
     spare: bool = False
 
 
+def plural(count: int, noun: str) -> str:
+    """`1 event`, `2 events`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def as_json(wanted: bool) -> bool:
     """Whether rows go out as lines of JSON."""
     return wanted or not sys.stdout.isatty()

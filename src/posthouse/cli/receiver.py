@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import uvicorn
 
+from posthouse.adapters.system.listening import cannot_listen
 from posthouse.api.server import Server
-from posthouse.domain.errors import SetupError
 from posthouse_sdk import VerificationError, Webhook
 from posthouse_sdk.compression import unpacked
 from posthouse_sdk.webhook import UNPACKED_BYTES_MAX
@@ -100,7 +100,7 @@ class Served:
         try:
             self._socket = socket.create_server((host, port))
         except OSError as error:
-            raise SetupError(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port") from None
+            raise cannot_listen(f"{host}:{port}", error, options="--port") from None
         self.url = f"http://{host}:{self._socket.getsockname()[1]}"
         self._server = Server(
             uvicorn.Config(app, log_config=None, log_level="warning", access_log=False, lifespan="off")

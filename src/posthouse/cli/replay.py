@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from posthouse.cli.client import Client
 from posthouse.cli.main import PARTIAL
-from posthouse.cli.output import note, show_record
+from posthouse.cli.output import note, plural, show_record
 from posthouse.cli.progress import bar, wanted
 from posthouse.cli.verbs import Json, Key, Url, instant
 from posthouse.domain.errors import Conflict, NotFound
@@ -79,7 +79,7 @@ def replay(
         raise
     if dry_run:
         least = "" if made["exact"] else "at least "
-        note(f"{least}{made['selected']} events would be sent again; nothing was changed")
+        note(f"{least}{plural(made['selected'], 'event')} would be sent again; nothing was changed")
         show_record(made, json_wanted=json_wanted)
         return 0
     ended = watch(lambda: client.get("apps", app, "replays", made["id"]), made, json_wanted=json_wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -61,6 +62,8 @@ def serve(
         A Python module with callback handlers, such as mypkg.hooks (may be given several times, or several with commas).
     """
     hold_collector()
+    import structlog
+
     from posthouse import config, process
 
     settings = config.load(
@@ -77,6 +80,9 @@ def serve(
         callbacks=",".join(callbacks) if callbacks else None,
     )
     process.configure_logging(settings)
+    for name, meant in config.unknown_variables(os.environ):
+        told = {} if meant is None else {"did_you_mean": meant}
+        structlog.get_logger().warning("settings.unknown_variable", name=name, **told)
     process.run(_serve(settings))
 
 

@@ -57,7 +57,7 @@ def tail(
 
     from posthouse.cli.client import Client
     from posthouse.cli.follow import Follower
-    from posthouse.cli.output import note
+    from posthouse.cli.output import note, plural
 
     for one in outcome or ():
         if one not in OUTCOMES:
@@ -80,7 +80,7 @@ def tail(
     try:
         Follower(client, query, shown.take, lost="is not shown").run()
     except KeyboardInterrupt:
-        note(f"\n{shown.events} events, {shown.attempts} attempts")
+        note(f"\n{plural(shown.events, 'event')}, {plural(shown.attempts, 'attempt')}")
 
 
 class Head(msgspec.Struct):

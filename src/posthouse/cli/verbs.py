@@ -91,6 +91,7 @@ class Verb:
 
     `reveal` names a field that is printed alone, fit for `$(…)`; `prints` one whose texts are, each as a statement. `done` is
     what stderr hears afterwards; where it is `quiet` that is all that a person is told. `body` completes what the flags gave.
+    `fails` says of an answer that it is a no: what was tried did not work, and the exit code is 1.
     """
 
     name: str
@@ -107,6 +108,7 @@ class Verb:
     body: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     prints: str = ""
     variant: Variant | None = None
+    fails: Callable[[dict[str, Any]], bool] | None = None
 
     @property
     def lists(self) -> bool:
@@ -143,10 +145,10 @@ def build(resource: Resource, *within: Resource) -> cyclopts.App:
     return app
 
 
-def _command(resource: Resource, verb: Verb) -> Callable[..., None]:
-    def command(*given: Any, **flags: Any) -> None:
+def _command(resource: Resource, verb: Verb) -> Callable[..., int]:
+    def command(*given: Any, **flags: Any) -> int:
         bound = signature.bind(*given, **flags)
-        _run(resource, verb, dict(bound.arguments))
+        return _run(resource, verb, dict(bound.arguments))
 
     signature = _signature(resource, verb)
     command.__name__ = re.sub(r"\W", "_", f"{resource.name}_{verb.name}")
@@ -223,7 +225,8 @@ def _argument(option: Option) -> str:
     return f"option_{option.name.replace('-', '_')}"
 
 
-def _run(resource: Resource, verb: Verb, given: dict[str, Any]) -> None:
+def _run(resource: Resource, verb: Verb, given: dict[str, Any]) -> int:
+    """The exit code."""
     if verb.variant is not None and given.pop(verb.variant.argument, False):
         other = verb.variant
         verb = replace(verb, path=other.path, prints=other.prints, done="" if other.prints else verb.done, variant=None)
@@ -244,7 +247,7 @@ def _run(resource: Resource, verb: Verb, given: dict[str, Any]) -> None:
             count = show(client.rows(*path, query=query, limit=limit), verb.columns, json_wanted=json_wanted)
             if limit is not None and count == limit:
                 note(f"the first {count}; --all shows every one, --limit another number")
-            return
+            return 0
         reads = verb.method == "GET"
         answer = client.ask(
             verb.method,
@@ -253,10 +256,11 @@ def _run(resource: Resource, verb: Verb, given: dict[str, Any]) -> None:
             body=fields if not reads and verb.has_body else None,
         )
     except (NotFound, Conflict, Invalid) as error:
-        if not getattr(error, "__notes__", ()):
-            error.add_note(_next_step(error, resource, verb, given))
+        if not getattr(error, "__notes__", ()) and (step := _next_step(error, resource, verb, given)):
+            error.add_note(step)
         raise
     _tell(verb, given, answer.body, json_wanted)
+    return 1 if verb.fails is not None and verb.fails(answer.body) else 0
 
 
 def _tell(verb: Verb, given: dict[str, Any], body: Any, json_wanted: bool) -> None:
@@ -270,6 +274,8 @@ def _tell(verb: Verb, given: dict[str, Any], body: Any, json_wanted: bool) -> No
     elif verb.prints and not json_wanted:
         for statement in body[verb.prints]:
             print(f"{statement};\n")
+        if not body[verb.prints]:
+            note("nothing needs to be done there: no statements")
     elif verb.lists:
         show(body["data"], verb.columns, json_wanted=json_wanted)
     else:
@@ -277,7 +283,7 @@ def _tell(verb: Verb, given: dict[str, Any], body: Any, json_wanted: bool) -> No
 
 
 def _next_step(error: PosthouseError, resource: Resource, verb: Verb, given: dict[str, Any]) -> str:
-    """What to do about a refusal, where the server did not say."""
+    """What to do about a refusal, where neither the server said it nor the client; empty where there is nothing to add."""
     match error:
         case NotFound(code="route_not_found"):
             return "this server does not know that: is it of the same version as this program?"
@@ -291,8 +297,10 @@ def _next_step(error: PosthouseError, resource: Resource, verb: Verb, given: dic
             return f"`posthouse replays list --app {given['app']}` shows those that there are"
         case Conflict(code="too_many_versions"):
             return "--overlap-seconds 0 ends all others"
-        case Conflict():
+        case Conflict() if error.code.endswith(("_taken", "_exists")):
             return f"`posthouse {resource.name} list` shows those that there are; update changes one"
+        case Conflict():
+            return ""  # the refusal says it
         case _:
             return f"`posthouse {resource.name} {verb.name} --help` says what it takes"
 

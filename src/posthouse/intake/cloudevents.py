@@ -27,6 +27,7 @@ from posthouse.domain.cloudevent import SPEC_VERSION, CloudEvent, check, declare
 from posthouse.domain.errors import Invalid, TooLarge
 from posthouse.domain.event import JSON_CONTENT
 from posthouse.domain.limits import BATCH_EVENTS_MAX, CLOUDEVENT_CONTEXT_BYTES_MAX
+from posthouse.intake.malformed import check_depth
 from posthouse.intake.parse import decode_json
 from posthouse.wire.headers import is_content_type
 
@@ -215,6 +216,7 @@ def _data(envelope: _Envelope, datacontenttype: str, prefix: str) -> bytes:
         return _json_payload(b"", datacontenttype, "")
     data = bytes(envelope.data)
     if declares_json(datacontenttype):
+        check_depth(data, path=f"{prefix}data")
         return data
     if not data.startswith(b'"'):
         raise Invalid(
@@ -241,6 +243,7 @@ def _json_payload(payload: bytes, datacontenttype: str, path: str) -> bytes:
         return b"null"
     try:
         decode_json(_json_text.decode, payload, prefix="")
+        check_depth(payload, path=path)
     except Invalid as error:
         raise Invalid(str(error), path=path, code=error.code) from None
     return payload

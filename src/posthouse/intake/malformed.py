@@ -13,6 +13,9 @@ from posthouse.domain.limits import JSON_DEPTH_MAX
 
 MALFORMED: Final = "malformed_json"
 _BYTE: Final = re.compile(r" \(byte (\d+)\)")
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_ONE_KIND: Final = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKET: Final = bytes(byte for byte in range(256) if byte not in b"{}[]")
 
 
 def check_utf8(body: bytes, *, first_line: int = 1) -> None:
@@ -55,5 +58,17 @@ def malformed(what: str, before: str, first_line: int = 1) -> Invalid:
     return Invalid(f"{what}, at line {line}, column {column}", code=MALFORMED)
 
 
-def too_deep() -> Invalid:
-    return Invalid(f"the JSON is nested too deeply; stay within {JSON_DEPTH_MAX} levels", code=MALFORMED)
+def check_depth(text: bytes, *, path: str) -> None:
+    """Raises Invalid where JSON is nested deeper than JSON_DEPTH_MAX levels."""
+    if text.count(b"{") + text.count(b"[") <= JSON_DEPTH_MAX:
+        return
+    brackets = _STRING.sub(b"", text).translate(_ONE_KIND, _NO_BRACKET)
+    for _ in range(JSON_DEPTH_MAX):
+        brackets = brackets.replace(b"[]", b"")  # the innermost level of all
+        if not brackets:
+            return
+    raise too_deep(path=path)
+
+
+def too_deep(*, path: str = "") -> Invalid:
+    return Invalid(f"the JSON is nested too deeply; stay within {JSON_DEPTH_MAX} levels", path=path, code=MALFORMED)

@@ -16,10 +16,11 @@ from posthouse.domain.limits import (
     BATCH_EVENTS_MAX,
     CHANNELS_MAX,
     IDEMPOTENCY_KEY_LENGTH_MAX,
+    JSON_DEPTH_MAX,
     NAME_LENGTH_MAX,
     TEXT_LENGTH_MAX,
 )
-from posthouse.intake.malformed import check_utf8, located, too_deep
+from posthouse.intake.malformed import check_depth, check_utf8, located, too_deep
 
 T = TypeVar("T")
 
@@ -85,6 +86,8 @@ def _too_many() -> NoReturn:
 
 def check(event: EventBody, *, prefix: str) -> None:
     """What types alone do not say. Raises Invalid with the path of the field."""
+    if len(event.data) > JSON_DEPTH_MAX:
+        check_depth(bytes(event.data), path=_join(prefix, "data"))
     check_type(event.type, path=_join(prefix, "type"))
     if event.subject is not None:
         check_subject(event.subject, path=_join(prefix, "subject"))

@@ -423,6 +423,36 @@ async def test_it_is_no_proxy() -> None:
         writer.close()
 
 
+@pytest.mark.parametrize("url", [b"/v1/events", b"/elsewhere"])
+@pytest.mark.parametrize(
+    ("line", "hosts"),
+    [
+        (b"HTTP/1.1", b""),
+        (b"HTTP/1.1", b"Host: x\r\nHost: y\r\n"),
+        (b"HTTP/2.0", b"Host: x\r\n"),
+        (b"HTTP/0.9", b"Host: x\r\n"),
+    ],
+    ids=["no host", "two hosts", "2.0", "0.9"],
+)
+async def test_what_is_no_request_of_this_protocol_is_refused(url: bytes, line: bytes, hosts: bytes) -> None:
+    async with desk() as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(b"POST %b %b\r\n%bContent-Length: 2\r\n\r\n{}" % (url, line, hosts))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+        assert served.taken == served.passed == []
+        writer.close()
+
+
+@pytest.mark.parametrize("url", [b"/v1/events", b"/elsewhere"])
+async def test_a_request_of_http_1_0_needs_no_host(url: bytes) -> None:
+    async with desk() as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(b"POST %b HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}" % url)
+        assert (await read_answer(reader))[1] == b"%b||{}" % url
+        writer.close()
+
+
 @pytest.mark.parametrize("line", [b"X: %b\r\n" % (b"a" * 100), b"a" * 102], ids=["many", "one"])
 async def test_a_head_without_end_is_not_read_to_its_end(line: bytes) -> None:
     async with desk() as served:

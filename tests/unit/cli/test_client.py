@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from tests.answering import Answer, answering
 
-from posthouse.cli.client import Client, key_given, url_given
-from posthouse.domain.errors import Invalid, StoreUnavailable, Unauthorised
+from posthouse.cli.client import Client, NotOurs, key_given, url_given
+from posthouse.cli.follow import Follower
+from posthouse.domain.errors import Invalid, Overloaded, PosthouseError, TooLarge, Unauthorised
 
 
 @pytest.mark.parametrize(
@@ -41,5 +42,27 @@ def test_what_stands_around_a_key_in_its_file_is_left_out() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"<html>"], ids=["empty", "a page"])
 def test_a_server_that_is_none_of_ours(body: bytes) -> None:
-    with answering(Answer(200, body)) as other, pytest.raises(StoreUnavailable, match="is no Posthouse server"):
+    with answering(Answer(200, body)) as other, pytest.raises(NotOurs, match="is no Posthouse server"):
+        Client(other.url, "ph_x").get("apps")
+
+
+@pytest.mark.parametrize(
+    "answer", [Answer(404, b"<html>"), Answer(401, b""), Answer(200, b"<html>")], ids=["404", "401", "200"]
+)
+def test_a_stream_of_a_server_that_is_none_of_ours(answer: Answer) -> None:
+    def take(block: object) -> None:
+        raise AssertionError(block)
+
+    with (
+        answering(answer) as other,
+        pytest.raises(NotOurs, match=f"what answers at {other.url} is no Posthouse server"),
+    ):
+        Follower(Client(other.url, "ph_x"), {}, take, lost="is not shown").run()
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(413, TooLarge), (429, Overloaded), (502, Overloaded), (503, Overloaded), (504, Overloaded)]
+)
+def test_what_a_proxy_says_of_a_server_of_ours(status: int, error: type[PosthouseError]) -> None:
+    with answering(Answer(status, b"<html>")) as other, pytest.raises(error, match=f"the server answered {status}"):
         Client(other.url, "ph_x").get("apps")

@@ -18,6 +18,7 @@ from posthouse.domain.limits import (
     ATTRIBUTES_MAX,
     BATCH_EVENTS_MAX,
     CLOUDEVENT_CONTEXT_BYTES_MAX,
+    JSON_DEPTH_MAX,
     NAME_LENGTH_MAX,
     TEXT_LENGTH_MAX,
 )
@@ -462,6 +463,10 @@ def test_deep_nesting_is_refused_and_not_a_crash() -> None:
         == "malformed_json"
     )
     assert refused(binary, deep).code == "malformed_json"
+    deep = b"[" * (JSON_DEPTH_MAX + 1) + b"]" * (JSON_DEPTH_MAX + 1)
+    assert refused(parse_structured, json.dumps(MINIMAL).encode()[:-1] + b',"data":' + deep + b"}").path == "data"
+    assert refused(binary, deep).code == "malformed_json"
+    assert binary(deep[1:-1]).payload == deep[1:-1]
 
 
 PIECES = rb""""specversion":"1.0" "id":"1" "source":"/s" "type":"a" "data": "data_base64": "datacontenttype":"a/b"

@@ -12,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posthouse.domain.errors import Invalid, TooLarge
-from posthouse.domain.limits import ATTRIBUTES_MAX, BATCH_EVENTS_MAX, CHANNELS_MAX, IDEMPOTENCY_KEY_LENGTH_MAX
+from posthouse.domain.limits import (
+    ATTRIBUTES_MAX,
+    BATCH_EVENTS_MAX,
+    CHANNELS_MAX,
+    IDEMPOTENCY_KEY_LENGTH_MAX,
+    JSON_DEPTH_MAX,
+)
 from posthouse.intake.parse import attributes_json, check_idempotency_key, parse_batch, parse_event, parse_lines
 
 values = st.recursive(
@@ -103,6 +109,35 @@ def test_malformed_json_is_located(body: bytes, place: str) -> None:
 def test_lines_count_from_the_start_of_the_body() -> None:
     body = b'{"type":"a","data":1}\n\n{"type":"a","data":}\n'
     assert "line 3" in str(refused(body, parse_lines))
+
+
+def nested(levels: int, inner: str = "1") -> bytes:
+    """Data of so many levels, lists and objects in turn."""
+    opened = ['{"a":' if level % 2 else "[" for level in range(levels)]
+    closed = ["}" if level % 2 else "]" for level in reversed(range(levels))]
+    return "".join([*opened, inner, *closed]).encode()
+
+
+@pytest.mark.parametrize("inner", ["1", '"]}" ', '"\\\\\\"]]"'], ids=["plain", "brackets in a text", "quotes in it"])
+def test_data_may_be_so_deep_and_no_deeper(inner: str) -> None:
+    body = b'{"type":"a.b","data":%b}'
+    assert bytes(parse_event(body % nested(JSON_DEPTH_MAX, inner)).data) == nested(JSON_DEPTH_MAX, inner)
+    error = refused(body % nested(JSON_DEPTH_MAX + 1, inner))
+    assert (error.path, error.code) == ("data", "malformed_json")
+    assert "within 128 levels" in str(error)
+    error = refused(b"[%b,%b]" % (body % nested(1), body % nested(JSON_DEPTH_MAX + 1, inner)), parse_batch)
+    assert error.path == "[1].data"
+
+
+def test_texts_cannot_hide_how_deep_it_is() -> None:
+    """Their brackets, taken for real ones, would be closed at once."""
+    deep = '["]",' * (JSON_DEPTH_MAX + 1) + "1" + ',"["]' * (JSON_DEPTH_MAX + 1)
+    assert refused(b'{"type":"a.b","data":%b}' % deep.encode()).path == "data"
+
+
+def test_much_that_is_not_deep_goes_through() -> None:
+    data = json.dumps([{"items": [{"n": number, "says": ":-] {" * 3}]} for number in range(500)]).encode()
+    assert bytes(parse_event(b'{"type":"a.b","data":%b}' % data).data) == data
 
 
 def test_deep_nesting_is_refused_and_not_a_crash() -> None:

@@ -53,9 +53,10 @@ class DataDir:
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(path / LOCK_FILE, flags, 0o600)
         except OSError as error:
+            is_file = isinstance(error, FileExistsError | NotADirectoryError)
+            why = "a file is there and no directory" if is_file else error.strerror
             raise SetupError(
-                f"the data directory {path} cannot be used: {error.strerror} ({error.filename}). "
-                "Choose another with --data-dir."
+                f"the data directory {path} cannot be used: {why} ({error.filename}). Choose another with --data-dir."
             ) from error
         try:
             _take(descriptor, path)

@@ -207,19 +207,21 @@ ENDPOINTS: Final = Resource(
         ),
         Verb(
             "verify",
-            "Make an endpoint's handshake now, and show what it comes to.",
+            "Make an endpoint's handshake now, and show what it comes to. Exit code 1: it failed.",
             f"{ONE_ENDPOINT}/verify",
             "POST",
+            fails=lambda answer: answer["state"] == "failed" or answer["reason"] is not None,
         ),
         Verb(
             "test",
-            "Send an endpoint one signed event now, and show what it answers. Nothing is stored or tried again.",
+            "Send an endpoint one signed event now, and show what it answers; just once. Exit code 1: it was not confirmed.",
             f"{ONE_ENDPOINT}/test",
             "POST",
             options=(
                 Option("type", "Of this event type: its first example is sent."),
                 Option("data", "Send these data instead, as JSON.", kind="json"),
             ),
+            fails=lambda answer: answer["outcome"] != "delivered",
         ),
         Verb(
             "preview",
@@ -340,10 +342,11 @@ EVENT_TYPES: Final = Resource(
         ),
         Verb(
             "check",
-            "Say what a changed schema would break, and for whom, before it is changed.",
+            "Say what a changed schema would break, and for whom, before it is changed. Exit code 1: it breaks something.",
             "event-types/{event_type}/check",
             "POST",
             options=(Option("schema", "The JSON Schema to be, as JSON; @FILE reads a file.", "json", required=True),),
+            fails=lambda answer: "breaks" in (answer["consumers"], answer["publishers"]),
         ),
     ),
     PLACES,

@@ -14,7 +14,7 @@ EXPRESSIONS: Final = Resource(
     (
         Verb(
             "check",
-            "Say whether an expression may be stored, and what it comes to of a sample.",
+            "Say whether an expression may be stored, and what it comes to of a sample. Exit code 1: it comes to nothing.",
             "expressions/check",
             "POST",
             options=(
@@ -23,6 +23,7 @@ EXPRESSIONS: Final = Resource(
                 Option("event", "The event: a JSON object with type, data, …; @FILE reads a file.", "json"),
                 Option("response", "The answer: a JSON object with status, headers, body and attempt.", "json"),
             ),
+            fails=lambda answer: not answer["ok"],
         ),
     ),
     PLACES,
