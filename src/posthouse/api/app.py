@@ -12,7 +12,6 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import Response
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from posthouse import __version__
@@ -20,6 +19,7 @@ from posthouse.api.catalogue_documents import CatalogueDocuments
 from posthouse.api.console import Console
 from posthouse.api.credentials import SessionCookie
 from posthouse.api.gate import BODY_BYTES_MAX, App, Gate
+from posthouse.api.late_routes import made
 from posthouse.api.openapi import DESCRIPTION, completed
 from posthouse.api.pages import Cursors
 from posthouse.api.problems import (
@@ -244,10 +244,7 @@ def build_app(services: Services) -> App:
     cursors = Cursors(services.cursor_key)
 
     def add(router: APIRouter) -> None:
-        # As they are: of a router that is included each route is made once more, as the first request comes (0.1 s for all).
-        for route in router.routes:
-            assert isinstance(route, APIRoute)
-            route.unique_id = route.name
+        # As they are: of a router that is included each route is made anew, and not late.
         app.router.routes.extend(router.routes)
 
     add(event_types.routes(services.event_types, cursors))
@@ -281,18 +278,18 @@ def build_app(services: Services) -> App:
         add(session.routes(services.sessions, services.cookie, services.public_url))
     add(audit.routes(services.audit, cursors))
     add(system.routes(services.metrics, services.ready, services.warnings, services.installation))
-    made = CatalogueDocuments(services.event_types, services.clock, lambda: openapi_document(app))
-    add(documents.routes(made))
-    services.watch_cache("documents", lambda: made.cached)
+    written = CatalogueDocuments(services.event_types, services.clock, lambda: openapi_document(app))
+    add(documents.routes(written))
+    services.watch_cache("documents", lambda: written.cached)
     services.watch_cache("api_keys", lambda: services.authenticator.known_cached)
     services.watch_cache("unknown_api_keys", lambda: services.authenticator.unknown_cached)
     services.watch_cache("chinese_texts", of_function(chinese))
 
     async def openapi(_request: Request) -> Response:
-        return Response(await made.openapi(), media_type="application/json")
+        return Response(await written.openapi(), media_type="application/json")
 
     app.add_route(OPENAPI_PATH, openapi, include_in_schema=False)
-    app.add_exception_handler(HTTPException, _no_such_route(made))
+    app.add_exception_handler(HTTPException, _no_such_route(written))
     gate: App = Gate(
         cast("App", app),
         services.authenticator,
@@ -307,7 +304,7 @@ def build_app(services: Services) -> App:
 
 def openapi_document(app: FastAPI) -> dict[str, Any]:
     """OpenAPI 3.1 for all routes, those of publishing too."""
-    schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=made(app.routes))
     return completed(schema)
 
 

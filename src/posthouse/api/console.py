@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from posthouse.api.gate import App, Receive, Scope, Send
 from posthouse.domain.errors import SetupError
@@ -74,11 +75,18 @@ then start the server again. A <code>pip install posthouse</code> has them. The 
 """
 
 
-class _File(NamedTuple):
-    body: bytes
-    squeezed: bytes | None
-    tag: bytes
-    headers: list[tuple[bytes, bytes]]
+class _File:
+    """`squeezed`: the body compressed, where that is worth it."""
+
+    def __init__(self, body: bytes, tag: bytes, headers: list[tuple[bytes, bytes]], *, squeezes: bool) -> None:
+        self.body = body
+        self.tag = tag
+        self.headers = headers
+        self._squeezes = squeezes
+
+    @cached_property
+    def squeezed(self) -> bytes | None:
+        return gzip.compress(self.body, mtime=0) if self._squeezes else None
 
 
 class Console:
@@ -102,8 +110,8 @@ class Console:
         asked = {name: value for name, value in scope["headers"] if name in (b"accept-encoding", b"if-none-match")}
         status = self._status if scope["path"] == "/" else 200
         body, tag, headers = file.body, file.tag, list(file.headers)
-        if file.squeezed is not None and _takes_gzip(asked.get(b"accept-encoding", b"")):
-            body, tag = file.squeezed, tag[:-1] + b'-gzip"'
+        if _takes_gzip(asked.get(b"accept-encoding", b"")) and (squeezed := file.squeezed) is not None:
+            body, tag = squeezed, tag[:-1] + b'-gzip"'
             headers.append((b"content-encoding", b"gzip"))
         headers.append((b"etag", tag))
         if status == 200 and _has(asked.get(b"if-none-match", b""), tag):
@@ -129,14 +137,14 @@ def _read(folder: Path) -> Iterator[tuple[str, _File]]:
 
 def _file(name: str, body: bytes) -> _File:
     suffix = Path(name).suffix
-    squeezed = gzip.compress(body, mtime=0) if suffix in _COMPRESSED else None
+    squeezes = suffix in _COMPRESSED
     # What has a name for ever is kept for ever; for the rest it is asked whether it is still so.
     kept = "public, max-age=31536000, immutable" if name.startswith(HASHED) else "no-cache"
     headers = {"content-type": TYPES[suffix], "cache-control": kept, **dict(_GUARDS)}
-    if squeezed is not None:
+    if squeezes:
         headers["vary"] = "accept-encoding"
     tag = b'"%b"' % sha256(body).hexdigest()[:32].encode()
-    return _File(body, squeezed, tag, [(key.encode(), value.encode()) for key, value in headers.items()])
+    return _File(body, tag, [(key.encode(), value.encode()) for key, value in headers.items()], squeezes=squeezes)
 
 
 def _takes_gzip(accepted: bytes) -> bool:

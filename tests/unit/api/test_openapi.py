@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 import jsonschema_rs
 import pytest
+from fastapi.dependencies.utils import get_dependant
 from tests.asgi import Client
 
 from posthouse.adapters.system.clock import SystemClock
@@ -86,9 +87,13 @@ def references(node: Any) -> Iterator[str]:
             yield from references(value)
 
 
-async def test_no_request_waits_until_routes_are_made_once_more(client: Client) -> None:
-    with patch("fastapi.routing.get_dependant", side_effect=AssertionError("made again")):
-        assert [(await client.get(path)).status for path in ("/healthz", "/nothing", "/v1/nothing")] == [200, 404, 401]
+async def test_a_route_is_made_as_it_is_first_asked_for_and_once(client: Client) -> None:
+    with patch("fastapi.routing.get_dependant", side_effect=AssertionError("made")):
+        assert [(await client.get(path)).status for path in ("/nothing", "/v1/nothing")] == [404, 401]
+    with patch("fastapi.routing.get_dependant", wraps=get_dependant) as making:
+        assert [(await client.get("/healthz")).status for _ in range(3)] == [200, 200, 200]
+    assert [call.kwargs["path"] for call in making.call_args_list] == ["/healthz"]
+    assert (await client.request("DELETE", "/healthz")).status == 405
 
 
 def test_it_is_version_3_1_and_every_reference_leads_somewhere(document: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import ssl
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +39,12 @@ def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
                 "it must exist and hold certificates in PEM form"
             ) from error
     return context
+
+
+@cache
+def system_context() -> ssl.SSLContext:
+    """`client_context` as every transport of this process uses it that trusts nobody else. It is not to be changed."""
+    return client_context()
 
 
 class Contexts:

@@ -17,7 +17,7 @@ from posthouse.adapters.http.pool import IDLE_MAX, IDLE_PER_KEY_MAX, IDLE_SECOND
 from posthouse.adapters.http.proxy import Proxy
 from posthouse.adapters.http.reasons import short
 from posthouse.adapters.http.resolver import AresResolver, Resolver
-from posthouse.adapters.http.tls import client_context
+from posthouse.adapters.http.tls import client_context, system_context
 from posthouse.adapters.http.waits import Waits
 from posthouse.adapters.http.ways import Way, Ways
 from posthouse.domain.cache_use import CacheFacts
@@ -67,7 +67,7 @@ class HttpTransport:
         self._waits = Waits(self._keep_time)
         self.addresses = AddressBook(asked, policy, waits=self._waits)
         self._in_the_clear = Way()
-        self._over_tls = Way(client_context(ca_file))
+        self._over_tls = Way(system_context() if ca_file is None else client_context(ca_file))
         self._ways = Ways(asked, ca_file, self._waits, proxies=proxies or {}, sources=source_addresses)
         self._pool = Pool(
             per_key_max=idle_per_key_max,

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from posthouse.api.caller import Caller
 from posthouse.api.etags import Conditional, tagged
+from posthouse.api.late_routes import late_router
 from posthouse.api.models.directory import AppAnswer, AppFields, AppPage
 from posthouse.api.pages import Cursors, PageQuery
 from posthouse.domain.limits import FIND_LENGTH_MAX
@@ -34,7 +35,7 @@ class AppsQuery(PageQuery):
 
 
 def routes(apps: Apps, cursors: Cursors) -> APIRouter:
-    router = APIRouter(prefix="/v1/apps", tags=["apps"])
+    router = late_router(prefix="/v1/apps", tags=["apps"])
 
     @router.post("", status_code=201)
     async def create_app(caller: Caller, body: AppFields, response: Response) -> AppAnswer:

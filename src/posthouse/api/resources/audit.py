@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 
 from posthouse.api.caller import Caller
+from posthouse.api.late_routes import late_router
 from posthouse.api.models.audit import AuditAnswer, AuditPage
 from posthouse.api.pages import Cursors, SpanQuery
 from posthouse.manage.audit import LATEST, AuditTrail
@@ -27,7 +28,7 @@ class AuditListQuery(SpanQuery):
 
 
 def routes(trail: AuditTrail, cursors: Cursors) -> APIRouter:
-    router = APIRouter(prefix="/v1/audit", tags=["audit"])
+    router = late_router(prefix="/v1/audit", tags=["audit"])
 
     @router.get("")
     async def list_audit(caller: Caller, query: Annotated[AuditListQuery, Query()]) -> AuditPage:

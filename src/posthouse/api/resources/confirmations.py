@@ -6,6 +6,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Header
 
+from posthouse.api.late_routes import late_router
 from posthouse.api.models.verification import ConfirmedAnswer
 from posthouse.domain.handshake import CONFIRM_PATH
 from posthouse.manage.verification import Verifications
@@ -22,7 +23,7 @@ AllowedRate = Annotated[
 
 
 def routes(verifications: Verifications) -> APIRouter:
-    router = APIRouter(tags=["confirmations"])
+    router = late_router(tags=["confirmations"])
 
     @router.get(PATH)
     async def confirm(token: str, rate: AllowedRate = None) -> ConfirmedAnswer:

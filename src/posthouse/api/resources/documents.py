@@ -7,12 +7,13 @@ from fastapi.responses import Response
 
 from posthouse.api.caller import Viewer
 from posthouse.api.catalogue_documents import CatalogueDocuments
+from posthouse.api.late_routes import late_router
 
 JSON_CONTENT = "application/json"
 
 
 def routes(documents: CatalogueDocuments) -> APIRouter:
-    router = APIRouter(tags=["event types"])
+    router = late_router(tags=["event types"])
 
     @router.get(
         "/v1/asyncapi.json",

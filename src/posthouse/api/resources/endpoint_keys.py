@@ -6,13 +6,14 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from posthouse.api.caller import Caller
+from posthouse.api.late_routes import late_router
 from posthouse.api.models.endpoint_key import EndpointKeyAnswer, EndpointKeys, KeyPut
 from posthouse.domain.limits import OVERLAP_SECONDS
 from posthouse.manage import endpoint_keys as use_cases
 
 
 def routes(keys: use_cases.EndpointKeys) -> APIRouter:
-    router = APIRouter(prefix="/v1/apps/{app}/endpoints/{endpoint}/keys", tags=["endpoints"])
+    router = late_router(prefix="/v1/apps/{app}/endpoints/{endpoint}/keys", tags=["endpoints"])
 
     @router.get("")
     async def list_endpoint_keys(caller: Caller, app: str, endpoint: str) -> EndpointKeys:

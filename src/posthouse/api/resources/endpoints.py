@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from posthouse.api.caller import Caller
 from posthouse.api.etags import Conditional, etag_of, tagged
+from posthouse.api.late_routes import late_router
 from posthouse.api.models.common import Instant
 from posthouse.api.models.endpoint import (
     EndpointAnswer,
@@ -89,7 +90,7 @@ def routes(
     cursors: Cursors,
     clock: Clock,
 ) -> APIRouter:
-    router = APIRouter(prefix="/v1/apps/{app}/endpoints", tags=["endpoints"])
+    router = late_router(prefix="/v1/apps/{app}/endpoints", tags=["endpoints"])
 
     def created(written: Written) -> EndpointCreated:
         assert written.secret is not None, "it was made"
@@ -236,7 +237,7 @@ def routes(
 
 def platform_routes(endpoints: Endpoints, cursors: Cursors) -> APIRouter:
     """Over all apps."""
-    router = APIRouter(prefix="/v1/endpoints", tags=["endpoints"])
+    router = late_router(prefix="/v1/endpoints", tags=["endpoints"])
 
     @router.get("")
     async def list_all_endpoints(caller: Caller, query: Annotated[AllEndpointsQuery, Query()]) -> EndpointPage:

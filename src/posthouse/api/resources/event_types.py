@@ -10,6 +10,7 @@ from pydantic import Field
 
 from posthouse.api.caller import Caller
 from posthouse.api.etags import Conditional, tagged
+from posthouse.api.late_routes import late_router
 from posthouse.api.models.event_types import (
     EventTypeAnswer,
     EventTypeCreate,
@@ -44,7 +45,7 @@ class EventTypesQuery(PageQuery):
 
 
 def routes(event_types: EventTypes, cursors: Cursors) -> APIRouter:
-    router = APIRouter(prefix="/v1/event-types", tags=["event types"])
+    router = late_router(prefix="/v1/event-types", tags=["event types"])
 
     @router.post("", status_code=201)
     async def create_event_type(caller: Caller, body: EventTypeCreate, response: Response) -> EventTypeAnswer:

@@ -9,6 +9,7 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from posthouse.api.caller import Caller
+from posthouse.api.late_routes import late_router
 from posthouse.api.models.grant import GrantAnswer, GrantCreate, GrantPage, GrantPut
 from posthouse.api.pages import Cursors, PageQuery
 from posthouse.domain.access import Principal
@@ -28,7 +29,7 @@ class GrantsQuery(PageQuery):
 
 
 def routes(grants: GrantBook, cursors: Cursors) -> APIRouter:
-    router = APIRouter(tags=["grants"])
+    router = late_router(tags=["grants"])
 
     async def page(caller: Principal, app: str | None, query: GrantsQuery) -> GrantPage:
         scope = f"grants/{app or ''}"

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from posthouse.api.caller import Caller
+from posthouse.api.late_routes import late_router
 from posthouse.api.models.directory import KeyAnswer, KeyCreate, KeyCreated, KeyPage
 from posthouse.api.pages import Cursors, PageQuery
 from posthouse.domain.errors import NotFound
@@ -19,7 +20,7 @@ SCOPE: Final = "keys"
 
 
 def routes(keys: Keys, cursors: Cursors) -> APIRouter:
-    router = APIRouter(prefix="/v1/keys", tags=["keys"])
+    router = late_router(prefix="/v1/keys", tags=["keys"])
 
     @router.post("", status_code=201)
     async def create_key(caller: Caller, body: KeyCreate) -> KeyCreated:

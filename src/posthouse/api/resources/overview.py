@@ -9,6 +9,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from posthouse.api.caller import Caller
+from posthouse.api.late_routes import late_router
 from posthouse.api.models.common import Instant
 from posthouse.api.models.overview import (
     AppTrafficList,
@@ -88,7 +89,7 @@ class EndpointRowsQuery(RowsQuery):
 
 
 def routes(charts: TrafficCharts, installation: Installation, clock: Clock) -> APIRouter:
-    router = APIRouter()
+    router = late_router()
 
     @router.get("/v1/traffic", tags=["traffic"])
     async def get_traffic(caller: Caller, query: Annotated[TrafficQuery, Query()]) -> TrafficAnswer:

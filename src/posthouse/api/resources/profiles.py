@@ -7,12 +7,13 @@ from typing import Any
 from fastapi import APIRouter
 
 from posthouse.api.caller import Caller
+from posthouse.api.late_routes import late_router
 from posthouse.api.models.profiles import ProfileAnswer, ProfileList
 from posthouse.manage.profiles import Profiles, schema
 
 
 def routes(profiles: Profiles) -> APIRouter:
-    router = APIRouter(prefix="/v1/profiles", tags=["profiles"])
+    router = late_router(prefix="/v1/profiles", tags=["profiles"])
 
     @router.get("")
     async def list_profiles(caller: Caller) -> ProfileList:

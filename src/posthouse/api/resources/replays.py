@@ -9,6 +9,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from posthouse.api.caller import Caller
+from posthouse.api.late_routes import late_router
 from posthouse.api.models.replay import ReplayAnswer, ReplayCount, ReplayCreate, ReplayPage
 from posthouse.api.pages import Cursors, PageQuery
 from posthouse.domain.access import Principal
@@ -44,7 +45,7 @@ async def page_of(
 
 
 def routes(replays: Replays, cursors: Cursors) -> APIRouter:
-    router = APIRouter(tags=["replays"])
+    router = late_router(tags=["replays"])
 
     @router.get("/v1/replays")
     async def list_all_replays(caller: Caller, query: Annotated[AllReplaysQuery, Query()]) -> ReplayPage:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from posthouse.api.caller import Caller
 from posthouse.api.etags import Conditional, tagged
+from posthouse.api.late_routes import late_router
 from posthouse.api.models.schedule import (
     NextAnswer,
     NextQuery,
@@ -32,7 +33,7 @@ class SchedulesQuery(PageQuery):
 
 
 def routes(schedules: Schedules, cursors: Cursors) -> APIRouter:
-    router = APIRouter(prefix="/v1/schedules", tags=["schedules"])
+    router = late_router(prefix="/v1/schedules", tags=["schedules"])
 
     @router.post("", status_code=201)
     async def create_schedule(caller: Caller, body: ScheduleFields, response: Response) -> ScheduleAnswer:

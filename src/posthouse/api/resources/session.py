@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from posthouse.api.caller import Caller
 from posthouse.api.credentials import SessionCookie
 from posthouse.api.gate import CREDENTIAL, SIGN_IN, Asker
+from posthouse.api.late_routes import late_router
 from posthouse.api.models.common import time_of
 from posthouse.api.models.session import LinkCreated, SessionAnswer, SignIn
 from posthouse.domain.errors import Invalid
@@ -21,7 +22,7 @@ _HOST: Final = re.compile(r"([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9
 
 
 def routes(sessions: Sessions, cookie: SessionCookie, public_url: str) -> APIRouter:
-    router = APIRouter(prefix=SIGN_IN[1], tags=["session"])
+    router = late_router(prefix=SIGN_IN[1], tags=["session"])
 
     @router.post("", status_code=201)
     async def sign_in(request: Request, answer: Response, body: SignIn) -> SessionAnswer:

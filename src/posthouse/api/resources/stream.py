@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from posthouse.api.caller import Caller
 from posthouse.api.gate import CREDENTIAL, Asker
+from posthouse.api.late_routes import late_router
 from posthouse.api.models.traffic import AttemptAnswer, EventAnswer
 from posthouse.api.pages import Cursors
 from posthouse.api.problems import problem_bytes
@@ -83,7 +84,7 @@ LastEventId = Annotated[
 
 
 def routes(streams: Streams, cursors: Cursors) -> APIRouter:
-    router = APIRouter()
+    router = late_router()
 
     @router.get(
         "/v1/stream",

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
+from posthouse.api.late_routes import late_router
 from posthouse.api.models.system import Caution, Health, Readiness
 from posthouse.api.problems import PROBLEM_CONTENT, language_headers, problem_body, said
 from posthouse.api.texts.accepted import language_of
@@ -20,7 +21,7 @@ def routes(
     warnings: Callable[[], Sequence[tuple[str, str]]],
     installation: Installation,
 ) -> APIRouter:
-    router = APIRouter(tags=["system"])
+    router = late_router(tags=["system"])
 
     @router.get("/healthz")
     async def healthz() -> Health:

@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from posthouse.api.caller import Caller
+from posthouse.api.late_routes import late_router
 from posthouse.api.models.routing import ExplanationAnswer
 from posthouse.api.models.traffic import (
     AttemptAnswer,
@@ -182,7 +183,7 @@ class Pages:
 
 
 def routes(deliveries: Deliveries, cursors: Cursors) -> APIRouter:
-    router = APIRouter()
+    router = late_router()
     pages = Pages(deliveries, cursors)
 
     @router.get("/v1/events", tags=["events"])

@@ -9,6 +9,7 @@ from fastapi.responses import Response
 
 from posthouse.api.caller import Caller
 from posthouse.api.etags import Conditional, tagged
+from posthouse.api.late_routes import late_router
 from posthouse.api.models.trigger import (
     DiscardedAnswer,
     KindAnswer,
@@ -34,7 +35,7 @@ SCOPE: Final = "triggers"
 
 
 def routes(triggers: Triggers, refusals: Refusals, cursors: Cursors) -> APIRouter:
-    router = APIRouter(prefix="/v1", tags=["triggers"])
+    router = late_router(prefix="/v1", tags=["triggers"])
 
     def answer(trigger: Trigger) -> TriggerAnswer:
         return TriggerAnswer.of(trigger, triggers.shown(trigger))
