@@ -452,5 +452,5 @@ def test_hooks_that_cannot_be_used_end_the_start_with_words(tmp_path: Path, text
 
 def test_a_name_that_is_none_of_a_module_is_refused(tmp_path: Path) -> None:
     ran = run_in(tmp_path, "serve", "--callbacks", "hooks.py!", POSTHOUSE_DATA_DIR=str(tmp_path / "data"))
-    assert ran.returncode == 1
-    assert "callbacks: 'hooks.py!' is no name of a Python module" in ran.stderr
+    assert ran.returncode == 2
+    assert "--callbacks: 'hooks.py!' is no name of a Python module" in ran.stderr

@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Final
 
 import msgspec
+import structlog
 
 from posthouse.adapters.http.guard import Address, GuardPolicy, explain, parse_address, refusal, unmapped
 from posthouse.adapters.http.resolver import LookupFailed, Resolver
@@ -18,6 +19,8 @@ from posthouse.adapters.http.waits import Waits
 from posthouse.domain.cache_use import CacheFacts, CacheUse
 from posthouse.domain.errors import Invalid
 from posthouse.domain.exchange import Fault
+
+log = structlog.get_logger()
 
 ENTRIES_MAX: Final = 10_000
 TTL_SECONDS_MAX: Final = 60.0
@@ -157,6 +160,7 @@ class AddressBook:
         for address in addresses:
             kind = refusal(address, self._policy)
             if kind is not None:
+                log.info("target.address_refused", host=host, address=str(address), kind=kind.name.lower())
                 return Unusable(Fault.ADDRESS_REFUSED, explain(address, kind, host=host))
         usable = _interleaved(addresses)[:ADDRESSES_MAX]
         self._entries.pop(host, None)  # what is renewed goes to the end, so that the oldest go first

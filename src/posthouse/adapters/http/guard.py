@@ -174,8 +174,14 @@ def _kind(address: Address) -> Kind | None:
 
 
 def explain(address: Address, kind: Kind, *, host: str = "") -> str:
-    """A refusal in a person's words, with what the operator can do about it."""
+    """A refusal in a person's words, with what the operator can do about it. Third parties read it: the address of a name in
+    the network here is not told, if it is none that every machine has."""
     address = unmapped(address)
+    if host and parse_address(host) is None and kind is not Kind.LOOPBACK:
+        return (
+            f"{host} is at {kind}, and only public addresses are delivered to; the operator, in whose log it is, can allow its "
+            "network with `posthouse serve --allow-network`"
+        )
     what = f"{address} is {kind}" if host in ("", str(address)) else f"{host} is at {address}, {kind}"
     network = ip_network(address)
     remedy = f"the operator can allow it with `posthouse serve --allow-network {network}`"

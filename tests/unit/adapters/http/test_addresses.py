@@ -214,7 +214,7 @@ async def test_check_at_creation() -> None:
     )
     book, _ = book_of(resolver)
     assert await book.check("a.example", 443) == (A,)
-    with pytest.raises(Invalid, match=r"b\.example is at 10\.0\.0\.1, a private-use address") as refused:
+    with pytest.raises(Invalid, match=r"b\.example is at a private-use address,") as refused:
         await book.check("b.example", 443)
     assert refused.value.code == "address_refused"
     assert refused.value.path == "url"
