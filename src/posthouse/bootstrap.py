@@ -111,6 +111,7 @@ class Posthouse(Process):
         listening = self._listen()
         handlers = await self._load_handlers() if owns else None
         dsn, direct, data_dir, sealer, clock = await self._prepare()
+        self._sealer = sealer
         owner = clock.new_id()
         history = History(owner)
         pools = Pools(dsn, direct, history, publish_seconds=PUBLISH_STATEMENT_SECONDS_MAX)
@@ -353,13 +354,10 @@ class Posthouse(Process):
 
     def _warnings(self) -> list[tuple[str, str]]:
         """What an operator must know of although this process can do its work."""
-        lost = self._what_was_lost()
-        return [] if lost is None else [("log_rewound", lost)]
-
-    def _what_was_lost(self) -> str | None:
-        if not (rewinds := self._engine.tails.rewinds):
-            return None
-        return f"the log of {rewinds} partitions had lost its end: events that were accepted are gone"
+        rewinds = self._engine.tails.rewinds
+        lost = f"the log of {rewinds} partitions had lost its end: events that were accepted are gone"
+        said = (("log_rewound", lost if rewinds else ""), ("secrets_unreadable", self._sealer.unreadable))
+        return [(code, detail) for code, detail in said if detail]
 
     # Serving
 

@@ -17,7 +17,16 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, async_playwright
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    StorageState,
+    async_playwright,
+)
 
 Language = Literal["en", "zh"]
 Theme = Literal["light", "dark"]
@@ -25,6 +34,8 @@ Theme = Literal["light", "dark"]
 LOCALES: Final[dict[Language, str]] = {"en": "en-GB", "zh": "zh-CN"}
 SCREENSHOTS: Final = Path(__file__).parent / "screenshots"
 PATIENCE_MS: Final = 20_000
+WIDTH: Final = 1280
+HEIGHT: Final = 900
 
 ELSEWHERE: Final = "console.test"
 """A name that leads the browser to this machine, and is not this machine's: over plain HTTP its pages are no secure context."""
@@ -118,6 +129,18 @@ class Visit:
         if self.trouble:
             pytest.fail("\n".join(self.trouble))
 
+    async def forget(self, state: StorageState) -> None:
+        """As if it had just been opened by somebody with this state."""
+        await self.page.unroute_all(behavior="ignoreErrors")
+        await self.page.evaluate("localStorage.clear(); sessionStorage.clear()")
+        await self.page.goto("about:blank")
+        await self.page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
+        await self.page.context.clear_cookies()
+        await self.page.context.add_cookies(state["cookies"])  # type: ignore[arg-type] # what it gave, it takes
+        self.clicks = 0
+        self.requests.clear()
+        self.trouble.clear()
+
 
 def axe_source() -> str:
     return (files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
@@ -144,20 +167,37 @@ async def visiting(
     *,
     language: Language = "en",
     theme: Theme = "light",
-    width: int = 1280,
-    height: int = 900,
+    width: int = WIDTH,
+    height: int = HEIGHT,
     **options: Any,
 ) -> AsyncIterator[Visit]:
     """A tab with cookies and storage of its own; at the end nothing may have gone wrong."""
+    visit = await opened(browser, origin, language=language, theme=theme, width=width, height=height, **options)
+    try:
+        yield visit
+        visit.check()
+    finally:
+        await visit.page.context.close()
+
+
+async def opened(
+    browser: Browser,
+    origin: str,
+    *,
+    language: Language = "en",
+    theme: Theme = "light",
+    width: int = WIDTH,
+    height: int = HEIGHT,
+    **options: Any,
+) -> Visit:
     context = await browser.new_context(
         locale=LOCALES[language], color_scheme=theme, viewport={"width": width, "height": height}, **options
     )
     try:
-        visit = await watched(context, origin, language, theme)
-        yield visit
-        visit.check()
-    finally:
+        return await watched(context, origin, language, theme)
+    except BaseException:
         await context.close()
+        raise
 
 
 async def watched(context: BrowserContext, origin: str, language: Language, theme: Theme) -> Visit:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, StorageState, expect
-from tests.browser.browsing import PATIENCE_MS, Language, Theme, Visit, chromium, visiting
+from tests.browser.browsing import PATIENCE_MS, Language, Theme, Visit, chromium, opened, visiting
 from tests.browser.station import Station, bare, furnish
 from tests.postgres import PostgresServer
 
@@ -20,7 +20,8 @@ class Desk:
     def __init__(self, browser: Browser, station: Station) -> None:
         self.browser = browser
         self.station = station
-        self._cookies: StorageState | None = None
+        self._state: StorageState | None = None
+        self._rests: dict[tuple[Language, Theme], Visit] = {}
 
     @asynccontextmanager
     async def visit(
@@ -30,15 +31,39 @@ class Desk:
         language: Language = "en",
         theme: Theme = "light",
         origin: str | None = None,
-        **options: Any,
+        fresh: bool = False,
     ) -> AsyncIterator[Visit]:
-        """Somebody who has signed in before goes to a place, by way of a proxy's origin where there is one."""
-        if self._cookies is None:
-            self._cookies = await self._signed_in()
-        who: dict[str, Any] = {"language": language, "theme": theme, "storage_state": self._cookies}
-        async with visiting(self.browser, origin or self.station.origin, **who | options) as visit:
+        """Somebody who has signed in before goes to a place, by way of a proxy's origin where there is one.
+
+        The tab is one in which another visit was before, and which has forgotten it: to open one takes most of a second of CPU.
+        `fresh` opens one: for those who look at what a browser keeps.
+        """
+        if self._state is None:
+            self._state = await self._signed_in()
+        if fresh or origin is not None:
+            who: dict[str, Any] = {"language": language, "theme": theme, "storage_state": self._state}
+            async with visiting(self.browser, origin or self.station.origin, **who) as visit:
+                await visit.go(place)
+                yield visit
+            return
+        if (language, theme) in self._rests:
+            visit = self._rests.pop((language, theme))
+        else:
+            visit = await opened(
+                self.browser, self.station.origin, language=language, theme=theme, storage_state=self._state
+            )
+        try:
             await visit.go(place)
             yield visit
+            visit.check()
+            await visit.forget(self._state)
+        except BaseException:
+            await visit.page.context.close()
+            raise
+        if (language, theme) in self._rests:
+            await visit.page.context.close()
+        else:
+            self._rests[language, theme] = visit
 
     async def _signed_in(self) -> StorageState:
         async with visiting(self.browser, self.station.origin) as visit:

@@ -17,7 +17,7 @@ SCRIPT_BYTES_MAX = 70 * 1024
 
 
 async def test_the_first_view_takes_few_bytes_and_asks_nobody_else(desk: Desk) -> None:
-    async with desk.visit("/") as visit:
+    async with desk.visit("/", fresh=True) as visit:
         await expect(visit.page.locator("#main h1")).to_be_visible()
         await expect(visit.page.locator("#main .loading")).to_have_count(0)
         sizes = {}
@@ -32,7 +32,7 @@ async def test_the_first_view_takes_few_bytes_and_asks_nobody_else(desk: Desk) -
 
 
 async def test_what_never_changes_is_kept_and_what_may_change_is_asked_for(desk: Desk) -> None:
-    async with desk.visit("/") as visit:
+    async with desk.visit("/", fresh=True) as visit:
         await expect(visit.page.locator("#main h1")).to_be_visible()
         for request in visit.requests:
             answer = await request.response()

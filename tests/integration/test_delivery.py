@@ -250,6 +250,27 @@ async def test_a_stop_and_a_start_send_nothing_twice(database: str) -> None:
             assert received(served) == {event.encode(): 2}
 
 
+async def test_with_another_master_key_what_is_owed_waits_and_readiness_warns(database: str) -> None:
+    async with target(answers(200)) as served:
+        async with serving(database, master_key=MASTER_KEY) as first:
+            await prepare(first.port)
+            await add(first.port, served)
+        async with serving(database, master_key="11" * 32) as second:
+            assert (await ask(second.port, "GET", "/readyz", key=None)).body["warnings"] == []
+            event = await publish(second.port)
+
+            async def warned() -> bool:
+                ready = await ask(second.port, "GET", "/readyz", key=None)
+                return ready.status == 200 and [one["code"] for one in ready.body["warnings"]] == ["secrets_unreadable"]
+
+            await until(warned, "the warning")
+            assert served.requests == []
+        async with serving(database, master_key=MASTER_KEY) as third:
+            await attempts(third.port, 1)
+            assert received(served) == {event.encode(): 1}
+            assert (await ask(third.port, "GET", "/readyz", key=None)).body["warnings"] == []
+
+
 async def test_lost_connections_lose_no_event(server: bootstrap.Posthouse, database: str) -> None:
     """Every connection of the server is ended, again and again, while events are published and delivered."""
     async with target(answers(200)) as served, looking(database) as store:

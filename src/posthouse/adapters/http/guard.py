@@ -179,8 +179,8 @@ def explain(address: Address, kind: Kind, *, host: str = "") -> str:
     address = unmapped(address)
     if host and parse_address(host) is None and kind is not Kind.LOOPBACK:
         return (
-            f"{host} is at {kind}, and only public addresses are delivered to; the operator, in whose log it is, can allow its "
-            "network with `posthouse serve --allow-network`"
+            f"{host} leads to {kind}, and only public addresses are delivered to; the operator, in whose log it is, can allow "
+            "its network with `posthouse serve --allow-network`"
         )
     what = f"{address} is {kind}" if host in ("", str(address)) else f"{host} is at {address}, {kind}"
     network = ip_network(address)

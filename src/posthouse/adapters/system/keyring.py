@@ -81,9 +81,15 @@ def key_id(key: bytes) -> str:
     return hashlib.sha256(key).hexdigest()[:KEY_ID_LENGTH]
 
 
+UNREADABLE: Final = (
+    "there are secrets that do not open with the master keys of this process: what needs them waits, and `posthouse doctor` "
+    "says which master key it is"
+)
+
+
 class Sealer:
     """`ports.directory.Sealer` with a keyring. Data keys that were opened are kept, the most recently used of them: a data key
-    is looked at for every secret that is loaded."""
+    is looked at for every secret that is loaded. `unreadable` says so where one was met that does not open."""
 
     def __init__(
         self,
@@ -97,6 +103,7 @@ class Sealer:
         self._kept_max: Final = kept_max
         self._opened: Final[OrderedDict[DataKey, bytes]] = OrderedDict()
         self._use = CacheUse()
+        self.unreadable = ""
 
     @property
     def sealing_id(self) -> str:
@@ -114,6 +121,13 @@ class Sealer:
         return self._keyring.seal(plaintext, bound_to=binding(owner, kind, version))
 
     def open(self, sealed: bytes, owner: bytes, kind: str, version: int, data_key: DataKey | None = None) -> bytes:
+        try:
+            return self._open(sealed, owner, kind, version, data_key)
+        except SetupError:
+            self.unreadable = UNREADABLE
+            raise
+
+    def _open(self, sealed: bytes, owner: bytes, kind: str, version: int, data_key: DataKey | None) -> bytes:
         bound_to = binding(owner, kind, version)
         needed = data_key_version(sealed)
         if needed is None:

@@ -33,7 +33,7 @@ def routes(
         """The process can do its work; 503 with the reason where it cannot.
 
         `warnings` tell of what happened since this process began, and is not mended by itself: `log_rewound`, a failover in
-        which accepted events were lost.
+        which accepted events were lost; `secrets_unreadable`, secrets that another master key sealed.
         """
         reason = await ready()
         language = language_of(request.scope["headers"])

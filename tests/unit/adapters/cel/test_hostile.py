@@ -153,7 +153,12 @@ async def test_each_is_refused_or_ends_within_limits(first: int) -> None:
             held = time.thread_time() - held
             assert held < AT_ONCE_CPU_SECONDS_MAX, f"{name}: the loop was held"
             assert made.at_once([apps(text, use)], looked_at) is None, "what an app wrote is never evaluated here"
-            (outcome,) = await made.evaluate([apps(text, use)], looked_at)
+            for _ in range(
+                5
+            ):  # a machine that is full may need longer than the limit for what would end in another way
+                (outcome,) = await made.evaluate([apps(text, use)], looked_at)
+                if becomes != FailedBecause.TOO_LARGE or outcome_is_not_too_long(outcome):
+                    break
             assert_became(name, outcome, becomes)
             if at_once is not None:
                 assert at_once == [outcome]
@@ -163,6 +168,10 @@ async def test_each_is_refused_or_ends_within_limits(first: int) -> None:
     finally:
         ticking.cancel()
         await made.close()
+
+
+def outcome_is_not_too_long(outcome: Outcome) -> bool:
+    return not (isinstance(outcome, Failed) and outcome.because is FailedBecause.TOO_LONG)
 
 
 def assert_became(name: str, outcome: Outcome, becomes: str) -> None:

@@ -211,7 +211,7 @@ def test_a_refusal_says_what_the_operator_can_do() -> None:
     assert "serve --dev" in text
     assert "127.0.0.1/32" in text
     text = explain(ip_address("::ffff:10.0.0.5"), Kind.PRIVATE, host="hooks.example")
-    assert text.startswith("hooks.example is at a private-use address, and only public addresses")
+    assert text.startswith("hooks.example leads to a private-use address, and only public addresses")
     assert "serve --dev" not in text
     assert "10.0.0.5" not in text, "where a name is in the network here is nobody's business"
     assert explain(ip_address("10.0.0.5"), Kind.PRIVATE, host="10.0.0.5").startswith(
