@@ -110,8 +110,7 @@ class Posthouse(Process):
         owns, answers = settings.role != "api", settings.role != "worker"
         listening = self._listen()
         handlers = await self._load_handlers() if owns else None
-        dsn, direct, data_dir, sealer, clock = await self._prepare()
-        self._sealer = sealer
+        dsn, direct, data_dir, self._sealer, clock = await self._prepare()
         owner = clock.new_id()
         history = History(owner)
         pools = Pools(dsn, direct, history, publish_seconds=PUBLISH_STATEMENT_SECONDS_MAX)
@@ -121,7 +120,7 @@ class Posthouse(Process):
         upkeep = PostgresUpkeep(pools.upkeep)
         telemetry = PrometheusTelemetry()
         event_log = self.wrap_log(PostgresLog(pools.publishing, reading, polling=polling))
-        postgres = PostgresStore(pools.journalling, reading, sealer.open, polling=polling, history=history)
+        postgres = PostgresStore(pools.journalling, reading, self._sealer.open, polling=polling, history=history)
         store = self.wrap_store(postgres)
         egress = settings.allowed_egress()
         http = transport_of(settings, egress)
@@ -188,7 +187,7 @@ class Posthouse(Process):
         self._task(keeping.count(engine))
         self._stack.push_async_callback(self._stop_engine)
 
-        directory = PostgresDirectory(managing, sealer)
+        directory = PostgresDirectory(managing, self._sealer)
         catalogue = CatalogueCache(directory, clock, auto_create=settings.auto_create_event_types)
         history.tell(catalogue.forget)
         if links is not None:
@@ -213,14 +212,14 @@ class Posthouse(Process):
         telemetry.watch_cache("target_connections", lambda: http.idle_cached)
         telemetry.watch_cache("tls_contexts", lambda: http.contexts_cached)
         expressions.watch(telemetry)
-        telemetry.watch_cache("data_keys", lambda: sealer.cached)
+        telemetry.watch_cache("data_keys", lambda: self._sealer.cached)
         telemetry.watch("database_replacements", lambda: history.replacements)
 
         profiles = Profiles(shipped(), [] if settings.profiles is None else in_directory(settings.profiles))
         inbound = InboundKind(profiles.get, settings.public_url, settings.payload_bytes_max)
         watching = Watching.over(
             pools,
-            sealer,
+            self._sealer,
             self.wrap_kinds(load_kinds((TableKind(), ChangesKind(), inbound))),
             telemetry,
             operators,
@@ -354,10 +353,13 @@ class Posthouse(Process):
 
     def _warnings(self) -> list[tuple[str, str]]:
         """What an operator must know of although this process can do its work."""
-        rewinds = self._engine.tails.rewinds
-        lost = f"the log of {rewinds} partitions had lost its end: events that were accepted are gone"
-        said = (("log_rewound", lost if rewinds else ""), ("secrets_unreadable", self._sealer.unreadable))
-        return [(code, detail) for code, detail in said if detail]
+        said = (("log_rewound", self._what_was_lost()), ("secrets_unreadable", self._sealer.what_is_unreadable()))
+        return [(code, detail) for code, detail in said if detail is not None]
+
+    def _what_was_lost(self) -> str | None:
+        if not (rewinds := self._engine.tails.rewinds):
+            return None
+        return f"the log of {rewinds} partitions had lost its end: events that were accepted are gone"
 
     # Serving
 

@@ -81,15 +81,9 @@ def key_id(key: bytes) -> str:
     return hashlib.sha256(key).hexdigest()[:KEY_ID_LENGTH]
 
 
-UNREADABLE: Final = (
-    "there are secrets that do not open with the master keys of this process: what needs them waits, and `posthouse doctor` "
-    "says which master key it is"
-)
-
-
 class Sealer:
     """`ports.directory.Sealer` with a keyring. Data keys that were opened are kept, the most recently used of them: a data key
-    is looked at for every secret that is loaded. `unreadable` says so where one was met that does not open."""
+    is looked at for every secret that is loaded."""
 
     def __init__(
         self,
@@ -103,7 +97,7 @@ class Sealer:
         self._kept_max: Final = kept_max
         self._opened: Final[OrderedDict[DataKey, bytes]] = OrderedDict()
         self._use = CacheUse()
-        self.unreadable = ""
+        self._met_unreadable = False
 
     @property
     def sealing_id(self) -> str:
@@ -124,7 +118,7 @@ class Sealer:
         try:
             return self._open(sealed, owner, kind, version, data_key)
         except SetupError:
-            self.unreadable = UNREADABLE
+            self._met_unreadable = True
             raise
 
     def _open(self, sealed: bytes, owner: bytes, kind: str, version: int, data_key: DataKey | None) -> bytes:
@@ -138,6 +132,15 @@ class Sealer:
                 "or set the secret anew"
             )
         return open_with_data_key(self._open_data_key(data_key), sealed, bound_to=bound_to)
+
+    def what_is_unreadable(self) -> str | None:
+        """For operators, where a secret was met that does not open."""
+        if not self._met_unreadable:
+            return None
+        return (
+            "there are secrets that do not open with the master keys of this process: what needs them waits, and "
+            "`posthouse doctor` says which master key it is"
+        )
 
     def reseal(self, sealed: bytes, owner: bytes, kind: str, version: int) -> bytes:
         bound_to = binding(owner, kind, version)
