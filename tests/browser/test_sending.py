@@ -9,6 +9,7 @@ import pytest
 from playwright.async_api import expect
 from tests.browser.conftest import Desk
 from tests.browser.station import answering
+from tests.serving import listed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -22,6 +23,12 @@ def told(request: bytes) -> tuple[list[str], bytes]:
     head, _, body = request.partition(b"\r\n\r\n")
     lines = [line for line in head.decode().split("\r\n") if not line.lower().startswith(OURS)]
     return sorted(lines), body
+
+
+async def all_are_owed(desk: Desk, app: str) -> None:
+    await listed(
+        desk.station.port, f"/v1/apps/{app}/deliveries?limit=100", lambda rows: len(rows) == OWED, "what is owed"
+    )
 
 
 async def test_what_is_copied_as_curl_sends_the_same_request(desk: Desk) -> None:
@@ -91,6 +98,7 @@ async def test_all_that_a_filter_finds_is_sent_now_and_cancelled(desk: Desk) -> 
     await desk.station.post("/apps", {"uid": "bulk"})
     await desk.station.endpoint("bulk", "closed", answering(200), paused=True)
     await desk.station.publish(OWED, app="bulk")
+    await all_are_owed(desk, "bulk")
     async with desk.visit("/owed?app=bulk&reason=paused") as visit:
         await expect(visit.page.locator("[data-row]")).to_have_count(OWED)
         dialog = visit.page.get_by_role("dialog")
@@ -109,6 +117,7 @@ async def test_a_bulk_action_can_be_stopped(desk: Desk) -> None:
     await desk.station.post("/apps", {"uid": "stopped"})
     await desk.station.endpoint("stopped", "shut", answering(200), paused=True)
     await desk.station.publish(OWED, app="stopped")
+    await all_are_owed(desk, "stopped")
     async with desk.visit("/owed?app=stopped") as visit:
         await expect(visit.page.locator("[data-row]")).to_have_count(OWED)
         goes_on = asyncio.Event()
