@@ -161,18 +161,9 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 @asynccontextmanager
-async def visiting(
-    browser: Browser,
-    origin: str,
-    *,
-    language: Language = "en",
-    theme: Theme = "light",
-    width: int = WIDTH,
-    height: int = HEIGHT,
-    **options: Any,
-) -> AsyncIterator[Visit]:
+async def visiting(browser: Browser, origin: str, **who: Any) -> AsyncIterator[Visit]:
     """A tab with cookies and storage of its own; at the end nothing may have gone wrong."""
-    visit = await opened(browser, origin, language=language, theme=theme, width=width, height=height, **options)
+    visit = await opened(browser, origin, **who)
     try:
         yield visit
         visit.check()

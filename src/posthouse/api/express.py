@@ -183,9 +183,8 @@ class Connection(HttpToolsProtocol):
         version = self.parser.get_http_version()
         hosts = sum(name == b"host" for name, _ in self.headers)
         if version not in _VERSIONS or hosts > 1 or (hosts == 0 and version == "1.1"):
-            raise ValueError(
-                "no request of HTTP/1.1 (RFC 9112, section 3.2)"
-            )  # the parser passes it on as an error of its own
+            # The parser passes it on as an error of its own.
+            raise ValueError("no request of HTTP/1.1 (RFC 9112, section 3.2)")
         if self.parser.should_upgrade():
             return  # it begins once more, as if it had not asked
         self._body = b""
