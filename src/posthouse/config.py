@@ -283,14 +283,10 @@ def _as_given(place: list[str], flags: Collection[str]) -> str:
 
 def unknown_variables(names: Iterable[str]) -> list[tuple[str, str | None]]:
     """Of these variables of the environment those that look like settings and are none, each with the one that may be meant."""
-
-    def meant(name: str) -> str | None:
-        close = difflib.get_close_matches(name.removeprefix(PREFIX).lower(), Settings.model_fields, n=1)
-        return PREFIX + close[0].upper() if close else None
-
-    ours = {name.upper(): name for name in sorted(names) if name.upper().startswith(PREFIX)}
-    return [
-        (name, meant(upper))
-        for upper, name in ours.items()
-        if upper.removeprefix(PREFIX).lower() not in Settings.model_fields and not _NOT_SETTINGS.fullmatch(upper)
-    ]
+    found = []
+    for name in sorted(names):
+        prefix, field = name[: len(PREFIX)].upper(), name[len(PREFIX) :].lower()
+        if prefix == PREFIX and field not in Settings.model_fields and not _NOT_SETTINGS.fullmatch(name.upper()):
+            close = difflib.get_close_matches(field, Settings.model_fields, n=1)
+            found.append((name, PREFIX + close[0].upper() if close else None))
+    return found

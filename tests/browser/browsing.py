@@ -31,6 +31,7 @@ from playwright.async_api import (
 Language = Literal["en", "zh"]
 Theme = Literal["light", "dark"]
 
+EVERYWHERE: Final[list[tuple[Language, Theme]]] = [("en", "light"), ("en", "dark"), ("zh", "light"), ("zh", "dark")]
 LOCALES: Final[dict[Language, str]] = {"en": "en-GB", "zh": "zh-CN"}
 SCREENSHOTS: Final = Path(__file__).parent / "screenshots"
 PATIENCE_MS: Final = 20_000

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import pytest
 from playwright.async_api import Browser, expect
-from tests.browser.browsing import Language, Theme, Visit, visiting
+from tests.browser.browsing import EVERYWHERE, Language, Theme, Visit, visiting
 from tests.browser.conftest import Desk
 from tests.serving import KEY
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-EVERYWHERE: list[tuple[Language, Theme]] = [("en", "light"), ("zh", "dark")]
 
 
 async def kept(visit: Visit) -> str:

@@ -17,7 +17,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
-from tests.browser.browsing import Language, Theme, Visit, visiting
+from tests.browser.browsing import EVERYWHERE, Language, Theme, Visit, visiting
 from tests.browser.conftest import Desk
 from tests.browser.station import NEVER, OFTEN, ORDER, ORDER_SCHEMA, answering, bare
 from tests.commands import Running, running
@@ -29,7 +29,6 @@ from tests.targets import Peer
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FAILED: Final = 10_000
-EVERYWHERE: Final[list[tuple[Language, Theme]]] = [("en", "light"), ("zh", "dark")]
 TILLS: Final = [f"till-{language}-{theme}" for language, theme in EVERYWHERE]
 everywhere = pytest.mark.parametrize(("language", "theme"), EVERYWHERE)
 

@@ -76,7 +76,7 @@ def carry_out(
     client: Client, changes: Sequence[Change], impossible: Sequence[tuple[Item, str]], *, json_wanted: bool
 ) -> int:
     """Make the changes, and tell of each; the exit code."""
-    from posthouse.cli.main import EXIT_CODES, PARTIAL
+    from posthouse.cli.main import PARTIAL, exit_code
     from posthouse.cli.platform.run import run
 
     results = []
@@ -97,7 +97,7 @@ def carry_out(
     if counts["done"]:
         return PARTIAL
     first = next((result.error for result in results if result.error), None)
-    return EXIT_CODES.get(type(first).__name__, 1)
+    return exit_code(first)
 
 
 def _tell(result: Result, say: Callable[[str], None]) -> None:

@@ -23,8 +23,6 @@ EXIT_CODES: Final = {
     "TooLarge": 2,
     "Overloaded": 7,
     "StoreUnavailable": 7,
-    "NotOurs": 7,
-    "InDoubt": 7,
     "SourceUnavailable": 7,
 }
 
@@ -81,6 +79,11 @@ app.command(
 )
 
 
+def exit_code(error: Exception | None) -> int:
+    """That of the class of what went wrong, or else of the nearest one above it that has one."""
+    return next((EXIT_CODES[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in EXIT_CODES), 1)
+
+
 def main() -> None:
     """Run a command and end the process with its exit code."""
     from posthouse.domain.errors import PosthouseError
@@ -91,7 +94,7 @@ def main() -> None:
         print(f"posthouse: {error}", file=sys.stderr)
         for step in getattr(error, "__notes__", ()):
             print(f"  {step}", file=sys.stderr)
-        sys.exit(EXIT_CODES.get(type(error).__name__, 1))
+        sys.exit(exit_code(error))
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from posthouse.cli.client import Client
-from posthouse.cli.output import Column, as_json, note, printable, show, show_record, terminal
+from posthouse.cli.output import Column, as_json, note, plural, printable, show, show_record, terminal
 from posthouse.cli.verbs import Json, Key, Url, decoded
 from posthouse.domain.errors import NotFound
 
@@ -101,7 +101,7 @@ def explained(routing: dict[str, Any]) -> Iterator[Text]:
     reached, others = routing["reached"], routing["not_reached"]
     endpoints = sum(len(one["endpoints"]) for one in reached)
     about = f" about {routing['subject']}" if routing.get("subject") else ""
-    whom = f"{_count(endpoints, 'endpoint')} of {_count(len(reached), 'app')}" if reached else "nobody"
+    whom = f"{plural(endpoints, 'endpoint')} of {plural(len(reached), 'app')}" if reached else "nobody"
     yield line((routing["type"], "bold"), about, f" would reach {whom}")
     if not reached and not others:
         yield line("  ", "no app has a grant for this type and this subject; `posthouse grants add` gives one")
@@ -128,7 +128,3 @@ def _name(thing: dict[str, Any], kind: str) -> str:
     """`ledger (ep_…)`, or the id alone."""
     uid = thing.get("uid")
     return f"{uid} ({thing[kind]})" if uid else str(thing[kind])
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -7,7 +7,9 @@ from tests.answering import Answer, answering
 
 from posthouse.cli.client import Client, NotOurs, key_given, url_given
 from posthouse.cli.follow import Follower
-from posthouse.domain.errors import Invalid, Overloaded, PosthouseError, TooLarge, Unauthorised
+from posthouse.cli.main import exit_code
+from posthouse.config import BadSettings
+from posthouse.domain.errors import InDoubt, Invalid, Overloaded, PosthouseError, SetupError, TooLarge, Unauthorised
 
 
 @pytest.mark.parametrize(
@@ -66,3 +68,18 @@ def test_a_stream_of_a_server_that_is_none_of_ours(answer: Answer) -> None:
 def test_what_a_proxy_says_of_a_server_of_ours(status: int, error: type[PosthouseError]) -> None:
     with answering(Answer(status, b"<html>")) as other, pytest.raises(error, match=f"the server answered {status}"):
         Client(other.url, "ph_x").get("apps")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (NotOurs("x"), 7),
+        (InDoubt("x"), 7),
+        (Invalid("x"), 2),
+        (BadSettings("x"), 2),
+        (SetupError("x"), 1),
+        (OSError(), 1),
+    ],
+)
+def test_the_exit_code_of_an_error(error: Exception, code: int) -> None:
+    assert exit_code(error) == code

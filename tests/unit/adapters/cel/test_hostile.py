@@ -157,7 +157,7 @@ async def test_each_is_refused_or_ends_within_limits(first: int) -> None:
                 5
             ):  # a machine that is full may need longer than the limit for what would end in another way
                 (outcome,) = await made.evaluate([apps(text, use)], looked_at)
-                if becomes != FailedBecause.TOO_LARGE or outcome_is_not_too_long(outcome):
+                if becomes != FailedBecause.TOO_LARGE or not was_cut_short(outcome):
                     break
             assert_became(name, outcome, becomes)
             if at_once is not None:
@@ -170,8 +170,8 @@ async def test_each_is_refused_or_ends_within_limits(first: int) -> None:
         await made.close()
 
 
-def outcome_is_not_too_long(outcome: Outcome) -> bool:
-    return not (isinstance(outcome, Failed) and outcome.because is FailedBecause.TOO_LONG)
+def was_cut_short(outcome: Outcome) -> bool:
+    return isinstance(outcome, Failed) and outcome.because is FailedBecause.TOO_LONG
 
 
 def assert_became(name: str, outcome: Outcome, becomes: str) -> None:
