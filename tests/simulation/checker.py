@@ -49,6 +49,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 FENCED: Final = frozenset({"journal", "recover_in_flight", "hasten_revoked", "expire_oldest"})
 PAGED_SECONDS: Final = 0.5  # after a page the next one is there
+ON_ITS_WAY_SECONDS: Final = 0.1  # a statement, until it is carried out
 OBEYED_SECONDS: Final = 3.0  # a change of configuration, by a process that nothing disturbs
 LOOKED_BACK: Final = 50  # events that are compared with what they were, at each commit
 
@@ -212,7 +213,7 @@ class Checker:
                     ):
                         self.wrong(f"partition {number} was released before its results were written")
                     if me is not None:
-                        self._look_at_marks(number, me)
+                        self._look_at_marks(number, statement, me)
                     continue
                 dead = statement.arguments[1].get("dead", ())
                 free = owner is None or owner in dead or lease_until < self.database.clock()
@@ -227,11 +228,15 @@ class Checker:
             ):
                 self.wrong(f"the lease of partition {number} was extended by somebody else")
 
-    def _look_at_marks(self, partition: int, process: Process) -> None:
-        """Who takes over waits for the answers of what was under way, and of nothing else."""
-        for row in self.rows.values():
-            marked = row.partition == partition and (row.reason, row.sender) == (OwedReason.IN_FLIGHT, process.owner)
-            if marked and row.key not in process.begun:
+    def _look_at_marks(self, partition: int, statement: Statement, process: Process) -> None:
+        """Who takes over waits for the answers of what was under way, and of nothing else. What was marked before the
+        partition was lost once, and never begun, nobody could take back."""
+        epoch = statement.epochs[partition]
+        for key, row in self.rows.items():
+            marked = key[0] == partition and (row.reason, row.sender) == (OwedReason.IN_FLIGHT, process.owner)
+            if not marked or self.marked.get(key) != epoch:
+                continue
+            if not process.is_under_way(row.key, since=statement.began_at - ON_ITS_WAY_SECONDS):
                 self.wrong(f"partition {partition} was released as if {_short(row.key)} was under way")
 
     def _is_fenced(self, statement: Statement, partition: int) -> bool:
@@ -317,6 +322,9 @@ class Checker:
                     self.marked[key] = statement.epochs[key[0]]
                 if after.line:
                     self.lines[after.partition, after.endpoint_id, after.line].add(key)
+                was_running = before is not None and before.reason is OwedReason.IN_FLIGHT and self._is_overdue(before)
+                if was_running and after.due_at == math.inf:
+                    self.may_repeat([key[1:]])  # it goes with those before it in its line, and is not due again
         return lines
 
     def _is_overdue(self, row: Owed) -> bool:
@@ -446,6 +454,7 @@ class Checker:
         process.requests[endpoint_id] -= 1
         for event_id in sent.event_ids:
             process.running[endpoint_id, event_id] -= 1
+            process.ended_at[endpoint_id, event_id] = self.world.now()
         if endpoint_id in self.world.canaries:
             self.served[endpoint_id].append((sent.at, self.world.now()))
 
@@ -533,6 +542,10 @@ class Checker:
         """Nothing in memory is unbounded (7), and nothing that is owed is forgotten (2)."""
         for what in too_much(process, self.world.sockets_max):
             self.wrong(f"process {process.number} has {what}")
+        lanes = process.engine.lanes
+        if lanes.in_flight == self.world.sockets_max < 2 * sum([lane.requests > 0 for lane in lanes._lanes]):
+            # Half of the sockets are gone to lanes that have no other one: with so many targets that hang, each waits.
+            self.world.disturbed = self.world.now()
         for what in self.waiting.looks_at(process, self.rows, self.marked, self.world.now()):
             self.wrong(f"process {process.number}: {what}")
         for what in self.stale.looks_at(process, self.world.now()):

@@ -69,7 +69,7 @@ PLOTS: Final = (
 )
 """What `plots.py` arranges."""
 
-YOUNG_PLOTS: Final = ("repeated", "announced", "credited")
+YOUNG_PLOTS: Final = ("repeated", "announced", "credited", "passed_on")
 """The same; drawn apart, so that the histories without them are as they were."""
 
 

@@ -12,7 +12,16 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 import structlog
 from tests.simulation.faults import Weather
-from tests.simulation.memory import CRAMPED, CRAMPED_BUSY, CRAMPED_FILTERING, LANES, PAGED, SLOWING, patched
+from tests.simulation.memory import (
+    CRAMPED,
+    CRAMPED_BUSY,
+    CRAMPED_FILTERING,
+    LANES,
+    LONG_TURNS,
+    PAGED,
+    SLOWING,
+    patched,
+)
 from tests.simulation.plots import Plots
 from tests.simulation.process import Process
 from tests.simulation.scenes import Scenes
@@ -62,7 +71,7 @@ def run(seed: int, tell: Callable[[str], None] | None = None) -> Verdict:
 def _run(seed: int, tell: Callable[[str], None] | None) -> Verdict:
     draw = random.Random(seed)
     weather = Weather.drawn(draw, random.Random(seed + 4))
-    limits = {path: value for path, value in CRAMPED.items() if draw.random() < weather.cramped}
+    limits: dict[str, float] = {path: value for path, value in CRAMPED.items() if draw.random() < weather.cramped}
     apart = random.Random(seed + 7)
     if "held_up" in weather.plots and apart.random() < 0.5:
         limits |= {path: CRAMPED[path] for path in LANES}
@@ -71,6 +80,9 @@ def _run(seed: int, tell: Callable[[str], None] | None) -> Verdict:
     limits |= {path: value for path, value in CRAMPED_FILTERING.items() if apart.random() < weather.cramped}
     busy = random.Random(seed + 11)
     limits |= {path: value for path, value in CRAMPED_BUSY.items() if busy.random() < weather.cramped}
+    if random.Random(seed + 13).random() < 0.3:
+        limits |= LONG_TURNS
+        weather = weather._replace(plots=(*weather.plots, "opened"))
     alarms: list[str] = []
 
     def listen(_: object, level: str, entry: MutableMapping[str, Any]) -> NoReturn:

@@ -50,6 +50,13 @@ CRAMPED_BUSY: Final = {
 }
 """Drawn apart from all others."""
 
+LONG_TURNS: Final = {
+    "posthouse.dispatch.tail.CROWD_ENDPOINTS_MIN": 2,
+    "posthouse.settle.backlog.LANES_PER_TURN": 1,
+    "tests.simulation.process.TURN_SECONDS_MAX": 0.3,
+}
+"""Whoever does so much lets others have a turn of the loop, which takes its time, and in which anything may happen."""
+
 SOCKETS_MAX: Final = 20
 BYTES_MAX: Final = 60
 UNDER_WAY_MAX: Final = 250
@@ -61,13 +68,14 @@ SLOWING: Final = frozenset(
         "posthouse.lane.lane.LANE_FRESH_MAX",
         "posthouse.settle.backlog.PAGE_ENDPOINTS_MAX",
         "posthouse.dispatch.engine.OUTSTANDING_BUSY_MAX",
+        "tests.simulation.process.TURN_SECONDS_MAX",
     }
 )
 """At these, whoever is well waits for others by design."""
 
 
 @contextmanager
-def patched(limits: Mapping[str, int]) -> Iterator[None]:
+def patched(limits: Mapping[str, float]) -> Iterator[None]:
     """Run under these limits."""
     before: list[tuple[Any, str, Any]] = []
     for path, value in limits.items():

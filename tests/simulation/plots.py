@@ -15,6 +15,7 @@ from typing import Any, Final
 from tests.simulation.filtering import FILTERING_SECONDS, Rule
 from tests.simulation.memory import SOCKETS_MAX, limit
 from tests.simulation.plots_of_owners import PlotsOfOwners
+from tests.simulation.plots_of_pages import PlotsOfPages
 from tests.simulation.plots_of_rates import PlotsOfRates
 from tests.simulation.process import Process
 from tests.simulation.scheduler import elsewhere
@@ -27,18 +28,17 @@ from posthouse.domain.limits import LEASE_SECONDS
 from posthouse.ports.clock import set_or_over
 
 PLOT_MAX: Final = 2  # of each kind in a history
-DEMANDING: Final = frozenset({"held_up", "come_back", "succeeded", "suspended", "returned"})
+DEMANDING: Final = frozenset({"held_up", "come_back", "opened", "succeeded", "suspended", "returned"})
 """Seldom is everybody there: they have precedence."""
 
 SMALL: Final = 8  # a lane that has no room for more is filled on purpose
 
 
-class Plots(PlotsOfOwners, PlotsOfRates):
+class Plots(PlotsOfOwners, PlotsOfPages, PlotsOfRates):
     """`leave` hands a process's partitions over. One is played at a time, so that none spoils another."""
 
     def __init__(self, world: World, draw: random.Random, *, leave: Callable[[Process], None]) -> None:
-        super().__init__(world, draw)
-        self._leave = leave
+        super().__init__(world, draw, leave=leave)
         self._played: Counter[str] = Counter()
         self.playing = False
         self._casts: dict[str, Callable[[], Acts | None]] = {
@@ -61,6 +61,8 @@ class Plots(PlotsOfOwners, PlotsOfRates):
             "resent": self._resent,
             "repeated": self._repeated,
             "announced": self._announced,
+            "opened": self._opened,
+            "passed_on": self._passed_on,
         }
 
     def play(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 IDS_AHEAD_SECONDS_MAX: Final = 60.0
 BUSY_EVERY_SECONDS: Final = 4.0
+TURN_SECONDS_MAX: Final = 0.0
 BUSY_SECONDS: Final = (0.0, 0.0, 1.0, 2.5)
 
 taken_at: contextvars.ContextVar[float] = contextvars.ContextVar("taken_at")
@@ -50,6 +52,8 @@ class SimClock:
 
     def __init__(self, seed: int, skew: float, busy_seconds: float) -> None:
         self._random = random.Random(seed)
+        self._turns = random.Random(seed + 1)
+        self.next_turn = 0.0  # how long the next one takes, if not as long as any
         self._count = seed << 32
         self._last_ms = 0
         self._booted = self._random.random() * 1_000
@@ -80,6 +84,9 @@ class SimClock:
         return self._random.random()
 
     async def sleep(self, seconds: float) -> None:
+        """Who lets others have a turn (0) gets the next one after all that came meanwhile, which takes its time."""
+        if not seconds:
+            seconds, self.next_turn = self.next_turn or TURN_SECONDS_MAX * self._turns.random() ** 3, 0.0
         await asyncio.sleep(seconds)
 
 
@@ -177,6 +184,7 @@ class WatchedEngine(Engine):
         if not self._stopping:
             self.process.world.checker.may_repeat(self.process.at_risk(partitions))
         super()._lost(partitions)
+        self.process.is_full()  # what was not written of them is forgotten
 
     def _written(self, batch: JournalBatch, result: Journalled, released: Released) -> None:
         lost = [attempt.key for attempt in batch.attempts if attempt.partition not in result.held]
@@ -208,6 +216,7 @@ class Process(Machine):
         self.requests: Counter[EndpointId] = Counter()
         self.running: Counter[DeliveryKey] = Counter()
         self.begun: set[DeliveryKey] = set()  # of which it ever made a request
+        self.ended_at: dict[DeliveryKey, float] = {}  # when the last one did that it made
         skew = world.weather.skew * (2 * world.random.random() - 1)
         busy_seconds = world.busying.choice(BUSY_SECONDS) if world.weather.stall or world.weather.crash else 0.0
         self.clock = SimClock(number, skew, busy_seconds)
@@ -277,6 +286,12 @@ class Process(Machine):
         attempts = [*engine.journal._buffer.attempts, *(self.writing.attempts if self.writing is not None else ())]
         keys += [attempt.key for attempt in attempts if attempt.partition in partitions]
         return keys
+
+    def is_under_way(self, key: DeliveryKey, *, since: float) -> bool:
+        """Whether it has begun a request for this, which has not ended since then."""
+        if any(key in lane.in_flight for lane in self.engine.lanes._lanes):
+            return key in self.begun
+        return self.ended_at.get(key, -math.inf) >= since
 
     async def begin(self) -> None:
         while True:

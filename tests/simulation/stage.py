@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, Final
 
 from tests.simulation.filtering import NO_RULE, Rule
@@ -24,11 +24,12 @@ Acts = Coroutine[Any, Any, None]
 
 
 class Stage:
-    """`over`: the end has begun, in which all is well, and nobody makes it worse."""
+    """`leave` hands a process's partitions over. `over`: the end has begun, in which all is well, and nobody makes it worse."""
 
-    def __init__(self, world: World, draw: random.Random) -> None:
+    def __init__(self, world: World, draw: random.Random, *, leave: Callable[[Process], None]) -> None:
         self._world = world
         self._random = draw
+        self._leave = leave
         self._newcomers: list[EndpointId] = []
         self.over = False
 

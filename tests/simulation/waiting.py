@@ -70,6 +70,7 @@ class Waiting:
             line = backlog._lines.get(endpoint_id)
             if (
                 row.due_at == math.inf
+                or endpoint_id in backlog._asked  # just now
                 or event_id in backlog._held.get(endpoint_id, ())
                 or (
                     line is not None

@@ -190,7 +190,7 @@ class Engine:
         self.configs = Configs(
             store,
             clock,
-            changed=self.lanes.configure,
+            changed=self._configured,
             only=self._only,
             shrunk=lambda app: self._chore(self._hasten(app)),
         )
@@ -306,7 +306,7 @@ class Engine:
             async with asyncio.timeout(seconds):
                 await self.ownership.close()
                 await self.tails.close()
-                self.lanes.mark_all_in_flight()
+                self.lanes.leave(set(self.ownership.epochs))
                 await self.journal.flush()
                 await self._look_for_marks(self.ownership.epochs)
                 while self.journal.unwritten:  # nothing may come between the last write and the release
@@ -447,6 +447,10 @@ class Engine:
             log.warning("configuration.not_loaded", partition=partition, error=str(error))  # the next poll tries again
         finally:
             self._reloading.discard(partition)
+
+    def _configured(self, endpoints: Sequence[Endpoint]) -> None:
+        self.backlog.configured(endpoints)
+        self.lanes.configure(endpoints)
 
     def _only(self, app_ids: Collection[AppId], endpoint_ids: Collection[EndpointId]) -> None:
         self.lanes.keep_only(app_ids, endpoint_ids)

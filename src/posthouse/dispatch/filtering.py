@@ -307,7 +307,8 @@ class Filtering:
                 await self._room.wait()
             if line.turns and line.turns[0] is turn:
                 self._release(line, turn, verdicts)
-                await asyncio.sleep(0)  # one event may reach very many
+                if line.turns:
+                    await self._clock.sleep(0)  # one event may reach very many
         if self._lines.get(app_id) is line:
             del self._lines[app_id]
             self._configs.pinned.discard(app_id)

@@ -314,7 +314,7 @@ class Tails:
             if len(event.audience) >= CROWD_ENDPOINTS_MIN:
                 # One in a turn of the loop, over all partitions: such an event comes to all of them at once.
                 async with self._crowds:
-                    await asyncio.sleep(0)
+                    await self._clock.sleep(0)
             if not self._is_ours(tail):
                 return
             self._hand_on(tail, event)

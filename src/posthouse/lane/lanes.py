@@ -283,6 +283,8 @@ class Lanes:
                 self._leave(lane, behind, OwedReason.BEHIND)
             if again and lane.closed:
                 self.close(lane)  # it goes nowhere from here
+            elif again and lane.partition in self._leaving:
+                self._leave_marked(lane)
             # Before the next one is taken: a lane that never runs dry has room for rows too.
             if lane.paged_room(0.0 if lane.peer.calm else self._clock.now()):
                 self._drained(lane.id)
@@ -439,19 +441,18 @@ class Lanes:
                 self._lanes.remove(lane)
 
     def leave(self, partitions: Collection[int]) -> None:
-        """Before these are handed over: start nothing more of them, and every request that still runs gets its row. `drop` ends
-        it."""
+        """Before these are handed over: start nothing more of them, and let rows say which requests run, and no others. `drop`
+        ends it."""
         self._leaving.update(partitions)
-        self._mark_running([lane for lane in self._active.values() if lane.partition in partitions])
-
-    def mark_all_in_flight(self) -> None:
-        """Before a planned hand-over: every request that still runs gets its row."""
-        self._mark_running(self._active.values())
-
-    def _mark_running(self, lanes: Iterable[Lane]) -> None:
-        for lane in lanes:
+        for lane in [lane for lane in self._active.values() if lane.partition in partitions]:
             for delivery in lane.in_flight.values():
                 self._hand_over(lane, delivery)
+            self._leave_marked(lane)
+
+    def _leave_marked(self, lane: Lane) -> None:
+        """What was to go again does so from its new owner, who would wait for the end of a request that nobody makes."""
+        for waiting in lane.queue.marked():
+            self._leave(lane, waiting, OwedReason.WAITED)
 
     def paced(self, partitions: Collection[int]) -> list[Delivery]:
         """What is under way of these to endpoints with a rate."""

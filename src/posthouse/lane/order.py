@@ -189,11 +189,23 @@ class Queue:
             line = self._lines[number]
             first = line.waiting[0] if line.waiting else None
             if first is not None and not first.row and first.offered_at <= since and going_on():
-                if line.busy:
-                    waiting, line.waiting = line.waiting, deque()
-                    yield self._counted(waiting)
-                else:
-                    yield self.leave(number)
+                yield self._emptied(number)
+
+    def marked(self) -> Iterator[list[Delivery]]:
+        """What waits again though its row says that its request runs: one by one, and lines as a whole, in their order."""
+        marked = deque([delivery for delivery in self._paged if delivery.marked])
+        self._paged = deque([delivery for delivery in self._paged if not delivery.marked])
+        yield from [[delivery] for delivery in self._counted(marked)]
+        for number in [n for n, line in self._lines.items() if line.waiting and line.waiting[0].marked]:
+            yield self._emptied(number)
+
+    def _emptied(self, number: int) -> list[Delivery]:
+        """All that waits in a line, which stays while one of it is under way."""
+        line = self._lines[number]
+        if not line.busy:
+            return self.leave(number)
+        waiting, line.waiting = line.waiting, deque()
+        return self._counted(waiting)
 
     def has(self, number: int) -> bool:
         """Whether anything of this line is here: waiting or under way."""

@@ -21,6 +21,7 @@ from posthouse.domain.event import Event
 from posthouse.domain.ids import AppId, EndpointId, EventId
 from posthouse.ports.clock import Clock, set_or_over
 from posthouse.ports.store import Page, Store, Want
+from posthouse.settle.backlog_line import BacklogLine
 
 log = structlog.get_logger()
 
@@ -33,22 +34,6 @@ SMALL_SPACING_SECONDS: Final = 0.1  # after a page of fewer: the more is due by 
 ORPHANS_PER_PAGE: Final = 500
 LANES_PER_TURN: Final = 8  # of the event loop
 OUT_OF_TURN_SECONDS: Final = 0.05
-
-
-class _Line:
-    """One endpoint's rows: when the next is due (None: none but those that are held; infinity: they wait for each other), and
-    whether they wait for room. Its app is known once they were looked at. `doubted` are held, while there may be another row.
-    """
-
-    __slots__ = ("app_id", "doubted", "due_at", "partition", "rows", "waits")
-
-    def __init__(self, partition: int) -> None:
-        self.partition = partition
-        self.due_at: float | None = None
-        self.app_id: AppId | None = None
-        self.doubted: set[EventId] | None = None
-        self.waits = False
-        self.rows = 0  # about so many
 
 
 class Backlog:
@@ -86,13 +71,14 @@ class Backlog:
         self._orphaned = orphaned
         self._in_turn = in_turn
         self._many = many
-        self._lines: dict[EndpointId, _Line] = {}
+        self._lines: dict[EndpointId, BacklogLine] = {}
         self._held: dict[EndpointId, set[EventId]] = {}
         self._by_app: dict[AppId, set[EndpointId]] = {}
         self._heap: list[tuple[float, EndpointId]] = []  # a line's entry is the one at its `due_at`; others are stale
         self._wake = asyncio.Event()
         self._full = False
         self._rewritten: set[Line] = set()  # ordered lines, while a page is read
+        self._asked: dict[EndpointId, Endpoint | None] = {}  # those of this page, as they are now
         self.still = asyncio.Lock()  # held while rows are paged in; who holds it may rely on `held`
 
     async def take(self, partitions: Sequence[int]) -> None:
@@ -126,8 +112,15 @@ class Backlog:
                 self._schedule(endpoint_id, line, line.due_at)
         self.roomier()
 
+    def configured(self, endpoints: Sequence[Endpoint]) -> None:
+        """Endpoints as they are now: those that a page is made for are found as such."""
+        self._asked.update([(endpoint.id, endpoint) for endpoint in endpoints if endpoint.id in self._asked])
+
     def keep_only(self, app_ids: Collection[AppId], endpoint_ids: Collection[EndpointId]) -> None:
         """These are all the endpoints that the apps have: the rows of others need no room to be settled."""
+        for endpoint in [endpoint for endpoint in self._asked.values() if endpoint is not None]:
+            if endpoint.app_id in app_ids and endpoint.id not in endpoint_ids:
+                self._asked[endpoint.id] = None
         for app_id in app_ids:
             for endpoint_id in [e for e in self._by_app.get(app_id, ()) if e not in endpoint_ids]:
                 line = self._lines[endpoint_id]
@@ -213,18 +206,18 @@ class Backlog:
         """How many endpoints are owed something."""
         return len(self._lines)
 
-    def _line(self, partition: int, endpoint_id: EndpointId) -> _Line:
+    def _line(self, partition: int, endpoint_id: EndpointId) -> BacklogLine:
         line = self._lines.get(endpoint_id)
         if line is None:
-            line = self._lines[endpoint_id] = _Line(partition)
+            line = self._lines[endpoint_id] = BacklogLine(partition)
         return line
 
-    def _belongs(self, endpoint_id: EndpointId, line: _Line, app_id: AppId) -> None:
+    def _belongs(self, endpoint_id: EndpointId, line: BacklogLine, app_id: AppId) -> None:
         if line.app_id is None:
             line.app_id = app_id
             self._by_app.setdefault(app_id, set()).add(endpoint_id)
 
-    def _forget(self, endpoint_id: EndpointId, line: _Line) -> None:
+    def _forget(self, endpoint_id: EndpointId, line: BacklogLine) -> None:
         if line.app_id is not None:
             endpoints = self._by_app[line.app_id]
             endpoints.discard(endpoint_id)
@@ -236,7 +229,7 @@ class Backlog:
         if line is not None and line.due_at is None and line.rows <= 0 and endpoint_id not in self._held:
             self._forget(endpoint_id, self._lines.pop(endpoint_id))
 
-    def _schedule(self, endpoint_id: EndpointId, line: _Line, due_at: float) -> None:
+    def _schedule(self, endpoint_id: EndpointId, line: BacklogLine, due_at: float) -> None:
         line.due_at = due_at
         if line.waits:
             return
@@ -273,15 +266,15 @@ class Backlog:
         if delay > 0:
             await set_or_over(self._wake, delay)
 
-    def _pop_due(self) -> dict[EndpointId, int]:
-        """Endpoints with something due, earliest first, and their partitions."""
+    def _pop_due(self) -> dict[EndpointId, BacklogLine]:
+        """Endpoints with something due, earliest first."""
         now = self._clock.now()
-        ready: dict[EndpointId, int] = {}
+        ready: dict[EndpointId, BacklogLine] = {}
         while self._heap and self._heap[0][0] <= now and len(ready) < PAGE_ENDPOINTS_MAX:
             due_at, endpoint_id = heapq.heappop(self._heap)
             line = self._lines.get(endpoint_id)
             if line is not None and line.due_at == due_at and not line.waits:
-                ready[endpoint_id] = line.partition
+                ready[endpoint_id] = line
         return ready
 
     async def _tick(self) -> int | None:
@@ -290,55 +283,61 @@ class Backlog:
         if not ready:
             return None
         try:
-            endpoints = await self._find(list(ready))
-            wants = await self._wants(ready, endpoints)
-            if not wants:
-                return 0
+            endpoints = self._asked = dict(await self._find(list(ready)))
+            rooms = await self._rooms(ready, endpoints)
             epochs = dict(self._epochs)
             self._rewritten.clear()
-            # Whatever is owed from here on schedules itself anew; what the page says must not override it.
-            wants = [want for want in wants if want.endpoint_id in self._lines]  # others were lost meanwhile
-            was_due = {want.endpoint_id: self._lines[want.endpoint_id].due_at for want in wants}
-            for want in wants:
-                self._lines[want.endpoint_id].due_at = None
+            lines = {e: ready[e] for e in rooms if self._lines.get(e) is ready[e]}  # others were lost meanwhile
+            # Whatever is owed from here on schedules itself anew; what the page says must not override it. What is held is
+            # noted in the same breath: of a row that is let go of between the two, nobody would hear again.
+            wants = [
+                Want(line.partition, e, rooms[e], tuple(self.held(e)), every=endpoints[e] is None)
+                for e, line in lines.items()
+            ]
+            if not wants:
+                return 0
+            was_due = {e: line.due_at for e, line in lines.items()}
+            for line in lines.values():
+                line.due_at = None
             bytes_max = min(PAGE_BYTES_MAX, max(self._memory(), 1))
             pages = await self._store.page(wants, now=self._clock.now(), bytes_max=bytes_max)
         except BaseException:
-            for endpoint_id, partition in ready.items():
-                if partition in self._epochs:
-                    line = self._line(partition, endpoint_id)
+            for endpoint_id, lost in ready.items():
+                if lost.partition in self._epochs:
+                    line = self._line(lost.partition, endpoint_id)
                     self._schedule(endpoint_id, line, self._clock.now() if line.due_at is None else line.due_at)
             raise
+        finally:
+            self._asked = {}
         for want, page in zip(wants, pages, strict=True):
             if self._epochs.get(want.partition) == epochs.get(want.partition) is not None:
                 self._deliver(want, page, endpoints[want.endpoint_id], epochs[want.partition])
                 self._follow(want, page, was_due[want.endpoint_id])
         return sum(len(page.rows) for page in pages)
 
-    async def _wants(
-        self, ready: Collection[EndpointId], endpoints: Mapping[EndpointId, Endpoint | None]
-    ) -> list[Want]:
-        wants = []
+    async def _rooms(
+        self, ready: Mapping[EndpointId, BacklogLine], endpoints: Mapping[EndpointId, Endpoint | None]
+    ) -> dict[EndpointId, int]:
+        """How many rows are wanted of each; those of which none are wait."""
+        rooms = {}
         orphans = ORPHANS_PER_PAGE
-        for number, endpoint_id in enumerate(ready, start=1):
+        for number, (endpoint_id, line) in enumerate(ready.items(), start=1):
             if number % LANES_PER_TURN == 0:
-                await asyncio.sleep(0)  # each may be the first of its lane, which is then made
-            line = self._lines.get(endpoint_id)
-            if line is None:
-                continue  # its partition was lost
+                await self._clock.sleep(0)  # each may be the first of its lane, which is then made
+            if self._lines.get(endpoint_id) is not line:
+                continue  # its partition was lost; if it came back, the endpoint was found before that
             endpoint = endpoints[endpoint_id]
             if endpoint is not None:
                 self._belongs(endpoint_id, line, endpoint.app_id)
             room = orphans if endpoint is None else self._room(endpoint)
             if room > 0:
-                held = tuple(self._held.get(endpoint_id, ()))
-                wants.append(Want(line.partition, endpoint_id, room, held, every=endpoint is None))
+                rooms[endpoint_id] = room
                 orphans -= room if endpoint is None else 0
             elif endpoint is None:
                 self._schedule(endpoint_id, line, self._clock.now())  # at the next page
             else:
                 line.waits = True
-        return wants
+        return rooms
 
     def _deliver(self, want: Want, page: Page, endpoint: Endpoint | None, epoch: int) -> None:
         deliveries = []

@@ -19,6 +19,7 @@ from posthouse.domain.limits import (
     LANE_FRESH_BUSY_MAX,
     LANE_FRESH_MAX,
     LANE_PAGED_MAX,
+    LANE_SECONDS_MAX,
     LANES_IDLE_MAX,
     PRESSED_STARTS_MAX,
 )
@@ -42,6 +43,7 @@ class Desk:
         self.drained: Counter[EndpointId] = Counter()
         self.quick: set[EndpointId] = set()
         self.seconds = 0.0
+        self.fate = Fate.SETTLED
         self.may_start = True
         self.may_spill = True
         self.pressed = False
@@ -77,12 +79,12 @@ class Desk:
             await future
         finally:
             del self.running[delivery.key]
-        return Told([Fate.SETTLED], 0.001, adopted=self.adopted)
+        return Told([self.fate], 0.001, adopted=self.adopted)
 
     def mark(self, _: Lane, delivery: Delivery) -> None:
         self.marked.append(delivery)
         delivery.fresh = False
-        delivery.row = True
+        delivery.row = delivery.marked = True
 
     def offer(self, endpoint: Endpoint, *seqs: int, **fields: Any) -> None:
         number = int.from_bytes(endpoint.id[12:], "big")
@@ -474,12 +476,32 @@ async def test_before_a_hand_over_everything_in_flight_is_marked() -> None:
     desk.offer(an_endpoint(1), 1)
     desk.page_in(an_endpoint(2), 2)
     await asyncio.sleep(0.001)
-    desk.lanes.mark_all_in_flight()
+    desk.lanes.leave({0})
     assert [d.event.seq for d in desk.marked] == [1, 2]
     finish = asyncio.create_task(desk.lanes.finish(10.0))
     await desk.answer(1)
     await finish
     assert (desk.lanes.in_flight, desk.running) == (0, {}), "and what goes on for too long is abandoned"
+
+
+@virtual_time
+async def test_what_is_to_go_again_leaves_with_its_partition() -> None:
+    """Its row says that its request runs: the new owner would wait for the end of one that nobody makes."""
+    desk = Desk()
+    desk.offer(an_endpoint(1), 1)
+    desk.offer(an_endpoint(2), 2)
+    desk.offer(an_endpoint(3, partition=1), 3)
+    await asyncio.sleep(LANE_SECONDS_MAX + 0.1)
+    desk.sweep()
+    assert [d.event.seq for d in desk.marked] == [1, 2, 3]
+    desk.may_start, desk.fate = False, Fate.AGAIN
+    await desk.answer(1, 3)
+    assert desk.spilled == []
+    desk.lanes.leave({0})
+    assert [(d.event.seq, reason) for d, reason in desk.spilled] == [(1, OwedReason.WAITED)]
+    await desk.answer(2)
+    assert [d.event.seq for d, _ in desk.spilled] == [1, 2], "and what would only begin to wait"
+    assert desk.lanes.waiting == 1, "other partitions stay"
 
 
 @virtual_time

@@ -83,6 +83,9 @@ class Model:
         load = self.under_way.pop(draw.randrange(len(self.under_way)))
         choice = draw.random()
         if choice < 0.3:
+            if choice < 0.15:  # each has a row meanwhile, which says that its request runs
+                for delivery in load:
+                    delivery.row, delivery.marked, delivery.fresh = True, True, False
             self.queue.back(load)
             self.waiting = load + self.waiting
             return
@@ -103,6 +106,16 @@ class Model:
             mine = [d for d in left if d.line == line and (line or not d.row)]
             assert mine == [d for d in self.waiting if d.line == line and (line or not d.row)]
         self.waiting = []
+
+    def leave_marked(self) -> None:
+        """These, and what is behind them in their lines."""
+        lines = {d.line for d in self.waiting if d.marked} - {0}
+        left = list(self.queue.marked())
+        expected = [d for d in self.waiting if d.marked or d.line in lines]
+        assert Counter(d.event.seq for each in left for d in each) == Counter(seqs(expected))
+        for each in left:
+            assert len(each) == 1 or each == [d for d in self.waiting if d.line == each[0].line]
+        self.waiting = [d for d in self.waiting if d not in expected]
 
     def spill(self, draw: Random) -> None:
         since = draw.randrange(self.seq + 1)
@@ -142,8 +155,10 @@ def test_it_is_as_its_model(seed: int) -> None:
             model.take(draw.choice((1, 1, 2, 5)))
         elif choice < 0.95:
             model.end(draw)
-        elif choice < 0.98:
+        elif choice < 0.97:
             model.spill(draw)
+        elif choice < 0.985:
+            model.leave_marked()
         else:
             model.clear()
         model.check()

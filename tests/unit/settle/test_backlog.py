@@ -301,6 +301,93 @@ async def test_a_partition_that_is_lost_while_its_lanes_are_made_is_not_paged() 
 
 
 @virtual_time
+async def test_a_row_that_is_let_go_of_while_lanes_are_made_is_paged() -> None:
+    """Its endpoint is due already, and its lane was the first to be made."""
+    endpoints = [an_endpoint(number) for number in range(1, 3 * LANES_PER_TURN)]
+    async with running(*endpoints) as desk:
+        first = endpoints[0]
+        desk.backlog.hold(0, key := desk.row(first, 100, told=False))
+
+        def leave(endpoint: Endpoint) -> None:
+            if endpoint.id == endpoints[LANES_PER_TURN].id:
+                desk.asked = lambda _: None
+                asyncio.get_running_loop().call_soon(desk.backlog.leave, 0, key)
+
+        desk.asked = leave
+        for seq, endpoint in enumerate(endpoints, start=1):
+            desk.row(endpoint, seq)
+        await until(lambda: len(desk.paged) == len(endpoints) + 1)
+        assert key in desk.keys
+
+
+@virtual_time
+async def test_a_partition_that_comes_back_while_lanes_are_made_is_paged_anew() -> None:
+    """What was found before may have been changed under another owner."""
+    endpoints = [an_endpoint(number) for number in range(1, 3 * LANES_PER_TURN)]
+    async with running(*endpoints) as desk:
+        last, asked = endpoints[-1], list[Endpoint]()
+
+        def come_back() -> None:
+            desk.epochs[0] = 2
+            desk.backlog.drop({0})
+            desk.endpoints[last.id] = replace(last, paused=True)
+            for endpoint in endpoints:
+                desk.backlog.owe(0, endpoint.id, desk.clock.now())
+
+        def lose(endpoint: Endpoint) -> None:
+            if desk.epochs[0] == 1 and endpoint.id == endpoints[LANES_PER_TURN].id:
+                asyncio.get_running_loop().call_soon(come_back)
+            if desk.epochs[0] == 2:
+                asked.append(endpoint)
+
+        desk.asked = lose
+        for seq, endpoint in enumerate(endpoints, start=1):
+            desk.row(endpoint, seq)
+        await until(lambda: len(desk.paged) == len(endpoints))
+        assert {delivery.epoch for delivery in desk.paged} == {2}
+        assert len(asked) == len(endpoints)
+        assert asked[-1].paused, "as it is now"
+        assert [len(wants) for wants in desk.store.wanted] == [len(endpoints)]
+
+
+@virtual_time
+async def test_an_endpoint_that_is_opened_while_lanes_are_made_is_asked_for_room_as_it_is_now() -> None:
+    endpoints = [an_endpoint(number) for number in range(1, 3 * LANES_PER_TURN)]
+    last, opened = replace(endpoints[-1], paused=True), endpoints[-1]
+    async with running(*endpoints[:-1], last) as desk:
+
+        def open_it(endpoint: Endpoint) -> None:
+            desk.rooms[last.id] = 0 if endpoint is last else 1
+            if endpoint.id == endpoints[LANES_PER_TURN].id:
+                asyncio.get_running_loop().call_soon(desk.backlog.configured, [opened, an_endpoint(900)])
+
+        desk.asked = open_it
+        for seq, endpoint in enumerate(endpoints, start=1):
+            desk.row(endpoint, seq)
+        await until(lambda: len(desk.paged) == len(endpoints))
+
+
+@virtual_time
+async def test_rows_of_an_endpoint_that_is_deleted_while_lanes_are_made_come_to_an_end() -> None:
+    endpoints = [an_endpoint(number) for number in range(1, 3 * LANES_PER_TURN)]
+    last = endpoints[-1]
+    async with running(*endpoints) as desk:
+        asked: list[EndpointId] = []
+
+        def delete(endpoint: Endpoint) -> None:
+            asked.append(endpoint.id)
+            if endpoint.id == endpoints[LANES_PER_TURN].id:
+                others = {each.id for each in endpoints if each is not last}
+                asyncio.get_running_loop().call_soon(desk.backlog.keep_only, {last.app_id}, others)
+
+        desk.asked = delete
+        for seq, endpoint in enumerate(endpoints, start=1):
+            desk.row(endpoint, seq)
+        await until(lambda: len(desk.paged) == len(endpoints) - 1 and len(desk.orphans) == 1)
+        assert last.id not in asked, "nobody needs a lane for it"
+
+
+@virtual_time
 async def test_small_pages_are_fewer() -> None:
     """Each costs the store as much as a large one."""
     async with running(ONE) as desk:
