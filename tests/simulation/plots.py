@@ -28,8 +28,8 @@ from posthouse.domain.limits import LEASE_SECONDS
 from posthouse.ports.clock import set_or_over
 
 PLOT_MAX: Final = 2  # of each kind in a history
-DEMANDING: Final = frozenset({"held_up", "come_back", "opened", "succeeded", "suspended", "returned"})
-"""Seldom is everybody there: they have precedence."""
+DEMANDING: Final = frozenset({"cancelled", "held_up", "come_back", "succeeded", "suspended", "returned"})
+"""Seldom is everybody there, or does it come off: they have precedence."""
 
 SMALL: Final = 8  # a lane that has no room for more is filled on purpose
 
