@@ -117,7 +117,8 @@ class Keeping:
 async def _briefly(work: Callable[[], Awaitable[object]]) -> None:
     """Do what is of use as a process ends, and no more than that: where the database is away nobody waits for it."""
     with suppress(PosthouseError, TimeoutError):
-        await asyncio.wait_for(work(), LAST_WORK_SECONDS_MAX)
+        async with asyncio.timeout(LAST_WORK_SECONDS_MAX):
+            await work()
 
 
 def shown(settings: Settings, *, embedded: bool, partitions: int) -> dict[str, Shown]:

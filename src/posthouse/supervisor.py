@@ -35,6 +35,7 @@ from posthouse.domain.restart import failures_after, restart_delay
 from posthouse.manage.authenticator import Authenticator
 from posthouse.manage.keys import Keys
 from posthouse.manage.sessions import Sessions
+from posthouse.ports.clock import set_or_over
 from posthouse.process import Ground, Process
 
 log = structlog.get_logger()
@@ -119,8 +120,7 @@ class Supervisor(Process):
             failures = failures_after(failures, lived_seconds=time.monotonic() - began)
             delay = restart_delay(failures, draw=random.random())  # noqa: S311 - spreads restarts, and guards nothing
             log.error("worker.died", worker=number, status=child.returncode, restart_in_seconds=round(delay, 2))
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), delay)
+            await set_or_over(self._stopping, delay)
 
     async def _start(self, number: int) -> Child:
         shared = self._listening.fileno()

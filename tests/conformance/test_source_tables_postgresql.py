@@ -183,6 +183,21 @@ async def test_no_commit_notifies_while_the_reader_is_busy(place: Place, orders:
         assert len((await source.read(limit=10, wait_seconds=PATIENCE_SECONDS)).observations) == 1
 
 
+async def test_who_is_cancelled_as_a_commit_wakes_it_is_cancelled(place: Place, orders: Spec) -> None:
+    async with reading(orders) as source:
+        store = source._store
+        assert isinstance(store, PostgresStore)
+        while not store._told_until or store._woken.is_set():
+            await store.wait(0)
+        waiting = asyncio.create_task(store.wait(PATIENCE_SECONDS))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        store._wake(None, 0, "posthouse_change", orders.id)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+
 async def test_an_event_is_there_soon_after_its_commit(place: Place, orders: Spec) -> None:
     took = []
     async with reading(orders) as source, connection(place.dsn) as application:

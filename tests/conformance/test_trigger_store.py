@@ -20,6 +20,7 @@ from posthouse.adapters.postgres.vault import PostgresVault
 from posthouse.adapters.system.keyring import Keyring, Sealer
 from posthouse.domain.errors import Conflict, SetupError
 from posthouse.domain.ids import TRIGGER, RefusalId, TriggerId, format_id
+from posthouse.domain.limits import TRIGGER_PUT_OFF_SECONDS
 from posthouse.domain.trigger import Standing, Trigger, TriggerConfig, TriggerState
 from posthouse.manage.rekey import rekey
 from posthouse.ports.sources import Observation
@@ -28,6 +29,8 @@ from posthouse.ports.triggers import Progress, Refusal, Taken
 NEWEST = b"\xff" * 16
 KINDS = ("shelf",)
 ONE, TWO = new_owner(), new_owner()
+HOLDER, ANOTHER = new_id(), new_id()
+LEFT_SECONDS = "SELECT extract(epoch FROM put_off_until - clock_timestamp())::float8 FROM trigger WHERE id = $1"
 
 
 class Kept:
@@ -42,6 +45,14 @@ class Kept:
         stored = await self.store.create(made, AUDIT, triggers_max=100)
         assert stored is not None
         return stored
+
+    async def make_unreadable(self) -> TriggerId:
+        """One whose settings were sealed with a key that is lost."""
+        lost = PostgresTriggers(self.database, Sealer(Keyring([b"o" * 32])))
+        config = TriggerConfig(kind="shelf", type="a", settings='{"password": "lost"}')
+        stored = await lost.create(Trigger(id=TriggerId(new_id()), config=config), AUDIT, triggers_max=100)
+        assert stored is not None
+        return stored.id
 
     async def claim(self, owner: bytes = ONE, *, held: int = 0, seconds: float = 10.0) -> list[Taken]:
         taken, _ = await self.store.claim(owner, KINDS, held=held, lease_seconds=seconds)
@@ -160,6 +171,96 @@ async def test_shares(kept: Kept) -> None:
     assert (len(first), len(second)) == (3, 2)
     assert {one.trigger.id for one in first}.isdisjoint(one.trigger.id for one in second)
     assert await kept.store.claim(ONE, KINDS, held=3, lease_seconds=10) == ([], 3)
+
+
+async def test_on_one_that_is_held_nobody_works(kept: Kept) -> None:
+    made = await kept.make()
+    (taken,) = await kept.claim()
+    assert await kept.store.hold(made.id, HOLDER, seconds=60) == made.version
+    assert not await kept.store.quiet(made.id), "not before who worked on it has noticed"
+    assert await kept.store.renew(ONE, {made.id: taken.epoch}, lease_seconds=10) == {}
+    await kept.store.release(ONE, {made.id: taken.epoch})
+    assert await kept.store.quiet(made.id)
+    assert await kept.claim() == []
+    assert await kept.store.get(format_id(TRIGGER, made.id)) == made, "it is as enabled as it was"
+    # One holds it, and nobody else lets go of it.
+    for holder in (HOLDER, ANOTHER):
+        with pytest.raises(Conflict) as refused:
+            await kept.store.hold(made.id, holder, seconds=60)
+        assert refused.value.code == "trigger_busy"
+    await kept.store.let_go(made.id, ANOTHER)
+    assert await kept.claim() == []
+    changed = await kept.store.change(made.id, lambda old: msgspec.structs.replace(old, name="n"), AUDIT, holder=HOLDER)
+    assert changed is not None
+    assert (changed.name, changed.version) == ("n", made.version + 1)
+    await kept.store.let_go(made.id, HOLDER)
+    (again,) = await kept.claim()
+    assert again.trigger == changed
+    assert await kept.store.hold(TriggerId(new_id()), HOLDER, seconds=60) is None
+
+
+async def test_a_hold_ends_by_itself(kept: Kept) -> None:
+    made = await kept.make()
+    assert await kept.store.hold(made.id, HOLDER, seconds=0.2) == made.version
+    async with asyncio.timeout(10):
+        while not (taken := await kept.claim()):  # noqa: ASYNC110 - the store's clock ends the hold
+            await asyncio.sleep(0.02)
+    epochs = {made.id: taken[0].epoch}
+    assert await kept.store.renew(ONE, epochs, lease_seconds=10) == {made.id: made.version}
+    await _lost(kept, made, HOLDER)
+    assert await kept.store.hold(made.id, ANOTHER, seconds=60) == made.version
+    await _lost(kept, made, HOLDER)
+    await kept.store.let_go(made.id, HOLDER)
+    assert await kept.store.renew(ONE, epochs, lease_seconds=10) == {}, "another holds it now"
+
+
+async def _lost(kept: Kept, made: Trigger, holder: bytes) -> None:
+    """Who held it changes nothing any more."""
+    with pytest.raises(Conflict) as refused:
+        await kept.store.change(made.id, lambda old: msgspec.structs.replace(old, name="n"), AUDIT, holder=holder)
+    assert refused.value.code == "trigger_busy"
+    assert await kept.store.get(format_id(TRIGGER, made.id)) == made
+
+
+async def test_one_that_does_not_open_is_put_off_and_the_others_are_taken(kept: Kept) -> None:
+    first = await kept.make()
+    unreadable = await kept.make_unreadable()
+    last = await kept.make()
+    assert [one.trigger for one in await kept.claim()] == [first, last]
+    assert await kept.claim(TWO) == []
+    seconds = await kept.database.fetchval(LEFT_SECONDS, unreadable)
+    assert 30 < seconds <= TRIGGER_PUT_OFF_SECONDS
+
+
+async def test_one_that_does_not_open_takes_nobody_s_place(kept: Kept) -> None:
+    """Each process has one of them, and the first does not open."""
+    await kept.lives(ONE, TWO)
+    await kept.make_unreadable()
+    made = await kept.make()
+    taken = [one for _ in range(2) for one in await kept.claim()]
+    assert [one.trigger for one in taken] == [made]
+
+
+async def test_one_that_is_put_off_is_taken_later(kept: Kept) -> None:
+    made = await kept.make()
+    (taken,) = await kept.claim(seconds=60)
+    await kept.store.put_off(TWO, {made.id: taken.epoch}, seconds=0)
+    await kept.store.put_off(ONE, {made.id: taken.epoch + 1}, seconds=0)
+    assert await kept.claim(TWO) == [], "who does not have it puts nothing off"
+    await kept.store.put_off(ONE, {made.id: taken.epoch}, seconds=0)
+    (again,) = await kept.claim(TWO)
+    assert (again.trigger, again.epoch) == (made, taken.epoch + 1)
+
+
+async def test_one_that_is_put_off_can_be_changed_and_is_taken_then(kept: Kept) -> None:
+    made = await kept.make()
+    (taken,) = await kept.claim(seconds=60)
+    await kept.store.put_off(ONE, {made.id: taken.epoch}, seconds=60)
+    assert await kept.store.quiet(made.id)
+    assert await kept.claim(TWO) == []
+    await kept.store.change(made.id, lambda old: msgspec.structs.replace(old, name="mended"), None)
+    (again,) = await kept.claim(TWO)
+    assert again.trigger.name == "mended"
 
 
 async def test_what_is_set_aside(kept: Kept) -> None:

@@ -51,6 +51,7 @@ CRAMPED_BUSY: Final = {
 """Drawn apart from all others."""
 
 LONG_TURNS: Final = {
+    "posthouse.dispatch.configs.ROUTED_APPS_MAX": 2,
     "posthouse.dispatch.tail.CROWD_ENDPOINTS_MIN": 2,
     "posthouse.settle.backlog.LANES_PER_TURN": 1,
     "tests.simulation.process.TURN_SECONDS_MAX": 0.3,

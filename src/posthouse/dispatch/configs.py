@@ -37,14 +37,14 @@ class Configs:
         changed: Callable[[Sequence[Endpoint]], None],
         only: Callable[[Collection[AppId], Collection[EndpointId]], None] = lambda apps, endpoints: None,
         shrunk: Callable[[AppConfig], None] = lambda app: None,
-        limit: int = ROUTED_APPS_MAX,
+        limit: int | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._changed = changed
         self._only = only
         self._shrunk = shrunk
-        self._limit = limit
+        self._limit = ROUTED_APPS_MAX if limit is None else limit
         self._routers: OrderedDict[AppId, Router] = OrderedDict()
         self._use = CacheUse()
         self._routes_use = CacheUse()
@@ -65,6 +65,10 @@ class Configs:
         self._routers.move_to_end(app_id)
         return router
 
+    def knows(self, app_id: AppId) -> bool:
+        """Whether `known` finds one."""
+        return app_id in self._routers
+
     def known(self, app_id: AppId) -> Router:
         """The router that `router` or `load` found, even if it has aged since."""
         return self._routers[app_id]
@@ -84,9 +88,11 @@ class Configs:
         found = await self._snapshot(app_ids)
         self._use.misses += len(app_ids)
         loaded = {app_id: self._keep(app_id, found.get(app_id)) for app_id in app_ids}
-        while len(self._routers) > max(self._limit, needed) + len(self.pinned):
+        # One that is on its way stays, too: what comes may be older than what is known, and must not be taken for the newest.
+        stay = self.pinned | self._loading.keys()
+        while len(self._routers) > max(self._limit, needed) + len(stay):
             app_id, router = self._routers.popitem(last=False)
-            if app_id in self.pinned:
+            if app_id in stay:
                 self._routers[app_id] = router
         return loaded
 

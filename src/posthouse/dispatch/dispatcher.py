@@ -84,8 +84,10 @@ class Dispatcher:
                 if event.config_version > self._configs.version(event.partition):
                     await self._configs.catch_up(event.partition, event.config_version)
         missing.update([app_id for app_id in needed if self._configs.router(app_id) is None])
-        if missing:
+        while missing:
             await self._configs.load(missing, needed=len(needed))
+            # Others may have been loaded meanwhile, and some of these left. One that has aged since is known all the same.
+            missing = {app_id for app_id in needed if not self._configs.knows(app_id)}
 
     def dispatch(self, event: Event, epoch: int) -> None:
         """Offer the event to the lane of every endpoint it reaches, as far as that is known now."""

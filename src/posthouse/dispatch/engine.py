@@ -370,23 +370,28 @@ class Engine:
             self._clock.ids_after(newest)
         for claim in claims:
             head = heads[claim.partition]
-            self._pokes[claim.partition] = head.poke
-            self.progress.take(claim.partition)
             recorded: set[DeliveryKey] = set()
             if head.seq > claim.cursor.seq:
                 recorded = await self._store.recorded(claim.partition, after=claim.cursor, until=head.seq)
-            self.dispatcher.take(claim.partition, head.seq, recorded)
+            if self._holds(claim):
+                self._pokes[claim.partition] = head.poke
+                self.progress.take(claim.partition)
+                self.dispatcher.take(claim.partition, head.seq, recorded)
         await self.backlog.take(partitions)
+        held = [claim for claim in claims if self._holds(claim)]  # others were lost meanwhile
+        partitions = [claim.partition for claim in held]
         self.lanes.taken(partitions)
-        for claim in claims:
-            if self.ownership.epochs.get(claim.partition) == claim.epoch:
-                self.tails.take(claim)
+        for claim in held:
+            self.tails.take(claim)
         self.tails.nudge(partitions)
         await self.effects.take(partitions)
         if self.calls is not None:
             await self.calls.take(partitions)
         if self.backlog.endpoints:
             self._chore(self._count_owed(partitions))
+
+    def _holds(self, claim: Claim) -> bool:
+        return self.ownership.epochs.get(claim.partition) == claim.epoch
 
     async def _count_owed(self, partitions: Sequence[int]) -> None:
         try:

@@ -115,14 +115,17 @@ class LaneFacts:
 
     def learn(self, lane: Lane) -> None:
         """Find out which lines of a lane have rows, so that the others need not go through the store."""
-        lane.learning = set()
-        self._spawn(self._learn(lane))
+        lane.learning = mine = set[int]()
+        self._spawn(self._learn(lane, mine))
 
-    async def _learn(self, lane: Lane) -> None:
+    async def _learn(self, lane: Lane, mine: set[int]) -> None:
+        """`mine`: what the lane collects meanwhile, for as long as its partition is not lost."""
         endpoint = lane.endpoint
         try:
             await self._journal.caught_up()
             lines = await self._store.owed_lines(endpoint.partition, endpoint.id, limit=LANE_LINES_OWED_MAX)
+            if lane.learning is not mine:
+                return
             if len(lines) < LANE_LINES_OWED_MAX:
                 lane.know_lines(lines)
             else:
@@ -131,4 +134,5 @@ class LaneFacts:
             log.warning("lines.not_learnt", endpoint=endpoint.id.hex(), error=str(error))
             await self._clock.sleep(LEARN_SECONDS)
         finally:
-            lane.learning = None
+            if lane.learning is mine:
+                lane.learning = None

@@ -309,12 +309,13 @@ class Tails:
             await self._prepare(events)
         for event in events:
             await self._until_room()
-            if self._is_ours(tail) and not self._ready(event):
-                await self._prepare([event])
             if len(event.audience) >= CROWD_ENDPOINTS_MIN:
                 # One in a turn of the loop, over all partitions: such an event comes to all of them at once.
                 async with self._crowds:
                     await self._clock.sleep(0)
+            # Of an event for very many apps some may have left the cache as others were loaded.
+            if self._is_ours(tail) and not self._ready(event):
+                await self._prepare([event])
             if not self._is_ours(tail):
                 return
             self._hand_on(tail, event)

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
+from posthouse.domain.errors import Conflict
 from posthouse.domain.ids import TRIGGER, AppId, TriggerId, format_id
 
 
@@ -60,6 +61,11 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     retained_bytes: int | None = None
     alarm: str | None = None  # what somebody has to look at, although it goes on
     told_at: float | None = None
+
+
+def trigger_busy() -> Conflict:
+    """Somebody else is about to change what it watches, or winds it back."""
+    return Conflict("another change of this trigger is under way; try again in a moment", code="trigger_busy")
 
 
 class Trigger(msgspec.Struct, frozen=True, kw_only=True):

@@ -131,8 +131,10 @@ class Lane:
             if self.throttle is not None:
                 self._pace(self.endpoint, boot)
         self.owed_lines.clear()
+        self.learning = None
         self.all_owed = all_owed
         self.ours = True
+        self.closed = self._is_closed()
 
     def _is_closed(self) -> bool:
         return not (self.endpoint.taking and self.peer.usable)

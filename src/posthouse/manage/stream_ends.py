@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 
 import structlog
 
 from posthouse.domain.errors import PosthouseError
 from posthouse.domain.ids import AttemptId
 from posthouse.domain.limits import STREAM_FAILED_SECONDS, STREAM_HINT_SECONDS, STREAM_POLL_SECONDS
-from posthouse.ports.clock import Clock
+from posthouse.ports.clock import Clock, set_or_over
 from posthouse.ports.stream import Ends, StreamSource
 
 log = structlog.get_logger()
@@ -93,8 +92,7 @@ class Lookout:
             else:
                 well = True
             await self._clock.sleep(STREAM_HINT_SECONDS)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._hinted.wait(), pause - STREAM_HINT_SECONDS)
+            await set_or_over(self._hinted, pause - STREAM_HINT_SECONDS)
 
     def _tell(self) -> None:
         news, self.news = self.news, asyncio.Event()

@@ -5,7 +5,6 @@ Between the store and the client there is no queue: a slow client falls behind, 
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -31,7 +30,7 @@ from posthouse.domain.limits import (
 from posthouse.domain.position import Position
 from posthouse.domain.redaction import redacted_payload
 from posthouse.manage.stream_ends import Lookout
-from posthouse.ports.clock import Clock
+from posthouse.ports.clock import Clock, set_or_over
 from posthouse.ports.stream import AttemptRow, Ends, EventRow, StreamSource, Wanted
 
 log = structlog.get_logger()
@@ -120,8 +119,7 @@ class Stream:
             if left <= 0:
                 return None
             if batch is None:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(news.wait(), min(pause, left))
+                await set_or_over(news, min(pause, left))
 
     async def messages(self, batch: Batch) -> AsyncIterator[Message]:
         """What a batch tells. Payloads are fetched a megabyte at a time, as they are taken."""

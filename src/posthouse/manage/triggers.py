@@ -6,12 +6,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
+import structlog
 from msgspec import UNSET
 
 from posthouse.domain.access import Principal
 from posthouse.domain.errors import Conflict, Invalid, NotFound, PosthouseError
 from posthouse.domain.ids import TRIGGER, TriggerId, format_id, parse_id
 from posthouse.domain.limits import (
+    TRIGGER_HOLD_SECONDS,
     TRIGGER_QUIET_SECONDS_MAX,
     TRIGGERS_MAX,
 )
@@ -30,6 +32,8 @@ from posthouse.ports.sources import Plan, Spec, TriggerKind
 from posthouse.ports.triggers import TriggerBook
 from posthouse.trigger.specs import spec_of
 
+log = structlog.get_logger()
+
 TriggerCheck = Callable[[Trigger | None], None]
 """Objects to the trigger as it is at the moment of the change (None: there is none) by raising."""
 
@@ -41,9 +45,8 @@ _TRIGGER: Final = "trigger"
 class Triggers:
     """Administrators manage triggers; nobody else sees them.
 
-    What is watched lies elsewhere, so that a change is several steps: while what is watched is changed nobody works on the
-    trigger, which is paused for as long. Should this process die meanwhile, the trigger stays paused; `resume` makes ready
-    whatever is missing.
+    What is watched lies elsewhere, so that a change is several steps: while what is watched is changed the trigger is held, and
+    nobody works on it. Should this process die meanwhile, it goes on after a while; `resume` makes ready whatever is missing.
     """
 
     def __init__(
@@ -233,9 +236,10 @@ class Triggers:
         def after(old: Trigger) -> Trigger:
             if check is not None:
                 check(old)
+            enabled = old.enabled if change.enabled is UNSET else made.enabled
             return _afresh(
                 msgspec.structs.replace(
-                    old, uid=made.uid, name=made.name, app_id=made.app_id, config=made.config, enabled=made.enabled
+                    old, uid=made.uid, name=made.name, app_id=made.app_id, config=made.config, enabled=enabled
                 )
             )
 
@@ -249,36 +253,41 @@ class Triggers:
                 await self._checks.kind(made).install(spec_of(made), before=spec_of(found))
             return after
 
-        return await self._while_quiet(found, installed, entry, enabled=made.enabled)
+        return await self._while_quiet(found, installed, entry)
 
     async def _while_quiet(
-        self,
-        found: Trigger,
-        work: Callable[[], Awaitable[Callable[[Trigger], Trigger]]],
-        entry: Audit | None,
-        *,
-        enabled: bool | None = None,
+        self, found: Trigger, work: Callable[[], Awaitable[Callable[[Trigger], Trigger]]], entry: Audit | None
     ) -> Trigger:
-        """Do something while nobody works on a trigger; then it is changed as that says, and goes on, if it did (`enabled`: or
-        as this says). Whatever goes wrong, it goes on as it was."""
-        held = await self._store(found, lambda old: msgspec.structs.replace(old, enabled=False), None)
+        """Do something while nobody works on a trigger; then it is changed as that says. Whatever goes wrong, it goes on as it
+        was. Raises Conflict where somebody else does so, or has changed it meanwhile."""
+        holder = self._clock.new_id()
+        version = await self._book.hold(found.id, holder, seconds=TRIGGER_HOLD_SECONDS)
+        if version is None:
+            raise trigger_not_found(found.reference)
+        self._woken()
         try:
+            if version != found.version:
+                raise unsteady()
             await self._until_quiet(found)
             change = await work()
-        except BaseException:
-            if found.enabled:
-                await self._store(found, lambda old: msgspec.structs.replace(old, enabled=True), None)
-            raise
-        if entry is None:
-            return found
-        goes_on = found.enabled if enabled is None else enabled
+            if entry is None:
+                return found
 
-        def after(old: Trigger) -> Trigger:
-            if old.version != held.version:
-                raise unsteady()
-            return msgspec.structs.replace(change(old), enabled=goes_on)
+            def after(old: Trigger) -> Trigger:
+                if old.version != version:
+                    raise unsteady()
+                return change(old)
 
-        return await self._store(found, after, entry)
+            return await self._store(found, after, entry, holder=holder)
+        finally:
+            await self._let_go(found, holder)
+
+    async def _let_go(self, trigger: Trigger, holder: bytes) -> None:
+        try:
+            await self._book.let_go(trigger.id, holder)
+        except PosthouseError as error:
+            log.warning("trigger.still_held", trigger=trigger.reference, error=str(error))  # it ends by itself
+        self._woken()
 
     async def _until_quiet(self, trigger: Trigger) -> None:
         deadline = self._clock.boot() + self._quiet_seconds
@@ -289,8 +298,15 @@ class Triggers:
                 )
             await self._clock.sleep(QUIET_LOOK_SECONDS)
 
-    async def _store(self, found: Trigger, change: Callable[[Trigger], Trigger], entry: Audit | None) -> Trigger:
-        stored = await self._book.change(found.id, change, entry)
+    async def _store(
+        self,
+        found: Trigger,
+        change: Callable[[Trigger], Trigger],
+        entry: Audit | None,
+        *,
+        holder: bytes | None = None,
+    ) -> Trigger:
+        stored = await self._book.change(found.id, change, entry, holder=holder)
         if stored is None:
             raise trigger_not_found(found.reference)
         self._woken()

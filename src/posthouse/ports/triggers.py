@@ -41,16 +41,30 @@ class TriggerBook(Protocol):
         ...
 
     async def change(
-        self, trigger_id: TriggerId, change: Callable[[Trigger], Trigger], audit: Audit | None
+        self,
+        trigger_id: TriggerId,
+        change: Callable[[Trigger], Trigger],
+        audit: Audit | None,
+        *,
+        holder: bytes | None = None,
     ) -> Trigger | None:
         """Its `version` counts on, and whoever works on it begins anew with what it is now. None where it, or its new app, is
-        gone. Raises Conflict (code `uid_taken`)."""
+        gone. Raises Conflict (codes `uid_taken`; `trigger_busy` where it is no more held by `holder`)."""
         ...
 
     async def delete(
         self, trigger_id: TriggerId, audit: Audit | None, *, check: Callable[[Trigger], None] | None = None
     ) -> bool:
         """With all that was set aside of it; whether it was there. `check` may object by raising."""
+        ...
+
+    async def hold(self, trigger_id: TriggerId, holder: bytes, *, seconds: float) -> int | None:
+        """Nobody is to work on it until `let_go`, or for so long: who does ends that as it next renews its lease. Its version;
+        None where it is gone. Raises Conflict (code `trigger_busy`) where another one holds it."""
+        ...
+
+    async def let_go(self, trigger_id: TriggerId, holder: bytes) -> None:
+        """The same holder holds it no more."""
         ...
 
     async def quiet(self, trigger_id: TriggerId) -> bool:
@@ -100,7 +114,11 @@ class TriggerQueue(Protocol):
         self, owner: bytes, kinds: Collection[str], *, held: int, lease_seconds: float
     ) -> tuple[list[Taken], int]:
         """Take enabled triggers of these kinds that nobody works on, up to this process's share of all that there are, of which
-        it has `held` already; and that share."""
+        it has `held` already; and that share. Those whose settings do not open are put off, and not among them."""
+        ...
+
+    async def put_off(self, owner: bytes, epochs: Mapping[TriggerId, int], *, seconds: float) -> None:
+        """Who took these cannot work on them: nobody is to take them for so long, or until they are changed."""
         ...
 
     async def renew(

@@ -188,7 +188,9 @@ class Sender:
             if renderer is None:
                 raise Unsendable("the URL that this was forwarded to cannot be spoken to")
             if renderer.grant is not None:
-                bearer = await self.tokens.bearer(renderer.grant, seconds=endpoint.timeouts.total)
+                bearer = await self._asked(load, self.tokens.bearer(renderer.grant, seconds=endpoint.timeouts.total))
+                if not self._fence(load)():
+                    raise NotOwner("the partition was lost while a token was asked for")
             if isinstance(bearer, Failure):
                 result: Result = bearer
             else:
@@ -355,7 +357,7 @@ class Sender:
             effects += self.reactions.calls.caused(attempt, endpoint, delivery.event, made.read or result, effects)
         ours = self._journal.record(delivery, attempt, owed, effects=effects, health=health)
         self._tell(attempt, delivery, now)
-        if isinstance(decision, Disable):
+        if ours and isinstance(decision, Disable):  # else it is not on record: the endpoint goes on
             self._disabled(peer)
         if not ours and delivery.row:
             # The partition moved on while the request ran. Its row, if it still says that we are sending, is ours to settle.

@@ -142,7 +142,7 @@ class Calls:
     async def take(self, partitions: Collection[int]) -> None:
         """These partitions were taken: look what waits there. Raises StoreUnavailable."""
         counted = await self._book.counted(partitions)
-        for partition in partitions:
+        for partition in self._epochs.keys() & set(partitions):  # others were lost meanwhile
             self._pending[partition] = counted.get(partition, 0)
         self._look.set()
 
@@ -186,8 +186,9 @@ class Calls:
         if self._read or self._stopping or not (self._look.is_set() or self._clock.boot() >= self._next_look):
             return
         self._look.clear()
-        # What runs is due too, and is not looked for.
-        limit = CALLS_READ_MAX + len(self._running)
+        # What runs is due too, and is not looked for; its end may be on record by the time that this is answered.
+        running = set(self._running)
+        limit = CALLS_READ_MAX + len(running)
         try:
             found = await self._book.due(list(self._epochs), limit=limit) if self._epochs else []
         except StoreUnavailable as error:
@@ -195,7 +196,7 @@ class Calls:
             self._next_look = self._clock.boot() + STORE_AGAIN_SECONDS
             return
         now = self._clock.now()
-        self._read.extend([call for call in found if call.due_at <= now and call.effect.id not in self._running])
+        self._read.extend([call for call in found if call.due_at <= now and call.effect.id not in running])
         later = [call.due_at - now for call in found if call.due_at > now]
         self._next_look = self._clock.boot() + min([CALLS_LOOK_SECONDS, *later])
         if len(found) == limit and not later:
@@ -342,6 +343,8 @@ class Calls:
             self._pending[effect.partition] = max(self._pending[effect.partition] - 1, 0)
             if follow_ups:
                 self._recorded(follow_ups)
+        elif ended is Recorded.NOT_OURS:
+            self._look.set()  # its partition was lost, and may be back
 
     async def _recording(self, write: Callable[[], Awaitable[Recorded]]) -> Recorded:
         """Until the store has it: what was called need not be called again because the store is away for a moment."""

@@ -82,7 +82,7 @@ class Effects:
     async def take(self, partitions: Collection[int]) -> None:
         """These partitions were taken, or written to from outside: look what is there. Raises StoreUnavailable."""
         counted = await self._store.count_effects(partitions)
-        for partition in partitions:
+        for partition in self._epochs.keys() & set(partitions):  # others were lost meanwhile
             self._pending[partition] = counted.get(partition, 0)
         self._due.set()
 

@@ -11,7 +11,12 @@ import structlog
 
 from posthouse.domain.errors import PosthouseError
 from posthouse.domain.ids import AppId, TriggerId
-from posthouse.domain.limits import TRIGGER_LEASE_MARGIN_SECONDS, TRIGGER_LEASE_SECONDS, TRIGGER_LOOK_SECONDS
+from posthouse.domain.limits import (
+    TRIGGER_LEASE_MARGIN_SECONDS,
+    TRIGGER_LEASE_SECONDS,
+    TRIGGER_LOOK_SECONDS,
+    TRIGGER_PUT_OFF_SECONDS,
+)
 from posthouse.domain.trigger import Standing, Trigger, TriggerFacts
 from posthouse.intake.catalogue import CatalogueCache
 from posthouse.intake.observed import ObservedEvents
@@ -121,8 +126,15 @@ class Works:
         if taken:
             if not self._held:
                 self._good_until = began + self._lease_seconds - TRIGGER_LEASE_MARGIN_SECONDS
+            bad: dict[TriggerId, int] = {}
             for one in taken:
-                self._begin(one)
+                try:
+                    self._begin(one)
+                except Exception:
+                    log.exception("trigger.not_begun", trigger=one.trigger.reference)
+                    bad[one.trigger.id] = one.epoch
+            if bad:
+                await self._queue.put_off(self._owner, bad, seconds=TRIGGER_PUT_OFF_SECONDS)
         elif len(self._held) > share:
             await self._let_go(list(self._held)[share:])
 

@@ -107,6 +107,24 @@ async def test_an_older_state_never_replaces_a_newer_one() -> None:
 
 
 @virtual_time
+async def test_nor_does_it_where_the_newer_one_would_have_left_the_cache() -> None:
+    desk = Desk(limit=1)
+    desk.store.put(an_app(version=1), an_app(number=2))
+    desk.store.slow = held = asyncio.Event()
+    early = asyncio.create_task(desk.configs.load([APP]))
+    await until(lambda: len(desk.store.loads) == 1)
+    desk.store.slow = asyncio.Event()
+    desk.store.slow.set()
+    desk.store.put(an_app(version=2))
+    await desk.configs.load([APP])
+    await desk.configs.load([an_app(number=2).app_id])
+    held.set()
+    assert (await early)[APP].config.version == 2
+    await desk.configs.load([an_app(number=2).app_id])
+    assert desk.configs.router(APP) is None, "then it leaves"
+
+
+@virtual_time
 async def test_the_least_recently_used_leaves() -> None:
     desk = Desk(limit=3)
     apps = [an_app(number=n) for n in range(1, 6)]

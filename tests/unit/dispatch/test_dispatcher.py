@@ -17,7 +17,7 @@ from posthouse.domain.delivery import Attempt, AttemptOutcome, Delivery, Deliver
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.event import Event
 from posthouse.domain.filters import Dialect
-from posthouse.domain.ids import AppId, EndpointId
+from posthouse.domain.ids import AppId, EndpointId, uuid7
 from posthouse.domain.limits import PLATFORM_COPIES_MAX
 from posthouse.domain.operations import OPERATIONS_APP
 from posthouse.domain.platform_routes import PLATFORM_APP, PLATFORM_ROUTE, read_handover, stand_in
@@ -141,6 +141,27 @@ async def test_many_events_are_made_ready_with_one_load() -> None:
     await desk.dispatcher.prepare(events)
     assert loads == 1
     assert all(desk.dispatcher.ready(event) for event in events)
+
+
+@virtual_time
+async def test_apps_that_leave_the_cache_as_the_others_are_loaded_are_loaded_again() -> None:
+    desk = Desk()
+    other = AppId(uuid7(1, 2))
+    desk.database.put_app(other, partition=0)
+    configs = desk.dispatcher._configs
+    await configs.load([APP])
+    left = 2
+
+    async def leave(operation: str, step: Step) -> None:
+        nonlocal left
+        if operation == "apps" and left:
+            left -= 1
+            configs._routers.clear()
+
+    desk.database.hook = leave
+    event = an_event(1, app_id=None, audience=(APP, other), config_version=0)
+    await desk.dispatcher.prepare([event])
+    assert desk.dispatcher.ready(event)
 
 
 @virtual_time

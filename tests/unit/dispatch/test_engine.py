@@ -25,6 +25,7 @@ from tests.making import config, grant
 from posthouse.adapters.memory import MemoryDatabase, MemoryLog, MemoryStore, Step
 from posthouse.dispatch import engine as engine_module
 from posthouse.dispatch.engine import Engine
+from posthouse.domain.authentication import OAuth2Auth
 from posthouse.domain.delivery import AttemptOutcome, DeliveryClass, JournalBatch, Owed, OwedReason
 from posthouse.domain.endpoint import EndpointConfig, Ordering, RateLimit, Secret
 from posthouse.domain.errors import StoreUnavailable
@@ -32,11 +33,13 @@ from posthouse.domain.event import Draft, Event
 from posthouse.domain.exchange import Fault, Result
 from posthouse.domain.ids import AppId, EndpointId, EventId, uuid7
 from posthouse.domain.limits import IN_FLIGHT_GRACE_SECONDS, LANE_FRESH_MAX, UNWRITTEN_RESULTS_MAX
+from posthouse.domain.named_keys import KeyVersion
 from posthouse.domain.retry import RetrySettings
 from posthouse.intake.publisher import Publisher
 from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
 from posthouse.ports.log import Appended
 from posthouse.ports.store import Journalled
+from posthouse.send.tokens import Tokens
 
 APP = AppId(uuid7(1, 1))
 OTHER_APP = AppId(uuid7(1, 2))
@@ -468,6 +471,29 @@ async def test_an_endpoint_made_before_a_publish_never_misses_it() -> None:
 
 
 @virtual_time
+async def test_what_has_ended_by_our_clock_but_not_by_the_stores_keeps_no_event_back() -> None:
+    world = World()
+    world.database = MemoryDatabase(clock=lambda: world.clock.now() - 5.0, partitions=2)
+    world.database.put_app(APP, partition=0)
+    world.endpoint(ONE)
+    world.database.put_grant(grant(APP, expires_at=world.clock.now() + 1.0))
+    loads = 0
+
+    async def counted(operation: str, step: Step) -> None:
+        nonlocal loads
+        if operation == "apps":
+            loads += 1
+            await asyncio.sleep(0.001)
+
+    world.database.hook = counted
+    async with started(world) as process:
+        await asyncio.sleep(2)
+        await process.publish()
+        await until(lambda: len(world.sent) == 1, seconds=1)
+        assert loads < 10
+
+
+@virtual_time
 async def test_a_row_written_from_outside_is_sent_within_a_second() -> None:
     world = World()
     world.endpoint(ONE)
@@ -719,6 +745,35 @@ async def test_what_is_looked_up_at_a_hand_over_is_its_successors_at_once() -> N
 
 
 @virtual_time
+async def test_what_waits_for_a_token_at_a_hand_over_is_its_successors_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    world.endpoint(ONE, auth=OAuth2Auth(token_url="https://example.com/token", client_id="c", key="k"))
+    world.database.endpoints[ONE].keys.append(KeyVersion("k", 1, "s"))
+    asked, gate = asyncio.Event(), asyncio.Event()
+
+    async def bearer(*_: object, **__: object) -> str:
+        if not asked.is_set():
+            asked.set()
+            await gate.wait()
+        return "token"
+
+    monkeypatch.setattr(Tokens, "bearer", bearer)
+    first = Process(world)
+    await first.engine.start()
+    (event_id,) = await first.publish()
+    await asked.wait()
+    before = world.clock.boot()
+    stopping = asyncio.create_task(first.engine.stop(seconds=30.0))
+    async with started(world):
+        await asyncio.sleep(0.5)
+        gate.set()
+        await until(world.quiet)
+        assert world.clock.boot() - before < 2.0
+        await stopping
+    assert world.times_sent() == {event_id: 1}
+
+
+@virtual_time
 async def test_a_slow_rate_holds_over_a_hand_over_while_something_cancelled_is_sent() -> None:
     world = World()
     gate = asyncio.Event()
@@ -916,6 +971,61 @@ async def test_a_partition_taken_again_by_the_same_process_sends_nothing_twice_a
         await until(world.quiet)
         assert world.times_sent() == dict.fromkeys(ids, 1)
         assert len(world.outcomes()) == 3
+
+
+@pytest.mark.parametrize("moment", ["newest_attempt", "recorded", "owed_endpoints"])
+def test_a_partition_that_is_lost_again_as_it_is_taken_is_not_held_for_ours(moment: str) -> None:
+    """Its lanes would stay, and what they know of their lines grow old while it is another's."""
+
+    @virtual_time
+    async def test() -> None:
+        world = World()
+        gate, reached, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        world.endpoint(ONE, hanging(gate), ordering=Ordering.ENDPOINT)
+
+        async def slow(operation: str, step: Step) -> None:
+            if operation == moment:
+                reached.set()
+                await go_on.wait()
+
+        async with started(world) as process:
+            await process.publish()
+            await until(lambda: len(world.sent) == 1)
+            world.database.hook = slow
+            await process.engine.ownership.abandon([0])
+            await reached.wait()
+            await process.engine.ownership.abandon([0])
+            partition = world.database.partitions[0]
+            partition.owner, partition.lease_until = b"o" * 16, world.clock.now() + 3600.0
+            go_on.set()
+            await asyncio.sleep(1)
+            gate.set()
+            await until(lambda: not process.transport.running)
+            await asyncio.sleep(1)
+            assert process.engine.ownership.epochs.keys() == {1}
+            assert len(process.engine.lanes) == 0
+
+    test()
+
+
+@virtual_time
+async def test_gone_from_before_its_partition_was_taken_again_leaves_an_ordered_lane_open() -> None:
+    """It speaks for nothing then: its event is sent again, and what is told then counts."""
+    world = World()
+    gate = asyncio.Event()
+    world.endpoint(ONE, hanging(gate, answer(410)), ordering=Ordering.ENDPOINT)
+    async with started(world) as process:
+        ids = await process.publish()
+        await until(lambda: len(world.sent) == 1)
+        await process.engine.ownership.abandon([0])
+        await until(lambda: len(process.engine.ownership.epochs) == 2)
+        world.replies.clear()
+        gate.set()
+        await until(lambda: not process.transport.running)
+        ids += await process.publish(3)
+        await until(world.quiet)
+        assert [sent.event_id for sent in world.sent] == ids[:1] + ids
+        assert world.database.endpoints[ONE].enabled
 
 
 @virtual_time

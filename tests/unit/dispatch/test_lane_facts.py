@@ -284,6 +284,39 @@ async def test_lines_that_got_rows_meanwhile_are_not_forgotten() -> None:
 
 
 @virtual_time
+async def test_what_is_learnt_late_of_before_its_partition_was_lost_is_forgotten() -> None:
+    """Others may have left rows meanwhile."""
+    desk = Desk()
+    desk.store.lines, desk.store.seconds = [], 1.0
+
+    def lost_and_taken(lane: Lane) -> None:
+        desk.store.lines = [6]
+        lane.taken(desk.clock.boot(), all_owed=True)
+        assert lane.learning is None, "and it may be asked anew"
+
+    lane = await learnt(desk, meanwhile=lost_and_taken)
+    assert lane.joins_rows(6)
+
+
+@virtual_time
+async def test_what_is_learnt_late_leaves_alone_what_is_being_learnt_anew() -> None:
+    desk = Desk()
+    desk.store.seconds = 1.0
+    lane = Lane(an_endpoint(ordering=Ordering.KEY), all_owed=True)
+    desk.facts.learn(lane)
+    await asyncio.sleep(0.5)
+    lane.taken(desk.clock.boot(), all_owed=True)
+    desk.store.lines = [6]
+    desk.facts.learn(lane)
+    await desk.tasks[0]
+    assert lane.all_owed
+    lane.owe_line(8)
+    await desk.done()
+    assert [lane.joins_rows(line) for line in (6, 8, 10)] == [True, True, False]
+    assert lane.learning is None
+
+
+@virtual_time
 async def test_it_asks_once_what_was_recorded_before_is_written() -> None:
     desk = Desk()
     delivery = a_delivery(1, line=8, row=True, fresh=False)

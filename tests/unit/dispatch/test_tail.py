@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any, Final
 from unittest.mock import patch
 
 import pytest
@@ -19,8 +20,8 @@ from posthouse.dispatch.tail import READS_AT_ONCE, Tails
 from posthouse.domain.delivery import Cursor
 from posthouse.domain.errors import SetupError, StoreUnavailable
 from posthouse.domain.event import Event
-from posthouse.domain.ids import EventId
-from posthouse.domain.limits import OUTSTANDING_EVENTS_MAX
+from posthouse.domain.ids import AppId, EventId, uuid7
+from posthouse.domain.limits import CROWD_ENDPOINTS_MIN, OUTSTANDING_EVENTS_MAX
 from posthouse.ports.log import Head
 from posthouse.ports.store import Claim
 from posthouse.settle.progress import Progress
@@ -111,13 +112,16 @@ class Desk:
             self.take(*partitions, after=2, epoch=1001)
             await asyncio.sleep(0.001)
 
-    def append(self, seqs: Iterable[int], partition: int = 0, *, size: int = 7, tag: int = 0) -> list[Event]:
+    def append(
+        self, seqs: Iterable[int], partition: int = 0, *, size: int = 7, tag: int = 0, **fields: Any
+    ) -> list[Event]:
         """Put events into the log."""
         state = self.database.partitions[partition]
         events = [an_event(seq, partition=partition | tag << 8, payload=b"x" * size) for seq in seqs]
         for event in events:
+            created_at = EPOCH + event.seq
             placed = an_event(
-                event.seq, id=event.id, partition=partition, payload=event.payload, created_at=EPOCH + event.seq
+                event.seq, id=event.id, partition=partition, payload=event.payload, created_at=created_at, **fields
             )
             state.events[event.seq] = placed
             state.head = max(state.head, event.seq)
@@ -208,6 +212,32 @@ async def test_an_event_waits_for_its_apps_configuration_and_those_behind_it_too
     await until(lambda: desk.seqs == [1, 2, 3])
     assert desk.prepares == 1, "with one load"
     assert desk.log.reads[:1] in ([], [(0, 3, True)]), "they are in hand"
+
+
+class Small(Desk):
+    """Of one event alone the apps are known: as they are loaded, all others leave."""
+
+    async def prepare(self, events: Sequence[Event]) -> None:
+        await super().prepare(events)
+        self.unready = {e.id for p in self.database.partitions for e in p.events.values()} - {events[-1].id}
+
+    def dispatch(self, event: Event, epoch: int) -> None:
+        assert event.id not in self.unready
+        super().dispatch(event, epoch)
+
+
+CROWD: Final = tuple(AppId(uuid7(1, number)) for number in range(CROWD_ENDPOINTS_MIN))
+
+
+@virtual_time
+async def test_what_left_as_others_were_loaded_is_loaded_again_before_its_event_is_handed_on() -> None:
+    desk = Small(range(8))
+    for partition in range(8):
+        desk.append([1, 2], partition, app_id=None, audience=CROWD)
+        desk.tails.nudge([partition])
+    await until(lambda: len(desk.ended) == 8)
+    assert [task.exception() for task in desk.ended] == [None] * 8
+    assert sorted((event.partition, event.seq) for event in desk.handed) == [(p, s) for p in range(8) for s in (1, 2)]
 
 
 @virtual_time

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 import uvloop
@@ -115,6 +116,15 @@ async def test_a_lane_that_is_ours_again_knows_nothing_of_what_others_did() -> N
     assert not lane.joins_rows(6)
     lane.taken(1_000.0, all_owed=True)
     assert lane.joins_rows(8), "any line may have rows"
+
+
+@pytest.mark.parametrize("fields", [{}, {"paused": True}, {"enabled": False}, {"url": "gopher://example.com"}])
+def test_a_lane_that_is_ours_again_is_as_open_as_its_endpoint(fields: dict[str, Any]) -> None:
+    """Whatever its target said to a request from before, that may never have been put on record."""
+    lane = Lane(an_endpoint(**fields))
+    lane.closed = True
+    lane.taken(0.0, all_owed=False)
+    assert lane.closed is bool(fields)
 
 
 class _MomentLost:

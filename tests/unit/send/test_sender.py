@@ -26,6 +26,7 @@ from tests.fakes import (
 from tests.making import owed as owed_of
 
 from posthouse.adapters.memory import MemoryDatabase
+from posthouse.domain.authentication import OAuth2Auth
 from posthouse.domain.circuit import Health
 from posthouse.domain.delivery import (
     AttemptOutcome,
@@ -41,6 +42,7 @@ from posthouse.domain.exchange import Fault, Result
 from posthouse.domain.filters import OnFilterError
 from posthouse.domain.grant import Shrinkage
 from posthouse.domain.limits import FAILING_DAYS_MAX, RESPONSE_STORED_BYTES_MAX
+from posthouse.domain.named_keys import NamedKeys
 from posthouse.domain.redaction import RedactAnswer
 from posthouse.domain.retry import Delays, Retry, RetrySettings
 from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
@@ -213,6 +215,18 @@ async def test_gone_disables_at_once_and_on_record() -> None:
 
 
 @virtual_time
+async def test_gone_closes_nothing_where_its_partition_was_lost_meanwhile() -> None:
+    """Nobody has it on record, so that nothing would ever open the lane again."""
+    desk = Desk(replying(answer(410)))
+    delivery = desk.dispatched()
+    del desk.epochs[0]
+    await desk.sender.attempt(Peer(ENDPOINT), [delivery])
+    await desk.written()
+    assert desk.disabled == []
+    assert desk.store.batches == []
+
+
+@virtual_time
 async def test_five_days_of_failures_disable() -> None:
     desk = Desk(replying(answer(500)))
     endpoint = an_endpoint(health=Health(EPOCH - FAILING_DAYS_MAX * 86_400))
@@ -302,6 +316,34 @@ def test_what_was_lost_while_it_was_looked_up_is_not_sent(lost: str, batch: Batc
             await desk.sender.attempt(
                 peer, [desk.dispatched(event=an_event(seq, app_id=None)) for seq in (1, 2)[: 1 + bool(batch)]]
             )
+        assert desk.transport.sent == []
+        assert peer.calm
+
+    test()
+
+
+@pytest.mark.parametrize("batch", [None, Batch(10)])
+@pytest.mark.parametrize("lost", ["lease", "partition"])
+def test_what_was_lost_while_a_token_was_asked_for_is_not_sent(
+    lost: str, batch: Batch | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @virtual_time
+    async def test() -> None:
+        desk = Desk()
+
+        async def bearer(*_: object, **__: object) -> str:
+            if lost == "lease":
+                desk.valid = False
+            else:
+                desk.epochs.clear()
+            return "token"
+
+        monkeypatch.setattr(desk.sender.tokens, "bearer", bearer)
+        auth = OAuth2Auth(token_url="https://example.com/token", client_id="c", key="k")
+        peer = Peer(an_endpoint(auth=auth, keys=NamedKeys({"k": ("s",)}), batch=batch))
+        load = [desk.dispatched(event=an_event(seq)) for seq in (1, 2)[: 1 + bool(batch)]]
+        with pytest.raises(NotOwner):
+            await desk.sender.attempt(peer, load)
         assert desk.transport.sent == []
         assert peer.calm
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import Any, Final
@@ -27,7 +27,7 @@ from posthouse.domain.ids import AppId, AttemptId, EndpointId, EventId, uuid7
 from posthouse.domain.limits import CALL_BACKOFF_SECONDS, CALLS_READ_MAX, CHAIN_DEPTH_MAX
 from posthouse.domain.operations import OPERATIONS_APP
 from posthouse.domain.redaction import RedactAnswer
-from posthouse.ports.calls import Recorded
+from posthouse.ports.calls import PendingCall, Recorded
 from posthouse.settle.calls import OUR_FAULT_SECONDS, Calls
 from posthouse.settle.chains import Chains
 
@@ -49,7 +49,7 @@ class Desk:
         for number, partition in enumerate(self.database.partitions):
             partition.owner, partition.epoch = OWNER, 7
             self.epochs[number] = 7
-        self.book = MemoryCalls(self.database)
+        self.book: MemoryCalls = MemoryCalls(self.database)
         self.at_once = at_once
         self.patterns: tuple[str, ...] = ("order.*",)
         self.given: list[Call] = []
@@ -321,6 +321,77 @@ async def test_a_former_owner_records_nothing() -> None:
         await until(lambda: not desk.waiting)
     assert len(desk.given) == 2
     assert len(desk.recorded) == 1
+
+
+class Slow(MemoryCalls):
+    """Its answers are on their way until `answered`; `asked` counts them."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        super().__init__(database)
+        self.asked = 0
+        self.answered = asyncio.Event()
+        self.answered.set()
+
+    async def due(self, partitions: Collection[int], *, limit: int) -> list[PendingCall]:
+        found = await super().due(partitions, limit=limit)
+        self.asked += 1
+        await self.answered.wait()
+        return found
+
+
+@virtual_time
+async def test_one_that_ends_while_what_is_due_is_read_is_not_made_again() -> None:
+    desk = Desk()
+    slow = desk.book = Slow(desk.database)
+    desk.record()
+    desk.held = asyncio.Event()
+    async with running(desk) as calls:
+        await until(lambda: len(desk.given) == 1)
+        slow.answered.clear()
+        asked = slow.asked
+        calls.noted(desk.record())
+        await until(lambda: slow.asked > asked)
+        desk.held.set()
+        await until(lambda: calls.running == 0)
+        slow.answered.set()
+        await until(lambda: not desk.waiting)
+        await asyncio.sleep(1)
+        assert (calls.made, calls.pending) == (2, 0)
+    assert len({call.id for call in desk.given}) == len(desk.given) == 2
+
+
+@virtual_time
+async def test_one_from_before_its_partition_was_lost_is_made_anew_as_soon_as_it_ends() -> None:
+    desk = Desk()
+    desk.record()
+    desk.held = asyncio.Event()
+    async with running(desk) as calls:
+        await until(lambda: len(desk.given) == 1)
+        del desk.epochs[1]
+        calls.drop({1})
+        desk.database.partitions[1].epoch = desk.epochs[1] = 8
+        await calls.take([1])
+        await asyncio.sleep(1)
+        assert len(desk.given) == 1, "not beside the one that runs"
+        desk.held.set()
+        await until(lambda: not desk.waiting, seconds=1)
+    assert [call.tries for call in desk.given] == [0, 0]
+
+
+@virtual_time
+async def test_calls_of_a_partition_that_is_lost_while_they_are_counted_are_not_ours() -> None:
+    desk = Desk()
+    desk.record()
+
+    async def lost(operation: str, step: Step) -> None:
+        if operation == "count_calls":
+            desk.epochs.pop(1, None)
+            calls.drop({1})
+
+    desk.database.hook = lost
+    calls = desk.calls()
+    await calls.take([0, 1])
+    assert calls.pending == 0
 
 
 @virtual_time

@@ -254,3 +254,20 @@ async def test_what_is_counted_wrong_does_not_stay_wrong() -> None:
     async with running(desk) as effects:
         effects.recorded([effect])
         await until(lambda: effects.pending == 0)
+
+
+@virtual_time
+async def test_what_waits_in_a_partition_that_is_lost_while_it_is_counted_is_not_ours() -> None:
+    desk = Desk()
+    desk.record(3)
+    desk.record(2, partition=0)
+    effects = desk.effects()
+
+    async def lost(operation: str, step: Step) -> None:
+        if operation == "count_effects":
+            desk.epochs.pop(1, None)
+            effects.drop([1])
+
+    desk.database.hook = lost
+    await effects.take([0, 1])
+    assert effects.pending == 2

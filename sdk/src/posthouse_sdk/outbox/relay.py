@@ -140,7 +140,8 @@ class Relay:
             renewing.cancel()
             await asyncio.gather(renewing, return_exceptions=True)
             with suppress(OutboxError):
-                await asyncio.wait_for(self._store.release(self.owner), 5)
+                async with asyncio.timeout(5):
+                    await self._store.release(self.owner)
             log.info("relay ended: %d published, %d set aside", self.gauges.published, self.gauges.refused)
 
     # The start, and the lease
@@ -305,7 +306,8 @@ class Relay:
 
     async def _sleep(self, seconds: float) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
 
     # What is told
 

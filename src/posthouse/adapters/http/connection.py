@@ -56,7 +56,7 @@ class Keeper(Protocol):
     def opened(self, connection: Connection) -> None: ...
 
     def lost(self, connection: Connection) -> None:
-        """Called once for each connection that was opened, when its socket is gone."""
+        """Called for each connection that was opened, when its socket is gone; perhaps twice, or for one that never was."""
         ...
 
 

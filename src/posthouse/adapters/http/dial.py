@@ -154,23 +154,28 @@ class Dialler:
                     lambda: connection, sock=sock, ssl=context, server_hostname=server_name if context else None
                 )
         except TimeoutError:
-            connection.abort()
+            self._abandon(connection)
             return NotDialled(Fault.TLS_TIMEOUT, f"no TLS handshake within {seconds:.3g} s", key.address)
         except OSError as error:
-            connection.abort()
+            self._abandon(connection)
             if is_ours(error, sock.family):
                 raise
             if context is None:
                 return NotDialled(Fault.CONNECT_FAILED, f"cannot connect: {errno_text(error)}", key.address)
             return NotDialled(Fault.TLS_FAILED, f"TLS failed: {tls_text(error)}", key.address)
         except BaseException:
-            connection.abort()
+            self._abandon(connection)
             raise
         mismatch = _pin_mismatch(transport, way) if context is not None and way.pins else None
         if mismatch is not None:
             connection.abort()
             return NotDialled(Fault.TLS_PIN_MISMATCH, mismatch, key.address)
         return connection
+
+    def _abandon(self, connection: Connection) -> None:
+        """It may have been made in the very turn in which nobody waited any more: uvloop then never says that it is lost."""
+        connection.abort()
+        self._keeper.lost(connection)
 
 
 def _pin_mismatch(transport: asyncio.BaseTransport, way: Way) -> str | None:

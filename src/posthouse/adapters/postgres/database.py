@@ -193,7 +193,8 @@ class Database:
         if self._pool is not None:
             pool, self._pool = self._pool, None
             try:
-                await asyncio.wait_for(pool.close(), 2)
+                async with asyncio.timeout(2):
+                    await pool.close()
             except TimeoutError:
                 pool.terminate()
 

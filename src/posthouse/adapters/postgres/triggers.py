@@ -7,21 +7,24 @@ from typing import Any, Final
 
 import asyncpg
 import msgspec
+import structlog
 
 from posthouse.adapters.postgres.changes import searchable, taken, write_audit
 from posthouse.adapters.postgres.configuration import one
 from posthouse.adapters.postgres.database import Connection, Database
 from posthouse.adapters.postgres.queries import Queries
 from posthouse.adapters.postgres.rows import turn
-from posthouse.domain.errors import Conflict
-from posthouse.domain.ids import TRIGGER, AppId, RefusalId, TriggerId, parse_id
+from posthouse.domain.errors import Conflict, SetupError
+from posthouse.domain.ids import TRIGGER, AppId, RefusalId, TriggerId, format_id, parse_id
 from posthouse.domain.inbound import LOOKED_AT_ONLY
-from posthouse.domain.limits import TRIGGER_SET_ASIDE_MAX
-from posthouse.domain.trigger import Standing, Trigger, TriggerConfig
+from posthouse.domain.limits import TRIGGER_PUT_OFF_SECONDS, TRIGGER_SET_ASIDE_MAX
+from posthouse.domain.trigger import Standing, Trigger, TriggerConfig, trigger_busy
 from posthouse.ports.directory import Audit
 from posthouse.ports.sealing import Sealer
 from posthouse.ports.sources import Observation
 from posthouse.ports.triggers import Progress, Refusal, Taken
+
+log = structlog.get_logger()
 
 SQL = Queries("triggers.sql")
 
@@ -68,7 +71,12 @@ class PostgresTriggers:
                 return self._trigger(await one(connection, SQL.trigger, trigger.id, None))
 
     async def change(
-        self, trigger_id: TriggerId, change: Callable[[Trigger], Trigger], audit: Audit | None
+        self,
+        trigger_id: TriggerId,
+        change: Callable[[Trigger], Trigger],
+        audit: Audit | None,
+        *,
+        holder: bytes | None = None,
     ) -> Trigger | None:
         with taken("uid"):
             async with self._database.transaction() as connection:
@@ -82,6 +90,8 @@ class PostgresTriggers:
                 row = await connection.fetchrow(SQL.trigger_locked, trigger_id)
                 if row is None:
                     return None
+                if holder is not None and not await connection.fetchval(SQL.is_held, trigger_id, holder):
+                    raise trigger_busy()
                 old = self._trigger(row)
                 new = change(old)
                 if new == old:
@@ -108,6 +118,15 @@ class PostgresTriggers:
             if audit is not None:
                 await write_audit(connection, audit)
         return True
+
+    async def hold(self, trigger_id: TriggerId, holder: bytes, *, seconds: float) -> int | None:
+        version: int | None = await self._database.fetchval(SQL.hold, trigger_id, holder, seconds, writing=True)
+        if version is None and await self._database.fetchval(SQL.is_there, trigger_id) is not None:
+            raise trigger_busy()
+        return version
+
+    async def let_go(self, trigger_id: TriggerId, holder: bytes) -> None:
+        await self._database.execute(SQL.let_go, trigger_id, holder)
 
     async def quiet(self, trigger_id: TriggerId) -> bool:
         return await self._database.fetchval(SQL.quiet, trigger_id) is not False
@@ -158,7 +177,21 @@ class PostgresTriggers:
         async with self._database.transaction() as connection:
             rows = await connection.fetch(SQL.claim, owner, list(kinds), share - held, lease_seconds)
             found = await connection.fetch(SQL.taken, [row["id"] for row in rows])
-        return [Taken(self._trigger(row), row["epoch"]) for row in found], share
+            taken, locked = [], {}
+            for row in found:
+                try:
+                    taken.append(Taken(self._trigger(row), row["epoch"]))
+                except SetupError as error:
+                    locked[TriggerId(row["id"])] = row["epoch"]
+                    log.error("trigger.unreadable", trigger=format_id(TRIGGER, row["id"]), error=str(error))
+            if locked:
+                await connection.execute(
+                    SQL.put_off, owner, list(locked), list(locked.values()), TRIGGER_PUT_OFF_SECONDS
+                )
+        return taken, share
+
+    async def put_off(self, owner: bytes, epochs: Mapping[TriggerId, int], *, seconds: float) -> None:
+        await self._database.execute(SQL.put_off, owner, list(epochs), list(epochs.values()), seconds)
 
     async def renew(
         self, owner: bytes, epochs: Mapping[TriggerId, int], *, lease_seconds: float

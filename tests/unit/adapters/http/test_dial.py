@@ -1,14 +1,18 @@
-"""Dialling several addresses: how the time for connecting is shared."""
+"""Dialling several addresses: how the time for connecting is shared. And dials that nobody waits for any more."""
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from time import monotonic
 
 import pytest
+from tests.targets import on_both_loops
 
 from posthouse.adapters.http.connection import Connection, PoolKey
 from posthouse.adapters.http.dial import CONNECT_SECONDS_MIN, Dialler, NotDialled
+from posthouse.adapters.http.guard import GuardPolicy
+from posthouse.adapters.http.transport import HttpTransport
 from posthouse.adapters.http.waits import Waits
 from posthouse.adapters.http.ways import Way
 from posthouse.domain.exchange import Fault
@@ -78,3 +82,24 @@ async def test_the_time_for_connecting_is_not_what_a_standstill_took() -> None:
     dialler = Swallowed(waits)
     await dial(dialler, 2, connect=8.0, total=60.0, now=waits.now())
     assert dialler.shares == [pytest.approx(4.0, abs=0.1), pytest.approx(8.0, abs=0.1)]
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2])
+@on_both_loops
+async def test_of_a_dial_that_is_cancelled_nothing_is_kept(turns: int) -> None:
+    """In one of these turns the connection is made."""
+    transport = HttpTransport(GuardPolicy(allow_loopback=True))
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as sock:
+        address, port = server.getsockname()
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, (address, port))
+        opening = asyncio.create_task(
+            transport._dialler._open(sock, PoolKey("http", address, port, address), Way(), "", 5.0)
+        )
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        await transport.close()
+        assert not transport._open

@@ -38,7 +38,7 @@ VALUES ($1, $2, $3, $4, $5, $6::jsonb, $7, $8, $9, $10::jsonb)
 
 -- name: update_trigger
 UPDATE trigger SET uid = $2, app_id = $3, name = $4, kind = $5, config = $6::jsonb, enabled = $7, generation = $8, position = $9,
-       standing = $10::jsonb, version = version + 1, updated_at = clock_timestamp()
+       standing = $10::jsonb, version = version + 1, put_off_until = NULL, updated_at = clock_timestamp()
  WHERE id = $1
 
 -- name: settings
@@ -55,18 +55,35 @@ DELETE FROM secret WHERE owner_id = $1 AND kind = 'trigger'
 -- Whether nobody works on it, by the database's clock.
 SELECT owner IS NULL OR lease_until < clock_timestamp() FROM trigger WHERE id = $1
 
+-- name: hold
+UPDATE trigger SET held_by = $2, held_until = clock_timestamp() + make_interval(secs => $3)
+ WHERE id = $1 AND (held_by IS NULL OR held_until < clock_timestamp()) RETURNING version
+
+-- name: is_there
+SELECT 1 FROM trigger WHERE id = $1
+
+-- name: let_go
+UPDATE trigger SET held_by = NULL, held_until = NULL WHERE id = $1 AND held_by = $2
+
+-- name: is_held
+SELECT held_by = $2 AND held_until > clock_timestamp() FROM trigger WHERE id = $1
+
 -- The work ---------------------------------------------------------------------------------------------------------------
 
 -- name: free
 -- How many there are to be worked on, how many processes share them, and whether one of them is free.
 SELECT count(*) AS triggers, (SELECT count(*) FROM process WHERE live_until > clock_timestamp()) AS processes,
-       count(*) FILTER (WHERE owner IS NULL OR lease_until < clock_timestamp()) AS free
+       count(*) FILTER (WHERE (owner IS NULL OR lease_until < clock_timestamp())
+                          AND (held_by IS NULL OR held_until < clock_timestamp())
+                          AND (put_off_until IS NULL OR put_off_until < clock_timestamp())) AS free
   FROM trigger WHERE enabled AND kind = ANY ($1::text[])
 
 -- name: claim
 WITH free AS (
     SELECT id FROM trigger
      WHERE enabled AND kind = ANY ($2::text[]) AND (owner IS NULL OR lease_until < clock_timestamp())
+       AND (held_by IS NULL OR held_until < clock_timestamp())
+       AND (put_off_until IS NULL OR put_off_until < clock_timestamp())
      ORDER BY id LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE trigger t SET owner = $1, epoch = t.epoch + 1, lease_until = clock_timestamp() + make_interval(secs => $4)
@@ -82,12 +99,18 @@ SELECT t.epoch, t.id, t.uid, t.app_id, t.name, t.kind, t.config, t.enabled, t.ge
 -- name: renew
 UPDATE trigger t SET lease_until = clock_timestamp() + make_interval(secs => $4)
   FROM unnest($2::uuid[], $3::bigint[]) u (id, epoch)
- WHERE t.id = u.id AND t.epoch = u.epoch AND t.owner = $1 AND t.enabled RETURNING t.id, t.version
+ WHERE t.id = u.id AND t.epoch = u.epoch AND t.owner = $1 AND t.enabled
+   AND (t.held_by IS NULL OR t.held_until < clock_timestamp()) RETURNING t.id, t.version
 
 -- name: record
 -- Unless it is another's by now. What somebody let be, or tried again, meanwhile is not counted.
 UPDATE trigger SET standing = $3::jsonb, position = coalesce($4, position)
  WHERE id = $1 AND epoch = $2 AND owner IS NOT NULL RETURNING id
+
+-- name: put_off
+UPDATE trigger t SET owner = NULL, lease_until = NULL, put_off_until = clock_timestamp() + make_interval(secs => $4)
+  FROM unnest($2::uuid[], $3::bigint[]) u (id, epoch)
+ WHERE t.id = u.id AND t.epoch = u.epoch AND t.owner = $1
 
 -- name: release
 UPDATE trigger t SET owner = NULL, lease_until = NULL

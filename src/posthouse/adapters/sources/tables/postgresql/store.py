@@ -23,6 +23,7 @@ from posthouse.adapters.sources.tables.postgresql.state import (
 )
 from posthouse.adapters.sources.tables.settings import Settings
 from posthouse.domain.errors import PosthouseError
+from posthouse.ports.clock import set_or_over
 from posthouse.ports.sources import Lag
 from posthouse_sdk.outbox.dsn import Dsn
 
@@ -144,8 +145,7 @@ class PostgresStore:
             self._told_until = now + WAITING_SECONDS
             self._looks_after = AFTER_SAYING_SECONDS
             return
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), min(seconds, self._looks_after))
+        await set_or_over(self._woken, min(seconds, self._looks_after))
         self._woken.clear()
         self._looks_after = WOKEN_SECONDS_MAX
 
