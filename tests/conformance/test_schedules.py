@@ -106,6 +106,25 @@ async def test_they_belong_to_apps(kept: Kept) -> None:
     assert await kept.now(free) == free
 
 
+async def test_who_moves_one_to_another_app_is_not_undone_by_another_change(kept: Kept) -> None:
+    """Its app is locked before it is, and may be another one by then."""
+    apps = [new_app(), new_app()]
+    for app_id in apps:
+        await kept.world.put_app(app_id, partition=1)
+    made = await kept.make(app_id=apps[0])
+
+    async def change(**fields: Any) -> Schedule:
+        stored = await kept.store.change(made.id, lambda old: msgspec.structs.replace(old, **fields), AUDIT)
+        assert stored is not None
+        return stored
+
+    for number in range(40):
+        app_id = apps[number % 2]
+        await asyncio.gather(change(app_id=app_id), change(enabled=bool(number % 3)))
+        found = await change()
+        assert (found.app_id, found.enabled) == (app_id, bool(number % 3))
+
+
 async def test_one_gets_it_and_the_next_occurrence_follows(kept: Kept) -> None:
     made = await kept.make()
     found = await kept.claim()

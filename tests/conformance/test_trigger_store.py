@@ -19,7 +19,7 @@ from posthouse.adapters.postgres.triggers import PostgresTriggers
 from posthouse.adapters.postgres.vault import PostgresVault
 from posthouse.adapters.system.keyring import Keyring, Sealer
 from posthouse.domain.errors import Conflict, SetupError
-from posthouse.domain.ids import TRIGGER, RefusalId, TriggerId, format_id
+from posthouse.domain.ids import TRIGGER, AppId, RefusalId, TriggerId, format_id
 from posthouse.domain.limits import TRIGGER_PUT_OFF_SECONDS
 from posthouse.domain.trigger import Standing, Trigger, TriggerConfig, TriggerState
 from posthouse.manage.rekey import rekey
@@ -261,6 +261,26 @@ async def test_one_that_is_put_off_can_be_changed_and_is_taken_then(kept: Kept) 
     await kept.store.change(made.id, lambda old: msgspec.structs.replace(old, name="mended"), None)
     (again,) = await kept.claim(TWO)
     assert again.trigger.name == "mended"
+
+
+async def test_who_moves_it_to_another_app_is_not_undone_by_another_change(kept: Kept) -> None:
+    """Its app is locked before it is, and may be another one by then."""
+    one, two = new_app(), new_app()
+    for app_id in (one, two):
+        await kept.database.execute("INSERT INTO app (id, partition, config_version) VALUES ($1, 0, 1)", app_id)
+    made = await kept.make(app_id=one)
+
+    async def move(app_id: AppId) -> None:
+        await kept.store.change(made.id, lambda old: msgspec.structs.replace(old, app_id=app_id), None)
+
+    async def rename(number: int) -> None:
+        await kept.store.change(made.id, lambda old: msgspec.structs.replace(old, name=f"{number}"), None)
+
+    for number in range(40):
+        await asyncio.gather(move((one, two)[number % 2]), rename(number))
+        found = await kept.store.get(format_id(TRIGGER, made.id))
+        assert found is not None
+        assert (found.app_id, found.name) == ((one, two)[number % 2], f"{number}")
 
 
 async def test_what_is_set_aside(kept: Kept) -> None:

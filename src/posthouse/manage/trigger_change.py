@@ -67,6 +67,20 @@ _DEFAULTS: Final[dict[str, Any]] = {
 BLANK: Final = Trigger(id=TriggerId(bytes(16)), config=TriggerConfig(kind="", type=""))
 
 
+def on_top(old: Trigger, made: Trigger, change: TriggerChange) -> Trigger:
+    """The same change to a trigger as it is when it is locked: `made` is what it made of one that was read before. What others
+    have changed meanwhile stays."""
+    given = change.given()
+    config = {name: getattr(made.config, name) for name in (*_CONFIG, "settings") if name in given}
+    fields = {name: getattr(made, name) for name in ("uid", "name", "enabled") if name in given}
+    return msgspec.structs.replace(
+        old,
+        config=msgspec.structs.replace(old.config, **config),
+        app_id=made.app_id if "app" in given else old.app_id,
+        **fields,
+    )
+
+
 class TriggerChecks:
     """What a trigger has to be, so that it can be stored. Asks nobody where it watches."""
 

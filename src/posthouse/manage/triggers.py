@@ -25,7 +25,7 @@ from posthouse.manage.access import (
     uid_of_path,
     unsteady,
 )
-from posthouse.manage.trigger_change import BLANK, TriggerChange, TriggerChecks, of_settings
+from posthouse.manage.trigger_change import BLANK, TriggerChange, TriggerChecks, of_settings, on_top
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Audit
 from posthouse.ports.sources import Plan, Spec, TriggerKind
@@ -36,6 +36,8 @@ log = structlog.get_logger()
 
 TriggerCheck = Callable[[Trigger | None], None]
 """Objects to the trigger as it is at the moment of the change (None: there is none) by raising."""
+
+Change = Callable[[Trigger], Trigger]
 
 QUIET_LOOK_SECONDS: Final = 0.05
 
@@ -123,15 +125,17 @@ class Triggers:
         )
         if stored is None:
             raise NotFound(f"there is no app {change.app!r}", code="app_not_found", path="app")
-        try:
-            with of_settings():
-                await kind.install(spec)
-        except PosthouseError as error:
-            await self._take_back(kind, spec, stored, error)
-            raise
-        if not made.enabled:
-            return stored
-        return await self._store(stored, lambda old: msgspec.structs.replace(old, enabled=True), None)
+
+        async def installed() -> Change:
+            try:
+                with of_settings():
+                    await kind.install(spec)
+            except PosthouseError as error:
+                await self._take_back(kind, spec, stored, error)
+                raise
+            return lambda old: msgspec.structs.replace(old, enabled=made.enabled)
+
+        return await self._held(stored, installed, None, quiet=False)
 
     async def put(
         self, principal: Principal, reference: str, change: TriggerChange, *, check: TriggerCheck | None = None
@@ -178,10 +182,14 @@ class Triggers:
         """Let it go on, from where it was; what is missing where it watches is made anew. Raises NotFound, Invalid,
         SourceRefused, SourceUnavailable."""
         found = await self.get(principal, reference)
-        with of_settings():
-            await self._checks.kind(found).install(spec_of(found))
         entry = audit(principal, f"{_TRIGGER}.resumed", format_id(TRIGGER, found.id))
-        return await self._store(found, lambda old: _afresh(msgspec.structs.replace(old, enabled=True)), entry)
+
+        async def installed() -> Change:
+            with of_settings():
+                await self._checks.kind(found).install(spec_of(found))
+            return lambda old: _afresh(msgspec.structs.replace(old, enabled=True))
+
+        return await self._held(found, installed, entry, quiet=False)
 
     async def rewind(self, principal: Principal, reference: str, to: float | None) -> Trigger:
         """Publish again everything since a time (unix seconds), or everything there is (None), as new events. Raises NotFound,
@@ -189,11 +197,11 @@ class Triggers:
         found = await self.get(principal, reference)
         spec = msgspec.structs.replace(spec_of(found), generation=found.generation + 1)
 
-        async def rewound() -> Callable[[Trigger], Trigger]:
+        async def rewound() -> Change:
             position = await self._checks.kind(found).rewind(spec, to)
             return lambda old: _afresh(msgspec.structs.replace(old, generation=spec.generation, position=position))
 
-        return await self._while_quiet(found, rewound, audit(principal, f"{_TRIGGER}.rewound", spec.id, to=to))
+        return await self._held(found, rewound, audit(principal, f"{_TRIGGER}.rewound", spec.id, to=to))
 
     async def delete(
         self, principal: Principal, reference: str, *, force: bool = False, check: TriggerCheck | None = None
@@ -205,17 +213,16 @@ class Triggers:
             check(found)
         entry = audit(principal, f"{_TRIGGER}.deleted", format_id(TRIGGER, found.id), uid=found.uid, force=force)
 
-        async def removed() -> Callable[[Trigger], Trigger]:
+        async def removed() -> None:
             try:
                 await self._checks.kind(found).remove(spec_of(found))
             except PosthouseError:
                 if not force:
                     raise
-            if not await self._book.delete(found.id, entry, check=check):
+            if not await self._book.delete(found.id, entry):
                 raise trigger_not_found(reference)
-            return lambda old: old
 
-        await self._while_quiet(found, removed, None)
+        await self._held(found, removed, None)
 
     # What they share
 
@@ -233,33 +240,37 @@ class Triggers:
             raise Invalid(f"a trigger stays of its kind, {found.config.kind!r}; make another one", path="kind")
         entry = audit(principal, action, format_id(TRIGGER, found.id), fields=sorted(change.given()))
 
-        def after(old: Trigger) -> Trigger:
-            if check is not None:
-                check(old)
-            enabled = old.enabled if change.enabled is UNSET else made.enabled
-            return _afresh(
-                msgspec.structs.replace(
-                    old, uid=made.uid, name=made.name, app_id=made.app_id, config=made.config, enabled=enabled
-                )
-            )
+        if made.config.settings == found.config.settings and (found.enabled or not made.enabled):
 
-        if made.config.settings == found.config.settings:
+            def after(old: Trigger) -> Trigger:
+                if check is not None:
+                    check(old)
+                if change.settings is not UNSET and old.version != found.version:
+                    raise unsteady()
+                return _afresh(on_top(old, made, change))
+
             return await self._store(found, after, entry)
         if check is not None:
             check(found)
 
-        async def installed() -> Callable[[Trigger], Trigger]:
+        async def installed() -> Change:
             with of_settings():
                 await self._checks.kind(made).install(spec_of(made), before=spec_of(found))
-            return after
+            return lambda old: _afresh(on_top(old, made, change))
 
-        return await self._while_quiet(found, installed, entry)
+        return await self._held(found, installed, entry)
 
-    async def _while_quiet(
-        self, found: Trigger, work: Callable[[], Awaitable[Callable[[Trigger], Trigger]]], entry: Audit | None
+    async def _held(
+        self,
+        found: Trigger,
+        work: Callable[[], Awaitable[Change | None]],
+        entry: Audit | None,
+        *,
+        quiet: bool = True,
     ) -> Trigger:
-        """Do something while nobody works on a trigger; then it is changed as that says. Whatever goes wrong, it goes on as it
-        was. Raises Conflict where somebody else does so, or has changed it meanwhile."""
+        """Do something while nobody else does, and (`quiet`) nobody works on the trigger; then it is changed as that says, on
+        top of what was changed meanwhile (None: it is gone). Whatever goes wrong, it goes on as it was. Raises Conflict where
+        it is held already, or is another than was found."""
         holder = self._clock.new_id()
         version = await self._book.hold(found.id, holder, seconds=TRIGGER_HOLD_SECONDS)
         if version is None:
@@ -268,17 +279,10 @@ class Triggers:
         try:
             if version != found.version:
                 raise unsteady()
-            await self._until_quiet(found)
+            if quiet:
+                await self._until_quiet(found)
             change = await work()
-            if entry is None:
-                return found
-
-            def after(old: Trigger) -> Trigger:
-                if old.version != version:
-                    raise unsteady()
-                return change(old)
-
-            return await self._store(found, after, entry, holder=holder)
+            return found if change is None else await self._store(found, change, entry, holder=holder)
         finally:
             await self._let_go(found, holder)
 

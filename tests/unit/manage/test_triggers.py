@@ -119,6 +119,13 @@ class SlowShelf(Shelf):
         await super().install(spec, before=before)
 
 
+def rename_of(world: World) -> Callable[[], Awaitable[object]]:
+    async def rename() -> None:
+        world.book.trigger = msgspec.structs.replace(world.book.trigger, name="Theirs", version=9)
+
+    return rename
+
+
 class World:
     def __init__(self) -> None:
         clock = FakeClock()
@@ -153,19 +160,80 @@ async def test_one_that_is_wound_back_goes_on() -> None:
 async def test_a_pause_during_a_rewind_stays() -> None:
     world = World()
     world.shelf.as_it_changes = [world.pause]
-    with pytest.raises(Conflict):
-        await world.rewind()
-    assert (world.book.trigger.enabled, world.book.trigger.generation, world.book.held) == (False, 0, False)
+    stored = await world.rewind()
+    assert (stored.enabled, stored.generation, world.book.held) == (False, 1, False)
 
 
 @virtual_time
 async def test_a_pause_while_other_settings_are_made_ready_stays() -> None:
     world = World()
     world.shelf.as_it_changes = [world.pause]
+    stored = await world.change(settings={"label": "second"})
+    assert (stored.enabled, stored.config.settings, world.book.held) == (False, '{"label":"second"}', False)
+
+
+@virtual_time
+async def test_what_others_change_meanwhile_stays() -> None:
+    world = World()
+
+    async def rename() -> None:
+        await world.change(name="A shelf")
+
+    world.shelf.as_it_changes = [rename]
+    stored = await world.change(settings={"label": "second"}, key="{data.id}")
+    assert (stored.name, stored.config.key, stored.config.settings) == ("A shelf", "{data.id}", '{"label":"second"}')
+
+
+@virtual_time
+async def test_a_change_of_something_else_brings_no_old_settings_back() -> None:
+    world = World()
+
+    async def other_settings() -> None:
+        await world.change(settings={"label": "second"}, type="other.{op}")
+
+    world.book.as_it_is_read = [other_settings]
+    stored = await world.change(name="A shelf")
+    assert (stored.name, stored.config.type, stored.config.settings) == ("A shelf", "other.{op}", '{"label":"second"}')
+    # Who says what the settings are to be says so of those that were read.
+    world.book.as_it_is_read = [rename_of(world)]
     with pytest.raises(Conflict):
-        await world.change(settings={"label": "second"})
-    assert (world.book.trigger.enabled, world.book.trigger.config.settings) == (False, '{"label":"first"}')
-    assert not world.book.held
+        await world.change(settings={"label": "second"}, name="Mine")
+
+
+@virtual_time
+async def test_while_it_is_resumed_nobody_deletes_it_or_changes_its_settings() -> None:
+    """What is made ready would be left behind, or take the place of what the new settings need."""
+    world = World()
+    await world.pause()
+    refused: list[str] = []
+
+    async def others_come() -> None:
+        for work in (
+            world.triggers.delete(ADMIN, "s"),
+            world.change(settings={"label": "second"}),
+            world.triggers.resume(ADMIN, "s"),
+        ):
+            with pytest.raises(Conflict) as error:
+                await work
+            refused.append(error.value.code)
+
+    world.shelf.as_it_changes = [others_come]
+    assert (await world.triggers.resume(ADMIN, "s")).enabled
+    assert refused == ["trigger_busy"] * 3
+
+
+@virtual_time
+async def test_who_enables_it_by_a_change_makes_ready_what_it_needs() -> None:
+    world = World()
+    await world.pause()
+    made_ready: list[bool] = []
+
+    async def noted() -> None:
+        made_ready.append(True)
+
+    world.shelf.as_it_changes = [noted]
+    assert (await world.change(enabled=True)).enabled
+    assert made_ready
 
 
 @virtual_time

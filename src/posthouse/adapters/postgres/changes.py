@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 import asyncpg
 import msgspec
@@ -15,6 +15,10 @@ from posthouse.domain.errors import Conflict, StoreRejected
 from posthouse.ports.directory import Audit
 
 SQL = Queries("directory.sql")
+
+TURNS_MAX: Final = 5
+
+T = TypeVar("T")
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -38,3 +42,17 @@ async def write_audit(connection: Connection, audit: Audit) -> None:
 def searchable(text: str) -> str:
     """A text from outside as PostgreSQL can look for it: it holds no NUL, so what has one is not there."""
     return "" if "\0" in text else text
+
+
+class Moved(Exception):
+    """It has come to another app than the one that was locked before it."""
+
+
+async def in_turns(work: Callable[[], Awaitable[T]]) -> T:
+    """A transaction, again where it raises Moved. Raises Conflict (code `changing`) where it always does."""
+    for _ in range(TURNS_MAX):
+        try:
+            return await work()
+        except Moved:
+            continue
+    raise Conflict("others make and delete this at the same moment; try again", code="changing")

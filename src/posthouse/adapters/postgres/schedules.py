@@ -8,7 +8,7 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
-from posthouse.adapters.postgres.changes import searchable, taken, write_audit
+from posthouse.adapters.postgres.changes import Moved, in_turns, searchable, taken, write_audit
 from posthouse.adapters.postgres.configuration import one
 from posthouse.adapters.postgres.database import Connection, Database
 from posthouse.adapters.postgres.queries import Queries
@@ -71,6 +71,11 @@ class PostgresSchedules:
     async def change(
         self, schedule_id: ScheduleId, change: Callable[[Schedule], Schedule], audit: Audit
     ) -> Schedule | None:
+        return await in_turns(lambda: self._change(schedule_id, change, audit))
+
+    async def _change(
+        self, schedule_id: ScheduleId, change: Callable[[Schedule], Schedule], audit: Audit
+    ) -> Schedule | None:
         with taken("uid"):
             async with self._database.transaction() as connection:
                 before = await connection.fetchrow(SQL.schedule, schedule_id, None)
@@ -87,7 +92,9 @@ class PostgresSchedules:
                 new = change(old)
                 if new == old:
                     return old
-                new = changed(old, msgspec.structs.replace(new, app_id=wanted.app_id), now=row["now"])
+                if new.app_id != wanted.app_id:
+                    raise Moved
+                new = changed(old, new, now=row["now"])
                 await connection.execute(SQL.update_schedule, *_columns(new))
                 await write_audit(connection, audit)
                 return _schedule(await one(connection, SQL.schedule, schedule_id, None))

@@ -9,7 +9,7 @@ import asyncpg
 import msgspec
 import structlog
 
-from posthouse.adapters.postgres.changes import searchable, taken, write_audit
+from posthouse.adapters.postgres.changes import Moved, in_turns, searchable, taken, write_audit
 from posthouse.adapters.postgres.configuration import one
 from posthouse.adapters.postgres.database import Connection, Database
 from posthouse.adapters.postgres.queries import Queries
@@ -78,6 +78,15 @@ class PostgresTriggers:
         *,
         holder: bytes | None = None,
     ) -> Trigger | None:
+        return await in_turns(lambda: self._change(trigger_id, change, audit, holder))
+
+    async def _change(
+        self,
+        trigger_id: TriggerId,
+        change: Callable[[Trigger], Trigger],
+        audit: Audit | None,
+        holder: bytes | None,
+    ) -> Trigger | None:
         with taken("uid"):
             async with self._database.transaction() as connection:
                 before = await connection.fetchrow(SQL.trigger, trigger_id, None)
@@ -96,7 +105,8 @@ class PostgresTriggers:
                 new = change(old)
                 if new == old:
                     return old
-                new = msgspec.structs.replace(new, app_id=wanted.app_id)
+                if new.app_id != wanted.app_id:
+                    raise Moved
                 await connection.execute(SQL.update_trigger, *_columns(new))
                 if new.config.settings != old.config.settings:
                     await self._seal(connection, new)
