@@ -44,20 +44,30 @@ class RelayThread:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._starts_again = False
         self._relay: tuple[Relay, asyncio.AbstractEventLoop] | None = None
         self.reason = ""
 
     def start(self) -> None:
+        """Begin; where one is still about to stop, as that one ends."""
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
-                self._stopping.clear()
-                self._thread = threading.Thread(target=self._run, name="posthouse-listening-relay", daemon=True)
-                self._thread.start()
+                self._start()
+            elif self._stopping.is_set():
+                self._starts_again = True
+
+    def _start(self) -> None:
+        """The lock is held."""
+        self._starts_again = False
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._run, name="posthouse-listening-relay", daemon=True)
+        self._thread.start()
 
     def stop(self, timeout: float) -> None:
         """End after the request that is under way, and give the lease back."""
         with self._lock:
             thread = self._thread
+            self._starts_again = False
             self._stopping.set()
             if self._relay is not None:
                 relay, loop = self._relay
@@ -86,6 +96,13 @@ class RelayThread:
         self._begin()
 
     def _run(self) -> None:
+        self._relay_until_stopped()
+        with self._lock:
+            self._thread = None  # it is alive for a moment more, and does nothing any more
+            if self._starts_again:
+                self._start()
+
+    def _relay_until_stopped(self) -> None:
         pause = BEGIN_AGAIN_SECONDS
         while not self._stopping.is_set():
             try:

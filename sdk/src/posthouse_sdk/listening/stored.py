@@ -61,10 +61,14 @@ class StoredSink:
         raise NotImplementedError
 
     def close(self, timeout: float = CLOSE_SECONDS) -> None:
-        """Write what waits, and let `_end` have what is left of the time."""
+        """Write what waits, and let `_end` have what is left of the time. A `start` meanwhile holds: it goes on after that."""
         if self._stops():
             self._writer.close(timeout, self._tell)
             self._end(timeout)
+            with self._lock:
+                if self.started:  # what it opened and began was closed and ended here
+                    self._writer.open()
+                    self._begin()
 
     def at_exit(self) -> None:
         """The process ends, and whoever uses thread pools can work no more."""

@@ -102,13 +102,16 @@ class Writer:
         """Take rows again after `close`."""
         with self._ready:
             self._closed = False
+            self._ready.notify_all()
 
     def close(self, timeout: float, tell: Callable[[Miss], None]) -> None:
-        """Take nothing more, and write what waits."""
+        """Take nothing more, and write what waits; until `open`, after which that is what the thread does anyway."""
         with self._ready:
             self._closed = True
             self._ready.notify_all()
-            self._ready.wait_for(lambda: not self._queue and self._thread is None, timeout)
+            self._ready.wait_for(lambda: not (self._closed and (self._queue or self._thread)), timeout)
+            if not self._closed:
+                return
             left, self._bytes = list(self._queue), 0
             self._queue.clear()
         for entry in left:

@@ -6,19 +6,16 @@ batch early (an exit, a loop that ended) puts it back, and it goes out again wit
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
 import random
-import sys
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
+from posthouse_sdk.publishing import endings
 from posthouse_sdk.publishing.buffer import Batch, Buffer, Settled
 from posthouse_sdk.publishing.connections import Connections
 from posthouse_sdk.publishing.errors import BufferFullError, ClosedError, ConfigurationError
@@ -119,10 +116,9 @@ class Background:
         self._ready = threading.Condition()
         self._under_way: Batch[Handle] | None = None
         self._closed = False
-        self._exits_in = -1  # the process whose exit this waits for
         self._published = self._failed = self._dropped = 0
         self._dropped_told_at = -DROPPED_TOLD_SECONDS
-        _all.add(self)
+        endings.mind(self)
 
     @property
     def stats(self) -> Stats:
@@ -144,7 +140,7 @@ class Background:
             else:
                 full = None
                 self._buffer.add(event, handle, now=time.monotonic())
-                self._wait_for_exit()
+                endings.hold(self)
                 self._wake()
         if full is not None:
             self._drop(event, handle, full)
@@ -171,6 +167,8 @@ class Background:
                 return  # it was given up meanwhile, and told of
             self._under_way = None
             settled = self._buffer.settle(batch, verdict, now=time.monotonic(), draw=random.random())  # noqa: S311
+            if self._buffer.events == 0:
+                endings.let_go(self)
             self._ready.notify_all()
         self._tell(settled)
 
@@ -188,6 +186,7 @@ class Background:
         with self._ready:
             self._put_back()
             settled = self._buffer.give_up(reason)
+            endings.let_go(self)
         self._tell(settled)
 
     # Telling
@@ -226,18 +225,6 @@ class Background:
 
     # The end of the process, and its children
 
-    def _wait_for_exit(self) -> None:
-        """See to it that what waits is sent before this process exits. The lock is held."""
-        process = os.getpid()
-        if self._exits_in == process:
-            return
-        self._exits_in = process
-        atexit.register(_at_exit, weakref.ref(self))
-        # Children of multiprocessing leave without what `atexit` holds.
-        pools = sys.modules.get("multiprocessing.util")
-        if pools is not None and sys.modules["multiprocessing.process"].parent_process() is not None:
-            pools.Finalize(None, _at_exit, args=(weakref.ref(self),), exitpriority=0)
-
     def at_exit(self) -> None:
         """Send what waits, for `exit_seconds` at most; what is left is told of as failed."""
         raise NotImplementedError
@@ -261,10 +248,17 @@ class Background:
         except Exception as error:  # noqa: BLE001 - it is logged, and the events go on
             return broken(error)
 
+    def before_fork(self) -> None:
+        self._ready.acquire()
+
+    def after_in_parent(self) -> None:
+        self._ready.release()
+
     def forked(self) -> None:
         """In a child process: what waits is the parent's, who sends it."""
         self._ready = threading.Condition()
         self._buffer.forget()
+        endings.let_go(self)
         self._under_way = None
         self._published = self._failed = self._dropped = 0
         self._connections.forked()
@@ -359,37 +353,3 @@ class ThreadBackground(Background):
                 if not woken and found is None and self._buffer.events == 0:
                     self._thread = None
                     return None
-
-
-_all: weakref.WeakSet[Background] = weakref.WeakSet()
-_held: list[Background] = []
-_forking = threading.Lock()
-
-
-def _at_exit(reference: weakref.ref[Background]) -> None:
-    background = reference()
-    if background is not None:
-        background.at_exit()
-
-
-def _before_fork() -> None:
-    _forking.acquire()
-    _held.extend(_all)
-    for background in _held:
-        background._ready.acquire()
-
-
-def _after_in_parent() -> None:
-    while _held:
-        _held.pop()._ready.release()
-    _forking.release()
-
-
-def _after_in_child() -> None:
-    _forking.release()
-    while _held:
-        _held.pop().forked()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child)

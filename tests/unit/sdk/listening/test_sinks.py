@@ -125,6 +125,54 @@ def test_closing_publishes_what_waits_while_all_goes_well(tmp_path: Path) -> Non
             assert connection.execute("SELECT owner FROM posthouse_outbox_lease").fetchall() == [(None,)]
 
 
+@pytest.mark.parametrize("when", ["waits", "stops"])
+def test_a_request_while_it_closes_begins_anew(when: str, tmp_path: Path) -> None:
+    """Of an application that shares the listener: the relay is still at its last request, to be stopped or stopping."""
+    opened = threading.Event()
+
+    def step(_: Asked) -> int:
+        assert opened.wait(PATIENCE_SECONDS)
+        return 202
+
+    with answering(step) as server:
+        spool = Spool(tmp_path / "x", url=server.url, api_key="k")
+        with listening(spool) as (listener, told):
+            spool.put(occurrence(1))
+            server.wait_for(1)
+            closing_it = threading.Thread(target=listener.close, args=(PATIENCE_SECONDS if when == "waits" else 1.0,))
+            closing_it.start()
+            relay = spool._relay
+            assert relay is not None
+            stage = (lambda: spool._writer._closed) if when == "waits" else relay._stopping.is_set
+            until(stage, "it to be closed so far")
+            listener.find("POST", "/orders")
+            opened.set()
+            closing_it.join(PATIENCE_SECONDS)
+            assert not closing_it.is_alive()
+            spool.put(occurrence(2))
+            until(lambda: listener.gauges().published == 2, "the later one to be published")
+            assert told == []
+
+
+def test_a_relay_that_did_not_end_in_time_begins_anew_as_it_ends(tmp_path: Path) -> None:
+    opened = threading.Event()
+
+    def step(_: Asked) -> int:
+        assert opened.wait(PATIENCE_SECONDS)
+        return 202
+
+    with answering(step) as server:
+        spool = Spool(tmp_path / "x", url=server.url, api_key="k")
+        with listening(spool) as (listener, _):
+            spool.put(occurrence(1))
+            server.wait_for(1)
+            listener.close(0.05)
+            listener.find("POST", "/orders")
+            spool.put(occurrence(2))
+            opened.set()
+            until(lambda: listener.gauges().published == 2, "the later one to be published")
+
+
 def test_closing_does_not_wait_for_a_server_that_is_away(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "x", url="http://127.0.0.1:1", api_key="k")
     listener = Listener([RULE], spool)
@@ -343,6 +391,24 @@ def test_memory_is_bounded(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     writer.put("r", row(3))
     writer.close(PATIENCE_SECONDS, lambda _: None)
     assert len(kept.written) == 3
+
+
+def test_what_is_opened_while_it_closes_goes_on() -> None:
+    kept = Rows()
+    writer = Writer(kept)
+    told: list[Miss] = []
+    with kept.lock:
+        first = writer.put("r", row(1))
+        closing_it = threading.Thread(target=writer.close, args=(PATIENCE_SECONDS, told.append))
+        closing_it.start()
+        until(lambda: writer._closed, "it to close")
+        writer.open()
+        second = writer.put("r", row(2))
+        closing_it.join(PATIENCE_SECONDS / 2)
+        assert not closing_it.is_alive(), "it waits for nothing any more"
+    assert [first.result(PATIENCE_SECONDS), second.result(PATIENCE_SECONDS)] == [True, True]
+    assert told == []
+    writer.close(PATIENCE_SECONDS, told.append)
 
 
 def test_what_cannot_be_written_in_time_is_told() -> None:

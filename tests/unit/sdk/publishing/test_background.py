@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -421,6 +423,79 @@ def test_a_loop_that_ended_early_sends_what_waits_at_exit() -> None:
     with answering() as server:
         child(server, program)
         assert sorted(set(numbers(server))) == list(range(5))
+
+
+FORGOTTEN = """
+import asyncio, gc, os, sys, weakref
+from posthouse_sdk import AsyncPosthouse
+async def main():
+    hub = AsyncPosthouse()
+    hub.on_event("a", 1)
+    return weakref.ref(hub._background)
+left = asyncio.run(main())
+gc.collect()
+"""
+
+
+def test_what_a_loop_left_is_sent_at_exit_though_nobody_remembers_the_hub() -> None:
+    with answering() as server:
+        child(server, FORGOTTEN)
+        assert set(numbers(server)) == {1}
+
+
+def test_a_fork_forgets_what_nobody_remembers() -> None:
+    program = (
+        "child = os.fork()\n"
+        "if child == 0:\n    gc.collect()\n    assert left() is None\n    sys.exit(0)\n"
+        "assert os.waitpid(child, 0)[1] == 0\nassert left() is not None\n"
+    )
+    with answering() as server:
+        child(server, FORGOTTEN + program)
+        assert len({key for asked in server.asked for key in asked.keys}) == 1
+
+
+@pytest.mark.parametrize("step", [202, problem(404, "event_type_not_found"), HANG])
+def test_a_hub_of_which_nothing_is_left_may_be_forgotten(step: Any) -> None:
+    """Its event was published, or refused, or given up by `close`."""
+
+    async def use(url: str) -> weakref.ref[object]:
+        hub = AsyncPosthouse(url, "k")
+        hub.on_event("a", 1)
+        if step == HANG:
+            await hub.close(0.05)
+        else:
+            assert await hub.flush()
+            await hub._streams.close()
+        return weakref.ref(hub._background)
+
+    with answering(step) as server:
+        left = asyncio.run(use(server.url))
+        gc.collect()
+        assert left() is None
+
+
+def test_what_is_first_submitted_as_the_process_exits_is_sent() -> None:
+    """By a handler of the application, in a hub that is there or that it makes."""
+    program = (
+        "import atexit\nfrom posthouse_sdk import Posthouse\nhub = Posthouse()\n"
+        "atexit.register(lambda: hub.on_event('a', 1))\n"
+        "atexit.register(lambda: Posthouse().on_event('a', 2))\n"
+    )
+    with answering() as server:
+        child(server, program)
+        assert sorted(numbers(server)) == [1, 2]
+
+
+def test_a_hub_that_cannot_end_well_keeps_no_other_from_it() -> None:
+    program = (
+        "from posthouse_sdk import Posthouse\nhubs = [Posthouse() for _ in range(2)]\n"
+        "class Faulty(type(hubs[0]._background)):\n    def at_exit(self): raise ZeroDivisionError\n"
+        "faulty = Posthouse()\nfaulty._background.__class__ = Faulty\n"
+        "for hub in hubs: hub.on_event('a', 1)\n"
+    )
+    with answering(problem(503, "overloaded", retry_after="600"), 202) as server:
+        assert "ZeroDivisionError" in child(server, program)
+        assert len({key for asked in server.asked for key in asked.keys}) == 2
 
 
 FORKS = """

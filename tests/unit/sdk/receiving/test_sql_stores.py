@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +181,61 @@ async def test_a_connection_that_was_cut_off_while_idle_is_replaced(database: st
     assert store.claim("evt_1", "other") is Claim.CONFIRMED
     assert len(opened) == 2
     store.close()
+
+
+FORKS = """
+import gc, os, sys, warnings
+from posthouse_sdk.receiving.stores.dbapi import DbApiReplayStore
+warnings.simplefilter("ignore", DeprecationWarning)
+
+class Cursor:
+    rowcount = 1
+    def execute(self, sql, values=None): pass
+    def fetchone(self): return (0, "")
+    fetchall = fetchone
+    def close(self): pass
+
+class Connection:
+    def __init__(self):
+        self.process = os.getpid()
+        opened.append(self.process)
+    def touch(self):
+        assert self.process == os.getpid(), "it is the parent's"
+    def cursor(self):
+        self.touch()
+        return Cursor()
+    def commit(self): self.touch()
+    def close(self): self.touch()
+    def __del__(self):
+        if self.process != os.getpid():
+            print("a destructor closed what is the parent's", flush=True)
+
+opened = []
+store = DbApiReplayStore(Connection, dialect="postgresql", paramstyle="named")
+store.claim("evt_1", "mine")
+kept = store._kept
+kept.lock.acquire()  # as by a thread that is not there in the child
+child = os.fork()
+if not child:
+    del kept
+    for _ in range(2):
+        store.claim("evt_2", "mine")
+    assert opened[1:] == [os.getpid()], "one of its own, which it keeps"
+    store.close()
+    del store
+    gc.collect()
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+kept.lock.release()
+store.claim("evt_3", "mine")
+assert len(opened) == 1, "the parent keeps its own"
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_of_a_fork_does_not_speak_on_its_parents_connections() -> None:
+    told = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=60)
+    assert (told.returncode, told.stdout) == (0, ""), told.stdout + told.stderr
 
 
 def test_the_wrong_kind_of_engine_or_client(tmp_path: Path) -> None:

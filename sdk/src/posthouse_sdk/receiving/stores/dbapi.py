@@ -6,6 +6,7 @@ confirmation are one, and the event takes effect exactly once.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import threading
@@ -45,8 +46,22 @@ class Connection(Protocol):
     def close(self) -> Any: ...
 
 
+class _Kept:
+    """The idle connections of one process. Its lock is not a child's either: whoever held it is not there to let it go."""
+
+    def __init__(self) -> None:
+        self.process: Final = os.getpid()
+        self.lock: Final = threading.Lock()
+        self.idle: Final[list[Connection]] = []
+
+
+_abandoned: list[_Kept] = []
+"""A parent's connections, which a child must not speak on, not even to close them."""
+
+
 class DbApiReplayStore:
     """`connect` opens a connection; up to IDLE_CONNECTIONS_MAX are kept open for the next call (of SQLite, none).
+    A process that was forked opens its own.
 
     Raises: ReceiverError for a driver that is not known (`dialect`, and `paramstyle` of PEP 249, tell it), a table whose name
     is no identifier, or spans that make no sense; what `connect` raises. Calls raise the driver's errors, and ReplayStoreError
@@ -64,8 +79,7 @@ class DbApiReplayStore:
         paramstyle: str | None = None,
     ) -> None:
         self._connect: Final = connect
-        self._lock: Final = threading.Lock()
-        self._idle: Final[list[Connection]] = []
+        self._kept = _Kept()
         connection = connect()
         dialect, self._paramstyle = _spoken(connection, dialect, paramstyle)
         self._keeps: Final = dialect != "sqlite"  # whose connections belong to a thread
@@ -100,14 +114,16 @@ class DbApiReplayStore:
 
     def close(self) -> None:
         """Close the connections that are kept."""
-        with self._lock:
-            connections, self._idle[:] = list(self._idle), []
+        kept = self._kept_here()
+        with kept.lock:
+            connections, kept.idle[:] = list(kept.idle), []
         for connection in connections:
             connection.close()
 
     def _run(self, flow: Flow) -> Claim | None:
-        with self._lock:
-            connection = self._idle.pop() if self._idle else None
+        kept = self._kept_here()
+        with kept.lock:
+            connection = kept.idle.pop() if kept.idle else None
         if connection is not None and not self._answers(connection):
             connection = None
         if connection is None:
@@ -133,11 +149,20 @@ class DbApiReplayStore:
         return True
 
     def _put_back(self, connection: Connection) -> None:
-        with self._lock:
-            if self._keeps and len(self._idle) < IDLE_CONNECTIONS_MAX:
-                self._idle.append(connection)
+        kept = self._kept_here()
+        with kept.lock:
+            if self._keeps and len(kept.idle) < IDLE_CONNECTIONS_MAX:
+                kept.idle.append(connection)
                 return
         connection.close()
+
+    def _kept_here(self) -> _Kept:
+        """What this process keeps. Of two threads that are the first of a child, one may keep what nobody finds again."""
+        kept = self._kept
+        if kept.process != os.getpid():
+            _abandoned.append(kept)
+            kept = self._kept = _Kept()
+        return kept
 
     def _follow(self, connection: Connection, flow: Flow, after_each: Callable[[], Any]) -> Claim | None:
         cursor = connection.cursor()
