@@ -86,7 +86,8 @@ class Waiting:
                 since = now
             self._unknown[key] = (row, state.epoch, since)
             told = process.engine._pokes.get(partition) == state.poke and not backlog.still.locked()
-            calm = told and process.disturbed_at <= since
+            # A journal that waits to write again what it could not has not heard what it has made due.
+            calm = told and process.disturbed_at <= since and process.writing is None
             if now - since > (UNKNOWN_CALM_SECONDS_MAX if calm else UNKNOWN_SECONDS_MAX):
                 due_at = row.due_at - EPOCH
                 yield f"{event_id.hex()[-6:]} for {endpoint_id.hex()[-4:]} is due at {due_at:.3f}, and nobody will look"
