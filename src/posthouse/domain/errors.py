@@ -88,6 +88,11 @@ class Conflict(PosthouseError):
         self.code = code
 
 
+def unsteady() -> Conflict:
+    """What is to be changed was always another one than was expected."""
+    return Conflict("others make and delete this at the same moment; try again", code="changing")
+
+
 class PreconditionFailed(PosthouseError):
     """The thing is not as the request's conditions want it; nothing was changed."""
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from posthouse.domain.access import Principal
-from posthouse.domain.errors import Conflict, Forbidden, Invalid, NotFound
+from posthouse.domain.errors import Forbidden, Invalid, NotFound
 from posthouse.domain.ids import ID_BYTES, KEY, AppId, format_id, parse_id
 from posthouse.domain.limits import METADATA_BYTES_MAX, NAME_LENGTH_MAX
 from posthouse.domain.operations import OPERATIONS_APP, RESERVED
@@ -121,8 +121,3 @@ def uid_of_path(reference: str, given: str | None) -> str:
             f"the path says {reference[:80]!r}; leave uid out, or change it with PATCH, or by PUT to the id", path="uid"
         )
     return reference
-
-
-def unsteady() -> Conflict:
-    """An upsert that always found what it did not expect."""
-    return Conflict("others make and delete this at the same moment; try again", code="changing")

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from posthouse.domain.access import Principal
-from posthouse.domain.errors import Conflict
+from posthouse.domain.errors import Conflict, unsteady
 from posthouse.domain.ids import APP, AppId, format_id, parse_id
 from posthouse.domain.quota import UNLIMITED, Quotas, check_quotas
 from posthouse.manage.access import (
@@ -24,7 +24,6 @@ from posthouse.manage.access import (
     find_app,
     not_reserved,
     uid_of_path,
-    unsteady,
 )
 from posthouse.manage.authenticator import Authenticator
 from posthouse.ports.clock import Clock

@@ -13,7 +13,7 @@ from msgspec import UNSET
 from posthouse.domain.access import Principal
 from posthouse.domain.egress import AllowedEgress
 from posthouse.domain.endpoint import BLANK, EndpointConfig, Secret
-from posthouse.domain.errors import Conflict, Invalid, QuotaExceeded
+from posthouse.domain.errors import Conflict, Invalid, QuotaExceeded, unsteady
 from posthouse.domain.ids import ENDPOINT, AppId, EndpointId, format_id, parse_id
 from posthouse.domain.limits import ENDPOINTS_PER_APP_MAX
 from posthouse.domain.profile import Profile
@@ -28,7 +28,6 @@ from posthouse.manage.access import (
     find_app,
     find_endpoint,
     uid_of_path,
-    unsteady,
 )
 from posthouse.manage.endpoint_change import EndpointChange, NewTarget, changed, check_change, judged_urls
 from posthouse.manage.endpoint_secrets import new_secret

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from posthouse.domain.access import Principal
-from posthouse.domain.errors import Conflict, Invalid, NotFound, TooLarge
+from posthouse.domain.errors import Conflict, Invalid, NotFound, TooLarge, unsteady
 from posthouse.domain.ids import EVENT, SCHEDULE, AppId, EventId, ScheduleId, format_id, parse_id
 from posthouse.domain.limits import (
     NAME_LENGTH_MAX,
@@ -32,7 +32,6 @@ from posthouse.manage.access import (
     find_app,
     not_reserved,
     uid_of_path,
-    unsteady,
 )
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Directory

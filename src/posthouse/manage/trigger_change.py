@@ -70,14 +70,17 @@ BLANK: Final = Trigger(id=TriggerId(bytes(16)), config=TriggerConfig(kind="", ty
 def on_top(old: Trigger, made: Trigger, change: TriggerChange) -> Trigger:
     """The same change to a trigger as it is when it is locked: `made` is what it made of one that was read before. What others
     have changed meanwhile stays."""
+    app_id = old.app_id if change.app is UNSET else made.app_id
+    return _applied(old, change, app_id, (old if change.settings is UNSET else made).config.settings)
+
+
+def _applied(old: Trigger, change: TriggerChange, app_id: AppId | None, settings: str) -> Trigger:
+    """With the fields that are given, this app and these settings."""
     given = change.given()
-    config = {name: getattr(made.config, name) for name in (*_CONFIG, "settings") if name in given}
-    fields = {name: getattr(made, name) for name in ("uid", "name", "enabled") if name in given}
+    config = {name: given[name] for name in _CONFIG if name in given}
+    fields = {name: given[name] for name in ("uid", "name", "enabled") if name in given}
     return msgspec.structs.replace(
-        old,
-        config=msgspec.structs.replace(old.config, **config),
-        app_id=made.app_id if "app" in given else old.app_id,
-        **fields,
+        old, app_id=app_id, config=msgspec.structs.replace(old.config, settings=settings, **config), **fields
     )
 
 
@@ -108,13 +111,7 @@ class TriggerChecks:
                     error.path = "app"
                     raise
                 not_reserved(app_id)
-        given = change.given()
-        made = msgspec.structs.replace(
-            old,
-            app_id=app_id,
-            config=msgspec.structs.replace(old.config, **{name: given[name] for name in _CONFIG if name in given}),
-            **{name: given[name] for name in ("uid", "name", "enabled") if name in given},
-        )
+        made = _applied(old, change, app_id, old.config.settings)
         check_uid(made.uid, prefix=TRIGGER)
         if len(made.name) > NAME_LENGTH_MAX:
             raise Invalid(f"must have at most {NAME_LENGTH_MAX} characters", path="name")

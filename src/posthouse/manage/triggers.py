@@ -10,7 +10,7 @@ import structlog
 from msgspec import UNSET
 
 from posthouse.domain.access import Principal
-from posthouse.domain.errors import Conflict, Invalid, NotFound, PosthouseError
+from posthouse.domain.errors import Conflict, Invalid, NotFound, PosthouseError, unsteady
 from posthouse.domain.ids import TRIGGER, TriggerId, format_id, parse_id
 from posthouse.domain.limits import (
     TRIGGER_HOLD_SECONDS,
@@ -23,7 +23,6 @@ from posthouse.manage.access import (
     admin_only,
     audit,
     uid_of_path,
-    unsteady,
 )
 from posthouse.manage.trigger_change import BLANK, TriggerChange, TriggerChecks, of_settings, on_top
 from posthouse.ports.clock import Clock

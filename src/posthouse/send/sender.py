@@ -137,7 +137,7 @@ class Sender:
         if peer.transformation is not None and load[0].event.to_url is None:
             prepared = await self._asked(load, prepare(self._expressions, peer, load))
             now = self._clock.now()
-            if not (self._may_write() and all(map(self._journal.owns, load))):
+            if not self._may_send(load):
                 raise NotOwner("the partition was lost while expressions were evaluated")
             if isinstance(prepared, Unready):
                 return self._but(load, endpoint, prepared.why)
@@ -177,7 +177,7 @@ class Sender:
             renderer, url = ready.by(renderer), ready.url or url
         request_id = None if endpoint.batch is None and len(load) == 1 else self._clock.new_id()
         ordered = first.line != UNORDERED if len(load) == 1 else any(delivery.line for delivery in load)
-        fence = self._fence(load) if ordered else None
+        fence = (lambda: self._may_send(load)) if ordered else None
         bearer: Bearer | None = None
         judgement: Judgement | None = None
         reacting: Reacting | None = None
@@ -189,7 +189,7 @@ class Sender:
                 raise Unsendable("the URL that this was forwarded to cannot be spoken to")
             if renderer.grant is not None:
                 bearer = await self._asked(load, self.tokens.bearer(renderer.grant, seconds=endpoint.timeouts.total))
-                if not self._fence(load)():
+                if not self._may_send(load):
                     raise NotOwner("the partition was lost while a token was asked for")
             if isinstance(bearer, Failure):
                 result: Result = bearer
@@ -307,9 +307,9 @@ class Sender:
         adopted = await self._late.settle(load, fates, late, made.ended_at) if late else ()
         return Told(fates, adopted=adopted)
 
-    def _fence(self, load: Sequence[Delivery]) -> Callable[[], bool]:
+    def _may_send(self, load: Sequence[Delivery]) -> bool:
         """Whether these may still be written: the leases hold, and their partition was not handed over meanwhile."""
-        return lambda: self._may_write() and all(map(self._journal.owns, load))
+        return self._may_write() and all(map(self._journal.owns, load))
 
     def _settle(
         self,

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Self
 
-from posthouse_sdk.listening import forks
+from posthouse_sdk import forks
 from posthouse_sdk.listening.bodies import BODY_BYTES_MAX
 from posthouse_sdk.listening.gauges import Gauges
 from posthouse_sdk.listening.misses import REASONS, Miss

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from posthouse_sdk.listening import forks
+from posthouse_sdk import forks
 from posthouse_sdk.listening.gauges import Held
 from posthouse_sdk.listening.misses import Miss
 from posthouse_sdk.listening.observation import Occurrence

@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable
 
-from posthouse_sdk.listening import forks
+from posthouse_sdk import forks
 from posthouse_sdk.listening.gauges import Held
 from posthouse_sdk.listening.misses import Miss
 from posthouse_sdk.listening.observation import Occurrence

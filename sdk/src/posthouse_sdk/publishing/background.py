@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
+from posthouse_sdk import forks
 from posthouse_sdk.publishing import endings
 from posthouse_sdk.publishing.buffer import Batch, Buffer, Settled
 from posthouse_sdk.publishing.connections import Connections
@@ -119,6 +120,7 @@ class Background:
         self._published = self._failed = self._dropped = 0
         self._dropped_told_at = -DROPPED_TOLD_SECONDS
         endings.mind(self)
+        forks.mind(self)
 
     @property
     def stats(self) -> Stats:
@@ -249,6 +251,7 @@ class Background:
             return broken(error)
 
     def before_fork(self) -> None:
+        """Nothing of it changes while that happens."""
         self._ready.acquire()
 
     def after_in_parent(self) -> None:

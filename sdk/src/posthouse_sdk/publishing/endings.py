@@ -1,4 +1,4 @@
-"""What the backgrounds of a process owe it: what waits is sent before it exits, and its children share nothing.
+"""What the backgrounds of a process owe it: what waits is sent before it exits.
 
 The exit is minded from the import of this module on. Callbacks of `atexit` run in reverse order, so those of an application
 that imported it before come first, and what they publish is sent, too; what is registered as the process exits is never called.
@@ -10,7 +10,6 @@ import atexit
 import logging
 import os
 import sys
-import threading
 import weakref
 from typing import Protocol
 
@@ -23,18 +22,9 @@ class Ending(Protocol):
     def at_exit(self) -> None:
         """Send what waits, or tell that it was not sent. Called more than once in some processes."""
 
-    def before_fork(self) -> None:
-        """Hold still."""
-
-    def after_in_parent(self) -> None:
-        """Go on."""
-
-    def forked(self) -> None:
-        """This is the child: begin anew, with nothing in memory. What waits there is the parent's."""
-
 
 def mind(ending: Ending) -> None:
-    """See to it that it hears of every fork, and of the exit if it is still there then."""
+    """See to it that it hears of the exit of this process, if it is still there then."""
     _all.add(ending)
 
 
@@ -56,12 +46,9 @@ def let_go(ending: Ending) -> None:
     _holding.discard(ending)
 
 
-# A fork holds the lock of each, so that none of them changes while it happens.
 _all: weakref.WeakSet[Ending] = weakref.WeakSet()
 _holding: set[Ending] = set()
 _finalized_in = -1
-_held: list[Ending] = []
-_forking = threading.Lock()
 
 
 def _at_exit() -> None:
@@ -72,25 +59,4 @@ def _at_exit() -> None:
             log.exception("what waits could not be sent at the exit of the process")
 
 
-def _before_fork() -> None:
-    _forking.acquire()
-    _held.extend(_all)
-    for ending in _held:
-        ending.before_fork()
-
-
-def _after_in_parent() -> None:
-    while _held:
-        _held.pop().after_in_parent()
-    _forking.release()
-
-
-def _after_in_child() -> None:
-    _forking.release()
-    while _held:
-        _held.pop().forked()
-
-
 atexit.register(_at_exit)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child)

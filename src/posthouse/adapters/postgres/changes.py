@@ -11,7 +11,7 @@ import msgspec
 
 from posthouse.adapters.postgres.database import Connection
 from posthouse.adapters.postgres.queries import Queries
-from posthouse.domain.errors import Conflict, StoreRejected
+from posthouse.domain.errors import Conflict, StoreRejected, unsteady
 from posthouse.ports.directory import Audit
 
 SQL = Queries("directory.sql")
@@ -55,4 +55,4 @@ async def in_turns(work: Callable[[], Awaitable[T]]) -> T:
             return await work()
         except Moved:
             continue
-    raise Conflict("others make and delete this at the same moment; try again", code="changing")
+    raise unsteady()

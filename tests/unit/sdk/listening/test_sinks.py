@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy.orm
-from tests.answering import DROP, HANG, Answer, Asked, answering, problem
+from tests.answering import DROP, HANG, Answer, Answering, Asked, answering, problem
 
 from posthouse_sdk import ConfigurationError
 from posthouse_sdk.listening import Listener, Memory, Miss, Outbox, Rule, Spool
@@ -125,9 +125,9 @@ def test_closing_publishes_what_waits_while_all_goes_well(tmp_path: Path) -> Non
             assert connection.execute("SELECT owner FROM posthouse_outbox_lease").fetchall() == [(None,)]
 
 
-@pytest.mark.parametrize("when", ["waits", "stops"])
-def test_a_request_while_it_closes_begins_anew(when: str, tmp_path: Path) -> None:
-    """Of an application that shares the listener: the relay is still at its last request, to be stopped or stopping."""
+@contextmanager
+def answering_later() -> Iterator[tuple[Answering, threading.Event]]:
+    """A server that answers once the event is set."""
     opened = threading.Event()
 
     def step(_: Asked) -> int:
@@ -135,6 +135,13 @@ def test_a_request_while_it_closes_begins_anew(when: str, tmp_path: Path) -> Non
         return 202
 
     with answering(step) as server:
+        yield server, opened
+
+
+@pytest.mark.parametrize("when", ["waits", "stops"])
+def test_a_request_while_it_closes_begins_anew(when: str, tmp_path: Path) -> None:
+    """Of an application that shares the listener: the relay is still at its last request, to be stopped or stopping."""
+    with answering_later() as (server, opened):
         spool = Spool(tmp_path / "x", url=server.url, api_key="k")
         with listening(spool) as (listener, told):
             spool.put(occurrence(1))
@@ -155,13 +162,7 @@ def test_a_request_while_it_closes_begins_anew(when: str, tmp_path: Path) -> Non
 
 
 def test_a_relay_that_did_not_end_in_time_begins_anew_as_it_ends(tmp_path: Path) -> None:
-    opened = threading.Event()
-
-    def step(_: Asked) -> int:
-        assert opened.wait(PATIENCE_SECONDS)
-        return 202
-
-    with answering(step) as server:
+    with answering_later() as (server, opened):
         spool = Spool(tmp_path / "x", url=server.url, api_key="k")
         with listening(spool) as (listener, _):
             spool.put(occurrence(1))

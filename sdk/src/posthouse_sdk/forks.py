@@ -7,6 +7,7 @@ nothing has begun by then. But a program may fork at any time, and SQLite must n
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from typing import Protocol
 
@@ -31,9 +32,11 @@ def mind(forking: Forking) -> None:
 
 _all: weakref.WeakSet[Forking] = weakref.WeakSet()
 _held: list[Forking] = []
+_forking = threading.Lock()  # two threads may fork at the same time
 
 
 def _before() -> None:
+    _forking.acquire()
     _held.extend(_all)
     for forking in _held:
         forking.before_fork()
@@ -42,9 +45,11 @@ def _before() -> None:
 def _after_in_parent() -> None:
     while _held:
         _held.pop().after_in_parent()
+    _forking.release()
 
 
 def _after_in_child() -> None:
+    _forking.release()
     while _held:
         _held.pop().forked()
 
