@@ -179,11 +179,15 @@ class FakeTransport:
         self.reply: Reply = reply or confirm
         self.sent: list[Sent] = []
         self.running: list[Sent] = []
+        self.ways: list[tuple[bool, bool]] = []  # of each, whether it was to be written `once`, and `anew`
         self.closed = False
 
-    async def send(self, request: Request, *, may_write: Callable[[], bool] | None = None) -> Result:
+    async def send(
+        self, request: Request, *, may_write: Callable[[], bool] | None = None, once: bool = False, anew: bool = False
+    ) -> Result:
         sent = Sent(request, asyncio.get_running_loop().time())
         self.sent.append(sent)
+        self.ways.append((once, anew))
         self.running.append(sent)
         try:
             return await self.reply(sent)

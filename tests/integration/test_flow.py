@@ -119,6 +119,29 @@ async def test_retries_count_and_a_batch_counts_once(server: bootstrap.Posthouse
     assert receiver.too_many(20, 2) == []
 
 
+async def test_what_goes_again_over_a_new_connection_counts(server: bootstrap.Posthouse, receiver: Receiver) -> None:
+    """A target that reads every second event, and ends the connection in place of an answer."""
+    seen: dict[str, bool] = {}
+
+    async def answer(request: Received) -> bytes | None:
+        (event,) = request.ids
+        cut = event not in seen and len(seen) % 2 == 1
+        seen[event] = cut
+        return None if cut else ok()
+
+    receiver.answer = answer
+    await add(server.port, receiver, rate_limit={"per_second": 40, "burst": 5})
+    ids = await publish(server.port, 40)
+    await confirmed(receiver, *ids)
+    assert receiver.too_many(40, 5) == []
+    assert Counter(receiver.received()) == Counter(ids) + Counter(ids[1::2])
+    tries = [(a["event"], a["attempt"], a["outcome"], a["reason"]) for a in await attempts(server.port, 60)]
+    again = {event for event, number, outcome, _ in tries if (number, outcome) == (1, "delivered")} & {
+        event for event, number, outcome, reason in tries if (number, outcome, reason) == (1, "failed", "closed_early")
+    }
+    assert again, "a request on a kept connection that died spends no attempt, and is on record"
+
+
 async def test_no_more_at_once_than_its_concurrency(server: bootstrap.Posthouse, receiver: Receiver) -> None:
     receiver.seconds = 0.01
     await add(server.port, receiver, concurrency=3)

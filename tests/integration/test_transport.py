@@ -99,11 +99,14 @@ class Client:
         body: bytes = b"{}",
         timeouts: Timeouts = PATIENT,
         method: str = "POST",
+        once: bool = False,
+        anew: bool = False,
     ) -> Result:
         port = at if isinstance(at, int) else at.port
         authority = f"{host}:{port}"
         head = f"{method} /hooks HTTP/1.1\r\nHost: {authority}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-        return await self.transport.send(Request(Target(scheme, host, port, "/hooks", authority), head, body, timeouts))
+        request = Request(Target(scheme, host, port, "/hooks", authority), head, body, timeouts)
+        return await self.transport.send(request, once=once, anew=anew)
 
     async def answer(self, at: RawTarget | int, **options: object) -> Answer:
         result = await self.send(at, **options)  # type: ignore[arg-type]
@@ -496,6 +499,36 @@ async def test_a_kept_connection_is_not_replaced_twice() -> None:
         await client.answer(served)
         await client.failure(served, Fault.CLOSED_EARLY)
         assert len(served.peers) == 2
+
+
+@on_both_loops
+async def test_a_request_that_is_to_be_written_once_is_not_written_again_over_another_connection() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(OK)
+        await peer.request()
+        peer.close()
+
+    async with target(script) as served, Client() as client:
+        await client.answer(served)
+        failure = await client.failure(served, Fault.CLOSED_EARLY, once=True)
+        assert failure.stale
+        assert [len(peer.requests) for peer in served.peers] == [2]
+        await client.answer(served, anew=True)
+        answer = await client.answer(served, anew=True)
+        assert answer.timings.connect_us is not None
+        assert [len(peer.requests) for peer in served.peers] == [2, 1, 1], "what is kept is left alone"
+
+
+@on_both_loops
+async def test_a_new_connection_that_ends_unanswered_is_not_stale() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        peer.close()
+
+    async with target(script) as served, Client() as client:
+        failure = await client.failure(served, Fault.CLOSED_EARLY, once=True)
+        assert not failure.stale
 
 
 @on_both_loops

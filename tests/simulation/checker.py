@@ -318,7 +318,7 @@ class Checker:
                 if before is None and after.kind is DeliveryClass.LIVE and key[1:] in self.ends:
                     self.wrong(f"{_short(key[1:])} has ended, and is owed")
                 self.rows[key] = after
-                if statement.operation == "journal" and after.reason is OwedReason.IN_FLIGHT:
+                if after.reason is OwedReason.IN_FLIGHT and _is_written(statement, after):
                     self.marked[key] = statement.epochs[key[0]]
                 if after.line:
                     self.lines[after.partition, after.endpoint_id, after.line].add(key)
@@ -559,6 +559,11 @@ class Checker:
             if number == partition:
                 return self.database.partitions[number].events[seq]
         return None
+
+
+def _is_written(statement: Statement, row: Owed) -> bool:
+    """Whether a journal says this of the row, rather than put it in its place in its line."""
+    return statement.operation == "journal" and any(o.key == row.key for o in statement.arguments[0][0].owed)
 
 
 def _is_late_answer(statement: Statement, before: Owed | None, after: Owed | None) -> bool:

@@ -28,9 +28,9 @@ WRITES: Final = frozenset(
         "expire_oldest", "disable_endpoint", "publish_effects",
     }
 )  # fmt: skip
-MOODS: Final = ("slow", "hanging", "failing", "flaky", "broken", "asking", "mute", "gone")
+MOODS: Final = ("slow", "hanging", "failing", "flaky", "broken", "asking", "mute", "gone", "cutting")
 """Of a target: confirms late, hangs, answers 500 (now and then), cannot be reached for a fault of ours, asks for time, takes
-what it is sent but its answer is lost, says that it is gone for good."""
+what it is sent but its answer is lost, says that it is gone for good, ends connections instead of answering."""
 
 
 RARE: Final = {
@@ -206,6 +206,7 @@ class Network:
     ) -> Any:
         """A process asks the database. The answer may be lost; then the statement goes on, or is rolled back."""
         draw, weather = self._random, self._weather
+        began = asyncio.get_running_loop().time()
         fate = draw.random() if self.trouble else 1.0
         early = process.late_questions.pop(operation, 0.0)
         if early:
@@ -224,7 +225,6 @@ class Network:
             elsewhere(self._serve(work, now, process.overdue.pop(operation))).add_done_callback(heard)
             process.disturbed()
             raise InDoubt("the connection died")
-        began = asyncio.get_running_loop().time()
         asked = elsewhere(self._serve(work, now))
         doubtful = self.trouble and operation == "journal" and draw.random() < self.doubt
         if fate < weather.failing or doubtful:
@@ -236,6 +236,8 @@ class Network:
             raise (InDoubt if operation in WRITES else StoreUnavailable)("the connection died")
         asked.add_done_callback(heard)
         answer = await asyncio.shield(asked)
+        if asyncio.get_running_loop().time() - began > 0.5:
+            process.disturbed()  # what it has changed is known to others at once
         late = process.late_answers.pop(operation, 0.0)
         if self.trouble and draw.random() < weather.late * OVERTAKEN.get(operation, 1):
             late += draw.random() * draw.choice((0.1, 0.5, 2.0))

@@ -96,18 +96,20 @@ class SimTransport:
     def __init__(self, process: Process) -> None:
         self._process = process
 
-    async def send(self, request: Request, *, may_write: Callable[[], bool] | None = None) -> Result:
+    async def send(
+        self, request: Request, *, may_write: Callable[[], bool] | None = None, once: bool = False, anew: bool = False
+    ) -> Result:
         process, world = self._process, self._process.world
         sent = Sent(request, asyncio.get_running_loop().time())
         endpoint_id = world.endpoints[sent.path]
         world.checker.starts(process, endpoint_id, sent)
-        world.targets.started(process, endpoint_id, sent, taken_at.get())
+        world.targets.started(process, endpoint_id, sent, taken_at.get(), anew=anew)
         try:
             await asyncio.sleep(world.connecting_seconds(endpoint_id))
             if may_write is not None and not may_write():
                 raise NotOwner("the lease has ended")
             world.checker.sends(process, endpoint_id, sent)
-            reply = elsewhere(world.targets.reply(endpoint_id, sent))
+            reply = elsewhere(world.targets.reply(endpoint_id, sent, kept=not anew))
             reply.add_done_callback(heard)
             result: Result = await asyncio.shield(reply)
             world.targets.answered(process, endpoint_id, sent.path, result)
@@ -147,7 +149,7 @@ class WatchedEngine(Engine):
         write = self.journal._write
 
         async def written(batch: JournalBatch, released: Released) -> None:
-            process.writing = batch
+            process.writing, process.writing_since = batch, asyncio.get_running_loop().time()
             await write(batch, released)
 
         self.journal._write = written  # type: ignore[method-assign]
@@ -195,7 +197,8 @@ class WatchedEngine(Engine):
 
 
 class Process(Machine):
-    """`disturbed_at`: when anything last went wrong for it; `writing`: the batch that its journal last sent."""
+    """`disturbed_at`: when anything last went wrong for it; `writing`: the batch that its journal
+    last sent, and since when it does."""
 
     def __init__(self, world: World, number: int, *, budget: Budget | None, owed_max: int) -> None:
         super().__init__()
@@ -213,6 +216,7 @@ class Process(Machine):
         self.unheard: dict[str, int] = {}  # so many questions find no connection
         self.full_since: float | None = None  # when the cap on unwritten results was reached
         self.writing: JournalBatch | None = None
+        self.writing_since = 0.0
         self.requests: Counter[EndpointId] = Counter()
         self.running: Counter[DeliveryKey] = Counter()
         self.begun: set[DeliveryKey] = set()  # of which it ever made a request

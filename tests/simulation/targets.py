@@ -15,7 +15,7 @@ from tests.simulation.circuits import CIRCUITS
 
 from posthouse.domain.callback import is_down
 from posthouse.domain.endpoint import Ordering, RateLimit
-from posthouse.domain.exchange import Answer, Fault, Result
+from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Fault, Result
 from posthouse.domain.ids import EVENT, EndpointId, EventId, format_id
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Targets:
     def mood_of(self, endpoint_id: EndpointId, path: str) -> str:
         return (self.second_moods if path.endswith("/second") else self.moods)[endpoint_id]
 
-    def started(self, process: Process, endpoint_id: EndpointId, sent: Sent, taken_at: float) -> None:
+    def started(self, process: Process, endpoint_id: EndpointId, sent: Sent, taken_at: float, *, anew: bool) -> None:
         """Rate limits hold whoever owns a lane; what a target asks for holds its lane."""
         world, path = self._world, sent.path
         watched = self.watched.pop(endpoint_id, None)
@@ -90,7 +90,8 @@ class Targets:
             and self._paces[endpoint_id].exceeds(taken_at, limit.per_second, limit.capacity + self._slack(limit))
         ):
             world.checker.wrong(f"too many requests to {endpoint_id.hex()[-4:]}")
-        self._look_at_circuit(process, endpoint_id, path)
+        if not anew:  # that a kept connection ends says nothing of its target, and costs a probe nothing
+            self._look_at_circuit(process, endpoint_id, path)
         lane, until = self._held.get((process, endpoint_id), (None, 0.0))
         mine = process.engine.lanes._lanes.get(endpoint_id)
         if lane is not None and lane is mine and not world.weather.skew and world.now() < until - 0.001:
@@ -126,6 +127,8 @@ class Targets:
     def answered(self, process: Process, endpoint_id: EndpointId, path: str, result: Result) -> None:
         """The process has the answer."""
         trouble = self._troubles[process, path]
+        if isinstance(result, Failure) and result.stale:
+            return
         if not is_down(result):
             trouble.successes.append(self._world.now())
         if not is_down(result) or self._world.now() > trouble.since + CIRCUITS.window_seconds / 2:
@@ -145,8 +148,8 @@ class Targets:
         """It is enabled again by hand: what it asked for before is over."""
         self._held = {key: held for key, held in self._held.items() if key[1] != endpoint_id}
 
-    async def reply(self, endpoint_id: EndpointId, sent: Sent) -> Result:
-        """What becomes of a request, whether or not anybody still waits for it."""
+    async def reply(self, endpoint_id: EndpointId, sent: Sent, *, kept: bool) -> Result:
+        """What becomes of a request, whether or not anybody still waits for it; perhaps on a kept connection."""
         world = self._world
         mood = self.mood_of(endpoint_id, sent.path)
         keys = [(endpoint_id, event_id) for event_id in sent.event_ids]
@@ -163,6 +166,8 @@ class Targets:
             return answer(503, (b"retry-after", world.random.choice((b"2", b"5"))))
         elif mood == "gone" and world.random.random() < 0.3:
             return answer(410)
+        elif mood == "cutting" and world.random.random() < 0.6:
+            return Failure(Fault.CLOSED_EARLY, "cut", NO_TIMINGS, stale=kept)
         elif mood == "failing" or (mood == "flaky" and world.random.random() < 0.3):
             return answer(500)
         refused = set()

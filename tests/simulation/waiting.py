@@ -84,10 +84,11 @@ class Waiting:
             was, epoch, since = self._unknown.get(key, (row, state.epoch, now))
             if was != row or epoch != state.epoch:
                 since = now
+            if process.writing is not None and process.writing_since <= since:
+                since = now  # it has not heard yet what it has made due: until the whole batch is written it may take a while
             self._unknown[key] = (row, state.epoch, since)
             told = process.engine._pokes.get(partition) == state.poke and not backlog.still.locked()
-            # A journal that waits to write again what it could not has not heard what it has made due.
-            calm = told and process.disturbed_at <= since and process.writing is None
+            calm = told and process.disturbed_at <= since
             if now - since > (UNKNOWN_CALM_SECONDS_MAX if calm else UNKNOWN_SECONDS_MAX):
                 due_at = row.due_at - EPOCH
                 yield f"{event_id.hex()[-6:]} for {endpoint_id.hex()[-4:]} is due at {due_at:.3f}, and nobody will look"

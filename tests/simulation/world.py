@@ -96,7 +96,7 @@ class World:
         self.budget = (SOCKETS_MAX, self.random.choice((BYTES_MAX, BYTES_MAX_USUAL))) if small_budget else None
         self.sockets_max = SOCKETS_MAX if small_budget else SOCKETS_MAX_USUAL
         self.owed_max = OWED_CAP if self.random.random() < 0.1 else 1_000_000
-        self.canary_seconds = 60.0 if slow_limits else 6.0
+        self.canary_seconds = 75.0 if slow_limits else 6.0
         self.concurrency_max = self.random.choice(CONCURRENCY_MAX)
         # By statement: told as it is about to be asked.
         self.asked: defaultdict[str, list[Callable[[Process, Sequence[Any]], None]]] = defaultdict(list)

@@ -220,10 +220,14 @@ class Ownership:
             log.warning("partitions.not_given_up", error=str(error))  # their leases will expire
 
     async def close(self) -> None:
-        """Claim and renew nothing more; returns when a round that is under way has ended."""
+        """Claim and renew nothing more, and let others share what there is among themselves; returns when a round that is under
+        way has ended. What is owned stays so until it is released."""
         self._closing = True
         async with self._round:
-            pass
+            try:
+                await self._store.attend(self._owner, seconds=0)
+            except StoreUnavailable as error:
+                log.warning("process.still_attends", error=str(error))  # for some seconds
 
     async def release(self) -> None:
         """Planned hand-over of everything, for good. What is recorded from this call on is not recorded as an owner."""
@@ -231,6 +235,5 @@ class Ownership:
         self.epochs.clear()
         self._valid_until = 0.0
         self._lost(list(epochs))
-        await self._store.attend(self._owner, seconds=0)
         await self._store.release(self._owner, epochs, on_record=self._on_record(epochs))
         self._changed()

@@ -52,8 +52,8 @@ class Delivery(msgspec.Struct, gc=False):
     cursor still waits for it. `epoch` is the one under which it was taken on: what is recorded under another is not written.
     Deliveries of the same `line` go one after the other, in the order of their events; those of line 0 wait for nobody.
     `tried` has a bit for each of the endpoint's URLs that this attempt was already made at. `renewed` says that this attempt
-    goes with a token that came after a 401. `replayed` says that a replay put it in and nobody tried it yet: no filter was
-    asked about it.
+    goes with a token that came after a 401, `anew` that it goes over a new connection, as a kept one died with it. `replayed`
+    says that a replay put it in and nobody tried it yet: no filter was asked about it.
     """
 
     event: Event
@@ -67,6 +67,7 @@ class Delivery(msgspec.Struct, gc=False):
     line: int = 0
     tried: int = 0
     renewed: bool = False
+    anew: bool = False
     replayed: bool = False
     marked: bool = False
 

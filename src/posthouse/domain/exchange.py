@@ -91,13 +91,15 @@ class Fault(StrEnum):
 
 
 class Failure(msgspec.Struct, frozen=True, gc=False):
-    """No complete answer. `detail` is for a person to read: short, without secrets, without NUL."""
+    """No complete answer. `detail` is for a person to read: short, without secrets, without NUL. `stale`: the connection had
+    been kept from before, and ended without a byte of an answer. As likely as not the target never read the request."""
 
     fault: Fault
     detail: str
     timings: Timings
     address: str = ""
     status: int | None = None  # where the status line had come before the fault
+    stale: bool = False
 
 
 Result = Answer | Failure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from posthouse.domain.delivery import Delivery, DeliveryClass
@@ -49,6 +49,10 @@ class Ending:
         if event.app_id is None and not await self._permitted(delivery, endpoint, now):
             return Over(REVOKED)
         return await self._filtered(delivery, endpoint) if delivery.replayed else None
+
+    async def reasons(self, load: Sequence[Delivery], endpoint: Endpoint, now: float) -> list[Over | None]:
+        """Of each of these, as `over` says."""
+        return [await self.over(delivery, endpoint, now) for delivery in load]
 
     async def _filtered(self, delivery: Delivery, endpoint: Endpoint) -> Over | None:
         """Why what a replay asks for is not sent, by the endpoint's filters as they are now: it may be an event that they never

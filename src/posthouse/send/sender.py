@@ -43,7 +43,7 @@ from posthouse.ports.store import LateResult, Store
 from posthouse.ports.telemetry import Telemetry
 from posthouse.ports.transport import Transport
 from posthouse.send.aftermath import follow
-from posthouse.send.ending import Ending, Over
+from posthouse.send.ending import Ending
 from posthouse.send.judge import Judge, Judgement, elsewhere, plainly
 from posthouse.send.late import LateAnswers
 from posthouse.send.owing import outcome_of, owed_after, owed_row
@@ -53,7 +53,7 @@ from posthouse.send.reactions import Reacting, Reactions
 from posthouse.send.record import Made, attempt_of, left_over
 from posthouse.send.rendering import rendered
 from posthouse.send.tokens import Bearer, Tokens
-from posthouse.send.told import Told
+from posthouse.send.told import Told, anew
 from posthouse.settle.chains import Chains
 from posthouse.settle.journal import Journal
 from posthouse.wire.batch import results_of
@@ -130,7 +130,7 @@ class Sender:
                 self.give_up(load[0], endpoint, *over)
                 return Told((_SETTLED,))
         else:
-            reasons = await self._asked(load, self._reasons(load, endpoint, now))
+            reasons = await self._asked(load, self._ending.reasons(load, endpoint, now))
             if any(reasons):
                 return self._but(load, endpoint, reasons)
         ready: Prepared | None = None
@@ -163,9 +163,6 @@ class Sender:
         finally:
             self.asking.difference_update(keys)
 
-    async def _reasons(self, load: Sequence[Delivery], endpoint: Endpoint, now: float) -> list[Over | None]:
-        return [await self._ending.over(delivery, endpoint, now) for delivery in load]
-
     async def _request(
         self, peer: Peer, load: Sequence[Delivery], index: int, started_at: float, ready: Prepared | None
     ) -> Told:
@@ -181,6 +178,7 @@ class Sender:
         bearer: Bearer | None = None
         judgement: Judgement | None = None
         reacting: Reacting | None = None
+        stale = False  # it went out on a kept connection that died, and goes again over a new one
         read: Result | None = None  # what its rules see, where that is not what came
         opener = peer.opener
         token = circuit.began(started_at)
@@ -195,8 +193,11 @@ class Sender:
                 result: Result = bearer
             else:
                 request = rendered(renderer, load, request_id, started_at, bearer, self._clock)
-                result = await self._transport.send(request, may_write=fence)
-                if (endpoint.ack is not None or endpoint.on_response or opener is not None) and index is not ELSEWHERE:
+                fresh = first.anew if len(load) == 1 else any(delivery.anew for delivery in load)
+                result = await self._transport.send(request, may_write=fence, once=True, anew=fresh)
+                stale = isinstance(result, Failure) and result.stale and anew(load, self._journal.owns)
+                has_rules = endpoint.ack is not None or endpoint.on_response or opener is not None
+                if has_rules and index is not ELSEWHERE and not stale:
                     read = result if opener is None else opener(result)
                     judgement = await self._judge.judge(endpoint, first.event, read, first.number)
                     reacting = await self.reactions.prepare(judgement, endpoint, first, read)
@@ -220,16 +221,15 @@ class Sender:
         confirmed = judgement.reason == CONFIRMED  # whatever its status, it says nothing else of the target
         down = not confirmed and is_down(result)
         overloaded = not confirmed and is_overloaded(result)
-        again = False
+        again = stale
         if bearer is not None and not confirmed and isinstance(result, Answer) and result.status == UNAUTHORIZED:
-            assert renderer is not None, "it was given the token"
             again = self._renewed(renderer, bearer, load)
-        elif down and len(peer.routes) > 1 and not judgement.settled and index is not ELSEWHERE:
+        elif down and not stale and len(peer.routes) > 1 and not judgement.settled and index is not ELSEWHERE:
             for delivery in load:
                 delivery.tried |= 1 << index
             # Of a partition that was lost meanwhile nothing more is sent: its successor does.
             again = peer.choose(first, now, 0.0) is not None and all(map(self._journal.owns, load))
-        if index is ELSEWHERE:  # which says nothing of the endpoint
+        if index is ELSEWHERE or stale:  # which says nothing of the endpoint
             before, turn = HEALTHY, None
             circuit.ended(token, failed=None, now=now)
         else:
@@ -277,9 +277,9 @@ class Sender:
         adopted = await self._late.settle(load, fates, late, now) if late else ()
         return Told(fates, result.timings.total_us / 1e6, overloaded, adopted)
 
-    def _renewed(self, renderer: AnyRenderer, bearer: Bearer, load: Sequence[Delivery]) -> bool:
+    def _renewed(self, renderer: AnyRenderer | None, bearer: Bearer, load: Sequence[Delivery]) -> bool:
         """Whether these go again at once, with another token: the target refused this one. Each attempt does so once."""
-        grant = renderer.grant
+        grant = None if renderer is None else renderer.grant
         assert grant is not None, "it brought the token"
         assert isinstance(bearer, str), "there was an answer"
         if any(delivery.renewed for delivery in load) or not self.tokens.refused(grant, bearer):

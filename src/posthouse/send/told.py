@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -18,3 +18,14 @@ class Told(msgspec.Struct, gc=False):
     seconds: float | None = None
     overloaded: bool = False
     adopted: Sequence[Delivery] = ()
+
+
+def anew(load: Sequence[Delivery], owns: Callable[[Delivery], bool]) -> bool:
+    """Whether these, which went out on a kept connection that ended unanswered, go again at once, over a new one: they do if
+    they are still ours. That spends none of their attempts, as the target may never have read them; and it goes by way of
+    their lane, as it may have, and then this is one more request of its rate."""
+    ours = all(map(owns, load))
+    if ours:
+        for delivery in load:
+            delivery.anew = True
+    return ours

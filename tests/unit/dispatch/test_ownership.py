@@ -254,6 +254,7 @@ async def test_what_was_sent_before_a_crash_may_not_be_on_record_however_often_i
     for process in (second, third, fourth):
         await process.ownership.start()
         await asyncio.sleep(3.0)
+        await process.ownership.close()
         await process.ownership.release()
     assert [p.taken[0].on_record_seconds for p in (second, third, fourth)] == pytest.approx([0.0, 3.0, 6.0])
 

@@ -58,7 +58,9 @@ class Targets:
         self.sent: list[Request] = []
         self.most = self._running = 0
 
-    async def send(self, request: Request, *, may_write: Callable[[], bool] | None = None) -> Result:
+    async def send(
+        self, request: Request, *, may_write: Callable[[], bool] | None = None, once: bool = False, anew: bool = False
+    ) -> Result:
         self.sent.append(request)
         self._running += 1
         self.most = max(self.most, self._running)

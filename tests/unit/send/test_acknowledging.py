@@ -292,7 +292,9 @@ class TokenTarget:
     def __init__(self) -> None:
         self.tokens = 0
 
-    async def send(self, request: Request, *, may_write: Callable[[], bool] | None = None) -> Result:
+    async def send(
+        self, request: Request, *, may_write: Callable[[], bool] | None = None, once: bool = False, anew: bool = False
+    ) -> Result:
         if request.target.path == "/token":
             self.tokens += 1
             return answer(200, body=b'{"access_token":"t%d","token_type":"Bearer"}' % self.tokens)

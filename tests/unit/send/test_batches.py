@@ -328,7 +328,7 @@ async def test_what_is_ordered_may_be_written_only_while_it_is_ours_wherever_it_
     asked: list[bool] = []
     send = desk.transport.send
 
-    async def watched(request: Any, *, may_write: Any = None) -> Result:
+    async def watched(request: Any, *, may_write: Any = None, **_: bool) -> Result:
         asked.append(may_write is not None)
         return await send(request, may_write=may_write)
 
@@ -345,7 +345,7 @@ async def test_what_is_ordered_is_not_written_once_its_partition_was_handed_over
     may: list[bool] = []
     send = desk.transport.send
 
-    async def slow(request: Any, *, may_write: Any = None) -> Result:
+    async def slow(request: Any, *, may_write: Any = None, **_: bool) -> Result:
         may.append(may_write())
         desk.epochs.clear()  # the leases of others still hold
         may.append(may_write())

@@ -19,6 +19,7 @@ from tests.fakes import (
     an_endpoint,
     an_event,
     answer,
+    confirm,
     failure,
     until,
     virtual_time,
@@ -27,12 +28,13 @@ from tests.making import owed as owed_of
 
 from posthouse.adapters.memory import MemoryDatabase
 from posthouse.domain.authentication import OAuth2Auth
-from posthouse.domain.circuit import Health
+from posthouse.domain.circuit import CircuitPolicy, Health
 from posthouse.domain.delivery import (
     AttemptOutcome,
     Delivery,
     DeliveryClass,
     EffectKind,
+    Fate,
     HealthTurn,
     OwedReason,
 )
@@ -450,3 +452,61 @@ async def test_what_a_filter_was_asked_about_is_not_sent_where_its_partition_was
     with pytest.raises(NotOwner):
         await asked
     assert desk.transport.sent == []
+
+
+# A kept connection that died.
+
+
+@virtual_time
+async def test_what_went_out_on_a_dead_connection_goes_again_over_a_new_one_by_way_of_its_lane() -> None:
+    desk = Desk(replying(msgspec.structs.replace(failure(Fault.CLOSED_EARLY), stale=True)))
+    delivery = desk.dispatched()
+    told = await desk.sender.attempt(Peer(ENDPOINT), [delivery])
+    assert (told.fates, told.seconds) == ([Fate.AGAIN], 0.001), "its rate counts what was sent, and what will be"
+    assert desk.transport.ways == [(True, False)]
+    desk.transport.reply = confirm
+    assert (await desk.sender.attempt(Peer(ENDPOINT), [delivery])).fates == (Fate.SETTLED,)
+    assert desk.transport.ways == [(True, False), (True, True)]
+    await desk.written()
+    (batch,) = desk.store.written
+    assert [(a.number, a.outcome, a.reason) for a in batch.attempts] == [
+        (1, AttemptOutcome.FAILED, "closed_early"),
+        (1, AttemptOutcome.DELIVERED, "confirmed"),
+    ], "each request is on record"
+    assert (batch.owed, batch.health, batch.effects) == ((), (), ())
+
+
+@virtual_time
+async def test_of_a_partition_that_was_lost_nothing_goes_again() -> None:
+    desk = Desk()
+
+    async def lost(_: Sent) -> Result:
+        desk.epochs.clear()
+        return msgspec.structs.replace(failure(Fault.CLOSED_EARLY), stale=True)
+
+    desk.transport.reply = lost
+    told = await desk.sender.attempt(Peer(ENDPOINT), [desk.dispatched()])
+    assert Fate.AGAIN not in told.fates
+
+
+@virtual_time
+async def test_a_batch_goes_over_a_new_connection_where_one_of_it_has_to() -> None:
+    desk = Desk()
+    load = [desk.dispatched(event=an_event(seq)) for seq in (1, 2)]
+    load[1].anew = True
+    await desk.sender.attempt(Peer(an_endpoint(batch=Batch())), load)
+    assert desk.transport.ways == [(True, True)]
+
+
+@virtual_time
+async def test_a_probe_whose_connection_died_leaves_room_for_the_next() -> None:
+    desk = Desk(replying(msgspec.structs.replace(failure(Fault.CLOSED_EARLY), stale=True)))
+    peer = Peer(ENDPOINT, CircuitPolicy(requests_min=1))
+    (route,) = peer.routes
+    route.circuit.ended(route.circuit.began(desk.clock.now()), failed=True, now=desk.clock.now())
+    later = peer.wait(desk.clock.now())
+    assert later > 0
+    await asyncio.sleep(later)
+    assert peer.wait(desk.clock.now()) == 0
+    assert list((await desk.sender.attempt(peer, [desk.dispatched()])).fates) == [Fate.AGAIN]
+    assert peer.wait(desk.clock.now()) == 0

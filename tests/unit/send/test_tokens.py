@@ -32,7 +32,9 @@ class TokenServer:
         self.seconds = seconds
         self.instead: Result | Exception | None = None
 
-    async def send(self, request: Request, *, may_write: Callable[[], bool] | None = None) -> Result:
+    async def send(
+        self, request: Request, *, may_write: Callable[[], bool] | None = None, once: bool = False, anew: bool = False
+    ) -> Result:
         self.asked.append(asyncio.get_running_loop().time())
         await asyncio.sleep(self.seconds)
         if isinstance(self.instead, Exception):

@@ -8,12 +8,14 @@ from posthouse.domain.exchange import Fault
 
 
 class Broken(msgspec.Struct, frozen=True, gc=False):
-    """Why no complete answer came. `unanswered`: the connection ended before a byte of an answer."""
+    """Why no complete answer came. `unanswered`: the connection ended before a byte of an answer; `unsent`: even before a byte
+    of the request."""
 
     fault: Fault
     detail: str
     status: int | None = None
     unanswered: bool = False
+    unsent: bool = False
 
 
 def headers_too_large(limit: str, status: int | None) -> Broken:

@@ -139,7 +139,7 @@ class Connection(asyncio.Protocol):
             if self._unasked:
                 self._end(malformed_answer("the target spoke before it was asked"))
             else:
-                self._end(Broken(Fault.CLOSED_EARLY, "the connection was closed before the request", unanswered=True))
+                self._end(Broken(Fault.CLOSED_EARLY, "the connection was closed before the request", unsent=True))
             return waiter
         self._phase = HEAD
         self._first_byte_seconds = first_byte_seconds

@@ -39,7 +39,8 @@ class HttpTransport:
       is in the current answer for its host.
     - A request on a kept connection costs one future: no task, no timer. One timer sweeps all connections every
       SWEEP_SECONDS, so limits on an established connection are kept to that precision.
-    - A kept connection that died before any byte of an answer is replaced once; the target may see the request twice.
+    - A kept connection that died before any byte of an answer is replaced once; the target may see the request twice. Who
+      counts requests asks for it `once`, and makes it again `anew`.
     - Proxies in the environment are ignored; a request goes through a proxy where its endpoint says so (`Request.egress`).
 
     Belongs to the event loop that it first sends on.
@@ -84,7 +85,9 @@ class HttpTransport:
 
     # The port.
 
-    async def send(self, request: Request, *, may_write: Callable[[], bool] | None = None) -> Result:
+    async def send(
+        self, request: Request, *, may_write: Callable[[], bool] | None = None, once: bool = False, anew: bool = False
+    ) -> Result:
         """Make one request; see `posthouse.ports.transport`.
 
         Raises: OSError, MemoryError and the like for our own faults; NotOwner; RuntimeError once closed.
@@ -106,11 +109,11 @@ class HttpTransport:
                 return self._failed(request, began, found.fault, found.detail, Timings(dns_us=dns_us))
             addresses = found
         egress = "" if request.egress is None else request.egress.identity
-        for address in addresses:
+        for address in () if anew else addresses:
             connection = self._pool.take(PoolKey(target.scheme, target.host, target.port, address, egress))
             if connection is not None:
                 result = await self._exchange(connection, request, started, dns_us, None, None, may_write)
-                if result is not None:
+                if result is not None and (once or not isinstance(result, Failure) or not result.stale):
                     return result
                 break
         return await self._send_anew(request, began, addresses, dns_us, may_write)
@@ -154,7 +157,7 @@ class HttpTransport:
         tls_us: int | None,
         may_write: Callable[[], bool] | None,
     ) -> Result | None:
-        """Send a request over a connection that is ours alone; None where a kept connection turned out to be dead.
+        """Send a request over a connection that is ours alone; None where a kept one had ended before that.
 
         `connect_us` is None for a kept connection.
         """
@@ -196,9 +199,12 @@ class HttpTransport:
                 address,
                 connection.truncated,
             )
-        if connect_us is None and broken.unanswered:
+        kept = connect_us is None
+        if kept and broken.unsent:
             return None
-        return Failure(broken.fault, short(broken.detail), timings, address, broken.status)
+        return Failure(
+            broken.fault, short(broken.detail), timings, address, broken.status, stale=kept and broken.unanswered
+        )
 
     async def _resolve(self, request: Request) -> tuple[str, ...] | Unusable:
         seconds = min(request.timeouts.connect, request.timeouts.total)
@@ -247,7 +253,7 @@ class HttpTransport:
         result = await self._exchange(
             connection, request, started, dns_us, dialled.connect_us, dialled.tls_us, may_write
         )
-        assert result is not None  # a new connection is not replaced
+        assert result is not None  # it was open a moment ago
         return result
 
     def _failed(
