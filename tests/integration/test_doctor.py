@@ -120,6 +120,47 @@ def test_fault_another_program_on_the_port(installation: Installation) -> None:
     assert "another program" in findings(told)["server"]["found"]
 
 
+def test_the_server_is_asked_where_commands_reach_it(installation: Installation) -> None:
+    here = f"http://127.0.0.1:{installation.port}"
+    data = ("doctor", "--data-dir", str(installation.data))
+    told = run(*data, POSTHOUSE_URL=here)
+    assert (findings(told)["server"]["verdict"], here in findings(told)["server"]["found"]) == ("ok", True)
+    assert "POSTHOUSE_URL" in told.stderr, "it is said where that comes from"
+    told = run(*data, "--url", here, POSTHOUSE_URL="http://127.0.0.1:1")
+    assert findings(told)["server"]["verdict"] == "ok"
+    told = run(*data, "--port", installation.port, POSTHOUSE_URL="http://127.0.0.1:1")
+    assert findings(told)["server"]["verdict"] == "ok", "a flag is above the environment"
+    told = run(*data, POSTHOUSE_URL="https://no-such-host.invalid")
+    assert "nothing answers at https://no-such-host.invalid" in findings(told)["server"]["found"]
+    told = run(*data, "--url", here, "--port", installation.port)
+    assert (told.returncode, "--host and --port" in told.stderr) == (2, True)
+
+
+def test_behind_a_proxy_it_is_not_called_another_program(installation: Installation) -> None:
+    class Proxy(BaseHTTPRequestHandler):
+        """Passes on /v1/, as documented."""
+
+        def do_GET(self) -> None:
+            self.send_response(401 if self.path.startswith("/v1/") else 404)
+            self.end_headers()
+            self.wfile.write(b'{"code": "unauthorised"}' if self.path.startswith("/v1/") else b"<h1>Not Found</h1>")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        serving = Thread(target=proxy.serve_forever)
+        serving.start()
+        try:
+            url = f"http://127.0.0.1:{proxy.server_address[1]}"
+            found = findings(run("doctor", "--data-dir", str(installation.data), "--url", url))["server"]
+        finally:
+            proxy.shutdown()
+            serving.join()
+    assert found["verdict"] == "warn"
+    assert "whether it is ready is not to be seen" in found["found"]
+
+
 def test_fault_the_data_directory_is_open(installation: Installation) -> None:
     mode = installation.data.stat().st_mode
     installation.data.chmod(0o755)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import os
 import platform
+import ssl
 import sys
 import urllib.error
 import urllib.request
@@ -16,8 +18,10 @@ from urllib.parse import urlsplit
 
 from cyclopts import Parameter
 
+from posthouse.cli.client import url_given
 from posthouse.cli.output import COLOURS, as_json, note, printable, terminal
 from posthouse.cli.verbs import Json
+from posthouse.domain.errors import Invalid
 
 if TYPE_CHECKING:
     from posthouse.config import Settings
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 ASK_SECONDS: Final = 5
 ANSWER_BYTES_MAX: Final = 64 * 1024
 NAMES_MAX: Final = 5
+HIDDEN: Final = "only its API is passed on there: whether it is ready is not to be seen"
 _MARKS: Final = {"ok": "✓", "warn": "!", "fail": "✗", "skipped": "-"}
 _DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -37,13 +42,15 @@ def doctor(
     data_dir: Path | None = None,
     host: str | None = None,
     port: int | None = None,
+    url: str | None = None,
     resolve: Annotated[list[str] | None, Parameter(negative="")] = None,
     json_wanted: Json = False,
 ) -> int:
     """Look for what is wrong with an installation, and say what to do. Nothing is changed.
 
-    Run it where the server runs, as the same user, with the same settings. Exit code 0: all is in order; 6: there are
-    warnings; 1: something is wrong.
+    It looks at this machine (data directory, keys, disk, limits, DNS, address guard), at the database, and at who answers
+    where the server should. Run it where the server runs, as the same user, with the same settings. Exit code 0: all is in
+    order; 6: there are warnings; 1: something is wrong.
 
     Parameters
     ----------
@@ -52,17 +59,31 @@ def doctor(
     data_dir
         The data directory of the embedded database, as for serve.
     host
-        Where the server listens.
+        Where the server listens, as for serve.
     port
-        The port on which the server listens (default 8080).
+        The port on which the server listens, as for serve.
+    url
+        Where the server is reached, instead of --host and --port (default, where neither is given: POSTHOUSE_URL, else where
+        serve would listen). Everything but the server is looked at on this machine all the same.
     resolve
         A name to look up in DNS instead of those of endpoints; may be repeated.
     """
     from posthouse import config
     from posthouse.manage.diagnose import diagnose, exit_code
 
+    listens = host is not None or port is not None
+    if url is not None and listens:
+        raise Invalid("--url says where the server is, and so do --host and --port: one of them")
     settings = config.load(database_url=database_url, data_dir=data_dir, host=host, port=port)
-    findings = diagnose(asyncio.run(gather(settings, resolve=resolve or [])))
+    if url is None and not listens and os.environ.get("POSTHOUSE_URL"):
+        url = url_given(None)
+        note(f"the server is looked for at {url} (POSTHOUSE_URL), and everything else on this machine")
+    elif url is not None:
+        url = url_given(url)
+    facts = asyncio.run(gather(settings, url=url, resolve=resolve or []))
+    findings = diagnose(facts)
+    if facts.server.not_ready == HIDDEN:
+        findings = [_hidden(one, facts.server.url) if one.check == "server" else one for one in findings]
     if as_json(json_wanted):
         for finding in findings:
             print(json.dumps(finding._asdict(), ensure_ascii=False))
@@ -98,6 +119,17 @@ def _tell(findings: Sequence[Finding]) -> None:
     )
 
 
+def _hidden(finding: Finding, url: str) -> Finding:
+    """What is known of a server behind a proxy that passes on `/v1/` alone, as the documentation has it."""
+    from posthouse.manage.diagnose import Verdict
+
+    return finding._replace(
+        verdict=Verdict.WARN,
+        found=f"a Posthouse server answers at {url}, and {HIDDEN}",
+        advice="ask it directly: give --host and --port on the machine where it runs",
+    )
+
+
 def _gathered(findings: Sequence[Finding]) -> list[Finding]:
     """Checks that were skipped for one reason, as one."""
     told: list[Finding] = []
@@ -113,8 +145,9 @@ def _gathered(findings: Sequence[Finding]) -> list[Finding]:
 # Gathering
 
 
-async def gather(settings: Settings, *, resolve: Sequence[str]) -> Facts:
-    """Everything there is to know about the installation that these settings speak of."""
+async def gather(settings: Settings, *, resolve: Sequence[str], url: str | None = None) -> Facts:
+    """Everything there is to know about the installation that these settings speak of; `url` is where its server is reached,
+    if that is not where it listens."""
     from posthouse import __version__
     from posthouse.adapters.postgres.examine import embedded_dsn, examine
     from posthouse.adapters.system.datadir import default_data_dir
@@ -137,7 +170,7 @@ async def gather(settings: Settings, *, resolve: Sequence[str]) -> Facts:
         database = dsn
     else:
         database, urls = await examine(dsn, open_secret)
-    server = await asyncio.to_thread(ask_server, settings)
+    server = await asyncio.to_thread(ask_server, _listening_at(settings) if url is None else url)
     open_files, whose = open_files_max(pid)
     return Facts(
         posthouse_version=__version__,
@@ -194,23 +227,38 @@ def _guard(settings: Settings, pid: int | None) -> GuardFacts:
     )
 
 
-def ask_server(settings: Settings) -> ServerFacts:
-    """Who answers where the server should."""
+def _listening_at(settings: Settings) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+
+
+def ask_server(url: str) -> ServerFacts:
+    """Who answers at this URL. Why nobody did, or nothing of ours, is told where that is not plain."""
     from posthouse.ports.diagnosis import ServerFacts
 
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
-    url = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
     try:
-        if _asked(f"{url}/healthz") != {"status": "ok"}:
-            return ServerFacts(url, "other")
+        if not _is_ok(f"{url}/healthz"):
+            ours = _asked(f"{url}/v1/keys").get("code") == "unauthorised"
+            return ServerFacts(url, "posthouse", HIDDEN) if ours else ServerFacts(url, "other")
         ready = _asked(f"{url}/readyz")
-    except ConnectionRefusedError:
-        return ServerFacts(url, "nobody")
-    except (OSError, ValueError) as error:
-        refused = isinstance(getattr(error, "reason", None), ConnectionRefusedError)
-        return ServerFacts(url, "nobody" if refused else "other")
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, ConnectionRefusedError):
+            return ServerFacts(url, "nobody")
+        note(f"{url}: {getattr(reason, 'strerror', None) or reason}")
+        # A URLError comes of connecting: only of TLS does it say that somebody is there.
+        connected = not isinstance(error, urllib.error.URLError) or isinstance(reason, ssl.SSLError)
+        return ServerFacts(url, "other" if connected else "nobody")
     reason = None if ready.get("status") == "ok" else str(ready.get("detail", "it does not say why"))
     return ServerFacts(url, "posthouse", reason)
+
+
+def _is_ok(url: str) -> bool:
+    """Raises OSError."""
+    try:
+        return _asked(url) == {"status": "ok"}
+    except ValueError:  # a proxy's page, perhaps
+        return False
 
 
 def _asked(url: str) -> dict[str, Any]:
