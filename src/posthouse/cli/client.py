@@ -51,15 +51,24 @@ class Answer(NamedTuple):
 
 class Client:
     """Calls `url` (default: POSTHOUSE_URL, else this machine's port 8080) with `key` (default: POSTHOUSE_KEY). With
-    `exact_numbers` what is answered holds them as they were written (`posthouse.cli.exact`), for whoever shows it.
+    `exact_numbers` what is answered holds them as they were written (`posthouse.cli.exact`), for whoever shows it. The server
+    may be silent for `seconds`.
 
     Raises the domain's errors: what the server refused, and StoreUnavailable where it cannot be reached.
     """
 
-    def __init__(self, url: str | None = None, key: str | None = None, *, exact_numbers: bool = False) -> None:
+    def __init__(
+        self,
+        url: str | None = None,
+        key: str | None = None,
+        *,
+        exact_numbers: bool = False,
+        seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
         self._loads = exact.loads if exact_numbers else json.loads
         self.url = url_given(url)
         self._key = _key(key)
+        self._seconds = seconds
 
     def get(self, *path: str, **query: str) -> Any:
         return self.ask("GET", path, query=query).body
@@ -127,7 +136,7 @@ class Client:
             request = urllib.request.Request(  # noqa: S310 - the scheme is the operator's choice
                 url, method=method, data=None if body is None else exact.dumps(body).encode(), headers=sent
             )
-            with _PROXY_FREE.open(request, timeout=TIMEOUT_SECONDS) as answer:
+            with _PROXY_FREE.open(request, timeout=self._seconds) as answer:
                 text = answer.read(ANSWER_BYTES_MAX)
                 return Answer(answer.status, self._body(answer.status, text), answer.headers.get("ETag"))
         except urllib.error.HTTPError as error:

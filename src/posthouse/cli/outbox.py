@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,10 +15,18 @@ from typing import Annotated, Any, Final, TypeVar
 import cyclopts
 from cyclopts import Parameter
 
-from posthouse.cli.client import key_given, url_given
-from posthouse.cli.output import Column, note, show
+from posthouse.cli.client import Client, key_given, url_given
+from posthouse.cli.output import Column, note, printable, show
 from posthouse.cli.verbs import SERVER, Json, Url
-from posthouse.domain.errors import Invalid, NotFound, PosthouseError, SetupError, StoreUnavailable
+from posthouse.domain.errors import (
+    Forbidden,
+    Invalid,
+    NotFound,
+    PosthouseError,
+    SetupError,
+    StoreUnavailable,
+    Unauthorised,
+)
 from posthouse_sdk.outbox import errors
 from posthouse_sdk.outbox.schema import drop_statements, statements
 from posthouse_sdk.outbox.store import Store, store_of
@@ -25,7 +34,10 @@ from posthouse_sdk.publishing.errors import ConfigurationError
 
 T = TypeVar("T")
 
+log = logging.getLogger("posthouse.relay")
+
 LISTED_MAX: Final = 1_000
+ASK_SECONDS: Final = 5.0
 COLUMNS: Final = (
     Column("id"),
     Column("type", folds=True),
@@ -69,6 +81,9 @@ def relay(
 ) -> None:
     """Publish what is committed to an outbox, in the order of each key, until it is stopped.
 
+    First the server is asked whether it takes this key; exit code 3 where it does not. One that does not answer is no reason
+    to end: what is committed waits in the outbox until it does.
+
     Any number of relays may run on one outbox: one works, the others stand by and take over within --lease-seconds.
 
     Parameters
@@ -105,6 +120,7 @@ def relay(
     async def work(store: Store) -> None:
         publisher = HttpPublisher(url_given(url), key)
         try:
+            await asyncio.to_thread(_ask_server, Client(url, key, seconds=ASK_SECONDS))
             made = Relay(store, publisher, settings)
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -243,6 +259,19 @@ def _run(dsn: str, work: Callable[[Store], Awaitable[T]], *, opened: bool = True
             await store.close()
 
     return asyncio.run(run())
+
+
+def _ask_server(client: Client) -> None:
+    """Tell whether the server takes what a relay with this key publishes. Raises what it refuses for good: Unauthorised,
+    Forbidden."""
+    try:
+        client.get("keys", limit="1")  # needs a key of scope admin, as publishing does
+    except (Unauthorised, Forbidden):
+        raise
+    except PosthouseError as error:
+        log.warning("%s: what is committed waits in the outbox until the server takes it", printable(str(error)))
+    else:
+        log.info("the server at %s answers, and takes this key", printable(client.url))
 
 
 def _address(listen: str | None) -> tuple[str | None, int]:
