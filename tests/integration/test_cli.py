@@ -109,6 +109,22 @@ def test_commands_say_when_there_is_no_server() -> None:
     assert run("keys", "list", POSTHOUSE_URL=UNREACHABLE).returncode == 3
 
 
+def test_an_option_without_its_value_is_told_as_other_errors_are() -> None:
+    told = run("events", "list", "--limit")
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr == (
+        "posthouse: --limit needs a value after it: a whole number\n"
+        "  --limit: How many at most.\n"
+        "  `posthouse events list --help` says what there is\n"
+    )
+
+
+def test_the_help_of_a_command_is_all_of_it() -> None:
+    told = run("doctor", "--help")
+    assert "It looks at this machine" in told.stdout, "not only what the list of commands says"
+    assert "Seal every app's data key" in run("keys", "rekey", "--help").stdout
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "said"),
     [

@@ -5,7 +5,9 @@ Exit codes: 0 ok, 1 failure, 2 usage, 3 authorisation, 4 not found, 5 conflict, 
 
 from __future__ import annotations
 
+import inspect
 import sys
+from collections.abc import Sequence
 from typing import Final
 
 import cyclopts
@@ -13,6 +15,7 @@ import cyclopts
 from posthouse import __version__
 
 PARTIAL: Final = 6
+INTERRUPTED: Final = 130
 EXIT_CODES: Final = {
     "Invalid": 2,
     "BadSettings": 2,
@@ -86,21 +89,49 @@ def exit_code(error: Exception | None) -> int:
 
 def main() -> None:
     """Run a command and end the process with its exit code."""
+    try:
+        code = _run()
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 1
+    sys.exit(code)
+
+
+def _tell_all_of(words: Sequence[str]) -> None:
+    """Let the help of the command that these words name be its docstring up to the parameters, with its paragraphs as wide as
+    the terminal: what COMMANDS says is for the list."""
+    command = app
+    for word in words:
+        if word.startswith("-") or word not in command:
+            break
+        command = command[word]
+    if command is not app and command.default_command is not None:
+        text = inspect.cleandoc(command.default_command.__doc__ or "").partition("\nParameters\n")[0]
+        command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+
+
+def _run() -> int:
+    """Run a command: its exit code. What went wrong is told. Raises BrokenPipeError."""
+    from cyclopts.exceptions import CycloptsError
+
     from posthouse.domain.errors import PosthouseError
 
     try:
-        result = app(exit_on_error=True)
+        try:
+            _tell_all_of(sys.argv[1:])
+            result = app(print_error=False, exit_on_error=False, result_action="return_value")
+        except CycloptsError as error:
+            from posthouse.cli.usage import told
+
+            raise told(error) from None
     except PosthouseError as error:
         print(f"posthouse: {error}", file=sys.stderr)
         for step in getattr(error, "__notes__", ()):
             print(f"  {step}", file=sys.stderr)
-        sys.exit(exit_code(error))
+        return exit_code(error)
     except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
-    sys.exit(result if isinstance(result, int) else 0)
+        return INTERRUPTED
+    return result if isinstance(result, int) else 0
 
 
 if __name__ == "__main__":
