@@ -178,13 +178,24 @@ def _run(target: Any, host: str, port: int) -> None:
 
 
 async def _listen(target: Any, host: str, port: int) -> None:
+    """Raises BrokenPipeError once nobody reads what is printed any more, where the server by itself would go on."""
     import asyncio
 
-    from posthouse.cli.receiver import Served
+    from posthouse.cli.receiver import Served, respond
 
-    async with Served(target, host=host, port=port) as served:
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def watched(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await target(scope, receive, send)
+        except BrokenPipeError as error:
+            if not ended.done():
+                ended.set_exception(error)
+            await respond(send, 503)  # nobody has seen it: it may come again
+
+    async with Served(watched, host=host, port=port) as served:
         note(f"listening on {served.url}/; give this URL to an endpoint. Ctrl-C stops it")
-        await asyncio.Event().wait()
+        await ended
 
 
 def _line(arrival: Arrival) -> str:

@@ -1,14 +1,18 @@
 """`posthouse`: the commands, each loaded only when it runs.
 
-Exit codes: 0 ok, 1 failure, 2 usage, 3 authorisation, 4 not found, 5 conflict, 6 partial, 7 unreachable.
+Exit codes: 0 ok, 1 failure, 2 usage, 3 authorisation, 4 not found, 5 conflict, 6 partial, 7 unreachable; 130 and 141 as of
+programs that SIGINT and SIGPIPE end.
 """
 
 from __future__ import annotations
 
+import errno
 import inspect
+import os
+import select
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TextIO
 
 import cyclopts
 
@@ -16,6 +20,8 @@ from posthouse import __version__
 
 PARTIAL: Final = 6
 INTERRUPTED: Final = 130
+READER_GONE: Final = 141
+NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 EXIT_CODES: Final = {
     "Invalid": 2,
     "BadSettings": 2,
@@ -91,9 +97,20 @@ def main() -> None:
     """Run a command and end the process with its exit code."""
     try:
         code = _run()
+        for stream in _streams():
+            stream.flush()  # here it can still be said that something was not written; as the interpreter ends it cannot
     except BrokenPipeError:
-        sys.stderr.close()
+        if not any(map(_has_no_reader, _streams())):
+            raise  # it was another pipe, and that is a fault
+        code = READER_GONE
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        print(f"posthouse: cannot write {error.filename or 'the output'}: {error.strerror}", file=sys.stderr)
         code = 1
+        _to_nowhere(sys.stdout)
+    for stream in filter(_has_no_reader, _streams()):
+        _to_nowhere(stream)
     sys.exit(code)
 
 
@@ -131,7 +148,32 @@ def _run() -> int:
         return exit_code(error)
     except KeyboardInterrupt:
         return INTERRUPTED
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):
+            return READER_GONE  # rich ends the program by itself, with 1
+        raise
     return result if isinstance(result, int) else 0
+
+
+def _streams() -> list[TextIO]:
+    """Standard output and error, as far as they are open."""
+    return [stream for stream in (sys.stdout, sys.stderr) if stream is not None]
+
+
+def _has_no_reader(stream: TextIO) -> bool:
+    """Whether it is a pipe whose other end is closed, as after `| head -1`."""
+    if sys.platform == "win32":
+        return False
+    poll = select.poll()
+    poll.register(stream.fileno(), 0)
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
+
+
+def _to_nowhere(stream: TextIO) -> None:
+    """What is left in its buffer is written as the interpreter ends, where it can no longer fail."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ from `--key`, `POSTHOUSE_KEY` or `POSTHOUSE_API_KEY`.
 | 5 | a conflict: the name is taken, or somebody else changed it meanwhile |
 | 6 | partly done (`apply`), or warnings only (`doctor`) |
 | 7 | the server or its database cannot be reached, or is overloaded |
+| 130, 141 | ended by Ctrl-C, or because nobody read the output any more (`… \\| head -1`), as other programs are |
 """
 
 
