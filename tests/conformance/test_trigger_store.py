@@ -232,6 +232,40 @@ async def test_one_that_does_not_open_is_put_off_and_the_others_are_taken(kept: 
     assert 30 < seconds <= TRIGGER_PUT_OFF_SECONDS
 
 
+async def test_one_that_does_not_open_is_seen_and_changed_where_something_stands_for_it(kept: Kept) -> None:
+    readable = await kept.make()
+    lost = await kept.make_unreadable()
+    sealed = "SELECT ciphertext FROM secret WHERE owner_id = $1"
+    before = await kept.database.fetchval(sealed, lost)
+
+    def stands_in(trigger: Trigger, error: SetupError) -> Trigger:
+        assert trigger.config.settings == "null"
+        return msgspec.structs.replace(trigger, name=f"unopened: {error}")
+
+    found, other = await kept.store.page(before=NEWEST, limit=3, unopened=stands_in)
+    assert (found.id, other) == (lost, readable)
+    assert "master key" in found.name
+    assert await kept.store.get(format_id(TRIGGER, lost), unopened=stands_in) == found
+    with pytest.raises(SetupError):
+        await kept.store.page(before=NEWEST, limit=3)
+
+    def rests(old: Trigger) -> Trigger:
+        return msgspec.structs.replace(old, enabled=False)
+
+    with pytest.raises(SetupError):
+        await kept.store.change(lost, rests, AUDIT)
+    changed = await kept.store.change(lost, rests, AUDIT, unopened=stands_in)
+    assert changed is not None
+    assert (changed.enabled, changed.version) == (False, found.version + 1)
+    assert await kept.database.fetchval(sealed, lost) == before, "nobody knows what it was, and it stays"
+    config = msgspec.structs.replace(found.config, settings="{}")
+    mended = await kept.store.change(
+        lost, lambda old: msgspec.structs.replace(old, config=config), AUDIT, unopened=stands_in
+    )
+    assert mended is not None
+    assert await kept.store.get(format_id(TRIGGER, lost)) == mended
+
+
 async def test_one_that_does_not_open_takes_nobody_s_place(kept: Kept) -> None:
     """Each process has one of them, and the first does not open."""
     await kept.lives(ONE, TWO)

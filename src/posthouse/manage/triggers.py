@@ -25,10 +25,10 @@ from posthouse.manage.access import (
     uid_of_path,
 )
 from posthouse.manage.trigger_change import BLANK, TriggerChange, TriggerChecks, of_settings, on_top
+from posthouse.manage.triggers_unreadable import Book, UnreadableTrigger, opened, unreadable, without_settings
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Audit
 from posthouse.ports.sources import Plan, Spec, TriggerKind
-from posthouse.ports.triggers import TriggerBook
 from posthouse.trigger.specs import spec_of
 
 log = structlog.get_logger()
@@ -52,7 +52,7 @@ class Triggers:
 
     def __init__(
         self,
-        book: TriggerBook,
+        book: Book,
         checks: TriggerChecks,
         clock: Clock,
         *,
@@ -74,19 +74,22 @@ class Triggers:
         return [self._checks.kinds[name] for name in sorted(self._checks.kinds)]
 
     def shown(self, trigger: Trigger) -> dict[str, Any]:
-        """The settings of a trigger as they may be shown; of a kind that is not there, none."""
+        """The settings of a trigger as they may be shown; of a kind that is not there, none, and none where they do not
+        open."""
         kind = self._checks.kinds.get(trigger.config.kind)
-        return {} if kind is None else kind.shown(msgspec.json.decode(trigger.config.settings))
+        if kind is None or isinstance(trigger, UnreadableTrigger):
+            return {}
+        return kind.shown(msgspec.json.decode(trigger.config.settings))
 
     async def page(self, principal: Principal, *, before: bytes, limit: int) -> list[Trigger]:
-        """Newest first, from below an id. Raises Forbidden."""
+        """Newest first, from below an id; those whose settings do not open are `UnreadableTrigger`s. Raises Forbidden."""
         admin_only(principal)
-        return await self._book.page(before=before, limit=limit)
+        return await self._book.page(before=before, limit=limit, unopened=unreadable)
 
     async def get(self, principal: Principal, reference: str) -> Trigger:
-        """Raises NotFound, Forbidden."""
+        """An `UnreadableTrigger` where its settings do not open. Raises NotFound, Forbidden."""
         admin_only(principal)
-        found = await self._book.get(reference)
+        found = await self._book.get(reference, unopened=unreadable)
         if found is None:
             raise trigger_not_found(reference)
         return found
@@ -101,8 +104,9 @@ class Triggers:
             )
 
     async def plan_of(self, principal: Principal, reference: str) -> Plan:
-        """The same of a trigger that there is. Raises NotFound, SourceRefused, SourceUnavailable, Invalid."""
-        found = await self.get(principal, reference)
+        """The same of a trigger that there is. Raises NotFound, Conflict (code `settings_unreadable`), SourceRefused,
+        SourceUnavailable, Invalid."""
+        found = opened(await self.get(principal, reference))
         with of_settings():
             return await self._checks.kind(found).plan(spec_of(found))
 
@@ -141,7 +145,8 @@ class Triggers:
     ) -> tuple[Trigger, bool]:
         """The trigger with this uid made, or replaced as a whole: what is not set takes its default. And whether it was made.
 
-        An id of Posthouse's own is not made: NotFound. Raises what `create` does, and what `check` does.
+        An id of Posthouse's own is not made: NotFound. Where the settings that it had do not open, what they needed stays where
+        they watched. Raises what `create` does, and what `check` does.
         """
         admin_only(principal)
         by_id = parse_id(TRIGGER, reference) is not None
@@ -149,7 +154,7 @@ class Triggers:
         if not by_id:
             assert change.uid is not UNSET
             change = msgspec.structs.replace(change, uid=uid_of_path(reference, change.uid))
-        found = await self._book.get(reference)
+        found = await self._book.get(reference, unopened=unreadable)
         if found is None:
             if by_id:
                 raise trigger_not_found(reference)
@@ -158,17 +163,20 @@ class Triggers:
             try:
                 return await self.create(principal, change), True
             except Conflict as error:
-                found = await self._book.get(reference)
+                found = await self._book.get(reference, unopened=unreadable)
                 if error.code != UID_TAKEN or found is None:
                     raise
-        blank = msgspec.structs.replace(found, config=msgspec.structs.replace(found.config, settings="{}"))
-        return await self._change(principal, found, blank, change, f"{_TRIGGER}.replaced", check), False
+        return await self._change(
+            principal, found, without_settings(found), change, f"{_TRIGGER}.replaced", check
+        ), False
 
     async def change(
         self, principal: Principal, reference: str, change: TriggerChange, *, check: TriggerCheck | None = None
     ) -> Trigger:
         """Raises NotFound, Invalid, Conflict, Forbidden, SourceRefused, SourceUnavailable, and what `check` does."""
         found = await self.get(principal, reference)
+        if change.settings is not UNSET or change.kind not in (UNSET, found.config.kind):
+            opened(found)  # what is not given is to stay as it is, and nobody knows how that is
         return await self._change(principal, found, found, change, f"{_TRIGGER}.changed", check)
 
     async def pause(self, principal: Principal, reference: str) -> Trigger:
@@ -178,9 +186,9 @@ class Triggers:
         return await self._store(found, lambda old: msgspec.structs.replace(old, enabled=False), entry)
 
     async def resume(self, principal: Principal, reference: str) -> Trigger:
-        """Let it go on, from where it was; what is missing where it watches is made anew. Raises NotFound, Invalid,
+        """Let it go on, from where it was; what is missing where it watches is made anew. Raises NotFound, Invalid, Conflict,
         SourceRefused, SourceUnavailable."""
-        found = await self.get(principal, reference)
+        found = opened(await self.get(principal, reference))
         entry = audit(principal, f"{_TRIGGER}.resumed", format_id(TRIGGER, found.id))
 
         async def installed() -> Change:
@@ -193,7 +201,7 @@ class Triggers:
     async def rewind(self, principal: Principal, reference: str, to: float | None) -> Trigger:
         """Publish again everything since a time (unix seconds), or everything there is (None), as new events. Raises NotFound,
         Invalid where its kind cannot, Conflict, SourceRefused, SourceUnavailable."""
-        found = await self.get(principal, reference)
+        found = opened(await self.get(principal, reference))
         spec = msgspec.structs.replace(spec_of(found), generation=found.generation + 1)
 
         async def rewound() -> Change:
@@ -214,7 +222,7 @@ class Triggers:
 
         async def removed() -> None:
             try:
-                await self._checks.kind(found).remove(spec_of(found))
+                await self._checks.kind(found).remove(spec_of(opened(found)))
             except PosthouseError:
                 if not force:
                     raise
@@ -251,10 +259,11 @@ class Triggers:
             return await self._store(found, after, entry)
         if check is not None:
             check(found)
+        spec, before = spec_of(opened(made)), None if isinstance(found, UnreadableTrigger) else spec_of(found)
 
         async def installed() -> Change:
             with of_settings():
-                await self._checks.kind(made).install(spec_of(made), before=spec_of(found))
+                await self._checks.kind(made).install(spec, before=before)
             return lambda old: _afresh(on_top(old, made, change))
 
         return await self._held(found, installed, entry)
@@ -309,7 +318,7 @@ class Triggers:
         *,
         holder: bytes | None = None,
     ) -> Trigger:
-        stored = await self._book.change(found.id, change, entry, holder=holder)
+        stored = await self._book.change(found.id, change, entry, holder=holder, unopened=unreadable)
         if stored is None:
             raise trigger_not_found(found.reference)
         self._woken()

@@ -32,13 +32,19 @@ SETTINGS: Final = "trigger"
 """The kind under which the settings of a trigger are sealed, by the master key: a trigger is no app's."""
 SETTINGS_VERSION: Final = 1
 
+Unopened = Callable[[Trigger, SetupError], Trigger]
+"""What stands for a trigger whose settings did not open, and are `null`."""
+
 _config: Final = msgspec.json.Decoder(TriggerConfig)
 _standing: Final = msgspec.json.Decoder(Standing)
 _observation: Final = msgspec.msgpack.Decoder(Observation)
 
 
 class PostgresTriggers:
-    """`ports.triggers.TriggerBook` and `ports.triggers.TriggerQueue` on PostgreSQL."""
+    """`ports.triggers.TriggerBook` and `ports.triggers.TriggerQueue` on PostgreSQL.
+
+    Where `unopened` is given, it is asked of each trigger whose settings do not open; else that raises SetupError.
+    """
 
     def __init__(self, database: Database, sealer: Sealer, *, polling: Database | None = None) -> None:
         self._database = database
@@ -47,12 +53,12 @@ class PostgresTriggers:
 
     # As they are managed
 
-    async def page(self, *, before: bytes, limit: int) -> list[Trigger]:
-        return [self._trigger(row) for row in await self._database.read(SQL.triggers, before, limit)]
+    async def page(self, *, before: bytes, limit: int, unopened: Unopened | None = None) -> list[Trigger]:
+        return [self._trigger(row, unopened) for row in await self._database.read(SQL.triggers, before, limit)]
 
-    async def get(self, reference: str) -> Trigger | None:
+    async def get(self, reference: str, *, unopened: Unopened | None = None) -> Trigger | None:
         row = await self._database.fetchrow(SQL.trigger, parse_id(TRIGGER, reference), searchable(reference))
-        return None if row is None else self._trigger(row)
+        return None if row is None else self._trigger(row, unopened)
 
     async def create(self, trigger: Trigger, audit: Audit, *, triggers_max: int) -> Trigger | None:
         with taken("uid"):
@@ -77,8 +83,9 @@ class PostgresTriggers:
         audit: Audit | None,
         *,
         holder: bytes | None = None,
+        unopened: Unopened | None = None,
     ) -> Trigger | None:
-        return await in_turns(lambda: self._change(trigger_id, change, audit, holder))
+        return await in_turns(lambda: self._change(trigger_id, change, audit, holder, unopened))
 
     async def _change(
         self,
@@ -86,6 +93,7 @@ class PostgresTriggers:
         change: Callable[[Trigger], Trigger],
         audit: Audit | None,
         holder: bytes | None,
+        unopened: Unopened | None,
     ) -> Trigger | None:
         with taken("uid"):
             async with self._database.transaction() as connection:
@@ -93,7 +101,7 @@ class PostgresTriggers:
                 if before is None:
                     return None
                 # What it is about to become decides which app is locked before the trigger is.
-                wanted = change(self._trigger(before))
+                wanted = change(self._trigger(before, unopened))
                 if not await _app_is_there(connection, wanted.app_id):
                     return None
                 row = await connection.fetchrow(SQL.trigger_locked, trigger_id)
@@ -101,7 +109,7 @@ class PostgresTriggers:
                     return None
                 if holder is not None and not await connection.fetchval(SQL.is_held, trigger_id, holder):
                     raise trigger_busy()
-                old = self._trigger(row)
+                old = self._trigger(row, unopened)
                 new = change(old)
                 if new == old:
                     return old
@@ -112,7 +120,7 @@ class PostgresTriggers:
                     await self._seal(connection, new)
                 if audit is not None:
                     await write_audit(connection, audit)
-                return self._trigger(await one(connection, SQL.trigger, trigger_id, None))
+                return self._trigger(await one(connection, SQL.trigger, trigger_id, None), unopened)
 
     async def delete(
         self, trigger_id: TriggerId, audit: Audit | None, *, check: Callable[[Trigger], None] | None = None
@@ -236,27 +244,36 @@ class PostgresTriggers:
         sealed = self._sealer.seal_directly(plain, trigger.id, SETTINGS, SETTINGS_VERSION)
         await connection.execute(SQL.settings, trigger.id, sealed)
 
-    def _trigger(self, row: asyncpg.Record) -> Trigger:
+    def _trigger(self, row: asyncpg.Record, unopened: Unopened | None = None) -> Trigger:
         sealed: Any = row["settings"]
         settings = "{}"
         if sealed is not None:
-            settings = self._sealer.open(sealed, row["id"], SETTINGS, row["settings_version"]).decode()
-        config = msgspec.structs.replace(_config.decode(row["config"]), settings=settings)
-        app_id: Any = row["app_id"]
-        return Trigger(
-            id=TriggerId(row["id"]),
-            config=config,
-            uid=row["uid"],
-            name=row["name"],
-            app_id=None if app_id is None else AppId(app_id),
-            enabled=row["enabled"],
-            generation=row["generation"],
-            version=row["version"],
-            position=row["position"],
-            standing=_standing.decode(row["standing"]),
-            created_at=row["created_at"],
-            updated_at=row["updated_at"],
-        )
+            try:
+                settings = self._sealer.open(sealed, row["id"], SETTINGS, row["settings_version"]).decode()
+            except SetupError as error:
+                if unopened is None:
+                    raise
+                return unopened(_made(row, "null"), error)
+        return _made(row, settings)
+
+
+def _made(row: asyncpg.Record, settings: str) -> Trigger:
+    config = msgspec.structs.replace(_config.decode(row["config"]), settings=settings)
+    app_id: Any = row["app_id"]
+    return Trigger(
+        id=TriggerId(row["id"]),
+        config=config,
+        uid=row["uid"],
+        name=row["name"],
+        app_id=None if app_id is None else AppId(app_id),
+        enabled=row["enabled"],
+        generation=row["generation"],
+        version=row["version"],
+        position=row["position"],
+        standing=_standing.decode(row["standing"]),
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
 
 
 async def _app_is_there(connection: Connection, app_id: AppId | None) -> bool:

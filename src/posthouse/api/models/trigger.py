@@ -11,9 +11,10 @@ from pydantic import Field
 from posthouse.api.models.common import Answer, Body, Instant, Time, Uid, optional_time, text_or_base64, time_of
 from posthouse.domain.ids import APP, REFUSAL, TRIGGER, format_id
 from posthouse.domain.limits import NAME_LENGTH_MAX, TRIGGER_TEMPLATE_LENGTH_MAX
-from posthouse.domain.trigger import Standing, Trigger, TriggerState
+from posthouse.domain.trigger import Trigger, TriggerState
 from posthouse.manage.refusals import NAMED_MAX, Retried
 from posthouse.manage.trigger_change import TriggerChange
+from posthouse.manage.triggers_unreadable import SETTINGS_UNREADABLE, UnreadableTrigger
 from posthouse.ports.sources import Plan, TriggerKind
 from posthouse.ports.triggers import Refusal
 
@@ -108,7 +109,9 @@ class TriggerFields(TriggerPatch):
 class TriggerFailure(Answer):
     """Why nothing of it is published now. It is tried again until it goes."""
 
-    code: Annotated[str, Field(examples=["source_unavailable", "source_refused", "too_many_set_aside"])]
+    code: Annotated[
+        str, Field(examples=["source_unavailable", "source_refused", "too_many_set_aside", SETTINGS_UNREADABLE])
+    ]
     detail: str
     since: Time
     times: Annotated[int, Field(description="How often in a row.")]
@@ -146,7 +149,9 @@ class TriggerAnswer(Answer):
     app: Annotated[str | None, Field(description="Id of the app; null: for every app that a grant covers.")]
     when: str | None
     map: str | None
-    settings: Annotated[dict[str, Any], Field(description="Without secrets.")]
+    settings: Annotated[
+        dict[str, Any], Field(description="Without secrets. Empty where they do not open: see `failure`.")
+    ]
     enabled: bool
     state: Annotated[
         Literal["starting", "active", "paused", "failing", "stopped"],
@@ -178,8 +183,8 @@ class TriggerAnswer(Answer):
             map=config.map,
             settings=settings,
             enabled=trigger.enabled,
-            state="paused" if not trigger.enabled else _state(standing),
-            failure=_failure(standing),
+            state="paused" if not trigger.enabled else _state(trigger),
+            failure=_failure(trigger),
             alarm=standing.alarm,
             counts=TriggerCounts(
                 published=standing.published,
@@ -199,8 +204,10 @@ class TriggerAnswer(Answer):
         )
 
 
-def _state(standing: Standing) -> Literal["starting", "active", "failing", "stopped"]:
-    match standing.state:
+def _state(trigger: Trigger) -> Literal["starting", "active", "failing", "stopped"]:
+    if isinstance(trigger, UnreadableTrigger):
+        return "failing"
+    match trigger.standing.state:
         case TriggerState.ACTIVE:
             return "active"
         case TriggerState.FAILING:
@@ -211,7 +218,20 @@ def _state(standing: Standing) -> Literal["starting", "active", "failing", "stop
             return "starting"
 
 
-def _failure(standing: Standing) -> TriggerFailure | None:
+def _failure(trigger: Trigger) -> TriggerFailure | None:
+    standing = trigger.standing
+    if isinstance(trigger, UnreadableTrigger):
+        return TriggerFailure(
+            code=SETTINGS_UNREADABLE,
+            detail=(
+                f"its settings do not open: {trigger.why}. Or PUT it with all of its settings, or delete it with force=true: "
+                "what was made where it watches stays there then"
+            ),
+            # Who cannot open them writes nothing down: it was well when somebody last did.
+            since=time_of(standing.failing_since or max(trigger.updated_at, standing.told_at or 0.0)),
+            times=max(standing.failures, 1),
+            retry_at=None,
+        )
     if standing.error is None or standing.error_code is None or standing.failing_since is None:
         return None
     return TriggerFailure(
