@@ -116,6 +116,7 @@ class Background:
         )
         self._ready = threading.Condition()
         self._under_way: Batch[Handle] | None = None
+        self._telling = 0
         self._closed = False
         self._published = self._failed = self._dropped = 0
         self._dropped_told_at = -DROPPED_TOLD_SECONDS
@@ -171,8 +172,14 @@ class Background:
             settled = self._buffer.settle(batch, verdict, now=time.monotonic(), draw=random.random())  # noqa: S311
             if self._buffer.events == 0:
                 endings.let_go(self)
+            self._telling += 1
             self._ready.notify_all()
-        self._tell(settled)
+        try:
+            self._tell(settled)
+        finally:
+            with self._ready:
+                self._telling -= 1
+                self._ready.notify_all()
 
     def _put_back(self) -> None:
         """Whoever sent the batch that is under way is gone. The lock is held."""
@@ -263,7 +270,7 @@ class Background:
         self._buffer.forget()
         endings.let_go(self)
         self._under_way = None
-        self._published = self._failed = self._dropped = 0
+        self._telling = self._published = self._failed = self._dropped = 0
         self._connections.forked()
 
 

@@ -56,7 +56,8 @@ class Streams:
             if stream is not None:
                 stream[1].transport.abort()
             raise
-        if answer.reusable and not self._closed and len(self._idle) < CONNECTIONS_MAX:
+        here = self._loop is asyncio.get_running_loop()  # another one may have taken its place meanwhile
+        if here and answer.reusable and not self._closed and len(self._idle) < CONNECTIONS_MAX:
             self._idle.append((stream, time.monotonic()))
         else:
             stream[1].close()
