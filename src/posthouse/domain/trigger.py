@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -63,6 +64,9 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     told_at: float | None = None
 
 
+SETTINGS_UNREADABLE: Final = "settings_unreadable"
+
+
 def trigger_busy() -> Conflict:
     """Somebody else is about to change what it watches, or winds it back."""
     return Conflict("another change of this trigger is under way; try again in a moment", code="trigger_busy")
@@ -72,7 +76,8 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     """A trigger as it is stored. Without an app its events are the platform's.
 
     `position` is the source's own word for how far everything is in the log. `generation` counts how often it was rewound: what
-    is seen again then is another event. `version` counts its changes.
+    is seen again then is another event. `version` counts its changes. `unreadable` says why its settings do not open with the
+    master keys that there are; then they are `null`, and None where they do.
     """
 
     id: TriggerId
@@ -87,11 +92,23 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     standing: Standing = Standing()
     created_at: float = 0.0
     updated_at: float = 0.0
+    unreadable: str | None = None
 
     @property
     def reference(self) -> str:
         """Its uid; its id where it has none."""
         return self.uid or format_id(TRIGGER, self.id)
+
+
+def opened(trigger: Trigger) -> Trigger:
+    """The same. Raises Conflict (code `settings_unreadable`) where its settings do not open."""
+    if trigger.unreadable is not None:
+        raise Conflict(
+            "the settings of this trigger do not open with the master keys of this server: start it with the one that sealed "
+            "them (`posthouse doctor` names it), PUT the trigger with all of its settings, or delete it with force=true",
+            code=SETTINGS_UNREADABLE,
+        )
+    return trigger
 
 
 class TriggerFacts(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ from posthouse.domain.limits import (
     TRIGGER_QUIET_SECONDS_MAX,
     TRIGGERS_MAX,
 )
-from posthouse.domain.trigger import Standing, Trigger
+from posthouse.domain.trigger import Standing, Trigger, opened
 from posthouse.manage.access import (
     UID_TAKEN,
     admin_only,
@@ -25,10 +25,10 @@ from posthouse.manage.access import (
     uid_of_path,
 )
 from posthouse.manage.trigger_change import BLANK, TriggerChange, TriggerChecks, of_settings, on_top
-from posthouse.manage.triggers_unreadable import Book, UnreadableTrigger, opened, unreadable, without_settings
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Audit
 from posthouse.ports.sources import Plan, Spec, TriggerKind
+from posthouse.ports.triggers import TriggerBook
 from posthouse.trigger.specs import spec_of
 
 log = structlog.get_logger()
@@ -52,7 +52,7 @@ class Triggers:
 
     def __init__(
         self,
-        book: Book,
+        book: TriggerBook,
         checks: TriggerChecks,
         clock: Clock,
         *,
@@ -77,19 +77,17 @@ class Triggers:
         """The settings of a trigger as they may be shown; of a kind that is not there, none, and none where they do not
         open."""
         kind = self._checks.kinds.get(trigger.config.kind)
-        if kind is None or isinstance(trigger, UnreadableTrigger):
-            return {}
-        return kind.shown(msgspec.json.decode(trigger.config.settings))
+        return {} if kind is None or trigger.unreadable else kind.shown(msgspec.json.decode(trigger.config.settings))
 
     async def page(self, principal: Principal, *, before: bytes, limit: int) -> list[Trigger]:
-        """Newest first, from below an id; those whose settings do not open are `UnreadableTrigger`s. Raises Forbidden."""
+        """Newest first, from below an id. Raises Forbidden."""
         admin_only(principal)
-        return await self._book.page(before=before, limit=limit, unopened=unreadable)
+        return await self._book.page(before=before, limit=limit)
 
     async def get(self, principal: Principal, reference: str) -> Trigger:
-        """An `UnreadableTrigger` where its settings do not open. Raises NotFound, Forbidden."""
+        """Raises NotFound, Forbidden."""
         admin_only(principal)
-        found = await self._book.get(reference, unopened=unreadable)
+        found = await self._book.get(reference)
         if found is None:
             raise trigger_not_found(reference)
         return found
@@ -106,7 +104,7 @@ class Triggers:
     async def plan_of(self, principal: Principal, reference: str) -> Plan:
         """The same of a trigger that there is. Raises NotFound, Conflict (code `settings_unreadable`), SourceRefused,
         SourceUnavailable, Invalid."""
-        found = opened(await self.get(principal, reference))
+        found = await self.get(principal, reference)
         with of_settings():
             return await self._checks.kind(found).plan(spec_of(found))
 
@@ -154,7 +152,7 @@ class Triggers:
         if not by_id:
             assert change.uid is not UNSET
             change = msgspec.structs.replace(change, uid=uid_of_path(reference, change.uid))
-        found = await self._book.get(reference, unopened=unreadable)
+        found = await self._book.get(reference)
         if found is None:
             if by_id:
                 raise trigger_not_found(reference)
@@ -163,12 +161,12 @@ class Triggers:
             try:
                 return await self.create(principal, change), True
             except Conflict as error:
-                found = await self._book.get(reference, unopened=unreadable)
+                found = await self._book.get(reference)
                 if error.code != UID_TAKEN or found is None:
                     raise
-        return await self._change(
-            principal, found, without_settings(found), change, f"{_TRIGGER}.replaced", check
-        ), False
+        config = msgspec.structs.replace(found.config, settings="{}")
+        blank = msgspec.structs.replace(found, config=config, unreadable=None)
+        return await self._change(principal, found, blank, change, f"{_TRIGGER}.replaced", check), False
 
     async def change(
         self, principal: Principal, reference: str, change: TriggerChange, *, check: TriggerCheck | None = None
@@ -188,12 +186,13 @@ class Triggers:
     async def resume(self, principal: Principal, reference: str) -> Trigger:
         """Let it go on, from where it was; what is missing where it watches is made anew. Raises NotFound, Invalid, Conflict,
         SourceRefused, SourceUnavailable."""
-        found = opened(await self.get(principal, reference))
-        entry = audit(principal, f"{_TRIGGER}.resumed", format_id(TRIGGER, found.id))
+        found = await self.get(principal, reference)
+        spec = spec_of(found)
+        entry = audit(principal, f"{_TRIGGER}.resumed", spec.id)
 
         async def installed() -> Change:
             with of_settings():
-                await self._checks.kind(found).install(spec_of(found))
+                await self._checks.kind(found).install(spec)
             return lambda old: _afresh(msgspec.structs.replace(old, enabled=True))
 
         return await self._held(found, installed, entry, quiet=False)
@@ -201,7 +200,7 @@ class Triggers:
     async def rewind(self, principal: Principal, reference: str, to: float | None) -> Trigger:
         """Publish again everything since a time (unix seconds), or everything there is (None), as new events. Raises NotFound,
         Invalid where its kind cannot, Conflict, SourceRefused, SourceUnavailable."""
-        found = opened(await self.get(principal, reference))
+        found = await self.get(principal, reference)
         spec = msgspec.structs.replace(spec_of(found), generation=found.generation + 1)
 
         async def rewound() -> Change:
@@ -222,7 +221,7 @@ class Triggers:
 
         async def removed() -> None:
             try:
-                await self._checks.kind(found).remove(spec_of(opened(found)))
+                await self._checks.kind(found).remove(spec_of(found))
             except PosthouseError:
                 if not force:
                     raise
@@ -259,7 +258,8 @@ class Triggers:
             return await self._store(found, after, entry)
         if check is not None:
             check(found)
-        spec, before = spec_of(opened(made)), None if isinstance(found, UnreadableTrigger) else spec_of(found)
+
+        spec, before = spec_of(made), None if found.unreadable else spec_of(found)
 
         async def installed() -> Change:
             with of_settings():
@@ -318,7 +318,7 @@ class Triggers:
         *,
         holder: bytes | None = None,
     ) -> Trigger:
-        stored = await self._book.change(found.id, change, entry, holder=holder, unopened=unreadable)
+        stored = await self._book.change(found.id, change, entry, holder=holder)
         if stored is None:
             raise trigger_not_found(found.reference)
         self._woken()

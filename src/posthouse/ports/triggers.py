@@ -26,14 +26,15 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TriggerBook(Protocol):
-    """A change is one transaction with its audit entry, as in `ports.directory`."""
+    """A change is one transaction with its audit entry, as in `ports.directory`. Settings that do not open stay as they are,
+    unless a change gives others."""
 
     async def page(self, *, before: bytes, limit: int) -> list[Trigger]:
         """Newest first, from below an id."""
         ...
 
     async def get(self, reference: str) -> Trigger | None:
-        """The trigger with this id or uid. Raises SetupError where its settings do not open."""
+        """The trigger with this id or uid."""
         ...
 
     async def create(self, trigger: Trigger, audit: Audit, *, triggers_max: int) -> Trigger | None:

@@ -19,11 +19,10 @@ from posthouse.domain.limits import TRIGGER_HOLD_SECONDS
 from posthouse.domain.trigger import Trigger, TriggerConfig, trigger_busy
 from posthouse.manage.trigger_change import TriggerChange, TriggerChecks
 from posthouse.manage.triggers import Triggers
-from posthouse.manage.triggers_unreadable import Book as TriggerBook
-from posthouse.manage.triggers_unreadable import Unopened
 from posthouse.ports.directory import Audit
 from posthouse.ports.expressions import NO_EXPRESSIONS
 from posthouse.ports.sources import Spec
+from posthouse.ports.triggers import TriggerBook
 
 ADMIN = Principal(b"k" * 16)
 QUIET_SECONDS = 1.0
@@ -56,7 +55,7 @@ class Book:
     def held(self) -> bool:
         return self.holder is not None and self.clock.boot() < self.held_until
 
-    async def get(self, reference: str, *, unopened: Unopened | None = None) -> Trigger:
+    async def get(self, reference: str) -> Trigger:
         found = self.trigger
         await others(self.as_it_is_read)
         return found
@@ -71,7 +70,6 @@ class Book:
         audit: Audit | None,
         *,
         holder: bytes | None = None,
-        unopened: Unopened | None = None,
     ) -> Trigger:
         if audit is not None and self.fails is not None:
             raise self.fails

@@ -32,19 +32,13 @@ SETTINGS: Final = "trigger"
 """The kind under which the settings of a trigger are sealed, by the master key: a trigger is no app's."""
 SETTINGS_VERSION: Final = 1
 
-Unopened = Callable[[Trigger, SetupError], Trigger]
-"""What stands for a trigger whose settings did not open, and are `null`."""
-
 _config: Final = msgspec.json.Decoder(TriggerConfig)
 _standing: Final = msgspec.json.Decoder(Standing)
 _observation: Final = msgspec.msgpack.Decoder(Observation)
 
 
 class PostgresTriggers:
-    """`ports.triggers.TriggerBook` and `ports.triggers.TriggerQueue` on PostgreSQL.
-
-    Where `unopened` is given, it is asked of each trigger whose settings do not open; else that raises SetupError.
-    """
+    """`ports.triggers.TriggerBook` and `ports.triggers.TriggerQueue` on PostgreSQL."""
 
     def __init__(self, database: Database, sealer: Sealer, *, polling: Database | None = None) -> None:
         self._database = database
@@ -53,12 +47,12 @@ class PostgresTriggers:
 
     # As they are managed
 
-    async def page(self, *, before: bytes, limit: int, unopened: Unopened | None = None) -> list[Trigger]:
-        return [self._trigger(row, unopened) for row in await self._database.read(SQL.triggers, before, limit)]
+    async def page(self, *, before: bytes, limit: int) -> list[Trigger]:
+        return [self._trigger(row) for row in await self._database.read(SQL.triggers, before, limit)]
 
-    async def get(self, reference: str, *, unopened: Unopened | None = None) -> Trigger | None:
+    async def get(self, reference: str) -> Trigger | None:
         row = await self._database.fetchrow(SQL.trigger, parse_id(TRIGGER, reference), searchable(reference))
-        return None if row is None else self._trigger(row, unopened)
+        return None if row is None else self._trigger(row)
 
     async def create(self, trigger: Trigger, audit: Audit, *, triggers_max: int) -> Trigger | None:
         with taken("uid"):
@@ -83,9 +77,8 @@ class PostgresTriggers:
         audit: Audit | None,
         *,
         holder: bytes | None = None,
-        unopened: Unopened | None = None,
     ) -> Trigger | None:
-        return await in_turns(lambda: self._change(trigger_id, change, audit, holder, unopened))
+        return await in_turns(lambda: self._change(trigger_id, change, audit, holder))
 
     async def _change(
         self,
@@ -93,7 +86,6 @@ class PostgresTriggers:
         change: Callable[[Trigger], Trigger],
         audit: Audit | None,
         holder: bytes | None,
-        unopened: Unopened | None,
     ) -> Trigger | None:
         with taken("uid"):
             async with self._database.transaction() as connection:
@@ -101,7 +93,7 @@ class PostgresTriggers:
                 if before is None:
                     return None
                 # What it is about to become decides which app is locked before the trigger is.
-                wanted = change(self._trigger(before, unopened))
+                wanted = change(self._trigger(before))
                 if not await _app_is_there(connection, wanted.app_id):
                     return None
                 row = await connection.fetchrow(SQL.trigger_locked, trigger_id)
@@ -109,7 +101,7 @@ class PostgresTriggers:
                     return None
                 if holder is not None and not await connection.fetchval(SQL.is_held, trigger_id, holder):
                     raise trigger_busy()
-                old = self._trigger(row, unopened)
+                old = self._trigger(row)
                 new = change(old)
                 if new == old:
                     return old
@@ -120,7 +112,7 @@ class PostgresTriggers:
                     await self._seal(connection, new)
                 if audit is not None:
                     await write_audit(connection, audit)
-                return self._trigger(await one(connection, SQL.trigger, trigger_id, None), unopened)
+                return self._trigger(await one(connection, SQL.trigger, trigger_id, None))
 
     async def delete(
         self, trigger_id: TriggerId, audit: Audit | None, *, check: Callable[[Trigger], None] | None = None
@@ -197,11 +189,12 @@ class PostgresTriggers:
             found = await connection.fetch(SQL.taken, [row["id"] for row in rows])
             taken, locked = [], {}
             for row in found:
-                try:
-                    taken.append(Taken(self._trigger(row), row["epoch"]))
-                except SetupError as error:
-                    locked[TriggerId(row["id"])] = row["epoch"]
-                    log.error("trigger.unreadable", trigger=format_id(TRIGGER, row["id"]), error=str(error))
+                trigger = self._trigger(row)
+                if trigger.unreadable is None:
+                    taken.append(Taken(trigger, row["epoch"]))
+                else:
+                    locked[trigger.id] = row["epoch"]
+                    log.error("trigger.unreadable", trigger=format_id(TRIGGER, trigger.id), error=trigger.unreadable)
             if locked:
                 await connection.execute(
                     SQL.put_off, owner, list(locked), list(locked.values()), TRIGGER_PUT_OFF_SECONDS
@@ -244,36 +237,31 @@ class PostgresTriggers:
         sealed = self._sealer.seal_directly(plain, trigger.id, SETTINGS, SETTINGS_VERSION)
         await connection.execute(SQL.settings, trigger.id, sealed)
 
-    def _trigger(self, row: asyncpg.Record, unopened: Unopened | None = None) -> Trigger:
+    def _trigger(self, row: asyncpg.Record) -> Trigger:
         sealed: Any = row["settings"]
-        settings = "{}"
+        settings, unreadable = "{}", None
         if sealed is not None:
             try:
                 settings = self._sealer.open(sealed, row["id"], SETTINGS, row["settings_version"]).decode()
             except SetupError as error:
-                if unopened is None:
-                    raise
-                return unopened(_made(row, "null"), error)
-        return _made(row, settings)
-
-
-def _made(row: asyncpg.Record, settings: str) -> Trigger:
-    config = msgspec.structs.replace(_config.decode(row["config"]), settings=settings)
-    app_id: Any = row["app_id"]
-    return Trigger(
-        id=TriggerId(row["id"]),
-        config=config,
-        uid=row["uid"],
-        name=row["name"],
-        app_id=None if app_id is None else AppId(app_id),
-        enabled=row["enabled"],
-        generation=row["generation"],
-        version=row["version"],
-        position=row["position"],
-        standing=_standing.decode(row["standing"]),
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-    )
+                settings, unreadable = "null", str(error)
+        config = msgspec.structs.replace(_config.decode(row["config"]), settings=settings)
+        app_id: Any = row["app_id"]
+        return Trigger(
+            id=TriggerId(row["id"]),
+            config=config,
+            uid=row["uid"],
+            name=row["name"],
+            app_id=None if app_id is None else AppId(app_id),
+            enabled=row["enabled"],
+            generation=row["generation"],
+            version=row["version"],
+            position=row["position"],
+            standing=_standing.decode(row["standing"]),
+            created_at=row["created_at"],
+            updated_at=row["updated_at"],
+            unreadable=unreadable,
+        )
 
 
 async def _app_is_there(connection: Connection, app_id: AppId | None) -> bool:

@@ -11,10 +11,9 @@ from pydantic import Field
 from posthouse.api.models.common import Answer, Body, Instant, Time, Uid, optional_time, text_or_base64, time_of
 from posthouse.domain.ids import APP, REFUSAL, TRIGGER, format_id
 from posthouse.domain.limits import NAME_LENGTH_MAX, TRIGGER_TEMPLATE_LENGTH_MAX
-from posthouse.domain.trigger import Trigger, TriggerState
+from posthouse.domain.trigger import SETTINGS_UNREADABLE, Trigger, TriggerState
 from posthouse.manage.refusals import NAMED_MAX, Retried
 from posthouse.manage.trigger_change import TriggerChange
-from posthouse.manage.triggers_unreadable import SETTINGS_UNREADABLE, UnreadableTrigger
 from posthouse.ports.sources import Plan, TriggerKind
 from posthouse.ports.triggers import Refusal
 
@@ -205,7 +204,7 @@ class TriggerAnswer(Answer):
 
 
 def _state(trigger: Trigger) -> Literal["starting", "active", "failing", "stopped"]:
-    if isinstance(trigger, UnreadableTrigger):
+    if trigger.unreadable is not None:
         return "failing"
     match trigger.standing.state:
         case TriggerState.ACTIVE:
@@ -220,12 +219,12 @@ def _state(trigger: Trigger) -> Literal["starting", "active", "failing", "stoppe
 
 def _failure(trigger: Trigger) -> TriggerFailure | None:
     standing = trigger.standing
-    if isinstance(trigger, UnreadableTrigger):
+    if trigger.unreadable is not None:
         return TriggerFailure(
             code=SETTINGS_UNREADABLE,
             detail=(
-                f"its settings do not open: {trigger.why}. Or PUT it with all of its settings, or delete it with force=true: "
-                "what was made where it watches stays there then"
+                f"its settings do not open: {trigger.unreadable}. Or PUT it with all of its settings, or delete it with "
+                "force=true: what was made where it watches stays there then"
             ),
             # Who cannot open them writes nothing down: it was well when somebody last did.
             since=time_of(standing.failing_since or max(trigger.updated_at, standing.told_at or 0.0)),
