@@ -28,9 +28,13 @@ WRITES: Final = frozenset(
         "expire_oldest", "disable_endpoint", "publish_effects",
     }
 )  # fmt: skip
-MOODS: Final = ("slow", "hanging", "failing", "flaky", "broken", "asking", "mute", "gone", "cutting")
+MOODS: Final = ("slow", "hanging", "failing", "flaky", "broken", "asking", "mute", "gone")
 """Of a target: confirms late, hangs, answers 500 (now and then), cannot be reached for a fault of ours, asks for time, takes
-what it is sent but its answer is lost, says that it is gone for good, ends connections instead of answering."""
+what it is sent but its answer is lost, says that it is gone for good."""
+
+
+YOUNG_MOODS: Final = ("cutting",)
+"""Ends connections in place of answers. Drawn apart, so that the histories without it are as they were."""
 
 
 RARE: Final = {

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, NoReturn
 
 import structlog
-from tests.simulation.faults import Weather
+from tests.simulation.faults import YOUNG_MOODS, Weather
 from tests.simulation.memory import (
     CRAMPED,
     CRAMPED_BUSY,
@@ -82,7 +82,9 @@ def _run(seed: int, tell: Callable[[str], None] | None) -> Verdict:
     limits |= {path: value for path, value in CRAMPED_BUSY.items() if busy.random() < weather.cramped}
     if random.Random(seed + 13).random() < 0.3:
         limits |= LONG_TURNS
-        weather = weather._replace(plots=(*weather.plots, "opened"))
+        weather = weather._replace(plots=(*weather.plots, "opened", "let_go"))
+    moods = random.Random(seed + 15)
+    weather = weather._replace(moods=(*weather.moods, *(mood for mood in YOUNG_MOODS if moods.random() < 0.3)))
     alarms: list[str] = []
 
     def listen(_: object, level: str, entry: MutableMapping[str, Any]) -> NoReturn:

@@ -62,6 +62,7 @@ class Plots(PlotsOfOwners, PlotsOfPages, PlotsOfRates):
             "repeated": self._repeated,
             "announced": self._announced,
             "opened": self._opened,
+            "let_go": self._let_go,
             "passed_on": self._passed_on,
         }
 

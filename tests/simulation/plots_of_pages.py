@@ -11,6 +11,7 @@ from tests.simulation.process import Process
 from tests.simulation.scheduler import elsewhere
 from tests.simulation.stage import Acts, Stage
 
+from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.ids import EndpointId
 
 LONG_TURN_SECONDS: Final = 0.9  # long enough to hear of a change
@@ -53,6 +54,49 @@ class PlotsOfPages(Stage):
             self._world.delete(endpoint_id)
         self._becomes(endpoint_id, "good")
         self._configure(endpoint_id)
+
+    def _let_go(self) -> Acts | None:
+        """Only where whoever pages lets others have their turn."""
+        if limit("posthouse.settle.backlog.LANES_PER_TURN") != 1:
+            return None
+        one = self._actor(ordered=False)
+        if one is None:
+            return None
+        others = [e for e in self._endpoints(ordered=False) if e != one and self._app_of(e) == self._app_of(one)]
+        other = self._some(others)
+        return None if other is None else self._let_go_of((one, other))
+
+    async def _let_go_of(self, pair: tuple[EndpointId, EndpointId]) -> None:
+        """What has failed of two endpoints is due at once. More of both fails as they are found, and is written, and let go of,
+        between the moment in which the lane of the first is asked for room and the page."""
+        asked = self._world.asked["endpoint_apps"]
+        for endpoint_id in pair:
+            self._configure_for_few(endpoint_id)
+            self._becomes(endpoint_id, "failing")
+        await self._sleep(0.2, 0.6)
+
+        def finding(process: Process, args: Sequence[Any]) -> None:
+            if all(endpoint_id in args[0] for endpoint_id in pair):
+                asked.remove(finding)
+                backlog, clock = process.engine.backlog, process.clock
+                room = backlog._room
+
+                def rooms(endpoint: Endpoint) -> int:
+                    if endpoint.id in pair:
+                        backlog._room, clock.next_turn = room, LONG_TURN_SECONDS
+                    return room(endpoint)
+
+                backlog._room, clock.next_turn = rooms, 0.3
+                process.late_answers["journal"] = 0.4
+                self._publish(pair[0], 1, type="order.paid")
+
+        self._publish(pair[0], 1, type="order.paid")
+        asked.append(finding)
+        await asyncio.sleep(5.0)
+        if finding in asked:
+            asked.remove(finding)
+        for endpoint_id in pair:
+            self._becomes(endpoint_id, "good")
 
     def _passed_on(self) -> Acts | None:
         endpoint_id = self._actor(ordered=self._random.random() < 0.3)
