@@ -30,6 +30,10 @@ from posthouse.settle.progress import Progress
 log = structlog.get_logger()
 
 POLL_SECONDS: Final = 0.1
+# Who is offered so many events between two polls hears of nearly everything anyway, and leaves out the next few of them: four
+# busy processes ask as much as one then.
+BUSY_EVENTS: Final = 100
+BUSY_POLLS: Final = 4
 READ_SLACK_SECONDS: Final = 3_600.0
 READS_AT_ONCE: Final = 8
 
@@ -120,6 +124,7 @@ class Tails:
         """Told of each of them, and when the newest event that was known of it had been appended."""
         self._offered_events = 0
         self._offered_bytes = 0
+        self._heard = 0  # events that were offered since the last poll
         self._tasks: set[asyncio.Task[None]] = set()
         self._reads = asyncio.Semaphore(READS_AT_ONCE)
         self._room = asyncio.Event()
@@ -139,6 +144,7 @@ class Tails:
 
     def offer(self, events: Sequence[Event]) -> None:
         """Events just appended by this process, whoever owns their partitions. Never waits."""
+        self._heard += len(events)
         for event in events:
             tail = self._tails.get(event.partition)
             if tail is None:
@@ -221,9 +227,14 @@ class Tails:
 
     async def run(self) -> None:
         """Poll the heads until cancelled: whatever wake-up was lost, nothing waits much longer than this."""
+        left_out = 0
         while True:
             await self._clock.sleep(POLL_SECONDS)
             self._room.set()
+            if self._heard >= BUSY_EVENTS * (left_out + 1) and left_out < BUSY_POLLS:
+                left_out += 1
+                continue
+            self._heard = left_out = 0
             try:
                 await self.poll()
             except PosthouseError as error:

@@ -16,7 +16,7 @@ from tests.fakes import EPOCH, FakeClock, VirtualLoop, an_event, until, virtual_
 
 from posthouse.adapters.memory import MemoryDatabase, MemoryLog, Step
 from posthouse.dispatch import tail as tail_module
-from posthouse.dispatch.tail import READS_AT_ONCE, Tails
+from posthouse.dispatch.tail import BUSY_EVENTS, BUSY_POLLS, POLL_SECONDS, READS_AT_ONCE, Tails
 from posthouse.domain.delivery import Cursor
 from posthouse.domain.errors import SetupError, StoreUnavailable
 from posthouse.domain.event import Event
@@ -183,6 +183,32 @@ async def test_without_any_offer_the_poll_finds_everything() -> None:
         await asyncio.sleep(60)
         assert len(desk.log.reads) == reads, "nothing is read where the head has not moved"
         assert desk.heads[-1][0].seq == 1_201
+
+
+@virtual_time
+async def test_who_hears_of_much_asks_less_often_and_at_once_again_as_it_hears_of_little() -> None:
+    async with running() as desk:
+
+        async def asked_in(seconds: float) -> int:
+            before = len(desk.heads)
+            await asyncio.sleep(seconds)
+            return len(desk.heads) - before
+
+        await asyncio.sleep(POLL_SECONDS / 2)  # between two polls
+        assert await asked_in(10 * POLL_SECONDS) == 10
+        for round in range(10):
+            first = round * BUSY_EVENTS + 1
+            desk.tails.offer(desk.append(range(first, first + BUSY_EVENTS)))
+            await asyncio.sleep(POLL_SECONDS)
+        asked = len(desk.heads) - 10
+        assert asked == 10 // (BUSY_POLLS + 1), "of five looks one"
+        assert await asked_in(POLL_SECONDS) == 1
+        assert await asked_in(10 * POLL_SECONDS) == 10
+        for _ in range(10):
+            first += BUSY_EVENTS
+            desk.tails.offer(desk.append(range(first, first + BUSY_EVENTS - 1)))
+            first -= 1
+            assert await asked_in(POLL_SECONDS) == 1, "little is no excuse"
 
 
 @virtual_time
