@@ -48,6 +48,7 @@ class Scale(NamedTuple):
     relay_rates: tuple[int, ...]  # commits a second
     relay_seconds: int
     workers: tuple[int, ...]  # the first of them is one
+    worker_rounds: int  # each with all of them: what they cost beside each other differs by a third from one to the next
     soak_parts: int
     soak_part_seconds: float
     stored_apps: int  # of ten endpoints each
@@ -103,6 +104,7 @@ FULL: Final = Scale(
     relay_rates=(100, 1_000),
     relay_seconds=4,
     workers=(1, 2, 4),
+    worker_rounds=7,
     soak_parts=20,
     soak_part_seconds=30.0,
     stored_apps=1_000,
@@ -158,6 +160,7 @@ QUICK: Final = Scale(
     relay_rates=(100,),
     relay_seconds=1,
     workers=(1, 2),
+    worker_rounds=1,
     soak_parts=7,
     soak_part_seconds=0.3,
     stored_apps=10,

@@ -86,7 +86,7 @@ def measure(bench: Bench, scale: Scale, report: Report) -> None:
     apps = bench.make_apps("workers", scale.apps)
     found: dict[int, list[Watched]] = {workers: [] for workers in scale.workers}
     shared: dict[int, list[Run]] = {workers: [] for workers in scale.workers[1:]}
-    for _ in range(scale.runs):
+    for _ in range(scale.worker_rounds):
         for workers, runs in found.items():
             bench.server.stop()
             bench.restart(workers=workers)

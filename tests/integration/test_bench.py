@@ -199,8 +199,8 @@ def counted_longer(told: Any) -> int:
     many = s.many_apps + 2 * (s.runs + 1) * s.many_rate * s.many_seconds * FEW
     backlog = 2 + (2 * (s.runs + 1) + s.runs) * s.backlog_rate * s.backlog_seconds
     https = (s.runs + 1) * (3 * s.events + s.floor_count)
-    several = s.runs * (len(s.workers) - 1) * (s.events // WARM_UP)  # once more, under the load of one
-    workers = s.runs * len(s.workers) * (s.events + s.events // WARM_UP) + several
+    several = s.worker_rounds * (len(s.workers) - 1) * (s.events // WARM_UP)  # once more, under the load of one
+    workers = s.worker_rounds * len(s.workers) * (s.events + s.events // WARM_UP) + several
     stored = s.apps + s.runs * 2 * (s.events + s.events // WARM_UP)
     rate = int(SHARE_OF_PEAK * statistics.median(told["samples"]["soak_peak_per_second"]))
     own = isolated + many + backlog + 2 * relayed()
