@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import string
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -579,7 +580,8 @@ async def test_equal_urls_share_by_weight_or_by_key(server: bootstrap.Posthouse,
     assert 15 <= share["/a"] <= 95, "a quarter of 200; less likely than 1 in 10⁷ otherwise"
     await call(server.port, "PATCH", f"{APP}/endpoints/{weighted['id']}", {"balance": "sticky"})
     before = len(receiver.requests)
-    lines = await publish_keys(server.port, 96, "abcdefghijklmnop")
+    keys = string.ascii_letters + string.digits  # all of them at one URL: less likely than 1 in 10⁷
+    lines = await publish_keys(server.port, 3 * len(keys), keys)
     await confirmed(receiver, *(event for line in lines.values() for event in line))
     where = {request.ids[0]: request.path for request in receiver.requests[before:]}
     assert all(len({where[event] for event in line}) == 1 for line in lines.values())
