@@ -96,7 +96,7 @@ def test_a_stream(server: Served) -> None:
 
 def test_a_target() -> None:
     with begun("listen", "--port", "0") as command:
-        url = heard(command, r"listening on (\S+);")[1]
+        url = heard(command, r"listening on (\S+);.*\n")[1]
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(urllib.request.Request(url, data=b"{}"), timeout=PATIENCE_SECONDS)
         refused.value.close()
