@@ -48,9 +48,7 @@ class Scale(NamedTuple):
     relay_rates: tuple[int, ...]  # commits a second
     relay_seconds: int
     workers: tuple[int, ...]  # the first of them is one
-    worker_rounds: (
-        int  # each with all of them: what they cost beside each other differs by a third from one to the next
-    )
+    worker_rounds: int  # each with all of them: one differs from the next by a third
     soak_parts: int
     soak_part_seconds: float
     stored_apps: int  # of ten endpoints each

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
@@ -131,6 +131,17 @@ def _sweep() -> None:
                 with DataDir.hold(folder):
                     end_server(folder)
                     shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """A folder that PostgreSQL's account can reach, too; the server of a `data` in it is ended."""
+    with tempfile.TemporaryDirectory(prefix="posthouse-test-", dir=FAST, ignore_cleanup_errors=True) as name:
+        os.chmod(name, 0o755)
+        try:
+            yield Path(name)
+        finally:
+            end_server(Path(name) / "data")
 
 
 def end_server(data_dir: Path) -> None:

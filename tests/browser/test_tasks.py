@@ -9,8 +9,6 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 import asyncpg
@@ -21,8 +19,7 @@ from tests.browser.browsing import EVERYWHERE, Language, Theme, Visit, visiting
 from tests.browser.conftest import Desk
 from tests.browser.station import NEVER, OFTEN, ORDER, ORDER_SCHEMA, answering, bare
 from tests.commands import Running, running
-from tests.folders import FAST
-from tests.postgres import PostgresServer, end_server
+from tests.postgres import PostgresServer, open_folder
 from tests.serving import listed
 from tests.targets import Peer
 
@@ -100,13 +97,8 @@ async def test_from_the_first_start_to_a_first_event_delivered(
 @contextmanager
 def first_start() -> Iterator[Running]:
     """A server that somebody starts for the first time."""
-    with TemporaryDirectory(prefix="posthouse-console-", dir=FAST, ignore_cleanup_errors=True) as name:
-        Path(name).chmod(0o755)
-        try:
-            with running("serve", "--port", "0", "--data-dir", f"{name}/data", "--dev") as server:
-                yield server
-        finally:
-            end_server(Path(name) / "data")
+    with open_folder() as folder, running("serve", "--port", "0", "--data-dir", f"{folder}/data", "--dev") as server:
+        yield server
 
 
 async def test_the_link_that_a_first_start_prints_is_enough_and_its_log_keeps_no_secret(browser: Browser) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -19,19 +17,15 @@ from pathlib import Path
 
 import pytest
 from tests.commands import PATIENCE_SECONDS, environment, run, running
-from tests.folders import FAST
-from tests.postgres import end_server
+from tests.postgres import open_folder
 
 UNREACHABLE = "http://127.0.0.1:9"
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that PostgreSQL's account can reach, too."""
-    with tempfile.TemporaryDirectory(prefix="posthouse-cli-", dir=FAST, ignore_cleanup_errors=True) as name:
-        os.chmod(name, 0o755)
-        yield Path(name)
-        end_server(Path(name) / "data")
+    with open_folder() as made:
+        yield made
 
 
 def test_help_loads_nothing_heavy() -> None:

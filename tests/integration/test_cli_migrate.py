@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
 from tests.commands import Served, run, served
-from tests.folders import FAST
-from tests.postgres import end_server
+from tests.postgres import open_folder
 
 from posthouse.adapters.postgres import postmaster
 from posthouse.adapters.postgres.embedded import EmbeddedPostgres
@@ -29,11 +26,8 @@ def server() -> Iterator[Served]:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that PostgreSQL's account can reach, too."""
-    with tempfile.TemporaryDirectory(prefix="posthouse-cli-", dir=FAST, ignore_cleanup_errors=True) as name:
-        os.chmod(name, 0o755)
-        yield Path(name)
-        end_server(Path(name) / "data")
+    with open_folder() as made:
+        yield made
 
 
 def query(data: Path, statement: str) -> None:

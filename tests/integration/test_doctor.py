@@ -10,7 +10,7 @@ import resource
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -97,6 +97,19 @@ def test_a_check_changes_nothing(installation: Installation) -> None:
     assert seen() == before
 
 
+@contextmanager
+def listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+    """A program that is not ours; its port."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        serving = Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            serving.join()
+
+
 # Faults of an installation that runs. Each is undone again: the next one starts from a healthy installation.
 
 
@@ -108,14 +121,8 @@ def test_fault_another_program_on_the_port(installation: Installation) -> None:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as other:
-        serving = Thread(target=other.serve_forever)
-        serving.start()
-        try:
-            told = run("doctor", "--data-dir", str(installation.data), "--port", str(other.server_address[1]))
-        finally:
-            other.shutdown()
-            serving.join()
+    with listening(Elsewhere) as port:
+        told = run("doctor", "--data-dir", str(installation.data), "--port", str(port))
     assert findings(told)["server"]["verdict"] == "fail"
     assert "another program" in findings(told)["server"]["found"]
 
@@ -148,15 +155,9 @@ def test_behind_a_proxy_it_is_not_called_another_program(installation: Installat
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
-        serving = Thread(target=proxy.serve_forever)
-        serving.start()
-        try:
-            url = f"http://127.0.0.1:{proxy.server_address[1]}"
-            found = findings(run("doctor", "--data-dir", str(installation.data), "--url", url))["server"]
-        finally:
-            proxy.shutdown()
-            serving.join()
+    with listening(Proxy) as port:
+        url = f"http://127.0.0.1:{port}"
+        found = findings(run("doctor", "--data-dir", str(installation.data), "--url", url))["server"]
     assert found["verdict"] == "warn"
     assert "whether it is ready is not to be seen" in found["found"]
 

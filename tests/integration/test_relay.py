@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
-import tempfile
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -16,8 +14,7 @@ from typing import Any
 
 import pytest
 from tests.commands import PATIENCE_SECONDS, Running, run, running
-from tests.folders import FAST
-from tests.postgres import end_server
+from tests.postgres import end_server, open_folder
 
 from posthouse_sdk import Webhook
 
@@ -27,11 +24,8 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that PostgreSQL's account can reach, too."""
-    with tempfile.TemporaryDirectory(prefix="posthouse-relay-", dir=FAST, ignore_cleanup_errors=True) as name:
-        os.chmod(name, 0o755)
-        yield Path(name)
-        end_server(Path(name) / "data")
+    with open_folder() as made:
+        yield made
 
 
 class LocalTarget:

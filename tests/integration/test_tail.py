@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import json
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.commands import PATIENCE_SECONDS, run, running
-from tests.folders import FAST
 from tests.integration.test_relay import KEY, ask, free_port, publish, serve
-from tests.postgres import end_server
+from tests.postgres import end_server, open_folder
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that PostgreSQL's account can reach, too."""
-    with tempfile.TemporaryDirectory(prefix="posthouse-tail-", dir=FAST, ignore_cleanup_errors=True) as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
-        end_server(Path(name) / "data")
+    with open_folder() as made:
+        yield made
 
 
 def test_it_tells_what_comes_and_goes_on_when_the_server_is_back(folder: Path) -> None:

@@ -197,8 +197,8 @@ class WatchedEngine(Engine):
 
 
 class Process(Machine):
-    """`disturbed_at`: when anything last went wrong for it; `writing`: the batch that its journal
-    last sent, and since when it does."""
+    """`disturbed_at`: when anything last went wrong for it; `writing`: the batch that its journal last sent,
+    and since when it does."""
 
     def __init__(self, world: World, number: int, *, budget: Budget | None, owed_max: int) -> None:
         super().__init__()

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 ASK_SECONDS: Final = 5
 ANSWER_BYTES_MAX: Final = 64 * 1024
 NAMES_MAX: Final = 5
-HIDDEN: Final = "only its API is passed on there: whether it is ready is not to be seen"
 _MARKS: Final = {"ok": "✓", "warn": "!", "fail": "✗", "skipped": "-"}
 _DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -80,10 +79,7 @@ def doctor(
         note(f"the server is looked for at {url} (POSTHOUSE_URL), and everything else on this machine")
     elif url is not None:
         url = url_given(url)
-    facts = asyncio.run(gather(settings, url=url, resolve=resolve or []))
-    findings = diagnose(facts)
-    if facts.server.not_ready == HIDDEN:
-        findings = [_hidden(one, facts.server.url) if one.check == "server" else one for one in findings]
+    findings = diagnose(asyncio.run(gather(settings, url=url, resolve=resolve or [])))
     if as_json(json_wanted):
         for finding in findings:
             print(json.dumps(finding._asdict(), ensure_ascii=False))
@@ -116,17 +112,6 @@ def _tell(findings: Sequence[Finding]) -> None:
     counted = {verdict: sum(f.verdict == verdict for f in findings) for verdict in _MARKS}
     console.print(
         Padding(Text(", ".join(f"{count} {verdict}" for verdict, count in counted.items() if count)), (1, 0, 0, 0))
-    )
-
-
-def _hidden(finding: Finding, url: str) -> Finding:
-    """What is known of a server behind a proxy that passes on `/v1/` alone, as the documentation has it."""
-    from posthouse.manage.diagnose import Verdict
-
-    return finding._replace(
-        verdict=Verdict.WARN,
-        found=f"a Posthouse server answers at {url}, and {HIDDEN}",
-        advice="ask it directly: give --host and --port on the machine where it runs",
     )
 
 
@@ -239,7 +224,7 @@ def ask_server(url: str) -> ServerFacts:
     try:
         if not _is_ok(f"{url}/healthz"):
             ours = _asked(f"{url}/v1/keys").get("code") == "unauthorised"
-            return ServerFacts(url, "posthouse", HIDDEN) if ours else ServerFacts(url, "other")
+            return ServerFacts(url, "posthouse", hidden=True) if ours else ServerFacts(url, "other")
         ready = _asked(f"{url}/readyz")
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)

@@ -109,11 +109,13 @@ class GuardFacts(msgspec.Struct, frozen=True):
 
 
 class ServerFacts(msgspec.Struct, frozen=True):
-    """Who answers on the server's port: `posthouse`, `other` or `nobody`; and why it is not ready."""
+    """Who answers on the server's port: `posthouse`, `other` or `nobody`; and why it is not ready. `hidden`: it is behind a
+    proxy that passes on `/v1/` alone, as the documentation has it, so that nobody can tell."""
 
     url: str
     who: str
     not_ready: str | None = None
+    hidden: bool = False
 
 
 class NameFacts(msgspec.Struct, frozen=True):

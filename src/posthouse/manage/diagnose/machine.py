@@ -41,6 +41,13 @@ def server(facts: Facts, _: Thresholds) -> list[Finding]:
                 f"another program answers at {at}",
                 "stop it, or let Posthouse listen elsewhere: `posthouse serve --port …`",
             )
+        case _ if facts.server.hidden:
+            return warn(
+                "server",
+                f"a Posthouse server answers at {at}, and only its API is passed on there: "
+                "whether it is ready is not to be seen",
+                "ask it directly: give --host and --port on the machine where it runs",
+            )
         case _ if facts.server.not_ready:
             return fail(
                 "server",

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -28,6 +28,23 @@ def after(seconds: float, then: Any = 202) -> Callable[[object], Any]:
         return then
 
     return step
+
+
+@contextlib.contextmanager
+def loop_in_a_thread() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def submit(hub: AsyncPosthouse) -> list[Handle]:
+    return [hub.on_event("a", n) for n in range(3)]
 
 
 # Cancelled
@@ -160,24 +177,12 @@ def test_loops_that_run_by_turns_have_connections_of_their_own() -> None:
 
 async def test_the_loop_of_another_thread_sends_while_it_runs() -> None:
     """And another one than sends may close the hub."""
-    with answering(after(0.2), 202) as server:
-        loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=loop.run_forever)
-        thread.start()
-        try:
-            hub = AsyncPosthouse(server.url, "k", batch_events=1)
-
-            async def submit() -> list[Handle]:
-                return [hub.on_event("a", n) for n in range(3)]
-
-            handles = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(submit(), loop))
-            await hub.close(PATIENCE_SECONDS)
-            assert [handle.result(0).type for handle in handles] == ["a"] * 3
-            assert numbers(server) == [0, 1, 2]
-        finally:
-            loop.call_soon_threadsafe(loop.stop)
-            await asyncio.to_thread(thread.join)
-            loop.close()
+    with answering(after(0.2), 202) as server, loop_in_a_thread() as loop:
+        hub = AsyncPosthouse(server.url, "k", batch_events=1)
+        handles = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(submit(hub), loop))
+        await hub.close(PATIENCE_SECONDS)
+        assert [handle.result(0).type for handle in handles] == ["a"] * 3
+        assert numbers(server) == [0, 1, 2]
 
 
 # In a thread of its own, as the process exits
@@ -256,26 +261,13 @@ def test_the_exit_does_not_hang_where_the_server_does() -> None:
 
 def test_one_batch_is_under_way_at_a_time() -> None:
     """Whoever exits while the loop sends takes nothing before that is settled."""
-    with answering(after(0.3), 202) as server:
-        loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=loop.run_forever)
-        thread.start()
-        try:
-            hub = AsyncPosthouse(server.url, "k", batch_events=1)
-
-            async def submit() -> list[Handle]:
-                return [hub.on_event("a", n) for n in range(3)]
-
-            handles = asyncio.run_coroutine_threadsafe(submit(), loop).result(PATIENCE_SECONDS)
-            server.wait_for(1)
-            background: Background = hub._background
-            background.at_exit()
-            assert [handle.result(0).type for handle in handles] == ["a"] * 3
-            assert numbers(server) == [0, 1, 2]
-            assert hub.stats[:4] == (0, 0, 3, 0)
-            closing = asyncio.run_coroutine_threadsafe(hub.close(), loop)
-            closing.result(PATIENCE_SECONDS)
-        finally:
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
+    with answering(after(0.3), 202) as server, loop_in_a_thread() as loop:
+        hub = AsyncPosthouse(server.url, "k", batch_events=1)
+        handles = asyncio.run_coroutine_threadsafe(submit(hub), loop).result(PATIENCE_SECONDS)
+        server.wait_for(1)
+        background: Background = hub._background
+        background.at_exit()
+        assert [handle.result(0).type for handle in handles] == ["a"] * 3
+        assert numbers(server) == [0, 1, 2]
+        assert hub.stats[:4] == (0, 0, 3, 0)
+        asyncio.run_coroutine_threadsafe(hub.close(), loop).result(PATIENCE_SECONDS)
