@@ -76,6 +76,7 @@ class Backlog:
         self._by_app: dict[AppId, set[EndpointId]] = {}
         self._heap: list[tuple[float, EndpointId]] = []  # a line's entry is the one at its `due_at`; others are stale
         self._wake = asyncio.Event()
+        self._ahead = -math.inf  # of the clock that cannot be set
         self._full = False
         self._rewritten: set[Line] = set()  # ordered lines, while a page is read
         self._asked: dict[EndpointId, Endpoint | None] = {}  # those of this page, as they are now
@@ -269,6 +270,13 @@ class Backlog:
     def _pop_due(self) -> dict[EndpointId, BacklogLine]:
         """Endpoints with something due, earliest first."""
         now = self._clock.now()
+        ahead = now - self._clock.boot()
+        was, self._ahead = now + self._ahead - ahead, ahead
+        if was - now > POLL_SECONDS:
+            # The clock was set back: what was due by it is due. The store has the rows' own times, and they may be past.
+            for endpoint_id, owed in self._lines.items():
+                if owed.due_at is not None and now < owed.due_at <= was:
+                    self._schedule(endpoint_id, owed, now)
         ready: dict[EndpointId, BacklogLine] = {}
         while self._heap and self._heap[0][0] <= now and len(ready) < PAGE_ENDPOINTS_MAX:
             due_at, endpoint_id = heapq.heappop(self._heap)

@@ -44,11 +44,20 @@ class PagingStore(MemoryStore):
         return pages
 
 
+class SettableClock(FakeClock):
+    """One that is set back by `back` seconds."""
+
+    back = 0.0
+
+    def now(self) -> float:
+        return super().now() - self.back
+
+
 class Desk:
     """A backlog of one partition, whose lanes are numbers: how many rows each takes."""
 
     def __init__(self, *endpoints: Endpoint) -> None:
-        self.clock = FakeClock()
+        self.clock = SettableClock()
         self.database = MemoryDatabase(clock=self.clock.now, partitions=4)
         self.store = PagingStore(self.database)
         self.endpoints: dict[EndpointId, Endpoint] = {e.id: e for e in endpoints}
@@ -133,6 +142,22 @@ async def test_a_row_is_paged_in_when_it_is_due() -> None:
         assert delivery.key == key
         assert (delivery.number, delivery.kind, delivery.epoch) == (3, DeliveryClass.REPLAY, 1)
         assert (delivery.row, delivery.fresh) == (True, False)
+
+
+@virtual_time
+async def test_a_clock_that_is_set_back_by_an_hour_delays_nothing_that_is_long_due() -> None:
+    async with running(ONE, TWO) as desk:
+        desk.rooms[ONE.id] = 1
+        rows = [desk.row(ONE, seq, due_in=-7200.0) for seq in (1, 2)]
+        soon = desk.row(TWO, 3, due_in=60.0)
+        await until(lambda: desk.keys == rows[:1])
+        desk.clock.back = 3600.0
+        desk.rooms[ONE.id] = 1
+        desk.backlog.drained(ONE.id)
+        await asyncio.sleep(1.5)
+        assert desk.keys == rows
+        await asyncio.sleep(3700.0)
+        assert desk.keys == [*rows, soon], "what was to be due later is, by the clock"
 
 
 @virtual_time
