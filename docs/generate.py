@@ -47,7 +47,7 @@ from posthouse.domain.exchange import Fault
 from posthouse.domain.platform_routes import PLATFORM_ROUTE
 from posthouse.manage.explain import Reason
 from posthouse.send.ending import EXPIRED, FILTER_FAILED, FILTERED, REVOKED
-from posthouse.send.sender import CANCELLED
+from posthouse.send.outcomes import CANCELLED
 from posthouse.wire.transforming import NO_URL, TRANSFORM_FAILED
 
 ROOT: Final = Path(__file__).parents[1]

@@ -491,7 +491,7 @@ class Checker:
 
     def marks(self, process: Process, key: DeliveryKey) -> None:
         """A process is to write that its request for a delivery is under way."""
-        if key in process.engine.sender.settling:
+        if key in process.engine.outcomes.late.settling:
             self.wrong(f"process {process.number} says that {_short(key)} is under way, whose answer is there")
 
     def gives_up(self, process: Process, key: DeliveryKey) -> None:

@@ -44,8 +44,9 @@ from posthouse.ports.store import Claim, Journalled, Store
 from posthouse.ports.telemetry import Telemetry
 from posthouse.ports.transport import Transport
 from posthouse.send.ending import EXPIRED
+from posthouse.send.outcomes import CANCELLED, Outcomes
 from posthouse.send.reactions import Reactions
-from posthouse.send.sender import CANCELLED, Sender
+from posthouse.send.sender import Sender
 from posthouse.settle.backlog import Backlog
 from posthouse.settle.calls import Calls
 from posthouse.settle.chains import Chains
@@ -141,23 +142,29 @@ class Engine:
                 recorded=self.effects.recorded,
                 chains=self.chains,
             )
-        self.sender = Sender(
-            transport,
+        self.outcomes = Outcomes(
             self.journal,
             store,
             clock,
             telemetry,
-            owner=owner,
-            disabled=lambda peer: self.lanes.disable(peer.endpoint.id),
-            may_write=lambda: self.ownership.valid,
-            expressions=expressions,
-            reactions=Reactions(
+            Reactions(
                 expressions,
                 self.chains,
                 slow_down=lambda endpoint_id, throttle: self.lanes.slow_down(endpoint_id, throttle),
                 has_room=self.effects.has_room,
                 calls=self.calls,
             ),
+            owner=owner,
+            disabled=lambda peer: self.lanes.disable(peer.endpoint.id),
+        )
+        self.sender = Sender(
+            transport,
+            self.outcomes,
+            self.journal,
+            store,
+            clock,
+            may_write=lambda: self.ownership.valid,
+            expressions=expressions,
         )
         self.facts = LaneFacts(
             store,
@@ -213,7 +220,7 @@ class Engine:
             owner=owner,
             epochs=epochs,
             asking=self.sender.asking,
-            settling=self.sender.settling,
+            settling=self.outcomes.late.settling,
         )
         self.overflow = Overflow(
             store, clock, self.backlog, owner=owner, epochs=epochs, rows_max=owed_max, written=self.journal.caught_up
@@ -237,7 +244,7 @@ class Engine:
             clock,
             self.filtering,
             self.platform,
-            give_up=self.sender.give_up,
+            give_up=self.outcomes.give_up,
         )
         self.tails = Tails(
             event_log,
@@ -521,7 +528,7 @@ class Engine:
 
     def _orphaned(self, owed: Owed, event: Event | None, endpoint: Endpoint | None) -> None:
         """A row whose endpoint was deleted, or whose event retention dropped: settle it as given up."""
-        self.sender.abandon(
+        self.outcomes.abandon(
             owed, event, endpoint, epoch=self.ownership.epochs[owed.partition],
             reason=EXPIRED if event is None else CANCELLED,
         )  # fmt: skip

@@ -42,7 +42,7 @@ def watch(telemetry: Telemetry, engine: Engine, publisher: Publisher, janitor: J
     telemetry.watch("publish_pending_bytes", lambda: publisher.pending_bytes)
     telemetry.watch("effects_pending", lambda: engine.effects.pending)
     telemetry.watch("effects_done", lambda: engine.effects.done)
-    telemetry.watch("effects_failed", lambda: engine.effects.refused + engine.sender.reactions.left_out)
+    telemetry.watch("effects_failed", lambda: engine.effects.refused + engine.outcomes.reactions.left_out)
     telemetry.watch("filters_waiting_events", lambda: engine.filtering.events)
     telemetry.watch("filter_failures", lambda: engine.filtering.failures)
     telemetry.watch("platform_routed_events", lambda: engine.platform.handed)

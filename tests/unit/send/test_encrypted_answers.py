@@ -155,7 +155,7 @@ def test_handlers_see_what_rules_see(decrypt: str, body: bytes, seen: bytes) -> 
     async def attempts() -> None:
         desk = Desk(replying(answer(body=body)))
         called = Called()
-        desk.sender.reactions.calls = called  # type: ignore[assignment]
+        desk.outcomes.reactions.calls = called  # type: ignore[assignment]
         await desk.sender.attempt(Peer(encrypted(decrypt)), [desk.dispatched()])
         (result,) = called.results
         assert isinstance(result, Answer)

@@ -93,7 +93,7 @@ async def test_what_cannot_be_done_is_said_and_costs_the_delivery_nothing() -> N
             told.append((action, reason))
 
     desk = desk_of(answer(200), nul="a\0b", wide={"a": "x\0"}, surrogate="\ud800")
-    desk.sender.reactions._chains.troubled = Hears()
+    desk.outcomes.reactions._chains.troubled = Hears()
     rules = (
         EmitRule(type="a", data="missing"),
         EmitRule(type="a", subject="nul"),
@@ -137,7 +137,7 @@ async def test_a_minute_has_a_budget_for_each_app() -> None:
 @virtual_time
 async def test_what_operators_are_told_counts_in_the_budget_and_is_not_deeper() -> None:
     desk = desk_of(answer(200))
-    desk.sender.reactions = Reactions(ScriptedExpressions({}), Chains(desk.clock, per_minute_max=1))
+    desk.outcomes.reactions = Reactions(ScriptedExpressions({}), Chains(desk.clock, per_minute_max=1))
     batch = await one(desk, ruled(NotifyRule(also=(NotifyRule(),))), depth=CHAIN_DEPTH_MAX)
     assert len(batch.effects) == 1
     assert [did.get("why", "") for did in reaction_of(batch)["effects"]] == ["", "too many events in this minute"]
@@ -146,7 +146,7 @@ async def test_what_operators_are_told_counts_in_the_budget_and_is_not_deeper() 
 @virtual_time
 async def test_where_too_many_wait_none_is_recorded() -> None:
     desk = desk_of(answer(200))
-    desk.sender.reactions = Reactions(ScriptedExpressions({}), Chains(desk.clock), has_room=lambda partition: False)
+    desk.outcomes.reactions = Reactions(ScriptedExpressions({}), Chains(desk.clock), has_room=lambda partition: False)
     batch = await one(desk, ruled(NotifyRule()))
     assert batch.effects == ()
     assert reaction_of(batch)["effects"][0]["why"] == "too many effects wait to be done"
@@ -162,7 +162,7 @@ async def test_a_rate_that_holds_already_is_not_recorded_anew() -> None:
             slowed.append((endpoint_id, throttle))
             return news
 
-        desk.sender.reactions = Reactions(ScriptedExpressions({}), Chains(desk.clock), slow_down=slow_down)
+        desk.outcomes.reactions = Reactions(ScriptedExpressions({}), Chains(desk.clock), slow_down=slow_down)
         desk.store.written.clear()
         batch = await one(desk, ruled(ThrottleRule(per_second=2, seconds=30)))
         assert [effect.kind for effect in batch.effects] == ([EffectKind.THROTTLE] if news else [])
