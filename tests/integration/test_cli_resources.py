@@ -271,6 +271,7 @@ def test_lists_follow_cursors(server: Served, client: Client) -> None:
         (("endpoints", "get", "none", "--app", "acme"), 4, "posthouse endpoints list --app acme"),
         (("endpoints", "get", "none", "--app", "nobody"), 4, "posthouse apps list"),
         (("apps", "create", "--uid", "acme"), 5, "posthouse apps list"),
+        (("schedules", "create", "--every", "60", "--type", "none.such"), 4, "posthouse event-types list"),
         (("apps", "create", "--uid", "a b"), 2, "--help"),
         (("apps", "create", "--data", "{"), 2, "--data"),
         (("apps", "create", "--data", "[]"), 2, '{"name": "value"}'),

@@ -289,7 +289,7 @@ def _next_step(error: PosthouseError, resource: Resource, verb: Verb, given: dic
             return "this server does not know that: is it of the same version as this program?"
         case NotFound():
             listed = _MISSING.get(error.code, resource.name)
-            within = f" --app {given['app']}" if given.get("app") and listed != "apps" else ""
+            within = f" --app {given['app']}" if given.get("app") and listed not in ("apps", "event-types") else ""
             if listed == resource.name and given.get("endpoint") and resource.own != "endpoint":
                 within += f" --endpoint {given['endpoint']}"
             return f"`posthouse {listed} list{within}` shows those that there are"
@@ -305,7 +305,7 @@ def _next_step(error: PosthouseError, resource: Resource, verb: Verb, given: dic
             return f"`posthouse {resource.name} {verb.name} --help` says what it takes"
 
 
-_MISSING: Final = {"app_not_found": "apps", "endpoint_not_found": "endpoints", "event_not_found": "events"}
+_MISSING: Final = {f"{a}_not_found": f"{a}s".replace("_", "-") for a in ("app", "endpoint", "event", "event_type")}
 _ENDED: Final = {"replay_ended", "too_many_replays"}
 
 
