@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 from playwright.async_api import expect
 from tests.browser.conftest import Desk
-from tests.browser.station import answering
+from tests.browser.station import ORDER, answering
 from tests.serving import listed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -78,6 +78,31 @@ async def test_keys_go_to_the_next_attempt_and_send_it_again(desk: Desk) -> None
         await expect(visit.page.locator(".drawer .phases")).to_be_visible()
         await visit.page.keyboard.press("r")
         await expect(visit.page.locator(".words")).to_contain_text("It will be sent again")
+
+
+async def test_an_event_for_many_apps_tells_whose_endpoint_is_whose(desk: Desk) -> None:
+    """Apps call their endpoints alike."""
+    for uid in ("north", "south"):
+        await desk.station.post("/apps", {"uid": uid})
+        await desk.station.post(f"/apps/{uid}/grants", {"types": ["*"], "subjects": ["shop:77"]})
+        await desk.station.endpoint(uid, "main", answering(200))
+    event = (await desk.station.post("/events", {"type": "order.created", "subject": "shop:77", "data": ORDER}))["id"]
+    for uid in ("north", "south"):
+        await desk.station.attempted(uid, "main")
+    async with desk.visit(f"/events/{event}") as visit:
+        for uid in ("north", "south"):
+            await expect(visit.page.locator(".timeline")).to_contain_text(f"main · {uid}")
+            ways = visit.page.get_by_role("region", name="Endpoints")
+            await expect(ways.get_by_role("link", name=re.compile(rf"main\s*{uid}"))).to_be_visible()
+
+
+async def test_an_app_without_a_uid_is_chosen_by_nobody_but_who_chooses_it(desk: Desk) -> None:
+    app = (await desk.station.post("/apps", {}))["id"]
+    async with desk.visit("/attempts") as visit:
+        apps = visit.page.get_by_role("combobox", name="App")
+        await expect(apps).to_have_value("")
+        await apps.select_option(label=app)
+        await expect(visit.page).to_have_url(f"{visit.origin}/#/attempts?app={app}")
 
 
 async def test_an_event_tells_where_it_went_why_and_what_followed(desk: Desk) -> None:

@@ -23,8 +23,8 @@ export function AppFilters({ endpoints = true }: { endpoints?: boolean }) {
 function AppFilter() {
   const all = useAsked(() => asked(api.GET("/v1/apps", { params: { query: { limit: CHOICES_MAX } } })), []);
   if (all.data === null || all.data.next !== null) return <TextFilter name="app" label={texts.value.appTyped} />;
-  const current = place.value.query.get("app");
-  const value = all.data.data.find((one) => one.id === current || one.uid === current)?.id ?? current ?? "";
+  const current = place.value.query.get("app") ?? "";
+  const value = all.data.data.find((one) => one.id === current || one.uid === current)?.id ?? current;
   return (
     <select
       aria-label={texts.value.app}
@@ -34,7 +34,7 @@ function AppFilter() {
       <option value="">{texts.value.allApps}</option>
       {all.data.data.map((one) => (
         <option key={one.id} value={one.id}>
-          {one.uid ?? one.name ?? one.id}
+          {one.uid ?? (one.name || one.id)}
         </option>
       ))}
       {value !== "" && !all.data.data.some((one) => one.id === value) && <option value={value}>{value}</option>}

@@ -189,8 +189,19 @@ function Ways({ event, acted }: { event: Event; acted: () => void }) {
         link={(one) => to(at`/apps/${one.app}/endpoints/${one.endpoint}`)}
         label={said.waysTitle}
         columns={[
-          { title: said.endpoint, cell: (one) => <EndpointName app={one.app} endpoint={one.endpoint} /> },
-          { title: said.app, spare: true, cell: (one) => <AppName app={one.app} /> },
+          {
+            title: said.endpoint,
+            cell: (one) => (
+              <>
+                <span class="row-line">
+                  <EndpointName app={one.app} endpoint={one.endpoint} />
+                </span>
+                <span class="row-line faint">
+                  <AppName app={one.app} />
+                </span>
+              </>
+            ),
+          },
           { title: said.state, kind: "narrow", cell: (one) => <Outcome of={one.state} /> },
           { title: said.attempts, kind: "number", spare: true, cell: (one) => count(one.attempts) },
           { title: said.why, kind: "wide", spare: true, cell: (one) => <Why of={one} /> },

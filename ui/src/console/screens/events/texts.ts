@@ -90,7 +90,7 @@ export const texts = both(
     expires: "过期时间",
     cause: "由此事件引发",
     depth: "链中的深度",
-    payload: "负载",
+    payload: "载荷",
     noPayload: "没有数据。",
     binary: (size: string, type: string) => `${type}，${size}，以 base64 显示。`,
     asText: (size: string, type: string) => `${type}，${size}，以文本显示。`,

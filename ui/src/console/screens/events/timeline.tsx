@@ -32,9 +32,9 @@ export function Timeline({ event, attempts, effects, open }: { event: Event; att
   const said = texts.value;
   const began = new Date(event.created_at).getTime();
   const entries: Entry[] = [
-    ...attempts.rows.map((one) => tried(one, open)),
+    ...attempts.rows.map((one) => tried(one, open, event)),
     ...effects.map(followed),
-    ...event.routes.filter((one) => one.state === "owed" || one.state === "in_progress").map(owed),
+    ...event.routes.filter((one) => one.state === "owed" || one.state === "in_progress").map((one) => owed(one, event)),
   ].sort((a, b) => (a.at ?? Number.POSITIVE_INFINITY) - (b.at ?? Number.POSITIVE_INFINITY) || 0);
   return (
     <>
@@ -88,14 +88,29 @@ function Accepted({ event }: { event: Event }) {
   );
 }
 
-function tried(one: Attempt, open: string | null): Entry {
+/** Which endpoint; and whose, where the event went to several apps: they often call theirs alike. */
+function Whose({ app, endpoint, event }: { app: string | null; endpoint: string; event: Event }) {
+  return (
+    <>
+      <EndpointName app={app} endpoint={endpoint} />
+      {event.app === null && app !== null && (
+        <>
+          {" · "}
+          <AppName app={app} />
+        </>
+      )}
+    </>
+  );
+}
+
+function tried(one: Attempt, open: string | null, event: Event): Entry {
   return {
     id: one.id,
     at: new Date(one.started_at).getTime(),
     tone: TONES[one.outcome],
     body: (
       <a class="tried" href={changed({ open: one.id })} aria-current={open === one.id ? "true" : undefined}>
-        <Outcome of={one.outcome} /> <EndpointName app={one.app} endpoint={one.endpoint} />{" "}
+        <Outcome of={one.outcome} /> <Whose app={one.app} endpoint={one.endpoint} event={event} />{" "}
         <span class="faint">
           {texts.value.attempt(count(one.attempt))} · {one.status ?? one.reason} · <Took of={one} />
         </span>
@@ -105,7 +120,7 @@ function tried(one: Attempt, open: string | null): Entry {
   };
 }
 
-function owed(one: Route): Entry {
+function owed(one: Route, event: Event): Entry {
   const said = texts.value;
   const number = count(one.attempts + 1);
   const what =
@@ -122,7 +137,7 @@ function owed(one: Route): Entry {
     tone: "plain",
     body: (
       <>
-        <Outcome of={one.state} /> <EndpointName app={one.app} endpoint={one.endpoint} /> <span class="faint">{what}</span>
+        <Outcome of={one.state} /> <Whose app={one.app} endpoint={one.endpoint} event={event} /> <span class="faint">{what}</span>
       </>
     ),
   };

@@ -35,11 +35,13 @@ export function ByEndpoint({ since, range }: Asking) {
       kind: "wide",
       cell: (row) => (
         <>
-          {row.url ?? row.endpoint} <span class="faint">{row.uid}</span>
+          <span class="row-line" title={row.url ?? row.endpoint}>
+            {row.url?.replace(/^https:\/\//, "") ?? row.endpoint}
+          </span>
+          <span class="row-line faint">{[row.app_name || (row.app_uid ?? row.app), row.uid].filter(Boolean).join(" · ")}</span>
         </>
       ),
     },
-    { title: said.app, cell: (row) => row.app_name || (row.app_uid ?? row.app), spare: true },
     ...figures<OfEndpoint>((row) => ({ app: row.app, endpoint: row.endpoint, range }), (row) => row.uid ?? row.url ?? row.endpoint),
   ];
   return (

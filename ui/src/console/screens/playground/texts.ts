@@ -98,7 +98,7 @@ export const playground = both(
   {
     title: "试验台",
     about: "这里的一切都不会保存，也不会发送。填写的内容在地址里，可以分享。",
-    tabs: { expressions: "表达式", requests: "请求", profiles: "协议预设" },
+    tabs: { expressions: "表达式", requests: "请求", profiles: "配置预设" },
     tooLong: "内容过长，地址放不下：分享的链接不会包含它。",
     use: "用途",
     uses: {
@@ -146,7 +146,7 @@ export const playground = both(
     endpoint: "端点",
     changes: "假如改成这样",
     changesHint: "端点本身不会改变。",
-    profile: "协议预设",
+    profile: "配置预设",
     asItIs: "保持原样",
     method: "方法",
     format: "格式",
@@ -176,7 +176,7 @@ export const playground = both(
     base64: "不是文本，以 base64 显示：",
     headersShown: "标头",
     bodyShown: "内容",
-    profiles: "协议预设",
+    profiles: "配置预设",
     profilesAbout: "端点的通信预设：与各平台自己的 Webhook 一致。",
     name: "名称",
     source: "文档地址",

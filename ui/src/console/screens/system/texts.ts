@@ -121,6 +121,6 @@ export const texts = both(
       expression_processes: "表达式进程数",
       callbacks: "回调模块",
     },
-    values: { embedded: "内嵌", external: "外部" },
+    values: { embedded: "内置", external: "外部" },
   },
 );
