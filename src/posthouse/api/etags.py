@@ -17,7 +17,7 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 from fastapi import Depends, Header
 from fastapi.responses import Response
-from pydantic import BaseModel
+from pydantic import BaseModel, WithJsonSchema
 
 from posthouse.domain.errors import Invalid, PreconditionFailed
 
@@ -29,6 +29,8 @@ ANY: Final = "*"
 
 _canonical: Final = msgspec.json.Encoder(order="sorted")
 _ENTITY_TAG: Final = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+# Lines of a header are one text to whoever sends it.
+_TAGS: Final = WithJsonSchema({"type": "string", "examples": ['"3f2a"']})
 _BETWEEN: Final = re.compile(r"[ \t]*(?:,[ \t]*)*")
 
 
@@ -134,10 +136,12 @@ def _matches_weakly(tags: tuple[str, ...], current: str | None) -> bool:
 async def _conditions(
     if_match: Annotated[
         list[str] | None,
+        _TAGS,
         Header(alias="If-Match", description="Do it only while the ETag is one of these (*: while it is there)."),
     ] = None,
     if_none_match: Annotated[
         list[str] | None,
+        _TAGS,
         Header(
             alias="If-None-Match",
             description="Do it only while the ETag is none of these (*: only where it is not there).",

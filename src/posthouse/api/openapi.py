@@ -7,6 +7,7 @@ from typing import Any, Final
 from posthouse.api.credentials import CONSOLE_HEADER, COOKIE_PREFIX, SECURITY
 from posthouse.api.gate import SIGN_IN, WITHOUT_KEY
 from posthouse.api.openapi_inbound import inbound_operations
+from posthouse.api.openapi_named import named
 from posthouse.api.openapi_publish import publish_operations, publish_schemas
 from posthouse.domain.handshake import CONFIRM_PATH
 
@@ -104,6 +105,10 @@ def completed(schema: dict[str, Any]) -> dict[str, Any]:
     for path, operation in publish_operations(_refer).items():
         schema["paths"][path] = schema["paths"].get(path, {}) | {"post": operation}
     schema["paths"] |= inbound_operations(_refer)
+    named(schema)
+    operations = (operation for path in schema["paths"].values() for operation in path.values())
+    tags = dict.fromkeys(tag for operation in operations for tag in operation.get("tags", ()))
+    schema["tags"] = [{"name": tag} for tag in tags]
     return schema
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
@@ -15,6 +16,7 @@ from tests.asgi import Client
 from posthouse.adapters.system.clock import SystemClock
 from posthouse.api.app import Services, build_app
 from posthouse.api.gate import SIGN_IN, WITHOUT_KEY
+from posthouse.api.openapi_named import named
 from posthouse.domain.errors import StoreUnavailable
 from posthouse.domain.handshake import CONFIRM_PATH
 
@@ -107,6 +109,56 @@ def test_it_is_version_3_1_and_every_reference_leads_somewhere(document: dict[st
     used = {reference.rpartition("/")[2] for reference in found}
     assert set(document["components"]["schemas"]) <= used
     assert "HTTPValidationError" not in str(document)
+
+
+def test_generators_of_clients_make_a_class_of_each_object_that_has_a_name(document: dict[str, Any]) -> None:
+    """Told in place, a name would be that of several classes, and generators leave out what they cannot tell apart."""
+    for name, schema in document["components"]["schemas"].items():
+        inside = [*everything(schema)][1:]
+        assert [one["title"] for one in inside if "properties" in one and "title" in one] == [], name
+    signers = document["components"]["schemas"]["EndpointCreate"]["properties"]["signing"]["anyOf"][0]["items"]["anyOf"]
+    assert {"$ref": "#/components/schemas/CustomSigner"} in signers
+
+
+def test_constants_have_names_of_their_own(document: dict[str, Any]) -> None:
+    for schema in everything(document["components"]["schemas"]):
+        values = schema.get("enum")
+        if isinstance(values, list):
+            names = schema.get("x-enum-varnames", [str(value).upper() for value in values])
+            assert len(set(names)) == len(values), schema
+    encoding = document["components"]["schemas"]["CustomSigner"]["properties"]["encoding"]
+    assert dict(zip(encoding["enum"], encoding["x-enum-varnames"], strict=True))["HEX"] == "UPPER_HEX"
+
+
+def test_a_title_is_the_name_of_one_object() -> None:
+    one, other = ({"title": "Thing", "type": "object", "properties": {name: {}}} for name in ("a", "b"))
+    with pytest.raises(ValueError, match="Thing"):
+        named({"components": {"schemas": {"Outer": {"anyOf": [one, other]}}}})
+
+
+def test_paths_differ_in_more_than_the_names_of_their_parameters(document: dict[str, Any]) -> None:
+    """OpenAPI 3.1, 4.8.8: those that do not are the same, and must not exist."""
+    shapes = [re.sub(r"{\w+}", "{}", path) for path in document["paths"]]
+    assert sorted(set(shapes)) == sorted(shapes)
+
+
+def test_headers_are_texts_and_tags_are_told(document: dict[str, Any]) -> None:
+    told = {tag["name"] for tag in document["tags"]}
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            assert set(operation.get("tags", ())) <= told
+            for parameter in operation.get("parameters", ()):
+                assert parameter["in"] != "header" or "array" not in str(parameter["schema"]), (path, parameter["name"])
+
+
+def everything(schema: Any) -> Iterator[dict[str, Any]]:
+    """The objects in it, itself first."""
+    if isinstance(schema, dict):
+        yield schema
+        schema = [*schema.values()]
+    if isinstance(schema, list):
+        for each in schema:
+            yield from everything(each)
 
 
 def test_every_operation_has_a_name_a_description_and_its_problems(document: dict[str, Any]) -> None:

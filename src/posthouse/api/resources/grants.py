@@ -66,12 +66,12 @@ def routes(grants: GrantBook, cursors: Cursors) -> APIRouter:
         """One grant, by its id or uid."""
         return GrantAnswer.of(await grants.get(caller, app, grant))
 
-    @router.put("/v1/apps/{app}/grants/{uid}", responses={201: {"model": GrantAnswer, "description": "It was made."}})
-    async def put_grant(caller: Caller, app: str, uid: str, body: GrantPut, response: Response) -> GrantAnswer:
+    @router.put("/v1/apps/{app}/grants/{grant}", responses={201: {"model": GrantAnswer, "description": "It was made."}})
+    async def put_grant(caller: Caller, app: str, grant: str, body: GrantPut, response: Response) -> GrantAnswer:
         """Make the grant with this uid, or put these fields in place of its own."""
-        grant, made = await grants.put(caller, app, uid, body.fields())
+        row, made = await grants.put(caller, app, grant, body.fields())
         response.status_code = 201 if made else 200
-        return GrantAnswer.of(grant)
+        return GrantAnswer.of(row)
 
     @router.delete("/v1/apps/{app}/grants/{grant}", status_code=204, response_class=Response)
     async def delete_grant(caller: Caller, app: str, grant: str) -> None:

@@ -75,7 +75,7 @@ export function EditApp({ app, close, done }: { app: string | null; close: () =>
       const answer = await asked(
         app === null
           ? api.POST("/v1/apps", sent)
-          : api.PATCH("/v1/apps/{app}", { params: { path: { app }, header: tag ? { "If-Match": [tag] } : {} }, ...sent }),
+          : api.PATCH("/v1/apps/{app}", { params: { path: { app }, header: tag ? { "If-Match": tag } : {} }, ...sent }),
       );
       say(said.saved);
       done(answer);

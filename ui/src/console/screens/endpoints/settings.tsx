@@ -113,7 +113,7 @@ function Editor({
       set(
         await based(
           api.PATCH("/v1/apps/{app}/endpoints/{endpoint}", {
-            params: { path: { app, endpoint }, header: { "If-Match": [base.tag] } },
+            params: { path: { app, endpoint }, header: { "If-Match": base.tag } },
             body: {},
             bodySerializer: () => bodyOf(changes),
             parseAs: "text",
