@@ -147,6 +147,15 @@ def test_a_variable_that_is_no_setting_is_told_and_a_port_that_is_taken(folder: 
         assert f"cannot listen on 127.0.0.1:{port} (Address already in use); choose another with --port" in told.stderr
 
 
+@pytest.mark.parametrize("secret", ["", "s3cret", "whsec_abc"])
+def test_listen_does_not_begin_with_what_is_no_secret(secret: str) -> None:
+    """Such as a variable that is not set in this terminal: each request would be answered with 500."""
+    told = run("listen", "--port", "0", "--secret", secret)
+    assert told.returncode == 2
+    assert told.stderr.startswith("posthouse: --secret: ")
+    assert "posthouse endpoints secret" in told.stderr
+
+
 def test_listen_prints_what_arrives() -> None:
     secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
     from posthouse_sdk import Webhook

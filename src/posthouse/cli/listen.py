@@ -124,7 +124,19 @@ def listen(
 
     if not secret:
         note("signatures are not verified: give the endpoint's secret with --secret")
+    else:
+        _verifiable(secret)
     _run(Receiver(answer, secret), host, port)
+
+
+def _verifiable(secrets: list[str]) -> None:
+    """Raises Invalid where one of these is no secret: better than a 500 to each request."""
+    from posthouse_sdk import SecretError, Webhook
+
+    try:
+        Webhook(secrets)
+    except SecretError as error:
+        raise Invalid(f"--secret: {error}; `posthouse endpoints secret ENDPOINT --app APP` shows it") from None
 
 
 def _forward(
