@@ -121,6 +121,8 @@ async def streams_flow_and_what_is_inside_stays_inside(port: int) -> None:
     writer.close()
     assert (await ask(port, "GET", "/readyz", key=None)).status == 200
     assert (await ask(port, "GET", "/metrics", key=None)).status == 404
+    inbound = await ask(port, "POST", "/in/nobody", {}, key=None)
+    assert inbound.body["code"] == "source_not_found", "it reaches a server"
     assert await publish(port, key="once") == await publish(port, key="once")
 
 
