@@ -97,6 +97,21 @@ async def test_what_is_owed_is_sent_at_once_as_the_filter_has_it(desk: Desk) -> 
     assert (await desk.station.get("/apps/globex/deliveries"))["data"] == []
 
 
+async def test_what_is_owed_tells_whom_on_a_narrow_screen_too(desk: Desk) -> None:
+    await desk.station.post("/apps", {"uid": "narrow"})
+    await desk.station.endpoint("narrow", "later", answering(200), paused=True)
+    await desk.station.publish(1, app="narrow")
+    async with desk.visit("/owed?app=narrow") as visit:
+        link = visit.page.locator("#main td a.row-link")
+        await expect(link.get_by_text("narrow")).to_be_hidden()
+        wide = visit.page.viewport_size
+        assert wide is not None
+        await visit.page.set_viewport_size({"width": 390, "height": 844})
+        await expect(link).to_contain_text("later · narrow")
+        await expect(link.get_by_text("narrow")).to_be_visible()
+        await visit.page.set_viewport_size(wide)
+
+
 async def test_an_expression_is_tried_as_it_is_typed_and_its_address_can_be_sent(desk: Desk) -> None:
     async with desk.visit("/playground") as visit:
         expression = visit.page.locator("[name=expression]")

@@ -136,7 +136,18 @@ export default function Owed(_: { params: Params }) {
 const columns = (acted: () => void): readonly Column<Delivery>[] => {
   const said = texts.value;
   return [
-    { title: said.event, kind: "narrow", cell: (one) => <code title={one.event}>…{one.event.slice(-8)}</code> },
+    {
+      title: said.event,
+      kind: "narrow",
+      cell: (one) => (
+        <>
+          <code title={one.event}>…{one.event.slice(-8)}</code>
+          <span class="row-line faint unspared">
+            <EndpointName app={one.app} endpoint={one.endpoint} /> · <AppName app={one.app} />
+          </span>
+        </>
+      ),
+    },
     { title: said.type, spare: true, cell: (one) => one.type ?? "—" },
     { title: said.app, spare: true, cell: (one) => <AppName app={one.app} /> },
     { title: said.endpoint, spare: true, cell: (one) => <EndpointName app={one.app} endpoint={one.endpoint} /> },
