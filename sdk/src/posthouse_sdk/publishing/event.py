@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from datetime import date, datetime, time, timedelta
 from typing import Any, Final, NamedTuple, TypedDict
 
@@ -101,8 +101,8 @@ class Event:
             "idempotency_key": self.idempotency_key,
             "subject": self.subject,
             "key": _text(key, "key"),
-            "channels": [_text(channel, "channels") for channel in channels] or None,
-            "attributes": dict(attributes) if attributes else None,
+            "channels": _channels(channels),
+            "attributes": _attributes(attributes),
             "expires_at": None if expires_at is None else _deadline(expires_at),
         }
         rest = _json({name: value for name, value in fields.items() if value is not None})
@@ -172,6 +172,18 @@ def _text(value: str | None, name: str) -> str | None:
     return value
 
 
+def _channels(value: object) -> list[str | None] | None:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise EventError(f"channels is a list of texts, and not {value!r:.300}")
+    return [_text(channel, "one of channels") for channel in value] or None
+
+
+def _attributes(value: object) -> dict[str, str] | None:
+    if value is not None and not isinstance(value, Mapping):
+        raise EventError(f"attributes are texts by name, and not {value!r:.300}")
+    return dict(value) if value else None
+
+
 def _key(value: str) -> str:
     # Visible ASCII, so that a header can carry it, too.
     if (
@@ -185,9 +197,11 @@ def _key(value: str) -> str:
     return value
 
 
-def _deadline(value: datetime | timedelta) -> str:
+def _deadline(value: object) -> str:
     if isinstance(value, timedelta):
         value = datetime.now().astimezone() + value
+    if not isinstance(value, datetime):
+        raise EventError(f"expires_at is a datetime, or a timedelta from now, and not {value!r:.300}")
     if value.tzinfo is None:
         raise EventError(
             "expires_at has no time zone; use an aware datetime, such as datetime.now(UTC) + timedelta(hours=1)"
