@@ -113,7 +113,7 @@ def watch(look: Callable[[], dict[str, Any]], found: dict[str, Any], *, json_wan
                 time.sleep(POLL_SECONDS)
                 found = look()
     except KeyboardInterrupt:
-        note(f"{found['id']} goes on; `posthouse replays cancel` ends it")
+        note(f"{found['id']} goes on; `posthouse replays cancel {found['id']} --app {found['app']}` ends it")
         raise
 
 

@@ -26,7 +26,7 @@ def terminal_of(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 
 def found(state: str, sent: int, total: int | None = 20, *, eta: float | None = None) -> dict[str, object]:
     progress = {"scanned": 40, "selected": 20, "sent": sent, "total": total}
-    return {"id": "rpl_1", "state": state, "reason": None, "progress": progress, "eta_seconds": eta}
+    return {"id": "rpl_1", "app": "app_1", "state": state, "reason": None, "progress": progress, "eta_seconds": eta}
 
 
 @pytest.fixture
@@ -78,3 +78,12 @@ def test_who_asks_for_json_gets_nothing_else(
 @pytest.mark.parametrize(("seconds", "told"), [(0.2, "0 s"), (59.4, "59 s"), (185, "3:05"), (3723, "1:02:03")])
 def test_a_time_that_is_left(seconds: float, told: str) -> None:
     assert clock(seconds) == told
+
+
+def test_who_stops_watching_is_told_how_to_end_it(capsys: pytest.CaptureFixture[str], unhurried: None) -> None:
+    def interrupted() -> dict[str, object]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        watch(interrupted, found("running", 5))
+    assert "rpl_1 goes on; `posthouse replays cancel rpl_1 --app app_1` ends it" in capsys.readouterr().err
