@@ -53,7 +53,7 @@ from posthouse.intake.observed import ObservedEvents
 from posthouse.intake.operations import Operators
 from posthouse.intake.publisher import Publisher
 from posthouse.intake.quotas import QuotaGate
-from posthouse.keeping import Keeping
+from posthouse.keeping import Keeping, cautions
 from posthouse.lane.budget import Budget
 from posthouse.manage.explain import Explainer
 from posthouse.manage.profiles import Profiles, in_directory, shipped
@@ -86,6 +86,7 @@ class Posthouse(Process):
         self._end_streams: Callable[[], None] = lambda: None
         self._hint_streams: Callable[[], None] = lambda: None
         self._engine: Engine
+        self._publisher: Publisher
         self._session: ProcessSession
         self._app: Any
         self._sessions: Sessions
@@ -146,7 +147,7 @@ class Posthouse(Process):
                 owned=lambda: engine.ownership.epochs,
                 take=lambda partition, drafts: publisher.take(partition, drafts),
             )
-        publisher = Publisher(
+        publisher = self._publisher = Publisher(
             event_log,
             clock,
             telemetry,
@@ -262,6 +263,7 @@ class Posthouse(Process):
             self._task(OwnOutbox(direct, routes.relayed, there=upkeep.has_outbox).run())
             return watching.answering(routes, body_seconds=settings.body_seconds) if answers else routes
 
+        warnings = partial(cautions, publisher, engine, self._sealer)
         services: Services = Services.over(
             directory,
             PostgresGrants(managing),
@@ -276,7 +278,7 @@ class Posthouse(Process):
             stream_source=PostgresStreamSource(pools.streaming),
             charts=keeping.charts(directory, managing),
             installation=await keeping.installation(
-                managing, store, embedded=data_dir is not None, port=self.port, warnings=self._warnings
+                managing, store, embedded=data_dir is not None, port=self.port, warnings=warnings
             ),
             explainer=explainer,
             retention_days=days,
@@ -286,7 +288,7 @@ class Posthouse(Process):
             cursor_key=sha256(b"cursor" + await directory.installation_id()).digest(),
             metrics=await self._metrics(telemetry),
             ready=self._why_not_ready,
-            warnings=self._warnings,
+            warnings=warnings,
             front=front,
             watch_cache=telemetry.watch_cache,
             body_seconds=settings.body_seconds,
@@ -350,16 +352,6 @@ class Posthouse(Process):
         if not up:
             return "the database does not answer"
         return None
-
-    def _warnings(self) -> list[tuple[str, str]]:
-        """What an operator must know of although this process can do its work."""
-        said = (("log_rewound", self._what_was_lost()), ("secrets_unreadable", self._sealer.what_is_unreadable()))
-        return [(code, detail) for code, detail in said if detail is not None]
-
-    def _what_was_lost(self) -> str | None:
-        if not (rewinds := self._engine.tails.rewinds):
-            return None
-        return f"the log of {rewinds} partitions had lost its end: events that were accepted are gone"
 
     # Serving
 

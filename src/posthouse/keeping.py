@@ -15,6 +15,7 @@ from posthouse.adapters.postgres.overview import PostgresOverview
 from posthouse.adapters.postgres.traffic import PostgresTraffic
 from posthouse.adapters.postgres.upkeep import PostgresUpkeep
 from posthouse.adapters.system.clock import SystemClock
+from posthouse.adapters.system.keyring import Sealer
 from posthouse.config import Settings
 from posthouse.dispatch.engine import Engine
 from posthouse.dispatch.janitor import Janitor
@@ -22,6 +23,7 @@ from posthouse.dispatch.traffic import TrafficWriter
 from posthouse.domain.errors import PosthouseError
 from posthouse.domain.event import Event
 from posthouse.domain.limits import BACKLOG_ROWS_MIN, BACKLOGS_TOLD_MAX, LAST_WORK_SECONDS_MAX, SERVERS_KEPT_SECONDS
+from posthouse.intake.publisher import Publisher
 from posthouse.intake.quotas import QuotaGate
 from posthouse.manage.overview import ECHO_PATH, Installation
 from posthouse.manage.traffic import TrafficCharts
@@ -112,6 +114,28 @@ class Keeping:
         if self._writer is not None:
             await _briefly(self._writer.write)
         await _briefly(lambda: self._presences.absent(self._presence.id))
+
+
+def cautions(publisher: Publisher, engine: Engine, sealer: Sealer) -> list[tuple[str, str]]:
+    """What an operator must know of although this process can do its work: a code and the words of each."""
+    said = (
+        ("publishing_fails", _what_is_refused(publisher)),
+        ("log_rewound", _what_was_lost(engine)),
+        ("secrets_unreadable", sealer.what_is_unreadable()),
+    )
+    return [(code, detail) for code, detail in said if detail is not None]
+
+
+def _what_is_refused(publisher: Publisher) -> str | None:
+    if publisher.failing_since is None:
+        return None
+    return "the last events that came could not be stored, and were answered with 503: the log says why (`publish.failing`)"
+
+
+def _what_was_lost(engine: Engine) -> str | None:
+    if not (rewinds := engine.tails.rewinds):
+        return None
+    return f"the log of {rewinds} partitions had lost its end: events that were accepted are gone"
 
 
 async def _briefly(work: Callable[[], Awaitable[object]]) -> None:

@@ -324,7 +324,11 @@ async def test_locks_that_somebody_holds_stop_what_needs_them_and_no_more(
         journal = server._engine.journal
         async with locking(database, "event"):
             await load.is_refused()
+            await until(lambda: server._publisher.failing_since is not None, "the first append to fail")
+            ready = await ask(server.port, "GET", "/readyz")
+            assert (ready.status, [one["code"] for one in ready.body["warnings"]]) == (200, ["publishing_fails"])
         await load.goes_on()
+        assert (await ask(server.port, "GET", "/readyz")).body["warnings"] == []
         async with locking(database, "attempt"):
             await until(lambda: not journal.has_room, "the journal to be full")
             await load.goes_on()

@@ -32,6 +32,7 @@ UNTOLD: Final = {
 }
 # Not the API: what is raised here is not answered over HTTP. What `returned` names is.
 BOOTSTRAP: Final = PACKAGE / "bootstrap.py"
+KEEPING: Final = PACKAGE / "keeping.py"
 KEYRING: Final = PACKAGE / "adapters/system/keyring.py"
 ELSEWHERE: Final = (PACKAGE / "cli", PACKAGE / "config.py", BOOTSTRAP)
 CEL: Final = PACKAGE / "adapters" / "cel"
@@ -191,7 +192,8 @@ def answers() -> set[Text]:
         *Messages([*modules(CEL)]).returned("why_not"),
         *Messages([PACKAGE / "domain" / "errors.py"]).returned("placed"),
         *Messages([BOOTSTRAP]).returned("_why_not_ready"),
-        *Messages([BOOTSTRAP]).returned("_what_was_lost"),
+        *Messages([KEEPING]).returned("_what_was_lost"),
+        *Messages([KEEPING]).returned("_what_is_refused"),
         *Messages([KEYRING]).returned("what_is_unreadable"),
     }
 

@@ -78,6 +78,8 @@ class Publisher:
         self.pending_events = 0
         self.pending_bytes = 0
         self.failed_events = 0
+        self.failing_since: float | None = None
+        """By the boot clock, where the last append failed: since when all did."""
         self.handed_events = 0
         self.handed_back_events = 0
 
@@ -230,8 +232,14 @@ class Publisher:
             return
         except StoreUnavailable as error:
             self.failed_events += len(drafts)
+            if self.failing_since is None:
+                self.failing_since = self._clock.boot()
+                log.error("publish.failing", events=len(drafts), error=str(error))
             _fail(groups, error)
             return
+        if self.failing_since is not None:
+            log.info("publish.works_again", after_seconds=round(self._clock.boot() - self.failing_since, 1))
+            self.failing_since = None
         self._telemetry.publish_batch(len(drafts), self._clock.boot() - started)
         events: list[Event] = []
         for draft, result in zip(drafts, results, strict=True):

@@ -329,6 +329,25 @@ async def test_what_was_certainly_not_written_is_told_at_once() -> None:
 
 
 @virtual_time
+async def test_that_nothing_can_be_stored_is_told_once_with_its_cause_and_so_is_the_end_of_it() -> None:
+    desk = Desk()
+    desk.log.before = [StoreUnavailable("No space left on device")] * 3
+    with capture_logs() as logs:
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable):
+                await desk.publisher.submit(0, [desk.draft()])
+            assert desk.publisher.failing_since is not None
+        for _ in range(2):
+            await desk.publisher.submit(0, [desk.draft()])
+            assert desk.publisher.failing_since is None
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [
+        ("publish.failing", "error"),
+        ("publish.works_again", "info"),
+    ]
+    assert logs[0]["error"] == "No space left on device"
+
+
+@virtual_time
 async def test_one_refused_group_never_fails_its_neighbours() -> None:
     desk = Desk()
     desk.log.open.clear()

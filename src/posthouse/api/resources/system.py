@@ -32,8 +32,9 @@ def routes(
     async def readyz(request: Request, answer: Response) -> Readiness | Response:
         """The process can do its work; 503 with the reason where it cannot.
 
-        `warnings` tell of what happened since this process began, and is not mended by itself: `log_rewound`, a failover in
-        which accepted events were lost; `secrets_unreadable`, secrets that another master key sealed.
+        `warnings` tell of what an operator must know all the same: `publishing_fails`, the database answers and does not store
+        events; `log_rewound`, a failover in which accepted events were lost; `secrets_unreadable`, secrets that another master
+        key sealed. The last two stay until this process ends.
         """
         reason = await ready()
         language = language_of(request.scope["headers"])
