@@ -65,6 +65,8 @@ class Process:
         self.first_key: str | None = None
         self.port = settings.port
         self._stack = AsyncExitStack()
+        self._starting: asyncio.Task[Any] | None = None
+        self._instead: BaseException | None = None
         self._listening: socket.socket
 
     async def open(self) -> None:
@@ -80,11 +82,17 @@ class Process:
         raise NotImplementedError
 
     async def __aenter__(self) -> Self:
+        self._starting = asyncio.current_task()
         try:
             await self.open()
+            if self._instead is not None:
+                raise self._instead
         except BaseException:
             await self.close()
+            if self._instead is not None:
+                raise self._instead from None
             raise
+        self._starting = None
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -120,19 +128,35 @@ class Process:
         """Await `end` as this process closes."""
         self._stack.push_async_callback(end)
 
+    def end(self, way: Callable[[], None], *, early: BaseException) -> None:
+        """End by `way`, which is `drain` or `stop`; while `async with` still opens it, close what was begun in order, and raise
+        `early` there."""
+        if self._starting is None:
+            way()
+        else:
+            self._instead = early
+            self._starting.cancel()
+
     def stop_on_signals(self) -> None:
-        """Let SIGTERM `drain`, and Ctrl-C `stop`: at a terminal nobody waits for a load balancer. A second one stops."""
+        """Let SIGTERM `drain`, and Ctrl-C `stop`: at a terminal nobody waits for a load balancer. A second one stops. SIGHUP (a
+        terminal was closed) is as SIGTERM, unless it is ignored (nohup).
+
+        To be called before `open`: process 1 of a container hears no signal that it does not handle, and whoever just dies of
+        one leaves the embedded PostgreSQL running. What is told to end while it starts ends with exit code 0, as later on.
+        """
         loop = asyncio.get_running_loop()
         told = 0
 
-        def tell(first: Callable[[], None]) -> None:
+        def tell(first: Callable[[], None], early: BaseException) -> None:
             nonlocal told
             told += 1
-            (first if told == 1 else self.stop)()
+            self.end(first if told == 1 else self.stop, early=early)
 
         with suppress(NotImplementedError):
-            loop.add_signal_handler(signal.SIGTERM, tell, self.drain)
-            loop.add_signal_handler(signal.SIGINT, tell, self.stop)
+            loop.add_signal_handler(signal.SIGTERM, tell, self.drain, SystemExit(0))
+            loop.add_signal_handler(signal.SIGINT, tell, self.stop, KeyboardInterrupt())
+            if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+                loop.add_signal_handler(signal.SIGHUP, tell, self.drain, SystemExit(0))
 
     # The parts of `open`
 

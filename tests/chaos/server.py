@@ -134,8 +134,9 @@ async def _serve() -> None:
         defaults["lease_seconds"] = float(lease)
     settings = config.load(allow_private_targets=True, log_json=True, log_level="warning")
     process.configure_logging(settings)
-    async with CrashingPosthouse(settings) as posthouse:
-        posthouse.stop_on_signals()
+    posthouse = CrashingPosthouse(settings)
+    posthouse.stop_on_signals()
+    async with posthouse:
         await posthouse.serve()
 
 

@@ -75,13 +75,14 @@ class _Demo:
         ledger = Receiver(self._answering("ledger", lambda n: 200))
         mailer = Receiver(self._answering("mailer", lambda n: 503 if n <= 2 else 200))
         closed = Receiver(self._answering("closed", lambda n: 410))
+        posthouse = bootstrap.Posthouse(settings)
+        posthouse.stop_on_signals()
         async with (
-            bootstrap.Posthouse(settings) as posthouse,
+            posthouse,
             Served(ledger) as ledger_at,
             Served(mailer) as mailer_at,
             Served(closed) as closed_at,
         ):
-            posthouse.stop_on_signals()
             serving = asyncio.create_task(posthouse.serve())
             self._client = Client(posthouse.url, self._key)
             self._say(f"the API answers on {posthouse.url}")

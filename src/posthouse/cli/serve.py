@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -61,6 +63,7 @@ def serve(
     callbacks
         A Python module with callback handlers, such as mypkg.hooks (may be given several times, or several with commas).
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as process 1 it would not be heard until there is a loop
     hold_collector()
     import structlog
 
@@ -97,9 +100,9 @@ async def _serve(settings: Settings) -> None:
     from posthouse import bootstrap
     from posthouse.supervisor import Supervisor
 
-    kind = bootstrap.Posthouse if settings.workers == 1 else Supervisor
-    async with kind(settings) as posthouse:
-        posthouse.stop_on_signals()
+    posthouse = (bootstrap.Posthouse if settings.workers == 1 else Supervisor)(settings)
+    posthouse.stop_on_signals()
+    async with posthouse:
         if posthouse.first_key is not None:
             note("The first admin key. It is shown only now, so keep it:")
             print(posthouse.first_key, flush=True)

@@ -56,17 +56,18 @@ async def _serve(settings: Settings, place: WorkerPlace) -> None:
     from posthouse import bootstrap
     from posthouse.supervisor import READY
 
-    async with bootstrap.Posthouse(settings, worker=place) as posthouse:
-        posthouse.stop_on_signals()
-        loop = asyncio.get_running_loop()
+    posthouse = bootstrap.Posthouse(settings, worker=place)
+    posthouse.stop_on_signals()
+    loop = asyncio.get_running_loop()
 
-        def orphaned() -> None:
-            if not os.read(0, 4096):
-                loop.remove_reader(0)
-                shutil.rmtree(place.folder, ignore_errors=True)  # nobody else will
-                posthouse.stop()
+    def orphaned() -> None:
+        if not os.read(0, 4096):
+            loop.remove_reader(0)
+            shutil.rmtree(place.folder, ignore_errors=True)  # nobody else will
+            posthouse.end(posthouse.stop, early=SystemExit(0))
 
-        loop.add_reader(0, orphaned)
+    loop.add_reader(0, orphaned)
+    async with posthouse:
         bootstrap.calm_collector()
         os.write(1, READY)
         await posthouse.serve()
