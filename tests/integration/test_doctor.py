@@ -358,6 +358,15 @@ async def test_fault_synchronous_commit_is_off(installed: str) -> None:
     assert (await doctor_on(installed))["durability"]["verdict"] == "fail"
 
 
+async def test_fault_the_database_takes_no_writes(installed: str) -> None:
+    name = installed.rpartition("/")[2].partition("?")[0]
+    async with connected(installed) as connection:
+        await connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    found = (await doctor_on(installed))["database"]
+    assert found["verdict"] == "fail"
+    assert "takes no writes" in found["found"]
+
+
 async def test_fault_a_migration_is_pending(postgres_server: PostgresServer) -> None:
     dsn = await postgres_server.bare_database()
     found = await doctor_on(dsn)

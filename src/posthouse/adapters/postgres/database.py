@@ -45,6 +45,7 @@ SETTINGS: Final = {
     "application_name": "posthouse",
     "synchronous_commit": "on",
     "idle_in_transaction_session_timeout": "3s",
+    "idle_session_timeout": "0",
     "lock_timeout": "10s",
     "jit": "off",
     "tcp_keepalives_idle": "15",
@@ -59,6 +60,7 @@ _UNCONFIRMED: Final = ("01000", "57P01")
 # What belongs to the connection with the server, which is the pooler's.
 _CONNECTION_ONLY: Final = {
     "application_name",
+    "idle_session_timeout",
     "tcp_keepalives_idle",
     "tcp_keepalives_interval",
     "tcp_keepalives_count",
@@ -88,10 +90,23 @@ def translated(*, writing: bool) -> Iterator[None]:
             ) from error
         if (error.sqlstate or "")[:2] in _DATA_CLASSES:
             raise StoreRejected(f"PostgreSQL refused the data ({error.sqlstate}): {error}") from error
-        raise StoreUnavailable(f"PostgreSQL could not do it ({error.sqlstate}): {error}") from error
+        raise StoreUnavailable(f"{_what(error)} ({error.sqlstate}): {error}") from error
     except TimeoutError as error:
         kind = InDoubt if writing else StoreUnavailable
         raise kind("PostgreSQL did not answer in time") from error
+
+
+def _what(error: asyncpg.PostgresError) -> str:
+    """What an operator is to make of an error that no statement of ours is to blame for."""
+    match error:
+        case asyncpg.ReadOnlySQLTransactionError():
+            return (
+                "PostgreSQL takes no writes; name the primary in --database-url, and see default_transaction_read_only"
+            )
+        case asyncpg.TooManyConnectionsError():
+            return "PostgreSQL has no connection left; raise its max_connections"
+        case _:
+            return "PostgreSQL could not do it"
 
 
 async def _keep(_: object) -> None:

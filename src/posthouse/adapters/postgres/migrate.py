@@ -42,6 +42,7 @@ TABLE_LOCK_PAUSE_SECONDS: Final = 1.0
 _LOCK_KEY: Final = int.from_bytes(b"posthous")
 _FILE_NAME: Final = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 _IN_THE_WAY: Final = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
+_THERE_ALREADY: Final = (asyncpg.DuplicateTableError, asyncpg.DuplicateFunctionError, asyncpg.DuplicateObjectError)
 _ENDED: Final = (
     OSError,
     asyncpg.InterfaceError,
@@ -130,8 +131,7 @@ async def check(dsn: str, *, folder: Traversable | None = None) -> list[Migratio
     connection = await connect(dsn)
     try:
         with _translated("checking the schema"):
-            _require_server(connection, dsn)
-            return pending(known, await applied(connection))
+            return await _missing(connection, dsn, known)
     finally:
         await _close(connection)
 
@@ -147,8 +147,7 @@ async def migrate(dsn: str, *, folder: Traversable | None = None) -> list[Migrat
     done: list[Migration] = []
     try:
         with _translated("checking the schema"):
-            _require_server(connection, dsn)
-            missing = pending(known, await applied(connection))
+            missing = await _missing(connection, dsn, known)
         for migration in missing:
             with _translated(f"applying migration {migration}"):
                 if await _apply_patiently(connection, migration, known):
@@ -200,6 +199,18 @@ async def applied(connection: Connection) -> dict[int, tuple[str, bytes]]:
     return {row["version"]: (row["name"], row["checksum"]) for row in rows}
 
 
+async def _missing(connection: Connection, dsn: str, known: Sequence[Migration]) -> list[Migration]:
+    _require_server(connection, dsn)
+    found = await applied(connection)
+    encoding = connection.get_settings().server_encoding
+    if not found and encoding != "UTF8":
+        raise SetupError(
+            f"the database {dsn_for_humans(dsn)} has the encoding {encoding}, and Posthouse needs UTF8. Make another one: "
+            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        )
+    return pending(known, found)
+
+
 def _require_server(connection: Connection, dsn: str) -> None:
     found = connection.get_server_version()
     if found.major < SERVER_MAJOR_MIN:
@@ -225,6 +236,11 @@ def _translated(doing: str) -> Iterator[None]:
         raise SetupError(
             f"{doing}: another session holds a lock that this needs ({error}). Find it in pg_stat_activity, for "
             "example a backup, a dashboard or an open transaction in psql; end it and start again."
+        ) from error
+    except _THERE_ALREADY as error:
+        raise SetupError(
+            f"{doing}: {error}, and it is not Posthouse's. Give Posthouse a database of its own, or a schema: "
+            "ALTER ROLE … IN DATABASE … SET search_path = …"
         ) from error
     except _ENDED as error:
         raise StoreUnavailable(f"{doing}: the connection to PostgreSQL ended ({error}). Start again.") from error

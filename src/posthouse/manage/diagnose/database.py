@@ -16,12 +16,18 @@ def database(facts: Facts, _: Thresholds) -> list[Finding]:
     match facts.database:
         case Trouble(told=told):
             return fail("database", told, "nothing of the database was checked; put this right and look again")
-        case DatabaseFacts(version=found, where=where):
+        case DatabaseFacts(version=found, where=where, settings=settings):
             if int(found.partition(".")[0]) < DATABASE_MAJOR_MIN:
                 return fail(
                     "database",
                     f"{where} is PostgreSQL {found}",
                     f"upgrade it to PostgreSQL {DATABASE_MAJOR_MIN} or newer, or use the embedded one",
+                )
+            if settings is not None and settings.get("transaction_read_only") == "on":
+                return fail(
+                    "database",
+                    f"PostgreSQL {found} answers and takes no writes ({where})",
+                    "it is a standby: name the primary in POSTHOUSE_DATABASE_URL; or default_transaction_read_only is on",
                 )
             return ok("database", f"PostgreSQL {found} answers ({where})")
 

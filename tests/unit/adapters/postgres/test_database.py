@@ -6,6 +6,7 @@ import pytest
 from tests.installed import Installed
 from tests.making import draft, new_app, new_endpoint
 
+from posthouse.adapters.postgres.database import Database
 from posthouse.adapters.postgres.store import PostgresStore
 from posthouse.domain.errors import InDoubt, SetupError, StoreRejected, StoreUnavailable
 from posthouse.domain.ids import AppId
@@ -31,6 +32,29 @@ async def test_a_missing_day_is_our_fault_and_not_the_data_s(postgres: Installed
 async def test_refused_data_are_the_data_s(postgres: Installed) -> None:
     with pytest.raises(StoreRejected):
         await postgres.log.append([draft(await an_app(postgres), type="nul\0")])
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "said"),
+    [("25006", "takes no writes; name the primary"), ("53300", "no connection left; raise its max_connections")],
+)
+async def test_what_an_operator_can_do_is_told(postgres: Installed, sqlstate: str, said: str) -> None:
+    with pytest.raises(StoreUnavailable, match=said):
+        await postgres.reading.execute(f"DO $$ BEGIN RAISE SQLSTATE '{sqlstate}'; END $$")
+
+
+async def test_what_the_database_s_owner_set_for_idle_sessions_ends_none_of_ours(database: str) -> None:
+    name = database.split("/")[3].split("?")[0]
+    before = Database(database, size=1)
+    await before.open()
+    await before.execute(f"ALTER DATABASE {name} SET idle_session_timeout = '1s'")
+    await before.close()
+    opened = Database(database, size=1)
+    await opened.open()
+    try:
+        assert await opened.fetchval("SHOW idle_session_timeout") == "0"
+    finally:
+        await opened.close()
 
 
 async def test_a_connection_that_ends_in_a_statement_leaves_doubt_only_where_it_wrote(postgres: Installed) -> None:

@@ -158,6 +158,30 @@ async def test_a_user_that_may_not_is_told_what_to_grant(bare: str, folder: Path
         await query(bare, f"DROP ROLE {name}_poor")
 
 
+async def test_a_database_that_another_program_uses_is_told_as_that(bare: str, folder: Path) -> None:
+    for there in ("CREATE TABLE one (id int)", "CREATE TYPE one AS (id int)"):
+        await query(bare, there)
+        with pytest.raises(SetupError, match=r"already exists, and it is not Posthouse's.*search_path"):
+            await migrate(bare, folder=folder)
+        await query(bare, f"DROP {there.split()[1]} one")
+
+
+async def test_a_database_of_another_encoding_is_refused(
+    postgres_server: PostgresServer, bare: str, folder: Path
+) -> None:
+    name = bare.split("/")[3].split("?")[0]
+    await query(
+        bare, f"CREATE DATABASE {name}_latin ENCODING 'LATIN1' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0"
+    )
+    latin = bare.replace(name, f"{name}_latin")
+    try:
+        for bring in (migrate, check):
+            with pytest.raises(SetupError, match=r"encoding LATIN1.*ENCODING 'UTF8'"):
+                await bring(latin, folder=folder)
+    finally:
+        await postgres_server.drop_database(latin)
+
+
 async def test_an_old_server_is_refused(bare: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asyncpg.Connection, "get_server_version", lambda _: SimpleNamespace(major=14))
     for refused in (migrate, check):

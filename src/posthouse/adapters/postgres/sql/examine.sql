@@ -3,7 +3,7 @@ SELECT extract(epoch FROM clock_timestamp())::float8
 
 -- name: settings
 SELECT name, setting FROM pg_settings
- WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit', 'max_connections', 'autovacuum')
+ WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit', 'max_connections', 'autovacuum', 'transaction_read_only')
 
 -- name: connections
 SELECT count(*)::int FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
