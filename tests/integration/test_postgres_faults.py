@@ -160,6 +160,16 @@ async def series(port: int, name: str) -> float:
 async def test_a_restart_costs_a_while_and_nothing_else(clusters: Clusters, receiver: Receiver) -> None:
     database = clusters.server()
     await database.start()
+    with capture_logs() as logs:
+        await restarted_twice(database, receiver)
+    events = [entry["event"] for entry in logs]
+    for trouble, end in (("session.lost", "session.back"), ("publish.failing", "publish.works_again")):
+        told = [event for event in events if event in {trouble, end}]
+        assert (told[0], told[-1]) == (trouble, end), told
+        assert len(told) <= 8, "each is told once"
+
+
+async def restarted_twice(database: Postgres, receiver: Receiver) -> None:
     async with under_load(receiver, database) as (server, load):
         for way in (signal.SIGINT, signal.SIGQUIT):
             await database.stop(way)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Final
@@ -122,13 +123,16 @@ class ProcessSession:
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
-        delay = RECONNECT_SECONDS_MIN
-        while self._connection is None:
+        delay, lost_at = RECONNECT_SECONDS_MIN, time.monotonic()
+        while True:
             try:
                 await self.start()
             except StoreUnavailable:
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, RECONNECT_SECONDS_MAX)
+            else:
+                log.info("session.back", after_seconds=round(time.monotonic() - lost_at, 1))
+                return
 
     def notify(self, partitions: Iterable[int]) -> None:
         """Tell the owners of these partitions that there is something new; coalesced, and allowed to be lost."""

@@ -20,6 +20,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from posthouse import __version__
+from posthouse.adapters.system.repetitions import Repetitions
 from posthouse.adapters.system.series import CACHES, COUNTERS, GAUGES, TRIGGERS
 from posthouse.domain.cache_use import CacheFacts
 from posthouse.domain.errors import SetupError
@@ -283,10 +284,12 @@ def configure_logging(json: bool | None = None, level: str = "info") -> None:
     Tracebacks are without local variables, which hold secrets.
     """
     as_json = not sys.stderr.isatty() if json is None else json
-    shared: list[Any] = [
+    naming: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
+    ]
+    telling: list[Any] = [
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
@@ -298,7 +301,7 @@ def configure_logging(json: bool | None = None, level: str = "info") -> None:
         )
     )
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*naming, Repetitions(), *telling, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.make_filtering_bound_logger(_level(level)),
         cache_logger_on_first_use=True,
@@ -306,7 +309,7 @@ def configure_logging(json: bool | None = None, level: str = "info") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[*naming, *telling],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, renderer],
         )
     )

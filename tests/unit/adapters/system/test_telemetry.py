@@ -257,6 +257,16 @@ def test_json_lines_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("_logging_as_it_was")
+def test_a_warning_is_not_written_again_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(json=True)
+    for _ in range(3):
+        structlog.get_logger("posthouse.test").warning("store.away", error="refused")
+        logging.getLogger("uvicorn.error").warning("one of theirs")
+    events = [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()]
+    assert events == ["store.away", *["one of theirs"] * 3]
+
+
+@pytest.mark.usefixtures("_logging_as_it_was")
 def test_lines_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(json=False)
     structlog.get_logger("posthouse.test").warning("told", endpoint="ep_1", token="abc")
