@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import logging
 import os
 import re
 from collections.abc import Collection, Iterable
@@ -207,6 +208,13 @@ class Settings(BaseSettings):
         if not all(name and url for name, _, url in pairs):
             raise PydanticCustomError("proxies", "must be name=URL, name=URL, …")
         return {name.strip(): url.strip() for name, _, url in pairs}
+
+    @field_validator("log_level")
+    @classmethod
+    def _a_level(cls, value: str) -> str:
+        if value.upper() not in logging.getLevelNamesMapping():
+            raise PydanticCustomError("log_level", "there are debug, info, warning, error and critical")
+        return value
 
     @field_validator("circuit_probe_seconds_max")
     @classmethod

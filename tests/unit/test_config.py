@@ -52,6 +52,7 @@ def test_a_threshold_that_makes_no_sense_is_named(name: str, value: float) -> No
 def test_what_is_wrong_is_called_as_it_was_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("POSTHOUSE_WORKERS", "0")
+    monkeypatch.setenv("POSTHOUSE_LOG_LEVEL", "loud")
     (tmp_path / "posthouse.toml").write_text('retention_days = 1\nworkes = 3\nlog_level = "info"\n')
     with pytest.raises(BadSettings) as refused:
         load(port="none", allowed_networks="10.0.0.0/99")
@@ -59,6 +60,7 @@ def test_what_is_wrong_is_called_as_it_was_given(monkeypatch: pytest.MonkeyPatch
         "--port",
         "--allow-network",
         "POSTHOUSE_WORKERS",
+        "POSTHOUSE_LOG_LEVEL",
         "retention_days in posthouse.toml",
         "workes in posthouse.toml",
     ):

@@ -189,6 +189,11 @@ def load_keyring(
         path = data_dir / MASTER_KEY_FILE
         if not keys and create and not os.path.exists(path):
             _create(path, random)
+        if not keys and not os.path.exists(path):
+            raise SetupError(
+                f"there is no master key file {path}, and none is made where something may have been sealed with it: put back "
+                "the one of your backup, or correct --data-dir"
+            )
         if not keys or os.path.exists(path):
             keys += _parse(_read(path), f"the master key file {path}")
     return Keyring(keys, random=random)
