@@ -55,7 +55,7 @@ from posthouse.api.texts.accepted import language_of
 from posthouse.api.texts.catalogue import chinese
 from posthouse.domain.cache_use import CacheFacts, of_function
 from posthouse.domain.egress import AllowedEgress
-from posthouse.domain.errors import PosthouseError, QuotaExceeded
+from posthouse.domain.errors import PosthouseError, QuotaExceeded, Unreadable
 from posthouse.domain.ids import AppId
 from posthouse.domain.limits import BODY_READ_SECONDS, RETENTION_DAYS
 from posthouse.manage.apps import Apps
@@ -309,7 +309,7 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
 
 
 async def _problem(request: Request, error: Exception) -> Response:
-    if isinstance(error, PosthouseError) and status_of(error) >= 500:
+    if isinstance(error, PosthouseError) and (status_of(error) >= 500 or isinstance(error, Unreadable)):
         log.warning("api.unavailable", error=str(error), code=error.code)
     return _response(*problem_bytes(error, language_of(request.scope["headers"])))
 

@@ -32,6 +32,7 @@ from posthouse.domain.errors import (
     StoreUnavailable,
     TooLarge,
     Unauthorised,
+    Unreadable,
 )
 
 log = structlog.get_logger()
@@ -59,6 +60,7 @@ _STATUS: Final[Sequence[tuple[type[PosthouseError], int]]] = (
     (Forbidden, 403),
     (NotFound, 404),
     (Conflict, 409),
+    (Unreadable, 409),
     (PreconditionFailed, 412),
     (TooLarge, 413),
     (StoreRejected, 422),
@@ -100,6 +102,12 @@ def problem_bytes(error: BaseException, language: Language = ENGLISH) -> tuple[i
             detail = "something went wrong on our side; it was logged"
         case InDoubt():
             detail = "the database did not answer in time, and whether this was done is unknown; look, or send it again"
+        case Unreadable():
+            detail = (
+                "a secret that this needs does not open with the master keys of this server: an operator has to start it with "
+                "the one that sealed it; where that is lost, secrets are made anew (`posthouse keys rekey --data-keys`, then "
+                "rotate with overlap_seconds 0)"
+            )
         case StoreUnavailable():
             detail = "the database did not answer, and nothing was changed; try again shortly"
         case StoreRejected():

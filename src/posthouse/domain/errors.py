@@ -171,3 +171,9 @@ class LogRewound(PosthouseError):
 
 class SetupError(PosthouseError):
     code = "setup"
+
+
+class Unreadable(SetupError):
+    """Something that lies sealed does not open with the master keys of this process."""
+
+    code = "secret_unreadable"

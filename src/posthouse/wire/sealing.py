@@ -18,7 +18,7 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from posthouse.domain.errors import SetupError
+from posthouse.domain.errors import Unreadable
 
 KEY_BYTES: Final = 32
 KEY_ID_LENGTH: Final = 8  # hexadecimal digits
@@ -69,12 +69,12 @@ def _sealed(key: bytes, header: bytes, plaintext: bytes, nonce: bytes, bound_to:
 def open_sealed(keys: Mapping[str, bytes], sealed: bytes, *, bound_to: bytes) -> bytes:
     """What a master key sealed. `keys` are all that are loaded, by key id.
 
-    Raises: SetupError where the key is not loaded, or where the ciphertext was altered or moved to another place.
+    Raises: Unreadable where the key is not loaded, or where the ciphertext was altered or moved to another place.
     """
     key_id = sealed_with(sealed)
     key = keys.get(key_id)
     if key is None:
-        raise SetupError(
+        raise Unreadable(
             f"a secret is sealed with the master key {key_id}, which is not loaded: start with the master key that was "
             "in use with this database (several may be given; the first one seals)"
         )
@@ -82,7 +82,7 @@ def open_sealed(keys: Mapping[str, bytes], sealed: bytes, *, bound_to: bytes) ->
 
 
 def open_with_data_key(key: bytes, sealed: bytes, *, bound_to: bytes) -> bytes:
-    """What a data key sealed. Raises: SetupError where the ciphertext was altered or moved to another place."""
+    """What a data key sealed. Raises: Unreadable where the ciphertext was altered or moved to another place."""
     return _opened(key, sealed, bound_to, f"data key {data_key_version(sealed)} of its app")
 
 
@@ -91,7 +91,7 @@ def _opened(key: bytes, sealed: bytes, bound_to: bytes, name: str) -> bytes:
     try:
         return AESGCM(key).decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], header + bound_to)
     except InvalidTag:
-        raise SetupError(
+        raise Unreadable(
             f"a secret sealed with {name} does not open: its ciphertext was altered, or moved here "
             "from another place; restore it from a backup, or set the secret anew"
         ) from None
@@ -100,7 +100,7 @@ def _opened(key: bytes, sealed: bytes, bound_to: bytes, name: str) -> bytes:
 def sealed_with(sealed: bytes) -> str:
     """The id of the master key that something is sealed with, without opening it.
 
-    Raises: SetupError for bytes that no master key sealed in a form known here.
+    Raises: Unreadable for bytes that no master key sealed in a form known here.
     """
     return _header(sealed, _MASTER).hex()
 
@@ -108,7 +108,7 @@ def sealed_with(sealed: bytes) -> str:
 def data_key_version(sealed: bytes) -> int | None:
     """The version of the data key that a secret is sealed with; None for one that a master key sealed.
 
-    Raises: SetupError for bytes that are no sealed secret of a form known here.
+    Raises: Unreadable for bytes that are no sealed secret of a form known here.
     """
     if sealed.startswith(_MASTER):
         return None
@@ -117,7 +117,7 @@ def data_key_version(sealed: bytes) -> int | None:
 
 def _header(sealed: bytes, form: bytes) -> bytes:
     if not sealed.startswith(form) or len(sealed) < _HEADER_BYTES + NONCE_BYTES + TAG_BYTES:
-        raise SetupError(
+        raise Unreadable(
             "a stored secret is not in a form known here: it was damaged, or written by a newer Posthouse; "
             "run that version, or set the secret anew"
         )

@@ -18,7 +18,7 @@ from posthouse.adapters.postgres.sealed import FIRST_VERSION, data_key_of, key_k
 from posthouse.adapters.postgres.verifications import drop, renew, verification_of
 from posthouse.domain.circuit import Health
 from posthouse.domain.endpoint import BLANK, EndpointConfig, Secret
-from posthouse.domain.errors import Conflict
+from posthouse.domain.errors import Conflict, Unreadable
 from posthouse.domain.ids import ENDPOINT, AppId, EndpointId, parse_id
 from posthouse.domain.limits import FIND_LENGTH_MAX, FOUND_ROWS_MAX
 from posthouse.domain.named_keys import KeyVersion
@@ -224,9 +224,9 @@ class PostgresEndpoints(Configuration):
             row = await connection.fetchrow(SQL.endpoint_locked, app_id, endpoint_id)
             if row is None:
                 return False
-            live = self._open(await connection.fetch(SQL.secrets, endpoint_id, now))
-            check(live)
-            newest = max((known.version for known in live), default=FIRST_VERSION - 1)
+            rows = await connection.fetch(SQL.secrets, endpoint_id, now)
+            check(self._open(rows, all_of_them=expires_at > now))  # those that end at once may be lost
+            newest = max((known["version"] for known in rows), default=FIRST_VERSION - 1)
             await bump_app(connection, app_id)  # which locks the app: its data key stays the newest
             data_key = await newest_data_key(connection, self._sealer, app_id)
             await connection.execute(SQL.expire_secrets, endpoint_id, expires_at)
@@ -243,25 +243,21 @@ class PostgresEndpoints(Configuration):
         sealed = self._sealer.seal(secret.key, owner, secret.kind, version, data_key)
         await connection.execute(SQL.add_secret, owner, secret.kind, version, sealed, data_key.version)
 
-    def _open(self, rows: list[asyncpg.Record]) -> list[StoredSecret]:
-        return [
-            StoredSecret(
-                Secret(
-                    row["kind"],
-                    self._sealer.open(
-                        row["ciphertext"],
-                        row["owner_id"],
-                        row["kind"],
-                        row["version"],
-                        data_key_of(row["ciphertext"], row["app_id"], row["data_key"]),
-                    ),
-                ),
-                row["version"],
-                row["created_at"],
-                row["expires_at"],
-            )
-            for row in rows
-        ]
+    def _open(self, rows: list[asyncpg.Record], *, all_of_them: bool = True) -> list[StoredSecret]:
+        """Raises Unreadable where one does not open, or leaves it out."""
+        found = []
+        for row in rows:
+            sealed, owner, kind, version = row["ciphertext"], row["owner_id"], row["kind"], row["version"]
+            try:
+                key = self._sealer.open(
+                    sealed, owner, kind, version, data_key_of(sealed, row["app_id"], row["data_key"])
+                )
+            except Unreadable:
+                if all_of_them:
+                    raise
+                continue
+            found.append(StoredSecret(Secret(kind, key), version, row["created_at"], row["expires_at"]))
+        return found
 
     # Named keys
 

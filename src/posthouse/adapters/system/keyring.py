@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from posthouse.domain.cache_use import CacheFacts, CacheUse
-from posthouse.domain.errors import SetupError
+from posthouse.domain.errors import SetupError, Unreadable
 from posthouse.domain.limits import OPENED_DATA_KEYS_MAX
 from posthouse.ports.sealing import DataKey
 from posthouse.wire.sealing import (
@@ -72,7 +72,7 @@ class Keyring:
         return seal(self._keys[self.sealing_id], self.sealing_id, plaintext, nonce=nonce, bound_to=bound_to)
 
     def open(self, sealed: bytes, *, bound_to: bytes) -> bytes:
-        """Open with whichever key sealed it. Raises: SetupError (see `wire.sealing.open_sealed`)."""
+        """Open with whichever key sealed it. Raises: Unreadable (see `wire.sealing.open_sealed`)."""
         return open_sealed(self._keys, sealed, bound_to=bound_to)
 
 
@@ -117,7 +117,7 @@ class Sealer:
     def open(self, sealed: bytes, owner: bytes, kind: str, version: int, data_key: DataKey | None = None) -> bytes:
         try:
             return self._open(sealed, owner, kind, version, data_key)
-        except SetupError:
+        except Unreadable:
             self._met_unreadable = True
             raise
 
@@ -127,7 +127,7 @@ class Sealer:
         if needed is None:
             return self._keyring.open(sealed, bound_to=bound_to)
         if data_key is None or data_key.version != needed:
-            raise SetupError(
+            raise Unreadable(
                 f"a secret is sealed with data key {needed} of its app, which is not there: restore it from a backup, "
                 "or set the secret anew"
             )
