@@ -80,8 +80,9 @@ class Connection(HttpToolsProtocol):
     what cuts its connection off: ASGI has no word for it, and closing waits until the client has read what was sent: one that
     does not read would keep its connection, and this process from ending. The extension's `now` does it.
 
-    A head has a limit of size, and the first one of time. And who asks to upgrade (curl and Java do, for HTTP/2) is answered as
-    if it had not (RFC 9110, section 7.8): the parser passes over the body of such a request, and would take it for the next.
+    A head has a limit of size, and the first one of time. What comes behind a body in chunks (trailers) has that limit of size,
+    too, and is no header (RFC 9110, section 6.5.1). And who asks to upgrade (curl and Java do, for HTTP/2) is answered as if it
+    had not (RFC 9110, section 7.8): the parser passes over the body of such a request, and would take it for the next.
     """
 
     express: ClassVar[Express | None] = None
@@ -103,8 +104,9 @@ class Connection(HttpToolsProtocol):
         self._credential = b""  # of the request that was just parsed and taken
         self.silent = True  # it has brought nothing yet
         self._in_head = False
-        self._head_began = False  # in what is being read; what comes later of the head is counted
-        self._head_bytes = 0
+        self._in_fields = False  # a head, or what may be trailers: behind the head of a chunk, before its first byte
+        self._fields_began = False  # in what is being read; what comes later of them is counted
+        self._fields_bytes = 0
         self._first_head_due = self.loop.call_later(CLIENT_FIRST_HEAD_SECONDS, transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -119,12 +121,12 @@ class Connection(HttpToolsProtocol):
                 return
         self._credential = b""
         self._read(data)
-        if self._in_head and not self._head_began:
-            self._head_bytes += len(data)
-            if self._head_bytes > CLIENT_HEAD_BYTES_MAX and not self.transport.is_closing():
+        if self._in_fields and not self._fields_began:
+            self._fields_bytes += len(data)
+            if self._fields_bytes > CLIENT_HEAD_BYTES_MAX and not self.transport.is_closing():
                 self.transport.write(_TOO_LARGE)
                 self.transport.close()
-        self._head_began = False
+        self._fields_began = False
         if self._held and not self.transport.is_closing():
             # The rest of the body is still to come.
             self._hand_over()
@@ -171,15 +173,19 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self.silent = self._between = False
-        self._in_head = self._head_began = True
-        self._head_bytes = 0
+        self._in_head = self._in_fields = self._fields_began = True
+        self._fields_bytes = 0
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         self._first_head_due.cancel()
-        self._in_head = False
+        self._in_head = self._in_fields = False
         version = self.parser.get_http_version()
         hosts = sum(name == b"host" for name, _ in self.headers)
         if version not in _VERSIONS or hosts > 1 or (hosts == 0 and version == "1.1"):
@@ -198,7 +204,12 @@ class Connection(HttpToolsProtocol):
         if not self._held:
             self._begin()
 
+    def on_chunk_header(self) -> None:
+        self._in_fields = self._fields_began = True
+        self._fields_bytes = 0
+
     def on_body(self, body: bytes) -> None:
+        self._in_fields = False
         if self._held:
             self._body = self._body + body if self._body else body
         else:
@@ -208,6 +219,7 @@ class Connection(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return
         self._between = True
+        self._in_fields = False
         if self._held:
             express = type(self).express
             assert express is not None

@@ -469,6 +469,55 @@ async def test_a_head_without_end_is_not_read_to_its_end(line: bytes) -> None:
         writer.close()
 
 
+def chunked(end: bytes, *, url: bytes) -> bytes:
+    """A request with `{}` for a body, and what is to come behind it."""
+    head = request(b"", url=url).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+    return b"%b1\r\n{\r\n1\r\n}\r\n0\r\n%b" % (head, end)
+
+
+@pytest.mark.parametrize("url", [b"/v1/events", b"/elsewhere"])
+@pytest.mark.parametrize("line", [b"X: %b\r\n" % (b"a" * 100), b"a" * 102], ids=["many", "one"])
+async def test_trailers_without_end_are_not_read_to_their_end(line: bytes, url: bytes) -> None:
+    async with desk() as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(chunked(b"", url=url))
+        with suppress(ConnectionError):
+            for _ in range(200):  # 20 MB
+                writer.write(line * 1000)
+                await writer.drain()
+        with suppress(ConnectionError):
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                assert (await reader.read()).startswith(b"HTTP/1.1 431 ")
+        assert served.taken == served.passed == []
+        writer.close()
+
+
+@pytest.mark.parametrize("url", [b"/v1/events", b"/elsewhere"])
+async def test_a_trailer_is_no_header(url: bytes) -> None:
+    async with desk() as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(chunked(b"X-Kind: forged\r\n\r\n", url=url).replace(b"X-Kind: plain\r\n", b""))
+        assert (await read_answer(reader))[1] == b"%b||{}" % url
+        writer.write(request(b"next", url=url))
+        assert (await read_answer(reader))[1] == b"%b|plain|next" % url
+        writer.close()
+
+
+async def test_a_body_in_chunks_has_no_limit_of_a_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("posthouse.api.express.CLIENT_HEAD_BYTES_MAX", 100)
+    async with desk() as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        head = request(b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+        writer.write(head)
+        for piece in (b"80\r\n", b"a" * 0x80, b"\r\n") * 3:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.01)  # each comes by itself
+        writer.write(b"0\r\n\r\n")
+        assert (await read_answer(reader))[1].endswith(b"|plain|" + b"a" * 384)
+        writer.close()
+
+
 async def test_a_head_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("posthouse.api.express.CLIENT_FIRST_HEAD_SECONDS", 0.2)
     async with desk() as served:
