@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
 from posthouse.domain.egress import Pin, PinOf
 from posthouse.domain.errors import Invalid
 from posthouse.domain.limits import CA_BYTES_MAX, CLIENT_CERTIFICATE_BYTES_MAX
+from posthouse.wire.rsa import has_least_numbers
 
 RSA_BITS_MIN: Final = 2_048
 RSA_BITS_MAX: Final = 4_096
@@ -114,6 +115,10 @@ def _private_key(text: str, path: str) -> _PrivateKey:
     if isinstance(key, RSAPrivateKey) and not RSA_BITS_MIN <= key.key_size <= RSA_BITS_MAX:
         raise Invalid(
             f"an RSA key has {RSA_BITS_MIN} to {RSA_BITS_MAX} bits here; this one has {key.key_size}", path=path
+        )
+    if isinstance(key, RSAPrivateKey) and not has_least_numbers(key):
+        raise Invalid(
+            "this private RSA key has numbers that are larger than they have to be: it was damaged", path=path
         )
     return key
 

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from tests.fakes import an_endpoint, an_event
+from tests.rsa_keys import larger_rsa
 
 from posthouse.domain.egress import Egress, Pin, PinOf, Tls, TlsVersion
 from posthouse.domain.errors import Invalid
@@ -79,6 +80,12 @@ def test_the_version_of_the_key_that_fits_is_taken() -> None:
         (SHOWN, ["s3cr3t"], "tls.client_key", "not a private key as PEM"),
         (SHOWN, [CERTIFICATE], "tls.client_key", "not a private key as PEM"),
         (SHOWN, [locked(KEY)], "tls.client_key", "has a passphrase"),
+        (
+            SHOWN,
+            [larger_rsa(rsa.generate_private_key(65_537, 2_048), "dp")],
+            "tls.client_key",
+            "larger than they have to be",
+        ),
         (SHOWN, [small_key()], "tls.client_key", "2048 to 4096 bits"),
         (Tls(client_certificate=CERTIFICATE), [KEY], "tls.client_key", "goes with the name of its private key"),
         (Tls(client_key="mtls"), [KEY], "tls.client_certificate", "goes with its certificate"),

@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
 from joserfc.jwk import RSAKey
 from standardwebhooks import Webhook as Reference
 from tests.messages import NOW, message, signed, signers, xml
+from tests.rsa_keys import larger_rsa
 
 from posthouse.domain.errors import Invalid
 from posthouse.domain.limits import SIGNED_PARTS_MAX, SIGNERS_MAX
@@ -542,6 +543,15 @@ def test_an_rsa_key_is_tried_when_it_is_written_and_not_again() -> None:
     with pytest.raises(Invalid, match="does not sign what its public half verifies"):
         compile_signers(configuration, {"k": [damaged]})
     assert compile_signers(configuration, {"k": [damaged]}, checked=True)
+
+
+@pytest.mark.parametrize("larger", ["d", "dp", "dq", "p", "e"])
+def test_an_rsa_key_that_signs_slowly_is_refused(larger: str) -> None:
+    """With numbers larger by a multiple of what they count by it signs the same, and would take a hundred times as long."""
+    configuration = signers(custom(algorithm="rsa-sha256"))
+    compile_signers(configuration, {"k": [larger_rsa(RSA_2048)]})
+    with pytest.raises(Invalid, match="larger than they have to be"):
+        compile_signers(configuration, {"k": [larger_rsa(RSA_2048, larger)]})
 
 
 def test_two_signers_add_to_the_url_where_neither_signs_it() -> None:

@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key, l
 from posthouse.domain.errors import Invalid
 from posthouse.domain.named_keys import KeyEncoding
 from posthouse.wire.keys import live_texts
-from posthouse.wire.rsa import is_sound
+from posthouse.wire.rsa import has_least_numbers, is_sound
 
 RSA_BITS_MIN: Final = 2_048
 RSA_BITS_MAX: Final = 4_096
@@ -139,6 +139,8 @@ def rsa_key(key: KeyText) -> RSAPrivateKey:
         raise key.unusable(
             f"an RSA key has {RSA_BITS_MIN} to {RSA_BITS_MAX} bits here; this one has {private.key_size}"
         )
+    if not key.checked and not has_least_numbers(private):
+        raise key.unusable("this private RSA key has numbers that are larger than they have to be: it was damaged")
     if not key.checked and not is_sound(private):
         raise key.unusable("this private RSA key does not sign what its public half verifies: it was damaged")
     return private
