@@ -116,24 +116,28 @@ class JsonText:
 class Form:
     """`application/x-www-form-urlencoded`, as the WHATWG URL standard writes it: what `charset` lacks is `&#n;`."""
 
-    __slots__ = ("_charset", "_pairs")
+    __slots__ = ("_charset", "_made", "_pairs")
 
     def __init__(self, pairs: Sequence[tuple[str, str]], charset: str = "utf-8") -> None:
         self._pairs = list(pairs)
         self._charset = charset
+        self._made: bytes | None = None  # each signer asks for it, and a large one takes a while
 
     def encoded(self) -> bytes:
         """Raises Unsendable for what becomes too large."""
-        body = "&".join([f"{self._quoted(name)}={self._quoted(value)}" for name, value in self._pairs])
-        if len(body) > MADE_BODY_BYTES_MAX:
-            raise too_large()
-        return body.encode("ascii")
+        if self._made is None:
+            body = "&".join([f"{self._quoted(name)}={self._quoted(value)}" for name, value in self._pairs])
+            if len(body) > MADE_BODY_BYTES_MAX:
+                raise too_large()
+            self._made = body.encode("ascii")
+        return self._made
 
     def pairs(self) -> list[tuple[str, str]]:
         return list(self._pairs)
 
     def put(self, name: str, value: str) -> None:
         put_pair(self._pairs, name, value)
+        self._made = None
 
     def _quoted(self, text: str) -> str:
         return quote_plus(text, encoding=self._charset, errors="xmlcharrefreplace")

@@ -77,10 +77,15 @@ class _Pairs:
             inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
         if inside is None:
             text = plain(value)
-            self._room -= len(name) + len(text) + len("&=")
-            if self._room < 0:
-                raise too_large()
+            self._take(len(name) + len(text) + len("&="))
             self._pairs.append((name, text))
+        elif not value:
+            self._take(len(name))  # there is no field of it, but its name was made
         else:
             for place, each in inside:
                 self._add(f"{name}.{place}" if self._dots else f"{name}[{place}]", each)
+
+    def _take(self, size: int) -> None:
+        self._room -= size
+        if self._room < 0:
+            raise too_large()

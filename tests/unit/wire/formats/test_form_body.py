@@ -110,6 +110,29 @@ def test_names_that_repeat_until_the_body_is_too_large() -> None:
         message("form", of=event(payload))
 
 
+@pytest.mark.parametrize("nothing", [b"[]", b"{}"])
+def test_names_of_what_makes_no_field_until_the_body_would_be_too_large(nothing: bytes) -> None:
+    """Otherwise a megabyte could name half a megabyte a hundred thousand times."""
+    payload = b'{"%b":[%b]}' % (b"k" * 10_000, b",".join([nothing] * 1_000))
+    with pytest.raises(Unsendable, match="a body of more than"):
+        message("form", of=event(payload))
+
+
+def test_a_form_is_encoded_once_until_it_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    quoted: list[str] = []
+
+    def quote(text: str, **_options: str) -> str:
+        quoted.append(text)
+        return text
+
+    monkeypatch.setattr("posthouse.wire.documents.quote_plus", quote)
+    made = message(FLAT, of=event(b'{"a":1}'))
+    assert made.document.encoded() == made.document.encoded() == b"a=1"
+    assert quoted == ["a", "1"]
+    made.document.put("sign", "x")
+    assert made.document.encoded() == b"a=1&sign=x"
+
+
 def test_a_signature_is_one_more_field() -> None:
     made = message(FLAT, of=event(b'{"a":1,"sign":""}'))
     made.document.put("sign", "x/+=")
