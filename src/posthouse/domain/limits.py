@@ -48,6 +48,7 @@ SCHEMA_BYTES_MAX: Final = 256 * 1024
 SCHEMA_STEPS_MAX: Final = 1_000_000  # of comparing one schema with another
 SCHEMA_BRANCHES_MAX: Final = 16  # of one anyOf or oneOf that are compared with each other
 SCHEMA_CHANGES_MAX: Final = 200  # told of one comparison
+SCHEMA_ERRORS_WORK_MAX: Final = 20_000  # values, times keywords that judge each, for all errors to be looked for
 EVENT_TYPE_VERSIONS_MAX: Final = 1_000  # of one event type that are kept, beside those that an endpoint pins
 
 # What a check of a new schema looks at, and the documents made of the catalogue

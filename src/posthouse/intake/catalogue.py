@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import jsonschema_rs
 import msgspec
@@ -12,19 +11,21 @@ from posthouse.domain.cache_use import CacheFacts, CacheUse
 from posthouse.domain.errors import Invalid, NotFound
 from posthouse.ports.catalogue import AppEntry, Catalogue
 from posthouse.ports.clock import Clock
-from posthouse.wire.json_schema import place_of, validator_of
+from posthouse.wire.json_schema import place_of
+from posthouse.wire.schema_judge import Judge
 
 TYPES_CACHED_MAX: Final = 10_000
 APPS_CACHED_MAX: Final = 50_000
 VERSION_SECONDS: Final = 1.0
 SCHEMA_ERRORS_SHOWN: Final = 3
+NOT_LOOKED_FOR: Final = "where is not told, since looking for it in so many values or alternatives would take long"
 BACKTRACKS_MAX: Final = 10_000  # of a pattern with look-around, in a schema from before these were refused
 
 
 class _Type:
     __slots__ = ("archived", "validator")
 
-    def __init__(self, validator: Any, archived: bool) -> None:
+    def __init__(self, validator: Judge | None, archived: bool) -> None:
         self.validator = validator
         self.archived = archived
 
@@ -160,25 +161,25 @@ class CatalogueCache:
         return entry
 
 
-def compile_schema(schema: str) -> Any:
+def compile_schema(schema: str) -> Judge:
     """A validator for JSON Schema text (`wire.json_schema`), of which patterns take linear time: whose data it judges may be
     anybody's.
 
     Raises ValueError.
     """
-    return validator_of(msgspec.json.decode(schema))
+    return Judge(msgspec.json.decode(schema))
 
 
-def _stored_schema(schema: str) -> Any:
+def _stored_schema(schema: str) -> Judge:
     """As `compile_schema`; one that was stored when patterns with look-around were taken judges on, and gives up early."""
     try:
         return compile_schema(schema)
     except ValueError:
         patterns = jsonschema_rs.FancyRegexOptions(backtrack_limit=BACKTRACKS_MAX)
-        return validator_of(msgspec.json.decode(schema), patterns=patterns)
+        return Judge(msgspec.json.decode(schema), patterns=patterns)
 
 
-def _check_schema(validator: Any, payload: bytes, path: str) -> None:
+def _check_schema(validator: Judge, payload: bytes, path: str) -> None:
     found = faults_of(validator, payload, most=SCHEMA_ERRORS_SHOWN)
     if found:
         told = "; ".join(one.told[:200] for one in found)
@@ -194,13 +195,14 @@ class Fault(NamedTuple):
     told: str
 
 
-def faults_of(validator: Any, payload: bytes, *, most: int) -> list[Fault]:
+def faults_of(validator: Judge, payload: bytes, *, most: int) -> list[Fault]:
     """Why these data do not fit, at most so many of the reasons; none where they do. What no schema can judge does not fit: a
     number beyond all that a double holds, or what is nested more deeply than the validator goes."""
     try:
         data = msgspec.json.decode(payload)
         if validator.is_valid(data):
             return []
-        return [Fault(place_of(error), str(error.message)) for error in islice(validator.iter_errors(data), most)]
+        found = validator.errors_of(data, most=most)
+        return [Fault(place_of(error), str(error.message)) for error in found] or [Fault("", NOT_LOOKED_FOR)]
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         return [Fault("", f"no schema can judge them ({error})")]

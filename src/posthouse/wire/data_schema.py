@@ -19,7 +19,8 @@ from posthouse.domain.limits import (
     TRANSFORM_SCHEMA_STEPS_MAX,
     TRANSFORM_SCHEMA_WORK_MAX,
 )
-from posthouse.wire.json_schema import place_of, validator_of
+from posthouse.wire.json_schema import place_of
+from posthouse.wire.schema_judge import Judge
 
 _REFUSED: Final = frozenset(
     {
@@ -45,7 +46,7 @@ class DataSchema:
             raise Invalid(f"a schema has at most {TRANSFORM_SCHEMA_BYTES_MAX} bytes", path=path, code="invalid_schema")
         self._steps: Final = _Counted(schema, path).steps
         try:
-            self._validator: Final = validator_of(schema, mask=_MASK)
+            self._validator: Final = Judge(schema, mask=_MASK)
         except ValueError as error:
             told = str(error).partition("\n")[0][:ERROR_LENGTH_MAX]
             raise Invalid(f"this is not a JSON Schema: {told}", path=path, code="invalid_schema") from None
@@ -57,8 +58,9 @@ class DataSchema:
             return f"{size} bytes are too many for a schema of {self._steps} keywords and values"
         if self._validator.is_valid(data):
             return None
-        error = next(iter(self._validator.iter_errors(data)))
-        return f"data{place_of(error)}: {error.message}"
+        for error in self._validator.errors_of(data, most=1):
+            return f"data{place_of(error)}: {error.message}"
+        return "data: it would take long to find out where they do not fit"
 
 
 class _Counted:
