@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from posthouse.domain.limits import SCHEMA_ERRORS_WORK_MAX
+from posthouse.wire.data_schema import DataSchema
 from posthouse.wire.json_schema import place_of
 from posthouse.wire.schema_judge import Judge
 
@@ -103,3 +104,12 @@ def test_references_that_double_without_a_circle_are_counted() -> None:
 )
 def test_schemas_of_all_forms_are_counted(schema: Any) -> None:
     assert Judge(schema).is_valid({"a": 1})
+
+
+@pytest.mark.parametrize(
+    ("item", "told"), [({"type": "string"}, "data[0]: "), ({"anyOf": [{"type": "string"}]}, "data: it would take long")]
+)
+def test_what_a_transformation_made_is_judged_so_too(item: dict[str, Any], told: str) -> None:
+    fault = DataSchema({"items": item}, path="schema").fault_of([None] * 50_000, 250_001)
+    assert fault is not None
+    assert fault.startswith(told)
