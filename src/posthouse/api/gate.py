@@ -23,9 +23,9 @@ from posthouse.api.json_body import check_json
 from posthouse.api.problems import problem_bytes
 from posthouse.api.texts.accepted import Language, language_of
 from posthouse.domain.access import Principal
-from posthouse.domain.errors import Forbidden, Invalid, PosthouseError, TooLarge
+from posthouse.domain.errors import Forbidden, Invalid, Overloaded, PosthouseError, TooLarge
 from posthouse.domain.handshake import CONFIRM_PATH
-from posthouse.domain.limits import BODY_READ_SECONDS, SIGN_IN_BODY_BYTES_MAX
+from posthouse.domain.limits import BODIES_BYTES_MAX, BODY_READ_SECONDS, SIGN_IN_BODY_BYTES_MAX
 
 log = structlog.get_logger()
 
@@ -70,12 +70,15 @@ class Gate:
         cookie: SessionCookie | None = None,
         body_bytes_max: int = BODY_BYTES_MAX,
         body_seconds: float = BODY_READ_SECONDS,
+        bodies_bytes_max: int = BODIES_BYTES_MAX,
     ) -> None:
         self._next = next_app
         self._credentials = Credentials(authenticator, cookie)
         self._sign_in = SIGN_IN if cookie is not None else None
         self._body_bytes_max = body_bytes_max
         self._body_seconds = body_seconds
+        self._bodies_bytes_max = bodies_bytes_max
+        self._bodies_bytes = 0  # of those that are arriving
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -126,12 +129,17 @@ class Gate:
                         raise _Disconnected
                     chunks.append(message.get("body", b""))
                     size += len(chunks[-1])
+                    self._bodies_bytes += len(chunks[-1])
                     if size > most:
                         raise _too_large(most)
+                    if self._bodies_bytes > self._bodies_bytes_max:
+                        raise Overloaded("too much comes in at once; send it again in a moment")
                     if not message.get("more_body"):
                         return b"".join(chunks)
         except TimeoutError:
             raise Invalid("the body did not arrive in time", code="body_timeout") from None
+        finally:
+            self._bodies_bytes -= size
 
 
 class _Disconnected(Exception):

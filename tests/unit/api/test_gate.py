@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from tests.asgi import Client
+from tests.fakes import until
 
 from posthouse.api.credentials import SessionCookie
 from posthouse.api.gate import PRINCIPAL, WITHOUT_KEY, Gate
 from posthouse.domain.access import Principal, Session
 from posthouse.domain.errors import NotFound, StoreUnavailable, Unauthorised
 
+PATIENCE_SECONDS = 20
 ADMIN = Principal(b"k" * 16)
 TOKEN = "t" * 43
 SIGNED_IN = Principal(b"k" * 16, session=Session(b"s" * 16, 2e9))
@@ -79,6 +82,25 @@ async def test_a_body_in_pieces_arrives_whole(client: Client, behind: Behind) ->
     reply = await client.request("POST", "/v1/x", body=[b'{"a":', b"1", b"}"], headers=JSON)
     assert (reply.status, reply.body) == (200, b'{"a":1}')
     assert behind.scopes[0][PRINCIPAL] == ADMIN
+
+
+async def test_bodies_that_arrive_have_a_limit_together(behind: Behind) -> None:
+    client = Client(Gate(behind, Keys(), body_seconds=PATIENCE_SECONDS, bodies_bytes_max=100), key="good")
+
+    async def refused() -> bool:
+        reply = await client.request("POST", "/v1/x", body=b'{"a":1}', headers=JSON)
+        return (reply.status, reply.code if reply.status != 200 else "") == (503, "overloaded")
+
+    assert not await refused()
+    slow = [
+        asyncio.create_task(client.request("POST", "/v1/x", body=b"{" + b" " * 47, headers=JSON, hang=True))
+        for _ in range(2)
+    ]
+    await until(refused)
+    for each in slow:
+        each.cancel()
+    await asyncio.gather(*slow, return_exceptions=True)
+    assert not await refused(), "what they took is given back"
 
 
 @pytest.mark.parametrize(
