@@ -12,6 +12,7 @@ import pytest
 from tests.serving import KEY, Reply, ask, call, exchange, reply_of, request, serving
 
 from posthouse import bootstrap
+from posthouse.api.arriving import Room
 from posthouse.domain.limits import JSON_DEPTH_MAX
 
 EVENTS = "/v1/apps/acme/events"
@@ -384,3 +385,34 @@ async def test_a_cloudevent_of_the_platform(server: bootstrap.Posthouse) -> None
     assert again.body["id"] == reply.body["id"]
     dry = await ask(port, "POST", "/v1/events?dry_run=true", CE | {"data": {"id": 1}}, headers=STRUCTURED)
     assert [app["uid"] for app in dry.body["reached"]] == ["other"]
+
+
+async def test_bodies_that_arrive_slowly_have_a_limit_together(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("posthouse.api.publish.Room", lambda _: Room(1_000))
+    async with serving(database) as server:
+        await call(server.port, "POST", "/v1/event-types", {"name": "order.created"})
+        head = (
+            f"POST /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nContent-Type: application/json\r\n"
+        )
+        event = json.dumps({"type": "order.created", "data": "x" * 500}).encode()
+
+        async def begin() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(f"{head}Transfer-Encoding: chunked\r\n\r\n{len(event):x}\r\n".encode() + event + b"\r\n")
+            return reader, writer
+
+        async def status(reader: asyncio.StreamReader) -> bytes:
+            return (await reader.readuntil(b"\r\n")).split()[1]
+
+        one, other = await begin(), await begin()
+        first = {asyncio.create_task(status(reader)): writer for reader, writer in (one, other)}
+        done, waiting = await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+        assert [task.result() for task in done] == [b"503"]
+        (left,) = waiting
+        first[left].write(b"0\r\n\r\n")
+        assert await left == b"202"
+        again = await begin()
+        again[1].write(b"0\r\n\r\n")
+        assert await status(again[0]) == b"202", "what they took was given back"
+        for _, writer in (one, other, again):
+            writer.close()

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 
+from posthouse.api.arriving import Arriving, Room
 from posthouse.api.credentials import (
     CONSOLE_HEADER,
     Authenticator,
@@ -23,7 +24,7 @@ from posthouse.api.json_body import check_json
 from posthouse.api.problems import problem_bytes
 from posthouse.api.texts.accepted import Language, language_of
 from posthouse.domain.access import Principal
-from posthouse.domain.errors import Forbidden, Invalid, Overloaded, PosthouseError, TooLarge
+from posthouse.domain.errors import Forbidden, Invalid, PosthouseError, TooLarge
 from posthouse.domain.handshake import CONFIRM_PATH
 from posthouse.domain.limits import BODIES_BYTES_MAX, BODY_READ_SECONDS, SIGN_IN_BODY_BYTES_MAX
 
@@ -77,8 +78,7 @@ class Gate:
         self._sign_in = SIGN_IN if cookie is not None else None
         self._body_bytes_max = body_bytes_max
         self._body_seconds = body_seconds
-        self._bodies_bytes_max = bodies_bytes_max
-        self._bodies_bytes = 0  # of those that are arriving
+        self._room = Room(bodies_bytes_max)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -121,25 +121,23 @@ class Gate:
             raise _too_large(most)
         chunks: list[bytes] = []
         size = 0
+        arriving = Arriving(receive, self._room)
         try:
             async with asyncio.timeout(self._body_seconds):
                 while True:
-                    message = await receive()
+                    message = await arriving()
                     if message["type"] == "http.disconnect":
                         raise _Disconnected
                     chunks.append(message.get("body", b""))
                     size += len(chunks[-1])
-                    self._bodies_bytes += len(chunks[-1])
                     if size > most:
                         raise _too_large(most)
-                    if self._bodies_bytes > self._bodies_bytes_max:
-                        raise Overloaded("too much comes in at once; send it again in a moment")
                     if not message.get("more_body"):
                         return b"".join(chunks)
         except TimeoutError:
             raise Invalid("the body did not arrive in time", code="body_timeout") from None
         finally:
-            self._bodies_bytes -= size
+            arriving.end()
 
 
 class _Disconnected(Exception):

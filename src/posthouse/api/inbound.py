@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import structlog
 
+from posthouse.api.arriving import Arriving, Room
 from posthouse.api.deadlines import Deadlines, Disconnected
-from posthouse.api.gate import App, Message, Receive, Scope, Send
+from posthouse.api.gate import App, Receive, Scope, Send
 from posthouse.api.problems import problem_bytes
 from posthouse.api.texts.accepted import language_of
 from posthouse.domain.errors import Invalid, NotFound, PosthouseError, StoreUnavailable, TooLarge
@@ -23,12 +24,13 @@ from posthouse.domain.inbound import PATH, Answer
 from posthouse.domain.limits import (
     BODY_READ_SECONDS,
     INBOUND_BODY_SECONDS,
+    INBOUND_BYTES_MAX,
     INBOUND_HEADER_BYTES_MAX,
     INBOUND_HEADERS_MAX,
     PUBLISH_ANSWER_SECONDS_MAX,
 )
 from posthouse.trigger.entrances import SOURCE_NOT_FOUND, Entrance
-from posthouse.trigger.gateway import Gateway, Room, Unverified
+from posthouse.trigger.gateway import Gateway, Unverified
 from posthouse.wire.inbound_seen import InboundRequest
 
 log = structlog.get_logger()
@@ -57,13 +59,14 @@ class InboundRoutes:
     ) -> None:
         self._next = next_app
         self._gateway = gateway
+        self._room = Room(INBOUND_BYTES_MAX)
         self._deadlines = Deadlines(min(body_seconds, INBOUND_BODY_SECONDS), answer_seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith(PATH):
             await self._next(scope, receive, send)
             return
-        reading = _Reading(receive, self._gateway.room)
+        reading = Arriving(receive, self._room)
         task = self._deadlines.begin()
         try:
             status, headers, body = await self._answer(task, scope, reading)
@@ -85,7 +88,7 @@ class InboundRoutes:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _answer(self, task: asyncio.Task[Any], scope: Scope, reading: _Reading) -> tuple[int, Headers, bytes]:
+    async def _answer(self, task: asyncio.Task[Any], scope: Scope, reading: Arriving) -> tuple[int, Headers, bytes]:
         reference = scope["path"][len(PATH) :]
         if not reference or "/" in reference:
             raise NotFound("there is no such source", code=SOURCE_NOT_FOUND)
@@ -109,7 +112,7 @@ class InboundRoutes:
                 return status, headers, body
 
     async def _request(
-        self, task: asyncio.Task[Any], scope: Scope, reading: _Reading, entrance: Entrance
+        self, task: asyncio.Task[Any], scope: Scope, reading: Arriving, entrance: Entrance
     ) -> InboundRequest:
         """The whole request. Raises TooLarge, Invalid (it came too slowly), Overloaded, Disconnected."""
         most = entrance.inlet.bytes_max
@@ -129,28 +132,6 @@ class InboundRoutes:
             body=body,
             remote=client[0] if client else None,
         )
-
-
-class _Reading:
-    """`receive`, which takes room for what comes, and knows whether all of it came."""
-
-    def __init__(self, receive: Receive, room: Room) -> None:
-        self._receive = receive
-        self._room = room
-        self._taken = 0
-        self.complete = False
-
-    async def __call__(self) -> Message:
-        message = await self._receive()
-        size = len(message.get("body", b""))
-        self._room.take(size)
-        self._taken += size
-        self.complete = message["type"] == "http.request" and not message.get("more_body")
-        return message
-
-    def end(self) -> None:
-        self._room.give_back(self._taken)
-        self._taken = 0
 
 
 def _too_much(scope: Scope) -> bool:

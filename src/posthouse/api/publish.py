@@ -17,6 +17,7 @@ from urllib.parse import parse_qs
 
 import structlog
 
+from posthouse.api.arriving import Arriving, Room
 from posthouse.api.credentials import Credentials, SessionCookie, credential_of
 from posthouse.api.deadlines import Deadlines, Disconnected
 from posthouse.api.express import EVENTS_END, Answer, Headers
@@ -40,6 +41,7 @@ from posthouse.domain.ids import EVENT, format_id
 from posthouse.domain.limits import (
     BATCH_BYTES_MAX,
     BODY_READ_SECONDS,
+    EVENT_BODIES_BYTES_MAX,
     PAYLOAD_BYTES_MAX,
     PUBLISH_ANSWER_SECONDS_MAX,
 )
@@ -99,6 +101,7 @@ class PublishRoutes:
         batch_bytes_max: int = BATCH_BYTES_MAX,
         body_seconds: float = BODY_READ_SECONDS,
         answer_seconds: float = PUBLISH_ANSWER_SECONDS_MAX,
+        bodies_bytes_max: int = EVENT_BODIES_BYTES_MAX,
     ) -> None:
         self._next = next_app
         self._authenticator = authenticator
@@ -111,6 +114,7 @@ class PublishRoutes:
         self._payload_bytes_max = payload_bytes_max
         self._batch_bytes_max = batch_bytes_max
         self._deadlines = Deadlines(body_seconds, answer_seconds)
+        self._room = Room(bodies_bytes_max)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
@@ -249,7 +253,11 @@ class PublishRoutes:
         dry_run = _dry_run(query, batch=batch)
         if not dry_run:
             self._publisher.admit(max(length, 0))
-        body = await self._deadlines.read(task, receive, most)
+        arriving = Arriving(receive, self._room)
+        try:
+            body = await self._deadlines.read(task, arriving, most)
+        finally:
+            arriving.end()
         key = None
         if idempotency_key is not None:
             key = idempotency_key.decode("latin-1")

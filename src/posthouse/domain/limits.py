@@ -23,6 +23,9 @@ HANDED_BYTES_MAX: Final = (
 HANDED_SECONDS_MAX: Final = 1.0  # until it is appended here all the same
 AUDIENCE_APPS_MAX: Final = 200_000  # of all events of one flush together
 BODY_READ_SECONDS: Final = 30.0
+EVENT_BODIES_BYTES_MAX: Final = (
+    128 * 1024 * 1024
+)  # of all requests with events that arrive piece by piece, in a process
 BODIES_BYTES_MAX: Final = 64 * 1024 * 1024  # of all bodies that arrive, in a process, but for those of events
 CLIENT_FIRST_HEAD_SECONDS: Final = 30.0  # from the connection to the end of its first request's head
 CLIENT_HEAD_BYTES_MAX: Final = 64 * 1024  # of a request's head, or its trailers, beyond the piece that they began in

@@ -20,7 +20,6 @@ from posthouse.domain.ids import RefusalId
 from posthouse.domain.inbound import KIND, NOT_VERIFIED, UNCONFIRMED, Answer
 from posthouse.domain.limits import (
     ERROR_LENGTH_MAX,
-    INBOUND_BYTES_MAX,
     INBOUND_INLINE_BYTES_MAX,
     TRIGGER_SET_ASIDE_MAX,
     TRIGGER_TOLD_SECONDS,
@@ -54,23 +53,6 @@ class Unverified(Exception):
         self.status: Final = status
 
 
-class Room:
-    """What bodies under way may take of this process's memory."""
-
-    def __init__(self, bytes_max: int = INBOUND_BYTES_MAX) -> None:
-        self._bytes_max = bytes_max
-        self._bytes = 0
-
-    def take(self, size: int) -> None:
-        """Raises Overloaded; then nothing was taken."""
-        if self._bytes + size > self._bytes_max:
-            raise Overloaded("too much comes in at once; send it again in a moment")
-        self._bytes += size
-
-    def give_back(self, size: int) -> None:
-        self._bytes -= size
-
-
 class Gateway:
     """Takes requests from `start` on, or even before; `close` puts on record what it has counted."""
 
@@ -88,7 +70,6 @@ class Gateway:
         failing: Callable[[Trigger, Standing], None] = lambda _trigger, _standing: None,
     ) -> None:
         """`failing` is told once of a trigger that failed several times in a row."""
-        self.room: Final = Room()
         self._book = book
         self._door = door
         self.clock: Final = clock

@@ -22,7 +22,7 @@ from posthouse.ports.expressions import NO_EXPRESSIONS
 from posthouse.ports.inbound import Listed, Tally
 from posthouse.ports.triggers import Refusal
 from posthouse.trigger.entrances import Rate
-from posthouse.trigger.gateway import Gateway, Room, Unverified
+from posthouse.trigger.gateway import Gateway, Unverified
 from posthouse.wire.inbound_seen import InboundRequest
 
 ONE = TriggerId(b"\x01" * 16)
@@ -243,12 +243,3 @@ def test_a_rate_is_a_bucket() -> None:
         rate.take(0.6)
     for _ in range(3):
         rate.take(100.0)
-
-
-def test_room_is_bounded_and_given_back() -> None:
-    room = Room(10)
-    room.take(6)
-    with pytest.raises(Overloaded):
-        room.take(5)
-    room.give_back(6)
-    room.take(10)
