@@ -73,7 +73,7 @@ CHANGES: Final[dict[tuple[str, str], tuple[Any, str, str]]] = {
     ("post", "/v1/apps/{app}/replays/{replay}/resume"): (None, "replay.resumed", "{replay}"),
     ("post", "/v1/apps/{app}/replays/{replay}/cancel"): (None, "replay.cancelled", "{replay}"),
     ("post", "/v1/apps/{app}/grants"): ({"types": ["*"], "subjects": ["*"]}, "grant.created", "grant_"),
-    ("put", "/v1/apps/{app}/grants/{uid}"): ({"types": ["*"], "subjects": ["*"]}, "grant.put", "main"),
+    ("put", "/v1/apps/{app}/grants/{grant}"): ({"types": ["*"], "subjects": ["*"]}, "grant.put", "main"),
     ("delete", "/v1/apps/{app}/grants/{grant}"): (None, "grant.deleted", "{grant}"),
     ("post", "/v1/schedules"): ({"type": "order.created", "cron": "@daily"}, "schedule.created", "sch_"),
     ("put", "/v1/schedules/{schedule}"): ({"type": "order.created", "every": 60}, "schedule.replaced", "{schedule}"),

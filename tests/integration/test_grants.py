@@ -422,3 +422,26 @@ async def test_deleting_an_app_takes_its_grants(server: bootstrap.Posthouse) -> 
     await ask(port, "DELETE", "/v1/apps/one")
     assert (await announce(port, "order.created"))["apps"] == 0
     assert (await call(port, "GET", "/v1/grants"))["data"] == []
+
+
+async def test_put_replaces_by_id_too_and_makes_none_under_one(database: str) -> None:
+    """As apps and endpoints are replaced."""
+    async with serving(database) as server:
+        port = server.port
+        for app in ("one", "other"):
+            await call(port, "POST", "/v1/apps", {"uid": app})
+        named = await call(port, "POST", "/v1/apps/one/grants", {"types": ["*"], "subjects": ["a"], "uid": "g"})
+        nameless = await call(port, "POST", "/v1/apps/one/grants", {"types": ["*"], "subjects": ["b"]})
+        for made in (named, nameless):
+            reply = await ask(port, "PUT", f"/v1/apps/one/grants/{made['id']}", {"types": ["x.y"], "subjects": ["c"]})
+            assert (reply.status, reply.body["id"], reply.body["uid"]) == (200, made["id"], made["uid"])
+            assert (await call(port, "GET", f"/v1/apps/one/grants/{made['id']}"))["subjects"] == ["c"]
+        lost = named["id"]
+        assert (
+            await ask(port, "PUT", f"/v1/apps/other/grants/{lost}", {"types": ["*"], "subjects": ["*"]})
+        ).status == 404
+        assert (await ask(port, "DELETE", f"/v1/apps/one/grants/{lost}")).status == 204
+        assert (
+            await ask(port, "PUT", f"/v1/apps/one/grants/{lost}", {"types": ["*"], "subjects": ["*"]})
+        ).status == 404
+        assert [one["id"] for one in (await call(port, "GET", "/v1/apps/one/grants"))["data"]] == [nameless["id"]]

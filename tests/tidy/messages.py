@@ -29,6 +29,7 @@ UNTOLD: Final = {
     errors.NotOwner,
     errors.LogRewound,
     errors.SetupError,
+    errors.Unreadable,
 }
 # Not the API: what is raised here is not answered over HTTP. What `returned` names is.
 BOOTSTRAP: Final = PACKAGE / "bootstrap.py"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Self
 
 from posthouse.domain.errors import Overloaded
 
@@ -28,7 +28,7 @@ class Room:
 
 
 class Arriving:
-    """`receive`, which takes room for what comes until it is told to `end`, and knows whether all of it came."""
+    """`receive`, which takes room for what comes until its `with` ends, and knows whether all of it came."""
 
     def __init__(self, receive: Callable[[], Awaitable[Message]], room: Room) -> None:
         self._receive = receive
@@ -45,7 +45,9 @@ class Arriving:
         self.complete = message["type"] == "http.request" and not message.get("more_body")
         return message
 
-    def end(self) -> None:
-        """What was taken is given back."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._room.give_back(self._taken)
         self._taken = 0

@@ -121,23 +121,21 @@ class Gate:
             raise _too_large(most)
         chunks: list[bytes] = []
         size = 0
-        arriving = Arriving(receive, self._room)
         try:
-            async with asyncio.timeout(self._body_seconds):
-                while True:
-                    message = await arriving()
-                    if message["type"] == "http.disconnect":
-                        raise _Disconnected
-                    chunks.append(message.get("body", b""))
-                    size += len(chunks[-1])
-                    if size > most:
-                        raise _too_large(most)
-                    if not message.get("more_body"):
-                        return b"".join(chunks)
+            with Arriving(receive, self._room) as arriving:
+                async with asyncio.timeout(self._body_seconds):
+                    while True:
+                        message = await arriving()
+                        if message["type"] == "http.disconnect":
+                            raise _Disconnected
+                        chunks.append(message.get("body", b""))
+                        size += len(chunks[-1])
+                        if size > most:
+                            raise _too_large(most)
+                        if not message.get("more_body"):
+                            return b"".join(chunks)
         except TimeoutError:
             raise Invalid("the body did not arrive in time", code="body_timeout") from None
-        finally:
-            arriving.end()
 
 
 class _Disconnected(Exception):

@@ -66,22 +66,21 @@ class InboundRoutes:
         if scope["type"] != "http" or not scope["path"].startswith(PATH):
             await self._next(scope, receive, send)
             return
-        reading = Arriving(receive, self._room)
         task = self._deadlines.begin()
-        try:
-            status, headers, body = await self._answer(task, scope, reading)
-        except asyncio.CancelledError:
-            if not self._deadlines.was_overdue(task):
-                raise
-            log.warning("inbound.unanswered")
-            status, headers, body = _problem(StoreUnavailable("the database does not answer"), scope)
-        except Disconnected:
-            return
-        except Exception as error:  # noqa: BLE001 - it is told, and logged where it is ours
-            status, headers, body = _problem(error, scope)
-        finally:
-            self._deadlines.end(task)
-            reading.end()
+        with Arriving(receive, self._room) as reading:
+            try:
+                status, headers, body = await self._answer(task, scope, reading)
+            except asyncio.CancelledError:
+                if not self._deadlines.was_overdue(task):
+                    raise
+                log.warning("inbound.unanswered")
+                status, headers, body = _problem(StoreUnavailable("the database does not answer"), scope)
+            except Disconnected:
+                return
+            except Exception as error:  # noqa: BLE001 - it is told, and logged where it is ours
+                status, headers, body = _problem(error, scope)
+            finally:
+                self._deadlines.end(task)
         headers.append((b"content-length", b"%d" % len(body)))
         if not reading.complete:
             headers.append((b"connection", b"close"))

@@ -101,7 +101,6 @@ class PublishRoutes:
         batch_bytes_max: int = BATCH_BYTES_MAX,
         body_seconds: float = BODY_READ_SECONDS,
         answer_seconds: float = PUBLISH_ANSWER_SECONDS_MAX,
-        bodies_bytes_max: int = EVENT_BODIES_BYTES_MAX,
     ) -> None:
         self._next = next_app
         self._authenticator = authenticator
@@ -114,7 +113,7 @@ class PublishRoutes:
         self._payload_bytes_max = payload_bytes_max
         self._batch_bytes_max = batch_bytes_max
         self._deadlines = Deadlines(body_seconds, answer_seconds)
-        self._room = Room(bodies_bytes_max)
+        self._room = Room(EVENT_BODIES_BYTES_MAX)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
@@ -253,11 +252,8 @@ class PublishRoutes:
         dry_run = _dry_run(query, batch=batch)
         if not dry_run:
             self._publisher.admit(max(length, 0))
-        arriving = Arriving(receive, self._room)
-        try:
+        with Arriving(receive, self._room) as arriving:
             body = await self._deadlines.read(task, arriving, most)
-        finally:
-            arriving.end()
         key = None
         if idempotency_key is not None:
             key = idempotency_key.decode("latin-1")

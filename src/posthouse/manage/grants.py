@@ -10,7 +10,7 @@ import msgspec
 from posthouse.domain.access import Principal
 from posthouse.domain.errors import Invalid, NotFound
 from posthouse.domain.grant import Grant, is_subject_pattern, is_type_pattern
-from posthouse.domain.ids import GRANT, GrantId, format_id
+from posthouse.domain.ids import GRANT, GrantId, format_id, parse_id
 from posthouse.domain.limits import (
     EVENT_PATTERNS_MAX,
     GRANT_ENTRIES_MAX,
@@ -75,15 +75,20 @@ class GrantBook:
             raise app_not_found(app)
         return created
 
-    async def put(self, principal: Principal, app: str, uid: str, fields: GrantFields) -> tuple[Grant, bool]:
-        """The grant with this uid becomes this one, or is made; and whether it was made.
+    async def put(self, principal: Principal, app: str, reference: str, fields: GrantFields) -> tuple[Grant, bool]:
+        """The grant with this id or uid becomes this one; with a new uid it is made. And whether it was made.
 
         Raises Invalid, NotFound, Forbidden.
         """
-        grant = await self._made(principal, app, msgspec.structs.replace(fields, uid=uid))
-        replaced = await self._grants.replace(grant, audit(principal, "grant.put", uid, **_told(grant)))
+        by_id = parse_id(GRANT, reference) is not None
+        known = await self.get(principal, app, reference) if by_id else None
+        grant = await self._made(principal, app, msgspec.structs.replace(fields, uid=known.uid if known else reference))
+        if known is not None:
+            grant = msgspec.structs.replace(grant, id=known.id)
+        entry = audit(principal, "grant.put", grant.uid or reference, **_told(grant))
+        replaced = await self._grants.replace(grant, entry, make=not by_id)
         if replaced is None:
-            raise app_not_found(app)
+            raise _not_found(reference) if by_id else app_not_found(app)
         return replaced
 
     async def delete(self, principal: Principal, app: str, reference: str) -> None:

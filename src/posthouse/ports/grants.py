@@ -26,8 +26,9 @@ class Grants(Protocol):
         """None where the app is gone. Raises Conflict where the uid is taken."""
         ...
 
-    async def replace(self, grant: Grant, audit: Audit) -> tuple[Grant, bool] | None:
-        """The app's grant with this uid becomes this one, or is made; and whether it was made. None where the app is gone."""
+    async def replace(self, grant: Grant, audit: Audit, *, make: bool) -> tuple[Grant, bool] | None:
+        """The app's grant with this id or uid becomes this one, or is made; and whether it was made. None where the app is
+        gone, or the grant is and none is to be made."""
         ...
 
     async def delete(self, app_id: AppId, grant_id: GrantId, audit: Audit) -> bool:

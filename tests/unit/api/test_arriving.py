@@ -25,14 +25,12 @@ async def test_what_arrives_takes_room_until_it_ends() -> None:
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": b"x" * 4, "more_body": True}
 
-    one, other = Arriving(receive, room), Arriving(receive, room)
-    await one()
-    await other()
-    with pytest.raises(Overloaded):
-        await one()
-    assert not one.complete
-    one.end()
-    await other()
-    other.end()
-    other.end()
+    with Arriving(receive, room) as other:
+        with Arriving(receive, room) as one:
+            await one()
+            await other()
+            with pytest.raises(Overloaded):
+                await one()
+            assert not one.complete
+        await other()
     room.take(10)

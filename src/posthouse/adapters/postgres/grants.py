@@ -45,9 +45,9 @@ class PostgresGrants:
                 await write_audit(connection, audit)
         return msgspec.structs.replace(grant, created_at=created_at)
 
-    async def replace(self, grant: Grant, audit: Audit) -> tuple[Grant, bool] | None:
-        assert grant.uid is not None
-        known = await self.get(grant.app_id, grant.uid)
+    async def replace(self, grant: Grant, audit: Audit, *, make: bool) -> tuple[Grant, bool] | None:
+        row = await self._database.fetchrow(SQL.grant, grant.app_id, grant.id, grant.uid)
+        known = None if row is None else _grant(row)
         if known is not None and known == _in_place_of(known, grant):
             return known, False
         async with self._database.transaction() as connection:
@@ -56,7 +56,9 @@ class PostgresGrants:
             partition = await connection.fetchval(SQL.lock_app, grant.app_id)
             if partition is None:
                 return None
-            row = await connection.fetchrow(SQL.grant, grant.app_id, None, grant.uid)
+            row = await connection.fetchrow(SQL.grant, grant.app_id, grant.id, grant.uid)
+            if row is None and not make:
+                return None
             if row is None:
                 created_at = await connection.fetchval(SQL.create_grant, *_columns(grant), partition)
                 await write_audit(connection, audit)

@@ -68,7 +68,7 @@ def routes(grants: GrantBook, cursors: Cursors) -> APIRouter:
 
     @router.put("/v1/apps/{app}/grants/{grant}", responses={201: {"model": GrantAnswer, "description": "It was made."}})
     async def put_grant(caller: Caller, app: str, grant: str, body: GrantPut, response: Response) -> GrantAnswer:
-        """Make the grant with this uid, or put these fields in place of its own."""
+        """Put these fields in place of those of the grant with this id or uid; with a new uid, make it."""
         row, made = await grants.put(caller, app, grant, body.fields())
         response.status_code = 201 if made else 200
         return GrantAnswer.of(row)
