@@ -182,7 +182,9 @@ class Process:
             upkeep = PostgresUpkeep(database)
             clock = SystemClock()
             await anchor(clock, upkeep)
-            await upkeep.install(self.settings.partitions)
+            installed = await upkeep.install(self.settings.partitions)
+            if installed != self.settings.partitions and "partitions" in self.settings.model_fields_set:
+                log.warning("partitions.as_installed", installed=installed, asked_for=self.settings.partitions)
             await upkeep.ensure_days(clock.now())
             sealer = Sealer(self._keyring(data_dir, create=not await upkeep.has_secrets()))
             return Ground(dsn, direct, data_dir, sealer, clock)

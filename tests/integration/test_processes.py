@@ -14,6 +14,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 from tests.fakes import until
 from tests.integration.test_engine import ID, Process, World, a_world
 from tests.serving import ask, call, serving
@@ -260,3 +261,16 @@ async def test_roles_divide_the_work(database: str) -> None:
             return (await ask(api.port, "GET", "/readyz", key=None)).status == 200
 
         await until(back, "its session to be back")
+
+
+async def test_another_number_of_partitions_than_the_installed_one_is_told(database: str) -> None:
+    with capture_logs() as logs:
+        async with serving(database, partitions=4):
+            pass
+        async with serving(database, partitions=4):
+            pass
+        assert [one for one in logs if one["event"] == "partitions.as_installed"] == []
+        async with serving(database, partitions=8):
+            pass
+    (told,) = [one for one in logs if one["event"] == "partitions.as_installed"]
+    assert (told["installed"], told["asked_for"]) == (4, 8)
