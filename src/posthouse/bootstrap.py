@@ -32,6 +32,7 @@ from posthouse.adapters.sources.loading import load_kinds
 from posthouse.adapters.sources.tables.kind import TableKind
 from posthouse.adapters.system.collector import calm_collector as calm_collector
 from posthouse.adapters.system.links import Links
+from posthouse.adapters.system.open_files import open_as_many_as_may_be, room_for_clients
 from posthouse.adapters.system.siblings import Siblings, WorkerPlace
 from posthouse.adapters.system.telemetry import PrometheusTelemetry
 from posthouse.api.app import Services, build_app
@@ -357,8 +358,9 @@ class Posthouse(Process):
 
     async def serve(self) -> None:
         """Answer requests until `stop`; then let those under way finish. Raises what a dead part of the engine raised."""
+        clients_max = room_for_clients(open_as_many_as_may_be(), sockets_max=self.settings.sockets_max)
         server = self._server = Server(
-            configured(self._app, http=expressing(self._express), backlog=LISTEN_BACKLOG),
+            configured(self._app, http=expressing(self._express, clients_max=clients_max), backlog=LISTEN_BACKLOG),
             holds_door=self._worker is None,
         )
         self._engine.failed.add_done_callback(lambda _: self.stop())

@@ -14,11 +14,14 @@ from http import HTTPStatus
 from typing import Any, ClassVar, Final, Protocol
 
 import httptools
+import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from posthouse.api.known_head import KnownHead, known_head
-from posthouse.domain.limits import CLIENT_FIRST_HEAD_SECONDS, CLIENT_HEAD_BYTES_MAX
+from posthouse.domain.limits import CLIENT_FIRST_HEAD_SECONDS, CLIENT_HEAD_BYTES_MAX, CLIENTS_MAX
+
+log = structlog.get_logger()
 
 Headers = Sequence[tuple[bytes, bytes]]
 Answer = Callable[[int, Headers, bytes], None]
@@ -45,6 +48,7 @@ _STATUS_LINES: Final = {
 }  # RFC 9112, section 4
 _VERSIONS: Final = ("1.1", "1.0")
 _UPGRADES: Final = (b"upgrade", b"http2-settings")
+_TOO_MANY: Final = b"%bretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n" % _STATUS_LINES[503]
 _TOO_LARGE: Final = b"%bcontent-length: 0\r\nconnection: close\r\n\r\n" % _STATUS_LINES[431]
 
 
@@ -86,6 +90,7 @@ class Connection(HttpToolsProtocol):
     """
 
     express: ClassVar[Express | None] = None
+    clients_max: ClassVar[int] = CLIENTS_MAX
     loop: asyncio.AbstractEventLoop
     cycle: Any
     headers: list[tuple[bytes, bytes]]
@@ -108,6 +113,10 @@ class Connection(HttpToolsProtocol):
         self._fields_began = False  # in what is being read; what comes later of them is counted
         self._fields_bytes = 0
         self._first_head_due = self.loop.call_later(CLIENT_FIRST_HEAD_SECONDS, transport.close)
+        if len(self.connections) > self.clients_max:
+            log.warning("clients.too_many", most=self.clients_max)
+            transport.write(_TOO_MANY)
+            transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._first_head_due.cancel()
@@ -298,9 +307,9 @@ def _lines(headers: Headers) -> bytes:
     return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
-def expressing(express: Express | None) -> type[Connection]:
-    """Connections of which `express` takes what it may."""
-    return type("ExpressConnection", (Connection,), {"express": express})
+def expressing(express: Express | None, *, clients_max: int = CLIENTS_MAX) -> type[Connection]:
+    """Connections of which `express` takes what it may. Of more than so many at a time the next is answered with 503."""
+    return type("ExpressConnection", (Connection,), {"express": express, "clients_max": clients_max})
 
 
 def abort(scope: Any) -> None:

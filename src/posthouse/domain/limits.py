@@ -27,6 +27,10 @@ EVENT_BODIES_BYTES_MAX: Final = (
     128 * 1024 * 1024
 )  # of all requests with events that arrive piece by piece, in a process
 BODIES_BYTES_MAX: Final = 64 * 1024 * 1024  # of all bodies that arrive, in a process, but for those of events
+CLIENTS_MAX: Final = (
+    10_000  # that are connected to a process, or as many as it may open files beside those of its targets
+)
+CLIENTS_MIN: Final = 100
 CLIENT_FIRST_HEAD_SECONDS: Final = 30.0  # from the connection to the end of its first request's head
 CLIENT_HEAD_BYTES_MAX: Final = 64 * 1024  # of a request's head, or its trailers, beyond the piece that they began in
 IDEMPOTENCY_KEY_LENGTH_MAX: Final = 255
