@@ -31,6 +31,7 @@ from posthouse.adapters.system.telemetry import configure_logging as telemetry_l
 from posthouse.config import Settings, environment_of_others
 from posthouse.domain.egress import AllowedEgress
 from posthouse.domain.errors import SetupError
+from posthouse.domain.limits import CONNECTIONS_PER_PROCESS
 from posthouse.manage.sessions import sign_in_url
 
 log = structlog.get_logger()
@@ -38,7 +39,6 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 LISTEN_BACKLOG: Final = 2048
-CONNECTIONS_PER_PROCESS: Final = 25
 CONNECTIONS_SPARE: Final = 35  # for the janitors of the database, `posthouse doctor`, pg_dump
 
 
@@ -185,6 +185,9 @@ class Process:
             installed = await upkeep.install(self.settings.partitions)
             if installed != self.settings.partitions and "partitions" in self.settings.model_fields_set:
                 log.warning("partitions.as_installed", installed=installed, asked_for=self.settings.partitions)
+            needed = CONNECTIONS_PER_PROCESS * self.settings.workers
+            if (most := await upkeep.connections_max()) < needed:
+                log.warning("database.few_connections", most=most, needed=needed)
             await upkeep.ensure_days(clock.now())
             sealer = Sealer(self._keyring(data_dir, create=not await upkeep.has_secrets()))
             return Ground(dsn, direct, data_dir, sealer, clock)

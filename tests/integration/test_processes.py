@@ -274,3 +274,15 @@ async def test_another_number_of_partitions_than_the_installed_one_is_told(datab
             pass
     (told,) = [one for one in logs if one["event"] == "partitions.as_installed"]
     assert (told["installed"], told["asked_for"]) == (4, 8)
+
+
+async def test_a_database_with_too_few_connections_is_told_at_once(database: str) -> None:
+    connection = await asyncpg.connect(database)
+    name = await connection.fetchval("SELECT current_database()")
+    await connection.execute(f'ALTER DATABASE "{name}" CONNECTION LIMIT 24')  # which the role of the tests may exceed
+    await connection.close()
+    with capture_logs() as logs:
+        async with serving(database):
+            pass
+    (told,) = [one for one in logs if one["event"] == "database.few_connections"]
+    assert (told["most"], told["needed"]) == (24, 25)

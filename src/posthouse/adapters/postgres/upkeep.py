@@ -28,6 +28,10 @@ class PostgresUpkeep:
         """Whether anything in the store was sealed with the master key."""
         return bool(await self._database.fetchval(SQL.has_secrets))
 
+    async def connections_max(self) -> int:
+        """How many connections there may be to this database, those of others among them."""
+        return int(await self._database.fetchval(SQL.connections_max))
+
     async def has_outbox(self) -> bool:
         """Whether there is an outbox in this database."""
         return bool(await self._database.fetchval(SQL.has_outbox))

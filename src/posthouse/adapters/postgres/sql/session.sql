@@ -43,6 +43,15 @@ UPDATE partition p SET owner = NULL, lease_until = clock_timestamp(), epoch = p.
   FROM (SELECT id FROM partition WHERE owner = $1 OR id = ANY ($2::int[]) ORDER BY id FOR NO KEY UPDATE) held
  WHERE p.id = held.id
 
+-- name: connections_max
+-- How many connections this role may have to this database, whoever has them now.
+SELECT least(
+           current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+               - coalesce(current_setting('reserved_connections', true)::int, 0),
+           nullif((SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user), -1),
+           nullif((SELECT datconnlimit FROM pg_database WHERE datname = current_database()), -1)
+       )
+
 -- name: has_outbox
 -- Whether somebody made an outbox (`posthouse outbox install`) in this database.
 SELECT to_regclass('posthouse_outbox_lease') IS NOT NULL
