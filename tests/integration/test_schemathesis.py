@@ -35,7 +35,7 @@ CHECKS: Final = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-EXAMPLES: Final = int(os.environ.get("POSTHOUSE_API_EXAMPLES", "4"))
+EXAMPLES: Final = int(os.environ.get("POSTHOUSE_API_EXAMPLES", "3"))
 """Of each operation."""
 SENT_BY: Final = {"nobody": 1, "app": 1 + EXAMPLES // 4, "administrator": EXAMPLES}
 """How many of them, by whose key; whose requests change most comes last."""
