@@ -19,9 +19,9 @@ demo: setup ## the whole story in one command; KEEP=1 leaves it running
 serve: setup ## a server on 127.0.0.1:8080 that accepts loopback targets
 	$(RUN)posthouse serve --dev
 
-test: setup ## what works, in five processes; TEST_ARGS="-n 0 tests/unit" for some of it in one (how it is written is `make tidy`)
+test: setup ## what works, in four processes; TEST_ARGS="-n 0 tests/unit" for some of it in one (how it is written is `make tidy`)
 	@# They start hundreds of programs: what is compiled is kept, whatever the surroundings say, so that each starts sooner.
-	PYTHONDONTWRITEBYTECODE= $(RUN)python -m pytest -n 5 --dist loadfile --ignore tests/tidy $(TEST_ARGS)
+	PYTHONDONTWRITEBYTECODE= $(RUN)python -m pytest -n 4 --dist loadfile --ignore tests/tidy $(TEST_ARGS)
 
 test-databases: ## installs MariaDB, Redis, nginx and PgBouncer where that is permitted; without them `make test` names what it skips
 	sh tests/programs.sh servers
