@@ -234,7 +234,7 @@ class Publisher:
             self.failed_events += len(drafts)
             if self.failing_since is None:
                 self.failing_since = self._clock.boot()
-                log.error("publish.failing", events=len(drafts), error=str(error))
+                log.warning("publish.failing", events=len(drafts), error=str(error))
             _fail(groups, error)
             return
         if self.failing_since is not None:

@@ -341,7 +341,7 @@ async def test_that_nothing_can_be_stored_is_told_once_with_its_cause_and_so_is_
             await desk.publisher.submit(0, [desk.draft()])
             assert desk.publisher.failing_since is None
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [
-        ("publish.failing", "error"),
+        ("publish.failing", "warning"),
         ("publish.works_again", "info"),
     ]
     assert logs[0]["error"] == "No space left on device"
