@@ -1,13 +1,18 @@
-"""Bodies on their way in: what all of them together may take of a process's memory."""
+"""Bodies on their way in: read whole, and what all of them together may take of a process's memory."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
-from posthouse.domain.errors import Overloaded
+from posthouse.domain.errors import Overloaded, TooLarge
 
 Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+
+
+class Disconnected(Exception):
+    """The client went away before its body was complete: nothing was done."""
 
 
 class Room:
@@ -30,7 +35,7 @@ class Room:
 class Arriving:
     """`receive`, which takes room for what comes until its `with` ends, and knows whether all of it came."""
 
-    def __init__(self, receive: Callable[[], Awaitable[Message]], room: Room) -> None:
+    def __init__(self, receive: Receive, room: Room) -> None:
         self._receive = receive
         self._room = room
         self._taken = 0
@@ -44,6 +49,22 @@ class Arriving:
         self._taken += size
         self.complete = message["type"] == "http.request" and not message.get("more_body")
         return message
+
+    async def whole(self, most: int, *, over: Callable[[int], TooLarge]) -> bytes:
+        """All of the body. Raises Overloaded, Disconnected, and what `over` makes of a body of more than so many bytes."""
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await self()
+            if message["type"] == "http.disconnect":
+                raise Disconnected
+            chunk: bytes = message.get("body", b"")
+            size += len(chunk)
+            if size > most:
+                raise over(most)
+            if not message.get("more_body"):
+                return b"".join([*chunks, chunk]) if chunks else chunk
+            chunks.append(chunk)
 
     def __enter__(self) -> Self:
         return self

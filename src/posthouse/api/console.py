@@ -12,7 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from posthouse.api.gate import App, Receive, Scope, Send
+from posthouse.api.arriving import Receive
+from posthouse.api.gate import App, Scope, Send
 from posthouse.domain.errors import SetupError
 from posthouse.domain.limits import CONSOLE_BYTES_MAX, CONSOLE_FILES_MAX
 

@@ -5,12 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from posthouse.api.gate import Receive
+from posthouse.api.arriving import Arriving
 from posthouse.domain.errors import Invalid, TooLarge
-
-
-class Disconnected(Exception):
-    """The client went away before its body was complete: nothing was accepted."""
 
 
 class Deadlines:
@@ -50,12 +46,12 @@ class Deadlines:
         self._overdue.discard(task)
         return task.uncancel() == 0
 
-    async def read(self, task: asyncio.Task[Any], receive: Receive, most: int) -> bytes:
-        """The whole body. Raises TooLarge, Invalid (it came too slowly), Disconnected."""
+    async def read(self, task: asyncio.Task[Any], arriving: Arriving, most: int) -> bytes:
+        """The whole body. Raises TooLarge, Invalid (it came too slowly), Overloaded, Disconnected."""
         time = asyncio.get_running_loop().time
         self._deadlines[task] = time() + self._body_seconds
         try:
-            return await _body(receive, most)
+            return await arriving.whole(most, over=_too_large)
         except asyncio.CancelledError:
             if not self.was_overdue(task):
                 raise
@@ -75,17 +71,5 @@ class Deadlines:
         self._timer = loop.call_later(self._look_seconds, self._look) if self._deadlines else None
 
 
-async def _body(receive: Receive, most: int) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Disconnected
-        chunk: bytes = message.get("body", b"")
-        size += len(chunk)
-        if size > most:
-            raise TooLarge(f"the body has over {most} bytes, which is the most that is accepted")
-        if not message.get("more_body"):
-            return b"".join([*chunks, chunk]) if chunks else chunk
-        chunks.append(chunk)
+def _too_large(most: int) -> TooLarge:
+    return TooLarge(f"the body has over {most} bytes, which is the most that is accepted")

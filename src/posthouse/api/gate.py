@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 
-from posthouse.api.arriving import Arriving, Room
+from posthouse.api.arriving import Arriving, Disconnected, Message, Receive, Room
 from posthouse.api.credentials import (
     CONSOLE_HEADER,
     Authenticator,
@@ -31,8 +31,6 @@ from posthouse.domain.limits import BODIES_BYTES_MAX, BODY_READ_SECONDS, SIGN_IN
 log = structlog.get_logger()
 
 Scope = dict[str, Any]
-Message = dict[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -104,7 +102,7 @@ class Gate:
                 check_json(body, headers.get(b"content-type"), headers.get(b"content-encoding"))
                 receive = _replay(body, receive)
             await self._next(scope, receive, answering)
-        except _Disconnected:
+        except Disconnected:
             return
         except PosthouseError as error:
             await _refuse(answering, error, language_of(scope["headers"]))
@@ -119,27 +117,12 @@ class Gate:
             raise Invalid("Content-Length is not a number", code="malformed_request")
         if len(length) > 18 or int(length) > most:
             raise _too_large(most)
-        chunks: list[bytes] = []
-        size = 0
         try:
             with Arriving(receive, self._room) as arriving:
                 async with asyncio.timeout(self._body_seconds):
-                    while True:
-                        message = await arriving()
-                        if message["type"] == "http.disconnect":
-                            raise _Disconnected
-                        chunks.append(message.get("body", b""))
-                        size += len(chunks[-1])
-                        if size > most:
-                            raise _too_large(most)
-                        if not message.get("more_body"):
-                            return b"".join(chunks)
+                    return await arriving.whole(most, over=_too_large)
         except TimeoutError:
             raise Invalid("the body did not arrive in time", code="body_timeout") from None
-
-
-class _Disconnected(Exception):
-    """The client went away before its request was complete: nothing was done."""
 
 
 class _Answering:

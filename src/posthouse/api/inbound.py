@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import structlog
 
-from posthouse.api.arriving import Arriving, Room
-from posthouse.api.deadlines import Deadlines, Disconnected
-from posthouse.api.gate import App, Receive, Scope, Send
+from posthouse.api.arriving import Arriving, Disconnected, Receive, Room
+from posthouse.api.deadlines import Deadlines
+from posthouse.api.gate import App, Scope, Send
 from posthouse.api.problems import problem_bytes
 from posthouse.api.texts.accepted import language_of
 from posthouse.domain.errors import Invalid, NotFound, PosthouseError, StoreUnavailable, TooLarge

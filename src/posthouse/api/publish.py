@@ -17,11 +17,11 @@ from urllib.parse import parse_qs
 
 import structlog
 
-from posthouse.api.arriving import Arriving, Room
+from posthouse.api.arriving import Arriving, Disconnected, Receive, Room
 from posthouse.api.credentials import Credentials, SessionCookie, credential_of
-from posthouse.api.deadlines import Deadlines, Disconnected
+from posthouse.api.deadlines import Deadlines
 from posthouse.api.express import EVENTS_END, Answer, Headers
-from posthouse.api.gate import App, Receive, Scope, Send
+from posthouse.api.gate import App, Scope, Send
 from posthouse.api.json_body import refuse_encoded
 from posthouse.api.problems import problem_bytes
 from posthouse.api.texts.accepted import language_of

@@ -17,8 +17,9 @@ from typing import Any, Final
 import structlog
 from starlette.responses import Response
 
+from posthouse.api.arriving import Receive
 from posthouse.api.express import abort
-from posthouse.api.gate import Receive, Scope, Send
+from posthouse.api.gate import Scope, Send
 from posthouse.domain.limits import STREAM_CLOSE_SECONDS_MAX, STREAM_SEND_SECONDS_MAX
 
 log = structlog.get_logger()

@@ -80,15 +80,17 @@ class GrantBook:
 
         Raises Invalid, NotFound, Forbidden.
         """
-        by_id = parse_id(GRANT, reference) is not None
-        known = await self.get(principal, app, reference) if by_id else None
-        grant = await self._made(principal, app, msgspec.structs.replace(fields, uid=known.uid if known else reference))
-        if known is not None:
-            grant = msgspec.structs.replace(grant, id=known.id)
+        if parse_id(GRANT, reference) is None:
+            known = None
+            grant = await self._made(principal, app, msgspec.structs.replace(fields, uid=reference))
+        else:
+            known = await self.get(principal, app, reference)
+            made = await self._made(principal, app, msgspec.structs.replace(fields, uid=known.uid))
+            grant = msgspec.structs.replace(made, id=known.id)
         entry = audit(principal, "grant.put", grant.uid or reference, **_told(grant))
-        replaced = await self._grants.replace(grant, entry, make=not by_id)
+        replaced = await self._grants.replace(grant, entry, make=known is None)
         if replaced is None:
-            raise _not_found(reference) if by_id else app_not_found(app)
+            raise app_not_found(app) if known is None else _not_found(reference)
         return replaced
 
     async def delete(self, principal: Principal, app: str, reference: str) -> None:

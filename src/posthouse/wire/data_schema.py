@@ -19,7 +19,7 @@ from posthouse.domain.limits import (
     TRANSFORM_SCHEMA_STEPS_MAX,
     TRANSFORM_SCHEMA_WORK_MAX,
 )
-from posthouse.wire.json_schema import place_of
+from posthouse.wire.json_schema import place_of, referred
 from posthouse.wire.schema_judge import Judge
 
 _REFUSED: Final = frozenset(
@@ -98,12 +98,8 @@ class _Counted:
             )
 
     def _referred(self, reference: str) -> Any:
-        start, *names = reference.split("/")
-        found: Any = self._root
-        for name in names:
-            key = name.replace("~1", "/").replace("~0", "~")
-            found = found.get(key) if isinstance(found, dict) else None
-        if start != "#" or not isinstance(found, dict | bool):
+        found = referred(self._root, reference)
+        if not isinstance(found, dict | bool):
             raise Invalid(
                 "a reference names a place in the schema itself, such as #/$defs/item",
                 path=self._path,

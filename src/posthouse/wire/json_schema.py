@@ -26,5 +26,15 @@ def place_of(error: Any) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.instance_path)
 
 
+def referred(schema: Any, reference: str) -> Any:
+    """What a reference by places leads to (`#/$defs/item`); None where it leads to nothing, or elsewhere."""
+    start, *names = reference.split("/")
+    found = schema if start == "#" else None
+    for name in names:
+        key = name.replace("~1", "/").replace("~0", "~")
+        found = found.get(key) if isinstance(found, dict) else None
+    return found
+
+
 def _no_retrieval(uri: str) -> Any:
     raise ValueError(f"a schema may only refer to itself, not to {uri}")

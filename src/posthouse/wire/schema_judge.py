@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any, Final
 
 from posthouse.domain.limits import SCHEMA_ERRORS_WORK_MAX
-from posthouse.wire.json_schema import LINEAR, validator_of
+from posthouse.wire.json_schema import LINEAR, referred, validator_of
 
 _DEFINITIONS: Final = frozenset({"$defs", "definitions"})
 _DYNAMIC: Final = frozenset({"$dynamicRef", "$recursiveRef"})
@@ -125,12 +125,8 @@ class _Counted:
             if known is None:
                 raise _Endless
             return known
-        start, *names = reference.split("/")
-        found: Any = self._root
-        for name in names:
-            key = name.replace("~1", "/").replace("~0", "~")
-            found = found.get(key) if isinstance(found, dict) else None
-        if start != "#" or found is None:
+        found = referred(self._root, reference)
+        if found is None:
             raise _Endless
         self._known[reference] = None  # until it is counted: who meets it meanwhile has gone round
         counted = self._known[reference] = self._count(found)

@@ -57,9 +57,9 @@ class PostgresGrants:
             if partition is None:
                 return None
             row = await connection.fetchrow(SQL.grant, grant.app_id, grant.id, grant.uid)
-            if row is None and not make:
-                return None
             if row is None:
+                if not make:
+                    return None
                 created_at = await connection.fetchval(SQL.create_grant, *_columns(grant), partition)
                 await write_audit(connection, audit)
                 return msgspec.structs.replace(grant, created_at=created_at), True
