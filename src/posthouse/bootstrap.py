@@ -254,7 +254,7 @@ class Posthouse(Process):
                 explain=explain,
                 quotas=quotas,
                 clock=clock,
-                cookie=services.cookie,
+                cookies=services.cookies,
                 payload_bytes_max=settings.payload_bytes_max,
                 batch_bytes_max=settings.batch_bytes_max,
                 body_seconds=settings.body_seconds,
@@ -297,7 +297,8 @@ class Posthouse(Process):
             profiles=profiles,
             verifications=Verifications(directory, verifier.queue, verifier.handshakes),
             public_url=settings.public_url,
-            console=settings.console,
+            pages=settings.pages,
+            platform_name=settings.platform_name,
             unverified=verifier.wake,
         )
         self._end_streams, self._hint_streams = services.streams.lookout.end, services.streams.lookout.hint
@@ -312,7 +313,7 @@ class Posthouse(Process):
             watching.start()
             verifier.start()
         self._sessions = services.sessions
-        telemetry.watch("sign_in_failures", lambda: services.sessions.failures)
+        telemetry.watch("sign_in_failures", lambda: services.sessions.failures + services.portal.failures)
         given = settings.admin_key
         self.first_key = await services.keys.ensure_first_key(None if given is None else given.get_secret_value())
         self._listening = listening

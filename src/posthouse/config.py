@@ -25,6 +25,7 @@ from pydantic_settings import (
 )
 
 from posthouse.domain import limits
+from posthouse.domain.access import Page
 from posthouse.domain.circuit import CircuitPolicy
 from posthouse.domain.egress import AllowedEgress
 from posthouse.domain.errors import Invalid, SetupError
@@ -91,7 +92,11 @@ class Settings(BaseSettings):
     public_url: Annotated[str, AfterValidator(_public_url)] = ""
     """Where this installation is reached from outside, such as `https://hooks.example.com`: for URLs that somebody follows."""
     console: bool = True
-    """The web console at `/`, and signing in to it; `off` leaves the API alone, which knows keys only."""
+    """The web console at `/`, and signing in to it; without it and the portal the API is alone, which knows keys only."""
+    portal: bool = True
+    """The page at `/portal` on which third parties look after the endpoints of their app; they come by links made for them."""
+    platform_name: Annotated[str, Field(max_length=limits.PLATFORM_NAME_LENGTH_MAX)] = ""
+    """What third parties know the platform as: the title of the portal."""
     allow_private_targets: bool = False
     """Deliver to private and loopback addresses too."""
     allow_loopback_targets: bool = False
@@ -164,6 +169,12 @@ class Settings(BaseSettings):
     """Logs as lines of JSON; by default not on a terminal, else yes."""
     log_level: str = "info"
     """`debug`, `info`, `warning` or `error`."""
+
+    @property
+    def pages(self) -> tuple[Page, ...]:
+        """The web pages that are there."""
+        there: dict[Page, bool] = {"console": self.console, "portal": self.portal}
+        return tuple(page for page, on in there.items() if on)
 
     @field_validator("port", mode="before")
     @classmethod

@@ -32,7 +32,7 @@ from posthouse.config import Settings, environment_of_others
 from posthouse.domain.egress import AllowedEgress
 from posthouse.domain.errors import SetupError
 from posthouse.domain.limits import CONNECTIONS_PER_PROCESS
-from posthouse.manage.sessions import sign_in_url
+from posthouse.manage.signing_in import sign_in_url
 
 log = structlog.get_logger()
 
@@ -122,7 +122,9 @@ class Process:
             return None
         # Listening everywhere is no address to open.
         here = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.settings.host)  # noqa: S104 - it is what is compared with
-        return sign_in_url(self.settings.public_url or (f"http://{here}:{self.port}" if here else self.url), code)
+        return sign_in_url(
+            self.settings.public_url or (f"http://{here}:{self.port}" if here else self.url), "console", code
+        )
 
     def closing(self, end: Callable[[], Awaitable[None]]) -> None:
         """Await `end` as this process closes."""

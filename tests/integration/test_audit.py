@@ -39,6 +39,7 @@ CHANGES: Final[dict[tuple[str, str], tuple[Any, str, str]]] = {
     ("patch", "/v1/apps/{app}"): ({"name": "patched"}, "app.changed", "{app}"),
     ("delete", "/v1/apps/{app}"): (None, "app.deleted", "{app}"),
     ("post", "/v1/apps/{app}/endpoints"): ({"url": URL}, "endpoint.created", "ep_"),
+    ("post", "/v1/apps/{app}/portal-links"): (None, "portal.link_created", "{app}"),
     ("put", "/v1/apps/{app}/endpoints/{endpoint}"): (
         {"url": "https://example.org/"},
         "endpoint.replaced",

@@ -89,3 +89,21 @@ def test_the_demo_that_stays_prints_one_too() -> None:
     with running("demo", "--keep") as demo:
         link = demo.until(r"http://127\.0\.0\.1:\d+/#/in\?code=\S{43}")[0]
         assert signs_in(link) == 201
+
+
+def test_it_makes_a_link_to_the_portal_of_an_app(server: Served) -> None:
+    assert run("apps", "create", "--uid", "shop", **server.reach).returncode == 0
+    told = run("portal", "shop", **server.reach)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert re.fullmatch(rf"http://127\.0\.0\.1:{server.port}/portal#/in\?code=[\w-]{{43}}\n", told.stdout)
+    elsewhere = run("portal", "shop", **server.reach | {"POSTHOUSE_URL": f"http://localhost:{server.port}/"})
+    assert elsewhere.stdout.startswith(f"http://localhost:{server.port}/portal#/in?code="), "where the command found it"
+    (made,) = rows(run("portal", "shop", "--seconds", "60", "--json", **server.reach))
+    assert made.keys() == {"url", "expires_at"}
+    for words, code, said in (
+        (("portal", "nobody"), 4, "there is no app 'nobody'"),
+        (("portal", "shop", "--seconds", "5"), 2, "seconds"),
+    ):
+        told = run(*words, **server.reach)
+        assert told.returncode == code, told
+        assert said in told.stderr

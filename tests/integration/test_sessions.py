@@ -209,11 +209,16 @@ async def test_the_language_of_the_document_and_both_ways_to_ask(server: bootstr
         "apiKey": ("http", None),
         "session": ("apiKey", "cookie"),
         "console": ("apiKey", "header"),
+        "portal": ("apiKey", "header"),
     }
-    both: list[dict[str, list[str]]] = [{"apiKey": []}, {"session": [], "console": []}]
+    both: list[dict[str, list[str]]] = [
+        {"apiKey": []},
+        {"session": [], "console": []},
+        {"session": [], "portal": []},
+    ]
     for method, path in (("get", "/v1/apps"), ("post", "/v1/events"), ("get", "/v1/session")):
         assert document["paths"][path][method]["security"] == both
-    assert document["paths"]["/v1/session"]["post"]["security"] == [{"console": []}]
+    assert document["paths"]["/v1/session"]["post"]["security"] == [{"console": []}, {"portal": []}]
 
 
 async def test_the_link_of_a_start_is_for_whoever_sees_the_terminal(server: bootstrap.Posthouse) -> None:
@@ -252,7 +257,7 @@ async def test_switched_off_there_is_no_console_and_nobody_signs_in(database: st
     async with serving(database, master_key=MASTER_KEY) as server:
         mine = kept(await sign_in(server.port, key=KEY))
         code = await code_of_link(server.port)
-    async with serving(database, master_key=MASTER_KEY, console=False) as server:
+    async with serving(database, master_key=MASTER_KEY, console=False, portal=False) as server:
         port = server.port
         assert await server.sign_in_link() is None
         assert (await ask(port, "GET", "/", key=None)).body["code"] == "route_not_found"
@@ -311,9 +316,9 @@ async def test_there_are_never_too_many_and_what_is_over_is_gone(world: World) -
     assert await world.query("SELECT count(*) FROM console_link") == [(2,)]
     authenticate = world.services.authenticator.authenticate_session
     for token in (dead, *tokens[:2]):
-        assert await refused(authenticate(token))
+        assert await refused(authenticate(token, "console"))
     for token in tokens[2:]:
-        assert (await authenticate(token)).key_id == holder.key_id
+        assert (await authenticate(token, "console")).key_id == holder.key_id
     for code in codes[:2]:
         assert await refused(few.sign_in_by_link(code, client=""))
     for code in codes[2:]:

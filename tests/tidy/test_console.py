@@ -9,7 +9,7 @@ import re
 from tests.tidy.tree import ROOT
 from ui.sources import BUILT, HOW, UI, built_from, sources, sources_hash
 
-from posthouse.api.console import TYPES
+from posthouse.api.static_pages import TYPES
 
 INITIAL_SCRIPT_BYTES_MAX = 70 * 1024
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 import structlog
@@ -16,7 +16,6 @@ from starlette.exceptions import HTTPException
 
 from posthouse import __version__
 from posthouse.api.catalogue_documents import CatalogueDocuments
-from posthouse.api.console import Console
 from posthouse.api.credentials import SessionCookie
 from posthouse.api.gate import BODY_BYTES_MAX, App, Gate
 from posthouse.api.late_routes import made
@@ -42,6 +41,7 @@ from posthouse.api.resources import (
     grants,
     keys,
     overview,
+    portal,
     profiles,
     replays,
     schedules,
@@ -51,8 +51,10 @@ from posthouse.api.resources import (
     traffic,
     triggers,
 )
+from posthouse.api.static_pages import StaticPages
 from posthouse.api.texts.accepted import language_of
 from posthouse.api.texts.catalogue import chinese
+from posthouse.domain.access import Page
 from posthouse.domain.cache_use import CacheFacts, of_function
 from posthouse.domain.egress import AllowedEgress
 from posthouse.domain.errors import PosthouseError, QuotaExceeded, Unreadable
@@ -71,6 +73,7 @@ from posthouse.manage.expressions import ExpressionTrials
 from posthouse.manage.grants import GrantBook
 from posthouse.manage.keys import Keys
 from posthouse.manage.overview import Installation
+from posthouse.manage.portal import Portal
 from posthouse.manage.preview import Previews
 from posthouse.manage.profiles import Profiles
 from posthouse.manage.refusals import Refusals
@@ -104,7 +107,7 @@ class Services:
     `metrics` gives the series and their content type; `ready` why this process cannot do its work, None if it can, and
     `warnings` the code and the words of what an operator must know of all the same. `front`
     wraps everything: the publish routes, which pass on what is not theirs. `watch_cache` is told of the API's own caches.
-    Without a `cookie` there is no console, and no signing in to it.
+    Pages that have no cookie in `cookies` are not there, and nobody signs in to them.
     """
 
     event_types: EventTypes
@@ -128,6 +131,7 @@ class Services:
     installation: Installation
     keys: Keys
     sessions: Sessions
+    portal: Portal
     audit: AuditTrail
     authenticator: Authenticator
     clock: Clock
@@ -139,8 +143,9 @@ class Services:
     watch_cache: Callable[[str, Callable[[], CacheFacts]], None] = lambda _name, _read: None
     body_bytes_max: int = BODY_BYTES_MAX
     body_seconds: float = BODY_READ_SECONDS
-    cookie: SessionCookie | None = None
+    cookies: Mapping[Page, SessionCookie] = field(default_factory=dict)
     public_url: str = ""
+    platform_name: str = ""
 
     @classmethod
     def over(
@@ -176,7 +181,8 @@ class Services:
         expressions: Expressions = NO_EXPRESSIONS,
         profiles: Profiles = NO_PROFILES,
         public_url: str = "",
-        console: bool = True,
+        pages: Collection[Page] = ("console", "portal"),
+        platform_name: str = "",
         unverified: Callable[[], object] = lambda: None,
     ) -> Services:
         """Every use case over these ports."""
@@ -213,6 +219,7 @@ class Services:
             installation=installation,
             keys=Keys(directory, clock, authenticator),
             sessions=Sessions(directory, clock, authenticator),
+            portal=Portal(directory, clock, authenticator),
             audit=AuditTrail(directory),
             authenticator=authenticator,
             clock=clock,
@@ -224,8 +231,9 @@ class Services:
             watch_cache=watch_cache,
             body_bytes_max=body_bytes_max,
             body_seconds=body_seconds,
-            cookie=SessionCookie(cursor_key, public_url) if console else None,
+            cookies={page: SessionCookie(cursor_key, public_url, page) for page in pages},
             public_url=public_url,
+            platform_name=platform_name,
         )
 
 
@@ -274,8 +282,12 @@ def build_app(services: Services) -> App:
     add(triggers.routes(services.triggers, services.refusals, cursors))
     add(stream.routes(services.streams, cursors))
     add(keys.routes(services.keys, cursors))
-    if services.cookie is not None:
-        add(session.routes(services.sessions, services.cookie, services.public_url))
+    if services.cookies:
+        add(session.routes(services.sessions, services.portal, services.apps, services.cookies, services.platform_name))
+    if "console" in services.cookies:
+        add(session.link_routes(services.sessions, services.public_url))
+    if "portal" in services.cookies:
+        add(portal.routes(services.portal, services.public_url))
     add(audit.routes(services.audit, cursors))
     add(system.routes(services.metrics, services.ready, services.warnings, services.installation))
     written = CatalogueDocuments(services.event_types, services.clock, lambda: openapi_document(app))
@@ -293,12 +305,12 @@ def build_app(services: Services) -> App:
     gate: App = Gate(
         cast("App", app),
         services.authenticator,
-        cookie=services.cookie,
+        cookies=services.cookies,
         body_bytes_max=services.body_bytes_max,
         body_seconds=services.body_seconds,
     )
-    if services.cookie is not None:
-        gate = Console(gate)
+    if services.cookies:
+        gate = StaticPages(gate, services.cookies)
     return gate if services.front is None else services.front(gate)
 
 

@@ -1,72 +1,77 @@
-"""What a request says of who sends it: an API key, or the cookie of somebody who signed in to the console.
+"""What a request says of who sends it: an API key, or the cookie of somebody who signed in to one of our pages.
 
 A browser sends a cookie with whatever any page makes it send. So it counts only beside a header that no page of another origin
 can add (a request with it is asked for first, by CORS, and this server never allows it), and where the browser says which page
-asks, only for our own. An `Authorization` header is never a browser's own doing: where there is one, it alone decides.
+asks, only for our own. The header says which page asks, and each has a cookie of its own: one browser may be signed in to both.
+An `Authorization` header is never a browser's own doing: where there is one, it alone decides.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from posthouse.domain.access import Principal
+from posthouse.domain.access import Page, Principal
 from posthouse.domain.errors import Unauthorised
-from posthouse.manage.sessions import TOKEN_LENGTH
+from posthouse.manage.signing_in import is_token
 
-CONSOLE_HEADER: Final = "x-posthouse-console"
+PAGE_HEADERS: Final[Mapping[Page, str]] = {"console": "x-posthouse-console", "portal": "x-posthouse-portal"}
 COOKIE_PREFIX: Final = "posthouse-"
-SECURITY: Final[Sequence[dict[str, list[str]]]] = ({"apiKey": []}, {"session": [], "console": []})
-"""The two ways, as the OpenAPI document names them."""
-_CONSOLE: Final = CONSOLE_HEADER.encode()
-_TOKEN: Final = re.compile(rf"[A-Za-z0-9_-]{{{TOKEN_LENGTH}}}")
+SECURITY: Final[Sequence[dict[str, list[str]]]] = (
+    {"apiKey": []},
+    {"session": [], "console": []},
+    {"session": [], "portal": []},
+)
+"""The ways, as the OpenAPI document names them."""
+_PAGES: Final[Mapping[bytes, Page]] = {header.encode(): page for page, header in PAGE_HEADERS.items()}
 _OUR_OWN: Final = (None, b"same-origin", b"none")
 
 
 class Authenticator(Protocol):
     async def authenticate(self, token: str) -> Principal: ...
 
-    async def authenticate_session(self, token: str) -> Principal: ...
+    async def authenticate_session(self, token: str, page: Page) -> Principal: ...
 
 
 class Credential(NamedTuple):
-    """The headers that say who asks. `console`: the request is of our own page."""
+    """The headers that say who asks. `page`: the request is of this page of ours."""
 
     authorization: bytes | None
     cookie: bytes | None
-    console: bool
+    page: Page | None
     origin: bytes | None
 
 
 def credential_of(headers: Iterable[tuple[bytes, bytes]]) -> Credential:
-    authorization = cookie = console = origin = site = None
+    authorization = cookie = origin = site = None
+    pages: list[Page] = []
     for name, value in headers:
         if name == b"authorization":
             authorization = value
         elif name == b"cookie":
             cookie = value if cookie is None else cookie + b"; " + value  # RFC 9113, section 8.2.3
-        elif name == _CONSOLE:
-            console = value
+        elif name in _PAGES and value == b"1":
+            pages.append(_PAGES[name])
         elif name == b"origin":
             origin = value
         elif name == b"sec-fetch-site":
             site = value
-    return Credential(authorization, cookie, console == b"1" and site in _OUR_OWN, origin)
+    page = pages[0] if len(pages) == 1 and site in _OUR_OWN else None
+    return Credential(authorization, cookie, page, origin)
 
 
 class SessionCookie:
     """The cookie that holds a session: out of reach of scripts, of other sites and, on HTTPS, of plain HTTP and other hosts.
 
-    Cookies do not know ports, so its name is another one in each installation (`seed`). On HTTPS it has a prefix by which
-    browsers see to it that it was set there, for this host alone (RFC 6265bis, section 4.1.3). `Origin` says how the browser
-    reached us, whatever proxy is between; where it does not, the public URL does.
+    Cookies do not know ports, so its name is another one in each installation (`seed`), and for each page. On HTTPS it has a
+    prefix by which browsers see to it that it was set there, for this host alone (RFC 6265bis, section 4.1.3). `Origin` says
+    how the browser reached us, whatever proxy is between; where it does not, the public URL does.
     """
 
-    def __init__(self, seed: bytes, public_url: str) -> None:
-        self.name = f"{COOKIE_PREFIX}{sha256(b'console cookie' + seed).hexdigest()[:12]}"
+    def __init__(self, seed: bytes, public_url: str, page: Page = "console") -> None:
+        self.name = f"{COOKIE_PREFIX}{sha256(f'{page} cookie'.encode() + seed).hexdigest()[:12]}"
         self._origin = _origin(public_url)
         self._path = f"{urlsplit(public_url).path.rstrip('/')}/"
         self._names = (f"__Host-{self.name}", f"__Secure-{self.name}", self.name)
@@ -77,7 +82,7 @@ class SessionCookie:
         found: dict[str, str] = {}
         for pair in cookie.decode("latin-1").split(";"):
             name, _, value = pair.strip().partition("=")
-            if name in self._names and _TOKEN.fullmatch(value):
+            if name in self._names and is_token(value):
                 if found.get(name, value) != value:
                     raise Unauthorised(
                         "there are two cookies of this name; delete this site's cookies, and sign in again"
@@ -113,12 +118,18 @@ def _origin(url: str) -> str | None:
     return f"{parts.scheme}://{parts.netloc.removesuffix(usual)}"
 
 
-class Credentials:
-    """Finds out who asks. Without a cookie nobody is ever signed in: there is no console."""
+_NOBODY: Final[Mapping[Page, str]] = {
+    "console": "nobody is signed in here; sign in with an API key, or by a link of `posthouse open`",
+    "portal": "nobody is signed in here; open the portal from where you found it",
+}
 
-    def __init__(self, authenticator: Authenticator, cookie: SessionCookie | None) -> None:
+
+class Credentials:
+    """Finds out who asks. Nobody is ever signed in to a page without a cookie: it is switched off."""
+
+    def __init__(self, authenticator: Authenticator, cookies: Mapping[Page, SessionCookie]) -> None:
         self._authenticator = authenticator
-        self._cookie = cookie
+        self._cookies = cookies
 
     def given(self, credential: Credential) -> bool:
         """Whether the request says who asks, be it true or not."""
@@ -126,19 +137,19 @@ class Credentials:
 
     async def principal(self, credential: Credential) -> Principal:
         """Raises Unauthorised, StoreUnavailable."""
-        if credential.authorization is None and credential.console and self._cookie is not None:
+        page = credential.page
+        if credential.authorization is None and page is not None and page in self._cookies:
             token = self._token(credential)
             if token is None:
-                raise Unauthorised(
-                    "nobody is signed in here; sign in with an API key, or by a link of `posthouse open`"
-                )
-            return await self._authenticator.authenticate_session(token)
+                raise Unauthorised(_NOBODY[page])
+            return await self._authenticator.authenticate_session(token, page)
         scheme, _, key = (credential.authorization or b"").partition(b" ")
         if scheme.lower() != b"bearer" or not key.strip():
             raise Unauthorised("send an API key: Authorization: Bearer <key>")
         return await self._authenticator.authenticate(key.strip().decode("latin-1"))
 
     def _token(self, credential: Credential) -> str | None:
-        if self._cookie is None or credential.cookie is None or not credential.console:
+        cookie = None if credential.page is None else self._cookies.get(credential.page)
+        if cookie is None or credential.cookie is None:
             return None
-        return self._cookie.token(credential.cookie)
+        return cookie.token(credential.cookie)

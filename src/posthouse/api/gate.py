@@ -6,14 +6,15 @@ So a stranger costs no more than a look at a header, and what reaches the framew
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import structlog
 
 from posthouse.api.arriving import Arriving, Disconnected, Message, Receive, Room
 from posthouse.api.credentials import (
-    CONSOLE_HEADER,
+    PAGE_HEADERS,
     Authenticator,
     Credential,
     Credentials,
@@ -23,7 +24,7 @@ from posthouse.api.credentials import (
 from posthouse.api.json_body import check_json
 from posthouse.api.problems import problem_bytes
 from posthouse.api.texts.accepted import Language, language_of
-from posthouse.domain.access import Principal
+from posthouse.domain.access import Page, Principal
 from posthouse.domain.errors import Forbidden, Invalid, PosthouseError, TooLarge
 from posthouse.domain.handshake import CONFIRM_PATH
 from posthouse.domain.limits import BODIES_BYTES_MAX, BODY_READ_SECONDS, SIGN_IN_BODY_BYTES_MAX
@@ -42,6 +43,7 @@ SIGN_IN: Final = ("POST", "/v1/session")
 PRINCIPAL: Final = "posthouse.principal"
 CREDENTIAL: Final = "posthouse.credential"
 BODY_BYTES_MAX: Final = 1024 * 1024
+NO_PAGES: Final[Mapping[Page, SessionCookie]] = MappingProxyType({})
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 _AS_SAID: Final = (b"x-content-type-options", b"nosniff")
 _KEPT_NOWHERE: Final = (b"cache-control", b"no-store")
@@ -57,7 +59,7 @@ class Asker(NamedTuple):
 class Gate:
     """Hands on what may pass; the scope then holds the principal of a request under /v1/, and who it was found out from.
 
-    Without a `cookie` there is no console, and nobody signs in. What somebody is told who is signed in is kept in no cache:
+    Nobody signs in to a page that has no cookie. What somebody is told who is signed in is kept in no cache:
     there is no `Authorization` header by which caches would know that it is private (RFC 9111, section 3.5).
     """
 
@@ -66,14 +68,14 @@ class Gate:
         next_app: App,
         authenticator: Authenticator,
         *,
-        cookie: SessionCookie | None = None,
+        cookies: Mapping[Page, SessionCookie] = NO_PAGES,
         body_bytes_max: int = BODY_BYTES_MAX,
         body_seconds: float = BODY_READ_SECONDS,
         bodies_bytes_max: int = BODIES_BYTES_MAX,
     ) -> None:
         self._next = next_app
-        self._credentials = Credentials(authenticator, cookie)
-        self._sign_in = SIGN_IN if cookie is not None else None
+        self._credentials = Credentials(authenticator, cookies)
+        self._sign_in = SIGN_IN if cookies else None
         self._body_bytes_max = body_bytes_max
         self._body_seconds = body_seconds
         self._room = Room(bodies_bytes_max)
@@ -91,7 +93,7 @@ class Gate:
                 credential = credential_of(scope["headers"])
                 scope[CREDENTIAL] = Asker(credential, self._credentials.principal)
                 if signing_in:
-                    _check_console(credential)
+                    _check_page(credential)
                 stranger = signing_in or (scope["path"] in WITHOUT_KEY and not self._credentials.given(credential))
                 principal = scope[PRINCIPAL] = None if stranger else await self._credentials.principal(credential)
                 answering.private = signing_in or (principal is not None and principal.session is not None)
@@ -155,12 +157,13 @@ async def _refuse(answering: _Answering, error: Exception, language: Language) -
     await answering({"type": "http.response.body", "body": body})
 
 
-def _check_console(credential: Credential) -> None:
-    """Raises Forbidden for what our own page cannot have sent: no other page shall sign anybody in, not even its own author."""
-    if not credential.console:
+def _check_page(credential: Credential) -> None:
+    """Raises Forbidden for what no page of ours can have sent: no other one shall sign anybody in, not even its own author."""
+    if credential.page is None:
         raise Forbidden(
-            f"signing in is for the console, whose requests have the header {CONSOLE_HEADER}: 1; a program sends its key as "
-            "Authorization: Bearer <key>",
+            "signing in is for the console and the portal, whose requests have the header "
+            f"{PAGE_HEADERS['console']}: 1 or {PAGE_HEADERS['portal']}: 1; a program sends its key as Authorization: "
+            "Bearer <key>",
             code="not_the_console",
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from posthouse.api.credentials import CONSOLE_HEADER, COOKIE_PREFIX, SECURITY
+from posthouse.api.credentials import COOKIE_PREFIX, PAGE_HEADERS, SECURITY
 from posthouse.api.gate import SIGN_IN, WITHOUT_KEY
 from posthouse.api.openapi_inbound import inbound_operations
 from posthouse.api.openapi_named import named
@@ -88,14 +88,17 @@ def completed(schema: dict[str, Any]) -> dict[str, Any]:
             "type": "apiKey",
             "in": "cookie",
             "name": COOKIE_PREFIX,
-            "description": "Of the console, once somebody has signed in. Its name ends differently in each installation, and "
-            "begins with `__Host-` or `__Secure-` on HTTPS.",
+            "description": "Of the console or the portal, once somebody has signed in. Its name ends differently in each "
+            "installation and for each page, and begins with `__Host-` or `__Secure-` on HTTPS.",
         },
-        "console": {
-            "type": "apiKey",
-            "in": "header",
-            "name": CONSOLE_HEADER,
-            "description": "`1`: without it the cookie counts for nothing, since no other site can make a browser send it.",
+        **{
+            str(page): {
+                "type": "apiKey",
+                "in": "header",
+                "name": header,
+                "description": "`1`: without it the cookie counts for nothing, since no other site can make a browser send it.",
+            }
+            for page, header in PAGE_HEADERS.items()
         },
     }
     components["responses"] = {_problem_name(status): _problem(status) for status in _PROBLEMS}
@@ -125,7 +128,7 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
         return
     operation["security"] = [*SECURITY, *([{}] if path in WITHOUT_KEY else [])]
     if (method.upper(), path) == SIGN_IN:
-        operation["security"] = [{"console": []}]
+        operation["security"] = [{page: []} for page in PAGE_HEADERS]
     statuses = [401, 500, 503]
     if method == "get":
         if any(parameter["in"] == "query" for parameter in operation.get("parameters", ())):

@@ -21,11 +21,11 @@ from posthouse.api.arriving import Arriving, Disconnected, Receive, Room
 from posthouse.api.credentials import Credentials, SessionCookie, credential_of
 from posthouse.api.deadlines import Deadlines
 from posthouse.api.express import EVENTS_END, Answer, Headers
-from posthouse.api.gate import App, Scope, Send
+from posthouse.api.gate import NO_PAGES, App, Scope, Send
 from posthouse.api.json_body import refuse_encoded
 from posthouse.api.problems import problem_bytes
 from posthouse.api.texts.accepted import language_of
-from posthouse.domain.access import Principal
+from posthouse.domain.access import Page, Principal
 from posthouse.domain.errors import (
     Conflict,
     Forbidden,
@@ -80,7 +80,7 @@ class Authenticator(Protocol):
 
     async def authenticate(self, token: str) -> Principal: ...
 
-    async def authenticate_session(self, token: str) -> Principal: ...
+    async def authenticate_session(self, token: str, page: Page) -> Principal: ...
 
 
 class PublishRoutes:
@@ -96,7 +96,7 @@ class PublishRoutes:
         explain: Explain,
         quotas: QuotaGate,
         clock: Clock,
-        cookie: SessionCookie | None = None,
+        cookies: Mapping[Page, SessionCookie] = NO_PAGES,
         payload_bytes_max: int = PAYLOAD_BYTES_MAX,
         batch_bytes_max: int = BATCH_BYTES_MAX,
         body_seconds: float = BODY_READ_SECONDS,
@@ -104,7 +104,7 @@ class PublishRoutes:
     ) -> None:
         self._next = next_app
         self._authenticator = authenticator
-        self._credentials = Credentials(authenticator, cookie)
+        self._credentials = Credentials(authenticator, cookies)
         self._catalogue = catalogue
         self._drafter = Drafter(catalogue, clock)
         self._publisher = publisher

@@ -45,6 +45,7 @@ COMMANDS: Final = (
     ("demo", "demo:demo", RUN, "The whole story in one command: server, targets, events."),
     ("serve", "serve:serve", RUN, "Run a server."),
     ("open", "console:open_console", RUN, "Open the console in a browser, signed in."),
+    ("portal", "console:open_portal", RUN, "Open the portal of an app in a browser, signed in."),
     ("doctor", "doctor:doctor", RUN, "Look for what is wrong with an installation, and say what to do."),
     ("migrate", "migrate:migrate", RUN, "Bring a database's schema up to date."),
     ("trigger", "trigger:trigger", PUBLISH, "Publish one event."),

@@ -243,11 +243,18 @@ ACCEPT_LANGUAGE_LENGTH_MAX: Final = 1_000
 ACCEPT_LANGUAGE_RANGES_MAX: Final = 32
 TRANSLATED_LENGTH_MAX: Final = 4_096  # of a message; a longer one stays in English
 
-# Signing in to the console
+# Signing in to the console and the portal
 SESSION_SECONDS: Final = 12 * 3600.0  # until whoever signed in has to do so again
 SESSIONS_MAX: Final = 1_000  # of one installation; the oldest make room
 LINK_SECONDS: Final = 24 * 3600.0  # until a link that nobody used is over
 LINKS_MAX: Final = 100  # that nobody has used yet, of one installation; the oldest make room
+PORTAL_SESSIONS_MAX: Final = 100  # of one app, which last as long; the oldest make room
+PORTAL_LINKS_MAX: Final = 100  # that nobody has used yet, of one app; the oldest make room
+PORTAL_LINK_SECONDS: Final = (
+    10 * 60
+)  # until a link to the portal that nobody used is over; another time may be asked for
+PORTAL_LINK_SECONDS_MAX: Final = 7 * 24 * 3600  # the longest of those
+PLATFORM_NAME_LENGTH_MAX: Final = 100
 SIGN_IN_TOKEN_BYTES: Final = 32  # of chance in the code of a link, and in a cookie
 SIGN_IN_BODY_BYTES_MAX: Final = 4 * 1024  # of the request that signs in
 SIGN_IN_FAILURES_TOLD_SECONDS: Final = 1.0  # between two lines of the log

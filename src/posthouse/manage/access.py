@@ -27,7 +27,9 @@ def actor(principal: Principal) -> str:
 
 
 def audit(principal: Principal, action: str, thing: str, **detail: Any) -> Audit:
-    """An audit entry of what a principal does."""
+    """An audit entry of what a principal does. What comes through the portal bears the name of the key that let somebody in."""
+    if principal.in_portal:
+        detail["through"] = "portal"
     return Audit(actor(principal), action, thing, detail)
 
 

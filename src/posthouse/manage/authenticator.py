@@ -1,4 +1,4 @@
-"""From an API key, or a session of the console, to its holder, at the price of a hash for those seen lately."""
+"""From an API key, or a session of a page, to its holder, at the price of a hash for those seen lately."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import TypeVar
 
-from posthouse.domain.access import Principal
+from posthouse.domain.access import Page, Principal
 from posthouse.domain.cache_use import CacheFacts, CacheUse
 from posthouse.domain.errors import Unauthorised
 from posthouse.domain.limits import KEY_CACHED_SECONDS, KEY_LENGTH_MAX, KEYS_CACHED_MAX, UNKNOWN_KEY_CACHED_SECONDS
@@ -22,14 +22,15 @@ def key_hash(token: str) -> bytes:
     return sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
-def session_hash(token: str) -> bytes:
-    """What is kept of a session: never the hash of a key, whatever the text, so that neither is taken for the other."""
-    return hmac.digest(b"posthouse console session", token.encode("utf-8", "surrogatepass"), "sha256")
+def session_hash(token: str, page: Page) -> bytes:
+    """What is kept of a session: never the hash of a key, whatever the text, nor one of the other page's, so that none is taken
+    for another."""
+    return hmac.digest(f"posthouse {page} session".encode(), token.encode("utf-8", "surrogatepass"), "sha256")
 
 
-def link_hash(code: str) -> bytes:
+def link_hash(code: str, page: Page) -> bytes:
     """The same for the code of a link."""
-    return hmac.digest(b"posthouse console link", code.encode("utf-8", "surrogatepass"), "sha256")
+    return hmac.digest(f"posthouse {page} link".encode(), code.encode("utf-8", "surrogatepass"), "sha256")
 
 
 class Authenticator:
@@ -74,21 +75,19 @@ class Authenticator:
             raise _unauthorised()
         return found
 
-    async def authenticate_session(self, token: str) -> Principal:
-        """The same for a session. Raises Unauthorised where it is over, StoreUnavailable."""
-        hashed = session_hash(token)
+    async def authenticate_session(self, token: str, page: Page) -> Principal:
+        """The same for a session of a page. Raises Unauthorised where it is over, StoreUnavailable."""
+        hashed = session_hash(token, page)
         known = self._known.get(hashed)
         if known is not None and known[1] > self._clock.boot():
             self._known_use.hits += 1
             return known[0]
         self._known_use.misses += 1
-        found = await self._look_up(hashed, self._session)
+        session = self._directory.session if page == "console" else self._directory.portal_session
+        found = await self._look_up(hashed, lambda sought: session(sought, now=self._clock.now()))
         if found is None:
             raise Unauthorised("you are not signed in any more; sign in again")
         return found
-
-    async def _session(self, hashed: bytes) -> Principal | None:
-        return await self._directory.session(hashed, now=self._clock.now())
 
     async def _look_up(
         self, hashed: bytes, look_up: Callable[[bytes], Awaitable[Principal | None]]

@@ -1,47 +1,33 @@
-"""Signing in to the console: with an administrator's key, or by a link that works once. What is told to the browser is kept as
-a hash, as keys are."""
+"""Signing in to the console: with an administrator's key, or by a link that works once."""
 
 from __future__ import annotations
 
-import re
 import secrets
-from base64 import urlsafe_b64encode
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
-import structlog
-
-from posthouse.domain.access import Principal, Session
-from posthouse.domain.errors import Forbidden, NotFound, Unauthorised
+from posthouse.domain.access import Principal
+from posthouse.domain.errors import Forbidden, Unauthorised
 from posthouse.domain.ids import KEY, SESSION, format_id
 from posthouse.domain.limits import (
     LINK_SECONDS,
     LINKS_MAX,
     SESSION_SECONDS,
     SESSIONS_MAX,
-    SIGN_IN_FAILURES_TOLD_SECONDS,
-    SIGN_IN_TOKEN_BYTES,
 )
 from posthouse.manage.access import admin_only, audit
 from posthouse.manage.authenticator import Authenticator, link_hash, session_hash
+from posthouse.manage.signing_in import By, SignIns, is_token, signed_in
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import SYSTEM, Audit
 from posthouse.ports.sessions import SessionStore
 
-log = structlog.get_logger()
-
-By = Literal["key", "link"]
-
 NOT_FOR_APPS: Final = "not_for_apps"
-TOKEN_LENGTH: Final = (SIGN_IN_TOKEN_BYTES * 8 + 5) // 6
-_CODE: Final = re.compile(rf"[A-Za-z0-9_-]{{{TOKEN_LENGTH}}}")
 
 
-class Sessions:
+class Sessions(SignIns):
     """A session stands for the key that it came from, for SESSION_SECONDS: it may do what that key may, the audit names the
     key, and revoking the key ends it. It does not outlive that time by itself: no session makes links.
-
-    `failures` counts those who were not let in.
     """
 
     def __init__(
@@ -56,17 +42,13 @@ class Sessions:
         sessions_max: int = SESSIONS_MAX,
         links_max: int = LINKS_MAX,
     ) -> None:
+        super().__init__("console", clock, random)
         self._store = store
-        self._clock = clock
         self._authenticator = authenticator
-        self._random = random
         self._session_seconds = session_seconds
         self._link_seconds = link_seconds
         self._sessions_max = sessions_max
         self._links_max = links_max
-        self.failures = 0
-        self._told_at = float("-inf")
-        self._untold = 0
 
     async def sign_in(self, key: str, *, client: str) -> tuple[Principal, str]:
         """Who is signed in by this key, and what the browser keeps. Raises Unauthorised, and Forbidden for an app's key."""
@@ -78,10 +60,10 @@ class Sessions:
                     "admin",
                     code=NOT_FOR_APPS,
                 )
-            session, token = self._new()
+            session, token = self._new(self._session_seconds)
             principal = await self._store.begin_session(
                 session,
-                session_hash(token),
+                session_hash(token, "console"),
                 holder.key_id,
                 now=self._clock.now(),
                 sessions_max=self._sessions_max,
@@ -96,13 +78,13 @@ class Sessions:
 
     async def sign_in_by_link(self, code: str, *, client: str) -> tuple[Principal, str]:
         """The same by the code of a link, which is used up. Raises Unauthorised."""
-        session, token = self._new()
+        session, token = self._new(self._session_seconds)
         principal = None
-        if _CODE.fullmatch(code):
+        if is_token(code):
             principal = await self._store.begin_session_by_link(
                 session,
-                session_hash(token),
-                link_hash(code),
+                session_hash(token, "console"),
+                link_hash(code, "console"),
                 now=self._clock.now(),
                 sessions_max=self._sessions_max,
                 audit=lambda found: _began(found, "link"),
@@ -138,43 +120,17 @@ class Sessions:
         return None if made is None else made[0]
 
     async def _link(self, key_id: bytes | None, entry: Audit) -> tuple[str, float] | None:
-        code = self._token()
-        now = self._clock.now()
-        link = Session(self._clock.new_id(), now + self._link_seconds)
+        link, code = self._new(self._link_seconds)
         made = await self._store.create_link(
-            link, link_hash(code), key_id, now=now, links_max=self._links_max, audit=entry
+            link,
+            link_hash(code, "console"),
+            key_id,
+            now=self._clock.now(),
+            links_max=self._links_max,
+            audit=entry,
         )
         return (code, link.expires_at) if made else None
 
-    def _new(self) -> tuple[Session, str]:
-        return Session(self._clock.new_id(), self._clock.now() + self._session_seconds), self._token()
-
-    def _token(self) -> str:
-        return urlsafe_b64encode(self._random(SIGN_IN_TOKEN_BYTES)).decode("ascii").rstrip("=")
-
-    def _failed(self, by: By, code: str, client: str) -> None:
-        """Told once a second at most: whoever tries many shall not fill the log."""
-        self.failures += 1
-        self._untold += 1
-        now = self._clock.boot()
-        if now - self._told_at >= SIGN_IN_FAILURES_TOLD_SECONDS:
-            log.warning("session.refused", by=by, code=code, client=client, failures=self._untold)
-            self._told_at = now
-            self._untold = 0
-
-
-def sign_in_url(url: str, code: str) -> str:
-    """The address of the console at `url` with a link's code: behind `#`, so that no server is told of it, and no log."""
-    return f"{url}/#/in?code={code}"
-
-
-def signed_in(principal: Principal) -> Session:
-    """The session of whoever asks. Raises NotFound where there is none: a key was sent."""
-    if principal.session is None:
-        raise NotFound("this is an API key, which nobody signed in with here", code="session_not_found")
-    return principal.session
-
 
 def _began(principal: Principal, by: By) -> Audit:
-    assert principal.session is not None
-    return audit(principal, "session.created", format_id(SESSION, principal.session.id), by=by)
+    return audit(principal, "session.created", format_id(SESSION, signed_in(principal).id), by=by)

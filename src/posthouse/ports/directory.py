@@ -21,6 +21,7 @@ from posthouse.domain.named_keys import KeyVersion
 from posthouse.domain.quota import UNLIMITED, Quotas
 from posthouse.domain.verification import Verification
 from posthouse.ports.event_types import EventTypeStore
+from posthouse.ports.portal import PortalStore
 from posthouse.ports.sessions import SessionStore
 
 SYSTEM: Final = "system"
@@ -155,7 +156,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     revoked_at: float | None = None
 
 
-class Directory(EventTypeStore, SessionStore, Protocol):
+class Directory(EventTypeStore, SessionStore, PortalStore, Protocol):
     async def installation_id(self) -> bytes:
         """Sixteen random bytes, the same for all processes, made with the installation."""
         ...

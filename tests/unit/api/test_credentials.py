@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 
 from posthouse.api.credentials import Credentials, SessionCookie, credential_of
-from posthouse.domain.access import Principal, Session
+from posthouse.domain.access import Page, Principal, Session
 from posthouse.domain.errors import Unauthorised
+from posthouse.domain.ids import AppId
 
 TOKEN = "t" * 43
 OTHER = "o" * 43
 BY_KEY = Principal(b"k" * 16)
 BY_SESSION = Principal(b"k" * 16, session=Session(b"s" * 16, 2e9))
+IN_PORTAL = Principal(b"k" * 16, AppId(b"a" * 16), session=Session(b"p" * 16, 2e9))
 
 
 class Known:
@@ -22,10 +24,10 @@ class Known:
             raise Unauthorised("not known")
         return BY_KEY
 
-    async def authenticate_session(self, token: str) -> Principal:
+    async def authenticate_session(self, token: str, page: Page) -> Principal:
         if token != TOKEN:
             raise Unauthorised("over")
-        return BY_SESSION
+        return BY_SESSION if page == "console" else IN_PORTAL
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def cookie() -> SessionCookie:
 
 @pytest.fixture
 def credentials(cookie: SessionCookie) -> Credentials:
-    return Credentials(Known(), cookie)
+    return Credentials(Known(), {"console": cookie})
 
 
 async def who(credentials: Credentials, **headers: str) -> Principal | None:
@@ -95,13 +97,13 @@ async def test_a_second_cookie_of_the_name_is_somebody_elses(credentials: Creden
 
 async def test_a_cookie_header_that_comes_in_pieces_is_one(cookie: SessionCookie) -> None:
     pieces = [(b"cookie", b"a=b"), (b"x-posthouse-console", b"1"), (b"cookie", f"{cookie.name}={TOKEN}".encode())]
-    assert await Credentials(Known(), cookie).principal(credential_of(pieces)) == BY_SESSION
+    assert await Credentials(Known(), {"console": cookie}).principal(credential_of(pieces)) == BY_SESSION
 
 
 async def test_without_a_console_no_cookie_counts() -> None:
     name = SessionCookie(b"seed", "").name
     headers = {"cookie": f"{name}={TOKEN}", "x_posthouse_console": "1"}
-    assert await who(Credentials(Known(), None), **headers) is None
+    assert await who(Credentials(Known(), {}), **headers) is None
 
 
 @pytest.mark.parametrize(
@@ -132,3 +134,18 @@ def test_how_the_cookie_is_set(public: str, origin: str | None, prefix: str, pat
     dropped, *flags = cookie.drop(sent).split("; ")
     assert dropped == f"{prefix}{cookie.name}="
     assert {f"Path={path}", "Max-Age=0"} <= set(flags), "a browser drops it only where it was set"
+
+
+async def test_each_page_has_a_cookie_of_its_own(cookie: SessionCookie) -> None:
+    portal = SessionCookie(b"seed", "", "portal")
+    assert portal.name != cookie.name
+    both = Credentials(Known(), {"console": cookie, "portal": portal})
+    sent = f"{cookie.name}={TOKEN}; {portal.name}={TOKEN}"
+    assert await who(both, cookie=sent, x_posthouse_console="1") == BY_SESSION
+    assert await who(both, cookie=sent, x_posthouse_portal="1") == IN_PORTAL
+    assert await who(both, cookie=f"{cookie.name}={TOKEN}", x_posthouse_portal="1") is None
+    assert await who(both, cookie=f"{portal.name}={TOKEN}", x_posthouse_console="1") is None
+    assert await who(both, cookie=sent, x_posthouse_console="1", x_posthouse_portal="1") is None, "of neither page"
+    assert await who(Credentials(Known(), {"console": cookie}), cookie=sent, x_posthouse_portal="1") is None, (
+        "it is off"
+    )

@@ -11,7 +11,7 @@ from tests.fakes import until
 
 from posthouse.api.credentials import SessionCookie
 from posthouse.api.gate import PRINCIPAL, WITHOUT_KEY, Gate
-from posthouse.domain.access import Principal, Session
+from posthouse.domain.access import Page, Principal, Session
 from posthouse.domain.errors import NotFound, StoreUnavailable, Unauthorised
 
 PATIENCE_SECONDS = 20
@@ -31,7 +31,7 @@ class Keys:
             raise Unauthorised("not known")
         return ADMIN
 
-    async def authenticate_session(self, token: str) -> Principal:
+    async def authenticate_session(self, token: str, page: Page) -> Principal:
         if token != TOKEN:
             raise Unauthorised("not known")
         return SIGNED_IN
@@ -184,7 +184,7 @@ async def test_an_error_after_the_answer_began_does_not_begin_another(client: Cl
 
 @pytest.fixture
 def console(behind: Behind) -> Client:
-    return Client(Gate(behind, Keys(), cookie=COOKIE, body_bytes_max=10_000, body_seconds=0.05))
+    return Client(Gate(behind, Keys(), cookies={"console": COOKIE}, body_bytes_max=10_000, body_seconds=0.05))
 
 
 async def test_somebody_who_signed_in_may_pass_and_what_they_are_told_is_kept_nowhere(

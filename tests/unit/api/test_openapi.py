@@ -172,8 +172,9 @@ def test_every_operation_has_a_name_a_description_and_its_problems(document: dic
             assert operation["responses"].keys() == {"200", "404", "500", "503"}, path
         elif path.startswith("/v1/"):
             stranger: list[dict[str, list[str]]] = [{}] if path in WITHOUT_KEY else []
-            known = [{"apiKey": []}, {"session": [], "console": []}, *stranger]
-            assert operation["security"] == ([{"console": []}] if (method.upper(), path) == SIGN_IN else known), path
+            pages: list[dict[str, list[str]]] = [{"console": []}, {"portal": []}]
+            known = [{"apiKey": []}, *({"session": []} | page for page in pages), *stranger]
+            assert operation["security"] == (pages if (method.upper(), path) == SIGN_IN else known), path
             assert {"401", "500", "503"} <= set(operation["responses"]), (method, path)
             if "requestBody" in operation:
                 assert {"400", "413", "415", "422"} <= set(operation["responses"]), (method, path)

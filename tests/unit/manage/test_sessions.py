@@ -13,7 +13,8 @@ from posthouse.domain.errors import Forbidden, NotFound, Unauthorised
 from posthouse.domain.ids import AppId
 from posthouse.domain.limits import KEY_CACHED_SECONDS, LINK_SECONDS, SESSION_SECONDS
 from posthouse.manage.authenticator import Authenticator, key_hash, link_hash, session_hash
-from posthouse.manage.sessions import Sessions, sign_in_url, signed_in
+from posthouse.manage.sessions import Sessions
+from posthouse.manage.signing_in import sign_in_url, signed_in
 from posthouse.ports.directory import Audit
 
 ADMIN = Principal(b"k" * 16, name="ci")
@@ -119,8 +120,9 @@ async def test_what_the_browser_keeps_is_told_once_and_only_its_hash_is_kept(
     assert (principal.key_id, principal.name, principal.admin) == (ADMIN.key_id, "ci", True)
     assert signed_in(principal).expires_at == NOW + SESSION_SECONDS
     assert len(token) == 43, "256 bits"
-    assert list(stored.sessions) == [session_hash(token)]
-    assert session_hash(token) not in (key_hash(token), link_hash(token)), "none is ever taken for another"
+    assert list(stored.sessions) == [session_hash(token, "console")]
+    others = key_hash(token), link_hash(token, "console"), session_hash(token, "portal"), link_hash(token, "portal")
+    assert len({session_hash(token, "console"), *others}) == 5, "none is ever taken for another"
     _, second = await sessions.sign_in("admin", client="127.0.0.1")
     assert second != token
     assert [(entry.action, entry.detail) for entry in stored.audit] == [("session.created", {"by": "key"})] * 2
@@ -161,7 +163,7 @@ async def test_failures_are_told_once_a_second_and_tell_no_secret(sessions: Sess
 async def test_a_link_works_once_and_for_a_day(sessions: Sessions, clock: Clock, stored: Stored) -> None:
     code, expires_at = await sessions.create_link(ADMIN)
     assert expires_at == NOW + LINK_SECONDS
-    assert sign_in_url("https://hooks.example.com", code) == f"https://hooks.example.com/#/in?code={code}"
+    assert sign_in_url("https://hooks.example.com", "console", code) == f"https://hooks.example.com/#/in?code={code}"
     principal, _ = await sessions.sign_in_by_link(code, client="")
     assert principal.key_id == ADMIN.key_id
     with pytest.raises(Unauthorised, match="used already"):
@@ -194,16 +196,16 @@ async def test_a_session_is_looked_up_once_and_not_believed_past_its_end(
 ) -> None:
     principal, token = await sessions.sign_in("admin", client="")
     for _ in range(3):
-        assert await authenticator.authenticate_session(token) == principal
+        assert await authenticator.authenticate_session(token, "console") == principal
     assert stored.asked == 1
     clock.at += KEY_CACHED_SECONDS
-    await authenticator.authenticate_session(token)
+    await authenticator.authenticate_session(token, "console")
     assert stored.asked == 2
     clock.at = SESSION_SECONDS - 1.0
-    await authenticator.authenticate_session(token)
+    await authenticator.authenticate_session(token, "console")
     clock.at = SESSION_SECONDS
     with pytest.raises(Unauthorised, match="sign in again"):
-        await authenticator.authenticate_session(token)
+        await authenticator.authenticate_session(token, "console")
     assert stored.asked == 4, "the cache did not hold it for longer than it lasts"
     with pytest.raises(Unauthorised):
         await authenticator.authenticate(token)
@@ -212,11 +214,11 @@ async def test_a_session_is_looked_up_once_and_not_believed_past_its_end(
 async def test_signing_out_ends_it_at_once(sessions: Sessions, authenticator: Authenticator, stored: Stored) -> None:
     principal, token = await sessions.sign_in("admin", client="")
     _, other = await sessions.sign_in("admin", client="")
-    await authenticator.authenticate_session(token)
+    await authenticator.authenticate_session(token, "console")
     await sessions.sign_out(principal)
     with pytest.raises(Unauthorised):
-        await authenticator.authenticate_session(token)
-    await authenticator.authenticate_session(other)
+        await authenticator.authenticate_session(token, "console")
+    await authenticator.authenticate_session(other, "console")
     assert (stored.audit[-1].action, stored.audit[-1].object[:4]) == ("session.ended", "ses_")
     with pytest.raises(NotFound):
         await sessions.sign_out(ADMIN)

@@ -9,13 +9,14 @@ from posthouse.adapters.postgres.configuration import names
 from posthouse.adapters.postgres.endpoints import PostgresEndpoints
 from posthouse.adapters.postgres.event_types import PostgresEventTypes
 from posthouse.adapters.postgres.keys import PostgresKeys
+from posthouse.adapters.postgres.portal import PostgresPortal
 from posthouse.adapters.postgres.sessions import PostgresSessions
 from posthouse.domain.ids import APP, AppId
 from posthouse.ports.catalogue import AppEntry, EventTypeEntry
 
 
 class PostgresDirectory(
-    PostgresEventTypes, PostgresApps, PostgresEndpoints, PostgresKeys, PostgresSessions, PostgresAudit
+    PostgresEventTypes, PostgresApps, PostgresEndpoints, PostgresKeys, PostgresSessions, PostgresPortal, PostgresAudit
 ):
     """`ports.directory.Directory` and `ports.catalogue.Catalogue` on PostgreSQL."""
 

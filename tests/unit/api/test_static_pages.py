@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from tests.asgi import Client
 
-from posthouse.api import console
-from posthouse.api.console import Console
+from posthouse.api import static_pages
+from posthouse.api.static_pages import StaticPages
+from posthouse.domain.access import Page
 from posthouse.domain.errors import SetupError
 
+BOTH: Final[tuple[Page, ...]] = ("console", "portal")
 SCRIPT = b"console.log('posthouse');" * 100
 
 
@@ -25,6 +27,7 @@ async def behind(scope: dict[str, Any], receive: Any, send: Any) -> None:
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "assets").mkdir()
     (tmp_path / "index.html").write_bytes(b"<!doctype html><p>Posthouse")
+    (tmp_path / "portal.html").write_bytes(b"<!doctype html><p>Webhooks")
     (tmp_path / "assets" / "index-abc.js").write_bytes(SCRIPT)
     (tmp_path / "icon.svg").write_bytes(b"<svg/>")
     (tmp_path / "sources.sha256").write_bytes(b"0" * 64)
@@ -33,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def client(folder: Path) -> Client:
-    return Client(Console(behind, folder))
+    return Client(StaticPages(behind, BOTH, folder))
 
 
 async def test_index_is_asked_for_anew_and_what_has_a_hash_in_its_name_never_again(client: Client) -> None:
@@ -133,6 +136,14 @@ async def test_what_appears_later_is_not_served(client: Client, folder: Path) ->
     assert (await client.get("/icon.svg")).status == 200
 
 
+async def test_each_page_is_there_where_it_is_wanted_and_its_file_nowhere_else(folder: Path, client: Client) -> None:
+    assert (await client.get("/portal")).body == b"<!doctype html><p>Webhooks"
+    assert (await client.get("/portal.html")).status == (await client.get("/index.html")).status == 418
+    console, portal = (Client(StaticPages(behind, [page], folder)) for page in BOTH)
+    assert [(await console.get(path)).status for path in ("/", "/portal", "/icon.svg")] == [200, 418, 200]
+    assert [(await portal.get(path)).status for path in ("/", "/portal", "/icon.svg")] == [418, 200, 200]
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
 async def test_other_methods_are_not_for_files(client: Client, method: str) -> None:
     assert (await client.request(method, "/")).status == 418
@@ -140,24 +151,25 @@ async def test_other_methods_are_not_for_files(client: Client, method: str) -> N
 
 async def test_without_a_build_it_says_what_to_do_in_both_languages(tmp_path: Path) -> None:
     (tmp_path / "icon.svg").write_bytes(b"<svg/>")
-    client = Client(Console(behind, tmp_path))
+    client = Client(StaticPages(behind, BOTH, tmp_path))
     reply = await client.get("/")
     assert reply.status == 404
     assert reply.headers["content-type"] == "text/html; charset=utf-8"
     assert "default-src 'none'" in reply.headers["content-security-policy"]
     text = reply.body.decode()
-    for told in ("make ui", "is not built", "尚未构建", "openapi.json"):
+    for told in ("make ui", "are not built", "尚未构建", "openapi.json"):
         assert told in text
     assert (await client.get("/", headers={"If-None-Match": reply.headers["etag"]})).status == 404
+    assert (await client.get("/portal")).status == 404
     assert (await client.get("/icon.svg")).status == 418
-    assert (await Client(Console(behind, tmp_path / "nowhere")).get("/")).status == 404
+    assert (await Client(StaticPages(behind, BOTH, tmp_path / "nowhere")).get("/")).status == 404
 
 
 def test_a_folder_that_holds_more_than_a_console_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console, "CONSOLE_FILES_MAX", 2)
+    monkeypatch.setattr(static_pages, "CONSOLE_FILES_MAX", 2)
     with pytest.raises(SetupError, match="more than a console"):
-        Console(behind, folder)
-    monkeypatch.setattr(console, "CONSOLE_FILES_MAX", 3)
-    monkeypatch.setattr(console, "CONSOLE_BYTES_MAX", 100)
+        StaticPages(behind, BOTH, folder)
+    monkeypatch.setattr(static_pages, "CONSOLE_FILES_MAX", 4)
+    monkeypatch.setattr(static_pages, "CONSOLE_BYTES_MAX", 100)
     with pytest.raises(SetupError, match="more than a console"):
-        Console(behind, folder)
+        StaticPages(behind, BOTH, folder)

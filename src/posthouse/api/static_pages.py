@@ -1,12 +1,12 @@
-"""The web console, as files: all that is ever served is read at the start, so no path leads to another file.
+"""The console and the portal, as files: all that is ever served is read at the start, so no path leads to another file.
 
-Whoever may use it is the API's business: these files are the same for everybody, and hold nothing of an installation.
+Whoever may use them is the API's business: these files are the same for everybody, and hold nothing of an installation.
 """
 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -14,11 +14,14 @@ from typing import Final
 
 from posthouse.api.arriving import Receive
 from posthouse.api.gate import App, Scope, Send
+from posthouse.domain.access import Page
 from posthouse.domain.errors import SetupError
 from posthouse.domain.limits import CONSOLE_BYTES_MAX, CONSOLE_FILES_MAX
 
 FOLDER: Final = Path(__file__).parent.parent / "console"
 INDEX: Final = "index.html"
+PLACES: Final[Mapping[str, tuple[Page, str]]] = {INDEX: ("console", "/"), "portal.html": ("portal", "/portal")}
+"""The pages by their files, and where they are; all other files are where their names say."""
 HASHED: Final = "assets/"
 """Files whose names change with what is in them."""
 
@@ -61,13 +64,14 @@ NOT_BUILT: Final = """\
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Posthouse</title></head>
 <body>
-<h1>Posthouse is running. Its console is not built.</h1>
-<p>This server runs from a source checkout without the files of the console. With Node.js, <code>make ui</code> builds them;
+<h1>Posthouse is running. Its pages are not built.</h1>
+<p>This server runs from a source checkout without the files of the console and the portal. With Node.js,
+<code>make ui</code> builds them;
 then start the server again. A <code>pip install posthouse</code> has them. The API answers all the same: see
 <a href="openapi.json">openapi.json</a>.</p>
 <div lang="zh-CN">
-<h1>Posthouse 正在运行，但控制台尚未构建。</h1>
-<p>当前服务器运行自源码，其中没有控制台的文件。装好 Node.js 后执行 <code>make ui</code> 即可构建，然后重启服务器。通过
+<h1>Posthouse 正在运行，但页面尚未构建。</h1>
+<p>当前服务器运行自源码，其中没有控制台和门户的文件。装好 Node.js 后执行 <code>make ui</code> 即可构建，然后重启服务器。通过
 <code>pip install posthouse</code> 安装的版本自带这些文件。API 不受影响，照常可用，参见
 <a href="openapi.json">openapi.json</a>。</p>
 </div>
@@ -90,18 +94,19 @@ class _File:
         return gzip.compress(self.body, mtime=0) if self._squeezes else None
 
 
-class Console:
-    """Answers GET and HEAD for the files of a folder, `index.html` as `/`, and hands every other request to `next_app`.
+class StaticPages:
+    """Answers GET and HEAD for the files of a folder, of its pages (`PLACES`) for those that are wanted, and hands every other
+    request to `next_app`.
 
-    Where the folder has no `index.html`, `/` says what to do, with 404. Raises SetupError for more than can be meant.
+    Where the folder has no `index.html`, every page says what to do, with 404. Raises SetupError for more than can be meant.
     """
 
-    def __init__(self, next_app: App, folder: Path = FOLDER) -> None:
+    def __init__(self, next_app: App, pages: Collection[Page], folder: Path = FOLDER) -> None:
         self._next = next_app
-        self._files = dict(_read(folder))
-        self._status = 200 if "/" in self._files else 404
-        if self._status == 404:
-            self._files["/"] = _file(INDEX, NOT_BUILT.encode())
+        wanted = [place for page, place in PLACES.values() if page in pages]
+        self._files = {place: file for place, page, file in _read(folder) if page is None or page in pages}
+        self._not_built = frozenset(place for place in wanted if place not in self._files)
+        self._files |= dict.fromkeys(self._not_built, _file(INDEX, NOT_BUILT.encode()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         file = self._files.get(scope["path"]) if scope["type"] == "http" else None
@@ -109,7 +114,7 @@ class Console:
             await self._next(scope, receive, send)
             return
         asked = {name: value for name, value in scope["headers"] if name in (b"accept-encoding", b"if-none-match")}
-        status = self._status if scope["path"] == "/" else 200
+        status = 404 if scope["path"] in self._not_built else 200
         body, tag, headers = file.body, file.tag, list(file.headers)
         if _takes_gzip(asked.get(b"accept-encoding", b"")) and (squeezed := file.squeezed) is not None:
             body, tag = squeezed, tag[:-1] + b'-gzip"'
@@ -123,7 +128,8 @@ class Console:
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 
-def _read(folder: Path) -> Iterator[tuple[str, _File]]:
+def _read(folder: Path) -> Iterator[tuple[str, Page | None, _File]]:
+    """Every file, by its place, and the page that it is, if it is one."""
     if not (folder / INDEX).is_file():
         return
     found = sorted(path for path in folder.rglob("*") if path.suffix in TYPES and path.is_file())
@@ -133,7 +139,8 @@ def _read(folder: Path) -> Iterator[tuple[str, _File]]:
         )
     for path in found:
         name = path.relative_to(folder).as_posix()
-        yield "/" if name == INDEX else f"/{name}", _file(name, path.read_bytes())
+        page, place = PLACES.get(name, (None, f"/{name}"))
+        yield place, page, _file(name, path.read_bytes())
 
 
 def _file(name: str, body: bytes) -> _File:
