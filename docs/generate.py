@@ -28,6 +28,7 @@ from posthouse.adapters.system.telemetry import PrometheusTelemetry
 from posthouse.api.problems import status_of
 from posthouse.api.texts.catalogue import chinese
 from posthouse.cli.reference import HEAD, reference
+from posthouse.cli.texts.catalogue import in_chinese
 from posthouse.config import Settings
 from posthouse.domain import errors, limits
 from posthouse.domain.cache_use import CacheFacts
@@ -132,11 +133,9 @@ def shown(name: str, value: object) -> str:
 
 
 def cli_page(texts: Texts) -> str:
-    """What the commands say of themselves, below a heading of ours; in Chinese with our words around their texts."""
-    body = reference().removeprefix(HEAD)
-    for english, own in texts["cli"]["words"].items():
-        body = body.replace(english, own)
-    return texts.page("cli", body.strip())
+    """What the commands say of themselves, below a heading of ours."""
+    body = reference(str if texts["language"] == "en" else in_chinese).removeprefix(HEAD)
+    return texts.page("cli", body.replace("| | |", f"| {' | '.join(texts['cli']['columns'])} |").strip())
 
 
 # Errors

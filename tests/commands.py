@@ -34,7 +34,8 @@ PATIENCE_SECONDS = 60
 
 def environment(**more: str) -> dict[str, str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("POSTHOUSE_")}
-    return clean | {"NO_COLOR": "1", "COLUMNS": "160", "POSTHOUSE_DRAIN_SECONDS": "0"} | more
+    ours = {"LC_ALL": "C.UTF-8", "NO_COLOR": "1", "COLUMNS": "160", "POSTHOUSE_DRAIN_SECONDS": "0"}
+    return clean | ours | more
 
 
 def run(*words: str, given: str | None = None, **more: str) -> subprocess.CompletedProcess[str]:

@@ -292,6 +292,16 @@ def test_every_error_names_the_next_step(server: Served, words: tuple[str, ...],
     assert "Traceback" not in told.stderr
 
 
+def test_the_server_refuses_in_the_language_of_the_reader(server: Served) -> None:
+    told = run("apps", "get", "nobody", LC_ALL="zh_CN.UTF-8", **server.reach)
+    assert told.returncode == 4
+    assert told.stderr.splitlines() == [
+        "posthouse: 没有应用 'nobody'",
+        "  `posthouse apps list` shows those that there are",
+    ]
+    assert run("apps", "get", "nobody", **server.reach).stderr.startswith("posthouse: there is no app 'nobody'")
+
+
 def test_keys_decide_what_may_be_done(server: Served) -> None:
     key = run("keys", "create", "--app", "acme", **server.reach).stdout.strip()
     own = server.reach | {"POSTHOUSE_KEY": key}

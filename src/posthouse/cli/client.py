@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
 
 from posthouse.cli import exact
+from posthouse.cli.texts.language import CHINESE, chinese_wanted
 from posthouse.domain.errors import (
     Conflict,
     Forbidden,
@@ -102,7 +103,7 @@ class Client:
             raise _no_key()
         request = urllib.request.Request(  # noqa: S310 - the scheme is the operator's choice
             self.url + "/v1/" + "/".join(quote(part, safe="") for part in path) + "?" + urlencode(query),
-            headers={"Authorization": f"Bearer {self._key}", "Accept": EVENT_STREAM} | headers,
+            headers=self._headers() | {"Accept": EVENT_STREAM} | headers,
         )
         try:
             answer: http.client.HTTPResponse = _PROXY_FREE.open(request, timeout=seconds)
@@ -131,7 +132,7 @@ class Client:
         url = self.url + "/v1/" + "/".join(quote(part, safe="") for part in path)
         if query:
             url += "?" + urlencode(query)
-        sent = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"} | dict(headers or {})
+        sent = self._headers() | {"Content-Type": "application/json"} | dict(headers or {})
         try:
             request = urllib.request.Request(  # noqa: S310 - the scheme is the operator's choice
                 url, method=method, data=None if body is None else exact.dumps(body).encode(), headers=sent
@@ -147,6 +148,10 @@ class Client:
                 StoreUnavailable(f"no server at {self.url} ({reason})"),
                 "start one with `posthouse serve`, or set POSTHOUSE_URL or --url",
             ) from None
+
+    def _headers(self) -> dict[str, str]:
+        """Those of every request. What the server refuses it tells in the language of whoever reads it here."""
+        return {"Authorization": f"Bearer {self._key}"} | ({"Accept-Language": CHINESE} if chinese_wanted() else {})
 
     def _body(self, status: int, text: bytes) -> Any:
         """What was answered. Raises NotOurs."""

@@ -17,6 +17,7 @@ from typing import Final, TextIO
 import cyclopts
 
 from posthouse import __version__
+from posthouse.cli.texts.language import chinese_wanted
 
 PARTIAL: Final = 6
 INTERRUPTED: Final = 130
@@ -115,7 +116,7 @@ def main() -> None:
     sys.exit(code)
 
 
-def _tell_all_of(words: Sequence[str]) -> None:
+def tell_all_of(words: Sequence[str]) -> None:
     """Let the help of the command that these words name be its docstring up to the parameters, with its paragraphs as wide as
     the terminal: what COMMANDS says is for the list."""
     command = app
@@ -136,7 +137,11 @@ def _run() -> int:
 
     try:
         try:
-            _tell_all_of(sys.argv[1:])
+            tell_all_of(sys.argv[1:])
+            if chinese_wanted():
+                from posthouse.cli.texts.help import ChineseHelp
+
+                app.help_formatter = ChineseHelp()
             result = app(print_error=False, exit_on_error=False, result_action="return_value")
         except CycloptsError as error:
             from posthouse.cli.usage import told

@@ -6,7 +6,7 @@ The flags that every command of the API takes (--url, --key, --json) are told on
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from posthouse.cli.main import COMMANDS, app
@@ -15,6 +15,8 @@ from posthouse.cli.verbs import SERVER
 if TYPE_CHECKING:
     import cyclopts
     from cyclopts.argument import Argument
+
+Language = Callable[[str], str]  # what an English text is in it
 
 HEAD: Final = """\
 # Commands
@@ -41,42 +43,41 @@ from `--key`, `POSTHOUSE_KEY` or `POSTHOUSE_API_KEY`.
 """
 
 
-def reference() -> str:
-    """The whole page."""
-    return HEAD + "".join(_commands())
+def reference(language: Language = str) -> str:
+    """The whole page, its texts in another language where one is given."""
+    return HEAD + "".join(_commands(language))
 
 
-def _commands() -> Iterator[str]:
+def _commands(language: Language) -> Iterator[str]:
     group = ""
     for name, _, named, _ in COMMANDS:
         if named.name != group:
             group = str(named.name)
-            yield f"\n## {group}\n"
-        yield from _command(("posthouse", name), app[name])
-    yield "\n## Completion\n"
-    yield from _command(("posthouse", "completion"), app["completion"])
-    yield from _command(("posthouse", "--install-completion"), app["--install-completion"])
+            yield f"\n## {language(group)}\n"
+        yield from _command(("posthouse", name), app[name], language)
+    yield f"\n## {language('Completion')}\n"
+    yield from _command(("posthouse", "completion"), app["completion"], language)
+    yield from _command(("posthouse", "--install-completion"), app["--install-completion"], language)
 
 
-def _command(words: tuple[str, ...], command: cyclopts.App) -> Iterator[str]:
+def _command(words: tuple[str, ...], command: cyclopts.App, language: Language) -> Iterator[str]:
     level = "#" * (len(words) + 1)
     verbs = [name for name in command if not name.startswith("-")]
     if verbs:
-        yield f"\n{level} {' '.join(words)}\n\n{command.help}\n"
+        yield f"\n{level} {' '.join(words)}\n\n{language(command.help)}\n"
         for verb in verbs:
-            yield from _command((*words, verb), command[verb])
+            yield from _command((*words, verb), command[verb], language)
         return
     arguments = [argument for argument in command.assemble_argument_collection(parse_docstring=True) if argument.show]
     own = [argument for argument in arguments if SERVER not in _groups(argument)]
     positional = [_names(argument)[0] for argument in own if _is_positional(argument)]
     needed = [f"{_names(argument)[0]} …" for argument in own if argument.required and not _is_positional(argument)]
-    usage = " ".join(
-        [*words, *positional, *needed, *(["[OPTIONS]"] if len(own) > len(positional) + len(needed) else [])]
-    )
-    yield f"\n{level} {' '.join(words)}\n\n```text\n{usage}\n```\n\n{_told(command)}\n"
+    optional = [language("[OPTIONS]")] if len(own) > len(positional) + len(needed) else []
+    usage = " ".join([*words, *positional, *needed, *optional])
+    yield f"\n{level} {' '.join(words)}\n\n```text\n{usage}\n```\n\n{language(_told(command))}\n"
     if own:
         yield "\n| | |\n|---|---|\n"
-        yield from (_row(argument) for argument in own)
+        yield from (_row(argument, language) for argument in own)
 
 
 def _told(command: cyclopts.App) -> str:
@@ -85,14 +86,15 @@ def _told(command: cyclopts.App) -> str:
     return (text or "").partition("\nParameters\n")[0].strip()
 
 
-def _row(argument: Argument) -> str:
-    parts = [str(argument.parameter.help or "").strip().replace("|", "\\|").replace("\n", " ")]
+def _row(argument: Argument, language: Language) -> str:
+    text = language(str(argument.parameter.help or "").strip())
     default = argument.field_info.default
     if argument.required:
-        parts.append("Required.")
+        text = language("{} Required.").format(text)
     elif default not in (None, False, "", inspect.Parameter.empty):
-        parts.append(f"Default: {default}.")
-    return f"| {', '.join(f'`{name}`' for name in _names(argument))} | {' '.join(parts)} |\n"
+        text = language("{} Default: {}.").format(text, default)
+    text = text.replace("|", "\\|").replace("\n", " ")
+    return f"| {', '.join(f'`{name}`' for name in _names(argument))} | {text} |\n"
 
 
 def _names(argument: Argument) -> list[str]:
