@@ -89,11 +89,12 @@ def settings_page(texts: Texts) -> str:
     rows = []
     for name, field in Settings.model_fields.items():
         flag = flags.get(name)
+        default = field.get_default(call_default_factory=True)
         rows.append(
             (
                 f"`POSTHOUSE_{name.upper()}`",
                 "" if flag is None else f"`{flag}`",
-                f"`{shown(name, field.default)}`" if field.default not in (None, ()) else texts["settings"]["none"],
+                f"`{shown(name, default)}`" if default not in (None, (), {}, "") else texts["settings"]["none"],
                 texts.meaning("settings", name, field.description),
             )
         )

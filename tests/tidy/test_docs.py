@@ -28,6 +28,7 @@ def test_every_setting_is_told_of_in_both_languages() -> None:
     for language in LANGUAGES:
         documented = re.findall(r"^\| `(POSTHOUSE_[A-Z0-9_]+)` .*\S \|$", pages(language)["settings.md"], re.MULTILINE)
         assert documented == [f"POSTHOUSE_{field.upper()}" for field in Settings.model_fields]
+        assert not re.search(r"``|Undefined", pages(language)["settings.md"]), "a default that says nothing"
 
 
 def test_flags_are_found_through_what_serve_does_with_them() -> None:
