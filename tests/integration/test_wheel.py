@@ -52,3 +52,11 @@ def test_the_wheel_has_the_console_in_it(wheel: Path) -> None:
     theirs = {path.relative_to(console): path.read_bytes() for path in console.rglob("*") if path.is_file()}
     assert Path("index.html") in theirs
     assert theirs == ours
+
+
+def test_the_wheel_has_help_in_chinese(wheel: Path) -> None:
+    command = wheel / "venv" / "bin" / "posthouse"
+    told = subprocess.run(
+        [command, "--help"], env={"LC_ALL": "zh_CN.UTF-8", "NO_COLOR": "1"}, capture_output=True, timeout=60
+    )
+    assert "用法：posthouse 命令" in told.stdout.decode()
