@@ -13,6 +13,7 @@ from docs.text import Texts, table
 
 from posthouse.adapters.system.clock import SystemClock
 from posthouse.api.app import Services, build_app
+from posthouse.api.texts.accepted import CHINESE, ENGLISH, Language
 from posthouse.domain.errors import StoreUnavailable
 
 METHODS: Final = ("get", "post", "put", "patch", "delete")
@@ -26,18 +27,18 @@ class NoDatabase:
         raise StoreUnavailable("the reference is made without a database")
 
 
-def openapi_document() -> dict[str, Any]:
+def openapi_document(language: Language = ENGLISH) -> dict[str, Any]:
     """`/openapi.json` as a server without event types answers it; nothing else of the services is used."""
     wanted = inspect.signature(Services.over).parameters.values()
     nothing: dict[str, Any] = {each.name: None for each in wanted if each.default is inspect.Parameter.empty}
     given = {"directory": NoDatabase(), "clock": SystemClock(), "cursor_key": b""}
     app = build_app(Services.over(**nothing | given))
     with structlog.testing.capture_logs():
-        document: dict[str, Any] = json.loads(asyncio.run(_get(app, "/openapi.json")))
+        document: dict[str, Any] = json.loads(asyncio.run(_get(app, "/openapi.json", language)))
     return document
 
 
-async def _get(app: Any, path: str) -> bytes:
+async def _get(app: Any, path: str, language: Language) -> bytes:
     chunks: list[bytes] = []
 
     async def receive() -> dict[str, Any]:
@@ -55,7 +56,7 @@ async def _get(app: Any, path: str) -> bytes:
         "raw_path": path.encode(),
         "root_path": "",
         "query_string": b"",
-        "headers": [],
+        "headers": [(b"accept-language", language.encode())],
     }
     await app(scope, receive, send)
     return b"".join(chunks)
@@ -64,7 +65,7 @@ async def _get(app: Any, path: str) -> bytes:
 def http_page(texts: Texts) -> str:
     """Routes by tag, then the objects that they take and give."""
     words = texts["http"]
-    document = openapi_document()
+    document = openapi_document(ENGLISH if texts["language"] == "en" else CHINESE)
     by_tag: dict[str, list[str]] = {}
     for path, operations in document["paths"].items():
         for method in METHODS:
@@ -89,7 +90,7 @@ def _operation(words: Mapping[str, Any], method: str, path: str, operation: Mapp
         (
             f"`{parameter['name']}`",
             words["places"][parameter["in"]],
-            kind(parameter.get("schema", {})),
+            kind(parameter.get("schema", {}), words["kinds"]),
             _told(parameter.get("description") or parameter.get("schema", {}).get("description")),
         )
         for parameter in operation.get("parameters", ())
@@ -98,8 +99,8 @@ def _operation(words: Mapping[str, Any], method: str, path: str, operation: Mapp
         parts.append(table(words["parameter_columns"], parameters))
     body = operation.get("requestBody")
     if body is not None:
-        kinds = [f"`{media}`: {kind(content['schema'])}" for media, content in body["content"].items()]
-        parts.append(f"{words['body']} " + "; ".join(kinds))
+        told = [f"`{media}`: {kind(content['schema'], words['kinds'])}" for media, content in body["content"].items()]
+        parts.append(words["body"] + words["kinds"]["semicolon"].join(told))
     parts.append("\n".join(_answers(words, operation["responses"])))
     return "\n\n".join(parts)
 
@@ -111,12 +112,12 @@ def _answers(words: Mapping[str, Any], responses: Mapping[str, Any]) -> Iterator
             problems.append(status)
             continue
         kinds = ", ".join(
-            kind(content["schema"]) if content.get("schema") else f"`{media}`"
+            kind(content["schema"], words["kinds"]) if content.get("schema") else f"`{media}`"
             for media, content in answer.get("content", {}).items()
         )
         yield f"- **{status}** {kinds or words['no_body']}"
     if problems:
-        yield f"- {words['problems']} {', '.join(problems)}"
+        yield f"- {words['problems']}{', '.join(problems)}"
 
 
 def _object(words: Mapping[str, Any], name: str, schema: Mapping[str, Any]) -> str:
@@ -126,50 +127,51 @@ def _object(words: Mapping[str, Any], name: str, schema: Mapping[str, Any]) -> s
     required = schema.get("required", ())
     rows = [
         (
-            f"`{field}`" + (f" ({words['required']})" if field in required and schema.get("type") == "object" else ""),
-            kind(value),
+            words["kinds"]["format"].format(f"`{field}`", words["required"])
+            if field in required and schema.get("type") == "object"
+            else f"`{field}`",
+            kind(value, words["kinds"]),
             _told(value.get("description")),
         )
         for field, value in schema.get("properties", {}).items()
     ]
-    parts.append(table(words["field_columns"], rows) if rows else kind(schema))
+    parts.append(table(words["field_columns"], rows) if rows else kind(schema, words["kinds"]))
     return "\n\n".join(parts)
 
 
-def kind(schema: Mapping[str, Any]) -> str:
+def kind(schema: Mapping[str, Any], words: Mapping[str, str]) -> str:
     """A schema in a few words: `array of string or null`, with a link for an object and the bounds that it has."""
+    either = f" {words['or']} "
     if "$ref" in schema:
         name = schema["$ref"].removeprefix(_SCHEMAS)
         return f"[{name}](#{name.lower()})"
     if "anyOf" in schema or "oneOf" in schema:
-        told = " or ".join(kind(part) for part in schema.get("anyOf") or schema["oneOf"])
+        told = either.join(kind(part, words) for part in schema.get("anyOf") or schema["oneOf"])
     elif "const" in schema:
         told = f"`{schema['const']}`"
     elif "enum" in schema:
-        told = " or ".join(f"`{value}`" for value in schema["enum"])
+        told = either.join(f"`{value}`" for value in schema["enum"])
     elif schema.get("type") == "array":
-        told = f"array of {kind(schema.get('items', {}))}"
+        told = words["array"].format(kind(schema.get("items", {}), words))
     elif isinstance(schema.get("type"), list):
-        told = " or ".join(schema["type"])
+        told = either.join(schema["type"])
     else:
-        told = str(schema.get("type", "any JSON"))
+        told = str(schema.get("type", words["any"]))
         if "format" in schema:
-            told += f" ({schema['format']})"
-    bounds = _bounds(schema)
-    return f"{told}, {bounds}" if bounds else told
+            told = words["format"].format(told, schema["format"])
+    return words["comma"].join([told, *_bounds(schema, words)])
 
 
-def _bounds(schema: Mapping[str, Any]) -> str:
-    told = []
+def _bounds(schema: Mapping[str, Any], words: Mapping[str, str]) -> Iterator[str]:
     for name, sign in (
         ("minimum", "≥ "), ("exclusiveMinimum", "> "), ("maximum", "≤ "),
-        ("minLength", "length ≥ "), ("maxLength", "length ≤ "), ("minItems", "items ≥ "), ("maxItems", "items ≤ "),
+        ("minLength", f"{words['length']} ≥ "), ("maxLength", f"{words['length']} ≤ "),
+        ("minItems", f"{words['items']} ≥ "), ("maxItems", f"{words['items']} ≤ "),
     ):  # fmt: skip
         if name in schema:
-            told.append(f"{sign}{schema[name]:g}")
+            yield f"{sign}{schema[name]:g}"
     if "default" in schema:
-        told.append(f"default `{json.dumps(schema['default'], ensure_ascii=False)}`")
-    return ", ".join(told)
+        yield f"{words['default']} `{json.dumps(schema['default'], ensure_ascii=False)}`"
 
 
 def _told(text: str | None) -> str:

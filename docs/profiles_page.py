@@ -6,6 +6,8 @@ from typing import Any
 
 from docs.text import Texts, table
 
+from posthouse.api.texts.accepted import CHINESE, ENGLISH
+from posthouse.api.texts.descriptions import titled
 from posthouse.domain.profile import Profile
 from posthouse.manage.profiles import shipped
 
@@ -17,7 +19,7 @@ def profiles_page(texts: Texts) -> str:
     spoken = [
         (
             f"[`{profile.name}`]({profile.source})",
-            profile.title,
+            titled(profile.title, ENGLISH if texts["language"] == "en" else CHINESE),
             _signed(profile.endpoint, words),
             _code(profile.endpoint.get("encryption", {}).get("cipher", "")),
             _confirmed(profile.endpoint.get("ack"), profile.endpoint.get("decrypt_answer") == "required", words),

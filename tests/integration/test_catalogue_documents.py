@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.integration.api_world import World, world_over
 from posthouse.api.catalogue_documents import CatalogueDocuments
 from posthouse.domain import limits
 from posthouse.domain.cache_use import CacheFacts
+from posthouse.domain.errors import StoreUnavailable
 from posthouse.manage import catalogue
 
 ASYNCAPI = "/v1/asyncapi.json"
@@ -278,3 +280,52 @@ async def test_documents_are_kept_up_to_a_bound(world: World) -> None:
     await documents.asyncapi(None)
     made = limits.DOCUMENTS_CACHED_MAX + 5
     assert documents.cached == CacheFacts(entries=limits.DOCUMENTS_CACHED_MAX, hits=1, misses=made)
+
+
+def same_but_for_descriptions(english: Any, chinese: Any, path: str = "") -> int:
+    """How many texts differ; all that do are descriptions and summaries, in Chinese in the second document."""
+    if isinstance(english, dict):
+        assert list(english) == list(chinese), path
+        return sum(same_but_for_descriptions(value, chinese[name], f"{path}/{name}") for name, value in english.items())
+    if isinstance(english, list):
+        assert len(english) == len(chinese), path
+        pairs = enumerate(zip(english, chinese, strict=True))
+        return sum(same_but_for_descriptions(*pair, f"{path}/{number}") for number, pair in pairs)
+    if english == chinese:
+        return 0
+    assert path.endswith(("/description", "/summary")), path
+    assert re.search(r"[\u4e00-\u9fff]", chinese) is not None, path
+    return 1
+
+
+async def test_documents_come_in_the_language_that_is_asked_for(world: World) -> None:
+    own = "A tree grew."  # what somebody said of their own event type, and of its data
+    schema = {"type": "object", "description": "An event type.", "properties": {"description": {"type": "string"}}}
+    await make(world, {"name": "tree.grown", "description": own, "schema": schema}, {"name": "tree.felled"})
+    await until_told(world.admin.with_key(None), "/openapi.json", "webhooks", "tree.felled")
+    for path in ("/openapi.json", ASYNCAPI):
+        unasked = await world.admin.get(path)
+        english = await world.admin.get(path, headers={"Accept-Language": "en"})
+        chinese = await world.admin.get(path, headers={"Accept-Language": "zh-CN,zh;q=0.9"})
+        assert (unasked.body, unasked.headers["content-language"]) == (english.body, "en"), path
+        assert chinese.headers["content-language"] == "zh-CN"
+        assert {reply.headers["vary"] for reply in (unasked, chinese)} == {"Accept-Language"}
+        assert (await world.admin.get(path)).body == english.body, "each language has a document of its own"
+        told = chinese.json()
+        assert same_but_for_descriptions(english.json(), told) >= (900 if path == "/openapi.json" else 6)
+        assert own.encode() in chinese.body
+        assert told["components"]["schemas"]["event.tree.grown"]["description"] == "An event type.", "not of ours"
+        assert "类型为 tree.felled 的事件。".encode() in chinese.body
+    assert references(told) != []
+
+
+async def test_without_a_database_the_routes_are_told_in_chinese_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(_self: object, _viewer: object) -> tuple[list[str], bool]:
+        raise StoreUnavailable("it is away")
+
+    monkeypatch.setattr(catalogue.EventTypes, "visible", away)
+    english = await world.admin.get("/openapi.json")
+    chinese = await world.admin.get("/openapi.json", headers={"Accept-Language": "zh-CN"})
+    assert same_but_for_descriptions(english.json(), chinese.json()) > 900

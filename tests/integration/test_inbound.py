@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -633,6 +634,19 @@ async def test_it_cannot_be_rewound_and_says_where_senders_send(server: Posthous
     assert f"{PUBLIC_URL}/in/open" in plan["remarks"][0]
     kinds = {kind["name"]: kind for kind in (await call(server.port, "GET", "/v1/trigger-kinds"))["data"]}
     assert "rate_limit" in kinds["inbound"]["settings"]["properties"]
+
+
+async def test_kinds_are_described_in_the_language_that_is_asked_for(server: Posthouse) -> None:
+    english = await ask(server.port, "GET", "/v1/trigger-kinds")
+    chinese = await ask(server.port, "GET", "/v1/trigger-kinds", headers={"Accept-Language": "zh-CN"})
+    assert (english.headers["content-language"], chinese.headers["content-language"]) == ("en", "zh-CN")
+    assert "Accept-Language" in chinese.headers["vary"]
+    for before, told in zip(english.body["data"], chinese.body["data"], strict=True):
+        assert told["settings"].keys() == before["settings"].keys()
+        for name, property in told["settings"]["properties"].items():
+            assert re.search(r"[\u4e00-\u9fff]", property["description"]), (told["name"], name)
+            rest = {word: value for word, value in property.items() if word != "description"}
+            assert rest.items() <= before["settings"]["properties"][name].items()
 
 
 async def test_two_sources_make_two_events_of_the_same(server: Posthouse) -> None:

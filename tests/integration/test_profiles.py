@@ -196,3 +196,21 @@ async def test_the_expressions_of_a_profile_that_an_app_names_are_its(world: Wor
     app_id = AppId(raw(APP, (await world.admin.get("/v1/apps/shop")).json()["id"]))
     (config,) = await world.store.apps([app_id])
     assert config.endpoints[0].by_app == ("ack",)
+
+
+async def test_profiles_are_described_in_the_language_that_is_asked_for(world: World) -> None:
+    chinese = {"Accept-Language": "zh-CN"}
+    english = {one["name"]: one for one in (await world.admin.get("/v1/profiles")).json()["data"]}
+    reply = await world.admin.get("/v1/profiles", headers=chinese)
+    assert (reply.headers["content-language"], reply.headers["vary"]) == ("zh-CN", "Accept-Language")
+    told = {one["name"]: one for one in reply.json()["data"]}
+    assert told["acme"] == english["acme"], "what an operator wrote stays"
+    stripe = told["stripe"]
+    assert (stripe["title"], stripe["about"]) == ("Stripe", "Stripe 信封中的事件，带时间戳签名；每个有效的密钥都签名。")
+    assert stripe["keys"][0]["about"] == "端点的签名密钥（whsec_…），按字面使用，不是 base64。"
+    assert stripe["settings"][0]["about"] == "载荷所用的 API 版本。"
+    assert stripe["endpoint"] == english["stripe"]["endpoint"]
+    assert (await world.admin.get("/v1/profiles/stripe", headers=chinese)).json() == stripe
+    assert told["alipay"]["title"] == "支付宝"
+    schema = (await world.admin.get("/v1/profiles/schema", headers=chinese)).json()
+    assert schema["$defs"]["Made"]["description"] == "没有给出的密钥怎样生成。"

@@ -24,7 +24,7 @@ from posthouse.api.pages import Cursors
 from posthouse.api.problems import (
     PROBLEM_CONTENT,
     fields_of,
-    language_headers,
+    language_fields,
     problem_body,
     problem_bytes,
     status_of,
@@ -53,7 +53,7 @@ from posthouse.api.resources import (
 )
 from posthouse.api.static_pages import StaticPages
 from posthouse.api.texts.accepted import language_of
-from posthouse.api.texts.catalogue import chinese
+from posthouse.api.texts.catalogue import chinese, chinese_descriptions
 from posthouse.domain.access import Page
 from posthouse.domain.cache_use import CacheFacts, of_function
 from posthouse.domain.egress import AllowedEgress
@@ -296,9 +296,12 @@ def build_app(services: Services) -> App:
     services.watch_cache("api_keys", lambda: services.authenticator.known_cached)
     services.watch_cache("unknown_api_keys", lambda: services.authenticator.unknown_cached)
     services.watch_cache("chinese_texts", of_function(chinese))
+    services.watch_cache("chinese_descriptions", of_function(chinese_descriptions))
 
-    async def openapi(_request: Request) -> Response:
-        return Response(await written.openapi(), media_type="application/json")
+    async def openapi(request: Request) -> Response:
+        language = language_of(request.scope["headers"])
+        body = await written.openapi(language)
+        return Response(body, headers=language_fields(language), media_type="application/json")
 
     app.add_route(OPENAPI_PATH, openapi, include_in_schema=False)
     app.add_exception_handler(HTTPException, _no_such_route(written))
@@ -354,7 +357,7 @@ def _no_such_route(documents: CatalogueDocuments) -> Callable[[Request, Exceptio
             case _:
                 code, detail = "http_error", str(error.detail)
         language = language_of(request.scope["headers"])
-        headers |= {name.decode(): value.decode() for name, value in language_headers(language)}
+        headers |= language_fields(language)
         body = problem_body(error.status_code, code, detail, language)
         return Response(body, error.status_code, headers=headers, media_type=PROBLEM_CONTENT.decode())
 

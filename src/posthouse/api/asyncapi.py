@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from posthouse.api.models.common import time_of
-from posthouse.api.webhooks import CUT, HEADERS, REPLAY, SCHEMAS, body_name, described, example_bodies, schemas
+from posthouse.api.texts.accepted import Language
+from posthouse.api.texts.descriptions import all_described, described
+from posthouse.api.webhooks import CUT, HEADERS, REPLAY, SCHEMAS, body_name, example_bodies, schemas, told_of
 from posthouse.ports.event_types import EventType
 
 VERSION: Final = "3.0.0"
@@ -24,12 +26,13 @@ _TRAIT: Final = "#/components/messageTraits/webhook"
 _BINDINGS: Final = {"http": {"method": "POST", "bindingVersion": "0.3.0"}}
 
 
-def asyncapi_document(types: Sequence[EventType], *, cut: bool) -> dict[str, Any]:
+def asyncapi_document(types: Sequence[EventType], language: Language, *, cut: bool) -> dict[str, Any]:
     """The document of these types; `cut` where there are more. Its version is the time of the latest change among them."""
+    about = described(DESCRIPTION, language)
     info: dict[str, Any] = {
         "title": "Posthouse webhooks",
         "version": time_of(max((entry.updated_at for entry in types), default=0.0)),
-        "description": f"{DESCRIPTION}\n\n{CUT}" if cut else DESCRIPTION,
+        "description": f"{about}\n\n{described(CUT, language)}" if cut else about,
     }
     if cut:
         info["x-truncated"] = True
@@ -37,18 +40,18 @@ def asyncapi_document(types: Sequence[EventType], *, cut: bool) -> dict[str, Any
         "asyncapi": VERSION,
         "info": info,
         "defaultContentType": "application/json",
-        "channels": {entry.name: _channel(entry) for entry in types},
+        "channels": {entry.name: _channel(entry, language) for entry in types},
         "operations": {f"send.{entry.name}": _operation(entry) for entry in types},
         "components": {
-            "schemas": schemas(types),
-            "messages": {entry.name: _message(entry) for entry in types},
+            "schemas": schemas(types, language),
+            "messages": {entry.name: _message(entry, language) for entry in types},
             "messageTraits": {
                 "webhook": {
                     "contentType": "application/json",
                     "headers": {
                         "type": "object",
                         "required": list(HEADERS),
-                        "properties": HEADERS | {"webhook-replay": REPLAY},
+                        "properties": all_described(HEADERS | {"webhook-replay": REPLAY}, language),
                     },
                 },
             },
@@ -56,11 +59,11 @@ def asyncapi_document(types: Sequence[EventType], *, cut: bool) -> dict[str, Any
     }
 
 
-def _channel(entry: EventType) -> dict[str, Any]:
+def _channel(entry: EventType, language: Language) -> dict[str, Any]:
     return {
         "address": None,
         "title": entry.name,
-        "description": described(entry),
+        "description": told_of(entry, language),
         "messages": {entry.name: {"$ref": f"#/components/messages/{entry.name}"}},
     }
 
@@ -75,11 +78,11 @@ def _operation(entry: EventType) -> dict[str, Any]:
     }
 
 
-def _message(entry: EventType) -> dict[str, Any]:
+def _message(entry: EventType, language: Language) -> dict[str, Any]:
     message: dict[str, Any] = {
         "name": entry.name,
         "title": entry.name,
-        "description": described(entry),
+        "description": told_of(entry, language),
         "traits": [{"$ref": _TRAIT}],
         "contentType": "application/json",
         "payload": {"$ref": SCHEMAS + body_name(entry.name)},

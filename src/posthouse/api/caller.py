@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.responses import Response
 
 from posthouse.api.gate import PRINCIPAL
+from posthouse.api.problems import language_fields
+from posthouse.api.texts.accepted import Language, language_of
 from posthouse.domain.access import Principal
 
 
@@ -25,3 +28,13 @@ async def _viewer(request: Request) -> Principal | None:
 
 Viewer = Annotated[Principal | None, Depends(_viewer)]
 """As `Caller`, on a path that answers without a key too (`gate.WITHOUT_KEY`)."""
+
+
+async def _spoken(request: Request, response: Response) -> Language:
+    language = language_of(request.scope["headers"])
+    response.headers.update(language_fields(language))
+    return language
+
+
+Spoken = Annotated[Language, Depends(_spoken)]
+"""The language of an answer that has texts in it, as the caller prefers; the answer says which it is."""

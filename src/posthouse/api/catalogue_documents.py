@@ -12,6 +12,8 @@ import msgspec
 import structlog
 
 from posthouse.api.asyncapi import asyncapi_document
+from posthouse.api.texts.accepted import ENGLISH, Language
+from posthouse.api.texts.descriptions import all_described
 from posthouse.api.webhooks import with_webhooks
 from posthouse.domain.access import Principal
 from posthouse.domain.cache_use import CacheFacts, CacheUse
@@ -27,7 +29,8 @@ _encode = msgspec.json.Encoder().encode
 
 
 class CatalogueDocuments:
-    """`/openapi.json` and `/v1/asyncapi.json` as bytes, kept by the catalogue's version and by what a caller sees of it.
+    """`/openapi.json` and `/v1/asyncapi.json` as bytes, kept by the catalogue's version, by what a caller sees of it
+    and by the language of its descriptions.
 
     For callers without a key the version is looked at once a second, so that strangers cost nothing: what they get may be
     that much behind. Documents are made one at a time, and off the loop; that of the routes when somebody first asks, since
@@ -40,27 +43,34 @@ class CatalogueDocuments:
         self._clock = clock
         self._make_routes = routes
         self._routes: dict[str, Any] | None = None
-        self._openapi_told: bytes | None = None
+        self._openapi_told: dict[Language, bytes] = {}
         self._made: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
         self._use = CacheUse()
         self._making = asyncio.Lock()
         self._version = -1
         self._looked_at = -DOCUMENT_LOOKED_AT_SECONDS
 
-    async def openapi(self) -> bytes:
+    async def openapi(self, language: Language = ENGLISH) -> bytes:
         """OpenAPI, with what is public as webhooks. Without the database, as it was told last."""
         routes = await self.routes()
         try:
-            self._openapi_told = await self._document(
-                "openapi", None, lambda types, cut: with_webhooks(routes, types, cut=cut)
+            self._openapi_told[language] = await self._document(
+                "openapi",
+                None,
+                language,
+                lambda types, cut: with_webhooks(all_described(routes, language), types, language, cut=cut),
             )
         except StoreUnavailable as error:
             log.warning("api.openapi_without_catalogue", error=str(error))
-        return _encode(routes) if self._openapi_told is None else self._openapi_told
+            if language not in self._openapi_told:
+                return await asyncio.to_thread(lambda: _encode(all_described(routes, language)))
+        return self._openapi_told[language]
 
-    async def asyncapi(self, viewer: Principal | None) -> bytes:
+    async def asyncapi(self, viewer: Principal | None, language: Language = ENGLISH) -> bytes:
         """AsyncAPI, of what the viewer sees; None is somebody without a key."""
-        return await self._document("asyncapi", viewer, lambda types, cut: asyncapi_document(types, cut=cut))
+        return await self._document(
+            "asyncapi", viewer, language, lambda types, cut: asyncapi_document(types, language, cut=cut)
+        )
 
     async def routes(self) -> dict[str, Any]:
         """OpenAPI, of the routes alone."""
@@ -74,7 +84,11 @@ class CatalogueDocuments:
         return self._use.facts(len(self._made))
 
     async def _document(
-        self, kind: str, viewer: Principal | None, made_of: Callable[[Sequence[EventType], bool], dict[str, Any]]
+        self,
+        kind: str,
+        viewer: Principal | None,
+        language: Language,
+        made_of: Callable[[Sequence[EventType], bool], dict[str, Any]],
     ) -> bytes:
         version = await self._current_version(viewer)
         names, more = None, False
@@ -83,7 +97,7 @@ class CatalogueDocuments:
             # Grants come and go without the catalogue's version; apps that see the same share a document.
             names, more = await self._event_types.visible(viewer)
             sight = (sha256("\n".join(names).encode()).digest(), more)
-        key = (kind, version, sight)
+        key = (kind, version, sight, language)
         made = self._made.get(key)
         if made is not None:
             self._use.hits += 1

@@ -151,8 +151,13 @@ def said(message: str, language: Language) -> str:
 
 
 def language_headers(language: Language) -> Headers:
-    """What tells caches and people that a problem has a language, and which."""
+    """What tells caches and people that an answer has a language, and which."""
     return [(b"content-language", language.encode("ascii")), (b"vary", b"Accept-Language")]
+
+
+def language_fields(language: Language) -> dict[str, str]:
+    """The same as the framework takes them."""
+    return {name.decode(): value.decode() for name, value in language_headers(language)}
 
 
 def shown(path: str) -> str:

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
+from posthouse.api.texts.accepted import Language
+from posthouse.api.texts.descriptions import all_described, described
 from posthouse.domain.json_schema import moved
 from posthouse.domain.limits import DOCUMENT_BYTES_MAX, DOCUMENT_TYPES_MAX
 from posthouse.ports.event_types import EventType
@@ -40,6 +42,12 @@ REPLAY: Final[dict[str, Any]] = {
     "const": "true",
     "description": "Somebody asked for the event to be sent again. Not signed.",
 }
+ACCEPTED: Final = "When the event was accepted."
+RESPONSES: Final[dict[str, dict[str, Any]]] = {
+    "2XX": {"description": "Confirmed. No body is needed."},
+    "410": {"description": "Not wanted any more: the endpoint is disabled."},
+    "default": {"description": "Not confirmed: it is sent again later; not before `Retry-After`, where there is one."},
+}
 CUT: Final = (
     f"There are more event types than this document holds: {DOCUMENT_TYPES_MAX} by name, or {DOCUMENT_BYTES_MAX} bytes of "
     "their schemas and examples. GET /v1/event-types lists them all."
@@ -56,9 +64,10 @@ def body_name(event_type: str) -> str:
     return f"webhook.{event_type}"
 
 
-def schemas(types: Iterable[EventType]) -> dict[str, Any]:
+def schemas(types: Iterable[EventType], language: Language) -> dict[str, Any]:
     """The components of these types."""
     found: dict[str, Any] = {}
+    timestamp = {"type": "string", "format": "date-time", "description": described(ACCEPTED, language)}
     for entry in types:
         name = data_name(entry.name)
         schema = {} if entry.schema is None else msgspec.json.decode(entry.schema)
@@ -69,7 +78,7 @@ def schemas(types: Iterable[EventType]) -> dict[str, Any]:
             "required": ["type", "timestamp", "data"],
             "properties": {
                 "type": {"const": entry.name},
-                "timestamp": {"type": "string", "format": "date-time", "description": "When the event was accepted."},
+                "timestamp": timestamp,
                 "data": {"$ref": SCHEMAS + name},
             },
         }
@@ -81,24 +90,28 @@ def example_bodies(entry: EventType) -> list[dict[str, Any]]:
     return [{"type": entry.name, "timestamp": EXAMPLE_TIME, "data": example} for example in entry.examples]
 
 
-def described(entry: EventType) -> str:
-    return entry.description or f"An event of the type {entry.name}."
+def told_of(entry: EventType, language: Language) -> str:
+    """What is said of a type: what its description says, in whatever language that is."""
+    return entry.description or described(f"An event of the type {entry.name}.", language)
 
 
-def with_webhooks(document: dict[str, Any], types: Sequence[EventType], *, cut: bool) -> dict[str, Any]:
-    """The OpenAPI document with a webhook for each type; the document itself stays as it is."""
+def with_webhooks(
+    document: dict[str, Any], types: Sequence[EventType], language: Language, *, cut: bool
+) -> dict[str, Any]:
+    """The OpenAPI document with a webhook for each type; the document itself, which is in this language, stays as it is."""
     components = document["components"]
     whole = document | {
-        "components": components | {"schemas": components["schemas"] | schemas(types)},
-        "webhooks": {entry.name: {"post": _operation(entry)} for entry in types},
+        "components": components | {"schemas": components["schemas"] | schemas(types, language)},
+        "webhooks": {entry.name: {"post": _operation(entry, language)} for entry in types},
     }
     if cut:
         info = document["info"]
-        whole["info"] = info | {"description": f"{info['description']}\n\n{CUT}", "x-webhooks-truncated": True}
+        told = f"{info['description']}\n\n{described(CUT, language)}"
+        whole["info"] = info | {"description": told, "x-webhooks-truncated": True}
     return whole
 
 
-def _operation(entry: EventType) -> dict[str, Any]:
+def _operation(entry: EventType, language: Language) -> dict[str, Any]:
     content: dict[str, Any] = {"schema": {"$ref": SCHEMAS + body_name(entry.name)}}
     bodies = example_bodies(entry)
     if bodies:
@@ -107,29 +120,23 @@ def _operation(entry: EventType) -> dict[str, Any]:
         "tags": ["webhooks"],
         "operationId": f"webhook.{entry.name}",
         "summary": entry.name,
-        "description": described(entry),
+        "description": told_of(entry, language),
         "x-event-type-version": entry.version,
         "security": [],
         "parameters": [
             *(
-                {"name": name, "in": "header", "required": True} | _parameter(schema)
+                {"name": name, "in": "header", "required": True} | _parameter(schema, language)
                 for name, schema in HEADERS.items()
             ),
-            {"name": "webhook-replay", "in": "header", "required": False} | _parameter(REPLAY),
+            {"name": "webhook-replay", "in": "header", "required": False} | _parameter(REPLAY, language),
         ],
         "requestBody": {"required": True, "content": {"application/json": content}},
-        "responses": {
-            "2XX": {"description": "Confirmed. No body is needed."},
-            "410": {"description": "Not wanted any more: the endpoint is disabled."},
-            "default": {
-                "description": "Not confirmed: it is sent again later; not before `Retry-After`, where there is one."
-            },
-        },
+        "responses": all_described(RESPONSES, language),
     }
 
 
-def _parameter(schema: dict[str, Any]) -> dict[str, Any]:
+def _parameter(schema: dict[str, Any], language: Language) -> dict[str, Any]:
     return {
-        "description": schema["description"],
+        "description": described(schema["description"], language),
         "schema": {name: value for name, value in schema.items() if name != "description"},
     }

@@ -65,6 +65,7 @@ CACHES: Final = frozenset(
         "api_keys",
         "app_configurations",
         "apps",
+        "chinese_descriptions",
         "chinese_texts",
         "content_types",
         "data_keys",

@@ -8,6 +8,8 @@ import msgspec
 from pydantic import Field
 
 from posthouse.api.models.common import Answer
+from posthouse.api.texts.accepted import Language
+from posthouse.api.texts.descriptions import described, titled
 from posthouse.domain.profile import Profile
 
 
@@ -40,15 +42,18 @@ class ProfileAnswer(Answer):
     receive: Annotated[dict[str, Any], Field(description="How the receiving side reads what is sent.")]
 
     @classmethod
-    def of(cls, profile: Profile) -> ProfileAnswer:
+    def of(cls, profile: Profile, language: Language) -> ProfileAnswer:
         return cls(
             name=profile.name,
-            title=profile.title,
-            about=profile.about,
+            title=titled(profile.title, language),
+            about=described(profile.about, language),
             source=profile.source,
-            keys=[ProfileKeyAnswer(name=key.name, about=key.about, make=key.make) for key in profile.keys],
+            keys=[
+                ProfileKeyAnswer(name=key.name, about=described(key.about, language), make=key.make)
+                for key in profile.keys
+            ],
             settings=[
-                ProfileSettingAnswer(name=each.name, about=each.about, default=each.default)
+                ProfileSettingAnswer(name=each.name, about=described(each.about, language), default=each.default)
                 for each in profile.settings
             ],
             endpoint=profile.endpoint,

@@ -9,6 +9,8 @@ from msgspec import UNSET
 from pydantic import Field
 
 from posthouse.api.models.common import Answer, Body, Instant, Time, Uid, optional_time, text_or_base64, time_of
+from posthouse.api.texts.accepted import Language
+from posthouse.api.texts.descriptions import all_described
 from posthouse.domain.ids import APP, REFUSAL, TRIGGER, format_id
 from posthouse.domain.limits import NAME_LENGTH_MAX, TRIGGER_TEMPLATE_LENGTH_MAX
 from posthouse.domain.trigger import SETTINGS_UNREADABLE, Trigger, TriggerState
@@ -279,8 +281,8 @@ class KindAnswer(Answer):
     settings: Annotated[dict[str, Any], Field(description="JSON Schema (2020-12) of `settings`.")]
 
     @classmethod
-    def of(cls, kind: TriggerKind) -> KindAnswer:
-        return cls(name=kind.name, settings=dict(kind.expects))
+    def of(cls, kind: TriggerKind, language: Language) -> KindAnswer:
+        return cls(name=kind.name, settings=all_described(dict(kind.expects), language))
 
 
 class KindPage(Answer):

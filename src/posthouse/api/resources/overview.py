@@ -19,7 +19,7 @@ from posthouse.api.models.overview import (
     TrafficAnswer,
 )
 from posthouse.api.models.system import Caution
-from posthouse.api.problems import language_headers, said
+from posthouse.api.problems import language_fields, said
 from posthouse.api.texts.accepted import language_of
 from posthouse.domain.limits import TRAFFIC_LISTED_MAX
 from posthouse.manage.overview import Installation
@@ -139,7 +139,7 @@ def routes(charts: TrafficCharts, installation: Installation, clock: Clock) -> A
         language = language_of(request.scope["headers"])
         warnings = [Caution(code=code, detail=said(detail, language)) for code, detail in facts.warnings]
         if warnings:
-            answer.headers.update({name.decode(): value.decode() for name, value in language_headers(language)})
+            answer.headers.update(language_fields(language))
         return SystemAnswer.of(facts, warnings)
 
     return router

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, Response
 
 from posthouse.api.late_routes import late_router
 from posthouse.api.models.system import Caution, Health, Readiness
-from posthouse.api.problems import PROBLEM_CONTENT, language_headers, problem_body, said
+from posthouse.api.problems import PROBLEM_CONTENT, language_fields, problem_body, said
 from posthouse.api.texts.accepted import language_of
 from posthouse.domain.errors import NotFound
 from posthouse.manage.overview import ECHO_PATH, Installation
@@ -38,7 +38,7 @@ def routes(
         """
         reason = await ready()
         language = language_of(request.scope["headers"])
-        headers = {name.decode(): value.decode() for name, value in language_headers(language)}
+        headers = language_fields(language)
         if reason is None:
             told = [Caution(code=code, detail=said(detail, language)) for code, detail in warnings()]
             if told:

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from posthouse.api.caller import Caller
+from posthouse.api.caller import Caller, Spoken
 from posthouse.api.etags import Conditional, tagged
 from posthouse.api.late_routes import late_router
 from posthouse.api.models.trigger import (
@@ -41,9 +41,9 @@ def routes(triggers: Triggers, refusals: Refusals, cursors: Cursors) -> APIRoute
         return TriggerAnswer.of(trigger, triggers.shown(trigger))
 
     @router.get("/trigger-kinds")
-    async def list_trigger_kinds(caller: Caller) -> KindPage:
+    async def list_trigger_kinds(caller: Caller, language: Spoken) -> KindPage:
         """What can be watched by this server, each kind with the schema of its settings."""
-        return KindPage(data=[KindAnswer.of(kind) for kind in triggers.kinds(caller)])
+        return KindPage(data=[KindAnswer.of(kind, language) for kind in triggers.kinds(caller)])
 
     @router.post("/triggers", status_code=201)
     async def create_trigger(caller: Caller, body: TriggerFields, response: Response) -> TriggerAnswer:

@@ -24,6 +24,7 @@ from posthouse.domain.limits import TRANSLATED_LENGTH_MAX
 
 # What an error's text may be as a whole; the other sections hold what stands inside of one.
 WHOLE: Final = ("messages", "pydantic", "msgspec")
+DESCRIBED: Final = ("descriptions", "summaries", "profiles")
 LISTS: Final = frozenset({"json_schema"})
 
 HOLE: Final = re.compile(r"\{(s?)\}")
@@ -104,17 +105,18 @@ class _Section:
 class Catalogue:
     """Translations of messages into one language."""
 
-    def __init__(self, sections: Sections) -> None:
+    def __init__(self, sections: Sections, whole: Iterable[str] = WHOLE) -> None:
+        """`whole` are the sections of what a text may be as a whole."""
         self._titles = sections["titles"]
         self._sections = {name: _Section(entries.items()) for name, entries in sections.items()}
-        self._whole = _Section((text, into) for name in WHOLE for text, into in sections[name].items())
+        self._whole = _Section((text, into) for name in whole for text, into in sections[name].items())
 
     def title(self, text: str) -> str:
-        """A problem's title."""
+        """What is called so: a problem, or a profile."""
         return self._titles.get(text, text)
 
     def message(self, text: str) -> str:
-        """A problem's detail."""
+        """A problem's detail, or a description."""
         return self._translated(self._whole, text) if len(text) <= TRANSLATED_LENGTH_MAX else text
 
     def _translated(self, section: _Section, text: str) -> str:
@@ -144,5 +146,11 @@ def read_sections(name: str) -> dict[str, dict[str, str]]:
 
 @lru_cache(maxsize=1)
 def chinese() -> Catalogue:
-    """The Chinese catalogue, read when the first caller asks for it."""
+    """What problems say in Chinese, read when the first caller asks for it."""
     return Catalogue(read_sections("zh_cn"))
+
+
+@lru_cache(maxsize=1)
+def chinese_descriptions() -> Catalogue:
+    """What schemas say in Chinese, read when the first caller asks for it."""
+    return Catalogue(read_sections("descriptions_zh_cn"), DESCRIBED)
