@@ -130,3 +130,28 @@ async def test_every_row_is_a_link(desk: Desk) -> None:
             assert all(one is not None and one.startswith("#/") for one in leads), place
             body = visit.page.locator("tbody tr")
             assert await body.count() == len(leads), place
+
+
+async def test_whoever_changes_the_language_reads_what_the_server_describes_in_it(desk: Desk) -> None:
+    async with desk.visit("/triggers?new=1") as visit:
+        form = visit.page.locator("aside form")
+        await expect(form).to_contain_text("Which changes become events.")
+        await form.locator("[name=uid]").fill("kept")
+        await visit.page.get_by_role("button", name="中文").press("Enter")
+        await expect(form).to_contain_text("哪些变更成为事件。")
+        await expect(form).not_to_contain_text("Which changes become events.")
+        await expect(form.locator("[name=uid]")).to_have_value("kept")
+        await visit.shot("trigger-form-table")
+        for kind, told in (
+            ("changes", "您自己的复制槽，插件为 pgoutput"),
+            ("inbound", "发送方怎样签名和书写"),
+        ):
+            await visit.choose(form.locator("select[name=kind]"), kind)
+            await expect(form).to_contain_text(told)
+            await visit.shot(f"trigger-form-{kind}")
+        await visit.go("/playground?tab=profiles&open=stripe")
+        await expect(visit.page.locator("aside")).to_contain_text("端点的签名密钥（whsec_…），按字面使用")
+        await visit.shot("profile-chosen")
+        await visit.go("/playground?tab=profiles")
+        await expect(visit.page.locator("#main")).to_contain_text("表单，对 URL 和按名称排序的字段签名。")
+        await visit.shot("profiles-all")

@@ -1,6 +1,7 @@
 /** Asking for what a screen shows: loading, ready, missing and failed are four different things. */
 
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { language } from "./language";
 import { Problem } from "./request";
 
 export type Asked<T> = (
@@ -18,7 +19,7 @@ export type Asked<T> = (
 type Held<T> = Omit<Asked<T>, "again" | "set">;
 
 /** Asks now, whenever one of `on` changes, and with `every` milliseconds while the page is seen. An answer that is no longer
- * wanted is dropped. */
+ * wanted is dropped. Answers have texts in the language that was chosen: in another one, they are asked for again. */
 export function useAsked<T>(ask: (signal: AbortSignal) => Promise<T>, on: readonly unknown[], every?: number): Asked<T> {
   const [held, hold] = useState<Held<T>>({ state: "loading", data: null, problem: null } as Held<T>);
   const [turn, next] = useState(0);
@@ -26,6 +27,7 @@ export function useAsked<T>(ask: (signal: AbortSignal) => Promise<T>, on: readon
   asking.current = ask;
   const shownFor = useRef<string | null>(null);
   const subject = JSON.stringify(on);
+  const spoken = language.value;
 
   useEffect(() => {
     const gone = new AbortController();
@@ -44,7 +46,7 @@ export function useAsked<T>(ask: (signal: AbortSignal) => Promise<T>, on: readon
       },
     );
     return () => gone.abort();
-  }, [subject, turn]);
+  }, [subject, turn, spoken]);
 
   const again = useCallback(() => next((n) => n + 1), []);
   useEffect(() => {

@@ -77,7 +77,7 @@ function One({ name }: { name: string }) {
                       <>
                         {texts.keys}: <code>{one.name}</code>
                       </>,
-                      `${one.about} (${one.make === null ? texts.mustGive : texts.makes(one.make)})`,
+                      texts.aside(one.about, one.make === null ? texts.mustGive : texts.makes(one.make)),
                     ] as const,
                 ),
                 ...of.settings.map(
@@ -86,7 +86,7 @@ function One({ name }: { name: string }) {
                       <>
                         {texts.settings}: <code>{one.name}</code>
                       </>,
-                      `${one.about} (${one.default === null ? texts.mustGive : `${texts.byDefault} ${one.default}`})`,
+                      texts.aside(one.about, one.default === null ? texts.mustGive : `${texts.byDefault} ${one.default}`),
                     ] as const,
                 ),
               ]}
