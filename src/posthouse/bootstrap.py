@@ -43,6 +43,7 @@ from posthouse.api.only_system import only_system
 from posthouse.api.outbox import OwnOutbox
 from posthouse.api.publish import PublishRoutes
 from posthouse.api.server import Server, configured
+from posthouse.api.texts.accepted import Language
 from posthouse.config import Settings
 from posthouse.dispatch.engine import Engine
 from posthouse.dispatch.gauges import watch, watch_caches, watch_handshakes
@@ -242,8 +243,8 @@ class Posthouse(Process):
         self._stack.push_async_callback(verifier.close)
         explainer = Explainer(PostgresRoutingView(managing), expressions)
 
-        async def explain(draft: Draft) -> bytes:
-            return explanation_body(await explainer.explain(draft))
+        async def explain(draft: Draft, language: Language) -> bytes:
+            return explanation_body(await explainer.explain(draft), language)
 
         def front(gate: App) -> App:
             routes = PublishRoutes(

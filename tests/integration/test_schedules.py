@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import re
 import signal
 import sys
 import time
@@ -152,6 +153,10 @@ async def test_one_that_is_refused_says_why_and_holds_up_no_other(database: str)
         await until(refused, "the refusal")
         known = await progress(port, "broken")
         assert known["refusal"]["code"] == "event_type_archived"
+        chinese = {"Accept-Language": "zh-CN"}
+        read = await ask(port, "GET", "/v1/schedules/broken", headers=chinese)
+        assert re.search(r"[\u4e00-\u9fff]", read.body["refusal"]["detail"]), read.body
+        assert (read.headers["content-language"], known["refusal"]["detail"].isascii()) == ("zh-CN", True)
 
         async def told() -> Any:
             return (await call(port, "GET", "/v1/apps/operations/events?type=schedule.failing"))["data"]

@@ -108,3 +108,70 @@ async def test_what_succeeds_has_no_language(server: bootstrap.Posthouse) -> Non
     reply = await ask(server.port, "GET", "/v1/apps", headers=CHINESE)
     assert reply.status == 200
     assert "content-language" not in reply.headers
+
+
+HAN = re.compile(r"[\u4e00-\u9fff]")
+
+
+async def both(port: int, method: str, path: str, body: object = None) -> tuple[Any, Any]:
+    english = await ask(port, method, path, body)
+    chinese = await ask(port, method, path, body, headers=CHINESE)
+    assert (english.status, chinese.status) == (200, 200), (english, chinese)
+    return english.body, chinese.body
+
+
+async def test_an_expression_that_has_no_value_says_why_in_chinese(server: bootstrap.Posthouse) -> None:
+    english, chinese = await both(server.port, "POST", "/v1/expressions/check", {"expression": "event.data.a >"})
+    assert HAN.search(english["detail"]) is None
+    assert HAN.search(chinese["detail"]), chinese
+    assert {**english, "detail": ""} == {**chinese, "detail": ""}
+
+
+async def test_what_another_schema_breaks_is_told_in_chinese(server: bootstrap.Posthouse) -> None:
+    await call(server.port, "POST", EVENTS, {"type": "order.created", "data": {"id": 1}})
+    schema = {"type": ["object", "null"], "required": ["id", "name"], "properties": {"name": {"enum": [1, 2]}}}
+    path = "/v1/event-types/order.created/check"
+    english, chinese = await both(server.port, "POST", path, {"schema": schema})
+    assert len(english["changes"]) >= 3
+    assert len(english["recent"]["errors"]) == 1
+    for before, told in zip(
+        [*english["changes"], *english["recent"]["errors"]],
+        [*chinese["changes"], *chinese["recent"]["errors"]],
+        strict=True,
+    ):
+        assert HAN.search(before["detail"]) is None, before
+        assert HAN.search(told["detail"]), told
+
+
+async def test_why_an_event_reaches_nobody_is_told_in_chinese(server: bootstrap.Posthouse) -> None:
+    url = "http://127.0.0.1:1/"
+    for fields in ({"events": ["other.*"]}, {"channels": ["c"]}, {"filter": "event.data.id > 5"}, {"enabled": False}):
+        await call(server.port, "POST", "/v1/apps/acme/endpoints", {"url": url, **fields})
+    event = {"type": "order.created", "data": {"id": 1}}
+    english, chinese = await both(server.port, "POST", f"{EVENTS}?dry_run=true", event)
+    assert len(english["not_reached"]) == 4
+    for before, told in zip(english["not_reached"], chinese["not_reached"], strict=True):
+        assert HAN.search(before["explanation"]) is None
+        assert HAN.search(told["explanation"]), told
+        assert {**before, "explanation": ""} == {**told, "explanation": ""}
+    published = (await call(server.port, "POST", EVENTS, event))["id"]
+    _, explained = await both(server.port, "GET", f"/v1/events/{published}/explanation")
+    why = [each["explanation"] for each in chinese["not_reached"]]
+    assert [each["explanation"] for each in explained["not_reached"]] == why
+    _, nobody = await both(server.port, "POST", "/v1/events?dry_run=true", event)
+    assert all(HAN.search(each["explanation"]) for each in nobody["not_reached"])
+
+
+async def test_that_nothing_changed_is_told_of_one_language(server: bootstrap.Posthouse) -> None:
+    await call(
+        server.port,
+        "POST",
+        "/v1/schedules",
+        {"uid": "daily", "type": "order.created", "every": 86400, "data": {"id": 1}},
+    )
+    path = "/v1/schedules/daily"
+    read = await ask(server.port, "GET", path, headers=CHINESE)
+    again = await ask(server.port, "GET", path, headers=CHINESE | {"If-None-Match": read.headers["etag"]})
+    assert again.status == 304
+    for reply in (read, again):
+        assert (reply.headers["content-language"], reply.headers["vary"]) == ("zh-CN", "Accept-Language")

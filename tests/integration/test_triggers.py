@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -191,6 +192,10 @@ async def test_schemas_are_checked_on_the_way_in(world: World) -> None:
     await world.counted(published=1, left_out=1, set_aside=1)
     (refused,) = (await call(world.port, "GET", "/v1/triggers/s/refusals"))["data"]
     assert refused["code"] == "schema_mismatch"
+    assert not re.search(r"[\u4e00-\u9fff]", refused["reason"])
+    told = await ask(world.port, "GET", "/v1/triggers/s/refusals", headers={"Accept-Language": "zh-CN"})
+    assert told.headers["content-language"] == "zh-CN"
+    assert re.search(r"[\u4e00-\u9fff]", told.body["data"][0]["reason"]), told.body
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, Request
 from fastapi.responses import Response
@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from posthouse.api.gate import PRINCIPAL
 from posthouse.api.problems import language_fields
 from posthouse.api.texts.accepted import Language, language_of
+from posthouse.api.texts.reading import read_in
 from posthouse.domain.access import Principal
 
 
@@ -33,8 +34,10 @@ Viewer = Annotated[Principal | None, Depends(_viewer)]
 async def _spoken(request: Request, response: Response) -> Language:
     language = language_of(request.scope["headers"])
     response.headers.update(language_fields(language))
+    read_in(language)
     return language
 
 
-Spoken = Annotated[Language, Depends(_spoken)]
+SPOKEN: Final = Depends(_spoken)
+Spoken = Annotated[Language, SPOKEN]
 """The language of an answer that has texts in it, as the caller prefers; the answer says which it is."""

@@ -112,7 +112,7 @@ class Conditions:
         if self.match is not None and not _matches_strongly(self.match, current):
             raise PreconditionFailed(f"If-Match asks for another one than is there; its ETag is {current}")
         if self.none_match is not None and _matches_weakly(self.none_match, current):
-            return Response(status_code=304, headers={"ETag": current})
+            return Response(status_code=304, headers={**response.headers, "ETag": current})
         response.headers["ETag"] = current
         return answer
 

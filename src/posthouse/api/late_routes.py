@@ -3,7 +3,7 @@ of ours a tenth of a second, which a process would spend before it is ready, on 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -33,9 +33,14 @@ class LateRoute(Route):
         await self.made.handle(scope, receive, send)
 
 
-def late_router(*, prefix: str = "", tags: list[str] | None = None) -> APIRouter:
+def late_router(*, prefix: str = "", tags: list[str] | None = None, dependencies: Sequence[Any] = ()) -> APIRouter:
     """A router whose routes are late."""
-    return APIRouter(prefix=prefix, tags=list(tags or ()), route_class=cast("type[APIRoute]", LateRoute))
+    return APIRouter(
+        prefix=prefix,
+        tags=list(tags or ()),
+        dependencies=list(dependencies),
+        route_class=cast("type[APIRoute]", LateRoute),
+    )
 
 
 def made(routes: Iterable[BaseRoute]) -> list[BaseRoute]:

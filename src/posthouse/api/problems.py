@@ -16,6 +16,7 @@ import structlog
 
 from posthouse.api.texts.accepted import CHINESE, ENGLISH, Language
 from posthouse.api.texts.catalogue import chinese
+from posthouse.api.texts.reading import said
 from posthouse.domain.errors import (
     Conflict,
     Forbidden,
@@ -143,11 +144,6 @@ def problem_body(status: int, code: str, detail: str, language: Language = ENGLI
     return msgspec.json.encode(
         {"type": "about:blank", "title": title, "status": status, "code": code, "detail": detail, **extra}
     )
-
-
-def said(message: str, language: Language) -> str:
-    """A message in this language, or in English where there is no translation."""
-    return chinese().message(message) if language == CHINESE else message
 
 
 def language_headers(language: Language) -> Headers:

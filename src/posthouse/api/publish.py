@@ -24,7 +24,7 @@ from posthouse.api.express import EVENTS_END, Answer, Headers
 from posthouse.api.gate import NO_PAGES, App, Scope, Send
 from posthouse.api.json_body import refuse_encoded
 from posthouse.api.problems import problem_bytes
-from posthouse.api.texts.accepted import language_of
+from posthouse.api.texts.accepted import Language, language_of
 from posthouse.domain.access import Page, Principal
 from posthouse.domain.errors import (
     Conflict,
@@ -69,7 +69,7 @@ PLATFORM_URL: Final = PLATFORM_PATH.encode()
 APPS_URL: Final = APPS_PREFIX.encode()
 _REFERENCE: Final = slice(len(APPS_PREFIX), -len(EVENTS_END))
 
-Explain = Callable[[Draft], Awaitable[bytes]]
+Explain = Callable[[Draft, Language], Awaitable[bytes]]
 """Whom a draft would reach, as JSON."""
 
 
@@ -271,7 +271,7 @@ class PublishRoutes:
             )
         )
         if dry_run:
-            return 200, await self._explain(drafts[0])
+            return 200, await self._explain(drafts[0], language_of(scope["headers"]))
         results = await self._submit(reference, app, drafts) if drafts else []
         return 202, _batch_answer(drafts, results) if batch else _event_answer(drafts[0], results[0])
 

@@ -174,7 +174,7 @@ def test_what_has_no_chinese_stays_english(message: str) -> None:
 
 def test_the_template_that_says_more_is_meant() -> None:
     entries = {"no {}": "1 {0}", "no {}; make it": "2 {0}", "{}; make it": "3 {0}", "no x": "4"}
-    catalogue = Catalogue({"titles": {}, "messages": entries, "pydantic": {}, "msgspec": {}})
+    catalogue = Catalogue({"titles": {}, "messages": entries, "told": {}, "pydantic": {}, "msgspec": {}})
     said = [catalogue.message(text) for text in ("no a", "no a; make it", "x; make it", "no x", "nothing")]
     assert said == ["1 a", "2 a", "3 x", "4", "nothing"]
 

@@ -8,6 +8,7 @@ import msgspec
 from pydantic import Field
 
 from posthouse.api.models.common import Answer, Body, Time, time_of
+from posthouse.api.texts.reading import Said, SaidOfData
 from posthouse.domain.event_type import Visibility
 from posthouse.domain.evolution import Change, Verdict
 from posthouse.domain.ids import APP, ENDPOINT, EVENT, format_id
@@ -182,7 +183,7 @@ class ChangeAnswer(Answer):
     kind: Annotated[str, Field(examples=["property_removed", "nullable_added", "required_added"])]
     consumers: Annotated[VerdictName, Field(description="For receivers that rely on the old schema.")]
     publishers: Annotated[VerdictName, Field(description="For publishers that go on sending what fitted the old one.")]
-    detail: str
+    detail: Said
 
     @classmethod
     def of(cls, change: Change) -> ChangeAnswer:
@@ -228,7 +229,7 @@ class MisfitAnswer(Answer):
 
     event: str
     path: Annotated[str, Field(examples=["data.items[0].sku"])]
-    detail: str
+    detail: SaidOfData
 
     @classmethod
     def of(cls, row: Misfit) -> MisfitAnswer:

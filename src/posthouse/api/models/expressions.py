@@ -8,6 +8,7 @@ import msgspec
 from pydantic import Field
 
 from posthouse.api.models.common import Answer, Body, Instant
+from posthouse.api.texts.reading import Said
 from posthouse.domain.expression import Use
 from posthouse.domain.limits import EXPRESSION_LENGTH_MAX, TEXT_LENGTH_MAX
 from posthouse.manage.expressions import SampleAnswer, SampleEvent, Tried
@@ -101,7 +102,7 @@ class ExpressionAnswer(Answer):
         Literal["invalid", "error", "wrong_type", "too_large", "too_long", "memory", "unavailable"] | None,
         Field(description="Why it has no value; invalid: it could not be stored either."),
     ]
-    detail: Annotated[str | None, Field(description="The same for a person.")]
+    detail: Annotated[Said | None, Field(description="The same for a person.")]
     line: Annotated[int | None, Field(description="Where in the text, counted from 1.")]
     column: Annotated[int | None, Field(description="Where in the line, counted from 1 in characters.")]
 

@@ -7,6 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from posthouse.api.models.common import Answer
+from posthouse.api.texts.accepted import Language
+from posthouse.api.texts.reading import Said, read_in
 from posthouse.domain.ids import APP, ENDPOINT, format_id
 from posthouse.domain.limits import EXPLAINED_APPS_MAX, EXPLAINED_ENDPOINTS_MAX
 from posthouse.manage.explain import Explanation, NotReached, Reached, Reason
@@ -23,7 +25,7 @@ class ReachedEndpoint(Answer):
     ]
     reason: Reason
     explanation: Annotated[
-        str | None,
+        Said | None,
         Field(
             description="Where it would be sent though a filter has no value, or nowhere since no URL comes of it: why that "
             "is. For a platform route: why it hears of the event."
@@ -63,7 +65,7 @@ class NotReachedAnswer(Answer):
     uid: str | None
     endpoint: str | None
     reason: Reason
-    explanation: Annotated[str, Field(examples=["it listens to product.*, and none of these is order.created"])]
+    explanation: Annotated[Said, Field(examples=["it listens to product.*, and none of these is order.created"])]
 
     @classmethod
     def of(cls, missed: NotReached) -> NotReachedAnswer:
@@ -102,6 +104,7 @@ class ExplanationAnswer(Answer):
         )
 
 
-def explanation_body(explanation: Explanation) -> bytes:
+def explanation_body(explanation: Explanation, language: Language) -> bytes:
     """The answer to a dry run, as JSON."""
+    read_in(language)
     return ExplanationAnswer.of(explanation).model_dump_json().encode()

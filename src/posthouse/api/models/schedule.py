@@ -9,6 +9,7 @@ from msgspec import UNSET
 from pydantic import BaseModel, ConfigDict, Field
 
 from posthouse.api.models.common import Answer, Body, Instant, Time, Uid, optional_time, time_of
+from posthouse.api.texts.reading import Said
 from posthouse.domain.ids import APP, EVENT, SCHEDULE, EventId, format_id
 from posthouse.domain.limits import (
     CRON_LENGTH_MAX,
@@ -126,7 +127,7 @@ class RefusalAnswer(Answer):
     """Why what is due is not published. It is tried again until it is, or the next occurrence takes its place."""
 
     code: Annotated[str, Field(examples=["schema_mismatch", "event_type_not_found"])]
-    detail: str
+    detail: Said
     at: Annotated[Time, Field(description="When it was tried last.")]
     times: Annotated[int, Field(description="How often in a row.")]
     retry_at: Time | None

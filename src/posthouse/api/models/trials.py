@@ -17,6 +17,7 @@ from posthouse.api.models.exchange import (
     response_answer,
     timings_of,
 )
+from posthouse.api.texts.reading import Said
 from posthouse.domain.callback import CONFIRMED
 from posthouse.domain.errors import Invalid
 from posthouse.domain.exchange import Answer as ExchangeAnswer
@@ -145,13 +146,13 @@ class PreviewAnswer(Answer):
         ],
         Field(description="Why, or why not."),
     ]
-    filter_error: Annotated[str | None, Field(description="Why its filters have no value.")]
+    filter_error: Annotated[Said | None, Field(description="Why its filters have no value.")]
     url: Annotated[str | None, Field(description="Where it would go.")]
     reason: Annotated[
         str | None,
         Field(description="Why there would be no request.", examples=["transform_failed", "no_url", "unsendable"]),
     ]
-    error: Annotated[str | None, Field(description="More of the reason, in words.")]
+    error: Annotated[Said | None, Field(description="More of the reason, in words.")]
     masked: Annotated[
         bool,
         Field(description="The type of the stored event redacts data: the request is made of what is left of them."),

@@ -11,6 +11,7 @@ from pydantic import Field
 from posthouse.api.models.common import Answer, Body, Instant, Time, Uid, optional_time, text_or_base64, time_of
 from posthouse.api.texts.accepted import Language
 from posthouse.api.texts.descriptions import all_described
+from posthouse.api.texts.reading import Said
 from posthouse.domain.ids import APP, REFUSAL, TRIGGER, format_id
 from posthouse.domain.limits import NAME_LENGTH_MAX, TRIGGER_TEMPLATE_LENGTH_MAX
 from posthouse.domain.trigger import SETTINGS_UNREADABLE, Trigger, TriggerState
@@ -113,7 +114,7 @@ class TriggerFailure(Answer):
     code: Annotated[
         str, Field(examples=["source_unavailable", "source_refused", "too_many_set_aside", SETTINGS_UNREADABLE])
     ]
-    detail: str
+    detail: Said
     since: Time
     times: Annotated[int, Field(description="How often in a row.")]
     retry_at: Time | None
@@ -159,7 +160,7 @@ class TriggerAnswer(Answer):
         Field(description="failing: see `failure`; stopped: too much was set aside, and somebody has to look."),
     ]
     failure: TriggerFailure | None
-    alarm: Annotated[str | None, Field(description="What somebody has to look at, although it goes on.")]
+    alarm: Annotated[Said | None, Field(description="What somebody has to look at, although it goes on.")]
     counts: TriggerCounts
     lag: TriggerLag
     position: Annotated[str | None, Field(description="How far it is, in the source's own words.")]
@@ -256,7 +257,7 @@ class PlanAnswer(Answer):
 
     install: Annotated[list[str], Field(description="The statements that make it ready, in order.")]
     remove: Annotated[list[str], Field(description="Those that remove all traces.")]
-    remarks: Annotated[list[str], Field(description="What somebody should know about it.")]
+    remarks: Annotated[list[Said], Field(description="What somebody should know about it.")]
 
     @classmethod
     def of(cls, plan: Plan) -> PlanAnswer:
@@ -297,7 +298,7 @@ class RefusalAnswerOfTrigger(Answer):
 
     id: Annotated[str, Field(examples=["ref_06b1v8k3m5x7q2n9r4t6w8y0aa"])]
     code: Annotated[str, Field(examples=["schema_mismatch", "event_type_not_found"])]
-    reason: str
+    reason: Said
     tries: int
     seen: Annotated[Any, Field(description="What was seen; as a text where it is no JSON.")]
     at: Annotated[Time | None, Field(description="When it happened, where the source knows.")]
@@ -343,7 +344,7 @@ class RetriedAnswer(Answer):
     published: int
     left_out: int
     refused: Annotated[int, Field(description="They stay set aside, with the reason of now.")]
-    postponed: Annotated[str | None, Field(description="Why it ended before all were tried; null: it did not.")]
+    postponed: Annotated[Said | None, Field(description="Why it ended before all were tried; null: it did not.")]
 
     @classmethod
     def of(cls, told: Retried) -> RetriedAnswer:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from posthouse.api.caller import Caller
+from posthouse.api.caller import SPOKEN, Caller
 from posthouse.api.etags import Conditional, etag_of, tagged
 from posthouse.api.late_routes import late_router
 from posthouse.api.models.common import Instant
@@ -207,7 +207,7 @@ def routes(
         far, and goes on by itself."""
         return VerificationAnswer.of(await verifications.run(caller, app, endpoint))
 
-    @router.post("/{endpoint}/preview")
+    @router.post("/{endpoint}/preview", dependencies=[SPOKEN])
     async def preview_endpoint(caller: Caller, app: str, endpoint: str, body: PreviewRun) -> PreviewAnswer:
         """Show the request that an event would be to it, and whether it would hear of it; with `changes`, as if it were
         changed so. Nothing is sent or stored."""

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import Field
 
-from posthouse.api.caller import Caller
+from posthouse.api.caller import SPOKEN, Caller
 from posthouse.api.etags import Conditional, tagged
 from posthouse.api.late_routes import late_router
 from posthouse.api.models.event_types import (
@@ -115,7 +115,7 @@ def routes(event_types: EventTypes, cursors: Cursors) -> APIRouter:
             next=cursors.next(scope, rows, query, lambda row: row.version.to_bytes(VERSION_BYTES, "big")),
         )
 
-    @router.post("/{name}/check")
+    @router.post("/{name}/check", dependencies=[SPOKEN])
     async def check_event_type(caller: Caller, name: str, body: SchemaToCheck) -> SchemaCheckAnswer:
         """What giving it another schema would break, and whom. Nothing is changed."""
         return SchemaCheckAnswer.of(await event_types.check(caller, name, body.schema_))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from posthouse.api.caller import Caller
+from posthouse.api.caller import SPOKEN, Caller
 from posthouse.api.late_routes import late_router
 from posthouse.api.models.expressions import ExpressionAnswer, ExpressionCheck
 from posthouse.manage.expressions import ExpressionTrials, SampleEvent
 
 
 def routes(trials: ExpressionTrials) -> APIRouter:
-    router = late_router(prefix="/v1/expressions", tags=["expressions"])
+    router = late_router(prefix="/v1/expressions", tags=["expressions"], dependencies=[SPOKEN])
 
     @router.post("/check")
     async def check_expression(caller: Caller, body: ExpressionCheck) -> ExpressionAnswer:

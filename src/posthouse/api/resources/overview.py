@@ -19,8 +19,9 @@ from posthouse.api.models.overview import (
     TrafficAnswer,
 )
 from posthouse.api.models.system import Caution
-from posthouse.api.problems import language_fields, said
+from posthouse.api.problems import language_fields
 from posthouse.api.texts.accepted import language_of
+from posthouse.api.texts.reading import said
 from posthouse.domain.limits import TRAFFIC_LISTED_MAX
 from posthouse.manage.overview import Installation
 from posthouse.manage.traffic import TrafficCharts

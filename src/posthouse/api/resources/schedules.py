@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import Field
 
-from posthouse.api.caller import Caller
+from posthouse.api.caller import SPOKEN, Caller
 from posthouse.api.etags import Conditional, tagged
 from posthouse.api.late_routes import late_router
 from posthouse.api.models.schedule import (
@@ -33,7 +33,7 @@ class SchedulesQuery(PageQuery):
 
 
 def routes(schedules: Schedules, cursors: Cursors) -> APIRouter:
-    router = late_router(prefix="/v1/schedules", tags=["schedules"])
+    router = late_router(prefix="/v1/schedules", tags=["schedules"], dependencies=[SPOKEN])
 
     @router.post("", status_code=201)
     async def create_schedule(caller: Caller, body: ScheduleFields, response: Response) -> ScheduleAnswer:

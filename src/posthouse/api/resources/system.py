@@ -9,8 +9,9 @@ from fastapi.responses import JSONResponse, Response
 
 from posthouse.api.late_routes import late_router
 from posthouse.api.models.system import Caution, Health, Readiness
-from posthouse.api.problems import PROBLEM_CONTENT, language_fields, problem_body, said
+from posthouse.api.problems import PROBLEM_CONTENT, language_fields, problem_body
 from posthouse.api.texts.accepted import language_of
+from posthouse.api.texts.reading import said
 from posthouse.domain.errors import NotFound
 from posthouse.manage.overview import ECHO_PATH, Installation
 

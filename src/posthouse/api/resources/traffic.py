@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from posthouse.api.caller import Caller
+from posthouse.api.caller import SPOKEN, Caller
 from posthouse.api.late_routes import late_router
 from posthouse.api.models.routing import ExplanationAnswer
 from posthouse.api.models.traffic import (
@@ -201,7 +201,7 @@ def routes(deliveries: Deliveries, cursors: Cursors) -> APIRouter:
         """Attempts for one event, newest first."""
         return await pages.event_attempts(caller, None, event, query)
 
-    @router.get("/v1/events/{event}/explanation", tags=["events"])
+    @router.get("/v1/events/{event}/explanation", tags=["events"], dependencies=[SPOKEN])
     async def explain_event(caller: Caller, event: str) -> ExplanationAnswer:
         """Whom the event would reach if it were published now, and why nobody else: with the endpoints, grants and filters of
         today. Of an event to whom grants cover, only for an administrator."""

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from posthouse.api.caller import Caller, Spoken
+from posthouse.api.caller import SPOKEN, Caller, Spoken
 from posthouse.api.etags import Conditional, tagged
 from posthouse.api.late_routes import late_router
 from posthouse.api.models.trigger import (
@@ -35,7 +35,7 @@ SCOPE: Final = "triggers"
 
 
 def routes(triggers: Triggers, refusals: Refusals, cursors: Cursors) -> APIRouter:
-    router = late_router(prefix="/v1", tags=["triggers"])
+    router = late_router(prefix="/v1", tags=["triggers"], dependencies=[SPOKEN])
 
     def answer(trigger: Trigger) -> TriggerAnswer:
         return TriggerAnswer.of(trigger, triggers.shown(trigger))

@@ -23,7 +23,7 @@ import msgspec
 from posthouse.domain.limits import TRANSLATED_LENGTH_MAX
 
 # What an error's text may be as a whole; the other sections hold what stands inside of one.
-WHOLE: Final = ("messages", "pydantic", "msgspec")
+WHOLE: Final = ("messages", "told", "pydantic", "msgspec")
 DESCRIBED: Final = ("descriptions", "summaries", "profiles")
 LISTS: Final = frozenset({"json_schema"})
 
@@ -118,6 +118,10 @@ class Catalogue:
     def message(self, text: str) -> str:
         """A problem's detail, or a description."""
         return self._translated(self._whole, text) if len(text) <= TRANSLATED_LENGTH_MAX else text
+
+    def part(self, section: str, text: str) -> str:
+        """What stands inside of a message elsewhere, by itself: a text of this section."""
+        return self._filled(text, section) if len(text) <= TRANSLATED_LENGTH_MAX else text
 
     def _translated(self, section: _Section, text: str) -> str:
         found = section.find(text)
