@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import structlog
@@ -141,25 +141,29 @@ def _object(words: Mapping[str, Any], name: str, schema: Mapping[str, Any]) -> s
 
 def kind(schema: Mapping[str, Any], words: Mapping[str, str]) -> str:
     """A schema in a few words: `array of string or null`, with a link for an object and the bounds that it has."""
-    either = f" {words['or']} "
     if "$ref" in schema:
         name = schema["$ref"].removeprefix(_SCHEMAS)
         return f"[{name}](#{name.lower()})"
     if "anyOf" in schema or "oneOf" in schema:
-        told = either.join(kind(part, words) for part in schema.get("anyOf") or schema["oneOf"])
+        told = _either((kind(part, words) for part in schema.get("anyOf") or schema["oneOf"]), words)
     elif "const" in schema:
         told = f"`{schema['const']}`"
     elif "enum" in schema:
-        told = either.join(f"`{value}`" for value in schema["enum"])
+        told = _either((f"`{value}`" for value in schema["enum"]), words)
     elif schema.get("type") == "array":
         told = words["array"].format(kind(schema.get("items", {}), words))
     elif isinstance(schema.get("type"), list):
-        told = either.join(schema["type"])
+        told = _either(schema["type"], words)
     else:
         told = str(schema.get("type", words["any"]))
         if "format" in schema:
             told = words["format"].format(told, schema["format"])
     return words["comma"].join([told, *_bounds(schema, words)])
+
+
+def _either(kinds: Iterable[str], words: Mapping[str, str]) -> str:
+    # A full-width bracket brings its own space.
+    return f" {words['or']} ".join(kinds).replace("） ", "）")
 
 
 def _bounds(schema: Mapping[str, Any], words: Mapping[str, str]) -> Iterator[str]:
