@@ -155,3 +155,9 @@ async def test_whoever_changes_the_language_reads_what_the_server_describes_in_i
         await visit.go("/playground?tab=profiles")
         await expect(visit.page.locator("#main")).to_contain_text("表单，对 URL 和按名称排序的字段签名。")
         await visit.shot("profiles-all")
+        await visit.go("/playground?tab=expressions")
+        await visit.page.locator("textarea").first.fill("event.data.nothing > 1")
+        result = visit.page.locator("[aria-live]").first
+        await expect(result).to_contain_text("字段")
+        await visit.page.get_by_role("button", name="English").press("Enter")
+        await expect(result).to_contain_text("field")

@@ -633,7 +633,7 @@ async def test_it_cannot_be_rewound_and_says_where_senders_send(server: Posthous
     plan = await call(server.port, "GET", "/v1/triggers/open/plan")
     assert f"{PUBLIC_URL}/in/open" in plan["remarks"][0]
     told = await ask(server.port, "GET", "/v1/triggers/open/plan", headers={"Accept-Language": "zh-CN"})
-    assert told.body["remarks"][0] == f"不在任何地方建立内容；请让发送方发送到 {PUBLIC_URL}/in/open"
+    assert told.body["remarks"][0] == f"无须在别处安装；请让发送方发送到 {PUBLIC_URL}/in/open"
     assert told.headers["content-language"] == "zh-CN"
     kinds = {kind["name"]: kind for kind in (await call(server.port, "GET", "/v1/trigger-kinds"))["data"]}
     assert "rate_limit" in kinds["inbound"]["settings"]["properties"]

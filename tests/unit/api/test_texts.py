@@ -375,3 +375,27 @@ def test_english_is_what_nobody_asked_for() -> None:
     _, headers, body = problem_bytes(Unauthorised("send an API key: Authorization: Bearer <key>"))
     assert (b"content-language", b"en") in headers
     assert msgspec.json.decode(body)["title"] == "Unauthorized"
+
+
+@pytest.mark.parametrize(
+    ("english", "told"),
+    [
+        ('there is no field "a"', "没有字段“a”"),
+        ("error: a division by zero", "error：除以零"),
+        (
+            'its filters have no value (error: there is no field "a"), and the event is sent all the same (on_filter_error)',
+            "其过滤器无法求值（error：没有字段“a”），事件照样发送（on_filter_error）",
+        ),
+        (
+            "its grant for order.created and the subject shop:1 has ended; grant it anew",
+            "其授权（order.created，主体 shop:1）已到期；请重新授权",
+        ),
+        ("now also null, no longer string", "现在也可以是 null，不再是 string"),
+        ("new: 1, 2, 3, 4, 5 and 2 more", "新增：1, 2, 3, 4, 5，另有 2 个"),
+        ("it came to a list, and not to true or false", "结果是列表，而不是 true 或 false"),
+        ("transform.headers.X-A: a division by zero", "transform.headers.X-A：除以零"),
+        ('transform.schema: "a" is a required property', 'transform.schema：缺少必填属性 "a"'),
+    ],
+)
+def test_what_answers_tell_beside_errors(english: str, told: str) -> None:
+    assert chinese().message(english) == told

@@ -4,6 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import type { components } from "../../../api/schema";
 import { CodeField, type Common } from "../../../kit/fields";
 import { indented, isJson } from "../../../kit/json";
+import { language } from "../../../kit/language";
 import { count } from "../../../kit/numbers";
 import { api, asked } from "../../../kit/request";
 import { texts } from "./texts";
@@ -65,7 +66,7 @@ export function ExpressionField({ use, sample, value, set, hint, ...common }: Co
       clearTimeout(timer);
       gone.abort();
     };
-  }, [value, use, sample?.type]);
+  }, [value, use, sample?.type, language.value]);
   const answer = value.trim() !== "" && checked?.of === value ? checked.answer : null;
   const place = answer && answer.line !== null && answer.column !== null ? `${said.at(count(answer.line), count(answer.column))}: ` : "";
   const bad = answer !== null && !answer.ok && (answer.because === "invalid" || answer.because === "wrong_type");

@@ -4,6 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import { problemOf } from "../../../kit/asking";
 import { ChoiceField, CodeField, Form, NumberField } from "../../../kit/fields";
 import { Code, memberText } from "../../../kit/json";
+import { language } from "../../../kit/language";
 import { count } from "../../../kit/numbers";
 import { raw } from "../../../kit/raw";
 import { api, asked, type Problem } from "../../../kit/request";
@@ -49,7 +50,7 @@ export function Expressions() {
       },
     );
     return () => gone.abort();
-  }, [body, ready]);
+  }, [body, ready, language.value]);
 
   return (
     <Form problem={problem} submit={() => undefined}>

@@ -4,6 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import { problemOf, useAsked } from "../../../kit/asking";
 import { ChoiceField, CodeField, Form, Group, TextField } from "../../../kit/fields";
 import { Code } from "../../../kit/json";
+import { language } from "../../../kit/language";
 import { raw } from "../../../kit/raw";
 import { api, asked, type Problem } from "../../../kit/request";
 import { ProblemText } from "../../../kit/shown";
@@ -53,7 +54,7 @@ export function Requests() {
       },
     );
     return () => gone.abort();
-  }, [app, endpoint, body, ready]);
+  }, [app, endpoint, body, ready, language.value]);
 
   const changing = Boolean(fields.profile || fields.method || fields.format || fields.filter || fields.transform || fields.changes);
   return (
