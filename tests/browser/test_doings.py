@@ -56,18 +56,33 @@ async def test_a_key_is_shown_once_and_can_be_revoked(desk: Desk) -> None:
         await dialog.locator("button[type=submit]").click()
         await expect(dialog).to_contain_text("ph_")
         key = await dialog.locator(".once code").inner_text()
-        assert (await ask(desk.station.port, "GET", "/v1/keys", key=key)).status == 200
+        told = await ask(desk.station.port, "GET", "/v1/keys", key=key)
+        assert (told.status, told.body["code"]) == (403, "forbidden"), "unless one says more, it may only publish"
         await dialog.locator("button.primary").click()
         await expect(dialog).to_have_count(0)
         await visit.page.reload()
         await expect(visit.page.locator("#main")).to_contain_text("李娜")
         assert key not in await visit.page.content()
+        await expect(visit.page.locator("tr", has_text="李娜")).to_contain_text("发布")
         await visit.page.locator("[data-row]", has_text="李娜").click()
         await visit.page.locator(".drawer button.danger").click()
         await dialog.locator("button.danger").click()
         await expect(visit.page.locator(".drawer")).to_have_count(0)
         await expect(visit.page.locator("[data-row]", has_text="李娜")).to_have_count(0)
     assert (await ask(desk.station.port, "GET", "/v1/keys", key=key)).status == 401
+
+
+async def test_a_key_may_publish_in_one_app_alone(desk: Desk) -> None:
+    async with desk.visit("/keys?new=1") as visit:
+        dialog = visit.page.get_by_role("dialog")
+        await dialog.locator("[name=name]").fill("orders of acme")
+        await dialog.locator("[name=app]").fill("acme")
+        await dialog.locator("button[type=submit]").click()
+        await expect(dialog).to_contain_text("ph_")
+        await visit.page.reload()
+        await expect(visit.page.locator("tr", has_text="orders of acme")).to_contain_text("publish: Acme")
+    made = (await desk.station.get("/keys"))["data"][0]
+    assert (made["scope"], made["app"]) == ("publish", (await desk.station.get("/apps/acme"))["id"])
 
 
 async def test_an_attempt_is_made_again_with_a_key(desk: Desk) -> None:

@@ -110,6 +110,12 @@ class World:
         assert reply.status == 201, reply.body
         return self.admin.with_key(reply.json()["key"])
 
+    async def publisher(self, app: str | None = None) -> Client:
+        """A client with a new key that may only publish: of one app, or of all."""
+        reply = await self.admin.post("/v1/keys", {"scope": "publish", "app": app})
+        assert reply.status == 201, reply.body
+        return self.admin.with_key(reply.json()["key"])
+
     async def publish(self, app: str, *payloads: bytes, type: str = "order.created", **fields: Any) -> list[Event]:
         """Append events to the log."""
         app_id = AppId(raw(APP, app))

@@ -1,4 +1,4 @@
-"""An app's key sees its app and nothing else, on every route that there is."""
+"""An app's key sees its app and nothing else, on every route that there is; a key that only publishes, nothing at all."""
 
 from __future__ import annotations
 
@@ -281,6 +281,29 @@ async def test_on_ones_own_app_every_route_works(world: World) -> None:
             assert (reply.status, reply.code) == (403, "forbidden"), (method, path)
         else:
             assert reply.status < 300, (method, path, reply.body)
+
+
+async def test_who_may_only_publish_sees_and_does_nothing_else(world: World) -> None:
+    await world.admin.post("/v1/event-types", {"name": "order.created"})
+    things = await things_of(world, "mine") | {"name": "order.created"}
+    (admin_key, *_) = (await world.admin.get("/v1/keys")).json()["data"]
+    things["key"] = admin_key["id"]
+    publishers = (await world.publisher(), await world.publisher("mine"))
+    before = await snapshot(world)
+    asked = [
+        *await routes(world.admin),
+        *((method, path) for method in METHODS for path in ("/v1/session", "/v1/none")),
+    ]
+    for method, path in asked:
+        for client in publishers:
+            for app in (things["app"], "mine", "unknown"):
+                reply = await call(client, method, path, things | {"app": app})
+                if (method, path) == ("post", "/v1/session"):  # which looks at no header: see test_sessions.py
+                    assert (reply.status, reply.code) == (403, "not_the_console")
+                    continue
+                assert (reply.status, reply.code) == (403, "forbidden"), (method, path, reply.body)
+                assert not any(text in reply.body.decode() for text in things.values() if "_" in text), (method, path)
+    assert await snapshot(world) == before
 
 
 async def fresh(world: World) -> dict[str, str]:

@@ -249,6 +249,24 @@ def test_every_change_is_in_the_audit(server: Served) -> None:
     assert run("keys", "revoke", key["id"], **server.reach).returncode == 0
 
 
+def test_a_key_that_may_only_publish(server: Served) -> None:
+    for more, reached, elsewhere in (((), 0, 0), (("--app", "acme"), 3, 4)):
+        made = run("keys", "create", "--name", "orders", "--scope", "publish", *more, **server.reach)
+        key = rows(run("keys", "list", **server.reach))[0]
+        assert (key["scope"], key["app"] is not None) == ("publish", bool(more))
+        own = server.reach | {"POSTHOUSE_KEY": made.stdout.strip()}
+        event = ("trigger", "order.created", "--data", "{}")
+        assert run(*event, "--app", "acme", **own).returncode == 0
+        assert run(*event, **own).returncode == reached
+        assert run(*event, "--app", "beta", **own).returncode == elsewhere
+        for words in ((*event, "--app", "acme", "--dry-run"), ("apps", "list"), ("open",)):
+            told = run(*words, **own)
+            assert (told.returncode, told.stdout) == (3, "")
+            assert "may publish events" in told.stderr
+    told = run("keys", "create", "--scope", "root", **server.reach)
+    assert (told.returncode, "publish" in told.stderr) == (2, True)
+
+
 def test_lists_follow_cursors(server: Served, client: Client) -> None:
     for number in range(60):
         client.post("apps", body={"uid": f"many-{number}"})
@@ -309,7 +327,8 @@ def test_keys_decide_what_may_be_done(server: Served) -> None:
     assert run("endpoints", "list", "--app", "beta", **own).returncode == 4, "another app is not there"
     refused = run("apps", "create", "--uid", "mine", **own)
     assert refused.returncode == 3
-    assert "administrator" in refused.stderr
+    assert "needs a key of scope admin" in refused.stderr
+    assert "posthouse keys create" in refused.stderr
     unknown = run("apps", "list", **server.reach | {"POSTHOUSE_KEY": "ph_unknown_unknown_unknown"})
     assert unknown.returncode == 3
     assert "POSTHOUSE_KEY" in unknown.stderr

@@ -216,10 +216,11 @@ async def test_bad_bodies(server: bootstrap.Posthouse) -> None:
 async def test_in_one_piece_or_in_several_the_answer_is_the_same(server: bootstrap.Posthouse) -> None:
     """Whether there is a way past ASGI for it (where all that it takes is known already) or not."""
     await ask(server.port, "POST", EVENTS, GOOD)
-    plain, mine = (
-        {"Accept-Language": "zh"},
-        await call(server.port, "POST", "/v1/keys", {"scope": "app", "app": "acme"}),
-    )
+    plain = {"Accept-Language": "zh"}
+    mine, whole_platform, of_acme = [
+        (await call(server.port, "POST", "/v1/keys", about))["key"]
+        for about in ({"scope": "app", "app": "acme"}, {"scope": "publish"}, {"scope": "publish", "app": "acme"})
+    ]
     requests = [
         *[request("POST", EVENTS, body) for _, body, *_ in BAD],
         *[request("POST", EVENTS, body, headers=plain) for _, body, *_ in BAD[:5]],
@@ -229,7 +230,10 @@ async def test_in_one_piece_or_in_several_the_answer_is_the_same(server: bootstr
         request("POST", EVENTS, GOOD, headers={"Idempotency-Key": "k"}),
         request("POST", EVENTS, GOOD, headers={"ce-id": "1", "ce-specversion": "1.0"}),
         request("POST", EVENTS, GOOD, key=None),
-        request("POST", EVENTS, GOOD, key=mine["key"]),
+        request("POST", EVENTS, GOOD, key=mine),
+        *[request("POST", EVENTS, GOOD, key=key) for key in (whole_platform, of_acme) for _ in range(2)],
+        *[request("POST", "/v1/events", GOOD, key=key) for key in (whole_platform, of_acme) for _ in range(2)],
+        *[request("POST", "/v1/apps/other/events", GOOD, key=key) for key in (whole_platform, of_acme)],
         request("POST", EVENTS, GOOD, headers={"Authorization": "Basic eDp5"}),
         request("POST", "/v1/events", GOOD),
         request("POST", "/v1/apps/%61cme/events", GOOD),
@@ -262,13 +266,27 @@ async def _in_two_pieces(port: int, data: bytes) -> Reply:
 
 
 async def test_who_may_publish(server: bootstrap.Posthouse) -> None:
-    mine = (await call(server.port, "POST", "/v1/keys", {"scope": "app", "app": "acme"}))["key"]
+    mine, whole, bound = [
+        (await call(server.port, "POST", "/v1/keys", about))["key"]
+        for about in ({"scope": "app", "app": "acme"}, {"scope": "publish"}, {"scope": "publish", "app": "acme"})
+    ]
+    other = await call(server.port, "GET", "/v1/apps/other")
+    await call(server.port, "POST", "/v1/apps/other/events", GOOD)  # from here on everything is known
+    for key in (whole, bound):
+        assert (await ask(server.port, "POST", "/v1/apps/nobody/events", GOOD, key=key)).status == 404
     for key, path, status in (
         (None, EVENTS, 401),
         ("ph_unknown", EVENTS, 401),
         (mine, EVENTS, 403),
         (mine, "/v1/apps/other/events", 404),
         (mine, "/v1/apps/nobody/events", 404),
+        (bound, "/v1/apps/other/events", 404),
+        (bound, f"/v1/apps/{other['id']}/events", 404),
+        (bound, "/v1/events", 403),
+        (bound, "/v1/apps/operations/events", 404),
+        (whole, "/v1/apps/operations/events", 403),
+        (whole, "/v1/apps/other/events", 202),
+        (whole, "/v1/events", 202),
     ):
         reply = await ask(server.port, "POST", path, GOOD, key=key)
         assert reply.status == status, (key, path, reply)

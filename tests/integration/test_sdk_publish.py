@@ -117,11 +117,37 @@ async def test_refusals_of_a_real_server(server: bootstrap.Posthouse) -> None:
                 hub.publish("file.stored", "x" * 2_000_000)
         with pytest.raises(UnauthorisedError, match="POSTHOUSE_API_KEY"):
             Posthouse(url(server), "ph_wrong").publish("order.created", {"n": 1})
-        with pytest.raises(ForbiddenError, match="scope admin"):
+        with pytest.raises(ForbiddenError, match="scope publish"):
             Posthouse(url(server), key).publish("order.created", {"n": 1}, app="acme")
 
     await asyncio.to_thread(publish)
     assert await stored(server.port) == []
+
+
+async def test_a_key_that_may_only_publish_is_all_the_sdk_needs(server: bootstrap.Posthouse) -> None:
+    whole, bound = [
+        (await call(server.port, "POST", "/v1/keys", {"scope": "publish", **about}))["key"]
+        for about in ({}, {"app": "acme"})
+    ]
+
+    def publish() -> None:
+        for key in (whole, bound):
+            with Posthouse(url(server), key) as hub:
+                hub.publish("order.created", {"n": 1}, app="acme")
+                hub.publish_many([Event("order.created", {"n": n}, app="acme") for n in range(3)])
+                assert hub.on_event("order.created", {"n": 1}, app="acme").result(10).id
+                hub.publish("file.stored", b"%PDF-", app="acme", content_type="application/pdf")
+        with Posthouse(url(server), whole) as hub:
+            hub.publish("order.created", {"n": 1})
+        with Posthouse(url(server), bound) as hub:
+            with pytest.raises(ForbiddenError, match="of its app, and nothing else"):
+                hub.publish("order.created", {"n": 1})
+            with pytest.raises(NotFoundError, match="posthouse apps list"):
+                hub.publish("order.created", {"n": 1}, app="other")
+
+    await call(server.port, "POST", "/v1/apps", {"uid": "other"})
+    await asyncio.to_thread(publish)
+    assert len(await stored(server.port)) == 12
 
 
 async def test_what_is_refused_in_a_batch_takes_nothing_else_with_it(server: bootstrap.Posthouse) -> None:

@@ -130,6 +130,11 @@ async def test_who_cannot_sign_in(server: bootstrap.Posthouse, caplog: pytest.Lo
     assert "belongs to one app" in refused.body["detail"]
     chinese = await sign_in(port, {"Accept-Language": "zh-CN"}, key=of_an_app)
     assert "此密钥属于某个应用" in chinese.body["detail"]
+    for about in ({}, {"app": "acme"}):
+        publisher = (await call(port, "POST", "/v1/keys", {"scope": "publish", **about}))["key"]
+        refused = await sign_in(port, key=publisher)
+        assert (refused.status, refused.body["code"], "set-cookie" in refused.headers) == (403, "forbidden", False)
+        assert "may publish events" in refused.body["detail"]
     for name, value in (("key", "ph_nobody"), ("code", "x" * 43), ("code", ""), ("key", "")):
         reply = await sign_in(port, **{name: value})
         assert (reply.status, "set-cookie" in reply.headers) == (401, False), (name, value)
@@ -143,7 +148,7 @@ async def test_who_cannot_sign_in(server: bootstrap.Posthouse, caplog: pytest.Lo
     assert (await ask(port, "POST", "/v1/session", b"key=x", key=None, headers=CONSOLE | form)).status == 415
     assert (await ask(port, "POST", "/v1/session", {"key": "x" * 5_000}, key=None, headers=CONSOLE)).status == 413
     metrics = (await ask(port, "GET", "/metrics", key=None)).body.decode()
-    assert "posthouse_sign_in_failures_total 6.0" in metrics
+    assert "posthouse_sign_in_failures_total 8.0" in metrics
     assert KEY not in caplog.text
     # A key is no session: there is nothing to tell, or to end.
     for method in ("GET", "DELETE"):

@@ -1,4 +1,5 @@
-"""Every route of a whole server, publishing included, with the key of an app that has nothing, and with none."""
+"""Every route of a whole server, publishing included, with the key of an app that has nothing, with none, and with keys that
+only publish."""
 
 from __future__ import annotations
 
@@ -75,6 +76,57 @@ async def test_no_route_of_a_server_tells_of_another_app_or_changes_it(database:
         assert await state(port) == before
         assert PUBLISHING.keys() <= tried
         assert len(tried) > 50
+
+
+async def test_who_may_only_publish_does_that_on_every_route_and_nothing_else(database: str) -> None:
+    async with serving(database) as server:
+        port = server.port
+        await call(port, "POST", "/v1/event-types", {"name": "order.created"})
+        mine = await everything_of(port, "mine")
+        await call(port, "POST", "/v1/apps", {"uid": "other"})
+        whole = (await call(port, "POST", "/v1/keys", {"scope": "publish"}))["key"]
+        bound = (await call(port, "POST", "/v1/keys", {"scope": "publish", "app": "mine"}))["key"]
+        kinds = ("apps", "grants", "keys", "schedules", "event-types")
+        before = [await call(port, "GET", f"/v1/{kind}") for kind in kinds]
+        tried: set[tuple[str, str]] = set()
+        for method, path in [*await routes(port), *NEARLY_PUBLISHING]:
+            body = PUBLISHING.get((method, path), BODIES.get((method, path)))
+            for key in (whole, bound):
+                for app in ("mine", mine["app"], "other", "nobody"):
+                    things = mine | {"app": app}
+                    reply = await ask(port, method.upper(), filled(path, things), _body(body, things), key=key)
+                    publishing = (method, path) in PUBLISHING
+                    expected = published(path, app, bound=key == bound) if publishing else REFUSED
+                    assert (reply.status, reply.body.get("code")) == expected, (method, path, app, reply)
+                    tried.add((method, path))
+        assert PUBLISHING.keys() <= tried
+        assert len(tried) > 50
+        assert [await call(port, "GET", f"/v1/{kind}") for kind in kinds] == before
+
+
+REFUSED = (403, "forbidden")
+NEARLY_PUBLISHING = [("get", "/v1/stream"), ("put", "/v1/events"), *(("post", f"{path}/") for _, path in PUBLISHING)]
+
+
+def published(path: str, app: str, *, bound: bool) -> tuple[int, str | None]:
+    """What a key that may only publish is answered by a publishing route."""
+    if "{app}" not in path:
+        return REFUSED if bound else (202, None)
+    hidden = app == "nobody" or (bound and app == "other")
+    return (404, "app_not_found") if hidden else (202, None)
+
+
+async def test_a_dry_run_tells_more_than_a_publisher_may_know(database: str) -> None:
+    async with serving(database) as server:
+        port = server.port
+        await call(port, "POST", "/v1/event-types", {"name": "order.created"})
+        await call(port, "POST", "/v1/apps", {"uid": "mine"})
+        for about, path in (({}, "/v1/events"), ({"app": "mine"}, "/v1/apps/mine/events")):
+            key = (await call(port, "POST", "/v1/keys", {"scope": "publish", **about}))["key"]
+            reply = await ask(port, "POST", f"{path}?dry_run=true", EVENT, key=key)
+            assert (reply.status, reply.body["code"]) == REFUSED
+            assert "may publish events" in reply.body["detail"]
+            assert (await ask(port, "POST", f"{path}?dry_run=false", EVENT, key=key)).status == 202
 
 
 def nothing_told(route: tuple[str, str], reply: Reply, theirs: dict[str, str]) -> None:

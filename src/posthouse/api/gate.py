@@ -28,6 +28,7 @@ from posthouse.domain.access import Page, Principal
 from posthouse.domain.errors import Forbidden, Invalid, PosthouseError, TooLarge
 from posthouse.domain.handshake import CONFIRM_PATH
 from posthouse.domain.limits import BODIES_BYTES_MAX, BODY_READ_SECONDS, SIGN_IN_BODY_BYTES_MAX
+from posthouse.manage.access import not_only_publishing
 
 log = structlog.get_logger()
 
@@ -96,6 +97,8 @@ class Gate:
                     _check_page(credential)
                 stranger = signing_in or (scope["path"] in WITHOUT_KEY and not self._credentials.given(credential))
                 principal = scope[PRINCIPAL] = None if stranger else await self._credentials.principal(credential)
+                if principal is not None:
+                    not_only_publishing(principal)  # those routes are in front of this one
                 answering.private = signing_in or (principal is not None and principal.session is not None)
             if scope["method"] in _WITH_BODY and not confirming:
                 body = await self._body(

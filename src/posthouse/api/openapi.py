@@ -19,7 +19,7 @@ are `{"data": […], "next": cursor | null}`, and `next` goes into `?cursor=` fo
 _PROBLEMS: Final = {
     400: "The request cannot be read: malformed JSON (with line and column), or a cursor that was not given out.",
     401: "There is no API key, or none that is known.",
-    403: "The key belongs to an app, and this needs a key of scope admin; or the app is over one of its quotas.",
+    403: "The key may not do this: it belongs to an app, or may only publish; or the app is over one of its quotas.",
     404: "There is no such thing, or it is not yours.",
     408: "The body did not arrive in time.",
     409: "The thing is in another state than this needs.",
@@ -72,7 +72,6 @@ _TAGGED: Final = frozenset(
         "resume_schedule",
     }
 )
-_MAKES_ENDPOINTS: Final = ("create_endpoint", "put_endpoint")
 
 
 def completed(schema: dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +128,7 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     operation["security"] = [*SECURITY, *([{}] if path in WITHOUT_KEY else [])]
     if (method.upper(), path) == SIGN_IN:
         operation["security"] = [{page: []} for page in PAGE_HEADERS]
-    statuses = [401, 500, 503]
+    statuses = [401, 403, 500, 503]
     if method == "get":
         if any(parameter["in"] == "query" for parameter in operation.get("parameters", ())):
             statuses += [400, 422]
@@ -137,10 +136,6 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
         statuses += [400, 408, 409, 413, 415, 422]
     if "{" in path or any(parameter["name"] == "app" for parameter in operation.get("parameters", ())):
         statuses.append(404)
-    if not path.startswith(("/v1/apps/{app}/", "/v1/event-types", *WITHOUT_KEY)) or (
-        path.startswith(("/v1/event-types", "/v1/apps/{app}/grants")) and method != "get"
-    ):
-        statuses.append(403)
     if (path, method) in (
         ("/v1/keys", "post"),
         ("/v1/endpoints", "get"),
@@ -154,8 +149,6 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
         statuses.append(404)  # the app
     if path == "/v1/schedules/{schedule}/run" or path.endswith("/verify"):
         statuses.append(429)
-    if path.startswith("/v1/apps/{app}/endpoints") and operation["operationId"] in _MAKES_ENDPOINTS:
-        statuses.append(403)
     _complete_conditions(method, operation, statuses)
     answers |= _refer(*sorted(statuses))
 

@@ -28,7 +28,6 @@ from posthouse.api.texts.accepted import Language, language_of
 from posthouse.domain.access import Page, Principal
 from posthouse.domain.errors import (
     Conflict,
-    Forbidden,
     Invalid,
     KeyReused,
     NotFound,
@@ -51,7 +50,7 @@ from posthouse.intake.drafts import Drafter, Request, essence_of
 from posthouse.intake.parse import check_idempotency_key
 from posthouse.intake.publisher import Publisher
 from posthouse.intake.quotas import QuotaGate
-from posthouse.manage.access import not_reserved
+from posthouse.manage.access import check_publishing, not_only_publishing, not_reserved
 from posthouse.manage.authenticator import key_hash
 from posthouse.ports.catalogue import AppEntry
 from posthouse.ports.clock import Clock
@@ -170,18 +169,18 @@ class PublishRoutes:
         return True
 
     def _known(self, url: bytes, credential: bytes, body: bytes) -> tuple[str | None, int, Draft] | None:
-        if len(body) > self._payload_bytes_max:
-            return None
         principal = self._authenticator.known(credential)
-        if principal is None or not principal.admin:
+        if principal is None or len(body) > self._payload_bytes_max:
             return None
         if url == PLATFORM_URL:
+            check_publishing(principal, None)
             draft = self._drafter.known(None, None, body)
             return None if draft is None else (None, 0, draft)
         reference = url[_REFERENCE].decode("latin-1")
         app = self._catalogue.known_app(reference)
         if app is None or not url.startswith(APPS_URL):
             return None
+        check_publishing(principal, app.id)
         not_reserved(app.id)
         draft = self._drafter.known(app.id, reference if reference == app.uid else None, body)
         return None if draft is None else (reference, app.partition, draft)
@@ -250,7 +249,9 @@ class PublishRoutes:
             raise TooLarge(f"the body has {length} bytes; at most {most} are accepted")
         query = _query(scope)
         dry_run = _dry_run(query, batch=batch)
-        if not dry_run:
+        if dry_run:
+            not_only_publishing(principal)  # it tells who listens, and where
+        else:
             self._publisher.admit(max(length, 0))
         with Arriving(receive, self._room) as arriving:
             body = await self._deadlines.read(task, arriving, most)
@@ -297,15 +298,14 @@ class PublishRoutes:
             return _problem(error, [])
 
     async def _app(self, principal: Principal, reference: str | None) -> AppEntry | None:
-        app = None
-        if reference is not None:
-            app = await self._catalogue.app(reference)
-            if not principal.may_see(app.id):
-                raise _app_not_found(reference)
-        if not principal.admin:
-            raise Forbidden("this key belongs to one app; publishing needs a key of scope admin")
-        if app is not None:
-            not_reserved(app.id)
+        if reference is None:
+            check_publishing(principal, None)
+            return None
+        app = await self._catalogue.app(reference)
+        if not principal.may_see(app.id):
+            raise _app_not_found(reference)
+        check_publishing(principal, app.id)
+        not_reserved(app.id)
         return app
 
     async def _submit(self, reference: str | None, app: AppEntry | None, drafts: Sequence[Draft]) -> list[AppendResult]:

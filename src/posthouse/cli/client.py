@@ -230,7 +230,9 @@ def _refusal(error: urllib.error.HTTPError, url: str) -> PosthouseError:
         case 403 if code.startswith("quota"):
             return _next(PosthouseError(told), "`posthouse apps get` shows an app's quotas; an admin key changes them")
         case 403:
-            return _next(Forbidden(told), "give an administrator's key in POSTHOUSE_KEY or --key")
+            return _next(
+                Forbidden(told), "give a key that may in POSTHOUSE_KEY or --key; `posthouse keys create` makes keys"
+            )
         case 404:
             return NotFound(told, code=code or "not_found")
         case 409:

@@ -27,6 +27,7 @@ from posthouse.domain.errors import (
     StoreUnavailable,
     Unauthorised,
 )
+from posthouse.intake.parse import BATCH_EMPTY
 from posthouse_sdk.outbox import errors
 from posthouse_sdk.outbox.schema import drop_statements, statements
 from posthouse_sdk.outbox.store import Store, store_of
@@ -69,7 +70,9 @@ def relay(
     api_key: Annotated[
         str | None,
         Parameter(
-            name=["--api-key", "--key"], group=SERVER, help="An API key of scope admin (default: POSTHOUSE_KEY)."
+            name=["--api-key", "--key"],
+            group=SERVER,
+            help="An API key of scope publish, not bound to an app (default: POSTHOUSE_KEY).",
         ),
     ] = None,
     listen: str | None = None,
@@ -265,12 +268,14 @@ def _ask_server(client: Client) -> None:
     """Tell whether the server takes what a relay with this key publishes. Raises what it refuses for good: Unauthorised,
     Forbidden."""
     try:
-        client.get("keys", limit="1")  # needs a key of scope admin, as publishing does
+        client.ask("POST", ("events", "batch"), body=[])
     except (Unauthorised, Forbidden):
         raise
     except PosthouseError as error:
-        log.warning("%s: what is committed waits in the outbox until the server takes it", printable(str(error)))
-    else:
+        if error.code != BATCH_EMPTY:
+            log.warning("%s: what is committed waits in the outbox until the server takes it", printable(str(error)))
+            return
+        # It looks at the key first: one that may publish whatever lies in an outbox gets as far as that.
         log.info("the server at %s answers, and takes this key", printable(client.url))
 
 

@@ -24,6 +24,8 @@ from posthouse.intake.malformed import check_depth, check_utf8, located, too_dee
 
 T = TypeVar("T")
 
+BATCH_EMPTY: Final = "batch_empty"
+
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _PLACE: Final = re.compile(r" - at `\$\.?([^`]*)`")
 _FIELD: Final = re.compile(r"(?:unknown|required) field `([^`]+)`")
@@ -72,7 +74,7 @@ def parse_lines(body: bytes) -> list[EventBody]:
 
 def _checked_batch(events: list[EventBody]) -> list[EventBody]:
     if not events:
-        raise Invalid("the batch holds no event; send at least one")
+        raise Invalid("the batch holds no event; send at least one", code=BATCH_EMPTY)
     if len(events) > BATCH_EVENTS_MAX:
         _too_many()
     for index, event in enumerate(events):

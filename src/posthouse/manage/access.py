@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from posthouse.domain.access import Principal
+from posthouse.domain.access import Principal, Scope
 from posthouse.domain.errors import Forbidden, Invalid, NotFound
 from posthouse.domain.ids import ID_BYTES, KEY, AppId, format_id, parse_id
 from posthouse.domain.limits import METADATA_BYTES_MAX, NAME_LENGTH_MAX
@@ -18,6 +18,12 @@ from posthouse.ports.directory import App, Audit, Directory, StoredEndpoint
 NEWEST: Final = b"\xff" * ID_BYTES
 """Where a list that is newest first begins: above every id."""
 
+_MAY_PUBLISH: Final = (
+    "this key may publish events, and nothing else: POST to /v1/events, /v1/apps/…/events, and both with /batch"
+)
+_MAY_PUBLISH_IN_ONE_APP: Final = (
+    "this key may publish events of its app, and nothing else: POST to /v1/apps/…/events and /v1/apps/…/events/batch"
+)
 _UID: Final = re.compile(r"[A-Za-z0-9_~@:+\-][A-Za-z0-9._~@:+\-]*\Z")
 
 
@@ -37,6 +43,20 @@ def admin_only(principal: Principal) -> None:
     """Raises Forbidden for the key of an app."""
     if not principal.admin:
         raise Forbidden("this key belongs to one app; this needs a key of scope admin")
+
+
+def not_only_publishing(principal: Principal) -> None:
+    """Raises Forbidden for a key that may do nothing but publish: in front of everything else."""
+    if principal.scope is Scope.PUBLISH:
+        raise Forbidden(_MAY_PUBLISH if principal.app_id is None else _MAY_PUBLISH_IN_ONE_APP)
+
+
+def check_publishing(principal: Principal, app_id: AppId | None) -> None:
+    """Raises Forbidden for a key that may not publish events of this app; None: those for whoever is granted them."""
+    if principal.may_publish(app_id):
+        return
+    not_only_publishing(principal)
+    raise Forbidden("this key looks after one app; publishing needs a key of scope publish or admin")
 
 
 async def find_app(directory: Directory, principal: Principal, reference: str) -> App:

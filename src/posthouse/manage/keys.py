@@ -9,9 +9,9 @@ from typing import Final
 
 import structlog
 
-from posthouse.domain.access import Principal
+from posthouse.domain.access import Principal, Scope
 from posthouse.domain.errors import Conflict, Invalid, NotFound, SetupError
-from posthouse.domain.ids import KEY, format_id
+from posthouse.domain.ids import APP, KEY, format_id
 from posthouse.domain.limits import KEY_LENGTH_MAX, KEY_LENGTH_MIN
 from posthouse.manage.access import admin_only, app_not_found, audit, find_app, not_reserved
 from posthouse.manage.authenticator import Authenticator, key_hash
@@ -25,7 +25,7 @@ KEY_BYTES: Final = 32
 
 
 class Keys:
-    """Administrators make and revoke keys: of their own kind, or of one app."""
+    """Administrators make and revoke keys: of their own kind, of one app, or such as only publish."""
 
     def __init__(
         self,
@@ -48,14 +48,16 @@ class Keys:
     async def create(self, principal: Principal, *, name: str, scope: str, app: str | None) -> tuple[ApiKey, str]:
         """The key on record, and the key itself, which is told this once. Raises Invalid, NotFound, Forbidden."""
         admin_only(principal)
-        if (scope == "app") != (app is not None):
+        kind = Scope(scope)
+        if kind is not Scope.PUBLISH and (kind is Scope.APP) != (app is not None):
             raise Invalid("a key of scope app belongs to an app, and one of scope admin to none", path="app")
         app_id = None if app is None else (await find_app(self._directory, principal, app)).id
         if app_id is not None:
             not_reserved(app_id)
         token = self._new_token()
-        key = ApiKey(id=self._clock.new_id(), hint=_hint(token), name=name, app_id=app_id)
-        entry = audit(principal, "key.created", format_id(KEY, key.id), scope=scope)
+        key = ApiKey(id=self._clock.new_id(), hint=_hint(token), scope=kind, name=name, app_id=app_id)
+        told = {} if app_id is None else {"app": format_id(APP, app_id)}
+        entry = audit(principal, "key.created", format_id(KEY, key.id), scope=scope, **told)
         stored = await self._directory.create_key(key, key_hash(token), entry)
         if stored is None:
             raise app_not_found(app or "")
@@ -80,10 +82,10 @@ class Keys:
         if given is not None:
             check_given(given)
         token = self._new_token() if given is None else given
-        key = ApiKey(id=self._clock.new_id(), hint=_hint(token), name="first key")
+        key = ApiKey(id=self._clock.new_id(), hint=_hint(token), scope=Scope.ADMIN, name="first key")
         try:
             stored = await self._directory.create_first_key(
-                key, key_hash(token), Audit(SYSTEM, "key.created", format_id(KEY, key.id), {"scope": "admin"})
+                key, key_hash(token), Audit(SYSTEM, "key.created", format_id(KEY, key.id), {"scope": Scope.ADMIN.value})
             )
         except Conflict:
             raise SetupError("POSTHOUSE_ADMIN_KEY is a key that was revoked; choose another one") from None

@@ -15,7 +15,7 @@ from posthouse.domain.limits import (
     SESSION_SECONDS,
     SESSIONS_MAX,
 )
-from posthouse.manage.access import admin_only, audit
+from posthouse.manage.access import admin_only, audit, not_only_publishing
 from posthouse.manage.authenticator import Authenticator, link_hash, session_hash
 from posthouse.manage.signing_in import By, SignIns, is_token, signed_in
 from posthouse.ports.clock import Clock
@@ -51,9 +51,10 @@ class Sessions(SignIns):
         self._links_max = links_max
 
     async def sign_in(self, key: str, *, client: str) -> tuple[Principal, str]:
-        """Who is signed in by this key, and what the browser keeps. Raises Unauthorised, and Forbidden for an app's key."""
+        """Who is signed in by this key, and what the browser keeps. Raises Unauthorised; Forbidden: no administrator's."""
         try:
             holder = await self._authenticator.authenticate(key)
+            not_only_publishing(holder)
             if not holder.admin:
                 raise Forbidden(
                     "this key belongs to one app, and the console is for the platform's operators: sign in with a key of scope "

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from posthouse.domain.access import Principal
+from posthouse.domain.access import Principal, Scope
 from posthouse.domain.circuit import HEALTHY, Health
 from posthouse.domain.endpoint import EndpointConfig, Secret
 from posthouse.domain.ids import AppId, EndpointId
@@ -146,10 +146,11 @@ EVERY_ENDPOINT: Final = EndpointFilter()
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
-    """An API key on record; the key itself is known to its holder alone. Without an app it is an administrator's."""
+    """An API key on record; the key itself is known to its holder alone."""
 
     id: bytes
     hint: str
+    scope: Scope
     name: str = ""
     app_id: AppId | None = None
     created_at: float = 0.0

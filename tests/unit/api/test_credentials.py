@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from posthouse.api.credentials import Credentials, SessionCookie, credential_of
-from posthouse.domain.access import Page, Principal, Session
+from posthouse.domain.access import Page, Principal, Scope, Session
 from posthouse.domain.errors import Unauthorised
 from posthouse.domain.ids import AppId
 
 TOKEN = "t" * 43
 OTHER = "o" * 43
-BY_KEY = Principal(b"k" * 16)
-BY_SESSION = Principal(b"k" * 16, session=Session(b"s" * 16, 2e9))
-IN_PORTAL = Principal(b"k" * 16, AppId(b"a" * 16), session=Session(b"p" * 16, 2e9))
+BY_KEY = Principal(b"k" * 16, Scope.ADMIN)
+BY_SESSION = Principal(b"k" * 16, Scope.ADMIN, session=Session(b"s" * 16, 2e9))
+IN_PORTAL = Principal(b"k" * 16, Scope.APP, AppId(b"a" * 16), session=Session(b"p" * 16, 2e9))
 
 
 class Known:

@@ -11,13 +11,19 @@ from tests.fakes import until
 
 from posthouse.api.credentials import SessionCookie
 from posthouse.api.gate import PRINCIPAL, WITHOUT_KEY, Gate
-from posthouse.domain.access import Page, Principal, Session
+from posthouse.domain.access import Page, Principal, Scope, Session
 from posthouse.domain.errors import NotFound, StoreUnavailable, Unauthorised
+from posthouse.domain.ids import AppId
 
 PATIENCE_SECONDS = 20
-ADMIN = Principal(b"k" * 16)
+ADMIN = Principal(b"k" * 16, Scope.ADMIN)
 TOKEN = "t" * 43
-SIGNED_IN = Principal(b"k" * 16, session=Session(b"s" * 16, 2e9))
+SIGNED_IN = Principal(b"k" * 16, Scope.ADMIN, session=Session(b"s" * 16, 2e9))
+HOLDERS = {
+    "good": ADMIN,
+    "publisher": Principal(b"p" * 16, Scope.PUBLISH),
+    "publisher of one": Principal(b"p" * 16, Scope.PUBLISH, AppId(b"a" * 16)),
+}
 COOKIE = SessionCookie(b"seed", "")
 CONSOLE = {"x-posthouse-console": "1"}
 JSON = {"content-type": "application/json"}
@@ -27,9 +33,9 @@ class Keys:
     async def authenticate(self, token: str) -> Principal:
         if token == "down":
             raise StoreUnavailable("connection to db.internal refused")
-        if token != "good":
+        if token not in HOLDERS:
             raise Unauthorised("not known")
-        return ADMIN
+        return HOLDERS[token]
 
     async def authenticate_session(self, token: str, page: Page) -> Principal:
         if token != TOKEN:
@@ -76,6 +82,17 @@ async def test_what_is_everybodys_needs_no_key_but_a_given_one_must_be_known(cli
         empty = await client.with_key(None).request("GET", path, headers={"authorization": ""})
         assert empty.code == "unauthorised"
     assert len(WITHOUT_KEY) == 1
+
+
+async def test_who_may_only_publish_is_turned_away_whatever_is_asked_for(client: Client, behind: Behind) -> None:
+    for path in ("/v1/x", "/v1/stream", *WITHOUT_KEY, "/v1/events", "/v1/session/links"):
+        for key in ("publisher", "publisher of one"):
+            # The body would never end: it must not be waited for.
+            reply = await client.with_key(key).request("POST", path, body=b"{", headers=JSON, hang=True)
+            assert (reply.status, reply.code) == (403, "forbidden")
+            assert "may publish events" in reply.json()["detail"]
+    assert behind.scopes == []
+    assert (await client.with_key("publisher").get("/healthz")).status == 200
 
 
 async def test_a_body_in_pieces_arrives_whole(client: Client, behind: Behind) -> None:

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from posthouse.domain.access import Principal
+from posthouse.domain.access import Principal, Scope
 from posthouse.domain.cache_use import CacheFacts
 from posthouse.domain.errors import StoreUnavailable, Unauthorised
 from posthouse.domain.limits import KEY_CACHED_SECONDS, KEY_LENGTH_MAX, KEYS_CACHED_MAX, UNKNOWN_KEY_CACHED_SECONDS
@@ -14,7 +14,7 @@ from posthouse.manage.authenticator import Authenticator, key_hash
 from posthouse.ports.clock import Clock
 from posthouse.ports.directory import Directory
 
-ADMIN = Principal(b"k" * 16)
+ADMIN = Principal(b"k" * 16, Scope.ADMIN)
 
 
 class Keys:

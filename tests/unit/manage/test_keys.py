@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from posthouse.domain.access import Principal
+from posthouse.domain.access import Principal, Scope
 from posthouse.domain.errors import Forbidden, Invalid, SetupError
 from posthouse.domain.ids import AppId
 from posthouse.manage.authenticator import Authenticator, key_hash
 from posthouse.manage.keys import Keys, check_given
 from posthouse.ports.directory import ApiKey, Audit
 
-ADMIN = Principal(b"k" * 16)
-OF_AN_APP = Principal(b"k" * 16, AppId(b"a" * 16))
+ADMIN = Principal(b"k" * 16, Scope.ADMIN)
+OF_AN_APP = Principal(b"k" * 16, Scope.APP, AppId(b"a" * 16))
 
 
 class Stored:
@@ -70,6 +70,12 @@ async def test_a_key_is_told_once_and_only_its_hash_is_kept(keys: Keys, stored: 
 async def test_only_administrators_make_keys(keys: Keys) -> None:
     with pytest.raises(Forbidden):
         await keys.create(OF_AN_APP, name="", scope="admin", app=None)
+
+
+async def test_a_key_that_publishes_needs_no_app(keys: Keys, stored: Stored) -> None:
+    key, _ = await keys.create(ADMIN, name="orders", scope="publish", app=None)
+    assert (key.scope, key.app_id) == (Scope.PUBLISH, None)
+    assert stored.keys[0][2].detail == {"scope": "publish"}
 
 
 @pytest.mark.parametrize(("scope", "app"), [("app", None), ("admin", "shop")])

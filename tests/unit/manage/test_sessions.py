@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from posthouse.domain.access import Principal, Session
+from posthouse.domain.access import Principal, Scope, Session
 from posthouse.domain.errors import Forbidden, NotFound, Unauthorised
 from posthouse.domain.ids import AppId
 from posthouse.domain.limits import KEY_CACHED_SECONDS, LINK_SECONDS, SESSION_SECONDS
@@ -17,8 +17,9 @@ from posthouse.manage.sessions import Sessions
 from posthouse.manage.signing_in import sign_in_url, signed_in
 from posthouse.ports.directory import Audit
 
-ADMIN = Principal(b"k" * 16, name="ci")
-OF_AN_APP = Principal(b"a" * 16, AppId(b"a" * 16))
+ADMIN = Principal(b"k" * 16, Scope.ADMIN, name="ci")
+OF_AN_APP = Principal(b"a" * 16, Scope.APP, AppId(b"a" * 16))
+PUBLISHER = Principal(b"p" * 16, Scope.PUBLISH)
 NOW = 1_000_000.0
 
 
@@ -49,14 +50,14 @@ class Stored:
         self.asked = 0
 
     async def principal(self, hashed: bytes) -> Principal | None:
-        return {key_hash("admin"): ADMIN, key_hash("app"): OF_AN_APP}.get(hashed)
+        return {key_hash("admin"): ADMIN, key_hash("app"): OF_AN_APP, key_hash("publisher"): PUBLISHER}.get(hashed)
 
     async def session(self, hashed: bytes, *, now: float) -> Principal | None:
         self.asked += 1
         found = self.sessions.get(hashed)
         if found is None or found.expires_at <= now or not self.works:
             return None
-        return Principal(ADMIN.key_id, None, ADMIN.name, found)
+        return Principal(ADMIN.key_id, Scope.ADMIN, None, ADMIN.name, found)
 
     async def begin_session(
         self, session: Session, hashed: bytes, key_id: bytes, *, audit: Callable[[Principal], Audit], **_: Any
@@ -65,7 +66,7 @@ class Stored:
             return None
         assert key_id == ADMIN.key_id
         self.sessions[hashed] = session
-        principal = Principal(key_id, None, ADMIN.name, session)
+        principal = Principal(key_id, Scope.ADMIN, None, ADMIN.name, session)
         self.audit.append(audit(principal))
         return principal
 
@@ -135,13 +136,15 @@ async def test_who_is_not_let_in(sessions: Sessions, stored: Stored) -> None:
     with pytest.raises(Forbidden, match="belongs to one app") as refused:
         await sessions.sign_in("app", client="")
     assert refused.value.code == "not_for_apps"
+    with pytest.raises(Forbidden, match="may publish events, and nothing else"):
+        await sessions.sign_in("publisher", client="")
     for code in ("", "short", "x" * 43, "x" * 42 + "é", "x" * 44):
         with pytest.raises(Unauthorised):
             await sessions.sign_in_by_link(code, client="")
     stored.works = False
     with pytest.raises(Unauthorised):
         await sessions.sign_in("admin", client="")
-    assert sessions.failures == 8
+    assert sessions.failures == 9
     assert (stored.sessions, stored.audit) == ({}, [])
 
 

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from tests.fakes import FakeClock, virtual_time
 from tests.shelf import Shelf
 
-from posthouse.domain.access import Principal
+from posthouse.domain.access import Principal, Scope
 from posthouse.domain.errors import Conflict, StoreUnavailable
 from posthouse.domain.ids import TriggerId
 from posthouse.domain.limits import TRIGGER_HOLD_SECONDS
@@ -24,7 +24,7 @@ from posthouse.ports.expressions import NO_EXPRESSIONS
 from posthouse.ports.sources import Spec
 from posthouse.ports.triggers import TriggerBook
 
-ADMIN = Principal(b"k" * 16)
+ADMIN = Principal(b"k" * 16, Scope.ADMIN)
 QUIET_SECONDS = 1.0
 
 Meanwhile = list[Callable[[], Awaitable[object]]]

@@ -110,7 +110,7 @@ _KINDS: Final[dict[int, type[RefusedError]]] = {
 }
 _STEPS: Final = {
     "unauthorised": "Set POSTHOUSE_API_KEY, or give api_key; `posthouse keys create` makes keys",
-    "forbidden": "Publishing needs a key of scope admin: `posthouse keys create --scope admin`",
+    "forbidden": "Publishing needs a key of scope publish: `posthouse keys create --scope publish`",
     "app_not_found": "`posthouse apps list` shows those that there are; `posthouse apps create` makes one",
     "event_type_not_found": "Declare it: `posthouse catalogue push MODULE`, or `posthouse event-types create NAME`",
     "event_type_archived": "`posthouse event-types update NAME --archived false` brings it back",

@@ -125,7 +125,7 @@ def destination(url: str | None, api_key: str | None) -> tuple[Server, str]:
     server = server_of(url)
     if not key:
         raise IncompleteError(
-            "no API key: give api_key, or set POSTHOUSE_API_KEY; `posthouse keys create --scope admin` makes one"
+            "no API key: give api_key, or set POSTHOUSE_API_KEY; `posthouse keys create --scope publish` makes one"
         )
     return server, check_key(key)
 

@@ -7,8 +7,9 @@ import msgspec
 
 from posthouse.adapters.postgres.changes import write_audit
 from posthouse.adapters.postgres.configuration import Configuration, bump_shared
+from posthouse.adapters.postgres.database import Connection
 from posthouse.adapters.postgres.queries import Queries
-from posthouse.domain.access import Principal
+from posthouse.domain.access import Principal, Scope
 from posthouse.domain.errors import Conflict
 from posthouse.domain.ids import AppId
 from posthouse.ports.directory import ApiKey, Audit
@@ -26,11 +27,12 @@ class PostgresKeys(Configuration):
         row = await self._database.fetchrow(SQL.principal, key_hash)
         if row is None:
             return None
-        return Principal(row["id"], None if row["app_id"] is None else AppId(row["app_id"]), row["name"])
+        app_id = None if row["app_id"] is None else AppId(row["app_id"])
+        return Principal(row["id"], Scope(row["scope"]), app_id, row["name"])
 
     async def create_key(self, key: ApiKey, key_hash: bytes, audit: Audit) -> ApiKey | None:
         async with self._writing(unique="key") as connection:
-            created_at = await connection.fetchval(SQL.create_key, key.id, key_hash, key.hint, key.name, key.app_id)
+            created_at = await _create(connection, key, key_hash)
             if created_at is None:
                 return None
             await bump_shared(connection)
@@ -42,7 +44,7 @@ class PostgresKeys(Configuration):
             await bump_shared(connection)
             if await connection.fetchval(SQL.admin_keys):
                 return False
-            await connection.fetch(SQL.create_key, key.id, key_hash, key.hint, key.name, None)
+            await _create(connection, key, key_hash)
             await write_audit(connection, audit)
         return True
 
@@ -52,7 +54,7 @@ class PostgresKeys(Configuration):
             row = await connection.fetchrow(SQL.key_locked, key_id)
             if row is None:
                 return None
-            if row["app_id"] is None and await connection.fetchval(SQL.admin_keys) == 1:
+            if row["scope"] == Scope.ADMIN and await connection.fetchval(SQL.admin_keys) == 1:
                 raise Conflict(
                     "this is the last key of an administrator; make another one first", code="last_admin_key"
                 )
@@ -61,5 +63,13 @@ class PostgresKeys(Configuration):
             return msgspec.structs.replace(_key(row), revoked_at=revoked_at)
 
 
+async def _create(connection: Connection, key: ApiKey, key_hash: bytes) -> float | None:
+    """When it was made; None where its app is gone."""
+    created_at: float | None = await connection.fetchval(
+        SQL.create_key, key.id, key_hash, key.hint, key.name, key.scope.value, key.app_id
+    )
+    return created_at
+
+
 def _key(row: asyncpg.Record) -> ApiKey:
-    return ApiKey(**row)
+    return ApiKey(**{**row, "scope": Scope(row["scope"])})

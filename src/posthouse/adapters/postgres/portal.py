@@ -8,7 +8,7 @@ from typing import Final
 from posthouse.adapters.postgres.changes import write_audit
 from posthouse.adapters.postgres.configuration import Configuration
 from posthouse.adapters.postgres.queries import Queries
-from posthouse.domain.access import Principal, Session
+from posthouse.domain.access import Principal, Scope, Session
 from posthouse.domain.ids import AppId
 from posthouse.ports.directory import Audit
 
@@ -24,7 +24,9 @@ class PostgresPortal(Configuration):
         row = await self._database.fetchrow(SQL.session, session_hash, now)
         if row is None:
             return None
-        return Principal(row["key_id"], AppId(row["app_id"]), row["name"], Session(row["id"], row["expires_at"]))
+        return Principal(
+            row["key_id"], Scope.APP, AppId(row["app_id"]), row["name"], Session(row["id"], row["expires_at"])
+        )
 
     async def begin_portal_session(
         self,
@@ -51,7 +53,7 @@ class PostgresPortal(Configuration):
                 return None
             await connection.execute(SQL.drop_over_sessions, now, _OVER_AT_ONCE)
             await connection.execute(SQL.drop_oldest_sessions, app_id, sessions_max)
-            principal = Principal(row["key_id"], AppId(app_id), row["name"], session)
+            principal = Principal(row["key_id"], Scope.APP, AppId(app_id), row["name"], session)
             await write_audit(connection, audit(principal))
             return principal
 

@@ -8,7 +8,7 @@ from posthouse.adapters.postgres.changes import write_audit
 from posthouse.adapters.postgres.configuration import Configuration
 from posthouse.adapters.postgres.database import Connection
 from posthouse.adapters.postgres.queries import Queries
-from posthouse.domain.access import Principal, Session
+from posthouse.domain.access import Principal, Scope, Session
 from posthouse.ports.directory import Audit
 
 SQL = Queries("console.sql")
@@ -21,7 +21,7 @@ class PostgresSessions(Configuration):
         row = await self._database.fetchrow(SQL.session, session_hash, now)
         if row is None:
             return None
-        return Principal(row["key_id"], None, row["name"], Session(row["id"], row["expires_at"]))
+        return Principal(row["key_id"], Scope.ADMIN, None, row["name"], Session(row["id"], row["expires_at"]))
 
     async def begin_session(
         self,
@@ -94,6 +94,6 @@ async def _begin(
     if row is None:
         return None
     await connection.execute(SQL.drop_sessions, now, sessions_max)
-    principal = Principal(row["key_id"], None, row["name"], session)
+    principal = Principal(row["key_id"], Scope.ADMIN, None, row["name"], session)
     await write_audit(connection, audit(principal))
     return principal

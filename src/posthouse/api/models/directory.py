@@ -122,8 +122,16 @@ class KeyCreate(Body):
     """A new API key."""
 
     name: Annotated[str | None, Field(max_length=NAME_LENGTH_MAX, description="To know it by.")] = None
-    scope: Annotated[Literal["admin", "app"], Field(description="What it may do: everything, or look after one app.")]
-    app: Annotated[str | None, Field(description="Id or uid of the app, with scope app.")] = None
+    scope: Annotated[
+        Literal["admin", "app", "publish"],
+        Field(description="What it may do: everything; look after one app; or publish events, and nothing else."),
+    ]
+    app: Annotated[
+        str | None,
+        Field(
+            description="Id or uid of the app: with scope app; with scope publish where it may publish in that one alone."
+        ),
+    ] = None
 
 
 class KeyAnswer(Answer):
@@ -132,8 +140,8 @@ class KeyAnswer(Answer):
     id: str
     name: str
     hint: Annotated[str, Field(description="How the key begins.")]
-    scope: Literal["admin", "app"]
-    app: Annotated[str | None, Field(description="Id of its app.")]
+    scope: Literal["admin", "app", "publish"]
+    app: Annotated[str | None, Field(description="Id of its app: null where it is bound to none.")]
     created_at: Time
     revoked_at: Time | None
 
@@ -164,7 +172,7 @@ def _key_fields(key: ApiKey) -> dict[str, Any]:
         "id": format_id(KEY, key.id),
         "name": key.name,
         "hint": key.hint,
-        "scope": "admin" if key.app_id is None else "app",
+        "scope": key.scope.value,
         "app": None if key.app_id is None else format_id(APP, key.app_id),
         "created_at": time_of(key.created_at),
         "revoked_at": optional_time(key.revoked_at),

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from posthouse.cli.resources.configuration import APPS, ENDPOINTS, EVENT_TYPES, GRANTS, KEYS
+from posthouse.cli.resources.configuration import APPS, ENDPOINTS, EVENT_TYPES, GRANTS
 from posthouse.cli.resources.endpoint_keys import ENDPOINT_KEYS
 from posthouse.cli.resources.expressions import EXPRESSIONS
+from posthouse.cli.resources.keys import KEYS
 from posthouse.cli.resources.profiles import PROFILES
 from posthouse.cli.resources.schedules import SCHEDULES
 from posthouse.cli.resources.traffic import ATTEMPTS, AUDIT, DELIVERIES, EVENTS, REPLAYS

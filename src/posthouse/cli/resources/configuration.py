@@ -1,8 +1,8 @@
-"""Who hears of what: event types, apps, grants, endpoints and keys."""
+"""Who hears of what: event types, apps, grants and endpoints."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from posthouse.cli.output import Column
 from posthouse.cli.resources.words import METADATA, PLACES, SINCE, UID, UNTIL
@@ -347,53 +347,6 @@ EVENT_TYPES: Final = Resource(
             "POST",
             options=(Option("schema", "The JSON Schema to be, as JSON; @FILE reads a file.", "json", required=True),),
             fails=lambda answer: "breaks" in (answer["consumers"], answer["publishers"]),
-        ),
-    ),
-    PLACES,
-)
-
-
-def _scoped(fields: dict[str, Any]) -> dict[str, Any]:
-    return {"name": "", "scope": "app" if "app" in fields else "admin"} | fields
-
-
-KEYS: Final = Resource(
-    "keys",
-    "API keys; and sealing anew under another master key.",
-    "key",
-    (
-        Verb(
-            "create",
-            "Make a key and print it, once.",
-            "keys",
-            "POST",
-            options=(
-                Option("name", "What it is for."),
-                Option("app", "The app that the key may see, and nothing else; without it the key may do everything."),
-            ),
-            reveal="key",
-            done="made key {id}; it is shown only now",
-            body=_scoped,
-        ),
-        Verb(
-            "list",
-            "List the keys, without what is secret of them.",
-            "keys",
-            columns=(
-                Column("id"),
-                Column("hint"),
-                Column("scope"),
-                Column("name", folds=True),
-                Column("created_at", "created", spare=True),
-                Column("app", spare=True),
-            ),
-        ),
-        Verb(
-            "revoke",
-            "Revoke a key: it is refused from now on, within ten seconds on every server.",
-            "keys/{key}",
-            "DELETE",
-            done="revoked {key}",
         ),
     ),
     PLACES,

@@ -120,7 +120,7 @@ def test_a_202_of_somebody_else_is_none(body: Any) -> None:
     ("status", "code", "kind", "step"),
     [
         (401, "unauthorised", UnauthorisedError, "POSTHOUSE_API_KEY"),
-        (403, "forbidden", ForbiddenError, "scope admin"),
+        (403, "forbidden", ForbiddenError, "scope publish"),
         (404, "app_not_found", NotFoundError, "posthouse apps"),
         (404, "event_type_not_found", NotFoundError, "catalogue push"),
         (404, "", NotFoundError, "Is url that"),

@@ -3,7 +3,7 @@
 -- name: session
 SELECT s.id, s.key_id, k.name, extract(epoch FROM s.expires_at)::float8 AS expires_at
   FROM console_session s JOIN api_key k ON k.id = s.key_id
- WHERE s.hash = $1 AND s.expires_at > to_timestamp($2) AND k.revoked_at IS NULL AND k.app_id IS NULL
+ WHERE s.hash = $1 AND s.expires_at > to_timestamp($2) AND k.revoked_at IS NULL AND k.scope = 'admin'
 
 -- name: lock_sessions
 -- One begins at a time, so that there are never more than allowed; readers do not wait.
@@ -12,7 +12,7 @@ LOCK TABLE console_session IN SHARE ROW EXCLUSIVE MODE
 -- name: begin_session
 -- Nothing where the key is none of an administrator that works.
 INSERT INTO console_session (id, hash, key_id, expires_at)
-SELECT $1, $2, id, to_timestamp($4) FROM api_key WHERE id = $3 AND revoked_at IS NULL AND app_id IS NULL
+SELECT $1, $2, id, to_timestamp($4) FROM api_key WHERE id = $3 AND revoked_at IS NULL AND scope = 'admin'
 RETURNING key_id, (SELECT name FROM api_key WHERE id = $3) AS name
 
 -- name: drop_sessions
@@ -28,11 +28,11 @@ LOCK TABLE console_link IN SHARE ROW EXCLUSIVE MODE
 
 -- name: create_link
 INSERT INTO console_link (id, hash, key_id, expires_at)
-SELECT $1, $2, id, to_timestamp($4) FROM api_key WHERE id = $3 AND revoked_at IS NULL AND app_id IS NULL
+SELECT $1, $2, id, to_timestamp($4) FROM api_key WHERE id = $3 AND revoked_at IS NULL AND scope = 'admin'
 RETURNING id
 
 -- name: oldest_admin_key
-SELECT id FROM api_key WHERE revoked_at IS NULL AND app_id IS NULL ORDER BY id LIMIT 1
+SELECT id FROM api_key WHERE revoked_at IS NULL AND scope = 'admin' ORDER BY id LIMIT 1
 
 -- name: drop_links
 DELETE FROM console_link

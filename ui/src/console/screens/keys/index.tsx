@@ -46,7 +46,7 @@ export default function Keys(_: { params: Params }) {
         columns={[
           { title: said.name, cell: (row) => row.name || <span class="faint">{said.noName}</span>, kind: "wide" },
           { title: said.hint, cell: (row) => <code>{row.hint}…</code>, kind: "narrow", spare: true },
-          { title: said.scope, cell: (row) => (row.app === null ? said.scopes[row.scope] : <AppTitle app={row.app} />), kind: "narrow" },
+          { title: said.scope, cell: (row) => <May of={row} />, kind: "narrow" },
           { title: said.state, cell: (row) => <State of={row} />, kind: "narrow" },
           { title: said.created, cell: (row) => <Time at={row.created_at} />, kind: "narrow", spare: true },
         ]}
@@ -59,6 +59,20 @@ export default function Keys(_: { params: Params }) {
         </Drawer>
       )}
     </div>
+  );
+}
+
+/** What a key may do, and of which app. */
+function May({ of }: { of: Key }) {
+  const app = of.app !== null && <AppTitle app={of.app} />;
+  if (of.scope === "app") return app;
+  const what = texts.value.scopes[of.scope];
+  return app ? (
+    <>
+      {what}: {app}
+    </>
+  ) : (
+    what
   );
 }
 
@@ -121,13 +135,13 @@ function Shown({ of, revoked }: { of: Key; revoked: () => void }) {
 function Create({ close, made }: { close: () => void; made: () => void }) {
   const said = texts.value;
   const [name, setName] = useState("");
-  const [scope, setScope] = useState<Scope>("admin");
+  const [scope, setScope] = useState<Scope>("publish");
   const [app, setApp] = useState("");
   const { busy, problem, send } = useSending();
   const [key, setKey] = useState<string | null>(null);
   const submit = async () => {
     await send(async () => {
-      const body = { scope, ...(name.trim() && { name: name.trim() }), ...(scope === "app" && { app: app.trim() }) };
+      const body = { scope, ...(name.trim() && { name: name.trim() }), ...(scope !== "admin" && app.trim() && { app: app.trim() }) };
       setKey((await asked(api.POST("/v1/keys", { body }))).key);
       made();
     });
@@ -157,10 +171,11 @@ function Create({ close, made }: { close: () => void; made: () => void }) {
           label={said.scope}
           value={scope}
           set={setScope}
-          choices={(["admin", "app"] as const).map((one) => [one, said.scopes[one]] as const)}
+          choices={(["publish", "app", "admin"] as const).map((one) => [one, said.scopes[one]] as const)}
           hint={said.scopeHints[scope]}
         />
         {scope === "app" && <AppField name="app" label={said.app} value={app} set={setApp} required />}
+        {scope === "publish" && <AppField name="app" label={said.onlyApp} value={app} set={setApp} hint={said.onlyAppHint} />}
         <Refusal of={problem} />
         <footer>
           <button type="button" onClick={close}>
