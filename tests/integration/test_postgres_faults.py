@@ -364,9 +364,10 @@ async def test_a_server_that_hangs_keeps_nobody_waiting(clusters: Clusters, rece
 async def test_no_connections_are_left(clusters: Clusters, receiver: Receiver) -> None:
     database = clusters.server()
     await database.start(max_connections="14", superuser_reserved_connections="0", max_wal_senders="0")
-    async with holding(database) as held, under_load(receiver, database) as (_, load):
+    async with holding(database) as held, under_load(receiver, database) as (server, load):
         await held.take_all()
         await load.is_refused()
+        await until_told(server.port, "the database has no connection left")
         with pytest.raises(StoreUnavailable, match="raise its max_connections"):
             async with serving(database.dsn):
                 pytest.fail("it started without a database")
@@ -402,6 +403,7 @@ async def test_a_full_disk_is_waited_out(small_disk: Path, receiver: Receiver) -
                     while True:
                         file.write(bytes(64 * 1024))
                 await load.is_refused()
+                await until_told(server.port, "the disk of the database is full", data=os.urandom(400_000).hex())
                 await asyncio.sleep(LOAD_SECONDS)
                 ballast.unlink()
                 await load.goes_on(3)
@@ -412,6 +414,16 @@ async def test_a_full_disk_is_waited_out(small_disk: Path, receiver: Receiver) -
             assert failed == []
     deaths = [entry for entry in logs if entry["event"] == "postgres" and "has died" in entry["told"]]
     assert len(deaths) < 10, "that is a crash loop"
+
+
+async def until_told(port: int, why: str, *, data: object = None) -> None:
+    """Publish until that is refused for this reason."""
+
+    async def told() -> bool:
+        reply = await ask(port, "POST", "/v1/apps/acme/events", {"type": "order.created", "data": data})
+        return reply.status == 503 and reply.body["detail"].startswith(why)
+
+    await until(told, f"it to be said: {why}")
 
 
 @asynccontextmanager

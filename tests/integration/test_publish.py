@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
 import pytest
 from tests.serving import KEY, Reply, ask, call, exchange, reply_of, request, serving
 
@@ -292,6 +293,36 @@ async def test_who_may_publish(server: bootstrap.Posthouse) -> None:
         assert reply.status == status, (key, path, reply)
     assert "bearer" in (await ask(server.port, "POST", EVENTS, GOOD, key=None)).headers["www-authenticate"].lower()
     assert await stored(server.port) == []
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "english", "chinese"),
+    [
+        ("53100", "the disk of the database is full, and nothing was changed", "数据库的磁盘已满"),
+        ("25006", "the database takes no writes now, and nothing was changed", "数据库目前不接受写入"),
+        ("53300", "the database has no connection left, and nothing was changed", "数据库已没有空闲连接"),
+        ("58030", "the database did not answer, and nothing was changed", "数据库没有应答"),
+    ],
+)
+async def test_what_the_database_says_of_itself_is_told(
+    server: bootstrap.Posthouse, database: str, sqlstate: str, english: str, chinese: str
+) -> None:
+    connection = await asyncpg.connect(database)
+    try:
+        await connection.execute(f"""
+            CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS
+                'BEGIN RAISE EXCEPTION ''on db.internal'' USING ERRCODE = ''{sqlstate}''; END';
+            CREATE TRIGGER no BEFORE INSERT ON event EXECUTE FUNCTION no()
+        """)
+    finally:
+        await connection.close()
+    for path in (EVENTS, "/v1/events"):
+        for headers, told in (({}, english), ({"Accept-Language": "zh-CN"}, chinese)):
+            reply = await ask(server.port, "POST", path, GOOD, headers=headers)
+            assert (reply.status, reply.body["code"]) == (503, "store_unavailable")
+            assert reply.body["detail"].startswith(told)
+            assert "db.internal" not in str(reply.body)
+            assert reply.headers["retry-after"] == "2"
 
 
 async def test_a_deleted_app_takes_nothing_though_it_was_cached(server: bootstrap.Posthouse) -> None:

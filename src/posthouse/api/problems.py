@@ -30,6 +30,7 @@ from posthouse.domain.errors import (
     SourceRefused,
     SourceUnavailable,
     StoreRejected,
+    StoreTrouble,
     StoreUnavailable,
     TooLarge,
     Unauthorised,
@@ -109,6 +110,14 @@ def problem_bytes(error: BaseException, language: Language = ENGLISH) -> tuple[i
                 "the one that sealed it; where that is lost, secrets are made anew (`posthouse keys rekey --data-keys`, then "
                 "rotate with overlap_seconds 0)"
             )
+        case StoreUnavailable(trouble=StoreTrouble.DISK_FULL):
+            detail = (
+                "the disk of the database is full, and nothing was changed; try again when its operator has made room"
+            )
+        case StoreUnavailable(trouble=StoreTrouble.READ_ONLY):
+            detail = "the database takes no writes now, and nothing was changed; try again shortly"
+        case StoreUnavailable(trouble=StoreTrouble.NO_CONNECTION):
+            detail = "the database has no connection left, and nothing was changed; try again shortly"
         case StoreUnavailable():
             detail = "the database did not answer, and nothing was changed; try again shortly"
         case StoreRejected():

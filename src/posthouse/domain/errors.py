@@ -24,6 +24,8 @@ PosthouseError
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 
 class PosthouseError(Exception):
     """Base of all errors that Posthouse raises on purpose. `code` is stable and part of the API."""
@@ -124,9 +126,21 @@ class Overloaded(PosthouseError):
         self.retry_after = retry_after
 
 
+class StoreTrouble(StrEnum):
+    """Why a database that answers does not do it, where it says so: an operator's matter, which others may know."""
+
+    DISK_FULL = "disk_full"
+    READ_ONLY = "read_only"
+    NO_CONNECTION = "no_connection"
+
+
 class StoreUnavailable(PosthouseError):
     code = "store_unavailable"
     retry_after = 2
+
+    def __init__(self, message: str, *, trouble: StoreTrouble | None = None) -> None:
+        super().__init__(message)
+        self.trouble = trouble
 
 
 class InDoubt(StoreUnavailable):

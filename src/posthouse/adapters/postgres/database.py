@@ -11,7 +11,7 @@ import asyncpg
 
 from posthouse.adapters.postgres.history import History
 from posthouse.adapters.postgres.hosts import Hosts, RawConnection
-from posthouse.domain.errors import InDoubt, Invalid, StoreRejected, StoreUnavailable, TooLarge
+from posthouse.domain.errors import InDoubt, Invalid, StoreRejected, StoreTrouble, StoreUnavailable, TooLarge
 from posthouse.domain.limits import (
     AUDIENCE_APPS_MAX,
     STATEMENT_SECONDS_MAX,
@@ -77,6 +77,9 @@ def translated(*, writing: bool) -> Iterator[None]:
     """
     try:
         yield
+    except asyncpg.TargetServerAttributeNotMatched as error:
+        what = "none of the hosts takes writes now: they are standbys, until one of them is promoted"
+        raise StoreUnavailable(what, trouble=StoreTrouble.READ_ONLY) from error
     except _ENDED as error:
         kind = InDoubt if writing else StoreUnavailable
         raise kind(f"the connection to PostgreSQL ended: {error or type(error).__name__}") from error
@@ -90,23 +93,27 @@ def translated(*, writing: bool) -> Iterator[None]:
             ) from error
         if (error.sqlstate or "")[:2] in _DATA_CLASSES:
             raise StoreRejected(f"PostgreSQL refused the data ({error.sqlstate}): {error}") from error
-        raise StoreUnavailable(f"{_what(error)} ({error.sqlstate}): {error}") from error
+        what, trouble = _what(error)
+        raise StoreUnavailable(f"{what} ({error.sqlstate}): {error}", trouble=trouble) from error
     except TimeoutError as error:
         kind = InDoubt if writing else StoreUnavailable
         raise kind("PostgreSQL did not answer in time") from error
 
 
-def _what(error: asyncpg.PostgresError) -> str:
+def _what(error: asyncpg.PostgresError) -> tuple[str, StoreTrouble | None]:
     """What an operator is to make of an error that no statement of ours is to blame for."""
     match error:
+        case asyncpg.DiskFullError():
+            return "the disk of PostgreSQL is full; make room, or give it more", StoreTrouble.DISK_FULL
         case asyncpg.ReadOnlySQLTransactionError():
-            return (
+            told = (
                 "PostgreSQL takes no writes; name the primary in --database-url, and see default_transaction_read_only"
             )
+            return told, StoreTrouble.READ_ONLY
         case asyncpg.TooManyConnectionsError():
-            return "PostgreSQL has no connection left; raise its max_connections"
+            return "PostgreSQL has no connection left; raise its max_connections", StoreTrouble.NO_CONNECTION
         case _:
-            return "PostgreSQL could not do it"
+            return "PostgreSQL could not do it", None
 
 
 async def _keep(_: object) -> None:
