@@ -10,7 +10,7 @@ import ipaddress
 import logging
 import os
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -283,13 +283,18 @@ def load(**flags: Any) -> Settings:
         return Settings(**given)
     except ValidationError as error:
         wrong = error.errors(include_input=False, include_url=False)
-        told = "; ".join(f"{_as_given(list(map(str, one['loc'])), given)}: {one['msg']}" for one in wrong)
-        raise BadSettings(f"bad settings: {told}") from None
+        raise bad_settings(((tuple(map(str, one["loc"])), one["msg"]) for one in wrong), given) from None
     except ValueError as error:  # the file is no TOML
         raise BadSettings(f"bad settings: {FILE}: {error}") from None
 
 
-def _as_given(place: list[str], flags: Collection[str]) -> str:
+def bad_settings(wrong: Iterable[tuple[Sequence[str], str]], flags: Collection[str]) -> BadSettings:
+    """Each place that is wrong and why, called as it was given; `flags` are the settings that flags said."""
+    told = "; ".join(f"{_as_given(place, flags)}: {why}" for place, why in wrong)
+    return BadSettings(f"bad settings: {told}")
+
+
+def _as_given(place: Sequence[str], flags: Collection[str]) -> str:
     """How whoever gave it calls it: a flag, a variable of the environment, or a key of the file."""
     name = place[0] if place else ""
     if name in flags:

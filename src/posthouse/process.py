@@ -41,6 +41,12 @@ T = TypeVar("T")
 LISTEN_BACKLOG: Final = 2048
 CONNECTIONS_SPARE: Final = 35  # for the janitors of the database, `posthouse doctor`, pg_dump
 
+NO_POOLER: Final = "database_direct_url is for a pooler at database_url, and that is not set"
+NO_MASTER_KEY: Final = (
+    "a database of your own needs a master key of your own, the same for every server on it: set POSTHOUSE_MASTER_KEY "
+    "(`openssl rand -base64 32` makes one) or POSTHOUSE_MASTER_KEY_FILE"
+)
+
 
 class Ground(NamedTuple):
     """A database that is ready for use: migrated, with its partitions and days. `direct` is PostgreSQL itself where `dsn` names
@@ -204,7 +210,7 @@ class Process:
             dsn = settings.database_url.get_secret_value()
             return dsn, direct or dsn, None
         if direct is not None:
-            raise SetupError("database_direct_url is for a pooler at database_url, and that is not set")
+            raise SetupError(NO_POOLER)
         held = DataDir.hold(settings.data_dir or default_data_dir())
         self._stack.callback(held.release)
         postgres = EmbeddedPostgres(
@@ -221,10 +227,7 @@ class Process:
         settings = self.settings
         value = None if settings.master_key is None else settings.master_key.get_secret_value()
         if data_dir is None and value is None and settings.master_key_file is None:
-            raise SetupError(
-                "a database of your own needs a master key of your own, the same for every server on it: set "
-                "POSTHOUSE_MASTER_KEY (`openssl rand -base64 32` makes one) or POSTHOUSE_MASTER_KEY_FILE"
-            )
+            raise SetupError(NO_MASTER_KEY)
         return load_keyring(value=value, file=settings.master_key_file, data_dir=data_dir, create=create)
 
     async def _load_handlers(self) -> HandlerProcesses | None:

@@ -133,6 +133,34 @@ def test_a_bad_setting_is_named(setting: str, value: str, said: str) -> None:
     assert "Traceback" not in told.stderr
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"POSTHOUSE_CA_FILE": "/nowhere.pem"}, "POSTHOUSE_CA_FILE: .*/nowhere.pem .*No such file .*in PEM form"),
+        ({"POSTHOUSE_CA_FILE": __file__}, r"POSTHOUSE_CA_FILE: .*\(no certificates\).*in PEM form"),
+        ({"POSTHOUSE_PROXIES": "eu=socks5://h:1"}, r"POSTHOUSE_PROXIES: .*'eu' must be given as http://host:port"),
+        ({"POSTHOUSE_PROFILES": "/nowhere"}, "POSTHOUSE_PROFILES: .*/nowhere .*a TOML file for each"),
+        ({"POSTHOUSE_MASTER_KEY": "short"}, "POSTHOUSE_MASTER_KEY: .*openssl rand"),
+        ({"POSTHOUSE_MASTER_KEY_FILE": "/nowhere"}, "POSTHOUSE_MASTER_KEY_FILE: .*/nowhere cannot be read"),
+        ({"POSTHOUSE_ADMIN_KEY": "short"}, "POSTHOUSE_ADMIN_KEY: .*16 to 256"),
+        (
+            {"POSTHOUSE_DATABASE_URL": "mysql://h/d"},
+            "POSTHOUSE_DATABASE_URL: .*postgresql://.*; POSTHOUSE_MASTER_KEY: ",
+        ),
+        ({"POSTHOUSE_DATABASE_DIRECT_URL": "postgresql://h/d"}, "POSTHOUSE_DATABASE_DIRECT_URL: .*pooler"),
+    ],
+)
+def test_what_a_setting_points_to_is_looked_at_before_anything_begins(
+    tmp_path: Path, settings: dict[str, str], said: str
+) -> None:
+    told = run("serve", "--workers", "2", "--data-dir", str(tmp_path / "data"), **settings)
+    assert told.returncode == 2, told.stderr
+    assert re.match(f"posthouse: bad settings: {said}", told.stderr)
+    assert "short" not in told.stderr
+    assert len(told.stderr.splitlines()) == 1
+    assert not (tmp_path / "data").exists()
+
+
 def test_a_variable_that_is_no_setting_is_told_and_a_port_that_is_taken(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

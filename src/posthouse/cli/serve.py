@@ -67,7 +67,7 @@ def serve(
     hold_collector()
     import structlog
 
-    from posthouse import config, process
+    from posthouse import config, preflight, process
 
     settings = config.load(
         database_url=database_url,
@@ -82,6 +82,7 @@ def serve(
         auto_create_event_types=auto_create_event_types,
         callbacks=",".join(callbacks) if callbacks else None,
     )
+    preflight.check_settings(settings, flags=() if database_url is None else ("database_url",))
     process.configure_logging(settings)
     for name, meant in config.unknown_variables(os.environ):
         told = {} if meant is None else {"did_you_mean": meant}

@@ -108,7 +108,7 @@ def check_given(token: str) -> None:
         or " " in token
     ):
         raise SetupError(
-            f"POSTHOUSE_ADMIN_KEY must be {KEY_LENGTH_MIN} to {KEY_LENGTH_MAX} visible ASCII characters; "
+            f"an admin key that is given has {KEY_LENGTH_MIN} to {KEY_LENGTH_MAX} visible ASCII characters; "
             "make one with: openssl rand -hex 32"
         )
 

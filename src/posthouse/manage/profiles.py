@@ -95,7 +95,9 @@ def in_directory(directory: Path) -> list[Profile]:
     try:
         files = sorted(directory.iterdir())
     except OSError as error:
-        raise SetupError(f"the profiles in {directory} cannot be read: {error.strerror}") from None
+        raise SetupError(
+            f"the profiles in {directory} cannot be read: {error.strerror}; name a folder that holds a TOML file for each"
+        ) from None
     for file in files:
         if file.suffix != _SUFFIX:
             continue

@@ -31,14 +31,26 @@ def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     if ca_file is not None:
-        try:
-            context.load_verify_locations(cafile=ca_file)
-        except (OSError, ValueError) as error:  # SSLError is an OSError
-            raise SetupError(
-                f"the file of certificate authorities {ca_file} cannot be used ({error}): "
-                "it must exist and hold certificates in PEM form"
-            ) from error
+        _trust(context, ca_file)
     return context
+
+
+def check_authorities(ca_file: Path) -> None:
+    """Raises: SetupError where `client_context` could not use the file."""
+    _trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ca_file)
+
+
+def _trust(context: ssl.SSLContext, ca_file: Path) -> None:
+    try:
+        context.load_verify_locations(cafile=ca_file)
+    except (OSError, ValueError) as error:  # SSLError is an OSError
+        why = (
+            error.strerror if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) else "no certificates"
+        )
+        raise SetupError(
+            f"the file of certificate authorities {ca_file} cannot be used ({why}): it must exist and hold certificates in "
+            "PEM form (-----BEGIN CERTIFICATE-----)"
+        ) from error
 
 
 @cache

@@ -14,6 +14,10 @@ from posthouse.domain.limits import STORE_CONNECT_SECONDS
 
 _SCHEMES: Final = ("postgresql", "postgres")
 _UNREADABLE: Final = "a DSN that cannot be read"
+_LOOKS_LIKE: Final = (
+    "It looks like postgresql://user:password@host:5432/database; in the password, write @ : / ? # % as "
+    "%40 %3A %2F %3F %23 %25"
+)
 # Parameters that say where a database is; any other is left out, since it may be or name a secret.
 _SHOWN: Final = ("host", "port", "dbname", "sslmode", "target_session_attrs")
 
@@ -36,21 +40,27 @@ def dsn_for_humans(dsn: str) -> str:
     return f"{parts.scheme}://{name}{at}{hosts}{parts.path}" + (f"?{shown}" if shown else "")
 
 
+def check_dsn(dsn: str) -> None:
+    """Raises: SetupError for what is no URL of PostgreSQL at all."""
+    try:
+        if urlsplit(dsn).scheme in _SCHEMES:  # the driver takes an empty one for its defaults
+            return
+    except ValueError:
+        pass
+    raise SetupError(f"this is no URL of PostgreSQL. {_LOOKS_LIKE}")
+
+
 async def connect(dsn: str) -> asyncpg.Connection[asyncpg.Record]:
     """One connection outside any pool, for work at start-up. It prepares nothing, so that any pooler will do.
 
     Raises: SetupError and StoreUnavailable, as `unreachable` words them.
     """
     try:
-        if urlsplit(dsn).scheme not in _SCHEMES:  # the driver takes an empty one for its defaults
-            raise ValueError("not a DSN")
+        check_dsn(dsn)
         return await Hosts(dsn).connect(statement_cache_size=0)
-    except (asyncpg.InterfaceError, ValueError):
+    except (asyncpg.InterfaceError, ValueError, SetupError):
         # Without its cause: the driver may quote the part of the DSN that it could not read.
-        raise SetupError(
-            "--database-url cannot be read. It looks like postgresql://user:password@host:5432/database; "
-            "in the password, write @ : / ? # % as %40 %3A %2F %3F %23 %25."
-        ) from None
+        raise SetupError(f"--database-url cannot be read. {_LOOKS_LIKE}") from None
     except (asyncpg.PostgresError, asyncpg.InternalClientError, OSError) as error:
         raise unreachable(dsn, error) from error
 
