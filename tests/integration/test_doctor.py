@@ -26,7 +26,7 @@ from posthouse.adapters.postgres.database import Database
 from posthouse.adapters.postgres.days import ensure_days
 from posthouse.adapters.postgres.examine import embedded_dsn
 from posthouse.adapters.system.datadir import DataDir
-from posthouse.cli.doctor import gather
+from posthouse.cli.doctor import gather, workers_of
 from posthouse.domain.ids import uuid7
 from posthouse.manage.diagnose import Thresholds, diagnose
 
@@ -436,6 +436,53 @@ def test_fault_few_files_may_be_opened(tmp_path: Path) -> None:
     found = findings(told)["open_files"]
     assert found["verdict"] == "fail"
     assert "ulimit -n" in found["advice"]
+
+
+def test_of_a_server_with_several_processes_all_is_told_and_ok() -> None:
+    with served("--workers", "2") as server:
+        rows(run("apps", "create", "--uid", "acme", **server.reach))
+        doctor = (
+            "doctor",
+            "--data-dir",
+            str(server.data),
+            "--port",
+            server.port,
+            "--workers",
+            "2",
+            "--resolve",
+            "localhost",
+        )
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while (found := findings(run(*doctor)))["partitions"]["verdict"] != "ok":
+            assert time.monotonic() < deadline, "the second one has yet to take its share"
+        assert {check: one for check, one in found.items() if one["verdict"] not in ("ok", "skipped")} == {}, found
+        assert "a server of 2 processes takes up to 50" in found["connections"]["found"]
+        assert "in each of 2 processes" in found["open_files"]["found"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "workers"),
+    [
+        (["posthouse", "serve", "--workers", "4", "--dev"], 4),
+        (["posthouse", "serve", "--workers=4"], 4),
+        (["posthouse", "serve", "--port", "4"], 1),
+        ([], 1),
+    ],
+)
+def test_how_many_processes_a_server_has_is_what_it_was_told(flags: list[str], workers: int) -> None:
+    assert workers_of(config.load(), flags) == workers
+
+
+def test_files_that_a_server_will_allow_itself_are_no_fault(tmp_path: Path) -> None:
+    command = [*COMMAND, "doctor", "--data-dir", str(tmp_path / "none"), "--port", RETRY_PORT]
+    told = subprocess.run(
+        ["/bin/sh", "-c", 'ulimit -Sn 300; exec "$@"', "sh", *command],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+    )
+    assert findings(told)["open_files"]["verdict"] == "ok"
 
 
 def test_who_holds_the_data_directory_is_told(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -41,6 +42,7 @@ def doctor(
     data_dir: Path | None = None,
     host: str | None = None,
     port: int | None = None,
+    workers: int | None = None,
     url: str | None = None,
     resolve: Annotated[list[str] | None, Parameter(negative="")] = None,
     json_wanted: Json = False,
@@ -61,6 +63,8 @@ def doctor(
         Where the server listens, as for serve.
     port
         The port on which the server listens, as for serve.
+    workers
+        How many processes the server has, as for serve; of one that runs on the data directory it is known.
     url
         Where the server is reached, instead of --host and --port (default, where neither is given: POSTHOUSE_URL, else where
         serve would listen). Everything but the server is looked at on this machine all the same.
@@ -73,7 +77,7 @@ def doctor(
     listens = host is not None or port is not None
     if url is not None and listens:
         raise Invalid("--url says where the server is, and so do --host and --port: one of them")
-    settings = config.load(database_url=database_url, data_dir=data_dir, host=host, port=port)
+    settings = config.load(database_url=database_url, data_dir=data_dir, host=host, port=port, workers=workers)
     if url is None and not listens and os.environ.get("POSTHOUSE_URL"):
         url = url_given(None)
         note(f"the server is looked for at {url} (POSTHOUSE_URL), and everything else on this machine")
@@ -136,7 +140,7 @@ async def gather(settings: Settings, *, resolve: Sequence[str], url: str | None 
     from posthouse import __version__
     from posthouse.adapters.postgres.examine import embedded_dsn, examine
     from posthouse.adapters.system.datadir import default_data_dir
-    from posthouse.adapters.system.examine import directory_facts, open_files_max
+    from posthouse.adapters.system.examine import arguments, directory_facts, open_files_max
     from posthouse.ports.diagnosis import Facts, Trouble
 
     directory: DirectoryFacts | None = None
@@ -157,6 +161,7 @@ async def gather(settings: Settings, *, resolve: Sequence[str], url: str | None 
         database, urls = await examine(dsn, open_secret)
     server = await asyncio.to_thread(ask_server, _listening_at(settings) if url is None else url)
     open_files, whose = open_files_max(pid)
+    flags = arguments(pid) if pid is not None else []
     return Facts(
         posthouse_version=__version__,
         python_version=sys.version_info[:3],
@@ -165,11 +170,13 @@ async def gather(settings: Settings, *, resolve: Sequence[str], url: str | None 
         database=database,
         directory=directory,
         server=server,
-        guard=_guard(settings, pid),
+        guard=_guard(settings, flags),
         names=await _look_up(list(resolve) or _hosts(urls)),
         open_files_max=open_files,
         open_files_of=whose,
         sockets_max=settings.sockets_max,
+        workers=workers_of(settings, flags),
+        owns=settings.role != "api",
         master_key=key_trouble,
     )
 
@@ -196,13 +203,18 @@ def _keyring(settings: Settings, directory: DirectoryFacts | None) -> tuple[Call
     return open_secret, None
 
 
-def _guard(settings: Settings, pid: int | None) -> GuardFacts:
+def workers_of(settings: Settings, flags: Sequence[str]) -> int:
+    """How many processes serve: of the server that runs, as its flags say."""
+    words = [word for flag in flags for word in flag.split("=", 1)]
+    told = (int(value) for flag, value in pairwise(words) if flag == "--workers" and value.isdigit())
+    return next(told, settings.workers)
+
+
+def _guard(settings: Settings, flags: Sequence[str]) -> GuardFacts:
     """What is let through by the settings, and by the flags of the server that runs."""
     from posthouse.adapters.http.guard import METADATA
-    from posthouse.adapters.system.examine import arguments
     from posthouse.ports.diagnosis import GuardFacts
 
-    flags = arguments(pid) if pid is not None else []
     networks = settings.allowed_networks
     return GuardFacts(
         loopback=settings.allow_loopback_targets or "--dev" in flags,

@@ -72,6 +72,7 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
     snapshots: tuple[Snapshot, ...] | None = None
     missing_days: dict[int, tuple[str, ...]] | None = None  # by days from today
     leases: tuple[Lease, ...] | None = None
+    processes: int | None = None  # that share the partitions, on all servers of this database
     rewinds: tuple[Rewind, ...] | None = None  # the newest first
     backlog: Backlog | None = None
     vacuum: Vacuum | None = None
@@ -141,4 +142,6 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     open_files_max: int | None
     open_files_of: str  # whose limit that is
     sockets_max: int
+    workers: int  # processes of the server that runs here, or would
+    owns: bool  # whether they take partitions
     master_key: str | None

@@ -33,6 +33,7 @@ DATABASE = DatabaseFacts(
     snapshots=(),
     missing_days={},
     leases=(Lease(0, True), Lease(1, True)),
+    processes=1,
     rewinds=(Rewind(8 * 86_400.0, (0,)),),
     backlog=Backlog(0, 0.0, 0, 0.0),
     vacuum=Vacuum(True, 10, 100),
@@ -60,6 +61,8 @@ FACTS = Facts(
     open_files_max=65_536,
     open_files_of="a process",
     sockets_max=1000,
+    workers=1,
+    owns=True,
     master_key=None,
 )
 DIRECTORY = FACTS.directory
@@ -121,6 +124,9 @@ def test_where_all_is_well_every_check_says_so() -> None:
         ("connections", "fail", {"db__settings": DATABASE.settings and DATABASE.settings | {"max_connections": "20"}}),
         ("connections", "warn", {"db__connections": 95}),
         ("connections", "fail", {"db__connections": 80, "server": ServerFacts("http://x", "nobody")}),
+        ("connections", "fail", {"owns": False, "workers": 5}),
+        ("partitions", "warn", {"db__processes": 3}),
+        ("partitions", "warn", {"db__processes": 1, "workers": 2}),
         ("master_key", "fail", {"master_key": "there is no master key"}),
         ("master_key", "fail", {"db__secrets": (("0a0b0c0d", "does not open"),)}),
         (
@@ -149,6 +155,16 @@ def test_one_thing_wrong_is_one_finding(check: str, verdict: str, changes: dict[
     assert found.keys() - others == {check} - others or found.keys() == {check}
     assert found[check].verdict == verdict
     assert bool(found[check].advice) == (verdict != "skipped")
+
+
+def test_of_several_processes_each_has_its_own_needs() -> None:
+    assert judged(db__processes=2, workers=2) == {}
+    assert judged(db__processes=0, workers=2, owns=False) == {}, "one that only answers takes no partitions"
+    found = diagnose(msgspec.structs.replace(FACTS, workers=3, server=ServerFacts("http://x", "nobody")))
+    told = {finding.check: finding for finding in found}
+    assert "a server of 3 processes takes up to 75" in told["connections"].found
+    assert "in each of 3 processes" in told["open_files"].found
+    assert judged(workers=4, server=ServerFacts("http://x", "nobody"))["connections"].verdict is Verdict.FAIL
 
 
 def test_without_a_database_nothing_of_it_is_judged() -> None:

@@ -115,6 +115,7 @@ async def _installation(connection: Connection, settings: dict[str, str], open_s
     return {
         "installed": bool(leases),
         "leases": leases or None,
+        "processes": await connection.fetchval(SQL.processes),
         "missing_days": missing_days(attached, now=now),
         "rewinds": await _rewinds(connection),
         "backlog": await _backlog(connection, now),

@@ -19,7 +19,7 @@ if sys.platform != "win32":
     import fcntl
     import resource
 
-_OPEN_FILES: Final = re.compile(r"^Max open files\s+(\d+|unlimited)", re.MULTILINE)
+_OPEN_FILES: Final = re.compile(r"^Max open files\s+(?:\d+|unlimited)\s+(\d+|unlimited)", re.MULTILINE)
 _UNLIMITED: Final = 1 << 30
 
 
@@ -65,7 +65,8 @@ def arguments(pid: int) -> list[str]:
 
 
 def open_files_max(pid: int | None) -> tuple[int | None, str]:
-    """How many files a process may open (the one that serves, where it is known), and whose limit that is."""
+    """How many files a process may open (the one that serves, or keeps those that do, where it is known), and whose limit that
+    is: the hard one, up to which a server raises its own."""
     if pid is not None:
         with suppress(OSError):
             found = _OPEN_FILES.search(Path(f"/proc/{pid}/limits").read_text("ascii"))
@@ -73,8 +74,8 @@ def open_files_max(pid: int | None) -> tuple[int | None, str]:
                 return _UNLIMITED if found[1] == "unlimited" else int(found[1]), f"the server (process {pid})"
     if sys.platform == "win32":
         return None, "a process"
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _UNLIMITED if soft == resource.RLIM_INFINITY else soft, "a process of this shell"
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _UNLIMITED if hard == resource.RLIM_INFINITY else hard, "a process of this shell"
 
 
 def _file(path: Path) -> FileFacts | None:

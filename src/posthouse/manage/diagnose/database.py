@@ -136,7 +136,28 @@ def _partitions(found: DatabaseFacts, facts: Facts, at: Thresholds) -> list[Find
                 "no server runs, or it lost its database: start one, or look at its log",
             )
         )
+    if (shared := _shared(found.processes or 0, len(found.leases), facts)) is not None:
+        findings.append(shared)
     return findings or ok("partitions", f"all {len(found.leases)} have an owner, and none lags behind")
+
+
+def _shared(processes: int, partitions: int, facts: Facts) -> Finding | None:
+    """Whether as many processes share the partitions as should, and as can."""
+    if processes > partitions:
+        return Finding(
+            "partitions",
+            Verdict.WARN,
+            f"{processes} processes share {partitions} partitions: {processes - partitions} of them deliver nothing",
+            "start fewer (--workers); an installation keeps the partitions that it was made with (POSTHOUSE_PARTITIONS)",
+        )
+    if facts.owns and facts.server.who == "posthouse" and processes < facts.workers:
+        return Finding(
+            "partitions",
+            Verdict.WARN,
+            f"{processes} of {facts.workers} processes deliver",
+            "the others may be starting; else the server's log says why they end",
+        )
+    return None
 
 
 def _log(found: DatabaseFacts, _: Facts, at: Thresholds) -> list[Finding] | None:
@@ -210,11 +231,14 @@ def _connections(found: DatabaseFacts, facts: Facts, at: Thresholds) -> list[Fin
     if found.settings is None or found.connections is None:
         return None
     most = int(found.settings["max_connections"])
-    told = f"{found.connections} of {most} connections are in use, and a server takes up to {CONNECTIONS_PER_PROCESS}"
+    wanted = CONNECTIONS_PER_PROCESS * facts.workers
+    whose = "a server" if facts.workers == 1 else f"a server of {facts.workers} processes"
+    told = f"{found.connections} of {most} connections are in use, and {whose} takes up to {wanted}"
     # A server that runs has its own already.
-    needed = 0 if facts.server.who == "posthouse" else CONNECTIONS_PER_PROCESS
-    if most < CONNECTIONS_PER_PROCESS or found.connections + needed > most:
-        return fail("connections", told, "raise max_connections of PostgreSQL, and restart it")
+    needed = 0 if facts.server.who == "posthouse" else wanted
+    if most < wanted or found.connections + needed > most:
+        fewer = "" if facts.workers == 1 else ", or start fewer processes (--workers)"
+        return fail("connections", told, f"raise max_connections of PostgreSQL, and restart it{fewer}")
     if found.connections > most * at.connections_warn_share:
         return warn("connections", told, "raise max_connections of PostgreSQL, or end what holds them")
     return ok("connections", told)

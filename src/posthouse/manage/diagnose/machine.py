@@ -121,7 +121,8 @@ def open_files(facts: Facts, _: Thresholds) -> list[Finding]:
     limit, needed = facts.open_files_max, facts.sockets_max + FILES_BESIDE_SOCKETS
     if limit is None:
         return skipped("open_files", "this platform does not tell")
-    told = f"{facts.open_files_of} may open {limit} files, and {facts.sockets_max} connections to targets need {needed}"
+    each = "" if facts.workers == 1 else f" in each of {facts.workers} processes"
+    told = f"{facts.open_files_of} may open {limit} files, and {facts.sockets_max} connections to targets{each} need {needed}"
     if limit < needed:
         return fail(
             "open_files",

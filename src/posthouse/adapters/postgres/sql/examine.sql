@@ -32,6 +32,9 @@ SELECT p.id AS partition, p.owner IS NOT NULL AND p.lease_until > clock_timestam
   ) next ON true
  ORDER BY p.id
 
+-- name: processes
+SELECT count(*)::int FROM process WHERE live_until > clock_timestamp()
+
 -- name: rewinds
 -- What operators were told of logs that had lost their ends ($1: their app), the newest first, among the newest events for them.
 SELECT extract(epoch FROM clock_timestamp() - created_at)::float8 AS seconds, payload
