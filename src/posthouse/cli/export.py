@@ -35,6 +35,8 @@ def export(
 ) -> None:
     """Write the server's configuration as YAML: event types, apps, their grants and endpoints. Never a secret.
 
+    Triggers and schedules are no part of it.
+
     Headers of endpoints are part of it: keep the file private where they hold credentials.
 
     Parameters

@@ -23,6 +23,11 @@ from posthouse.cli.platform.kinds import (
 
 _TOP: Final = (EVENT_TYPE, APP)
 _WITHIN_APP: Final = (GRANT, ENDPOINT_KIND)
+_LEFT_OUT: Final = {
+    "triggers": "triggers are no part of a file, since their settings hold secrets that a server never shows again: "
+    "`posthouse triggers create` makes one",
+    "schedules": "schedules are no part of a file: `posthouse schedules create` makes one",
+}
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,9 @@ class _Finder:
         known = [kind.section for kind in _TOP]
         for name, value in document.value.items():
             kind = next((kind for kind in _TOP if kind.section == name), None)
-            if kind is None:
+            if name in _LEFT_OUT:
+                self._wrong(document, (name,), name, _LEFT_OUT[name])
+            elif kind is None:
                 self._unknown(document, (name,), name, name, known)
             else:
                 self._section(document, kind, "", value, (name,), name)

@@ -67,6 +67,8 @@ apps:
         ),
         ("- 1\n", "p.yaml:1:1: should be a mapping with event_types and apps"),
         ("app: []\n", "p.yaml:1:1: app: this field is not known; did you mean apps?"),
+        ("triggers: []\n", "p.yaml:1:1: triggers: triggers are no part of a file, since their settings hold secrets"),
+        ("schedules: []\n", "p.yaml:1:1: schedules: schedules are no part of a file"),
         ("apps: {}\n", "p.yaml:1:1: apps: should be a list: each entry begins with a dash"),
         ("apps:\n  - acme\n", "p.yaml:2:5: apps[0]: should be a mapping"),
         ("apps:\n  - name: A\n", "p.yaml:2:5: apps[0]: has no uid; give it one, so that it can be found again"),
