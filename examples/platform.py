@@ -125,7 +125,6 @@ def _show(
     serve = [*POSTHOUSE, "serve", "--dev", "--port", str(port), "--data-dir", str(folder / "data")]
     stack.enter_context(running(serve, POSTHOUSE_ADMIN_KEY=key, POSTHOUSE_LOG_LEVEL="warning"))
     command, relay, environment = platform(folder, shop_port)
-    reach = {"POSTHOUSE_URL": server, "POSTHOUSE_KEY": key, "POSTHOUSE_API_KEY": key}
     stack.enter_context(running(command, **environment))
     until(lambda: answers(f"{server}/readyz"), "the server")
     until(lambda: answers(f"{shop}/"), "the shop")
@@ -141,6 +140,10 @@ def _show(
         status, told = ask("POST", f"{server}/v1/{path}", body, key)
         if status != 201:
             sys.exit(f"the server refused {path}: {told}")
+    status, made = ask("POST", f"{server}/v1/keys", {"name": "relay", "scope": "publish"}, key)
+    if status != 201:
+        sys.exit(f"the server refused a key: {made}")
+    reach = {"POSTHOUSE_URL": server, "POSTHOUSE_API_KEY": made["key"]}
     stack.enter_context(running(relay, **environment, **reach))
 
     print("registered:", ask("POST", f"{shop}/users", {"name": "li"}), flush=True)

@@ -10,7 +10,7 @@ import pytest
 from standardwebhooks import Webhook
 from tests.integration.api_world import REFUSED_HOST, World, raw, world_over
 
-from posthouse.domain.ids import APP, ENDPOINT, AppId, format_id
+from posthouse.domain.ids import APP, ENDPOINT, KEY, AppId, format_id
 from posthouse.domain.limits import SECRETS_MAX
 from posthouse_sdk.signatures import generate_signing_key
 
@@ -409,6 +409,31 @@ async def test_the_last_key_of_an_administrator_stays(world: World) -> None:
     assert (await world.admin.delete(f"/v1/keys/{first['id']}")).status == 204
     assert (await world.admin.get("/v1/apps")).code == "unauthorised"
     assert (await world.admin.with_key(second["key"]).get("/v1/apps")).status == 200
+
+
+async def test_a_key_that_only_publishes_stands_for_no_administrator(world: World) -> None:
+    (first,) = (await world.admin.get("/v1/keys")).json()["data"]
+    publisher = (await world.admin.post("/v1/keys", {"scope": "publish"})).json()
+    assert (publisher["scope"], publisher["app"]) == ("publish", None)
+    assert (await world.admin.delete(f"/v1/keys/{first['id']}")).code == "last_admin_key"
+    second = (await world.admin.post("/v1/keys", {"scope": "admin"})).json()
+    assert (await world.admin.delete(f"/v1/keys/{first['id']}")).status == 204
+    # What the server prints as it starts stands for the oldest key of an administrator.
+    code = await world.services.sessions.first_link()
+    assert code is not None
+    principal, _ = await world.services.sessions.sign_in_by_link(code, client="")
+    assert principal.key_id == raw(KEY, second["id"])
+    admin = world.admin.with_key(second["key"])
+    assert (await admin.delete(f"/v1/keys/{publisher['id']}")).status == 204
+    assert (await admin.delete(f"/v1/keys/{second['id']}")).code == "last_admin_key"
+
+
+async def test_a_key_goes_with_its_app(world: World) -> None:
+    await world.app("shop")
+    client = await world.publisher("shop")
+    assert (await client.get("/v1/apps/shop")).code == "forbidden"
+    assert (await world.admin.delete("/v1/apps/shop")).status == 204
+    assert (await client.get("/v1/apps/shop")).code == "unauthorised"
 
 
 async def test_the_first_key_is_made_once_or_taken_over(database: str) -> None:
