@@ -89,12 +89,12 @@ async def test_workers_that_cannot_start_end_the_server(database: str) -> None:
     environment = {
         "POSTHOUSE_DATABASE_URL": database,
         "POSTHOUSE_MASTER_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
-        "POSTHOUSE_CA_FILE": "/nowhere/ca.pem",  # the supervisor speaks to no target
+        "POSTHOUSE_CALLBACKS": "nowhere.hooks",  # the supervisor imports none
     }
     with running("serve", "--port", "0", "--workers", str(WORKERS), **environment) as server:
         await asyncio.to_thread(server.until, r"a worker could not start")
         assert await asyncio.to_thread(server.process.wait, PATIENCE_SECONDS) == 1
-        assert "/nowhere/ca.pem" in server.said
+        assert "nowhere.hooks" in server.said
 
 
 # The end under load
