@@ -35,6 +35,7 @@ from posthouse.adapters.system.links import Links
 from posthouse.adapters.system.open_files import open_as_many_as_may_be, room_for_clients
 from posthouse.adapters.system.siblings import Siblings, WorkerPlace
 from posthouse.adapters.system.telemetry import PrometheusTelemetry
+from posthouse.adapters.writing.processes import WritingProcesses, writing_limits
 from posthouse.api.app import Services, build_app
 from posthouse.api.express import Express, expressing
 from posthouse.api.gate import App
@@ -131,6 +132,8 @@ class Posthouse(Process):
         transport = self.wrap_transport(http)
         expressions = expressions_of(settings)
         self._stack.push_async_callback(expressions.close)
+        writer = WritingProcesses(writing_limits(settings.payload_bytes_max))
+        self._stack.push_async_callback(writer.close)
         session = self._session = ProcessSession(direct, polling, owner=owner, history=history)
 
         keeping = Keeping(reading, clock, settings, owner=owner)
@@ -175,6 +178,7 @@ class Posthouse(Process):
             jobs=PostgresJobs(reading, polling=polling),
             changed=session.announce,
             expressions=expressions,
+            writer=writer,
             call_book=PostgresCalls(reading),
             handlers=handlers,
             counted=keeping.traffic.counted,
@@ -215,6 +219,7 @@ class Posthouse(Process):
         telemetry.watch_cache("target_connections", lambda: http.idle_cached)
         telemetry.watch_cache("tls_contexts", lambda: http.contexts_cached)
         expressions.watch(telemetry)
+        writer.watch(telemetry)
         telemetry.watch_cache("data_keys", lambda: self._sealer.cached)
         telemetry.watch("database_replacements", lambda: history.replacements)
 
@@ -295,6 +300,7 @@ class Posthouse(Process):
             watch_cache=telemetry.watch_cache,
             body_seconds=settings.body_seconds,
             expressions=expressions,
+            writer=writer,
             profiles=profiles,
             verifications=Verifications(directory, verifier.queue, verifier.handshakes),
             public_url=settings.public_url,

@@ -94,6 +94,7 @@ from posthouse.ports.jobs import ReplayBook
 from posthouse.ports.store import Store
 from posthouse.ports.stream import StreamSource
 from posthouse.ports.transport import Transport
+from posthouse.ports.writing import WRITTEN_HERE, Writer
 
 log = structlog.get_logger()
 
@@ -179,6 +180,7 @@ class Services:
         quota_refused: Callable[[AppId, QuotaExceeded], None] = lambda _app, _refusal: None,
         egress: AllowedEgress = NOTHING_ALLOWED,
         expressions: Expressions = NO_EXPRESSIONS,
+        writer: Writer = WRITTEN_HERE,
         profiles: Profiles = NO_PROFILES,
         public_url: str = "",
         pages: Collection[Page] = ("console", "portal"),
@@ -205,13 +207,13 @@ class Services:
             profiles=profiles,
             endpoint_secrets=EndpointSecrets(directory, clock),
             endpoint_keys=EndpointKeys(directory, clock),
-            deliveries=Deliveries(directory, inspector, clock, explainer, expressions),
+            deliveries=Deliveries(directory, inspector, clock, explainer, expressions, writer),
             replays=Replays(directory, replay_book, inspector, clock),
             schedules=schedules,
             triggers=triggers,
             refusals=refusals,
-            trials=Trials(directory, store, transport, clock, expressions),
-            previews=Previews(directory, inspector, store, clock, expressions),
+            trials=Trials(directory, store, transport, clock, expressions, writer),
+            previews=Previews(directory, inspector, store, clock, expressions, writer),
             verifications=verifications,
             expression_trials=ExpressionTrials(expressions, clock),
             streams=Streams(stream_source, directory, clock, retention_days=retention_days),

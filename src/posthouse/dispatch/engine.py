@@ -43,6 +43,7 @@ from posthouse.ports.log import EventLog, Head
 from posthouse.ports.store import Claim, Journalled, Store
 from posthouse.ports.telemetry import Telemetry
 from posthouse.ports.transport import Transport
+from posthouse.ports.writing import WRITTEN_HERE, Writer
 from posthouse.send.ending import EXPIRED
 from posthouse.send.outcomes import CANCELLED, Outcomes
 from posthouse.send.reactions import Reactions
@@ -87,6 +88,7 @@ class Engine:
         jobs: Jobs | None = None,
         changed: Callable[[], None] = lambda: None,
         expressions: Expressions = NO_EXPRESSIONS,
+        writer: Writer = WRITTEN_HERE,
         call_book: CallBook | None = None,
         handlers: Handlers | None = None,
         counted: Callable[[Sequence[Rollup], Collection[int]], None] = lambda rollups, held: None,
@@ -165,6 +167,7 @@ class Engine:
             clock,
             may_write=lambda: self.ownership.valid,
             expressions=expressions,
+            writer=writer,
         )
         self.facts = LaneFacts(
             store,

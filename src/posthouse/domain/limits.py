@@ -101,6 +101,19 @@ ROUTED_APPS_MAX: Final = 20_000
 SIGNERS_MAX: Final = 8  # of one endpoint
 SIGNED_PARTS_MAX: Final = 32  # of one signature: its parts, components, claims, and what goes along
 
+# Requests that may take long to be written
+TAKEN_APART_AT_ONCE_BYTES_MAX: Final = (
+    16 * 1024
+)  # of payloads, where each value is looked at (form, xml, encryption, signatures over fields, older versions)
+WHOLE_AT_ONCE_BYTES_MAX: Final = 256 * 1024  # of payloads that go out as they are, but compressed, say
+MEASURED_FACTOR: Final = 2  # a batch brings so many times as many bytes of payloads as are written at once
+WRITING_WORKERS: Final = 2  # limited processes that write what is larger
+WRITING_SECONDS: Final = 20.0  # for one request
+WRITING_MEMORY_FACTOR: Final = 256  # bytes for each of the largest payload, beyond what a process takes by itself
+WRITING_WAITING_CALLS_MAX: Final = 1_000
+WRITING_WAITING_BYTES_MAX: Final = 64 * 1024 * 1024
+WRITING_WAITING_SECONDS_MAX: Final = 10.0
+
 # Lanes
 LANE_FRESH_MAX: Final = 256
 LANE_FRESH_BUSY_MAX: Final = 1_024  # where the event loop has no time to spare

@@ -252,12 +252,16 @@ class Lane:
         if (batch := self.endpoint.batch) is not None and not first.tried and first.event.to_url is None:
             size = self.peer.frame_bytes() + self.peer.added_bytes(first.event)
             last = first
+            left = self.peer.measured_bytes - len(first.event.payload)
             while len(load) < batch.max_events:
                 following = self.queue.also(last)
                 if following is None or following.kind is not first.kind or following.tried:
                     break
                 if following.event.to_url is not None:
                     break  # it goes elsewhere
+                left -= len(following.event.payload)
+                if left < 0:
+                    break
                 size += self.peer.added_bytes(following.event)
                 if size > batch.max_bytes:
                     break

@@ -44,6 +44,7 @@ from posthouse.ports.inspect import (
     Span,
     Where,
 )
+from posthouse.ports.writing import WRITTEN_HERE, Writer
 
 
 class Deliveries:
@@ -57,12 +58,14 @@ class Deliveries:
         clock: Clock,
         explainer: Explainer,
         expressions: Expressions = NO_EXPRESSIONS,
+        writer: Writer = WRITTEN_HERE,
     ) -> None:
         self._directory = directory
         self._inspector = inspector
         self._clock = clock
         self._explainer = explainer
         self._expressions = expressions
+        self._writer = writer
 
     async def events(
         self,
@@ -143,8 +146,8 @@ class Deliveries:
             masked = found.event is not event
         return (
             found,
-            await request_of(found, self._expressions),
-            await signed_of(found, self._expressions, masked=masked),
+            await request_of(found, self._expressions, self._writer),
+            await signed_of(found, self._expressions, self._writer, masked=masked),
         )
 
     async def _shown(self, event: Event) -> Event:

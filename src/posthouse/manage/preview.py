@@ -34,7 +34,9 @@ from posthouse.ports.directory import App, Directory
 from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
 from posthouse.ports.inspect import Inspector, Where
 from posthouse.ports.store import Store
+from posthouse.ports.writing import WRITTEN_HERE, Writer
 from posthouse.send.filters import passes
+from posthouse.send.rendering import written
 from posthouse.wire.message import Unsendable
 from posthouse.wire.renderer import AnyRenderer
 from posthouse.wire.transforming import NotTransformed
@@ -109,12 +111,14 @@ class Previews:
         store: Store,
         clock: Clock,
         expressions: Expressions = NO_EXPRESSIONS,
+        writer: Writer = WRITTEN_HERE,
     ) -> None:
         self._directory = directory
         self._inspector = inspector
         self._store = store
         self._clock = clock
         self._expressions = expressions
+        self._writer = writer
         self._turns = asyncio.Semaphore(PREVIEWS_AT_ONCE_MAX)
 
     async def of_stored(
@@ -203,9 +207,9 @@ class Previews:
             reason, words = found.made.reason, found.made.words
         else:
             try:
-                self._request(found.renderer, endpoint, event)
+                await self._request(found.renderer, endpoint, event)
                 if found.shown_as is not None and found.url is not None:
-                    view = view_of(self._request(found.shown_as, endpoint, masked), found.url)
+                    view = view_of(await self._request(found.shown_as, endpoint, masked), found.url)
             except Unsendable as error:
                 reason, words = UNSENDABLE, str(error)
         return Preview(
@@ -221,12 +225,11 @@ class Previews:
             words=words,
         )
 
-    def _request(self, renderer: AnyRenderer, endpoint: Endpoint, event: Event) -> Request:
+    async def _request(self, renderer: AnyRenderer, endpoint: Endpoint, event: Event) -> Request:
         """As it would be made now; with a token that is none. Raises Unsendable."""
         now, token = self._clock.now(), None if renderer.grant is None else _TOKEN
-        if endpoint.batch is None:
-            return renderer.render(event, now=now, replay=False, token=token)
-        return renderer.render_batch([event], now=now, replay=False, request_id=self._clock.new_id(), token=token)
+        request_id = None if endpoint.batch is None else self._clock.new_id()
+        return await written(self._writer, renderer, [event], now=now, replay=False, request_id=request_id, token=token)
 
     async def _heard(self, endpoint: Endpoint, event: Event) -> tuple[Heard, str | None]:
         """Whether it would hear of it, and why its filters have no value."""

@@ -17,7 +17,9 @@ from posthouse.domain.redaction import REDACTED, is_credential, redacted_payload
 from posthouse.domain.signing import Signer, StandardSigner
 from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
 from posthouse.ports.inspect import AttemptRecord
+from posthouse.ports.writing import WRITTEN_HERE, Writer
 from posthouse.send.preparing import prepared_alone
+from posthouse.send.rendering import written
 from posthouse.wire.message import Unsendable
 from posthouse.wire.renderer import AnyRenderer, renderer_of
 from posthouse.wire.signing.keys import SignedBy
@@ -56,16 +58,22 @@ def shown(event: Event, pointers: Sequence[str]) -> Event:
     return msgspec.structs.replace(event, payload=redacted_payload(event.payload, pointers, is_json=is_json))
 
 
-async def request_of(record: AttemptRecord, expressions: Expressions = NO_EXPRESSIONS) -> RequestView | None:
+async def request_of(
+    record: AttemptRecord, expressions: Expressions = NO_EXPRESSIONS, writer: Writer = WRITTEN_HERE
+) -> RequestView | None:
     """The request of an attempt; None where nothing was sent, or where what it was made of is gone. What is masked of the event
     stays so in what is made of it: where nothing can be, there is no request to be shown either."""
     url = record.facts.url
-    request = await _made_again(record, expressions, lambda endpoint: shown_by(endpoint, url=url))
+    request = await _made_again(record, expressions, writer, lambda endpoint: shown_by(endpoint, url=url))
     return None if request is None else view_of(request, url)
 
 
 async def signed_of(
-    record: AttemptRecord, expressions: Expressions = NO_EXPRESSIONS, *, masked: bool = False
+    record: AttemptRecord,
+    expressions: Expressions = NO_EXPRESSIONS,
+    writer: Writer = WRITTEN_HERE,
+    *,
+    masked: bool = False,
 ) -> tuple[Signed, ...] | None:
     """What was signed of an attempt's request, by each signer in the order of their configuration. None where the request
     cannot be made again, and where it brought several events, since it is not known which.
@@ -83,7 +91,9 @@ async def signed_of(
     async def bases(random: Callable[[int], bytes], mask: str) -> dict[int, bytes] | None:
         told: dict[int, bytes] = {}
         by = SignedBy(mask.encode(), told.__setitem__)
-        made = await _made_again(record, expressions, lambda endpoint: _told_by(endpoint, url, signing, by, random))
+        made = await _made_again(
+            record, expressions, writer, lambda endpoint: _told_by(endpoint, url, signing, by, random)
+        )
         return None if made is None else told
 
     # Made twice, with other chance and another mask: what is the same in both is what was signed.
@@ -97,7 +107,7 @@ async def signed_of(
 
 
 async def _made_again(
-    record: AttemptRecord, expressions: Expressions, renderer_for: Callable[[Endpoint], AnyRenderer]
+    record: AttemptRecord, expressions: Expressions, writer: Writer, renderer_for: Callable[[Endpoint], AnyRenderer]
 ) -> Request | None:
     facts, event, config = record.facts, record.event, record.config
     if not facts.sent or event is None or config is None:
@@ -117,7 +127,7 @@ async def _made_again(
         renderer = renderer_for(endpoint)
         if made is not None:
             renderer = made.by(renderer)
-        return renderer.render(event, now=facts.started_at, replay=replay)
+        return await written(writer, renderer, [event], now=facts.started_at, replay=replay)
     except (Invalid, Unsendable, NotEvaluated):
         return None
 

@@ -23,8 +23,10 @@ from posthouse.ports.directory import Directory
 from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
 from posthouse.ports.store import Store
 from posthouse.ports.transport import Transport
+from posthouse.ports.writing import WRITTEN_HERE, Writer
 from posthouse.send.judge import Judge, Judgement
 from posthouse.send.preparing import Prepared, prepared_alone
+from posthouse.send.rendering import written
 from posthouse.send.tokens import Tokens
 from posthouse.wire.answer import redacted_answer
 from posthouse.wire.encryption.answers import Opener, opener_of
@@ -59,12 +61,14 @@ class Trials:
         transport: Transport,
         clock: Clock,
         expressions: Expressions = NO_EXPRESSIONS,
+        writer: Writer = WRITTEN_HERE,
     ) -> None:
         self._directory = directory
         self._store = store
         self._transport = transport
         self._clock = clock
         self._expressions = expressions
+        self._writer = writer
         self._judge = Judge(expressions)
         self._turns = asyncio.Semaphore(TRIALS_AT_ONCE_MAX)
 
@@ -105,7 +109,7 @@ class Trials:
                 raise Conflict(f"nothing can be sent of this event: {made.words}", code=made.reason)
             assert spoken_as.shown_as is not None, "nothing is masked of what came with the request"
             assert spoken_as.url is not None
-            shown = spoken_as.shown_as.render(event, now=now, replay=False)
+            shown = await written(self._writer, spoken_as.shown_as, [event], now=now, replay=False)
             await self._directory.record(audit(principal, "endpoint.tested", format_id(ENDPOINT, found.id)))
             result = await self._send(spoken_as.renderer, endpoint, event, now)
             judgement = await self._judge.judge(endpoint, event, spoken_as.read(result), 1)
@@ -128,7 +132,7 @@ class Trials:
                 return bearer
             token = bearer
         try:
-            request = renderer.render(event, now=now, replay=False, token=token)
+            request = await written(self._writer, renderer, [event], now=now, replay=False, token=token)
         except Unsendable as error:
             return Failure(Fault.UNSENDABLE, str(error), NO_TIMINGS)
         return await self._transport.send(request)

@@ -15,7 +15,7 @@ from posthouse.domain.delivery import Delivery, HealthTurn, OwedReason
 from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.errors import Invalid
 from posthouse.domain.event import Event
-from posthouse.domain.limits import FORWARD_URLS_MAX, HELD_TURN_SECONDS
+from posthouse.domain.limits import FORWARD_URLS_MAX, HELD_TURN_SECONDS, MEASURED_FACTOR
 from posthouse.wire.encryption.answers import Opener, opener_of
 from posthouse.wire.renderer import AnyRenderer, renderer_of
 from posthouse.wire.transforming import Transformation, transformation_of
@@ -121,6 +121,12 @@ class Peer:
         """What an event adds to the body of a batch; before it is transformed, what it is likely to."""
         size = len(event.payload) if self.writer is None else self.writer.added_bytes(event)
         return size if self.growth == 1.0 else math.ceil(size * self.growth)
+
+    @property
+    def measured_bytes(self) -> float:
+        """A batch brings at most so many bytes of payloads: to measure them takes as long as to write them."""
+        most = None if self.writer is None else self.writer.at_once_bytes
+        return math.inf if most is None else MEASURED_FACTOR * most
 
     # When it may be spoken to, and where
 

@@ -19,11 +19,13 @@ from posthouse.domain.exchange import Request, Target
 from posthouse.domain.expression import Facts
 from posthouse.domain.ids import EventId
 from posthouse.ports.expressions import Expressions
+from posthouse.ports.writing import Writer
 from posthouse.send.peer import Peer
+from posthouse.send.rendering import written
 from posthouse.wire.authentication import TokenGrant
 from posthouse.wire.message import Unsendable
 from posthouse.wire.renderer import AnyRenderer
-from posthouse.wire.spoken import SpokenRenderer
+from posthouse.wire.spoken import Order, SpokenRenderer
 from posthouse.wire.transforming import NotEvaluated, NotTransformed, Transformation, Transformed, transformation_of
 
 GROWTH_KEPT: Final = 0.9  # of what payloads were seen to grow by, from one batch to the next
@@ -69,6 +71,32 @@ class PreparedRenderer:
     @property
     def grant(self) -> TokenGrant | None:
         return self._renderer.grant
+
+    @property
+    def at_once_bytes(self) -> int | None:
+        """Of the payloads as they are now: whoever asks counts them as they were."""
+        now = sum([len(made.event.payload) for made in self._events.values()])
+        return None if now <= self._renderer.at_once_bytes else -1
+
+    def order(
+        self,
+        events: Sequence[Event],
+        *,
+        now: float,
+        replay: bool,
+        token: str | None = None,
+        request_id: bytes | None = None,
+    ) -> Order:
+        made = [self._events[event.id] for event in events]
+        additions = made[0].additions if request_id is None else None
+        return self._renderer.order(
+            [each.event for each in made],
+            now=now,
+            replay=replay,
+            token=token,
+            request_id=request_id,
+            additions=additions,
+        )
 
     @property
     def frame_bytes(self) -> int:
@@ -145,6 +173,10 @@ def _fits(peer: Peer, load: Sequence[Delivery], events: dict[EventId, Transforme
     batch = peer.endpoint.batch
     if batch is None or peer.writer is None:
         return True
+    if len(load) > 1 and (size := sum([len(made.event.payload) for made in events.values()])) > peer.measured_bytes:
+        # They are not measured, since that takes about as long as to write them.
+        peer.growth = GROWTH_MARGIN * size / max(1, sum([len(delivery.event.payload) for delivery in load]))
+        return False
     was = sum([peer.writer.added_bytes(delivery.event) for delivery in load])
     now = sum([peer.writer.added_bytes(made.event) for made in events.values()])
     seen = GROWTH_MARGIN * now / was
@@ -155,12 +187,13 @@ def _fits(peer: Peer, load: Sequence[Delivery], events: dict[EventId, Transforme
     return True
 
 
-def unsendable(renderer: AnyRenderer, load: Sequence[Delivery], now: float) -> dict[int, str]:
-    """Which of a batch cannot be written, by their place in it, and why."""
+async def unsendable(writer: Writer, renderer: AnyRenderer, load: Sequence[Delivery], now: float) -> dict[int, str]:
+    """Which of a batch cannot be written, by their place in it, and why. Raises Overloaded."""
     bad: dict[int, str] = {}
     for place, delivery in enumerate(load if len(load) > 1 else ()):
         try:
-            renderer.render_batch([delivery.event], now=now, replay=False, request_id=bytes(16))
+            await written(writer, renderer, [delivery.event], now=now, replay=False, request_id=bytes(16))
         except Unsendable as error:
             bad[place] = str(error)
+        await asyncio.sleep(0)
     return bad

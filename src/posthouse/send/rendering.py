@@ -1,4 +1,4 @@
-"""The request of an attempt, and the time that is left to it."""
+"""The request of an attempt, and the time that is left to it: written at once, or where it may take long, elsewhere."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Final
 import msgspec
 
 from posthouse.domain.delivery import Delivery, DeliveryClass
+from posthouse.domain.event import Event
 from posthouse.domain.exchange import Request
 from posthouse.ports.clock import Clock
+from posthouse.ports.writing import Writer
 from posthouse.wire.renderer import AnyRenderer
 
 TOTAL_SECONDS_MIN: Final = 0.001  # that are left to a request after its token
@@ -37,3 +39,29 @@ def rendered(
     timeouts = request.timeouts
     total = max(timeouts.total - (clock.now() - now), TOTAL_SECONDS_MIN)
     return msgspec.structs.replace(request, timeouts=msgspec.structs.replace(timeouts, total=total))
+
+
+def written_at_once(renderer: AnyRenderer, load: Sequence[Delivery]) -> bool:
+    """Whether a request with these takes no longer to be written than others may wait."""
+    most = renderer.at_once_bytes
+    return most is None or sum([len(delivery.event.payload) for delivery in load]) <= most
+
+
+async def written(
+    writer: Writer,
+    renderer: AnyRenderer,
+    events: Sequence[Event],
+    *,
+    now: float,
+    replay: bool,
+    request_id: bytes | None = None,
+    token: str | None = None,
+) -> Request:
+    """What carries these: one, or with a `request_id` a batch. Raises Unsendable, and Overloaded where nobody could
+    write it for now."""
+    most = renderer.at_once_bytes
+    if most is not None and sum([len(event.payload) for event in events]) > most:
+        return await writer.write(renderer.order(events, now=now, replay=replay, request_id=request_id, token=token))
+    if request_id is None:
+        return renderer.render(events[0], now=now, replay=replay, token=token)
+    return renderer.render_batch(events, now=now, replay=replay, request_id=request_id, token=token)

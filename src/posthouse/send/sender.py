@@ -14,16 +14,18 @@ from posthouse.domain.callback import (
 from posthouse.domain.circuit import HEALTHY
 from posthouse.domain.delivery import (
     Delivery,
+    DeliveryClass,
     DeliveryKey,
     Fate,
 )
 from posthouse.domain.errors import NotOwner, PosthouseError
-from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Fault, Result
+from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Fault, Request, Result
 from posthouse.domain.order import UNORDERED
 from posthouse.ports.clock import Clock
 from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
 from posthouse.ports.store import LateResult, Store
 from posthouse.ports.transport import Transport
+from posthouse.ports.writing import WRITTEN_HERE, Writer
 from posthouse.send.ending import Ending
 from posthouse.send.judge import Judge, Judgement, elsewhere, plainly
 from posthouse.send.outcomes import Outcomes
@@ -32,7 +34,7 @@ from posthouse.send.peer import ELSEWHERE, Peer
 from posthouse.send.preparing import Prepared, Unready, prepare, unsendable
 from posthouse.send.reactions import Reacting
 from posthouse.send.record import Made
-from posthouse.send.rendering import rendered
+from posthouse.send.rendering import rendered, written, written_at_once
 from posthouse.send.tokens import Bearer, Tokens
 from posthouse.send.told import Told, anew
 from posthouse.settle.journal import Journal
@@ -59,8 +61,10 @@ class Sender:
         *,
         may_write: Callable[[], bool] = lambda: True,
         expressions: Expressions = NO_EXPRESSIONS,
+        writer: Writer = WRITTEN_HERE,
     ) -> None:
         self._transport = transport
+        self._writer = writer
         self._outcomes = outcomes
         self._journal = journal
         self._clock = clock
@@ -154,7 +158,12 @@ class Sender:
             if isinstance(bearer, Failure):
                 result: Result = bearer
             else:
-                request = rendered(renderer, load, request_id, started_at, bearer, self._clock)
+                if renderer.at_once_bytes is None or written_at_once(renderer, load):
+                    request = rendered(renderer, load, request_id, started_at, bearer, self._clock)
+                else:
+                    request = await self._asked(load, self._written(renderer, load, request_id, started_at, bearer))
+                    if not self._may_send(load):
+                        raise NotOwner("the partition was lost while a request was written")
                 fresh = first.anew if len(load) == 1 else any(delivery.anew for delivery in load)
                 result = await self._transport.send(request, may_write=fence, once=True, anew=fresh)
                 stale = isinstance(result, Failure) and result.stale and anew(load, self._journal.owns)
@@ -165,7 +174,11 @@ class Sender:
                     reacting = await self._outcomes.reactions.prepare(judgement, endpoint, first, read)
         except Unsendable as error:
             result = Failure(Fault.UNSENDABLE, str(error), NO_TIMINGS)
-            bad = {} if renderer is None else unsendable(renderer, load, started_at)
+            try:
+                bad = {} if renderer is None else await unsendable(self._writer, renderer, load, started_at)
+            except BaseException:
+                circuit.ended(token, failed=None, now=self._clock.now())
+                raise
             if 0 < len(bad) < len(load):
                 circuit.ended(token, failed=None, now=self._clock.now())
                 made = Made(url, result, request_id, started_at, self._clock.now(), peer.health, result.fault.value)
@@ -213,6 +226,20 @@ class Sender:
         fates = self._outcomes.settle(peer, load, made, turn, late)
         adopted = await self._outcomes.late.settle(load, fates, late, now) if late else ()
         return Told(fates, result.timings.total_us / 1e6, overloaded, adopted)
+
+    async def _written(
+        self,
+        renderer: AnyRenderer,
+        load: Sequence[Delivery],
+        request_id: bytes | None,
+        now: float,
+        bearer: str | None,
+    ) -> Request:
+        events = [delivery.event for delivery in load]
+        replay = load[0].kind is DeliveryClass.REPLAY
+        return await written(
+            self._writer, renderer, events, now=now, replay=replay, request_id=request_id, token=bearer
+        )
 
     def _renewed(self, renderer: AnyRenderer | None, bearer: Bearer, load: Sequence[Delivery]) -> bool:
         """Whether these go again at once, with another token: the target refused this one. Each attempt does so once."""

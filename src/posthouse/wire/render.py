@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final
+from typing import ClassVar, Final, NoReturn
 
 from posthouse import __version__
 from posthouse.domain.endpoint import Endpoint, Format
@@ -40,6 +40,8 @@ class Renderer:
     """
 
     __slots__ = ("_egress", "_format", "_prefix", "_signers", "_structured", "_timeouts", "grant", "target")
+
+    at_once_bytes: ClassVar[None] = None  # payloads go into a body as they are, however large
 
     def __init__(self, endpoint: Endpoint, *, url: str | None = None) -> None:
         target = parse_target(endpoint.url if url is None else url)
@@ -89,6 +91,9 @@ class Renderer:
         content_type = cloudevents.BATCH_CONTENT if self._structured else _JSON
         message_id = format_id(REQUEST, request_id).encode("ascii")
         return self._request(content_type, batch_body(events, self._format), message_id, now, replay, token)
+
+    def order(self, *_: object, **__: object) -> NoReturn:
+        raise AssertionError("it writes everything at once")
 
     @property
     def frame_bytes(self) -> int:

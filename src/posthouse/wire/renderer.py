@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from posthouse.domain.endpoint import Endpoint
@@ -9,7 +10,7 @@ from posthouse.domain.event import Event
 from posthouse.domain.exchange import Request, Target
 from posthouse.wire.authentication import TokenGrant
 from posthouse.wire.render import Renderer
-from posthouse.wire.spoken import Random, SpokenRenderer
+from posthouse.wire.spoken import Order, Random, SpokenRenderer
 
 
 class AnyRenderer(Protocol):
@@ -22,6 +23,21 @@ class AnyRenderer(Protocol):
     def grant(self) -> TokenGrant | None: ...
 
     @property
+    def at_once_bytes(self) -> int | None:
+        """None: it writes everything at once; else what brings more bytes of payloads is an `order`."""
+        ...
+
+    def order(
+        self,
+        events: Sequence[Event],
+        *,
+        now: float,
+        replay: bool,
+        token: str | None = None,
+        request_id: bytes | None = None,
+    ) -> Order: ...
+
+    @property
     def frame_bytes(self) -> int: ...
 
     def added_bytes(self, event: Event) -> int: ...
@@ -29,7 +45,7 @@ class AnyRenderer(Protocol):
     def render(self, event: Event, *, now: float, replay: bool, token: str | None = None) -> Request: ...
 
     def render_batch(
-        self, events: list[Event], *, now: float, replay: bool, request_id: bytes, token: str | None = None
+        self, events: Sequence[Event], *, now: float, replay: bool, request_id: bytes, token: str | None = None
     ) -> Request: ...
 
 

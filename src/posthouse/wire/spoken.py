@@ -10,14 +10,30 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import msgspec
+
+from posthouse.domain.egress import Egress
 from posthouse.domain.endpoint import Endpoint, Format
 from posthouse.domain.errors import Invalid
 from posthouse.domain.event import Event
 from posthouse.domain.exchange import Request
-from posthouse.domain.formats import CloudEventsFormat, CloudEventsMode, JsonFormat, format_of
+from posthouse.domain.formats import (
+    AnyFormat,
+    CloudEventsFormat,
+    CloudEventsMode,
+    FormFormat,
+    JsonFormat,
+    XmlFormat,
+    format_of,
+)
 from posthouse.domain.ids import APP, ENDPOINT, format_id
+from posthouse.domain.limits import (
+    REQUEST_BYTES_MAX,
+    TAKEN_APART_AT_ONCE_BYTES_MAX,
+    WHOLE_AT_ONCE_BYTES_MAX,
+)
 from posthouse.domain.named_keys import NamedKeys
-from posthouse.domain.signing import OWN_SECRET, StandardSigner
+from posthouse.domain.signing import OWN_SECRET, HttpSigner, StandardSigner
 from posthouse.wire.assemble import assemble
 from posthouse.wire.authentication import Credentials, TokenGrant, with_token
 from posthouse.wire.documents import Gzip
@@ -45,6 +61,9 @@ class SpokenRenderer:
     this was compiled before; `wrong_signatures` is for finding out whether a target verifies them; `signed_by` is told what
     would be signed, and then nothing is.
 
+    `at_once_bytes`: with more bytes of payloads a request may take too long to be written where others wait; its `order` is
+    for somebody else then (`ports/writing.py`).
+
     Raises: Invalid with the path of what is wrong. A request for the smallest event is made on trial, unless it is `checked`.
     """
 
@@ -58,7 +77,9 @@ class SpokenRenderer:
         "_secure",
         "_steps",
         "_timeouts",
+        "at_once_bytes",
         "grant",
+        "recipe",
         "target",
     )
 
@@ -92,6 +113,7 @@ class SpokenRenderer:
         )
         variables = REQUEST_VALUES if batched else EVENT_VALUES | REQUEST_VALUES
         self._egress, auth = compile_way(endpoint, self.target)
+        self.recipe: Final = Recipe(endpoint, random, url, wrong_signatures, signed_by, self._egress)
         self.grant: Final = auth if isinstance(auth, TokenGrant) else None
         self._credentials: Final = auth if isinstance(auth, Credentials) else None
         steps: list[tuple[str, Step]] = []  # each with the field that asks for it
@@ -129,6 +151,14 @@ class SpokenRenderer:
             signed_by=signed_by,
         )
         self._steps: Final = (*steps, *(("signing", signer) for signer in compiled))
+        whole = not (
+            self._pins
+            or _takes_apart(format)
+            or endpoint.encryption is not None
+            or (isinstance(auth, Credentials) and auth.fields)
+            or not all(isinstance(signer, (StandardSigner, HttpSigner)) for signer in signers)  # others may read fields
+        )
+        self.at_once_bytes: Final[int] = WHOLE_AT_ONCE_BYTES_MAX if whole else TAKEN_APART_AT_ONCE_BYTES_MAX
         if not checked:
             self._try_out(batched)
 
@@ -163,6 +193,19 @@ class SpokenRenderer:
         except RecursionError:
             raise _too_deep() from None
 
+    def order(
+        self,
+        events: Sequence[Event],
+        *,
+        now: float,
+        replay: bool,
+        token: str | None = None,
+        request_id: bytes | None = None,
+        additions: Additions | None = None,
+    ) -> Order:
+        """What `render`, or with a `request_id` `render_batch`, would make at once, for somebody else to make."""
+        return Order(self.recipe, tuple(events), now, replay, token, request_id, additions)
+
     @property
     def frame_bytes(self) -> int:
         """The body of a batch has so many bytes, and `added_bytes` for each of its events, before it is encrypted or
@@ -170,7 +213,10 @@ class SpokenRenderer:
         return self._formatter.frame_bytes
 
     def added_bytes(self, event: Event) -> int:
-        """What an event adds to it; of one that cannot be written, its payload: the request will say so."""
+        """What an event adds to it; of one that cannot be written, its payload: the request will say so. What is too large to
+        be written at once is not measured either: it has a request of its own."""
+        if len(event.payload) > self.at_once_bytes:
+            return REQUEST_BYTES_MAX
         try:
             return self._formatter.added_bytes(self._pins.event(event))
         except (Unsendable, RecursionError):
@@ -223,6 +269,64 @@ class SpokenRenderer:
             return  # the payloads of its events may have it
         except (Unsendable, Invalid) as error:
             raise Invalid(f"not even the smallest event could be sent: {error}", path=place) from None
+
+
+class Recipe(msgspec.Struct, frozen=True):
+    """What a `SpokenRenderer` was made of, and how the connections for its requests are."""
+
+    endpoint: Endpoint
+    random: Random
+    url: str | None
+    wrong_signatures: bool
+    signed_by: SignedBy | None
+    egress: Egress | None
+
+    def renderer(self) -> SpokenRenderer:
+        """Another one. Raises Invalid."""
+        return SpokenRenderer(
+            self.endpoint,
+            random=self.random,
+            url=self.url,
+            checked=True,
+            wrong_signatures=self.wrong_signatures,
+            signed_by=self.signed_by,
+        )
+
+
+class Order(msgspec.Struct, frozen=True):
+    """A request that is to be written. `request_id` is None where it brings one event, and not a batch."""
+
+    recipe: Recipe
+    events: tuple[Event, ...]
+    now: float
+    replay: bool
+    token: str | None
+    request_id: bytes | None
+    additions: Additions | None
+
+    def written(self) -> Request:
+        """Raises: Unsendable, and Invalid where the endpoint cannot be spoken to."""
+        renderer = self.recipe.renderer()
+        if self.request_id is not None:
+            return renderer.render_batch(
+                self.events, now=self.now, replay=self.replay, request_id=self.request_id, token=self.token
+            )
+        return renderer.render(
+            self.events[0], now=self.now, replay=self.replay, token=self.token, additions=self.additions
+        )
+
+
+def _takes_apart(format: AnyFormat) -> bool:
+    """Whether a body is made of each value of a payload, rather than of the payload as it is."""
+    match format:
+        case FormFormat() | XmlFormat():
+            return True
+        case CloudEventsFormat(mode=mode):
+            return mode is CloudEventsMode.XML
+        case JsonFormat(body=body):
+            return b"{data:" in msgspec.json.encode(body)  # as people read it
+        case _:
+            return False
 
 
 def _too_deep() -> Unsendable:

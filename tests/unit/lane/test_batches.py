@@ -11,6 +11,7 @@ from tests.fakes import BOOT, EPOCH, FakeClock, a_delivery, an_endpoint, an_even
 from posthouse.domain.delivery import Delivery, DeliveryClass, Fate, OwedReason
 from posthouse.domain.endpoint import Batch, Format, Ordering
 from posthouse.domain.event import Event
+from posthouse.domain.limits import MEASURED_FACTOR, TAKEN_APART_AT_ONCE_BYTES_MAX
 from posthouse.lane.budget import Budget
 from posthouse.lane.lane import Lane, Load
 from posthouse.lane.lanes import Lanes
@@ -56,6 +57,25 @@ async def test_a_full_one_goes_at_once_and_part_of_one_after_its_wait() -> None:
 async def test_rows_do_not_wait_for_more() -> None:
     lane = lane_of(Batch(3, 10_000, 200), a_delivery(1, fresh=False, row=True))
     assert wait(lane) == 0, "they have waited before"
+
+
+@virtual_time
+async def test_what_takes_long_to_be_measured_goes_in_smaller_ones() -> None:
+    size = TAKEN_APART_AT_ONCE_BYTES_MAX // 4
+    xml = lane_of(Batch(100, 1_000_000, 0), *(a_delivery(n, size=size) for n in range(1, 20)), format=Format.XML)
+    assert seqs(xml.take()) == list(range(1, 4 * MEASURED_FACTOR + 1))
+    plain = lane_of(Batch(100, 1_000_000, 0), *(a_delivery(n, size=size) for n in range(1, 20)))
+    assert seqs(plain.take()) == list(range(1, 20))
+
+
+@virtual_time
+async def test_what_is_too_large_to_be_measured_goes_alone() -> None:
+    large = TAKEN_APART_AT_ONCE_BYTES_MAX + 1
+    sizes = (10, large, 10, 10)
+    lane = lane_of(
+        Batch(100, 1_000_000, 0), *(a_delivery(n, size=size) for n, size in enumerate(sizes, 1)), format=Format.XML
+    )
+    assert [seqs(lane.take()) for _ in range(3)] == [[1], [2], [3, 4]]
 
 
 @pytest.mark.parametrize("format", [Format.JSON, Format.CLOUDEVENTS, Format.XML])

@@ -43,6 +43,7 @@ from posthouse.domain.limits import RESPONSE_STORED_BYTES_MAX
 from posthouse.domain.named_keys import NamedKeys
 from posthouse.domain.retry import Delays, Retry, RetrySettings
 from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
+from posthouse.ports.writing import WRITTEN_HERE, Writer
 from posthouse.send.outcomes import Outcomes
 from posthouse.send.peer import Peer
 from posthouse.send.reactions import Reactions
@@ -57,7 +58,10 @@ ENDPOINT = an_endpoint(retry=Retry((60.0,), 0.0))
 
 class Desk:
     def __init__(
-        self, reply: Callable[[Sent], Awaitable[Result]] | None = None, expressions: Expressions = NO_EXPRESSIONS
+        self,
+        reply: Callable[[Sent], Awaitable[Result]] | None = None,
+        expressions: Expressions = NO_EXPRESSIONS,
+        writer: Writer = WRITTEN_HERE,
     ) -> None:
         self.clock = FakeClock(draw=0.5)
         self.database = MemoryDatabase(clock=self.clock.now, partitions=2)
@@ -97,6 +101,7 @@ class Desk:
             self.clock,
             may_write=lambda: self.valid,
             expressions=expressions,
+            writer=writer,
         )
 
     def dispatched(self, **fields: object) -> Delivery:

@@ -28,6 +28,7 @@ GAUGES: Final = {
     "oldest_snapshot_seconds": "Age of the oldest open snapshot in the database; a long one slows publishing.",
     "streams": "Live streams that are open here.",
     "expression_calls_waiting": "Calls of the limited processes for expressions that none of them has yet.",
+    "writing_calls_waiting": "Requests that wait for a limited process to write them.",
     "expressions_resting": "Expressions that had their process killed so often that they are not evaluated for a while.",
     "callbacks_waiting": "Calls of callback handlers that are recorded and not done, of this process's partitions.",
     "handshakes_running": "Handshakes with endpoints that are being made here, beside those that somebody asked for.",
@@ -55,6 +56,9 @@ COUNTERS: Final = {
     "expression_calls": "What was evaluated in the limited processes for expressions, each call with all its expressions.",
     "expression_refusals": "Of these, calls that were refused: too much waited, or they waited too long.",
     "expression_kills": "Of these, calls that took their process with them: by time, memory, or otherwise.",
+    "writing_calls": "Requests that may take long to be written, and went to a limited process for that.",
+    "writing_refusals": "Of these, requests that were refused: too much waited, or they waited too long.",
+    "writing_kills": "Of these, requests that took their process with them: by time, memory, or otherwise.",
     "sign_in_failures": "Those who were not let in to the console here: a key or a link that is not known, or an app's key.",
     "schedule_skips": "Stretches of missed occurrences that were not made up for, as their schedules want it.",
 }

@@ -1,0 +1,1 @@
+"""Requests that may take long to be written, written in limited processes."""
