@@ -2,24 +2,62 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 
 from posthouse.api.problems import join_path
 from posthouse.domain.errors import Invalid
-from posthouse.domain.limits import JSON_DEPTH_MAX
-from posthouse.intake.malformed import check_utf8, located, too_deep
+from posthouse.domain.limits import BODY_DATA_VALUES_MAX, BODY_VALUES_MAX, JSON_DEPTH_MAX
+from posthouse.intake.malformed import check_utf8, located, too_deep, values_at_most
 
 UNSUPPORTED: Final = "unsupported_media_type"
 
+_DATA: Final = frozenset({"data", "schema", "examples"})  # members that hold JSON of any form, at the top
+_HOLDS_DATA: Final = "event"  # or in this one
+_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
 
 def check_json(body: bytes, content_type: bytes | None, content_encoding: bytes | None = None) -> None:
-    """Raises Invalid for a body that is not strict JSON in UTF-8, is nested too deeply, or holds NUL; no body is fine."""
+    """Raises Invalid for a body that is not strict JSON in UTF-8, is nested too deeply, holds NUL or too many values; no body
+    is fine."""
     if not body:
         return
     _check_type(content_type, content_encoding)
+    if len(body) > BODY_VALUES_MAX:  # no value takes less than a byte
+        _check_values(body)
     _check_texts(_decoded(body))
+
+
+def _check_values(body: bytes) -> None:
+    """What is said of each value that is wrong takes many times as long as to read it."""
+    most = values_at_most(body)
+    if most > BODY_DATA_VALUES_MAX:
+        raise _too_many(BODY_DATA_VALUES_MAX)
+    if most > BODY_VALUES_MAX:
+        with suppress(msgspec.DecodeError, RecursionError):  # it is told of later, with its place
+            _check_members(body, BODY_VALUES_MAX)
+
+
+def _check_members(text: bytes, room: int, *, top: bool = True) -> None:
+    """Raises Invalid where there are more values beside data than there is room for."""
+    members = _members(text)
+    room -= len(members)
+    for name, member in members.items():
+        if room < 0:
+            break
+        held = bytes(member)
+        if top and name == _HOLDS_DATA and held.startswith(b"{"):
+            _check_members(held, room, top=False)
+        elif name not in _DATA:
+            room -= values_at_most(held)
+    if room < 0:
+        raise _too_many(BODY_VALUES_MAX)
+
+
+def _too_many(most: int) -> Invalid:
+    return Invalid(f"the JSON has too many values; at most {most} are read here")
 
 
 def _check_type(content_type: bytes | None, content_encoding: bytes | None) -> None:

@@ -36,6 +36,7 @@ CLIENT_HEAD_BYTES_MAX: Final = 64 * 1024  # of a request's head, or its trailers
 IDEMPOTENCY_KEY_LENGTH_MAX: Final = 255
 CLOUDEVENT_CONTEXT_BYTES_MAX: Final = 64 * 1024  # all of a CloudEvent's attributes, without its data
 JSON_DEPTH_MAX: Final = 128
+JSON_AT_ONCE_BYTES_MAX: Final = 256 * 1024  # of a batch that are looked at in one turn of the event loop
 
 # Names
 NAME_LENGTH_MAX: Final = 128
@@ -248,6 +249,8 @@ DAYS_AHEAD: Final = 3
 FAILING_DAYS_MAX: Final = 5
 
 # API
+BODY_VALUES_MAX: Final = 10_000  # of JSON in a body, beside data, a schema and examples
+BODY_DATA_VALUES_MAX: Final = 100_000  # of JSON in a body with all of these
 PAGE_ROWS: Final = 50
 PAGE_ROWS_MAX: Final = 250
 FOUND_ROWS_MAX: Final = 1_000  # looked at of each index, where something is looked for by how it begins
@@ -332,7 +335,7 @@ EQUAL_URLS_MAX: Final = 8  # beside the endpoint's own
 URL_WEIGHT_MAX: Final = 1_000
 QUERY_PARAMETERS_MAX: Final = 32  # that an endpoint adds
 PAYLOAD_VERSIONS_MAX: Final = 50  # event types of which an endpoint pins a version
-FORMAT_FIELDS_MAX: Final = 100  # of the body that an endpoint describes
+FORMAT_FIELDS_MAX: Final = 100  # of the body that an endpoint describes, with items of arrays
 FORMAT_DEPTH_MAX: Final = 8
 READABLE_BYTES_MAX: Final = 2_000  # of a payload as people read it, in one text
 READABLE_VALUES_MAX: Final = 2_000  # that are looked at for it

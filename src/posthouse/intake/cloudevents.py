@@ -114,16 +114,15 @@ def parse_structured(body: bytes) -> CloudEvent:
     return _structured(decode_json(_one.decode, body, prefix=""), body, "")
 
 
-def parse_structured_batch(body: bytes) -> list[CloudEvent]:
-    """Events from a body of `application/cloudevents-batch+json`; it may hold none. Raises Invalid, TooLarge."""
+def parse_structured_batch(body: bytes) -> Iterator[CloudEvent]:
+    """Events from a body of `application/cloudevents-batch+json`, each as it is asked for; it may hold none. Raises Invalid,
+    TooLarge."""
     envelopes = decode_json(_many.decode, body, prefix="")
     if len(envelopes) > BATCH_EVENTS_MAX:
         raise TooLarge(f"a batch holds at most {BATCH_EVENTS_MAX} events; send several batches")
     elements = _elements.decode(body)
-    return [
-        _structured(envelope, bytes(element), f"[{index}].")
-        for index, (envelope, element) in enumerate(zip(envelopes, elements, strict=True))
-    ]
+    for index, (envelope, element) in enumerate(zip(envelopes, elements, strict=True)):
+        yield _structured(envelope, bytes(element), f"[{index}].")
 
 
 def parse_binary(headers: Headers, body: bytes) -> CloudEvent:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -12,6 +13,7 @@ from posthouse.domain.cloudevent import CloudEvent, draft_fields, idempotency_of
 from posthouse.domain.errors import Invalid
 from posthouse.domain.event import JSON_CONTENT, Draft
 from posthouse.domain.ids import AppId, EventId
+from posthouse.domain.limits import JSON_AT_ONCE_BYTES_MAX
 from posthouse.intake.catalogue import CatalogueCache
 from posthouse.intake.cloudevents import (
     BATCH_CONTENT,
@@ -33,6 +35,8 @@ from posthouse.intake.parse import (
 from posthouse.ports.clock import Clock
 from posthouse.wire.headers import is_content_type
 
+T = TypeVar("T")
+
 LINES_CONTENT: Final = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 
 
@@ -53,6 +57,32 @@ class Request(msgspec.Struct, frozen=True):
     query: Mapping[str, str] = {}
 
 
+class Turns:
+    """Who takes long lets others have their turn in between."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left = JSON_AT_ONCE_BYTES_MAX
+
+    async def took(self, size: int) -> None:
+        """So many bytes more are looked at."""
+        self._left -= size
+        if self._left < 0:
+            self._left = JSON_AT_ONCE_BYTES_MAX - size
+            await asyncio.sleep(0)
+
+
+async def in_turns(events: Iterator[T], size_of: Callable[[T], int]) -> list[T]:
+    """All of them."""
+    found: list[T] = []
+    turns = Turns()
+    for event in events:
+        found.append(event)
+        await turns.took(size_of(event))
+    return found
+
+
 class Drafter:
     """Parses and validates; nothing is decided here that the log must decide."""
 
@@ -67,17 +97,17 @@ class Drafter:
             case "structured":
                 return await self._cloud_events(request, [parse_structured(_single(request, essence))])
             case "batch":
-                return await self._cloud_events(request, parse_structured_batch(request.body))
+                events = parse_structured_batch(request.body)
+                return await self._cloud_events(request, await in_turns(events, lambda event: len(event.payload)))
             case "binary":
                 return await self._cloud_events(request, [parse_binary(request.headers, _single(request, essence))])
             case None:
                 pass
         if request.batch:
-            if essence in LINES_CONTENT:
-                return await self._bodies(request, parse_lines(request.body))
-            if essence != JSON_CONTENT:
+            if essence != JSON_CONTENT and essence not in LINES_CONTENT:
                 raise _no_batch(essence)
-            return await self._bodies(request, parse_batch(request.body))
+            bodies = (parse_batch if essence == JSON_CONTENT else parse_lines)(request.body)
+            return await self._bodies(request, await in_turns(bodies, lambda event: len(event.data)))
         if essence == JSON_CONTENT:
             return await self._bodies(request, [parse_event(request.body)])
         return [await self._raw(request)]
@@ -124,8 +154,10 @@ class Drafter:
     async def _cloud_events(self, request: Request, events: Sequence[CloudEvent]) -> list[Draft]:
         drafts: list[Draft] = []
         seen: dict[str, int] = {}
+        turns = Turns()
         for index, event in enumerate(events):
             place = f"[{index}]." if request.batch else ""
+            await turns.took(len(event.payload))
             await self._catalogue.check(event.type, event.payload if event.is_json else None, path=f"{place}data")
             key, fingerprint = request.idempotency_key, b""
             if key is None:
@@ -154,8 +186,10 @@ class Drafter:
         fingerprint = b"" if key is None else sha256(request.body).digest()
         drafts = []
         own: dict[str, int] = {}
+        turns = Turns()
         for index, event in enumerate(events):
             payload = bytes(event.data)
+            await turns.took(len(payload))
             if event.idempotency_key is not None and (first := own.setdefault(event.idempotency_key, index)) != index:
                 raise Invalid(f"is that of [{first}], too", path=f"[{index}].idempotency_key")
             await self._catalogue.check(event.type, payload, path=f"[{index}].data" if batch else "data")

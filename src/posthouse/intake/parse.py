@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Annotated, Any, Final, NoReturn, TypeVar
 
@@ -16,6 +16,7 @@ from posthouse.domain.limits import (
     BATCH_EVENTS_MAX,
     CHANNELS_MAX,
     IDEMPOTENCY_KEY_LENGTH_MAX,
+    JSON_AT_ONCE_BYTES_MAX,
     JSON_DEPTH_MAX,
     NAME_LENGTH_MAX,
     TEXT_LENGTH_MAX,
@@ -46,6 +47,7 @@ class EventBody(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=Tru
 
 _one: Final = msgspec.json.Decoder(EventBody)
 _many: Final = msgspec.json.Decoder(list[EventBody])
+_elements: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def parse_event(body: bytes) -> EventBody:
@@ -55,31 +57,38 @@ def parse_event(body: bytes) -> EventBody:
     return event
 
 
-def parse_batch(body: bytes) -> list[EventBody]:
-    """Events from a JSON array. Raises Invalid, TooLarge."""
-    events = decode_json(_many.decode, body, prefix="")
-    return _checked_batch(events)
+def parse_batch(body: bytes) -> Iterator[EventBody]:
+    """Events from a JSON array; of a large one each is read as it is asked for. Raises Invalid, TooLarge."""
+    large = len(body) > JSON_AT_ONCE_BYTES_MAX
+    elements: list[Any] = decode_json(_elements.decode if large else _many.decode, body, prefix="")
+    if not elements:
+        raise _no_event()
+    if len(elements) > BATCH_EVENTS_MAX:
+        _too_many()
+    for index, element in enumerate(elements):
+        prefix = f"[{index}]"
+        event = decode_json(_one.decode, bytes(element), prefix=prefix) if large else element
+        check(event, prefix=prefix)
+        yield event
 
 
-def parse_lines(body: bytes) -> list[EventBody]:
-    """Events from newline-delimited JSON; empty lines are passed over. Raises Invalid, TooLarge."""
-    events: list[EventBody] = []
+def parse_lines(body: bytes) -> Iterator[EventBody]:
+    """Events from newline-delimited JSON, each as it is asked for; empty lines are passed over. Raises Invalid, TooLarge."""
+    index = 0
     for number, line in enumerate(body.split(b"\n"), 1):
         if line.strip():
-            if len(events) >= BATCH_EVENTS_MAX:
+            if index >= BATCH_EVENTS_MAX:
                 _too_many()
-            events.append(decode_json(_one.decode, line, prefix=f"[{len(events)}]", first_line=number))
-    return _checked_batch(events)
+            event = decode_json(_one.decode, line, prefix=f"[{index}]", first_line=number)
+            check(event, prefix=f"[{index}]")
+            yield event
+            index += 1
+    if not index:
+        raise _no_event()
 
 
-def _checked_batch(events: list[EventBody]) -> list[EventBody]:
-    if not events:
-        raise Invalid("the batch holds no event; send at least one", code=BATCH_EMPTY)
-    if len(events) > BATCH_EVENTS_MAX:
-        _too_many()
-    for index, event in enumerate(events):
-        check(event, prefix=f"[{index}]")
-    return events
+def _no_event() -> Invalid:
+    return Invalid("the batch holds no event; send at least one", code=BATCH_EMPTY)
 
 
 def _too_many() -> NoReturn:

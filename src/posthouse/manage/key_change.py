@@ -25,6 +25,7 @@ def check_keys(config: EndpointConfig, keys: NamedKeys) -> None:
 def keys_given(keys: Mapping[str, str] | None, *, now: float) -> ChangeKeys:
     """The change that the field `keys` of an endpoint stands for: each text is the newest of its name, the ones before it
     live for as long as in any rotation, and keys that are not named stay. Raises Invalid."""
+    check_key_count(len(keys or {}))
     for name, text in (keys or {}).items():
         check_key(name, text, path="keys")
 

@@ -7,9 +7,10 @@ from time import perf_counter
 import msgspec
 import pytest
 
+from posthouse.api import json_body
 from posthouse.api.json_body import check_json
 from posthouse.domain.errors import Invalid
-from posthouse.domain.limits import JSON_DEPTH_MAX
+from posthouse.domain.limits import BODY_DATA_VALUES_MAX, BODY_VALUES_MAX, JSON_DEPTH_MAX
 
 JSON = b"application/json"
 
@@ -121,7 +122,45 @@ def test_no_body_is_fine_whatever_it_is_called() -> None:
 
 
 def test_long_keys_over_many_values_cost_no_more_than_they_are_long() -> None:
-    body = msgspec.json.encode({"k" * 300_000: ["x"] * 150_000})
+    body = msgspec.json.encode({"data": {"k" * 300_000: ["x"] * 90_000}})
     started = perf_counter()
     check_json(body, JSON)
     assert perf_counter() - started < 5.0
+
+
+def values(count: int, *, each: bytes = b"1") -> bytes:
+    return b"[%b]" % b",".join([each] * (count - 1))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"events":%b}' % values(BODY_VALUES_MAX + 1),
+        b'{"a":%b,"b":%b}' % (values(BODY_VALUES_MAX - 100), values(200)),
+        b"{%b}" % b",".join([b'"%d":1' % n for n in range(BODY_VALUES_MAX + 1)]),
+        b'{"event":{"attributes":%b}}' % values(BODY_VALUES_MAX + 1),
+        b'{"changes":{"data":%b}}' % values(BODY_VALUES_MAX + 1),
+        b'{"data":%b}' % values(BODY_DATA_VALUES_MAX + 10, each=b"{}"),
+        b'{"data":1,%b}' % b",".join([b'"%d":[[1,2],"",{}]' % n for n in range(BODY_VALUES_MAX // 4)]),
+        values(BODY_DATA_VALUES_MAX + 10)[:-1],
+    ],
+)
+def test_too_many_values_are_refused_before_anything_is_said_of_each(
+    body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_body, "_decoded", lambda _: pytest.fail("it was read"))
+    assert "too many values" in str(refused(body))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"data":%b}' % values(BODY_VALUES_MAX * 2),
+        b'{"event":{"data":%b}}' % values(BODY_VALUES_MAX * 2),
+        b'{"schema":{"enum":%b},"examples":[%b]}' % (values(BODY_VALUES_MAX), values(BODY_VALUES_MAX)),
+        b'{"events":%b}' % values(BODY_VALUES_MAX - 10),
+        b'{"description":"%b"}' % (b"[1,2]," * BODY_VALUES_MAX),
+    ],
+)
+def test_data_may_have_more_of_them_and_texts_have_none(body: bytes) -> None:
+    check_json(body, JSON)

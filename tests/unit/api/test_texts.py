@@ -213,9 +213,9 @@ def test_malformed_json_is_told_in_chinese(body: bytes) -> None:
         (parse_event, {"type": "a", "data": 1, "channels": [1]}),
         (parse_event, {"type": "a", "data": 1, "subject": ""}),
         (parse_event, {"type": "a b", "data": 1}),
-        (parse_batch, []),
-        (parse_batch, {}),
-        (parse_batch, [1]),
+        (lambda body: list(parse_batch(body)), []),
+        (lambda body: list(parse_batch(body)), {}),
+        (lambda body: list(parse_batch(body)), [1]),
     ],
 )
 def test_events_that_are_none_are_told_in_chinese(parse: Callable[[bytes], object], body: object) -> None:

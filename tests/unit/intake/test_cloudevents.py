@@ -22,6 +22,7 @@ from posthouse.domain.limits import (
     NAME_LENGTH_MAX,
     TEXT_LENGTH_MAX,
 )
+from posthouse.intake import cloudevents
 from posthouse.intake.cloudevents import (
     has_binary_headers,
     is_batch,
@@ -29,10 +30,13 @@ from posthouse.intake.cloudevents import (
     mode_of,
     parse_binary,
     parse_structured,
-    parse_structured_batch,
 )
 
 MINIMAL: dict[str, Any] = {"specversion": "1.0", "id": "1", "source": "/s", "type": "a.b"}
+
+
+def parse_structured_batch(body: bytes) -> list[CloudEvent]:
+    return list(cloudevents.parse_structured_batch(body))
 
 
 def structured(**attributes: Any) -> CloudEvent:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -17,15 +18,26 @@ from posthouse.domain.limits import (
     BATCH_EVENTS_MAX,
     CHANNELS_MAX,
     IDEMPOTENCY_KEY_LENGTH_MAX,
+    JSON_AT_ONCE_BYTES_MAX,
     JSON_DEPTH_MAX,
 )
-from posthouse.intake.parse import attributes_json, check_idempotency_key, parse_batch, parse_event, parse_lines
+from posthouse.intake import parse as parsing
+from posthouse.intake.malformed import check_depth, values_at_most
+from posthouse.intake.parse import EventBody, attributes_json, check_idempotency_key, parse_event
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
+
+
+def parse_batch(body: bytes) -> list[EventBody]:
+    return list(parsing.parse_batch(body))
+
+
+def parse_lines(body: bytes) -> list[EventBody]:
+    return list(parsing.parse_lines(body))
 
 
 def refused(body: bytes | dict[str, Any], parse: Any = parse_event) -> Invalid:
@@ -133,6 +145,76 @@ def test_texts_cannot_hide_how_deep_it_is() -> None:
     """Their brackets, taken for real ones, would be closed at once."""
     deep = '["]",' * (JSON_DEPTH_MAX + 1) + "1" + ',"["]' * (JSON_DEPTH_MAX + 1)
     assert refused(b'{"type":"a.b","data":%b}' % deep.encode()).path == "data"
+
+
+@given(values, st.integers(1, 6))
+def test_how_deep_it_is_and_how_much_is_known_without_reading_it(value: object, indent: int) -> None:
+    def depth(inner: object) -> int:
+        held = list(inner.values()) if isinstance(inner, dict) else inner
+        return 1 + max(map(depth, held), default=0) if isinstance(held, list) else 0
+
+    def count(inner: object) -> int:
+        held = list(inner.values()) if isinstance(inner, dict) else inner
+        return 1 + sum(map(count, held)) if isinstance(held, list) else 1
+
+    text = json.dumps(value, indent=indent, ensure_ascii=False).encode()
+    around = JSON_DEPTH_MAX - depth(value)
+    wrapped = b'["[",' * around + text + b"]" * around
+    check_depth(wrapped, path="")
+    with pytest.raises(Invalid):
+        check_depth(b"[%b]" % wrapped, path="")
+    assert count(value) <= values_at_most(text) <= 2 * count(value) + text.count(b",") + text.count(b"[")
+
+
+HOSTILE = {
+    "deep lists": b"[" + b",".join([b"[" * 127 + b"]" * 127] * 2_000) + b"]",
+    "uneven lists": b"[" + b",".join([b"[" * n + b"]" * n for n in (1, 100, 3, 127, 50)] * 1_000) + b"]",
+    "brackets in texts": b"[" + b",".join([b'"[",["]"]'] * 20_000) + b"]",
+    "escaped quotes": b"[" + b",".join([b'"\\"[\\\\",[]'] * 20_000) + b"]",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_no_text_makes_the_look_at_its_depth_take_more_than_one_pass(text: bytes) -> None:
+    passes = 0
+
+    def counted(_frame: Any, what: str, _about: Any) -> None:
+        nonlocal passes
+        passes += what == "c_call"
+
+    before = sys.getprofile()
+    sys.setprofile(counted)
+    try:
+        check_depth(text, path="")
+    finally:
+        sys.setprofile(before)
+    assert passes < 20, "each goes over it once"
+
+
+def test_events_of_a_large_batch_are_read_as_they_are_asked_for() -> None:
+    good = b'{"type":"a.b","data":"%b"}' % (b"x" * 1_000)
+    small, large = [b"[%b]" % b",".join([good, good.replace(b"a.b", b"a b"), *[good] * n]) for n in (1, 600)]
+    assert next(parsing.parse_batch(large)).type == "a.b"
+    assert len(parse_batch(b"[%b]" % b",".join([good] * 600))) == 600
+    for body in (small, large):
+        assert refused(body, parse_batch).path == "[1].type"
+    unknown = large.replace(b"a b", b'a","n":1,"m":"')
+    assert refused(unknown, parse_batch).path == "[1].n"
+    lines = b"\n".join([good] * 600 + [b"{"])
+    read = parsing.parse_lines(lines)
+    assert [next(read).type for _ in range(600)] == ["a.b"] * 600
+    with pytest.raises(Invalid, match="line 601"):
+        next(read)
+
+
+def test_what_is_large_and_malformed_is_located_too() -> None:
+    much = b"[%b" % (b"1,\n" * JSON_AT_ONCE_BYTES_MAX)
+    line = JSON_AT_ONCE_BYTES_MAX + 1
+    for rest, why in ((b"1", "ends in the middle of a value"), (b"x]", "malformed JSON: invalid character")):
+        error = refused(much + rest, parse_batch)
+        assert error.code == "malformed_json"
+        assert why in str(error)
+        assert f"line {line}," in str(error)
 
 
 def test_much_that_is_not_deep_goes_through() -> None:

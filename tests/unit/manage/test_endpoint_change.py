@@ -24,6 +24,7 @@ from posthouse.domain.errors import Invalid
 from posthouse.domain.ids import ENDPOINT, AppId, EndpointId, format_id
 from posthouse.domain.retry import Delays, Exponential, RetrySettings
 from posthouse.manage.endpoint_change import EndpointChange, changed, check_change
+from posthouse.manage.key_change import keys_given
 from posthouse.ports.directory import StoredEndpoint
 
 OLD = StoredEndpoint(
@@ -270,3 +271,9 @@ def test_a_reason_of_ours_stays_until_it_is_enabled() -> None:
     gone = msgspec.structs.replace(OLD, enabled=False, disabled_reason="gone", disabled_at=1.0)
     assert changed(gone, EndpointChange(enabled=False), now=6.0).disabled_reason == "gone"
     assert changed(gone, EndpointChange(description="new"), now=6.0).disabled_reason == "gone"
+
+
+def test_too_many_keys_are_refused_before_any_is_put_among_the_others() -> None:
+    with pytest.raises(Invalid, match="at most 16 keys"):
+        keys_given({f"k{n}": "a" for n in range(17)}, now=0.0)
+    keys_given({f"k{n}": "a" for n in range(16)}, now=0.0)

@@ -153,11 +153,12 @@ class Shape:
     Raises: Invalid with the path of what is wrong, from `path` on.
     """
 
-    __slots__ = ("_fill", "_known", "_time", "names", "whole")
+    __slots__ = ("_count", "_fill", "_known", "_time", "names", "whole")
 
     def __init__(self, body: Body, *, known: Collection[str], time: TimeText, path: str) -> None:
         self._known = known
         self._time = time
+        self._count = 0
         self.names: Final[list[tuple[str, str]]] = []  # with their paths
         self.whole: Final = body == _DATA
         if not self.whole and not isinstance(body, dict):
@@ -175,6 +176,7 @@ class Shape:
             case dict():
                 return self._object(value, path, depth)
             case list() | tuple():
+                self._described(len(value), path)
                 items = [self._compiled(each, f"{path}[{place}]", depth + 1) for place, each in enumerate(value)]
                 return lambda event, values, source: [
                     base64_of(event) if (made := item(event, values, source)) is ABSENT else made for item in items
@@ -188,6 +190,12 @@ class Shape:
                 return lambda _event, _values, source: source.number(number)
             case _:
                 raise Invalid("a field is a text, a number, true, false, null, an object or an array", path=path)
+
+    def _described(self, count: int, path: str) -> None:
+        """So many more fields, or items of arrays. Raises Invalid."""
+        self._count += count
+        if self._count > FORMAT_FIELDS_MAX:
+            raise Invalid(f"a body has at most {FORMAT_FIELDS_MAX} fields that are described", path=path)
 
     def _text(self, text: str, path: str) -> _Fill:
         if text == _DATA:
@@ -235,8 +243,7 @@ class Shape:
             if not 0 < len(name) <= NAME_LENGTH_MAX:
                 raise Invalid(f"the name of a field has 1 to {NAME_LENGTH_MAX} characters", path=place)
             self.names.append((name, place))
-            if len(self.names) > FORMAT_FIELDS_MAX:
-                raise Invalid(f"a body has at most {FORMAT_FIELDS_MAX} fields that are described", path=place)
+            self._described(1, place)
             fields.append((name, self._compiled(value, place, depth + 1)))
         named = {name for name, _ in fields}
 

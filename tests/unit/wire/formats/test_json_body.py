@@ -108,6 +108,7 @@ def test_fields_of_what_is_no_object() -> None:
         ({"a": "b\x01"}, "format.body.a", "no control characters"),
         ({"a": "b" * 1_025}, "format.body.a", "at most 1024"),
         ({str(number): 1 for number in range(101)}, "format.body.100", "at most 100 fields"),
+        ({"a": [1] * 100}, "format.body.a", "at most 100 fields"),
         ({"a": [[[[[[[1]]]]]]]}, "format.body.a[0][0][0][0][0][0][0]", "at most 8 levels"),
     ],
 )
