@@ -49,7 +49,8 @@ def located(body: bytes, error: msgspec.DecodeError, *, first_line: int = 1) -> 
     message = str(error)
     at = _BYTE.search(message)
     if "truncated" in message:
-        return malformed("malformed JSON: the body ends in the middle of a value", text, first_line)
+        why = "the body ends in the middle of a value"
+        return malformed(f"malformed JSON: {why}", text, first_line)
     if at is None:
         return Invalid("malformed JSON: half of a surrogate pair, or a number out of range", code=MALFORMED)
     reason = _BYTE.sub("", message).removeprefix("JSON is malformed: ")
