@@ -9,6 +9,7 @@ import msgspec
 
 from posthouse.api.problems import join_path
 from posthouse.domain.errors import Invalid
+from posthouse.domain.json_text import decoded
 from posthouse.domain.limits import BODY_DATA_VALUES_MAX, BODY_VALUES_MAX, JSON_DEPTH_MAX
 from posthouse.intake.malformed import check_utf8, located, too_deep, values_at_most
 
@@ -81,7 +82,7 @@ def refuse_encoded(content_encoding: bytes | None) -> None:
 def _decoded(body: bytes) -> Any:
     check_utf8(body)
     try:
-        return msgspec.json.decode(body)
+        return decoded(body)
     except msgspec.DecodeError as error:
         raise located(body, error) from None
     except RecursionError:

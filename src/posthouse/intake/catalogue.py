@@ -9,6 +9,7 @@ import msgspec
 
 from posthouse.domain.cache_use import CacheFacts, CacheUse
 from posthouse.domain.errors import Invalid, NotFound
+from posthouse.domain.json_text import decoded
 from posthouse.ports.catalogue import AppEntry, Catalogue
 from posthouse.ports.clock import Clock
 from posthouse.wire.json_schema import place_of
@@ -199,7 +200,7 @@ def faults_of(validator: Judge, payload: bytes, *, most: int) -> list[Fault]:
     """Why these data do not fit, at most so many of the reasons; none where they do. What no schema can judge does not fit: a
     number beyond all that a double holds, or what is nested more deeply than the validator goes."""
     try:
-        data = msgspec.json.decode(payload)
+        data = decoded(payload)
         if validator.is_valid(data):
             return []
         found = validator.errors_of(data, most=most)

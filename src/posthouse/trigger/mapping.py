@@ -16,6 +16,7 @@ from posthouse.domain.errors import Invalid, PosthouseError, StoreUnavailable
 from posthouse.domain.event import JSON_CONTENT, Draft, Event
 from posthouse.domain.expression import Expression, Facts, Failed, FailedBecause, Use
 from posthouse.domain.ids import TRIGGER, AppId, EventId, format_id
+from posthouse.domain.json_text import decoded
 from posthouse.domain.limits import TRIGGER_KEY_LENGTH_MAX
 from posthouse.domain.seen import Missing, Template, readable
 from posthouse.domain.trigger import Trigger
@@ -39,7 +40,6 @@ class LeftOut(msgspec.Struct, frozen=True):
 Mapped = Draft | LeftOut | Refused | Postponed
 
 _FIELDS: Final = frozenset({"type", "subject", "key", "app", "data"})
-_any: Final = msgspec.json.Decoder()
 _NO_DATA: Final = msgspec.Raw(b"null")
 
 
@@ -98,7 +98,7 @@ class Mapping:
         if observation.data is not None:
             payload = observation.data
             if observation.content_type == JSON_CONTENT:
-                decode_json(_any.decode, payload, prefix="data")
+                decode_json(decoded, payload, prefix="data")
         body = EventBody(
             type=self._type.fill(seen) or "",
             data=_NO_DATA,

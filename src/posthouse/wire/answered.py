@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
-
 from posthouse.domain.event import JSON_CONTENT
 from posthouse.domain.exchange import Answer
+from posthouse.domain.json_text import decoded
 from posthouse.wire.headers import is_content_type
 
 TEXT_CONTENT: Final = "text/plain; charset=utf-8"
@@ -36,7 +35,7 @@ def payload_of(answer: Answer | None) -> tuple[bytes, str]:
 
 def _is_json(body: bytes) -> bool:
     try:
-        msgspec.json.decode(body)
+        decoded(body)
     except (ValueError, RecursionError):
         return False
     return True

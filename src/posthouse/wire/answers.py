@@ -25,6 +25,7 @@ from typing import Any, Final
 import msgspec
 
 from posthouse.domain.exchange import Answer
+from posthouse.domain.json_text import decoded
 from posthouse.domain.limits import ANSWER_VALUES_MAX, JSON_DEPTH_MAX, RESPONSE_READ_BYTES_MAX
 from posthouse.wire.charsets import text_of
 
@@ -143,7 +144,7 @@ def _json(text: str) -> Any:
 
 def _decoded(text: str) -> Any:
     try:
-        return msgspec.json.decode(text)
+        return decoded(text)
     except msgspec.DecodeError:
         if _SURROGATE_ESCAPE.search(text) is None:
             raise

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from posthouse.domain.event import JSON_CONTENT
+from posthouse.domain.json_text import decoded
 from posthouse.domain.limits import INBOUND_EXCERPT_BYTES_MAX, INBOUND_TEXT_BYTES_MAX
 from posthouse.wire.headers import UNKNOWN_CONTENT, is_content_type
 from posthouse_sdk.profiles import documents
@@ -70,7 +71,7 @@ def content_of(data: bytes, content_type: str, kind: str = "raw") -> Content:
     told = content_type if is_content_type(content_type) else UNKNOWN_CONTENT
     if kind == "json" or (kind == "raw" and not content_type):
         try:
-            msgspec.json.decode(data)
+            decoded(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             if kind == "json":
                 return Content(data, told, text=_text(data), fault=f"the body is no JSON: {error}")

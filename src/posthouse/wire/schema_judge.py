@@ -63,6 +63,8 @@ def _measured(data: Any) -> tuple[int, int]:
         depth += 1
         inside: list[Any] = []
         for value in level:
+            if len(inside) > SCHEMA_ERRORS_WORK_MAX:
+                break
             if isinstance(value, dict):
                 inside.extend(value.values())
             elif isinstance(value, list):

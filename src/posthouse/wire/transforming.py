@@ -12,6 +12,7 @@ from posthouse.domain.endpoint import Endpoint
 from posthouse.domain.event import JSON_CONTENT, Event
 from posthouse.domain.exchange import Target
 from posthouse.domain.expression import Expression, Failed, FailedBecause, Outcome
+from posthouse.domain.json_text import decoded
 from posthouse.domain.limits import HEADER_BYTES_MAX, TEXT_LENGTH_MAX, TRANSFORM_BYTES_MAX
 from posthouse.domain.rules import expressions_in
 from posthouse.domain.transformation import DynamicUrl, WithoutUrl
@@ -215,7 +216,7 @@ def _own_data(event: Event) -> Any:
     if event.content_type != JSON_CONTENT:
         raise _Failed(TRANSFORM_FAILED, "transform.schema: the event's data are no JSON")
     try:
-        return msgspec.json.decode(event.payload)
+        return decoded(event.payload)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         raise _Failed(TRANSFORM_FAILED, "transform.schema: the event's data cannot be read") from None
 

@@ -22,6 +22,7 @@ from posthouse.domain.cloudevent import declares_json
 from posthouse.domain.exchange import Answer
 from posthouse.domain.expression import Facts
 from posthouse.domain.ids import APP, ENDPOINT, EVENT, format_id
+from posthouse.domain.json_text import decoded
 from posthouse.domain.limits import EXPRESSION_DATA_DEPTH_MAX
 from posthouse.wire.answers import facts_of, values_at_most
 
@@ -169,7 +170,6 @@ def _time(unix_seconds: float) -> datetime:
 # The payload
 
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode: Final = msgspec.json.Decoder().decode
 
 
 def _data(sample: Sample, fields: frozenset[str] | None, bounds: Bounds, sizes: Sizes) -> Any:
@@ -215,7 +215,7 @@ def _decoded(text: bytes, bounds: Bounds, sizes: Sizes) -> Any:
     if sizes.bytes > bounds.bytes:
         raise TooMuch(f"the fields that are named have more than {bounds.bytes} bytes")
     try:
-        value = _decode(text)
+        value = decoded(text)
     except RecursionError:
         raise TooMuch(_TOO_DEEP) from None
     except (msgspec.MsgspecError, UnicodeDecodeError):
