@@ -246,7 +246,7 @@ class Posthouse(Process):
         verifier.handshakes.told = operators.endpoint_verification
         watch_handshakes(telemetry, verifier)
         self._stack.push_async_callback(verifier.close)
-        explainer = Explainer(PostgresRoutingView(managing), expressions)
+        explainer = Explainer(PostgresRoutingView(managing), expressions, writer)
 
         async def explain(draft: Draft, language: Language) -> bytes:
             return explanation_body(await explainer.explain(draft), language)

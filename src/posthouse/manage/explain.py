@@ -19,6 +19,7 @@ from posthouse.domain.platform_routes import PLATFORM_APP, PLATFORM_UID, attribu
 from posthouse.domain.routing import Router, matches_channels, matches_type
 from posthouse.ports.expressions import Expressions
 from posthouse.ports.routing import Candidate, Listener, NearMiss, RoutingView
+from posthouse.ports.writing import WRITTEN_HERE, Writer
 from posthouse.send.filters import outcomes_of
 from posthouse.send.preparing import prepared_alone
 from posthouse.wire.transforming import NotEvaluated, NotTransformed
@@ -86,9 +87,10 @@ class Explanation(msgspec.Struct, frozen=True):
 class Explainer:
     """Explains with the rules by which events are routed, and with the filters evaluated as they are for an event."""
 
-    def __init__(self, view: RoutingView, expressions: Expressions) -> None:
+    def __init__(self, view: RoutingView, expressions: Expressions, writer: Writer = WRITTEN_HERE) -> None:
         self._view = view
         self._expressions = expressions
+        self._writer = writer
 
     async def explain(self, draft: Draft) -> Explanation:
         """As of now, for a draft to one app or to whoever a grant covers."""
@@ -210,7 +212,7 @@ class Explainer:
             id=candidate.id, app_id=app.app_id, partition=0, revision=0
         )
         try:
-            found = await prepared_alone(self._expressions, endpoint, _event(draft))
+            found = await prepared_alone(self._expressions, self._writer, endpoint, _event(draft))
         except NotEvaluated as error:
             return None, f"its URL could not be evaluated now: {error}"
         if isinstance(found, NotTransformed):

@@ -201,7 +201,7 @@ class Previews:
         self, endpoint: Endpoint, event: Event, masked: Event, heard: Heard, filter_words: str | None
     ) -> Preview:
         is_masked = masked.payload != event.payload
-        found = await spoken(self._expressions, endpoint, event, masked=masked if is_masked else None)
+        found = await spoken(self._expressions, self._writer, endpoint, event, masked=masked if is_masked else None)
         reason, words, view = None, None, None
         if isinstance(found.made, NotTransformed):
             reason, words = found.made.reason, found.made.words

@@ -121,7 +121,7 @@ async def _made_again(
     )
     replay = facts.kind == DeliveryClass.REPLAY.value
     try:
-        made = await prepared_alone(expressions, endpoint, event)
+        made = await prepared_alone(expressions, writer, endpoint, event)
         if isinstance(made, NotTransformed):
             return None
         renderer = renderer_for(endpoint)

@@ -103,7 +103,7 @@ class Trials:
                 config_version=0,
             )
             endpoint = endpoints[0]
-            spoken_as = await spoken(self._expressions, endpoint, event)
+            spoken_as = await spoken(self._expressions, self._writer, endpoint, event)
             if isinstance(spoken_as.made, NotTransformed):
                 made = spoken_as.made
                 raise Conflict(f"nothing can be sent of this event: {made.words}", code=made.reason)
@@ -160,14 +160,16 @@ class Spoken(msgspec.Struct, frozen=True):
         return result if self.opener is None else self.opener(result)
 
 
-async def spoken(expressions: Expressions, endpoint: Endpoint, event: Event, *, masked: Event | None = None) -> Spoken:
+async def spoken(
+    expressions: Expressions, writer: Writer, endpoint: Endpoint, event: Event, *, masked: Event | None = None
+) -> Spoken:
     """`masked` is the event as it may be shown, where that is not as it is.
 
     Raises Conflict (the endpoint cannot be spoken to as it is stored), Overloaded.
     """
     try:
-        made = await prepared_alone(expressions, endpoint, event)
-        shown = made if masked is None else await prepared_alone(expressions, endpoint, masked)
+        made = await prepared_alone(expressions, writer, endpoint, event)
+        shown = made if masked is None else await prepared_alone(expressions, writer, endpoint, masked)
         renderer = renderer_of(endpoint, random=token_bytes, checked=True)
         shown_as = shown_by(endpoint, url=endpoint.url)
         opener = opener_of(endpoint)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
+from posthouse.domain.event import Event
 from posthouse.domain.exchange import Request
+from posthouse.domain.ids import AppId
+from posthouse.wire.payload_version import Pinning
 from posthouse.wire.spoken import Order
 
 
@@ -17,12 +20,19 @@ class Writer(Protocol):
         """
         ...
 
+    async def pin(self, pinning: Pinning, app_id: AppId) -> Event:
+        """The event as the version knew it. Raises as `write`."""
+        ...
+
 
 class WrittenHere:
     """`Writer` where there is nobody else: it takes as long as it takes."""
 
     async def write(self, order: Order) -> Request:
         return order.written()
+
+    async def pin(self, pinning: Pinning, app_id: AppId) -> Event:
+        return pinning.pinned()
 
 
 WRITTEN_HERE: Final = WrittenHere()

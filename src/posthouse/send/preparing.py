@@ -24,9 +24,17 @@ from posthouse.send.peer import Peer
 from posthouse.send.rendering import written
 from posthouse.wire.authentication import TokenGrant
 from posthouse.wire.message import Unsendable
+from posthouse.wire.payload_version import Pinning
 from posthouse.wire.renderer import AnyRenderer
 from posthouse.wire.spoken import Order, SpokenRenderer
-from posthouse.wire.transforming import NotEvaluated, NotTransformed, Transformation, Transformed, transformation_of
+from posthouse.wire.transforming import (
+    TRANSFORM_FAILED,
+    NotEvaluated,
+    NotTransformed,
+    Transformation,
+    Transformed,
+    transformation_of,
+)
 
 GROWTH_KEPT: Final = 0.9  # of what payloads were seen to grow by, from one batch to the next
 GROWTH_MARGIN: Final = 1.05
@@ -117,30 +125,36 @@ class PreparedRenderer:
 
 
 async def transformed(
-    expressions: Expressions, transformation: Transformation, event: Event, endpoint: Endpoint
+    expressions: Expressions, writer: Writer, transformation: Transformation, event: Event, endpoint: Endpoint
 ) -> Transformed | NotTransformed:
-    """What is sent of an event. Raises NotEvaluated."""
-    asked, pinned = transformation.expressions, transformation.pinned(event)
-    if isinstance(pinned, NotTransformed):
-        return pinned
+    """What is sent of an event. Raises NotEvaluated, and Overloaded."""
+    asked = transformation.expressions
+    try:
+        pinned = transformation.pinned(event)
+        if isinstance(pinned, Pinning):
+            pinned = await writer.pin(pinned, endpoint.app_id)
+    except Unsendable as error:
+        return NotTransformed(TRANSFORM_FAILED, str(error))
     if not asked:
         return transformation.applied(pinned, ())
     return transformation.applied(pinned, await expressions.evaluate(asked, Facts(event=pinned, endpoint=endpoint)))
 
 
 async def prepared_alone(
-    expressions: Expressions, endpoint: Endpoint, event: Event
+    expressions: Expressions, writer: Writer, endpoint: Endpoint, event: Event
 ) -> Prepared | NotTransformed | None:
-    """One event, outside of any lane; None where the endpoint gets it as it is. Raises NotEvaluated, and Invalid where what it
-    should go through cannot be compiled."""
+    """One event, outside of any lane; None where the endpoint gets it as it is. Raises NotEvaluated, Overloaded, and Invalid
+    where what it should go through cannot be compiled."""
     transformation = transformation_of(endpoint)
     if transformation is None:
         return None
-    made = await transformed(expressions, transformation, event, endpoint)
+    made = await transformed(expressions, writer, transformation, event, endpoint)
     return Prepared({event.id: made}) if isinstance(made, Transformed) else made
 
 
-async def prepare(expressions: Expressions, peer: Peer, load: Sequence[Delivery]) -> Prepared | Unready | None:
+async def prepare(
+    expressions: Expressions, writer: Writer, peer: Peer, load: Sequence[Delivery]
+) -> Prepared | Unready | None:
     """None where the endpoint asks for nothing of the kind; where nothing has to wait for a limited process, it does not.
 
     Raises PosthouseError where an expression could not be evaluated for now: our fault, and nothing is recorded.
@@ -152,7 +166,7 @@ async def prepare(expressions: Expressions, peer: Peer, load: Sequence[Delivery]
             if place:
                 await asyncio.sleep(0)  # each takes its while, and others are being delivered to
             try:
-                made = await transformed(expressions, transformation, delivery.event, peer.endpoint)
+                made = await transformed(expressions, writer, transformation, delivery.event, peer.endpoint)
             except NotEvaluated as error:
                 raise PosthouseError(f"an expression could not be evaluated: {error}") from error
             if isinstance(made, Transformed):

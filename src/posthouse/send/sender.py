@@ -101,7 +101,7 @@ class Sender:
                 return self._outcomes.give_up_some(load, endpoint, reasons)
         ready: Prepared | None = None
         if peer.transformation is not None and load[0].event.to_url is None:
-            prepared = await self._asked(load, prepare(self._expressions, peer, load))
+            prepared = await self._asked(load, prepare(self._expressions, self._writer, peer, load))
             now = self._clock.now()
             if not self._may_send(load):
                 raise NotOwner("the partition was lost while expressions were evaluated")

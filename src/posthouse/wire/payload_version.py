@@ -15,6 +15,7 @@ import msgspec
 
 from posthouse.domain.event import JSON_CONTENT, Event
 from posthouse.domain.json_schema import Document, Schema
+from posthouse.domain.limits import TAKEN_APART_AT_ONCE_BYTES_MAX
 from posthouse.wire.formats.shape import encodable, parsed
 
 _SEVERAL: Final = ("allOf", "anyOf", "oneOf")
@@ -121,13 +122,21 @@ class PinnedVersion:
 class Pins:
     """The versions that an endpoint pins, by event type. `schemas` are theirs, as JSON."""
 
-    __slots__ = ("_versions",)
+    __slots__ = ("_schemas", "_versions")
 
     def __init__(self, schemas: Mapping[str, str]) -> None:
+        self._schemas: Final = schemas
         self._versions: Final = {type: PinnedVersion(parsed(schema.encode())) for type, schema in schemas.items()}
 
     def __bool__(self) -> bool:
         return bool(self._versions)
+
+    def later(self, event: Event) -> Pinning | None:
+        """What is to be done elsewhere of such an event, since it may take long; None: it does not."""
+        schema = self._schemas.get(event.type)
+        if schema is None or len(event.payload) <= TAKEN_APART_AT_ONCE_BYTES_MAX:
+            return None
+        return Pinning(schema, event)
 
     def event(self, event: Event) -> Event:
         """The event as the version knew it that is pinned of its type. Raises: Unsendable for what is no JSON."""
@@ -136,3 +145,14 @@ class Pins:
             return event
         payload = version.payload(event.payload)
         return event if payload is event.payload else msgspec.structs.replace(event, payload=payload)
+
+
+class Pinning(msgspec.Struct, frozen=True):
+    """An event that is to be made into what a version knew of it: the schema of that is JSON."""
+
+    schema: str
+    event: Event
+
+    def pinned(self) -> Event:
+        """Raises: Unsendable for what is no JSON."""
+        return Pins({self.event.type: self.schema}).event(self.event)

@@ -58,9 +58,11 @@ def _first(validator: Any, data: Any) -> Any:
 def _measured(data: Any) -> tuple[int, int]:
     """How many values there are, and how many levels; no more than matter."""
     values, depth, level = 0, 0, [data]
-    while level and values <= SCHEMA_ERRORS_WORK_MAX:
+    while level:
         values += len(level)
         depth += 1
+        if values > SCHEMA_ERRORS_WORK_MAX:
+            break
         inside: list[Any] = []
         for value in level:
             if len(inside) > SCHEMA_ERRORS_WORK_MAX:

@@ -18,8 +18,8 @@ from posthouse.domain.rules import expressions_in
 from posthouse.domain.transformation import DynamicUrl, WithoutUrl
 from posthouse.wire.data_schema import DataSchema
 from posthouse.wire.headers import header_text
-from posthouse.wire.message import Additions, Unsendable
-from posthouse.wire.payload_version import Pins
+from posthouse.wire.message import Additions
+from posthouse.wire.payload_version import Pinning, Pins
 from posthouse.wire.target import parse_target
 from posthouse.wire.url_template import NoUrl, UrlTemplate
 
@@ -85,12 +85,10 @@ class Transformation:
         self._schema: Final = None if schema is None else DataSchema(schema, path="transform.schema")
         self._url: Final = None if endpoint.dynamic_url is None else _Url(endpoint.dynamic_url)
 
-    def pinned(self, event: Event) -> Event | NotTransformed:
-        """The event as the version of its type knew it that the endpoint pins."""
-        try:
-            return self._pins.event(event)
-        except Unsendable as error:
-            return NotTransformed(TRANSFORM_FAILED, str(error))
+    def pinned(self, event: Event) -> Event | Pinning:
+        """The event as the version of its type knew it that the endpoint pins, or what is to be done for that elsewhere. Raises
+        Unsendable."""
+        return self._pins.later(event) or self._pins.event(event)
 
     def applied(self, event: Event, outcomes: Sequence[Outcome]) -> Transformed | NotTransformed:
         """What is sent of the event. `outcomes` are those of `expressions`, in their order. Raises NotEvaluated."""

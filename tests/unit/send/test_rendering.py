@@ -15,12 +15,15 @@ from tests.unit.send.test_sender import Desk
 from posthouse.domain.delivery import AttemptOutcome, Delivery, Fate
 from posthouse.domain.endpoint import Batch, Endpoint, Secret
 from posthouse.domain.errors import NotOwner, Overloaded
+from posthouse.domain.event import Event
 from posthouse.domain.exchange import Request
 from posthouse.domain.formats import Charset, Compression, FormFormat, XmlFormat
+from posthouse.domain.ids import AppId
 from posthouse.domain.limits import TAKEN_APART_AT_ONCE_BYTES_MAX, WHOLE_AT_ONCE_BYTES_MAX
 from posthouse.domain.transformation import Transform
 from posthouse.send.peer import Peer
 from posthouse.wire.message import Unsendable
+from posthouse.wire.payload_version import Pinning
 from posthouse.wire.spoken import Order
 
 APART, WHOLE = TAKEN_APART_AT_ONCE_BYTES_MAX, WHOLE_AT_ONCE_BYTES_MAX
@@ -38,6 +41,7 @@ class Elsewhere:
 
     def __init__(self, before: Callable[[Order], object] = lambda order: None) -> None:
         self.asked: list[Order] = []
+        self.pinned: list[tuple[Pinning, AppId]] = []
         self._before = before
 
     async def write(self, order: Order) -> Request:
@@ -45,6 +49,10 @@ class Elsewhere:
         await asyncio.sleep(0.5)
         self._before(order)
         return order.written()
+
+    async def pin(self, pinning: Pinning, app_id: AppId) -> Event:
+        self.pinned.append((pinning, app_id))
+        return pinning.pinned()
 
 
 def of_bytes(size: int) -> bytes:
@@ -137,6 +145,24 @@ async def test_what_a_transformation_made_large_counts_as_it_is_now() -> None:
         await desk.sender.attempt(peer, [delivery(desk, seq, of_bytes(size))])
     assert [len(order.events[0].payload) for order in writer.asked] == [len('{"a":""}') + APART]
     assert len(desk.transport.sent) == 2
+
+
+@virtual_time
+async def test_what_a_version_knew_of_a_large_event_is_found_elsewhere_before_it_is_transformed() -> None:
+    writer = Elsewhere()
+    desk = Desk(expressions=ScriptedExpressions({"made": {"a": 1}}), writer=writer)
+    schema = '{"properties":{"a":{"type":"string"}}}'
+    peer = Peer(an_endpoint(transform=Transform(headers={"X-A": "made"}), pinned_schemas={"order.created": schema}))
+    more = of_bytes(APART)[:-1] + b',"b":1}'
+    for seq, payload in ((1, of_bytes(100)), (2, more), (3, b"{" + b" " * APART)):
+        await desk.sender.attempt(peer, [delivery(desk, seq, payload)])
+    assert [(pinning.event.seq, app) for pinning, app in writer.pinned] == [
+        (seq, peer.endpoint.app_id) for seq in (2, 3)
+    ]
+    assert [b'"b"' in sent.request.body for sent in desk.transport.sent] == [False, False]
+    await desk.written()
+    reasons = [each.reason for batch in desk.store.written for each in batch.attempts]
+    assert reasons == ["confirmed", "confirmed", "transform_failed"], "the last one is no JSON"
 
 
 def batching(**fields: Any) -> Endpoint:

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from posthouse.adapters.limited.pool import NoReply, Pool, PoolLimits, Why
-from posthouse.adapters.writing.speech import Refused, decode_answered, encode_order
+from posthouse.adapters.writing.speech import (
+    Answered,
+    Pinned,
+    Refused,
+    Written,
+    decode_answered,
+    encode_order,
+    encode_pinning,
+)
 from posthouse.domain.errors import Overloaded
+from posthouse.domain.event import Event
 from posthouse.domain.exchange import Request
+from posthouse.domain.ids import AppId
 from posthouse.domain.limits import (
     MADE_BODY_BYTES_MAX,
     PAYLOAD_BYTES_MAX,
@@ -20,6 +32,7 @@ from posthouse.domain.limits import (
 )
 from posthouse.ports.telemetry import Telemetry
 from posthouse.wire.message import Unsendable
+from posthouse.wire.payload_version import Pinning
 from posthouse.wire.spoken import Order
 
 WORKER: Final = "posthouse.adapters.writing.worker"
@@ -67,17 +80,27 @@ class WritingProcesses:
 
     async def write(self, order: Order) -> Request:
         """See the port."""
-        endpoint = order.recipe.endpoint
-        outcome = await self.pool.call(endpoint.app_id.hex(), encode_order(order))
-        if isinstance(outcome, NoReply):
-            if outcome.why in _TOO_MUCH:
-                raise Unsendable(_TOO_MUCH[outcome.why])
-            raise Overloaded(f"a request could not be written: {outcome.detail}; try again shortly", retry_after=5)
-        answered = decode_answered(outcome.data)
-        if isinstance(answered, Refused):
-            raise Unsendable(answered.words)
-        told = order.recipe.signed_by
+        endpoint, told = order.recipe.endpoint, order.recipe.signed_by
+        answered = await self._asked(endpoint.app_id, encode_order(order))
+        assert isinstance(answered, Written)
         if told is not None:
             for place, content in answered.signed.items():
                 told.tell(place, content)
         return Request(answered.target, answered.head, answered.body, endpoint.timeouts, order.recipe.egress)
+
+    async def pin(self, pinning: Pinning, app_id: AppId) -> Event:
+        """See the port."""
+        answered = await self._asked(app_id, encode_pinning(pinning))
+        assert isinstance(answered, Pinned)
+        return msgspec.structs.replace(pinning.event, payload=answered.payload)
+
+    async def _asked(self, app_id: AppId, request: bytes) -> Written | Pinned:
+        outcome = await self.pool.call(app_id.hex(), request)
+        if isinstance(outcome, NoReply):
+            if outcome.why in _TOO_MUCH:
+                raise Unsendable(_TOO_MUCH[outcome.why])
+            raise Overloaded(f"a request could not be written: {outcome.detail}; try again shortly", retry_after=5)
+        answered: Answered = decode_answered(outcome.data)
+        if isinstance(answered, Refused):
+            raise Unsendable(answered.words)
+        return answered

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from posthouse.domain.exchange import Target
+from posthouse.wire.payload_version import Pinning
 from posthouse.wire.spoken import Order
 
 
@@ -26,7 +27,13 @@ class Refused(msgspec.Struct, array_like=True, tag="refused"):
     words: str
 
 
-Answered = Written | Refused
+class Pinned(msgspec.Struct, array_like=True, tag="pinned"):
+    """The payload as the version knew it."""
+
+    payload: bytes
+
+
+Answered = Written | Refused | Pinned
 
 encode: Final = msgspec.msgpack.Encoder().encode
 decode_answered: Final = msgspec.msgpack.Decoder(Answered).decode
@@ -40,7 +47,12 @@ def encode_order(order: Order) -> bytes:
     return pickle.dumps((plain, None if told is None else told.mask))
 
 
-def decode_order(request: bytes) -> tuple[Order, bytes | None]:
-    """The order, and the mask of who wants to know what would be signed."""
-    found: tuple[Order, bytes | None] = pickle.loads(request)  # noqa: S301 - of the process that we work for
+def encode_pinning(pinning: Pinning) -> bytes:
+    """The same for an event that is to be pinned."""
+    return pickle.dumps((pinning, None))
+
+
+def decode_asked(request: bytes) -> tuple[Order | Pinning, bytes | None]:
+    """What is to be done, and the mask of who wants to know what would be signed."""
+    found: tuple[Order | Pinning, bytes | None] = pickle.loads(request)  # noqa: S301 - of the process that we work for
     return found

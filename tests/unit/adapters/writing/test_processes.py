@@ -22,6 +22,7 @@ from posthouse.domain.limits import PAYLOAD_BYTES_MAX
 from posthouse.domain.named_keys import NamedKeys
 from posthouse.domain.signing import Algorithm, CustomSigner, Pairs, Place, Placed
 from posthouse.wire.message import Additions, Unsendable
+from posthouse.wire.payload_version import Pinning
 from posthouse.wire.renderer import renderer_of
 from posthouse.wire.signing.keys import SignedBy
 from posthouse.wire.spoken import Order, SpokenRenderer
@@ -92,6 +93,17 @@ async def test_who_wants_to_know_what_would_be_signed_is_told() -> None:
         assert await writer.write(asked_there) == asked_here.written()
     assert there == here
     assert len(here[0]) > len(PAYLOAD)
+
+
+async def test_what_a_version_knew_of_an_event_is_found_there_too() -> None:
+    event = an_event(payload=PAYLOAD[:-1] + b',"new":1}')
+    pinning = Pinning('{"properties":{"items":{}}}', event)
+    none = Pinning("{}", an_event(payload=b"{"))
+    async with processes() as writer:
+        app_id = an_endpoint().app_id
+        assert await writer.pin(pinning, app_id) == pinning.pinned() != event
+        with pytest.raises(Unsendable, match="and is none"):
+            await writer.pin(none, app_id)
 
 
 async def test_what_cannot_be_written_is_said_in_the_same_words() -> None:
