@@ -67,6 +67,16 @@ async def test_what_is_sent(server: bootstrap.Posthouse) -> None:
             assert data in served.requests[-1]
 
 
+async def test_what_cannot_be_written_is_said(server: bootstrap.Posthouse) -> None:
+    port = server.port
+    async with target(ok) as served:
+        await add(port, f"http://127.0.0.1:{served.port}/", format={"kind": "xml", "types": False})
+        refused = await ask(port, "POST", TEST, {"data": {"a": "\x01"}})
+        assert (refused.status, refused.body["code"]) == (409, "unsendable")
+        assert "which XML cannot hold" in refused.body["detail"]
+        assert served.requests == []
+
+
 async def test_a_target_that_refuses_or_is_refused(server: bootstrap.Posthouse) -> None:
     port = server.port
 

@@ -11,7 +11,7 @@ from posthouse.api.problems import join_path
 from posthouse.domain.errors import Invalid
 from posthouse.domain.json_text import decoded
 from posthouse.domain.limits import BODY_DATA_VALUES_MAX, BODY_VALUES_MAX, JSON_DEPTH_MAX
-from posthouse.intake.malformed import check_utf8, located, too_deep, values_at_most
+from posthouse.intake.malformed import check_depth, check_utf8, located, too_deep, values_at_most
 
 UNSUPPORTED: Final = "unsupported_media_type"
 
@@ -28,7 +28,11 @@ def check_json(body: bytes, content_type: bytes | None, content_encoding: bytes 
     _check_type(content_type, content_encoding)
     if len(body) > BODY_VALUES_MAX:  # no value takes less than a byte
         _check_values(body)
-    _check_texts(_decoded(body))
+    value = _decoded(body)
+    if len(body) > BODY_VALUES_MAX and b"\\u0000" not in body:
+        check_depth(body, path="")
+    else:
+        _check_texts(value)
 
 
 def _check_values(body: bytes) -> None:

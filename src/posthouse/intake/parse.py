@@ -45,8 +45,16 @@ class EventBody(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=Tru
     idempotency_key: str | None = None
 
 
+class _Outline(msgspec.Struct, frozen=True, gc=False):
+    """What has these may be an event; it is not looked at yet."""
+
+    type: msgspec.Raw
+    data: msgspec.Raw
+
+
 _one: Final = msgspec.json.Decoder(EventBody)
 _many: Final = msgspec.json.Decoder(list[EventBody])
+_outlines: Final = msgspec.json.Decoder(list[_Outline])
 _elements: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -60,12 +68,13 @@ def parse_event(body: bytes) -> EventBody:
 def parse_batch(body: bytes) -> Iterator[EventBody]:
     """Events from a JSON array; of a large one each is read as it is asked for. Raises Invalid, TooLarge."""
     large = len(body) > JSON_AT_ONCE_BYTES_MAX
-    elements: list[Any] = decode_json(_elements.decode if large else _many.decode, body, prefix="")
-    if not elements:
+    # What is no batch at all is refused before there is an object for each of its values.
+    outlines: list[Any] = decode_json(_outlines.decode if large else _many.decode, body, prefix="")
+    if not outlines:
         raise _no_event()
-    if len(elements) > BATCH_EVENTS_MAX:
+    if len(outlines) > BATCH_EVENTS_MAX:
         _too_many()
-    for index, element in enumerate(elements):
+    for index, element in enumerate(_elements.decode(body) if large else outlines):
         prefix = f"[{index}]"
         event = decode_json(_one.decode, bytes(element), prefix=prefix) if large else element
         check(event, prefix=prefix)

@@ -35,6 +35,7 @@ from posthouse.wire.renderer import AnyRenderer, renderer_of
 from posthouse.wire.transforming import NotEvaluated, NotTransformed
 
 TYPE: Final = "endpoint.test"
+UNSENDABLE: Final = Fault.UNSENDABLE.value
 DATA: Final = b'{"message":"This is a test. Nothing has happened."}'
 
 
@@ -109,7 +110,10 @@ class Trials:
                 raise Conflict(f"nothing can be sent of this event: {made.words}", code=made.reason)
             assert spoken_as.shown_as is not None, "nothing is masked of what came with the request"
             assert spoken_as.url is not None
-            shown = await written(self._writer, spoken_as.shown_as, [event], now=now, replay=False)
+            try:
+                shown = await written(self._writer, spoken_as.shown_as, [event], now=now, replay=False)
+            except Unsendable as error:
+                raise Conflict(f"nothing can be sent of this event: {error}", code=UNSENDABLE) from None
             await self._directory.record(audit(principal, "endpoint.tested", format_id(ENDPOINT, found.id)))
             result = await self._send(spoken_as.renderer, endpoint, event, now)
             judgement = await self._judge.judge(endpoint, event, spoken_as.read(result), 1)

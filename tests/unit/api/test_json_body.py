@@ -164,3 +164,14 @@ def test_too_many_values_are_refused_before_anything_is_said_of_each(
 )
 def test_data_may_have_more_of_them_and_texts_have_none(body: bytes) -> None:
     check_json(body, JSON)
+
+
+def test_a_large_body_is_not_walked_through_unless_there_may_be_nul_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    large = values(BODY_DATA_VALUES_MAX - 1_000)
+    with monkeypatch.context() as patched:
+        patched.setattr(json_body, "_check_texts", lambda _: pytest.fail("it was walked through"))
+        check_json(b'{"data":%b}' % large, JSON)
+        too_deep = b"[" * JSON_DEPTH_MAX + b"]" * JSON_DEPTH_MAX
+        assert "too deeply" in str(refused(b'{"data":[%b,%b]}' % (large, too_deep)))
+    check_json(b'{"data":[%b,"\\\\u0000"]}' % large, JSON)
+    assert refused(b'{"data":[%b,"\\u0000"]}' % large).path == "data[1]"

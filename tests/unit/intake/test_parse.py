@@ -207,10 +207,18 @@ def test_events_of_a_large_batch_are_read_as_they_are_asked_for() -> None:
         next(read)
 
 
+def test_of_what_is_no_batch_nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parsing, "_elements", None)
+    for element in (b"1", b"[1]", b"{}", b'{"type":"a.b"}'):
+        assert refused(b"[%b]" % b",".join([element] * JSON_AT_ONCE_BYTES_MAX), parse_batch).path.startswith("[0]")
+    with pytest.raises(TooLarge):
+        parse_batch(b"[%b]" % b",".join([b'{"type":1,"data":1}'] * JSON_AT_ONCE_BYTES_MAX))
+
+
 def test_what_is_large_and_malformed_is_located_too() -> None:
-    much = b"[%b" % (b"1,\n" * JSON_AT_ONCE_BYTES_MAX)
+    much = b"[%b" % (b'{"type":1,"data":1},\n' * JSON_AT_ONCE_BYTES_MAX)
     line = JSON_AT_ONCE_BYTES_MAX + 1
-    for rest, why in ((b"1", "ends in the middle of a value"), (b"x]", "malformed JSON: invalid character")):
+    for rest, why in ((b"{", "ends in the middle of a value"), (b"x]", "malformed JSON: invalid character")):
         error = refused(much + rest, parse_batch)
         assert error.code == "malformed_json"
         assert why in str(error)
