@@ -15,7 +15,6 @@ from typing import Any, Final
 import msgspec
 
 from posthouse.domain.event import JSON_CONTENT
-from posthouse.domain.json_text import decoded
 from posthouse.domain.limits import INBOUND_EXCERPT_BYTES_MAX, INBOUND_TEXT_BYTES_MAX
 from posthouse.wire.headers import UNKNOWN_CONTENT, is_content_type
 from posthouse_sdk.profiles import documents
@@ -23,6 +22,8 @@ from posthouse_sdk.profiles.documents import Unreadable
 from posthouse_sdk.profiles.request import kind_of
 
 UTF_8: Final = "utf-8"
+
+_passed_over: Final = msgspec.json.Decoder(msgspec.Raw).decode
 
 _SECRET: Final = re.compile(
     r"(?:\A|[-_])(?:authorization|cookie2?|signature(?:-input|-256)?|sign|hmac(?:-sha\d+)?|secret|passw(?:or)?d|credentials?"
@@ -71,7 +72,8 @@ def content_of(data: bytes, content_type: str, kind: str = "raw") -> Content:
     told = content_type if is_content_type(content_type) else UNKNOWN_CONTENT
     if kind == "json" or (kind == "raw" and not content_type):
         try:
-            decoded(data)
+            data.decode()  # the strings of what is passed over are not looked at
+            _passed_over(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             if kind == "json":
                 return Content(data, told, text=_text(data), fault=f"the body is no JSON: {error}")
