@@ -130,9 +130,8 @@ class Posthouse(Process):
         http = transport_of(settings, egress)
         self._stack.push_async_callback(http.close)
         transport = self.wrap_transport(http)
-        expressions = expressions_of(settings)
+        expressions, writer = expressions_of(settings), WritingProcesses(writing_limits(settings.payload_bytes_max))
         self._stack.push_async_callback(expressions.close)
-        writer = WritingProcesses(writing_limits(settings.payload_bytes_max))
         self._stack.push_async_callback(writer.close)
         session = self._session = ProcessSession(direct, polling, owner=owner, history=history)
 
@@ -321,8 +320,7 @@ class Posthouse(Process):
             verifier.start()
         self._sessions = services.sessions
         telemetry.watch("sign_in_failures", lambda: services.sessions.failures + services.portal.failures)
-        given = settings.admin_key
-        self.first_key = await services.keys.ensure_first_key(None if given is None else given.get_secret_value())
+        self.first_key = await services.keys.ensure_first_key(settings.given_admin_key)
         self._listening = listening
 
     async def link_code(self) -> str | None:

@@ -171,6 +171,11 @@ class Settings(BaseSettings):
     """`debug`, `info`, `warning` or `error`."""
 
     @property
+    def given_admin_key(self) -> str | None:
+        """`admin_key`, told."""
+        return None if self.admin_key is None else self.admin_key.get_secret_value()
+
+    @property
     def pages(self) -> tuple[Page, ...]:
         """The web pages that are there."""
         there: dict[Page, bool] = {"console": self.console, "portal": self.portal}

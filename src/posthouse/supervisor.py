@@ -72,11 +72,9 @@ class Supervisor(Process):
         self._folder = Path(tempfile.mkdtemp(prefix="posthouse-workers-"))
         self._stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
         self._ground = ground
-        given = self.settings.admin_key
         async with self._directory() as (directory, authenticator):
-            self.first_key = await Keys(directory, ground.clock, authenticator).ensure_first_key(
-                None if given is None else given.get_secret_value()
-            )
+            keys = Keys(directory, ground.clock, authenticator)
+            self.first_key = await keys.ensure_first_key(self.settings.given_admin_key)
 
     async def link_code(self) -> str | None:
         if not self.has_console:

@@ -103,9 +103,7 @@ SIGNERS_MAX: Final = 8  # of one endpoint
 SIGNED_PARTS_MAX: Final = 32  # of one signature: its parts, components, claims, and what goes along
 
 # Requests that may take long to be written
-TAKEN_APART_AT_ONCE_BYTES_MAX: Final = (
-    16 * 1024
-)  # of payloads, where each value is looked at (form, xml, encryption, signatures over fields, older versions)
+TAKEN_APART_AT_ONCE_BYTES_MAX: Final = 16 * 1024  # of payloads whose values are looked at: form, xml, encryption, …
 WHOLE_AT_ONCE_BYTES_MAX: Final = 256 * 1024  # of payloads that go out as they are, but compressed, say
 MEASURED_FACTOR: Final = 2  # a batch brings so many times as many bytes of payloads as are written at once
 WRITING_WORKERS: Final = 2  # limited processes that write what is larger
