@@ -1,6 +1,9 @@
 import { render } from "preact";
 import "../kit/kit.css";
-import "./console.css";
+import { shows } from "../screens/page";
+import { page } from "./several";
 import { Console } from "./shell";
+import "./console.css";
 
+shows(page);
 render(<Console />, document.body);

@@ -1,33 +1,13 @@
-/** Fields that name an app, an endpoint or an event type, with those that there are to choose from. */
+/** Choosing an app, with those that there are to choose from. */
 
-import type { ComponentChildren } from "preact";
-import { useEffect, useId, useState } from "preact/hooks";
 import { useAsked } from "../kit/asking";
-import { TextField } from "../kit/fields";
+import { changed, go, place } from "../kit/place";
 import { api, asked } from "../kit/request";
+import { TextFilter } from "../kit/small";
+import { texts } from "../screens/attempts/texts";
+import { Picked, type Picking, SHOWN, useSettled } from "../screens/picking";
 
-const SHOWN = 100;
-const PAUSE_MS = 250;
-
-interface Picking {
-  readonly name: string;
-  readonly label: ComponentChildren;
-  readonly value: string;
-  readonly set: (value: string) => void;
-  readonly hint?: ComponentChildren;
-  readonly required?: boolean;
-  readonly placeholder?: string;
-}
-
-/** A text once nobody has typed for a moment. */
-export function useSettled(text: string): string {
-  const [settled, settle] = useState(text);
-  useEffect(() => {
-    const timer = setTimeout(() => settle(text), PAUSE_MS);
-    return () => clearTimeout(timer);
-  }, [text]);
-  return settled;
-}
+const CHOICES_MAX = 250;
 
 /** An id or a uid of an app. */
 export function AppField(props: Picking) {
@@ -39,43 +19,25 @@ export function AppField(props: Picking) {
   return <Picked {...props} choices={(found.data?.data ?? []).map((one) => [one.uid ?? one.id, one.name] as const)} />;
 }
 
-/** An id or a uid of an endpoint of this app. */
-export function EndpointField({ app, ...props }: Picking & { app: string }) {
-  const typed = useSettled(props.value.trim());
-  const owner = useSettled(app.trim());
-  const found = useAsked(
-    async (signal) =>
-      owner
-        ? asked(api.GET("/v1/apps/{app}/endpoints", { params: { path: { app: owner }, query: { limit: SHOWN, ...(typed ? { search: typed } : {}) } }, signal }))
-        : { data: [] },
-    [owner, typed],
-  );
-  return <Picked {...props} choices={(found.data?.data ?? []).map((one) => [one.uid ?? one.id, one.url ?? ""] as const)} />;
-}
-
-/** A name of an event type. */
-export function TypeField(props: Picking) {
-  const typed = useSettled(props.value.trim());
-  const found = useAsked(
-    (signal) => asked(api.GET("/v1/event-types", { params: { query: { limit: SHOWN, ...(typed ? { search: typed } : {}) } }, signal })),
-    [typed],
-  );
-  return <Picked {...props} choices={(found.data?.data ?? []).map((one) => [one.name, one.description] as const)} />;
-}
-
-/** A text field that proposes; anything else may be typed all the same. */
-function Picked({ choices, ...props }: Picking & { choices: readonly (readonly [value: string, told: string])[] }) {
-  const list = useId();
+/** A filter of the address. A few hundred are chosen from; of more, the id or uid is typed. */
+export function AppFilter() {
+  const all = useAsked(() => asked(api.GET("/v1/apps", { params: { query: { limit: CHOICES_MAX } } })), []);
+  if (all.data === null || all.data.next !== null) return <TextFilter name="app" label={texts.value.appTyped} />;
+  const current = place.value.query.get("app") ?? "";
+  const value = all.data.data.find((one) => one.id === current || one.uid === current)?.id ?? current;
   return (
-    <div>
-      <TextField {...props} list={list} />
-      <datalist id={list}>
-        {choices.map(([value, told]) => (
-          <option key={value} value={value}>
-            {told}
-          </option>
-        ))}
-      </datalist>
-    </div>
+    <select
+      aria-label={texts.value.app}
+      value={value}
+      onChange={(event) => go(changed({ app: event.currentTarget.value || null, endpoint: null, open: null }))}
+    >
+      <option value="">{texts.value.allApps}</option>
+      {all.data.data.map((one) => (
+        <option key={one.id} value={one.id}>
+          {one.uid ?? (one.name || one.id)}
+        </option>
+      ))}
+      {value !== "" && !all.data.data.some((one) => one.id === value) && <option value={value}>{value}</option>}
+    </select>
   );
 }

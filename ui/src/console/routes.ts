@@ -1,17 +1,7 @@
 /** The screens, in the order of the menu. Each is fetched when it is first gone to. */
 
-import type { ComponentType } from "preact";
 import { both } from "../kit/language";
-
-export type Params = Readonly<Record<string, string>>;
-export type Screen = ComponentType<{ params: Params }>;
-
-export interface Route {
-  readonly path: string;
-  readonly load: () => Promise<{ default: Screen }>;
-  /** The menu entry that is lit; null: none. */
-  readonly menu: MenuName | null;
-}
+import type { Route } from "../screens/routing";
 
 export const menuTexts = both(
   {
@@ -88,12 +78,12 @@ export const MENU: readonly { readonly group: "watch" | "configure" | "operate";
 
 export const ROUTES: readonly Route[] = [
   { path: "/", load: () => import("./screens/overview"), menu: "overview" },
-  { path: "/events", load: () => import("./screens/events"), menu: "events" },
-  { path: "/events/:event", load: () => import("./screens/events/one"), menu: "events" },
-  { path: "/attempts", load: () => import("./screens/attempts"), menu: "attempts" },
+  { path: "/events", load: () => import("../screens/events"), menu: "events" },
+  { path: "/events/:event", load: () => import("../screens/events/one"), menu: "events" },
+  { path: "/attempts", load: () => import("../screens/attempts"), menu: "attempts" },
   { path: "/owed", load: () => import("./screens/owed"), menu: "owed" },
-  { path: "/replays", load: () => import("./screens/replays"), menu: "replays" },
-  { path: "/replays/:app/:replay", load: () => import("./screens/replays/one"), menu: "replays" },
+  { path: "/replays", load: () => import("../screens/replays"), menu: "replays" },
+  { path: "/replays/:app/:replay", load: () => import("../screens/replays/one"), menu: "replays" },
   { path: "/endpoints", load: () => import("./screens/endpoints"), menu: "endpoints" },
   { path: "/apps/:app/endpoints/:endpoint", load: () => import("./screens/endpoints/one"), menu: "endpoints" },
   { path: "/apps", load: () => import("./screens/apps"), menu: "apps" },

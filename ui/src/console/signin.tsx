@@ -7,7 +7,7 @@ import { api, asked } from "../kit/request";
 import { useSending } from "../kit/sending";
 import { signedIn } from "../kit/session";
 import { Refusal } from "../kit/shown";
-import { Mark, Settings } from "./shell";
+import { Mark, Settings } from "../screens/frame";
 import { shell } from "./texts";
 
 export function SignIn() {

@@ -5,8 +5,14 @@ import type { paths } from "../api/schema";
 import { language } from "./language";
 import { signedOut } from "./session";
 
-/** What a cookie needs beside it to count: no other site can make a browser send it. */
-export const CONSOLE_HEADER = "x-posthouse-console";
+/** What a cookie needs beside it to count: no other site can make a browser send it. It says as well which page asks: each has a
+ * session of its own. */
+let asker: "x-posthouse-console" | "x-posthouse-portal" = "x-posthouse-console";
+
+/** To be said before anything is asked. */
+export function askAs(page: "console" | "portal"): void {
+  asker = `x-posthouse-${page}`;
+}
 
 /** Where the server is: beside the page, whatever prefix it is mounted under. */
 export const base = new URL(".", document.baseURI).href.replace(/\/$/, "");
@@ -47,7 +53,7 @@ export class Problem extends Error {
 }
 
 export function headers(): Record<string, string> {
-  return { [CONSOLE_HEADER]: "1", "accept-language": language.value === "zh" ? "zh-CN" : "en" };
+  return { [asker]: "1", "accept-language": language.value === "zh" ? "zh-CN" : "en" };
 }
 
 async function send(request: Request): Promise<Response> {

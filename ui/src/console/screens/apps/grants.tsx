@@ -14,7 +14,7 @@ import { Missing, Refusal } from "../../../kit/shown";
 import { Badge, Facts, Id } from "../../../kit/small";
 import { List } from "../../../kit/table";
 import { kit } from "../../../kit/texts";
-import { usePatterns, useTypes } from "../endpoints/types";
+import { usePatterns, useTypes } from "../../../screens/endpoints/types";
 import type { App } from "./one";
 import { texts } from "./texts";
 

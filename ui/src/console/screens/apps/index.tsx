@@ -7,14 +7,17 @@ import { api, asked } from "../../../kit/request";
 import { Empty } from "../../../kit/shown";
 import { Filters, RangePicker, rangeOf, TextFilter } from "../../../kit/small";
 import { List } from "../../../kit/table";
-import type { Params } from "../../routes";
-import { Lately, figure, useFigures } from "../endpoints/traffic";
+import type { Params } from "../../../screens/routing";
+import { type Asking, Lately, figure, useFigures } from "../../../screens/endpoints/traffic";
 import { EditApp } from "./edit";
 import { titleOf } from "../../names";
 import { texts } from "./texts";
 
 /** Apps of Posthouse's own, which are there from the first start on: for operational events, and for routes over all apps. */
 const OWN: ReadonlySet<string> = new Set(["app_0000000001r010000000000004", "app_0000000001r010000000000008"]);
+
+const ofApps: Asking = async (some, span, signal) =>
+  (await asked(api.GET("/v1/traffic/apps", { params: { query: { ...span, app: some } }, signal }))).data.map((row) => [row.app, row]);
 
 export default function Apps(_: { params: Params }) {
   const said = texts.value;
@@ -25,7 +28,7 @@ export default function Apps(_: { params: Params }) {
     [search],
   );
   const { since, range } = rangeOf();
-  const figures = useFigures("apps", pages.rows.map((row) => row.id), since, range);
+  const figures = useFigures(ofApps, pages.rows.map((row) => row.id), since, range);
   return (
     <div class="screen">
       <header>

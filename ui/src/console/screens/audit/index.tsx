@@ -10,7 +10,7 @@ import { api, asked } from "../../../kit/request";
 import { Missing, Shown } from "../../../kit/shown";
 import { ChoiceFilter, Facts, Filters, Id, RangePicker, rangeOf, TextFilter } from "../../../kit/small";
 import { List } from "../../../kit/table";
-import type { Params } from "../../routes";
+import type { Params } from "../../../screens/routing";
 import { texts } from "./texts";
 
 type Entry = components["schemas"]["AuditAnswer"];

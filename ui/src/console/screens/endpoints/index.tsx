@@ -6,12 +6,12 @@ import { changed, place } from "../../../kit/place";
 import { api, asked } from "../../../kit/request";
 import { Empty } from "../../../kit/shown";
 import { ChoiceFilter, Filters, RangePicker, TextFilter } from "../../../kit/small";
-import type { Params } from "../../routes";
+import type { Params } from "../../../screens/routing";
 import { AppFilter } from "../apps/choose";
 import { Create } from "./create";
-import type { Endpoint } from "./endpoint";
+import type { Endpoint } from "../../../screens/endpoints/endpoint";
 import { EndpointList } from "./list";
-import { texts } from "./texts";
+import { texts } from "../../../screens/endpoints/texts";
 
 type Waiting = components["schemas"]["Waiting"];
 

@@ -6,15 +6,16 @@ import { changed } from "../../../kit/place";
 import { rangeOf } from "../../../kit/small";
 import { type Column, List } from "../../../kit/table";
 import { AppTitle } from "../../names";
-import { type Endpoint, endpointAt, State } from "./endpoint";
-import "./endpoints.css";
-import { texts } from "./texts";
-import { Lately, figure, useFigures } from "./traffic";
+import { type Endpoint, State } from "../../../screens/endpoints/endpoint";
+import { endpointAt } from "../../../screens/page";
+import "../../../screens/endpoints/endpoints.css";
+import { texts } from "../../../screens/endpoints/texts";
+import { Lately, figure, ofEndpoints, useFigures } from "../../../screens/endpoints/traffic";
 
 export function EndpointList({ of, found, withApp = true }: { of: Pages<Endpoint>; found: boolean; withApp?: boolean }) {
   const said = texts.value;
   const { since, range } = rangeOf();
-  const figures = useFigures("endpoints", of.rows.map((row) => row.id), since, range);
+  const figures = useFigures(ofEndpoints, of.rows.map((row) => row.id), since, range);
   const columns: Column<Endpoint>[] = [
     {
       title: said.url,

@@ -14,7 +14,7 @@ import { Badge, Copy, Facts, Id } from "../../../kit/small";
 import { List } from "../../../kit/table";
 import { kit } from "../../../kit/texts";
 import { AppField } from "../../picking";
-import type { Params } from "../../routes";
+import type { Params } from "../../../screens/routing";
 import { AppTitle } from "../../names";
 import "./keys.css";
 import { texts } from "./texts";

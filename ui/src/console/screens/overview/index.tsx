@@ -8,7 +8,7 @@ import { to } from "../../../kit/place";
 import { api, asked } from "../../../kit/request";
 import { Shown } from "../../../kit/shown";
 import { RangePicker, rangeOf } from "../../../kit/small";
-import type { Params } from "../../routes";
+import type { Params } from "../../../screens/routing";
 import { Attention } from "./attention";
 import { FirstSteps } from "./first";
 import { LatestFailures } from "./latest";

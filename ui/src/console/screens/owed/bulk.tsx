@@ -8,7 +8,7 @@ import { api, asked, type Problem } from "../../../kit/request";
 import { ProblemText } from "../../../kit/shown";
 import { Progress } from "../../../kit/small";
 import type { components } from "../../../api/schema";
-import { cancel, type Owing, resend } from "../attempts/sending";
+import { cancel, type Owing, resend } from "../../../screens/attempts/sending";
 import { texts } from "./texts";
 
 type Delivery = components["schemas"]["DeliveryAnswer"];

@@ -1,7 +1,7 @@
 /** A place to try expressions, and to see what an endpoint would be sent. */
 
 import { Tabs } from "../../../kit/small";
-import type { Params } from "../../routes";
+import type { Params } from "../../../screens/routing";
 import { Expressions } from "./expressions";
 import { Profiles } from "./profiles";
 import { Requests } from "./requests";

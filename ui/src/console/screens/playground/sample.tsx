@@ -8,7 +8,7 @@ import { Action, say } from "../../../kit/overlay";
 import { at } from "../../../kit/place";
 import { askedExact } from "../../../kit/raw";
 import { askedText } from "../../../kit/request";
-import { TypeField } from "../../picking";
+import { TypeField } from "../../../screens/picking";
 import { isJsonOrNone } from "./shared";
 import { playground } from "./texts";
 

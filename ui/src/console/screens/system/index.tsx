@@ -10,7 +10,7 @@ import { api, asked } from "../../../kit/request";
 import { Missing, Shown } from "../../../kit/shown";
 import { Badge, Facts, Id } from "../../../kit/small";
 import { type Column, Table } from "../../../kit/table";
-import type { Params } from "../../routes";
+import type { Params } from "../../../screens/routing";
 import "./system.css";
 import { texts } from "./texts";
 

@@ -7,7 +7,7 @@ import { at, changed, place, to } from "../../../kit/place";
 import { api, asked } from "../../../kit/request";
 import { Tabs } from "../../../kit/small";
 import { List } from "../../../kit/table";
-import type { Params } from "../../routes";
+import type { Params } from "../../../screens/routing";
 import { TriggerForm } from "./form";
 import { ScheduleForm, Schedules } from "./schedules";
 import { called, Health, lagText, reference, State } from "./shared";

@@ -12,7 +12,7 @@ import { api, asked, base } from "../../../kit/request";
 import { useSending } from "../../../kit/sending";
 import { Refusal, Shown } from "../../../kit/shown";
 import { Copy, Facts, Id, Tabs } from "../../../kit/small";
-import type { Params } from "../../routes";
+import type { Params } from "../../../screens/routing";
 import { TriggerForm } from "./form";
 import { PlanShown } from "./plan";
 import { Refusals } from "./refusals";

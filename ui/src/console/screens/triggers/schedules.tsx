@@ -15,7 +15,8 @@ import { Refusal, Shown } from "../../../kit/shown";
 import { Badge, Facts, Id, type Tone } from "../../../kit/small";
 import { List } from "../../../kit/table";
 import type { components } from "../../../api/schema";
-import { AppField, TypeField } from "../../picking";
+import { AppField } from "../../picking";
+import { TypeField } from "../../../screens/picking";
 import { schedules } from "./texts";
 
 type Schedule = components["schemas"]["ScheduleAnswer"];

@@ -1,7 +1,7 @@
 /** Making an event type, and changing one. Schema and examples go as they were typed: no number in them is rounded. */
 
 import { useState } from "preact/hooks";
-import { type Exact, isList, isMap, writeExact } from "../../../kit/exact";
+import { writeExact } from "../../../kit/exact";
 import { ChoiceField, CodeField, Form, ListField, TextField } from "../../../kit/fields";
 import { isJson } from "../../../kit/json";
 import { say } from "../../../kit/overlay";
@@ -10,41 +10,14 @@ import { raw } from "../../../kit/raw";
 import { api, asked } from "../../../kit/request";
 import { useSending } from "../../../kit/sending";
 import { Refusal } from "../../../kit/shown";
+import type { EventType, Visibility } from "../../../screens/types/type";
 import { Check } from "./check";
+import { catalogue } from "../../../screens/types/texts";
 import { types } from "./texts";
-
-type Visibility = "public" | "granted" | "private";
-
-export interface EventType {
-  readonly name: string;
-  readonly description: string;
-  readonly schema: Exact;
-  readonly examples: readonly Exact[];
-  readonly visibility: Visibility;
-  readonly redact: readonly string[];
-  readonly version: number;
-  readonly archived: boolean;
-}
-
-/** From the answer with its exact numbers. */
-export function typeOf(answer: Exact): EventType {
-  const get = (name: string): Exact => (isMap(answer) ? (answer.get(name) ?? null) : null);
-  const texts = (value: Exact): string[] => (isList(value) ? value.filter((one) => typeof one === "string") : []);
-  const examples = get("examples");
-  return {
-    name: String(get("name")),
-    description: String(get("description") ?? ""),
-    schema: get("schema"),
-    examples: isList(examples) ? examples : [],
-    visibility: get("visibility") as Visibility,
-    redact: texts(get("redact")),
-    version: Number(writeExact(get("version"))),
-    archived: get("archived") === true,
-  };
-}
 
 export function TypeForm({ of, saved }: { of: EventType | null; saved?: () => void }) {
   const texts = types.value;
+  const common = catalogue.value;
   const [name, setName] = useState(of?.name ?? "");
   const [description, setDescription] = useState(of?.description ?? "");
   const [visibility, setVisibility] = useState<Visibility>(of?.visibility ?? "public");
@@ -78,8 +51,8 @@ export function TypeForm({ of, saved }: { of: EventType | null; saved?: () => vo
 
   return (
     <Form problem={problem} submit={() => void save()}>
-      {!of && <TextField name="name" label={texts.name} hint={texts.nameHint} required value={name} set={setName} placeholder="order.created" autoFocus />}
-      <TextField name="description" label={texts.description} value={description} set={setDescription} />
+      {!of && <TextField name="name" label={common.name} hint={texts.nameHint} required value={name} set={setName} placeholder="order.created" autoFocus />}
+      <TextField name="description" label={common.description} value={description} set={setDescription} />
       <ChoiceField
         name="visibility"
         label={texts.visibility}

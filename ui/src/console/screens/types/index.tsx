@@ -7,12 +7,14 @@ import { api, asked } from "../../../kit/request";
 import { Badge, ChoiceFilter, Filters, TextFilter } from "../../../kit/small";
 import { List } from "../../../kit/table";
 import { Time } from "../../../kit/numbers";
-import type { Params } from "../../routes";
+import type { Params } from "../../../screens/routing";
 import { TypeForm } from "./form";
+import { catalogue } from "../../../screens/types/texts";
 import { types } from "./texts";
 
 export default function EventTypes(_: { params: Params }) {
   const texts = types.value;
+  const common = catalogue.value;
   const query = place.value.query;
   const search = query.get("search") ?? "";
   const wanted = query.get("visibility");
@@ -31,14 +33,14 @@ export default function EventTypes(_: { params: Params }) {
   return (
     <div class="screen">
       <header>
-        <h1>{texts.title}</h1>
+        <h1>{common.title}</h1>
         <span class="grow" />
         <a class="button primary" href={changed({ new: true })}>
           {texts.create}
         </a>
       </header>
       <Filters names={["search", "visibility", "archived"]}>
-        <TextFilter name="search" label={texts.search} primary />
+        <TextFilter name="search" label={common.search} primary />
         <ChoiceFilter
           name="visibility"
           label={texts.visibility}
@@ -55,12 +57,12 @@ export default function EventTypes(_: { params: Params }) {
       </Filters>
       <List
         of={found}
-        label={texts.title}
+        label={common.title}
         id={(row) => row.name}
         link={(row) => to(at`/types/${row.name}`)}
         empty={
           search || visibility ? (
-            texts.nothing
+            common.nothing
           ) : (
             <>
               <p>{texts.empty}</p>
@@ -72,17 +74,17 @@ export default function EventTypes(_: { params: Params }) {
         }
         columns={[
           {
-            title: texts.name,
+            title: common.name,
             cell: (row) => (
               <>
                 <code>{row.name}</code> {row.archived && <Badge>{texts.archived}</Badge>}
               </>
             ),
           },
-          { title: texts.description, kind: "wide", cell: (row) => <span title={row.description}>{row.description}</span>, spare: true },
-          { title: texts.version, kind: "number", cell: (row) => row.version },
+          { title: common.description, kind: "wide", cell: (row) => <span title={row.description}>{row.description}</span>, spare: true },
+          { title: common.version, kind: "number", cell: (row) => row.version },
           { title: texts.visibility, cell: (row) => <Badge>{texts.visibilities[row.visibility]}</Badge>, spare: true },
-          { title: texts.changedAt, kind: "narrow", cell: (row) => <Time at={row.updated_at} relative />, spare: true },
+          { title: common.changedAt, kind: "narrow", cell: (row) => <Time at={row.updated_at} relative />, spare: true },
         ]}
       />
       {query.has("new") && (

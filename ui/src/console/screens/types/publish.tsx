@@ -15,7 +15,7 @@ import { Refusal } from "../../../kit/shown";
 import { Table } from "../../../kit/table";
 import type { components } from "../../../api/schema";
 import { AppField } from "../../picking";
-import type { EventType } from "./form";
+import type { EventType } from "../../../screens/types/type";
 import { types } from "./texts";
 
 type Explanation = components["schemas"]["ExplanationAnswer"];

@@ -1,0 +1,36 @@
+import { both } from "../../kit/language";
+
+export const catalogue = both(
+  {
+    title: "Event types",
+    search: "Name or description",
+    nothing: "No event type is like this.",
+    name: "Name",
+    description: "Description",
+    version: "Version",
+    changedAt: "Changed",
+    schema: "Schema",
+    noSchema: "This event type has no schema: any data will do.",
+    example: (n: string) => `Example ${n}`,
+    versionOf: (n: string) => `Version ${n}`,
+    current: "current",
+    first: "The first version",
+    sameSchema: "The schema is the same as before.",
+  },
+  {
+    title: "事件类型",
+    search: "名称或说明",
+    nothing: "没有符合条件的事件类型。",
+    name: "名称",
+    description: "说明",
+    version: "版本",
+    changedAt: "修改时间",
+    schema: "Schema",
+    noSchema: "此事件类型没有 Schema：任何数据都可以。",
+    example: (n: string) => `示例 ${n}`,
+    versionOf: (n: string) => `版本 ${n}`,
+    current: "当前",
+    first: "第一个版本",
+    sameSchema: "Schema 与前一版本相同。",
+  },
+);
