@@ -19,7 +19,7 @@ BUILT: Final = UI.parent / "src" / "posthouse" / "console"
 HASH_FILE: Final = "sources.sha256"
 HOW: Final = "run `make ui` and commit src/posthouse/console"
 _GENERATED: Final = "src/api/schema.d.ts"  # types alone: nothing of it is in what is built
-_FILES: Final = ("index.html", "package.json", "package-lock.json", "tsconfig.json", "vite.config.ts", "licences.ts")
+_FILES: Final = ("index.html", "portal.html", "package.json", "package-lock.json", "tsconfig.json", "vite.config.ts", "licences.ts")
 
 
 def sources() -> Iterator[Path]:

@@ -2,8 +2,8 @@ import { defineConfig } from "vite";
 
 declare const process: { env: Record<string, string | undefined> };
 
-// Relative addresses: the console works wherever it is mounted. The names of files hold a hash of what is in them, so they may be
-// kept for ever; index.html may not. The licences of what is bundled go along, as they ask for.
+// Relative addresses: console and portal work wherever it is mounted. The names of files hold a hash of what is in them, so they may be
+// kept for ever; index.html and portal.html may not. The licences of what is bundled go along, as they ask for.
 export default defineConfig({
   base: "./",
   build: {
@@ -14,7 +14,7 @@ export default defineConfig({
     assetsInlineLimit: 0,
     reportCompressedSize: true,
     license: { fileName: "licences.txt" },
-    rolldownOptions: { input: { index: "index.html" } },
+    rolldownOptions: { input: { index: "index.html", portal: "portal.html" } },
   },
   // `npx vite` shows changes as they are made; the API is that of a server beside it.
   server: { proxy: { "/v1": process.env.POSTHOUSE_URL ?? "http://127.0.0.1:8080" } },

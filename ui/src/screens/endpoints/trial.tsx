@@ -16,7 +16,7 @@ import { Answered, Sent, Took } from "./exchange";
 import { texts } from "./texts";
 import { useTypes } from "./types";
 
-type Trial = components["schemas"]["TrialAnswer"];
+export type Trial = components["schemas"]["TrialAnswer"];
 type Preview = components["schemas"]["PreviewAnswer"];
 
 export function Test({ app, endpoint, close }: { app: string; endpoint: string; close: () => void }) {
@@ -69,7 +69,7 @@ export function Test({ app, endpoint, close }: { app: string; endpoint: string; 
   );
 }
 
-function Tried({ of }: { of: Trial }) {
+export function Tried({ of }: { of: Trial }) {
   const said = texts.value;
   return (
     <div class="tried" role="status">

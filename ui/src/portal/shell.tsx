@@ -1,0 +1,78 @@
+/** The portal: what a third party sees of the app that he built on a platform. */
+
+import { useEffect } from "preact/hooks";
+import { Words } from "../kit/overlay";
+import { go, place, to } from "../kit/place";
+import { Failed, Loading } from "../kit/shown";
+import { Frame, Settings } from "../screens/frame";
+import { MENU, menuTexts, ROUTES } from "./routes";
+import { enter, leave, outside, session, trouble, type Whose, whose } from "./session";
+import { portal } from "./texts";
+
+export function Portal() {
+  useEffect(() => {
+    const { path, query } = place.value;
+    const code = path === "/in" ? query.get("code") : null;
+    if (path === "/in") go(to("/"), { replace: true }); // before anything else: the history keeps no code
+    void enter(code);
+  }, []);
+  return (
+    <>
+      <Page />
+      <Words />
+    </>
+  );
+}
+
+function Page() {
+  if (session.value === "out") return <Outside />;
+  if (session.value === "in" && whose.value) return <Signed {...whose.value} />;
+  if (trouble.value)
+    return (
+      <main>
+        <Failed problem={trouble.value} again={() => void enter(null)} />
+      </main>
+    );
+  return <Loading />;
+}
+
+function Signed({ app, platform }: Whose) {
+  const title = platform || portal.value.webhooks;
+  const menu = [{ title: null, entries: MENU.map(([name, path, key]) => ({ name, title: menuTexts.value[name], path, key })) }];
+  const brand = (
+    <>
+      <span class="platform">{title}</span>
+      <span class="of-app">{app.name || (app.uid ?? app.id)}</span>
+    </>
+  );
+  return <Frame title={title} kind="page" brand={brand} menu={menu} routes={ROUTES} signOut={() => void leave()} footer={<By />} />;
+}
+
+function By() {
+  return <footer class="by">{portal.value.by}</footer>;
+}
+
+/** There is nothing to fill in here: the platform knows who somebody is, and leads here. */
+function Outside() {
+  const said = portal.value;
+  const why = outside.value;
+  return (
+    <main class="sign-in">
+      <div class="form">
+        <h1>{said[why]}</h1>
+        {trouble.value?.status === 401 ? (
+          <p class="notice warn" role="alert">
+            {said.spent}
+          </p>
+        ) : trouble.value ? (
+          <Failed problem={trouble.value} />
+        ) : (
+          <p>{said[`${why}How`]}</p>
+        )}
+        <footer>
+          <Settings />
+        </footer>
+      </div>
+    </main>
+  );
+}
