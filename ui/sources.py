@@ -1,4 +1,5 @@
-"""The console's build, seen from Python: what its types are made of, and whether what is committed is what the sources make.
+"""The build of console and portal, seen from Python: what its types are made of, and whether what is committed is what its
+sources make.
 
 python -m ui.sources openapi          the API's OpenAPI document, to standard output
 python -m ui.sources hash FOLDER      write into a built console what it was built from
@@ -19,7 +20,8 @@ BUILT: Final = UI.parent / "src" / "posthouse" / "console"
 HASH_FILE: Final = "sources.sha256"
 HOW: Final = "run `make ui` and commit src/posthouse/console"
 _GENERATED: Final = "src/api/schema.d.ts"  # types alone: nothing of it is in what is built
-_FILES: Final = ("index.html", "portal.html", "package.json", "package-lock.json", "tsconfig.json", "vite.config.ts", "licences.ts")
+_PAGES: Final = ("index.html", "portal.html")
+_FILES: Final = (*_PAGES, "package.json", "package-lock.json", "tsconfig.json", "vite.config.ts", "licences.ts")
 
 
 def sources() -> Iterator[Path]:

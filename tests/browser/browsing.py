@@ -87,6 +87,7 @@ class Visit:
     origin: str
     language: Language
     theme: Theme
+    home: str = "/"
     clicks: int = 0
     requests: list[Request] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)
@@ -102,8 +103,8 @@ class Visit:
         return (within or self.page).get_by_role("link", name=self.say(en, zh), exact=exact)
 
     async def go(self, place: str) -> None:
-        """To a place of the console, as by its address: "/events?type=order.created"."""
-        await self.page.goto(f"{self.origin}/#{place}")
+        """To a place of the page, as by its address: "/events?type=order.created"."""
+        await self.page.goto(f"{self.origin}{self.home}#{place}")
 
     async def choose(self, select: Locator, value: str) -> None:
         """Choose of a list: somebody opens it, and takes one."""
@@ -180,22 +181,22 @@ async def opened(
     theme: Theme = "light",
     width: int = WIDTH,
     height: int = HEIGHT,
+    home: str = "/",
     **options: Any,
 ) -> Visit:
     context = await browser.new_context(
         locale=LOCALES[language], color_scheme=theme, viewport={"width": width, "height": height}, **options
     )
     try:
-        return await watched(context, origin, language, theme)
+        return await watched(context, Visit(await context.new_page(), origin, language, theme, home))
     except BaseException:
         await context.close()
         raise
 
 
-async def watched(context: BrowserContext, origin: str, language: Language, theme: Theme) -> Visit:
+async def watched(context: BrowserContext, visit: Visit) -> Visit:
     context.set_default_timeout(PATIENCE_MS)
-    page = await context.new_page()
-    visit = Visit(page, origin, language, theme)
+    page, origin = visit.page, visit.origin
 
     def heard(_: object, what: str, told: str) -> None:
         if what == "click":

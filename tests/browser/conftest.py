@@ -15,11 +15,13 @@ from tests.postgres import PostgresServer
 
 
 class Desk:
-    """Where somebody sits who is signed in: visits to one station."""
+    """Where somebody sits who is signed in: visits to one station. An operator; with an `app`, a third party in its portal."""
 
-    def __init__(self, browser: Browser, station: Station) -> None:
+    def __init__(self, browser: Browser, station: Station, app: str | None = None) -> None:
         self.browser = browser
         self.station = station
+        self.home = "/" if app is None else "/portal"
+        self._app = app
         self._state: StorageState | None = None
         self._rests: dict[tuple[Language, Theme], Visit] = {}
 
@@ -41,7 +43,12 @@ class Desk:
         if self._state is None:
             self._state = await self._signed_in()
         if fresh or origin is not None:
-            who: dict[str, Any] = {"language": language, "theme": theme, "storage_state": self._state}
+            who: dict[str, Any] = {
+                "language": language,
+                "theme": theme,
+                "home": self.home,
+                "storage_state": self._state,
+            }
             async with visiting(self.browser, origin or self.station.origin, **who) as visit:
                 await visit.go(place)
                 yield visit
@@ -50,7 +57,12 @@ class Desk:
             visit = self._rests.pop((language, theme))
         else:
             visit = await opened(
-                self.browser, self.station.origin, language=language, theme=theme, storage_state=self._state
+                self.browser,
+                self.station.origin,
+                language=language,
+                theme=theme,
+                home=self.home,
+                storage_state=self._state,
             )
         try:
             await visit.go(place)
@@ -65,9 +77,12 @@ class Desk:
         else:
             self._rests[language, theme] = visit
 
+    async def link(self) -> str:
+        return await (self.station.link() if self._app is None else self.station.portal_link(self._app))
+
     async def _signed_in(self) -> StorageState:
         async with visiting(self.browser, self.station.origin) as visit:
-            await visit.page.goto(await self.station.link())
+            await visit.page.goto(await self.link())
             await expect(visit.page.locator("#main h1")).to_be_visible()
             return await visit.page.context.storage_state()
 

@@ -96,6 +96,11 @@ class Station:
         made: str = (await self.post("/session/links"))["url"]
         return f"{self.origin}/#{made.partition('#')[2]}"  # for a browser, which knows no host by the name of `ask`'s
 
+    async def portal_link(self, app: str) -> str:
+        """The link that signs in to the portal of an app, once."""
+        made: str = (await self.post(f"/apps/{app}/portal-links"))["url"]
+        return f"{self.origin}/portal#{made.partition('#')[2]}"
+
     async def target(self, name: str, script: Script) -> str:
         """The URL of a target."""
         self.targets[name] = served = await self._stack.enter_async_context(target(script))

@@ -1,13 +1,16 @@
 /** Whose portal it is, and whether somebody has come in. The only way in is a link of the platform, which works once. */
 
 import { signal } from "@preact/signals";
+import type { components } from "../api/schema";
 import { problemOf } from "../kit/asking";
 import { api, asked, type Problem } from "../kit/request";
-import { session, signedIn, signedOut } from "../kit/session";
+import { signedIn, signedOut } from "../kit/session";
 import { own } from "../screens/page";
 
+type Answer = components["schemas"]["SessionAnswer"];
+
 export interface Whose {
-  readonly app: { readonly id: string; readonly uid: string | null; readonly name: string };
+  readonly app: NonNullable<Answer["app"]>;
   /** What the platform calls itself to third parties; empty where it does not say. */
   readonly platform: string;
 }
@@ -24,8 +27,8 @@ export const trouble = signal<Problem | null>(null);
 export async function enter(code: string | null): Promise<void> {
   trouble.value = null;
   try {
-    if (code !== null) await asked(api.POST("/v1/session", { body: { code } }));
-    const { app, platform } = (await asked(api.GET("/v1/session"))) as unknown as Whose;
+    const { app, platform } = await asked(code === null ? api.GET("/v1/session") : api.POST("/v1/session", { body: { code } }));
+    if (app === null) throw new Error("a session without an app"); // the server gives the portal none
     whose.value = { app, platform };
     own.value = app.id;
     outside.value = "over"; // from now on
@@ -46,5 +49,3 @@ export async function leave(): Promise<void> {
     signedOut();
   }
 }
-
-export { session };

@@ -3,10 +3,11 @@
 import { useEffect } from "preact/hooks";
 import { Words } from "../kit/overlay";
 import { go, place, to } from "../kit/place";
+import { session } from "../kit/session";
 import { Failed, Loading } from "../kit/shown";
 import { Frame, Settings } from "../screens/frame";
 import { MENU, menuTexts, ROUTES } from "./routes";
-import { enter, leave, outside, session, trouble, type Whose, whose } from "./session";
+import { enter, leave, outside, trouble, type Whose, whose } from "./session";
 import { portal } from "./texts";
 
 export function Portal() {

@@ -3,12 +3,10 @@
 import { useEffect, useState } from "preact/hooks";
 import { PairsField } from "../../kit/chips";
 import { Form, Group, NumberField, TextField } from "../../kit/fields";
-import { Code } from "../../kit/json";
 import { go, place, to } from "../../kit/place";
 import { api, asked } from "../../kit/request";
 import { useSending } from "../../kit/sending";
 import { Refusal } from "../../kit/shown";
-import { Copy } from "../../kit/small";
 import { kit } from "../../kit/texts";
 import { type Created, Made, NO_PRESET, type Preset, PresetFields, presetOf } from "../../screens/endpoints/preset";
 import { ExpressionField } from "../../screens/endpoints/rich";
@@ -17,8 +15,8 @@ import { type Trial, Tried } from "../../screens/endpoints/trial";
 import { endpointAt, own } from "../../screens/page";
 import type { Params } from "../../screens/routing";
 import { TypesField } from "./choosing";
-import { SNIPPETS, type Speech } from "./snippet";
 import { portal } from "./texts";
+import { Verify } from "./verify";
 
 export default function Add(_: { params: Params }) {
   const [made, setMade] = useState<Created | null>(null);
@@ -125,7 +123,7 @@ function Next({ of }: { of: Created }) {
             {step(2)}
             {said.verify}
           </h2>
-          {of.signing === null ? <Snippet /> : <p class="hint">{said.verifyOther}</p>}
+          <Verify of={of} />
         </section>
         <section class="panel">
           <h2>
@@ -134,33 +132,6 @@ function Next({ of }: { of: Created }) {
           </h2>
           <Try of={of} />
         </section>
-      </div>
-    </>
-  );
-}
-
-const SPEECHES = Object.keys(SNIPPETS) as Speech[];
-
-function Snippet() {
-  const said = portal.value;
-  const [speech, speak] = useState<Speech>("python");
-  const { title, install, code } = SNIPPETS[speech];
-  return (
-    <>
-      <p class="hint">{said.verifyHow}</p>
-      <div class="snippet-of">
-        {SPEECHES.map((one) => (
-          <button key={one} type="button" aria-pressed={one === speech} onClick={() => speak(one)}>
-            {SNIPPETS[one].title}
-          </button>
-        ))}
-        <span class="grow" />
-        <code>{install}</code>
-        <Copy text={install} />
-      </div>
-      <div class="with-copy">
-        <Copy text={code} />
-        <Code plain text={code} label={title} />
       </div>
     </>
   );

@@ -124,7 +124,7 @@ function Which({ of }: { of: Endpoint }) {
         {of.url.replace(/^https:\/\//, "")}
       </span>
       {about && (
-        <span class="row-line faint" title={about}>
+        <span class={`row-line faint${wants(of) ? " why" : ""}`} title={about}>
           {about}
         </span>
       )}

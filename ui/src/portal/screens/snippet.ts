@@ -17,8 +17,7 @@ def receive(body: bytes, headers: dict[str, str]) -> int:
     except WebhookVerificationError:
         return 401
     print(event["type"], event["data"])
-    return 204
-`,
+    return 204`,
   },
   javascript: {
     title: "JavaScript",
@@ -36,7 +35,6 @@ export function receive(body, headers) {
   }
   console.log(event.type, event.data);
   return 204;
-}
-`,
+}`,
   },
 };

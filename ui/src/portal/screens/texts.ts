@@ -26,7 +26,7 @@ export const portal = both(
     more: "Further settings",
     moreHint: "filter, headers, pace, format; all of them can be set later",
 
-    added: "The endpoint is there",
+    added: "The endpoint was added",
     keepSecret: "Keep its secret",
     keepSecretHow: "Every request to it is signed with this. Put it where your program finds its secrets, as WEBHOOK_SECRET; you find it again on the endpoint's page.",
     verify: "Verify what you receive",

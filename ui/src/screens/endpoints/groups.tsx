@@ -104,7 +104,13 @@ export function Groups({ edit, opened, toggle }: { edit: Edit; opened: ReadonlyS
   return (
     <>
       {(Object.keys(bodies) as GroupName[]).map((name) => (
-        <Group key={name} title={said.groups[name]} hint={said.groupHints[name]} open={opened.has(name)} toggled={(open) => toggle(name, open)}>
+        <Group
+          key={name}
+          title={name === "what" && !edit.shown("url") ? said.narrower : said.groups[name]}
+          hint={name === "what" && !edit.shown("url") ? said.narrowerHint : said.groupHints[name]}
+          open={opened.has(name)}
+          toggled={(open) => toggle(name, open)}
+        >
           {bodies[name]()}
         </Group>
       ))}

@@ -1,5 +1,6 @@
 /** An endpoint: how it is, what it was sent, what it is owed, and all that can be set of it. */
 
+import type { ComponentType } from "preact";
 import { useState } from "preact/hooks";
 import { useAsked } from "../../kit/asking";
 import { Action } from "../../kit/overlay";
@@ -29,6 +30,8 @@ interface Showing {
   readonly setting: Setting | null;
   /** Whether the latest attempts stand on the first tab. */
   readonly latest: boolean;
+  /** What is told below its secret. */
+  readonly Below?: ComponentType<{ of: Endpoint }>;
 }
 
 export function EndpointScreen({ params, ...showing }: { params: Params } & Showing) {
@@ -43,7 +46,7 @@ export function EndpointScreen({ params, ...showing }: { params: Params } & Show
   );
 }
 
-function Found({ of, changed, setting, latest }: { of: Endpoint; changed: () => void } & Showing) {
+function Found({ of, changed, setting, latest, Below }: { of: Endpoint; changed: () => void } & Showing) {
   const said = texts.value;
   const apps = several();
   const [over, open] = useState<"test" | "replay" | null>(null);
@@ -127,7 +130,16 @@ function Found({ of, changed, setting, latest }: { of: Endpoint; changed: () => 
           { name: "attempts", title: said.tabs.attempts, body: () => <Attempts of={of} /> },
           { name: "owed", title: said.tabs.owed, body: () => <Owed of={of} /> },
           { name: "settings", title: said.tabs.settings, body: () => <Settings app={of.app} endpoint={of.id} updated={of.updated_at} setting={setting} changed={changed} /> },
-          { name: "secret", title: said.tabs.secret, body: () => <Secret of={of} changed={changed} /> },
+          {
+            name: "secret",
+            title: said.tabs.secret,
+            body: () => (
+              <>
+                <Secret of={of} changed={changed} />
+                {Below && <Below of={of} />}
+              </>
+            ),
+          },
           { name: "revisions", title: said.tabs.revisions, body: () => <Revisions of={of} /> },
         ]}
       />

@@ -160,6 +160,9 @@ export const texts = both(
       counts: "When it counts",
       pace: "Pace and patience",
     },
+    // Of the first group, where the target and the event types stand before it.
+    narrower: "Filters and versions",
+    narrowerHint: "which of these events, as what version, and a URL by event",
     groupHints: {
       what: "the target, and which events it hears of",
       how: "method, format, headers, batches, the way there",
@@ -542,6 +545,8 @@ export const texts = both(
       counts: "怎样算送达",
       pace: "节奏与重试",
     },
+    narrower: "过滤与版本",
+    narrowerHint: "只收其中哪些事件、按哪个版本、按事件决定的 URL",
     groupHints: {
       what: "目标地址，以及接收哪些事件",
       how: "方法、格式、请求头、批量、出口",

@@ -111,7 +111,7 @@ export function CreateReplay({
               <span class="hint">{texts.countScanned(count(counted.scanned))}</span>
             </>
           ) : (
-            <span class="hint">{body === null ? texts.countHint : texts.counting}</span>
+            <span class="hint">{body !== null ? texts.counting : apps ? texts.countHint : texts.countHintYours}</span>
           )}
         </div>
         <footer>
