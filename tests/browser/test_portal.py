@@ -241,7 +241,8 @@ async def test_a_link_is_the_only_way_in_and_works_once_beside_the_console(shop:
         await page.context.clear_cookies()
         await page.evaluate("location.hash = '#/types'")
         await expect(page.locator("h1")).to_have_text("会话已结束")
-        await page.goto("about:blank")
+        await page.goto(await shop.link())  # in the same tab: no page is loaded, and yet it leads in
+        await is_shown(visit)
         await page.goto(link)
         await expect(page.get_by_role("alert")).to_contain_text("此链接已失效")
         assert code not in await kept(visit)

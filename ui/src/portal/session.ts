@@ -4,7 +4,7 @@ import { signal } from "@preact/signals";
 import type { components } from "../api/schema";
 import { problemOf } from "../kit/asking";
 import { api, asked, type Problem } from "../kit/request";
-import { signedIn, signedOut } from "../kit/session";
+import { session, signedIn, signedOut } from "../kit/session";
 import { own } from "../screens/page";
 
 type Answer = components["schemas"]["SessionAnswer"];
@@ -26,6 +26,7 @@ export const trouble = signal<Problem | null>(null);
 /** Comes in: with the code of a link, or with the cookie that is there already. */
 export async function enter(code: string | null): Promise<void> {
   trouble.value = null;
+  if (code !== null) session.value = null; // whoever was in before is not any more
   try {
     const { app, platform } = await asked(code === null ? api.GET("/v1/session") : api.POST("/v1/session", { body: { code } }));
     if (app === null) throw new Error("a session without an app"); // the server gives the portal none

@@ -1,6 +1,6 @@
 /** The portal: what a third party sees of the app that he built on a platform. */
 
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { Words } from "../kit/overlay";
 import { go, place, to } from "../kit/place";
 import { session } from "../kit/session";
@@ -11,12 +11,15 @@ import { enter, leave, outside, trouble, type Whose, whose } from "./session";
 import { portal } from "./texts";
 
 export function Portal() {
+  // A link may be opened where the portal is open already: then no page is loaded, and the address alone is another one.
+  const linked = place.value.path === "/in";
+  const began = useRef(false);
   useEffect(() => {
-    const { path, query } = place.value;
-    const code = path === "/in" ? query.get("code") : null;
-    if (path === "/in") go(to("/"), { replace: true }); // before anything else: the history keeps no code
-    void enter(code);
-  }, []);
+    const code = linked ? place.value.query.get("code") : null;
+    if (linked) go(to("/"), { replace: true }); // before anything else: the history keeps no code
+    if (linked || !began.current) void enter(code);
+    began.current = true;
+  }, [linked]);
   return (
     <>
       <Page />
@@ -56,6 +59,9 @@ function By() {
 /** There is nothing to fill in here: the platform knows who somebody is, and leads here. */
 function Outside() {
   const said = portal.value;
+  useEffect(() => {
+    document.title = said.webhooks;
+  }, [said]);
   const why = outside.value;
   return (
     <main class="sign-in">
