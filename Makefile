@@ -44,7 +44,7 @@ layers: setup
 tidy: setup
 	$(RUN)python -m pytest -q tests/tidy
 
-# The console. Only those who change it need Node; what they build is committed, and the wheel has it.
+# The console and the portal. Only those who change them need Node; what they build is committed, and the wheel has it.
 NODE := $(shell command -v node 2>/dev/null)
 CONSOLE := src/posthouse/console
 
@@ -61,11 +61,11 @@ ui-types: setup ui-packages ## ui/src/api/schema.d.ts, from the API's own docume
 	cd ui && npx --no-install openapi-typescript src/api/openapi.tmp -o src/api/schema.d.ts
 	@rm -f ui/src/api/openapi.tmp
 
-ui: ui-types ## the console into $(CONSOLE), with a hash of what it was built from; commit it
+ui: ui-types ## the console and the portal into $(CONSOLE), with a hash of what it was built from; commit it
 	cd ui && npx --no-install tsc --noEmit && npx --no-install vite build
 	$(RUN)python -m ui.sources hash $(CONSOLE)
 
-check-ui: ui-types ## is the console that is committed the one that its sources make?
+check-ui: ui-types ## are the pages that are committed those that their sources make?
 	@built=$$(mktemp -d) && trap 'rm -rf "$$built"' EXIT && (cd ui && npx --no-install tsc --noEmit \
 		&& npx --no-install vite build --logLevel warn --outDir "$$built" --emptyOutDir) \
 		&& $(RUN)python -m ui.sources hash "$$built" && $(RUN)python -m ui.sources compare "$$built"

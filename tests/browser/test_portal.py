@@ -189,6 +189,17 @@ async def test_where_there_is_nothing_a_screen_says_what_to_do(shop: Desk) -> No
             await is_shown(visit)
             await expect(visit.page.locator("#main .empty")).to_be_visible()
             assert "ublish" not in await visit.page.locator("#main .empty").inner_text(), "what nobody can do here"
+        await expect(visit.page).to_have_title("Replays · Fair & Co")
+        await visit.page.route("**/v1/session", unnamed)
+        await visit.page.reload()
+        await expect(visit.page.locator(".brand")).to_have_text(re.compile(r"Webhooks\s*Idle"))
+        await expect(visit.page).to_have_title("Replays · Webhooks")
+
+
+async def unnamed(route: Route) -> None:
+    """Of a platform that does not say what it is called."""
+    answer = await route.fetch()
+    await route.fulfill(response=answer, json=await answer.json() | {"platform": ""})
 
 
 async def test_a_fault_of_the_server_is_told_and_another_try_is_offered(shop: Desk) -> None:
