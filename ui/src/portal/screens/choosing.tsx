@@ -3,10 +3,12 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useId, useState } from "preact/hooks";
 import { ChipsField } from "../../kit/chips";
-import { usePatterns, useTypes } from "../../screens/endpoints/types";
+import { Shown } from "../../kit/shown";
+import { type EventType, usePatterns, useTypesAsked } from "../../screens/endpoints/types";
 import { portal } from "./texts";
 
 const SEARCHED_FROM = 8;
+const NONE: readonly EventType[] = [];
 
 /** `value` as an endpoint has it: names and beginnings such as `order.*`; empty means all. `broken`: nothing is chosen yet. */
 export function TypesField({
@@ -21,7 +23,8 @@ export function TypesField({
   broken: (is: boolean) => void;
 }) {
   const said = portal.value;
-  const types = useTypes();
+  const asked = useTypesAsked();
+  const types = asked.data?.data ?? NONE;
   const patterns = usePatterns(types);
   const [some, choose] = useState(value.length > 0);
   const [searched, search] = useState("");
@@ -55,43 +58,47 @@ export function TypesField({
         <span>{said.someTypes}</span>
       </label>
       {some && (
-        <>
-          {types.length >= SEARCHED_FROM && (
-            <input type="text" value={searched} aria-label={said.searchTypes} placeholder={said.searchTypes} onInput={(event) => search(event.currentTarget.value)} />
+        <Shown of={asked}>
+          {() => (
+            <>
+              {types.length >= SEARCHED_FROM && (
+                <input type="text" value={searched} aria-label={said.searchTypes} placeholder={said.searchTypes} onInput={(event) => search(event.currentTarget.value)} />
+              )}
+              <div class="choices" role="group" aria-label={said.someTypes} tabIndex={0}>
+                {found.map((one) => {
+                  const by = covering(one.name);
+                  return (
+                    <label key={one.name} class="choice">
+                      <input
+                        type="checkbox"
+                        checked={by !== undefined || value.includes(one.name)}
+                        disabled={by !== undefined}
+                        onChange={(event) => toggle(one.name, event.currentTarget.checked)}
+                      />
+                      <span>
+                        <code class="type-name">{one.name}</code>
+                        <span class="faint">{by ? said.coveredBy(by) : one.description}</span>
+                      </span>
+                    </label>
+                  );
+                })}
+                {found.length === 0 && <p class="choice faint">{said.noTypes}</p>}
+              </div>
+              <details open={beginnings.length > 0}>
+                <summary class="faint">{said.byBeginning}</summary>
+                <ChipsField
+                  name="events"
+                  label={<span class="unseen">{said.byBeginning}</span>}
+                  hint={said.byBeginningHint}
+                  value={beginnings}
+                  set={(next) => set([...value.filter((one) => names.has(one)), ...next])}
+                  suggestions={patterns.filter((one) => one.endsWith("*"))}
+                />
+              </details>
+              {undecided && <p class="hint">{said.chooseOne}</p>}
+            </>
           )}
-          <div class="choices" role="group" aria-label={said.someTypes} tabIndex={0}>
-            {found.map((one) => {
-              const by = covering(one.name);
-              return (
-                <label key={one.name} class="choice">
-                  <input
-                    type="checkbox"
-                    checked={by !== undefined || value.includes(one.name)}
-                    disabled={by !== undefined}
-                    onChange={(event) => toggle(one.name, event.currentTarget.checked)}
-                  />
-                  <span>
-                    <code class="type-name">{one.name}</code>
-                    <span class="faint">{by ? said.coveredBy(by) : one.description}</span>
-                  </span>
-                </label>
-              );
-            })}
-            {found.length === 0 && <p class="choice faint">{said.noTypes}</p>}
-          </div>
-          <details open={beginnings.length > 0}>
-            <summary class="faint">{said.byBeginning}</summary>
-            <ChipsField
-              name="events"
-              label={<span class="unseen">{said.byBeginning}</span>}
-              hint={said.byBeginningHint}
-              value={beginnings}
-              set={(next) => set([...value.filter((one) => names.has(one)), ...next])}
-              suggestions={patterns.filter((one) => one.endsWith("*"))}
-            />
-          </details>
-          {undecided && <p class="hint">{said.chooseOne}</p>}
-        </>
+        </Shown>
       )}
     </fieldset>
   );

@@ -38,7 +38,7 @@ export default function EventTypes(_: { params: Params }) {
               <>
                 <code>{row.name}</code>
                 {row.description && (
-                  <span class="row-line faint unspared" title={row.description}>
+                  <span class="row-line why faint unspared" title={row.description}>
                     {row.description}
                   </span>
                 )}

@@ -9,9 +9,16 @@ export type EventType = components["schemas"]["EventTypeAnswer"];
 
 const SHOWN = 250;
 
-/** The first few hundred. None where they cannot be had: they are suggestions. */
+/** The first few hundred. */
+export function useTypesAsked() {
+  return useAsked((signal) => asked(api.GET("/v1/event-types", { params: { query: { limit: SHOWN } }, signal })), []);
+}
+
+const NONE: readonly EventType[] = [];
+
+/** The same as suggestions: none where they cannot be had. */
 export function useTypes(): readonly EventType[] {
-  return useAsked((signal) => asked(api.GET("/v1/event-types", { params: { query: { limit: SHOWN } }, signal })), []).data?.data ?? [];
+  return useTypesAsked().data?.data ?? NONE;
 }
 
 /** Patterns that mean some of these: their names, and the beginnings that several share. */
