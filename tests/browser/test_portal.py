@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -24,7 +25,12 @@ from tests.serving import listed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+HEARING: Final = 3  # endpoints that `furnish` gives the app, each of which hears of an event or does not
 NOWHERE: Final = "There is no such thing here"
+OPERATORS_WORDS: Final = re.compile(
+    r"(?i)posthouse(?!/)|\b(?:operator|partition|grant|audit)s?\b|驿站|运维|分区|授权|审计"
+)
+"""What a third party has nothing to do with; the footer, and the `user-agent` of a request, alone say whose software it is."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -150,8 +156,12 @@ async def test_every_screen_shows_what_is_there_to_everybody_on_a_telephone_too(
             await visit.go(place)
             await is_shown(visit)
             await expect(visit.page.locator("#main [role=alert]")).to_have_count(0)
+            if name == "event":  # who hears of it, and why: of the app's endpoints alone
+                await visit.button("Explain its routing", "解释路由").click()
+                await expect(visit.page.locator(".heard li")).to_have_count(HEARING)
             await visit.shot(f"portal-{name}")
             assert await visit.violations() == [], name
+            assert OPERATORS_WORDS.findall(await visit.page.locator("#main").text_content() or "") == [], name
             size = visit.page.viewport_size
             assert size is not None
             await visit.page.set_viewport_size(TELEPHONE)
@@ -200,6 +210,23 @@ async def unnamed(route: Route) -> None:
     """Of a platform that does not say what it is called."""
     answer = await route.fetch()
     await route.fulfill(response=answer, json=await answer.json() | {"platform": ""})
+
+
+async def test_event_types_are_on_their_way_before_there_are_none(shop: Desk) -> None:
+    come = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await come.wait()
+        await route.continue_()
+
+    async with shop.visit() as visit:
+        await is_shown(visit)
+        await visit.page.route("**/v1/event-types*", late)
+        await visit.go("/add?type=order.created")
+        await expect(visit.page.locator(".choosing .loading")).to_be_visible()
+        await expect(visit.page.locator(".choosing .chip")).to_have_count(0)
+        come.set()
+        await expect(visit.page.get_by_label("order.created")).to_be_checked()
 
 
 async def test_a_fault_of_the_server_is_told_and_another_try_is_offered(shop: Desk) -> None:
@@ -306,8 +333,9 @@ async def test_keys_lead_to_every_screen(shop: Desk) -> None:
 
 async def test_settings_are_changed_and_what_is_the_operators_is_not_among_them(shop: Desk) -> None:
     station = shop.station
-    made = await station.endpoint("acme", "changing", answering(200), events=["order.*"])
-    async with shop.visit(f"/endpoints/{made['id']}?tab=settings") as visit:
+    await station.post("/apps", {"uid": "changing"})
+    made = await station.endpoint("changing", "main", answering(200), events=["order.*"])
+    async with Desk(shop.browser, station, app="changing").visit(f"/endpoints/{made['id']}?tab=settings") as visit:
         page = visit.page
         covered = page.get_by_label("order.created")
         await expect(covered).to_be_checked()
@@ -319,5 +347,5 @@ async def test_settings_are_changed_and_what_is_the_operators_is_not_among_them(
         await expect(page.locator("[name=proxy]")).to_have_count(0)
         await visit.button("Save", "保存").click()
         await expect(page.locator(".words")).to_contain_text("Saved")
-    now = await station.get("/apps/acme/endpoints/changing")
+    now = await station.get("/apps/changing/endpoints/main")
     assert (sorted(now["events"]), now["description"]) == (["order.*", "user.registered"], "Changes")
