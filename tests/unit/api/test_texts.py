@@ -139,6 +139,7 @@ def test_whatever_fills_the_holes_the_template_matches(constants: list[str], dat
 
 
 SECTIONS: Final = read_sections("zh_cn")
+HAN: Final = re.compile(r"[\u4e00-\u9fff]")
 EVERY: Final = [text for name in WHOLE for text in SECTIONS[name]]
 # What cannot be taken for a part of a template.
 fills = st.text(st.characters(min_codepoint=0x41, exclude_characters="{}", exclude_categories=["Cs"]), max_size=20)
@@ -154,7 +155,7 @@ def test_what_was_filled_in_stays(text: str, data: st.DataObject) -> None:
         return "s" if hole[1] else filled[-1]
 
     said = chinese().message(HOLE.sub(fill, text))
-    assert re.search(r"[\u4e00-\u9fff]", said)
+    assert HAN.search(said) or not any(HAN.search(SECTIONS[name].get(text, "")) for name in WHOLE)
     for one in filled:
         assert one in said
 

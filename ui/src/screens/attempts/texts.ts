@@ -139,7 +139,7 @@ export const texts = both(
     requestGone: "没有可显示的请求：未曾发送，或事件已超过保留期限。",
     response: "应答",
     responseGone: "没有收到应答。",
-    headers: (n: string) => `标头（${n}）`,
+    headers: (n: string) => `HTTP 头（${n}）`,
     body: "正文",
     noBody: "没有正文。",
     binary: (size: string) => `不是文本；${size}，以 base64 显示。`,

@@ -106,7 +106,7 @@ export const words = both(
       total_timeout: "应答未能按时收完。",
       closed_early: "目标尚未应答就关闭了连接。",
       malformed_response: "收到的内容不是 HTTP 应答。",
-      headers_too_large: "应答的标头过大。",
+      headers_too_large: "应答头过大。",
       oauth2_token_failed: "未能取得访问令牌。",
       oauth2_token_timeout: "获取访问令牌超时。",
       unsendable: "无法为此端点把该事件做成请求，未发送任何内容。",

@@ -1,1 +1,0 @@
-import{l as e,t}from"./numbers-wh3kN-hz.js";import{t as n}from"./texts-CPlnJ4qv.js";import{g as r}from"./overlay-vanNbofj.js";function i({at:i}){return new Date(i).getTime()<=Math.max(e.value,Date.now())?r(`span`,{title:i,children:n.value.dueNow}):r(t,{at:i,relative:!0})}export{i as t};

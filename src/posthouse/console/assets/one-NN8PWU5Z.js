@@ -1,1 +1,0 @@
-import{t as e}from"./one-DTUVYybT.js";import{g as t}from"./overlay-vanNbofj.js";function n({params:n}){return t(e,{params:n,setting:null,latest:!1})}export{n as default};
