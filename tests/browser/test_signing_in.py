@@ -50,6 +50,19 @@ async def test_a_link_signs_in_once_and_leaves_no_trace(desk: Desk, language: La
         assert code not in await kept(visit)
 
 
+async def test_a_link_leads_in_where_the_console_is_open_already(desk: Desk) -> None:
+    async with visiting(desk.browser, desk.station.origin) as visit:
+        await visit.go("/events")
+        await expect(visit.page.locator("[name=key]")).to_be_visible()
+        for _ in range(2):  # the second time somebody is signed in already
+            link = await desk.station.link()
+            await visit.page.goto(link)  # no page is loaded: the address alone is another one
+            await expect(visit.page.locator("#main h1")).to_have_text("Overview")
+            assert link.rpartition("code=")[2] not in await kept(visit)
+        await visit.page.goto(link)
+        await expect(visit.page.get_by_role("alert")).to_be_visible()  # it is spent
+
+
 async def test_a_key_signs_in_and_is_kept_nowhere(desk: Desk) -> None:
     async with visiting(desk.browser, desk.station.origin) as visit:
         await visit.go("/events?type=order.created")

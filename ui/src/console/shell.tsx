@@ -12,14 +12,17 @@ import { MENU, menuTexts, ROUTES } from "./routes";
 import { SignIn } from "./signin";
 
 export function Console() {
+  // A link may be opened where the console is open already: then no page is loaded, and the address alone is another one.
+  const linked = place.value.path === "/in";
   useEffect(() => {
-    // A link that signs in is spent by the screen of signing in; else the cookie may be there already.
-    if (place.value.path === "/in") signedOut();
-    else
-      asked(api.GET("/v1/session")).then(signedIn, (error: unknown) => {
-        // Whoever is not known is told so by 401; anything else is the server's trouble, and the screens say it.
-        if (problemOf(error).status !== 401) signedIn();
-      });
+    if (linked) signedOut(); // it is spent by the screen of signing in
+  }, [linked]);
+  useEffect(() => {
+    if (linked) return;
+    asked(api.GET("/v1/session")).then(signedIn, (error: unknown) => {
+      // Whoever is not known is told so by 401; anything else is the server's trouble, and the screens say it.
+      if (problemOf(error).status !== 401) signedIn();
+    });
   }, []);
   return (
     <>

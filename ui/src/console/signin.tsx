@@ -23,12 +23,13 @@ export function SignIn() {
     });
   };
 
+  const linked = place.value.path === "/in";
   useEffect(() => {
-    if (place.value.path !== "/in") return;
+    if (!linked) return;
     const code = place.value.query.get("code");
     go(to("/"), { replace: true }); // before anything else: the history keeps no code
     if (code) void enter({ code });
-  }, []);
+  }, [linked]);
 
   return (
     <main class="sign-in">
