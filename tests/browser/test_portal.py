@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Route, expect
-from tests.browser.browsing import EVERYWHERE, Language, Theme, visiting
+from tests.browser.browsing import Language, Theme, visiting
 from tests.browser.conftest import Desk
 from tests.browser.mounting import mounted
 from tests.browser.station import HOSTILE, NEVER, answering, bare, furnish, furnish_hostile
@@ -53,7 +53,7 @@ async def verified(snippet: str, secret: str, request: bytes, monkeypatch: pytes
     return answer
 
 
-@pytest.mark.parametrize(("language", "theme"), EVERYWHERE)
+@pytest.mark.parametrize(("language", "theme"), SEEN_BY)
 async def test_a_third_party_looks_after_his_own_endpoints(
     shop: Desk, language: Language, theme: Theme, monkeypatch: pytest.MonkeyPatch
 ) -> None:
