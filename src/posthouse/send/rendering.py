@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -13,6 +13,7 @@ from posthouse.domain.exchange import Request
 from posthouse.ports.clock import Clock
 from posthouse.ports.writing import Writer
 from posthouse.wire.renderer import AnyRenderer
+from posthouse.wire.spoken import Order
 
 TOTAL_SECONDS_MIN: Final = 0.001  # that are left to a request after its token
 _REPLAY: Final = DeliveryClass.REPLAY  # looked up once
@@ -41,10 +42,19 @@ def rendered(
     return msgspec.structs.replace(request, timeouts=msgspec.structs.replace(timeouts, total=total))
 
 
-def written_at_once(renderer: AnyRenderer, load: Sequence[Delivery]) -> bool:
+def order_of(
+    renderer: AnyRenderer, load: Sequence[Delivery], request_id: bytes | None, now: float, token: str | None
+) -> Order:
+    """The request that would be `rendered`, for somebody else to write."""
+    events = [delivery.event for delivery in load]
+    replay = load[0].kind is _REPLAY
+    return renderer.order(events, now=now, replay=replay, request_id=request_id, token=token)
+
+
+def written_at_once(renderer: AnyRenderer, events: Iterable[Event]) -> bool:
     """Whether a request with these takes no longer to be written than others may wait."""
     most = renderer.at_once_bytes
-    return most is None or sum([len(delivery.event.payload) for delivery in load]) <= most
+    return most is None or sum([len(event.payload) for event in events]) <= most
 
 
 async def written(
@@ -59,8 +69,7 @@ async def written(
 ) -> Request:
     """What carries these: one, or with a `request_id` a batch. Raises Unsendable, and Overloaded where nobody could
     write it for now."""
-    most = renderer.at_once_bytes
-    if most is not None and sum([len(event.payload) for event in events]) > most:
+    if not written_at_once(renderer, events):
         return await writer.write(renderer.order(events, now=now, replay=replay, request_id=request_id, token=token))
     if request_id is None:
         return renderer.render(events[0], now=now, replay=replay, token=token)

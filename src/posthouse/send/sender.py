@@ -14,12 +14,11 @@ from posthouse.domain.callback import (
 from posthouse.domain.circuit import HEALTHY
 from posthouse.domain.delivery import (
     Delivery,
-    DeliveryClass,
     DeliveryKey,
     Fate,
 )
 from posthouse.domain.errors import NotOwner, PosthouseError
-from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Fault, Request, Result
+from posthouse.domain.exchange import NO_TIMINGS, Answer, Failure, Fault, Result
 from posthouse.domain.order import UNORDERED
 from posthouse.ports.clock import Clock
 from posthouse.ports.expressions import NO_EXPRESSIONS, Expressions
@@ -34,7 +33,7 @@ from posthouse.send.peer import ELSEWHERE, Peer
 from posthouse.send.preparing import Prepared, Unready, prepare, unsendable
 from posthouse.send.reactions import Reacting
 from posthouse.send.record import Made
-from posthouse.send.rendering import rendered, written, written_at_once
+from posthouse.send.rendering import order_of, rendered, written_at_once
 from posthouse.send.tokens import Bearer, Tokens
 from posthouse.send.told import Told, anew
 from posthouse.settle.journal import Journal
@@ -158,10 +157,11 @@ class Sender:
             if isinstance(bearer, Failure):
                 result: Result = bearer
             else:
-                if renderer.at_once_bytes is None or written_at_once(renderer, load):
+                if renderer.at_once_bytes is None or written_at_once(renderer, [delivery.event for delivery in load]):
                     request = rendered(renderer, load, request_id, started_at, bearer, self._clock)
                 else:
-                    request = await self._asked(load, self._written(renderer, load, request_id, started_at, bearer))
+                    order = order_of(renderer, load, request_id, started_at, bearer)
+                    request = await self._asked(load, self._writer.write(order))
                     if not self._may_send(load):
                         raise NotOwner("the partition was lost while a request was written")
                 fresh = first.anew if len(load) == 1 else any(delivery.anew for delivery in load)
@@ -226,20 +226,6 @@ class Sender:
         fates = self._outcomes.settle(peer, load, made, turn, late)
         adopted = await self._outcomes.late.settle(load, fates, late, now) if late else ()
         return Told(fates, result.timings.total_us / 1e6, overloaded, adopted)
-
-    async def _written(
-        self,
-        renderer: AnyRenderer,
-        load: Sequence[Delivery],
-        request_id: bytes | None,
-        now: float,
-        bearer: str | None,
-    ) -> Request:
-        events = [delivery.event for delivery in load]
-        replay = load[0].kind is DeliveryClass.REPLAY
-        return await written(
-            self._writer, renderer, events, now=now, replay=replay, request_id=request_id, token=bearer
-        )
 
     def _renewed(self, renderer: AnyRenderer | None, bearer: Bearer, load: Sequence[Delivery]) -> bool:
         """Whether these go again at once, with another token: the target refused this one. Each attempt does so once."""
