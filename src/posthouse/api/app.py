@@ -23,6 +23,7 @@ from posthouse.api.openapi import DESCRIPTION, completed
 from posthouse.api.pages import Cursors
 from posthouse.api.problems import (
     PROBLEM_CONTENT,
+    as_fields,
     fields_of,
     language_fields,
     problem_body,
@@ -367,4 +368,4 @@ def _no_such_route(documents: CatalogueDocuments) -> Callable[[Request, Exceptio
 
 
 def _response(status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> Response:
-    return Response(body, status, headers={name.decode(): value.decode() for name, value in headers})
+    return Response(body, status, headers=as_fields(headers))

@@ -160,9 +160,14 @@ def language_headers(language: Language) -> Headers:
     return [(b"content-language", language.encode("ascii")), (b"vary", b"Accept-Language")]
 
 
+def as_fields(headers: Headers) -> dict[str, str]:
+    """Headers as the framework takes them."""
+    return {name.decode(): value.decode() for name, value in headers}
+
+
 def language_fields(language: Language) -> dict[str, str]:
-    """The same as the framework takes them."""
-    return {name.decode(): value.decode() for name, value in language_headers(language)}
+    """`language_headers` as the framework takes them."""
+    return as_fields(language_headers(language))
 
 
 def shown(path: str) -> str:
